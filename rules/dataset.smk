@@ -62,7 +62,7 @@ rule convert_train:
 
 checkpoint list_parts:
     input:
-        # The sample is no input of `train`: one that is given later would retrain every model.
+        # Not an input of `train`: a sample that is added later would retrain every model.
         **(
             local(raw=RAW.test, sample_submission=RAW.sample_submission)
             if RAW.test
@@ -74,7 +74,7 @@ checkpoint list_parts:
         "data/h5/test/list_parts.log",
     benchmark:
         "data/h5/test/list_parts.benchmark.tsv"
-    # It runs first: a wrong sample should not be found after days of training.
+    # It runs first, so that a wrong sample is noticed before days of training.
     priority: 100
     conda:
         "../envs/data.yaml"

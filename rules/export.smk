@@ -8,7 +8,7 @@ def exported(wildcards):
     model = output_of(LAST_FIT, "model", **dict(wildcards.items()))
     if "export" not in family_of(wildcards.model).entry_points:
         raise UserError(
-            f"{wildcards.model} is no network, and only networks are exported to ONNX; "
+            f"{wildcards.model} is not a network, and only networks are exported to ONNX; "
             f"docs/serving.md says how to score rows with {model}"
         )
     return model

@@ -37,13 +37,13 @@ def counted(path):
 @clear_errors
 def local(**raw):
     """Inputs: those raw files that are local."""
-    found = {}
+    inputs = {}
     for name, place in raw.items():
         if isinstance(place, TableLocation) and not place.is_remote:
-            found[name] = [counted(str(file)) for file in place.files]
+            inputs[name] = [counted(str(file)) for file in place.files]
         elif isinstance(place, Location) and not place.is_remote:
-            found[name] = counted(str(place))
-    return found
+            inputs[name] = counted(str(place))
+    return inputs
 
 
 def output_of(rule, name, /, **wildcards):
@@ -86,7 +86,7 @@ def listed(table, wildcards):
 def ignoring_time(file):
     """Input function: `file`, whose time does not count: a part reruns when its version changes.
 
-    A copy, since `ancient` changes the object that it is given, for all rules.
+    A copy, since `ancient` changes its argument for all rules.
     """
     return lambda wildcards: ancient(file.apply_wildcards(wildcards))
 
@@ -141,10 +141,10 @@ submission_or_models = (
 
 @clear_errors
 def no_test(wildcards):
-    """Input function: what is asked for needs a test table, and there is none."""
+    """Input function: raises UserError, since there is no test table."""
     raise UserError(
         "raw.test is null, so there are no rows to predict: for a submission name the test file in "
-        "raw.test; docs/scoring.md tells how to score other files"
+        "raw.test; docs/scoring.md says how to score other files"
     )
 
 

@@ -1,4 +1,4 @@
-# Params of rules, which make a step stale when they change, and what the family of a model needs.
+# Params of rules, which make a step stale when they change, and settings of a model's family.
 import functools
 import os
 from pathlib import Path
@@ -54,11 +54,11 @@ def model_params():
 
     def value(block, key):
         @clear_errors
-        def of_job(wildcards):
+        def job_value(wildcards):
             blocks = settings_of(wildcards.size, wildcards.model)
             return blocks[block][key] if block in blocks else ...
 
-        return of_job
+        return job_value
 
     counted, rounding = {}, {}
     for family in FAMILIES.values():
@@ -115,7 +115,7 @@ def size_key(name):
 def rows_shown(wildcards, resources):
     """How many rows a training reads and how long it may take, for its message.
 
-    It counts for nothing, as it has `resources`.
+    Snakemake never compares it, since it takes `resources`.
     """
     there = config["simulation"]["train_rows"] if RAW.simulated else TRAIN_ROWS
     known = [rows for rows in (size_block(config, wildcards.size)["rows"], there) if rows]
@@ -146,14 +146,14 @@ def submitting_scalings(wildcards):
     return sorted({block["scaling"] for block in blocks if "scaling" in block})
 
 
-# Each file is looked at once, and only for jobs that read it.
+# The version of each file is taken once, and only for jobs that read it.
 file_version = clear_errors(RAW.version)
 
 
 def column_params(*others):
-    """The roles of columns for a script, and a text a column by which they count.
+    """The roles of columns for a script, and a text for each column, which Snakemake compares.
 
-    So Snakemake names the columns that came, went or changed, not all that stayed.
+    So Snakemake names the columns that were added, removed or changed, and no others.
     """
     roles = COLUMNS.plain(*others)
     texts = [f"column {name}: {text}" for name, text in described(roles).items()]
@@ -187,7 +187,7 @@ def part_params(table):
 
 
 def upstream(jobs, *scripts, test=False):
-    """A digest of all that a last file depends on; `jobs` gives the models behind it."""
+    """A digest of all that a final file depends on; `jobs` gives the models behind it."""
     return clear_errors(
         lambda wildcards: DIGESTS.upstream(jobs(wildcards), results(), scripts, test)
     )

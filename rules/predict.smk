@@ -35,7 +35,7 @@ rule submit:
         facts=rules.describe.output.facts,
     output:
         submission="results/submission_{size}.csv",
-        # What it was made from.
+        # The models, weights and files behind it.
         about="results/submission_{size}.json",
     log:
         "results/submission_{size}.log",

@@ -1,4 +1,4 @@
-# The simulated stand-in for the raw files, made only where those are missing.
+# The simulated stand-in for the raw files, made only if these are missing.
 
 
 rule simulate:

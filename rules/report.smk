@@ -5,7 +5,7 @@ from feseq.catalog.models import compared_models
 
 
 def targets():
-    """What this call asks for, as files; of a rule, such as `all`, the files that it asks for."""
+    """The files that this call asks for; for a rule, such as `all`, its inputs."""
     settings = workflow.dag_settings
     # Jobs that Snakemake starts by name, on another host or by hand, ask for none.
     asked = settings.targets or {workflow.default_target} if not settings.target_jobs else ()
@@ -24,19 +24,19 @@ def compared_jobs(wildcards):
 
 def compared_plots(wildcards):
     """The plots of each model in the comparison but the baselines."""
-    made = []
+    plots = []
     for size, name in compared_jobs(wildcards):
         job = {"size": size, "name": name}
         if name not in BASELINES:
-            made += [plot.apply_wildcards(job) for plot in rules.plot_model.output]
+            plots += [plot.apply_wildcards(job) for plot in rules.plot_model.output]
         if is_model(name):
-            own = family_of(name).plots(settings_of(size, name))
-            made += [output_of("plot", "svg", **job, plot=plot) for plot in own]
-    return made
+            names = family_of(name).plots(settings_of(size, name))
+            plots += [output_of("plot", "svg", **job, plot=each) for each in names]
+    return plots
 
 
 def importance_plots(wildcards):
-    """What the AUC of each model in the comparison that submits rests on."""
+    """The importance plots of the models in the comparison that submit."""
     return [
         output_of("plot", "svg", size=size, name=name, plot="importance")
         for size, name in compared_jobs(wildcards)
@@ -45,7 +45,7 @@ def importance_plots(wildcards):
 
 
 def compared_facts(wildcards):
-    """What is known of the data of each size in the comparison."""
+    """The facts of the data of each size in the comparison."""
     sizes = dict(compared_jobs(wildcards))
     return [output_of("describe", "facts", size=size) for size in sizes]
 
@@ -57,7 +57,7 @@ def compared(file, among=lambda name: True):
     ]
 
 
-def of_pair(file, *which):
+def pair_files(file, *which):
     """Input function: `file` of one or both of the two models that a job compares."""
 
     @clear_errors
@@ -65,8 +65,8 @@ def of_pair(file, *which):
         if wildcards.one == wildcards.two:
             raise UserError(f"{wildcards.one}: is named twice; compare it with another model")
         names = [getattr(wildcards, name) for name in which]
-        found = [f"results/{wildcards.size}/{name}/{file}" for name in names]
-        return found if len(found) > 1 else found[0]
+        files = [f"results/{wildcards.size}/{name}/{file}" for name in names]
+        return files if len(files) > 1 else files[0]
 
     return paths
 
@@ -104,10 +104,10 @@ rule compare:
 # Compares two models; needs no other model and no test file.
 rule compare_two:
     input:
-        first=of_pair("metrics.json", "one"),
-        other=of_pair("metrics.json", "two"),
-        predictions=of_pair("valid_predictions.parquet", "one", "two"),
-        training=of_pair("training.json", "one", "two"),
+        first=pair_files("metrics.json", "one"),
+        other=pair_files("metrics.json", "two"),
+        predictions=pair_files("valid_predictions.parquet", "one", "two"),
+        training=pair_files("training.json", "one", "two"),
     output:
         page="results/{size}/compare/{one}_vs_{two}.md",
     log:

@@ -52,7 +52,7 @@ def run_script(
     *,
     at_shell: bool = False,
 ) -> None:
-    """Call `main` with what its signature names, and `then` with what it made.
+    """Call `main` with what its signature names, and `then` with its result.
 
     A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
     parameters of the same name, as do `threads`, the digest of its `code`, the config block
@@ -82,9 +82,9 @@ def run_script(
         typed = {name: _typed(parameters[name], value) for name, value in values.items()}
         if job is None:
             _check_files(typed, parameters, force)
-        made = main(**typed)
+        result = main(**typed)
         if then is not None:
-            then(made)
+            then(result)
     except UserError as error:
         logging.error("%s", error)
         sys.exit(1)
@@ -110,7 +110,7 @@ def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     known |= {"threads": job.threads, "runtime": job.config["runtime"]}
     params = dict(job.params.items())
     known["code"] = params.get("code", "")
-    # Others are for people, or only make the job stale.
+    # Other params are for people, or only make the job stale.
     known |= read_settings(text for text in params.values() if re.match(r"[\w.]+=", text))
     known |= dict(job.input.items()) | dict(job.output.items())
     return {name: known[name] for name in parameters if name in known}
@@ -138,17 +138,17 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, parameter in parameters.items():
-        if name == "code":  # Nobody asks later what code made a file of the shell.
+        if name == "code":  # Files made at the shell record no code.
             continue
-        kind, needed = parameter.annotation, parameter.default is parameter.empty
+        annotation, needed = parameter.annotation, parameter.default is parameter.empty
         options: dict[str, Any] = {"required": needed, "type": _json_or_text}
         options |= {} if needed else {"default": parameter.default}
-        if get_origin(kind) is Literal:
-            options["choices"] = get_args(kind)
-        elif {str, Path} & _kinds(kind):
+        if get_origin(annotation) is Literal:
+            options["choices"] = get_args(annotation)
+        elif {str, Path} & _types(annotation):
             # A shell expands no ~ in --output=~/scores.parquet.
-            options["type"] = os.path.expanduser if _may_be_files(kind) else str
-            options |= {"nargs": "+", "action": "extend"} if list in _kinds(kind) else {}
+            options["type"] = os.path.expanduser if _may_be_files(annotation) else str
+            options |= {"nargs": "+", "action": "extend"} if list in _types(annotation) else {}
         parser.add_argument(f"--{name}", **options)
     named = ", ".join(f"--{name}" for name in _outputs(parameters))
     parser.add_argument("--force", action="store_true", help=f"overwrite existing {named}")
@@ -159,19 +159,19 @@ def _check_files(values: Mapping[str, Any], parameters: Any, force: bool) -> Non
     """Raise UserError if a file is named twice, or an output exists, unless by `force`.
 
     An output would replace an input or another output, or two inputs would be the same rows. Only
-    a workflow knows that what exists is its own. What cannot be written is found out here, too,
-    before hours of work.
+    a workflow knows whether it made an existing file. An output that cannot be written is
+    refused here, too, before hours of work.
     """
-    # Not all environments of jobs have what it needs.
+    # Not all environments of jobs have its dependencies.
     from feseq.raw.location import Location, TableLocation
 
     names: dict[str, str] = {}
     for name, value in values.items():
         if not _may_be_files(parameters[name].annotation):
             continue
-        for given in value if isinstance(value, list) else [value]:
-            paths = [given] if isinstance(given, Path) else []
-            if isinstance(given, str) and not (table := TableLocation(given)).is_remote:
+        for item in value if isinstance(value, list) else [value]:
+            paths = [item] if isinstance(item, Path) else []
+            if isinstance(item, str) and not (table := TableLocation(item)).is_remote:
                 paths = [Path(str(file)) for file in table.files if not file.is_missing]
             for path in paths:
                 Location(path)  # refuses a name that is not UTF-8
@@ -204,44 +204,44 @@ def _json_or_text(text: str) -> Any:
     return text
 
 
-def _kinds(annotation: Any) -> set[Any]:
+def _types(annotation: Any) -> set[Any]:
     """What an annotation allows: classes, with `list` for any sequence; a mapping is JSON."""
     origin = get_origin(annotation)
     if origin in (dict, Mapping):
         return {dict}
-    kind = list if origin in (list, Sequence) else annotation
-    return {kind}.union(*map(_kinds, get_args(annotation)))
+    outer = list if origin in (list, Sequence) else annotation
+    return {outer}.union(*map(_types, get_args(annotation)))
 
 
 def _may_be_files(annotation: Any) -> bool:
     """True if values may name files; other texts name columns and models."""
-    return bool({list, Path} & _kinds(annotation))
+    return bool({list, Path} & _types(annotation))
 
 
 def _typed(parameter: inspect.Parameter, value: Any) -> Any:
     """A value as the parameter's annotation says."""
-    kinds = _kinds(parameter.annotation)
+    types = _types(parameter.annotation)
     if value is parameter.default:
         return value
     if "" in (value if isinstance(value, list) else [value]) and value != parameter.default:
         raise UserError(f"{parameter.name}: is empty; give a value, or leave it out")
-    for kind in kinds:
-        if hasattr(kind, "from_values"):
-            return kind.from_values(value, parameter.name)
+    for each in types:
+        if hasattr(each, "from_values"):
+            return each.from_values(value, parameter.name)
     if parameter.annotation is int and isinstance(value, str) and value.isdecimal():
         value = int(value)
-    elif list in kinds and isinstance(value, str):
+    elif list in types and isinstance(value, str):
         value = [value]
-    elif Path in kinds and list not in kinds and not value:  # a rule gives no file as a list
+    elif Path in types and list not in types and not value:  # a rule gives no file as a list
         value = None
     try:
-        # Paths are given as texts; of other types only their own values are taken.
+        # A path may be a text; other types are strict.
         adapter = TypeAdapter(parameter.annotation)
-        return adapter.validate_python(value, strict=Path not in kinds)
+        return adapter.validate_python(value, strict=Path not in types)
     except ValidationError as error:
-        # A union gives an error for each of its types; the deepest is the nearest type's.
-        found = max(error.errors(include_url=False), key=lambda each: len(each["loc"]))
-        path = "".join(f"{part}: " for part in found["loc"])
+        # A union gives an error for each of its types; the deepest is that of the nearest type.
+        deepest = max(error.errors(include_url=False), key=lambda each: len(each["loc"]))
+        path = "".join(f"{step}: " for step in deepest["loc"])
         raise UserError(
-            f"{parameter.name}: {value!r} is no value of it ({path}{found['msg']}); correct it"
+            f"{parameter.name}: {value!r} is not valid ({path}{deepest['msg']}); correct it"
         ) from None

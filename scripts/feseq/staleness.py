@@ -1,8 +1,8 @@
 """When a step runs again: settings, and digests of code, as the params of its rule.
 
 Snakemake stores the params of each job as a set of texts, and the job runs again when that set
-changes. So a setting is a text with its name, and the code of a script is one digest. What only
-people read does not count: comments, docstrings, formatting, what errors and log lines say.
+changes. So a setting is a text with its name, and the code of a script is one digest. Comments,
+docstrings, formatting and the messages of errors and of the log are ignored.
 """
 
 import ast
@@ -22,9 +22,9 @@ from .common.errors import UserError
 from .common.files import read_json, write_json
 
 PACKAGE = "feseq"
-# Modules that change no output, nor do those that are reached through them alone: they show what is
-# going on, refuse what is wrong, or say how a run uses the machine. The registry of families leads
-# to the code of each, of which a rule names the entry points that its job runs.
+# Modules that change no output; modules imported through them alone do not count either. They show
+# progress, refuse mistakes, or say how a run uses the machine. The registry of families imports all
+# families; a rule names the entry points of the one that its job runs.
 NOT_COUNTED = {
     "feseq/common/progress.py",
     "feseq/config/declared.py",
@@ -38,14 +38,14 @@ NOT_COUNTED = {
 def settings(**values: Any) -> dict[str, Callable[..., str]]:
     """Params by name, each a text `name=value` that makes a step stale when it changes.
 
-    A value may be a function of the wildcards; an Ellipsis stands for what the job does not have. A
-    mapping gives a param for each of its keys, `sampling.seed=1`. Params are functions because
+    A value may be a function of the wildcards; an Ellipsis stands for a setting that the job lacks.
+    A mapping gives a param for each of its keys, `sampling.seed=1`. Params are functions because
     Snakemake looks for wildcards between the braces of a plain text.
     """
     single: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            single |= {f"{name}.{key}": part for key, part in value.items()}
+            single |= {f"{name}.{key}": each for key, each in value.items()}
         else:
             single[name] = value
     return {name.replace(".", "_"): partial(_text, name, value) for name, value in single.items()}
@@ -75,7 +75,7 @@ def digest(value: Any) -> str:
 class Code:
     """The scripts in a folder and the package beside them, each file by its path in the folder.
 
-    The file `kept` remembers digests, which take a second, by the files' content.
+    The file `kept` remembers digests by the files' content, since they take a second.
     """
 
     def __init__(self, folder: Path, kept: Path | None = None) -> None:
@@ -84,15 +84,15 @@ class Code:
         self.texts = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
         self.imports = self._imports()
         before: dict[str, str] = {}
-        # Without it, or if it is damaged, all is found out again.
+        # If the file is missing or damaged, all digests are computed again.
         with suppress(OSError, UserError):
             before = read_json(kept) if kept else {}
-        own = f"{sys.implementation.cache_tag} {_hash(Path(__file__).read_bytes())}"
-        keys = {name: f"{own} {_hash(text, 32)}" for name, text in self.texts.items()}
+        version = f"{sys.implementation.cache_tag} {_hash(Path(__file__).read_bytes())}"
+        keys = {name: f"{version} {_hash(text, 32)}" for name, text in self.texts.items()}
         self.digests = {
             name: before.get(keys[name]) or _digest(text) for name, text in self.texts.items()
         }
-        now = {keys[name]: found for name, found in self.digests.items()}
+        now = {keys[name]: known for name, known in self.digests.items()}
         if kept and now.keys() != before.keys():
             # A folder that cannot be written does without.
             with suppress(OSError):
@@ -104,7 +104,7 @@ class Code:
         return digest(self.of(f"{script}.py", *paths))
 
     def edited(self, file: Path) -> list[str]:
-        """The modules that are not as `keep` wrote them into a file; none without such a file."""
+        """The modules that differ from those that `keep` wrote to a file; none without a file."""
         before: dict[str, str] = {}
         with suppress(OSError, UserError):
             before = read_json(file)
@@ -122,11 +122,11 @@ class Code:
 
         Data files (JSON) beside a module count with it.
         """
-        found = {name: self.digests[name] for name in self.reached(*names, without=NOT_COUNTED)}
-        for folder in {(self.folder / name).parent for name in found if "/" in name}:
+        digests = {name: self.digests[name] for name in self.reached(*names, without=NOT_COUNTED)}
+        for folder in {(self.folder / name).parent for name in digests if "/" in name}:
             for file in folder.glob("*.json"):
-                found[str(file.relative_to(self.folder))] = _hash(file.read_bytes())
-        return [f"{name}@{found[name]}" for name in sorted(found)]
+                digests[str(file.relative_to(self.folder))] = _hash(file.read_bytes())
+        return [f"{name}@{digests[name]}" for name in sorted(digests)]
 
     def reached(self, *names: str, without: Collection[str] = ()) -> set[str]:
         """The files and all modules that they import, directly or not, `without` some."""
@@ -142,7 +142,7 @@ class Code:
         """The files that each file imports, with the packages that are run on the way to them."""
         graph = grimp.build_graph(PACKAGE, cache_dir=None, exclude_type_checking_imports=True)
         files = {_module(name): name for name in self.texts}
-        found = {}
+        imports = {}
         for module, name in files.items():
             imported = {module}
             if "." not in module:  # a script
@@ -153,8 +153,8 @@ class Code:
             folders = {
                 other[: dot.start()] for other in imported for dot in re.finditer(r"\.", other)
             }
-            found[name] = {files[other] for other in imported | folders if other in files}
-        return found
+            imports[name] = {files[other] for other in imported | folders if other in files}
+        return imports
 
 
 def _module(name: str) -> str:
@@ -166,20 +166,20 @@ def _hash(content: bytes, digits: int = 8) -> str:
 
 
 def _digest(text: bytes) -> str:
-    """The digest of a module's text, without what only people read."""
+    """The digest of a module's text without docstrings and messages."""
     return _hash(ast.unparse(_Plain().visit(ast.parse(text))).encode())
 
 
 class _Plain(ast.NodeTransformer):
-    """Removes docstrings and other texts that stand alone, and what messages say."""
+    """Removes docstrings and other lone texts, and the texts of messages."""
 
     def visit_Expr(self, node: ast.Expr) -> Any:
-        """A text that stands alone goes."""
+        """Remove a text that stands alone."""
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if is_text else self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> Any:
-        """An error (`UserError(...)`), a line of the log and `agree` of ranks say nothing."""
+        """Empty the calls of errors (`UserError(...)`), of the log, and of `agree` of ranks."""
         function = node.func
         name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
         owner = getattr(getattr(function, "value", None), "id", "")

@@ -196,7 +196,7 @@ def test_files_that_do_not_belong_together_are_refused(
         (["in", "s3://bucket/in/"], "local"),
         ("odd/nowhere/*.parquet", "b.parquet.*No such file"),
         ("odd", "b.parquet.*No such file"),
-        ("odd/pipe", "b.parquet.*no file"),
+        ("odd/pipe", "b.parquet.*not a file"),
         ("file:///in", "path of a local file"),
         ("cp949", r"udcb5.*rename"),
     ],

@@ -66,7 +66,7 @@ def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
     parts = drawn(tmp_path, table, split, rows, bounds, holdout_share=0.5)
     assert [len(part) for part in parts] == pytest.approx(np.diff(bounds) * rows / 50_000, abs=3)
     row = np.concatenate([part.row + first for part, first in zip(parts, bounds)])
-    held = np.concatenate([part.part for part in parts])
+    held = np.concatenate([part.side for part in parts])
     assert len(row) == rows
     assert (np.diff(row) > 0).all()
     assert abs(LABEL[row].sum() - rows * LABEL.mean()) <= 3
@@ -82,7 +82,7 @@ def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
             most = 4 + len(parts)
             assert np.abs(np.bincount(days, minlength=7) - expected).max() <= most
     last = parts[-1]
-    for chosen in (last.part == TRAIN, last.part != TRAIN):
+    for chosen in (last.side == TRAIN, last.side != TRAIN):
         assert abs(np.corrcoef(last.row[chosen], last.position[chosen])[0, 1]) < 0.1
 
 
@@ -96,7 +96,7 @@ def test_train_and_valid_are_disjoint_and_fill_their_positions(data: st.DataObje
     found = selected(labels, rows, valid_share=share, seed=data.draw(st.integers(0, 9), "seed"))
     assert len(found.row) == (rows or total)
     assert (np.diff(found.row, prepend=-1, append=total) > 0).all()
-    for part in (found.part == TRAIN, found.part == VALIDATION):
+    for part in (found.side == TRAIN, found.side == VALIDATION):
         assert sorted(found.position[part]) == list(range(part.sum()))
         assert set(labels[found.row[part]]) == {0, 1}
 
@@ -165,7 +165,7 @@ def test_by_time_the_newest_rows_are_held_out_but_of_groups_that_have_older_ones
     with caplog.at_level(logging.INFO):
         (chosen,) = drawn(tmp_path, USERS, Split(time="t", group=group), valid_share=share)
     found = np.full(600, -1)
-    found[chosen.row] = chosen.part
+    found[chosen.row] = chosen.side
     cut = USERS["t"][found != TRAIN].min()
     older = {u for t, u in zip(USERS["t"], USERS["u"]) if group and t < cut}
     expected = [
@@ -176,7 +176,7 @@ def test_by_time_the_newest_rows_are_held_out_but_of_groups_that_have_older_ones
     if group:
         assert f"{expected.count(-1)} of 600 rows FALL OUT" in caplog.text
     else:
-        assert abs((chosen.part == VALIDATION).mean() - share) < 0.01
+        assert abs((chosen.side == VALIDATION).mean() - share) < 0.01
         assert np.bincount(chosen.period) == pytest.approx([600 / PERIODS] * PERIODS, rel=0.1)
     # Rows of a later period are newer.
     order = np.argsort(USERS["t"][chosen.row], kind="stable")
@@ -203,11 +203,11 @@ def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
     ]
     for found in both:
         group = np.array(USERS["u"])[found.row]
-        parts = [{*group[found.part == part]} for part in (TRAIN, VALIDATION, HOLDOUT)]
+        parts = [{*group[found.side == part]} for part in (TRAIN, VALIDATION, HOLDOUT)]
         assert sum(map(len, parts)) == len({*USERS["u"]})
-        assert abs((found.part != TRAIN).mean() - 0.2) < 0.02
+        assert abs((found.side != TRAIN).mean() - 0.2) < 0.02
         assert not found.period.any()
-    assert not np.array_equal(both[0].part, both[1].part)
+    assert not np.array_equal(both[0].side, both[1].side)
 
 
 @settings(max_examples=40, deadline=None)
@@ -226,12 +226,12 @@ def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> 
     (found,) = select_within(labels, part, period, rows, seed, [0, total])
     count = inside if rows is None else min(rows, inside)
     assert len(np.unique(found.row)) == len(found.row) == count
-    assert np.array_equal(part[found.row], found.part)
+    assert np.array_equal(part[found.row], found.side)
     assert np.array_equal(period[found.row], found.period)
-    for of_draw in (found.part == TRAIN, found.part != TRAIN):
+    for of_draw in (found.side == TRAIN, found.side != TRAIN):
         assert sorted(found.position[of_draw]) == list(range(of_draw.sum()))
     for number in (TRAIN, VALIDATION, HOLDOUT):
-        there, taken = labels[part == number], labels[found.row[found.part == number]]
+        there, taken = labels[part == number], labels[found.row[found.side == number]]
         assert set(taken) == {0, 1}
         # Two of each part at least, which the largest part pays for.
         assert abs(len(taken) - len(there) * count / inside) <= 5
@@ -244,10 +244,10 @@ def test_of_one_last_day_holdout_rows_are_drawn_and_of_two_they_are_newer(
     day = np.repeat([3, 1, 2, 10], 100)
     columns = {"y": USERS["y"][:400], "day": [str(d) for d in day]}
     (one,) = drawn(tmp_path, columns, Split(time="day", last=1), holdout_share=0.3)
-    assert np.bincount(one.part).tolist() == [300, 70, 30]
-    assert set(day[one.row[one.part != TRAIN]]) == {10}
+    assert np.bincount(one.side).tolist() == [300, 70, 30]
+    assert set(day[one.row[one.side != TRAIN]]) == {10}
     (two,) = drawn(tmp_path, columns, Split(time="day", last=2), holdout_share=0.3)
-    assert [set(day[two.row[two.part == p]]) for p in range(3)] == [{1, 2}, {3}, {10}]
+    assert [set(day[two.row[two.side == p]]) for p in range(3)] == [{1, 2}, {3}, {10}]
 
 
 def test_holdout_rows_are_taken_from_those_held_out_alone() -> None:
@@ -256,8 +256,8 @@ def test_holdout_rows_are_taken_from_those_held_out_alone() -> None:
     )
     for name in ("row", "position"):
         assert np.array_equal(getattr(plain, name), getattr(apart, name))
-    assert np.array_equal(plain.part == TRAIN, apart.part == TRAIN)
-    assert np.bincount(apart.part).tolist() == [400, 50, 50]
+    assert np.array_equal(plain.side == TRAIN, apart.side == TRAIN)
+    assert np.bincount(apart.side).tolist() == [400, 50, 50]
     with pytest.raises(UserError, match=r"sampling\.holdout_share"):
         selected(LABEL, 20, valid_share=0.05, holdout_share=0.5)
 

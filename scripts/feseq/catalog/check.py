@@ -1,4 +1,4 @@
-"""The check of the config: all mistakes at once, and the defaults of what it leaves out."""
+"""The check of the config: it lists all mistakes at once, and fills in defaults."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,17 +19,17 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
-    """The config, with defaults for keys that are not there.
+    """The config, with defaults for keys that it leaves out.
 
-    Raises one UserError that lists every mistake in it, and in the text of the `files` it is from.
+    Raises one UserError that lists every mistake in it, and in the text of its `files`.
     """
-    found = [*repeated_keys(files), *mistakes(Config, config)]
-    if not found:
+    lines = [*repeated_keys(files), *mistakes(Config, config)]
+    if not lines:
         full = _with_defaults(config)
-        found += dict.fromkeys(_contradictions(full))
-    if found:
-        count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
-        listed = "\n".join(f"  - {mistake}" for mistake in found)
+        lines += dict.fromkeys(_contradictions(full))
+    if lines:
+        count = "one mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+        listed = "\n".join(f"  - {line}" for line in lines)
         raise UserError(
             f"the config has {count}:\n{listed}\nconfig/README.md explains every key. YAML reads "
             f"1e-3 as text (write 1.0e-3), as Snakemake does numbers in a mapping of --config."
@@ -43,7 +43,7 @@ def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
-    """Mistakes between keys that are sound by themselves."""
+    """Mistakes between keys each of which is valid."""
     missing = [
         f"sizes.{size}.{block}.{key}: Field required, here or in {block}"
         for size in config["sizes"]
@@ -63,9 +63,9 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield from model_mistakes(config, columns, size, model)
     for model in filter(is_model, config["evaluation"]["baselines"]):
         # Not every size can train every baseline: histories of len150 are listed for some.
-        found = [[*model_mistakes(config, columns, size, model)] for size in config["sizes"]]
-        if all(found):
-            yield from found[-1]
+        by_size = [[*model_mistakes(config, columns, size, model)] for size in config["sizes"]]
+        if all(by_size):
+            yield from by_size[-1]
     split = config["sampling"]["split"]
     if split["last"] is not None and split["time"] is None:
         yield f"sampling.split.last: is {split['last']}, and sampling.split.time names no column"
@@ -74,7 +74,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:
-    """Keys that stand twice in a mapping of a YAML file; readers keep the last one silently."""
+    """Keys that occur twice in a mapping of a YAML file; readers silently keep the last one."""
     for file in files:
         # As JSON, a file may hold tabs.
         text = Path(file).read_text(encoding="utf-8").expandtabs()
@@ -88,5 +88,5 @@ def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:
                     if keys[i] in keys[:i]:
                         line = key.start_mark.line + 1
                         yield f"{file}, line {line}: key {key.value!r} stands above too; keep one"
-                inner = [part for pair in inner for part in pair]
-            nodes += [part for part in inner if part not in nodes]
+                inner = [child for pair in inner for child in pair]
+            nodes += [child for child in inner if child not in nodes]

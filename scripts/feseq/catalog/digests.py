@@ -1,4 +1,4 @@
-"""Digests by which a job is known to be stale: the code that it runs, and all that is upstream."""
+"""Digests that make a job stale: of the code that it runs, and of all that is upstream."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -39,10 +39,10 @@ class Digests:
         self._code = cache(code.digest)
 
     def code(self, script: str, model: str | None = None) -> str:
-        """Of what a script runs, with its entry points of the family of a model by its name."""
-        return self._of_family(script, family_of(model).name if model else None)
+        """The digest of the code that a script runs, with what it enters of a model's family."""
+        return self._script_code(script, family_of(model).name if model else None)
 
-    def _of_family(self, script: str, family: str | None) -> str:
+    def _script_code(self, script: str, family: str | None) -> str:
         entry_points = ENTRY_POINTS.get(script, []) if family else []
         modules = [FAMILIES[family or ""].module(name) for name in entry_points]
         return self._code(script, *filter(None, modules))
@@ -50,13 +50,13 @@ class Digests:
     def upstream(
         self, jobs: Iterable[Job], results: Path, scripts: Iterable[str] = (), test: bool = False
     ) -> str:
-        """Of all that a last file depends on.
+        """The digest of all that a final file depends on.
 
         Snakemake removes the outputs of a step that failed, and does not miss them while a file
-        made from the earlier ones is there; that file is stale by this digest. It has the raw
-        files, those of the `test` where that counts, the settings of data and models, and the code
-        of trainings, of baselines and the blend where these are among the `jobs`, and of further
-        `scripts` on the way. `results` is the folder of results.
+        made from the earlier ones exists; this digest makes that file stale. It covers the raw
+        files, with `test` those of the test table too, the settings of data and models, and the
+        code of trainings, of any baselines and blend among the `jobs`, and of further `scripts` on
+        the way. `results` is the folder of results.
         """
         config, jobs = self.config, list(jobs)
         trained = {
@@ -73,13 +73,13 @@ class Digests:
         submits = BLEND in names or (test and trained)
         return digest(
             [
-                self._codes([*self._behind(names, bool(trained)), *scripts], trained),
+                self._script_codes([*self._behind(names, bool(trained)), *scripts], trained),
                 [self.raw.version(self.raw.train), self.raw.version(self.raw.test) if test else 0],
                 simulation if self.raw.simulated else None,
                 [self.columns.plain("label", "id", "shared", "ids"), config["parts"]],
                 config["sampling"],
                 {size: [keys["rows"], keys["min_count"]] for size, keys in sizes.items()},
-                {"/".join(job): known for job, known in trained.items()},
+                {"/".join(job): counted for job, counted in trained.items()},
                 config["submission"] if submits else None,
             ]
         )
@@ -97,10 +97,10 @@ class Digests:
             scripts += ["evaluate", "blend"]
         return scripts
 
-    def _codes(self, scripts: list[str], trained: Iterable[Job]) -> list[str]:
+    def _script_codes(self, scripts: list[str], trained: Iterable[Job]) -> list[str]:
         families: set[str | None] = {family_of(name).name for _, name in trained}
         families = families or {None}
-        return sorted({self._of_family(script, each) for script in scripts for each in families})
+        return sorted({self._script_code(script, each) for script in scripts for each in families})
 
     def _counted_settings(self, size: str, model: str) -> dict[str, dict[str, Any]]:
         """The settings of a model that count, by block."""

@@ -22,7 +22,7 @@ MODEL_PATTERN = rf"(?:{'|'.join(each.pattern for each in FAMILIES.values())}){VA
 
 
 def family_of(model: str) -> Family:
-    """The family of a model by its name; raises UserError if it is none."""
+    """The family of a model by its name; raises UserError if no family has such names."""
     for family in FAMILIES.values():
         if re.fullmatch(family.pattern + VARIANT, model):
             return family

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 def train_model(job: "TrainJob") -> None:
     """Train the job's model, by the family that its name says."""
     family = family_of(Path(job.full_name).name)
-    if lacking := [block for block in family.blocks if block not in job.settings]:
-        raise UserError(f"settings: has no block {lacking[0]!r}, which {job.full_name} needs")
+    if missing := [block for block in family.blocks if block not in job.settings]:
+        raise UserError(f"settings: has no block {missing[0]!r}, which {job.full_name} needs")
     family.entry_point("train")(job)
 
 
 def family_in(path: Path) -> Family:
-    """The family of the model in a file; raises UserError if it is none."""
+    """The family of the model in a file; raises UserError for any other file."""
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: a folder or device, no file of a model")
+        raise UserError(f"{path}: is a folder or device, not the file of a model")
     try:
         return FAMILIES[tensors.peek(path, "marks")["family"]]
     except (ValueError, KeyError, TypeError) as error:
@@ -38,12 +38,12 @@ def load_model(
 ) -> Model:
     """The model in a file, ready to predict on this machine.
 
-    Raises UserError if it is no model, or not the one of this `full_name`.
+    Raises UserError if it is not a model, or not the one of this `full_name`.
     """
     load = family_in(path).entry_point("load")
     return load(path, full_name, runtime or Runtime(), threads)
 
 
 def export_model(model: Path, valid: list[Path], onnx: Output, *, full_name: str = "") -> None:
-    """Write a model as ONNX, checked on rows of `valid`; raises UserError if none of it can be."""
+    """Write a model as ONNX, checked on rows of `valid`; raises UserError if that fails."""
     family_in(model).entry_point("export")(model, valid, onnx, full_name=full_name)

@@ -30,7 +30,7 @@ def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settin
 def model_mistakes(
     config: Mapping[str, Any], columns: Columns, size: str, model: str
 ) -> Iterator[str]:
-    """What keeps a model from being trained on a table of these columns, one line each."""
+    """The reasons why a model cannot train on a table of these columns, one line each."""
     try:
         yield from family_of(model).mistakes(config, columns, size, model)
     except UserError as error:
@@ -38,7 +38,7 @@ def model_mistakes(
 
 
 def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[str, str]) -> None:
-    """Raise UserError if the config has no such size, or no such model where a job has one."""
+    """Raise UserError if the config lacks the job's size, or its model, if it has one."""
     size_block(config, wildcards["size"])
     if "model" in wildcards:
         for mistake in model_mistakes(config, columns, wildcards["size"], wildcards["model"]):
@@ -53,7 +53,7 @@ def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
 def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float] | None:
     """The models that submit for a size, with their shares in the mean of the logits.
 
-    None if these are to be fitted to validation rows.
+    None if the shares are fitted to validation rows.
     """
     models = submission_models(config, size)
     weights = size_block(config, size)["submission_weights"] or [1] * len(models)
@@ -93,9 +93,9 @@ def start_models(
 
 @dataclass(frozen=True)
 class Scoring:
-    """What a file of scores is made from: raw `files`, and models of a size.
+    """What a file of scores depends on: raw `files`, and models of a size.
 
-    `weights` are the models' in the mean of their logits, None where these are fitted.
+    `weights` are those of the mean of the models' logits, None where they are fitted.
     """
 
     files: list[TableLocation]

@@ -1,4 +1,4 @@
-"""The tables of config/README.md, made from the declared settings.
+"""The tables of config/README.md, generated from the declared settings.
 
 By hand, from the repository: PYTHONPATH=scripts python -m feseq.catalog.reference
 """
@@ -47,7 +47,7 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
         path, block = place + name, field.annotation
         if name in blocks():
             block = blocks()[name] if declared is Config else None
-        # Names that are the user's, or all alike.
+        # The user chooses the names in it, or they all have the same keys.
         inner = Size if block is Sizes else next(iter(get_args(block)[1:]), None)
         if fields_of(inner):
             yield from key_rows(inner, f"{path}.<{name[:-1]}>.")
@@ -72,11 +72,11 @@ def _meanings(declared: Any) -> dict[str, str]:
     pydantic would read it too, at each start of everything that imports the class.
     """
     source = ast.parse(textwrap.dedent(inspect.getsource(declared)))
-    (found,) = source.body
-    assert isinstance(found, ast.ClassDef)
+    (class_node,) = source.body
+    assert isinstance(class_node, ast.ClassDef)
     return {
         field.target.id: " ".join(str(text.value.value).split())
-        for field, text in pairwise(found.body)
+        for field, text in pairwise(class_node.body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and isinstance(text, ast.Expr)

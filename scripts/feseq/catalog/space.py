@@ -42,7 +42,7 @@ class Range(BaseModel):
     step: Annotated[_Number, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
-    def _is_sound(self) -> Self:
+    def _is_valid(self) -> Self:
         if self.low >= self.high:
             raise ValueError("low is not below high")
         if self.log and (self.step is not None or self.low <= 0):
@@ -55,9 +55,9 @@ def _mistakes(path: str, values: Any) -> Iterator[str]:
     if path not in _SEARCHED:
         yield f"{path}: cannot be searched; {did_you_mean(path, sorted(_SEARCHED), 'settings')}"
     elif isinstance(values, Mapping):
-        found = mistakes(Range, values, path)
+        lines = mistakes(Range, values, path)
         numbers = [values.get(name) for name in ("low", "high", "step")]
-        yield from found or _mistakes(path, [n for n in numbers if n is not None])
+        yield from lines or _mistakes(path, [n for n in numbers if n is not None])
     elif not isinstance(values, list) or not values:
         yield f"{path}: {values!r} is neither a list of choices nor a range {{low, high}}"
     else:
@@ -66,9 +66,9 @@ def _mistakes(path: str, values: Any) -> Iterator[str]:
 
 
 def _checked(space: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = [line for item in space.items() for line in _mistakes(*item)]
-    if found:
-        raise ValueError("; ".join(dict.fromkeys(found)))
+    lines = [line for item in space.items() for line in _mistakes(*item)]
+    if lines:
+        raise ValueError("; ".join(dict.fromkeys(lines)))
     return space
 
 
@@ -96,8 +96,8 @@ def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
 
 def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """{"model.heads": 2} as {"model": {"heads": 2}, "train": {}, "boosting": {}}."""
-    found: dict[str, dict[str, Any]] = {block: {} for block in blocks()}
+    nested: dict[str, dict[str, Any]] = {block: {} for block in blocks()}
     for path, value in settings.items():
         block, key = path.split(".")
-        found[block][key] = value
-    return found
+        nested[block][key] = value
+    return nested

@@ -2,12 +2,12 @@
 
 import ctypes
 
-# Set in the environment of jobs whose Snakemake has said that there is none.
+# Set in the environment of jobs whose Snakemake has warned that there is no such device.
 SAID_CPU = "FESEQ_SAID_CPU"
 
 
 def has_cuda_device() -> bool:
-    """By the driver, which heeds CUDA_VISIBLE_DEVICES."""
+    """True if the driver reports a device; it heeds CUDA_VISIBLE_DEVICES."""
     count = ctypes.c_int(0)
     try:
         driver = ctypes.CDLL("libcuda.so.1")

@@ -17,8 +17,15 @@ from .errors import UserError, first_line
 # A parameter of a script's function that names a file to write.
 Output = Annotated[Path, "output"]
 _TAIL_BYTES = 1 << 16
-# Errors of the machine, such as no permission, do not condemn a file.
-_OF_MACHINE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+# Errors of the machine, such as no permission: the file itself may be sound.
+_MACHINE_ERRORS = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ESTALE,
+)
 
 
 @contextmanager
@@ -52,7 +59,7 @@ def folder_beside(target: Path) -> Iterator[Path]:
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Raise OSError if fewer than `needed` bytes are free, before something crashes for it."""
+    """Raise OSError if fewer than `needed` bytes are free, before a library crashes."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(
@@ -83,10 +90,10 @@ def read_json(
     kind: str = "JSON file",
     keys: Sequence[str] = (),
 ) -> Any:
-    """What `parse` makes of what `write_json` wrote.
+    """Read a file that `write_json` wrote, and return what `parse` makes of its content.
 
-    `kind` is what the workflow calls such files, all of which have these `keys`. Raises UserError
-    if the file is none, was edited, or is of another kind.
+    Messages call such files `kind`; all of them have these `keys`. Raises UserError if the file is
+    damaged, was edited, or lacks a key.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -99,8 +106,8 @@ def read_json(
             f"that finds nothing to be done, delete the file that you asked for, too"
         ) from None
     try:
-        if lacking := [key for key in keys if key not in content]:
-            raise KeyError(lacking)
+        if missing := [key for key in keys if key not in content]:
+            raise KeyError(missing)
         return parse(content)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
@@ -116,7 +123,7 @@ def whole_file(path: Path) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:  # damaged bytes can make HDF5 and Arrow raise anything
-        if isinstance(error, OSError) and error.errno in _OF_MACHINE:
+        if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
             raise
         raise UserError(
             f"{path}: not a complete file of this workflow ({first_line(error)}); take another "
@@ -142,19 +149,23 @@ def _working_name(target: Path, ending: str) -> Path:
     # A redirected /dev/stdout is a link to a file, and would be replaced by one.
     is_device = folder == Path("/dev") or folder.is_relative_to("/proc")
     if is_device or (target.exists() and not target.is_file()):
-        raise UserError(f"{target}: a folder or device, no file to write; give another name")
+        raise UserError(f"{target}: is a folder or device; give the name of a file to write")
     if ":/" in str(target):
-        raise UserError(f"{target}: written files are local; give a path, and copy the file later")
+        raise UserError(
+            f"{target}: only local files are written; give a path, and copy the file later"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     host = socket.gethostname()
-    for left in target.parent.glob(f".{glob.escape(target.name)}.{glob.escape(host)}.*.{ending}"):
-        process = left.name.rsplit(".", 2)[1]
+    for leftover in target.parent.glob(
+        f".{glob.escape(target.name)}.{glob.escape(host)}.*.{ending}"
+    ):
+        process = leftover.name.rsplit(".", 2)[1]
         if not process.isdigit() or int(process) == os.getpid() or not _is_alive(int(process)):
-            # Processes that start together may all find it.
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
+            # Another process may remove it at the same time.
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
             else:
-                left.unlink(missing_ok=True)
+                leftover.unlink(missing_ok=True)
     return target.with_name(f".{target.name}.{host}.{os.getpid()}.{ending}")
 
 

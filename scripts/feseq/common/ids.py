@@ -1,6 +1,6 @@
 """Tables of many millions of IDs, compared and joined by DuckDB in little memory.
 
-What does not fit into it lies on disk, in a folder of its own that is removed afterwards.
+What does not fit goes to a folder on disk, which is removed afterwards.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class IdTables:
         self._waiting: dict[str, list[pa.Table]] = {}
 
     def add(self, name: str, rows: pa.Table) -> None:
-        """Append rows to a table, which the first ones make."""
+        """Append rows to a table; the first rows create it."""
         waiting = self._waiting.setdefault(name, [])
         waiting.append(rows)
         if sum(map(len, waiting)) >= _BATCH_ROWS:
@@ -61,7 +61,7 @@ class IdTables:
         return self._connection.sql(query)
 
     def require_unique(self, name: str, where: str) -> None:
-        """Raise UserError if an ID stands in a table, which messages call `where`, twice."""
+        """Raise UserError if an ID occurs twice in a table, which messages call `where`."""
         repeated = f"SELECT id, min(row) AS row FROM {name} GROUP BY id HAVING count(*) > 1"
         ids, example, row = self.ask(
             f"SELECT count(*), arg_min(id, row), min(row) FROM ({repeated})"
@@ -81,9 +81,9 @@ class IdTables:
 
 @contextmanager
 def id_tables(target: Path, threads: int = 1) -> Iterator[IdTables]:
-    """No tables yet; what exceeds the memory is kept beside `target` meanwhile.
+    """Yield an empty collection of tables; what exceeds the memory is kept beside `target`.
 
-    Raises UserError where DuckDB cannot go on, as when the disk is full.
+    Raises UserError if DuckDB fails, for example because the disk is full.
     """
     with folder_beside(target) as folder:
         settings: dict[str, str | bool | int | float | list[str]] = {

@@ -1,4 +1,4 @@
-"""What Ctrl-C and `kill -INT` do to Snakemake. It runs in Snakemake's own process."""
+"""What Ctrl-C and `kill -INT` do to Snakemake. It runs in Snakemake's process."""
 
 import atexit
 import signal
@@ -15,8 +15,8 @@ def interrupt_jobs() -> None:
     They get SIGTERM and end by themselves. Ctrl-C reaches them too; they act on the first signal.
     """
 
-    def end(kind: int, _: FrameType | None) -> None:
-        signal.signal(kind, signal.default_int_handler)
+    def end(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.default_int_handler)
         # The last line, below what Snakemake says of its jobs.
         atexit.register(sys.stderr.write, "Interrupted: the same command goes on from here.\n")
         for process in psutil.Process().children(recursive=True):

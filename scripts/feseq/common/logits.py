@@ -26,7 +26,7 @@ def log_odds(probability: float) -> float:
 
 
 def require_finite(logit: np.ndarray, ids: Any = None) -> None:
-    """Raise UserError if a logit [rows] is not finite; it names the row's ID, or its place.
+    """Raise UserError if a logit [rows] is not finite; the message has the row's ID or place.
 
     `ids` is an Arrow array of texts, if there are IDs.
     """
@@ -58,10 +58,10 @@ def checked_weights(
     models: Sequence[str],
     fitted: Path | None = None,
 ) -> list[float]:
-    """The weights of a mean of models, in their order or by their names; None: equal ones.
+    """The weights of a mean of models, in their order or by their names; None: equal weights.
 
-    Those in the file `fitted` count, if there is one. Raises UserError for weights that give no
-    mean, are of other models, or are given twice.
+    `fitted` is a file of weights by name, to be given instead. Raises UserError if both are given,
+    or if the weights belong to other models or have no mean.
     """
     if fitted is not None:
         if weights is not None:

@@ -1,4 +1,4 @@
-"""Memory of a process that works on large arrays: its allocator, its peak, and what there is."""
+"""Memory of a process with large arrays: its allocator, its peak, and the machine's total."""
 
 import ctypes
 import logging
@@ -27,7 +27,7 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_ARENA_MAX, 1)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     except (OSError, AttributeError):
-        logger.debug("no glibc: its allocator is left as it is")
+        logger.debug("no glibc: the allocator is left as it is")
 
 
 def machine_memory(root: Path = Path("/")) -> int:
@@ -60,7 +60,7 @@ def machine_memory(root: Path = Path("/")) -> int:
 
 
 def peak_memory() -> int:
-    """The most bytes of memory that this process took so far."""
+    """The peak memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, others KiB.
     return peak if sys.platform == "darwin" else 1024 * peak

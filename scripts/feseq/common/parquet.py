@@ -14,7 +14,7 @@ _DIGEST = b"digest"
 
 
 def write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write `table`, with this metadata of its schema instead of its own."""
+    """Write `table`; `metadata`, if given, replaces that of its schema."""
     if metadata is not None:
         table = table.replace_schema_metadata(dict(metadata))
     table = table.replace_schema_metadata(signed(table.schema, len(table)).metadata)

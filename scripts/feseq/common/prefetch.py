@@ -28,9 +28,9 @@ def prefetch_map(
     iterator = iter(items)
     with ThreadPoolExecutor(threads) as workers, ThreadPoolExecutor(1) as maker:
 
-        def work_on(item: Future[Item]) -> Result:
-            made: Any = item.result()
-            return _END if made is _END else function(made)
+        def work_on(future: Future[Item]) -> Result:
+            item: Any = future.result()
+            return _END if item is _END else function(item)
 
         def begin() -> Future[Result]:
             return workers.submit(work_on, maker.submit(next, iterator, _END))

@@ -48,10 +48,10 @@ class Ragged:
         return Ragged(self.values[:0], np.zeros_like(self.offsets))
 
     @classmethod
-    def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
-        """The rows of all parts, one part after the other."""
-        lengths = np.concatenate([part.lengths for part in parts])
-        values = np.concatenate([part.values for part in parts])
+    def joined(cls, pieces: Sequence["Ragged"]) -> "Ragged":
+        """The rows of all pieces, one piece after the other."""
+        lengths = np.concatenate([piece.lengths for piece in pieces])
+        values = np.concatenate([piece.values for piece in pieces])
         return cls(values, np.concatenate(([0], np.cumsum(lengths))))
 
 
@@ -63,7 +63,7 @@ def narrow(values: np.ndarray) -> np.ndarray:
 def require_equal_lengths(sequences: Mapping[str, Ragged], where: Callable[[int], str]) -> None:
     """Raise UserError where the sequences and times of a row differ in length.
 
-    `where` says how messages call row i.
+    `where(i)` is what messages call row i.
     """
     if not sequences:
         return

@@ -1,12 +1,12 @@
-"""Several processes at one training, the ranks: each takes a share of every batch's rows.
+"""The processes of one training, its ranks: each takes a share of every batch's rows.
 
-A step adds their gradients up, which makes it the step of one process but for the order of the sums
-and the draws of dropout. Each has the whole model and optimizer, and all of them take the same
-decisions; rank 0 alone writes.
+A step sums their gradients, so it equals the step of one process except for the order of the sums
+and the draws of dropout. Each rank has the whole model and optimizer, and all take the same
+decisions; only rank 0 writes.
 
-Not torch's DistributedDataParallel: that adds gradients up while the backward pass still runs, so
-that a rank which runs out of memory there cannot go back and repeat its share in smaller
-micro-batches without leaving the others behind. Here all is local until the sums at the end.
+torch's DistributedDataParallel would not do: it sums gradients during the backward pass, so a rank
+that runs out of memory there cannot repeat its share in smaller micro-batches without the others.
+Here everything is local until the sums at the end.
 """
 
 import logging
@@ -53,12 +53,12 @@ class Ranks:
         return self._reduce(tensor, dist.ReduceOp.SUM)
 
     def largest(self, *numbers: int) -> list[int]:
-        """The largest that any rank gave, for each number."""
+        """For each number the largest that any rank passed."""
         # On the CPU whatever the device: the GPU need not be waited for.
         return self._reduce(torch.tensor(numbers), dist.ReduceOp.MAX).tolist()
 
     def agree(self, number: int, otherwise: str) -> None:
-        """Raise UserError with the text `otherwise` if not all ranks gave the same number."""
+        """Raise UserError with the text `otherwise` if the ranks passed different numbers."""
         largest, minus_smallest = self.largest(number, -number)
         if largest != -minus_smallest:
             raise UserError(otherwise)
@@ -77,11 +77,11 @@ class Ranks:
                 self.add(tensor)
         if small:
             total = self.add(torch.cat([tensor.flatten() for tensor in small]))
-            for tensor, part in zip(small, total.split([t.numel() for t in small])):
-                tensor.copy_(part.view_as(tensor))
+            for tensor, summed in zip(small, total.split([t.numel() for t in small])):
+                tensor.copy_(summed.view_as(tensor))
 
     def share(self, total: int) -> tuple[int, int]:
-        """Start and stop of this rank's part of `total` things in order."""
+        """Start and stop of this rank's share of `total` things in order."""
         return total * self.rank // self.count, total * (self.rank + 1) // self.count
 
     def _reduce(self, tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
@@ -98,27 +98,28 @@ class Ranks:
 
 
 def in_group() -> bool:
-    """True where torchrun, the script's own or a user's, has made this process one of several.
+    """True if torchrun, started by the script or by a user, has started this process.
 
-    RANK alone does not say so: pods of Kubernetes have one, whose trainings are one process each.
+    RANK alone does not show it: Kubernetes sets it for pods whose trainings are one process each.
     """
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def _place() -> Ranks:
-    """As torchrun has given it; raises UserError for another environment."""
+    """The place that torchrun assigned; raises UserError if the environment has none."""
     names = {"RANK": None, "WORLD_SIZE": None, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
     try:
-        found = [int(os.environ.get(name) or default or "") for name, default in names.items()]
-        if not (0 <= found[0] < found[1] and 0 <= found[2] < found[3] <= found[1]):
+        numbers = [int(os.environ.get(name) or default or "") for name, default in names.items()]
+        rank, count, local_rank, local_count = numbers
+        if not (0 <= rank < count and 0 <= local_rank < local_count <= count):
             raise ValueError
     except ValueError:
-        given = " ".join(f"{name}={os.environ.get(name, '')}" for name in names)
+        variables = " ".join(f"{name}={os.environ.get(name, '')}" for name in names)
         raise UserError(
-            f"TORCHELASTIC_RUN_ID is set, as torchrun does, and {given} are no place among its "
-            f"processes: start torchrun, or unset TORCHELASTIC_RUN_ID"
+            f"TORCHELASTIC_RUN_ID is set, as torchrun does, but {variables} is not a valid place "
+            f"among its processes: start torchrun, or unset TORCHELASTIC_RUN_ID"
         ) from None
-    return Ranks(*found)
+    return Ranks(rank, count, local_rank, local_count)
 
 
 @contextmanager

@@ -11,16 +11,16 @@ from typing import Any, NoReturn
 def exit_on_sigterm() -> None:
     """Let SIGTERM raise SystemExit, so that half-written files are removed.
 
-    Only once, and not after Ctrl-C: while files are closed, a scheduler may send more, and so does
-    a Snakemake that Ctrl-C ends (`interrupt_jobs`).
+    It does so once, and not after Ctrl-C: while files are closed, a scheduler may send more, and
+    so does a Snakemake that Ctrl-C ends (`interrupt_jobs`).
     """
 
-    def end(kind: int, _: FrameType | None) -> None:
+    def end(number: int, _: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if kind == signal.SIGINT:
-            signal.signal(kind, signal.default_int_handler)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
             raise KeyboardInterrupt
-        raise SystemExit(128 + kind)
+        raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, end)
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
@@ -29,16 +29,16 @@ def exit_on_sigterm() -> None:
 
 @contextmanager
 def signals_at_once() -> Iterator[None]:
-    """Within, SIGTERM and Ctrl-C end the process; Python hears of no signal while C++ waits."""
-    handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)}
-    for kind, handler in handlers.items():
+    """Within, SIGTERM and Ctrl-C end the process: Python runs no handler while C++ waits."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number, handler in handlers.items():
         if handler != signal.SIG_IGN:
-            signal.signal(kind, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_DFL)
     try:
         yield
     finally:
-        for kind, handler in handlers.items():
-            signal.signal(kind, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 class Signals:
@@ -54,11 +54,11 @@ class Signals:
     def __enter__(self) -> "Signals":
         # Python sets handlers only in its main thread.
         if threading.current_thread() is threading.main_thread():
-            for kind in (signal.SIGTERM, signal.SIGINT):
-                handler = signal.getsignal(kind)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                handler = signal.getsignal(number)
                 if handler != signal.SIG_IGN:
-                    self._before[kind] = handler
-                    signal.signal(kind, self._hold)
+                    self._before[number] = handler
+                    signal.signal(number, self._hold)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,21 +66,21 @@ class Signals:
         if self.asked:
             self.end_as_asked(self.asked)
 
-    def end_as_asked(self, kind: int) -> NoReturn:
-        """Raise what such a signal raises outside."""
+    def end_as_asked(self, number: int) -> NoReturn:
+        """Raise what this signal raises when no `Signals` is open."""
         self._put_back()
         self.asked = 0
-        # Python's own for SIGTERM, which would close nothing, is no function.
-        if callable(signal.getsignal(kind)):
-            signal.raise_signal(kind)
-        raise SystemExit(128 + kind)
+        # Python's default for SIGTERM is not a function, and would close nothing.
+        if callable(signal.getsignal(number)):
+            signal.raise_signal(number)
+        raise SystemExit(128 + number)
 
     def _put_back(self) -> None:
-        for kind, handler in self._before.items():
-            signal.signal(kind, handler)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
         self._before = {}
 
-    def _hold(self, kind: int, _: FrameType | None) -> None:
-        self.asked = self.asked or kind
-        if kind == signal.SIGINT:
-            signal.signal(kind, self._before[kind])
+    def _hold(self, number: int, _: FrameType | None) -> None:
+        self.asked = self.asked or number
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[number])

@@ -76,7 +76,7 @@ def peek(path: Path, name: str) -> Any:
 
 
 def _opened(path: Path) -> Any:
-    # safetensors says that there is no such file, also where it may not be read.
+    # safetensors reports an unreadable file as a missing one; `open` does not.
     open(path, "rb").close()
     return safe_open(path, framework="np")
 
@@ -104,7 +104,7 @@ def _described(
 
 
 def _place(tensor: Any) -> tuple[Any, ...]:
-    """Where a tensor's values lie; equal for two of the same values."""
+    """Where a tensor's values are in memory; equal for two tensors that share them."""
     if isinstance(tensor, np.ndarray):
         return (tensor.ctypes.data, tensor.dtype, tensor.shape, tensor.strides)
     return (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
@@ -113,12 +113,12 @@ def _place(tensor: Any) -> tuple[Any, ...]:
 def _restored(value: Any, tensors: Mapping[str, Any]) -> Any:
     """The opposite of `_described`."""
     if isinstance(value, list):
-        return [_restored(part, tensors) for part in value]
+        return [_restored(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
     if "tensor" in value:
         return tensors[value["tensor"]]
-    return {key: _restored(part, tensors) for key, part in value["dict"]}
+    return {key: _restored(item, tensors) for key, item in value["dict"]}
 
 
 def _checksum(text: str, tensors: Mapping[str, np.ndarray]) -> bytes:

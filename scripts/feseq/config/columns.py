@@ -8,9 +8,9 @@ from typing import Any
 from ..common.errors import UserError
 
 RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
-# Numeric columns with more distinct values are no levels.
+# A numeric column with more distinct values has no levels.
 MOST_LEVELS = 256
-# A range of more is a slip of the keyboard, and would fill the memory with names.
+# A longer range is a typing error, and would fill the memory with names.
 _MOST_IN_RANGE = 100_000
 
 
@@ -53,9 +53,9 @@ class Columns:
         return self.categorical + self.numeric + self.ragged + times
 
     def plain(self, *others: str) -> dict[str, Any]:
-        """The features' roles, and of `label`, `id`, `shared`, `ids` those named, as JSON can hold.
+        """The roles of the features, and those of `label`, `id`, `shared`, `ids` named, for JSON.
 
-        Roles that few tables have are left out where they are not taken.
+        Roles that few tables have are left out if no column takes them.
         """
         names = ("profile", "numeric", "sequences", "targets")
         roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
@@ -66,10 +66,10 @@ class Columns:
     @classmethod
     def from_values(cls, roles: Mapping[str, Any], _: str = "") -> "Columns":
         """The opposite of `plain`; a label or ID that was left out reads ''."""
-        given: dict[str, Any] = {
+        columns: dict[str, Any] = {
             role: tuple(v) if isinstance(v, list) else v for role, v in roles.items()
         }
-        return cls(**{"label": "", "id": ""} | given)
+        return cls(**{"label": "", "id": ""} | columns)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":
@@ -85,15 +85,18 @@ class Columns:
         _check_names(config)
         for group in config["use"]:
             roles = config["groups"][group]
-            of_profile, of_numeric = (expand(roles.get(r) or []) for r in ("profile", "numeric"))
-            of_sequences, of_times = (dict(roles.get(r) or {}) for r in ("sequences", "times"))
-            context[group] = expand(roles.get("context") or [])
-            profile, numeric = profile + of_profile, numeric + of_numeric
-            sequences |= of_sequences
-            times |= of_times
-            shared += _shared(roles.get("share_embedding") or [], of_sequences, group)
-            named = [*of_profile, *of_numeric]
-            for pairs in (of_sequences, of_times):
+            group_profile, group_numeric, context[group] = (
+                expand(roles.get(role) or []) for role in ("profile", "numeric", "context")
+            )
+            group_sequences, group_times = (
+                dict(roles.get(role) or {}) for role in ("sequences", "times")
+            )
+            profile, numeric = profile + group_profile, numeric + group_numeric
+            sequences |= group_sequences
+            times |= group_times
+            shared += _shared(roles.get("share_embedding") or [], group_sequences, group)
+            named = [*group_profile, *group_numeric]
+            for pairs in (group_sequences, group_times):
                 named += [*pairs, *pairs.values()]
             _claim(named, group, group_of, not_features)
         if not group_of and not any(context.values()):
@@ -130,12 +133,12 @@ class Columns:
 
 
 def described(roles: Mapping[str, Any]) -> dict[str, str]:
-    """The roles of each column in those that `Columns.plain` gives, as a text."""
-    found: dict[str, list[str]] = {}
+    """The roles of each column as a text, from the `roles` that `Columns.plain` gives."""
+    roles_of: dict[str, list[str]] = {}
     for role, names in roles.items():
         for name in [names] if isinstance(names, str) else names:
-            found.setdefault(name, []).append(role)
-    return {name: ", ".join(texts) for name, texts in found.items()}
+            roles_of.setdefault(name, []).append(role)
+    return {name: ", ".join(listed) for name, listed in roles_of.items()}
 
 
 def expand(names: Iterable[str]) -> list[str]:
@@ -159,7 +162,7 @@ def expand(names: Iterable[str]) -> list[str]:
 
 
 def _check_names(config: Mapping[str, Any]) -> None:
-    """Label and ID are two columns, and each group in use is known and named once."""
+    """Raise UserError unless label and ID differ, and each group in use is known and named once."""
     if config["label"] == config["id"]:
         raise UserError(f"columns.label and columns.id both name {config['id']!r}")
     twice = [group for i, group in enumerate(config["use"]) if group in config["use"][:i]]
@@ -176,17 +179,19 @@ def _shared(names: list[str], sequences: Mapping[str, str], group: str) -> list[
     unknown = [name for name in names if name not in sequences]
     if unknown:
         raise UserError(
-            f"columns.groups.{group}.share_embedding: {unknown[0]!r} is none of the group's "
-            f"sequences ({', '.join(sequences) or 'there are none'}); name some of these"
+            f"columns.groups.{group}.share_embedding: {unknown[0]!r} is not among the "
+            f"group's sequences ({', '.join(sequences) or 'there are none'}); name some of these"
         )
     return [name for name in sequences if name in names]
 
 
 def _claim(names: list[str], group: str, group_of: dict[str, str], taken: set[str]) -> None:
-    """Give each name to `group`; a column has one role only."""
+    """Give each name to `group`; raises UserError if a column has a role already."""
     for name in names:
         if name in taken:
-            raise UserError(f"columns.groups.{group}: {name!r} is the label or the ID, no feature")
+            raise UserError(
+                f"columns.groups.{group}: {name!r} is the label or the ID, not a feature"
+            )
         if name in group_of:
             raise UserError(
                 f"columns.groups.{group}: {name!r} has a second role "

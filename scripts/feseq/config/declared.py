@@ -1,7 +1,7 @@
 """What all declarations of settings share.
 
 A setting is declared once, with its type, bounds, default and meaning: the text below it. The check
-of the config, the params of rules and the tables of config/README.md are made from that.
+of the config, the params of rules and the tables of config/README.md follow from it.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from ..common.errors import UserError, did_you_mean
 
-# Strict: 1000.0 is no integer, true is no number.
+# Strict: 1000.0 is not an integer, and true is not a number.
 CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 # A number keeps the form in which it was written: 10 stays 10, not 10.0.
 AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
@@ -34,12 +34,12 @@ FROM_NAME, NOT_SEARCHED = "from name", "not searched"
 # What torch.manual_seed takes.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
-# New names of keys.
+# The new names of keys that were renamed.
 _RENAMED = {"judge_share": "holdout_share", "histories": "features", "hash_groups": "features"}
 
 
 class Declared:
-    """What settings are that a script takes as one argument."""
+    """Settings that a script takes as one argument."""
 
     @classmethod
     def from_values(cls, values: Any, name: str) -> Self:
@@ -47,8 +47,8 @@ class Declared:
 
         Raises one UserError that lists every mistake; `name` is the argument's.
         """
-        if found := mistakes(cls, values, name):
-            raise UserError("\n".join(found))
+        if lines := mistakes(cls, values, name):
+            raise UserError("\n".join(lines))
         return cls(**values)
 
 
@@ -67,8 +67,8 @@ class _Partial(BaseModel):
     model_config = CLOSED
 
     @model_serializer
-    def _given(self) -> dict[str, Any]:
-        """What was given, as it was written."""
+    def _only_set(self) -> dict[str, Any]:
+        """The settings that were set, as they were written."""
         return {
             name: getattr(self, name) for name in fields_of(self) if name in self.model_fields_set
         }
@@ -76,7 +76,7 @@ class _Partial(BaseModel):
 
 @cache
 def partial(declared: Any) -> type[BaseModel]:
-    """Some settings of a declared class: a size, a variant and a search change some alone."""
+    """A class with the same settings, all optional: sizes, variants and searches set only some."""
     fields: dict[str, Any] = {}
     for name, field in settable(declared).items():
         optional = copy(field)
@@ -87,36 +87,36 @@ def partial(declared: Any) -> type[BaseModel]:
 
 def defaults_of(declared: Any) -> dict[str, Any]:
     """The defaults of a declared class, as JSON has them, without keys that have none."""
-    found = {
+    defaults = {
         name: field.get_default(call_default_factory=True)
         for name, field in fields_of(declared).items()
         if not field.is_required()
     }
-    return {n: list(value) if isinstance(value, tuple) else value for n, value in found.items()}
+    return {n: list(value) if isinstance(value, tuple) else value for n, value in defaults.items()}
 
 
 def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
     """What is wrong with `values` of a declared class, one line each, in pydantic's words."""
     if not isinstance(values, Mapping):
-        return [f"{place}: {values!r} is no mapping"]
+        return [f"{place}: must be a mapping, not {values!r}"]
     try:
         declared(**{str(key): value for key, value in values.items()})
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        errors = error.errors(include_url=False)
     else:
         return []
-    # What may be of several kinds has an error for each.
+    # A union gives an error for each of its types.
     texts: dict[str, list[str]] = {}
-    for item in found:
-        loc, text = item["loc"], item["msg"].removeprefix("Value error, ")
-        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    for mistake in errors:
+        loc, text = mistake["loc"], mistake["msg"].removeprefix("Value error, ")
+        if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             text = f"unknown key; {_meant(str(loc[-1]), _known(declared, loc[:-1]))}"
-        elif item["type"] != "missing":
+        elif mistake["type"] != "missing":
             loc = _path(loc, values)
-            if item["type"] != "value_error":
-                text += f", not {item['input']!r}"
+            if mistake["type"] != "value_error":
+                text += f", not {mistake['input']!r}"
         texts.setdefault(".".join(map(str, (*place.split(), *loc))), []).append(text)
-    return [f"{where}: {', or '.join(dict.fromkeys(found))}" for where, found in texts.items()]
+    return [f"{where}: {', or '.join(dict.fromkeys(each))}" for where, each in texts.items()]
 
 
 def _meant(name: str, known: list[str]) -> str:
@@ -125,7 +125,7 @@ def _meant(name: str, known: list[str]) -> str:
 
 
 def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
-    """The part of a pydantic location that leads through `values`; the rest names types."""
+    """The steps of a pydantic location that lead through `values`; the others name types."""
     for i, step in enumerate(loc):
         try:
             values = values[step]
@@ -135,7 +135,7 @@ def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
 
 
 def _known(declared: Any, loc: tuple[Any, ...]) -> list[str]:
-    """The keys that the place `loc` in a declared class has."""
+    """The keys at the place `loc` of a declared class."""
     for step in loc:
         fields = fields_of(declared)
         declared = fields[step].annotation if step in fields else (get_args(declared) or [None])[-1]

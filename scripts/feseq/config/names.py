@@ -1,4 +1,4 @@
-"""Names of models' variants, of what stands beside models, and of their places.
+"""Names of variants, of baselines and the blend, and of the files of models.
 
 constant         a baseline
 blend            the models that submit together
@@ -13,13 +13,13 @@ from ..common.errors import UserError
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
-# The parts of a data set: what is learned from, what chooses, what metrics are reported on.
+# The sides of a draw: rows to learn from, rows that choose, rows that metrics are reported on.
 SIDES = ("train", "validation", "holdout")
 # What the name of a variant's model ends with.
 VARIANT = r"(?:-[a-z][a-z0-9_]*)?"
 # Settings of a model by block of the config.
 Settings = Mapping[str, Mapping[str, Any]]
-# With fewer clicks, chance says which model is the best.
+# With fewer clicks, it is chance which model is the best.
 FEW_CLICKS = 30
 # The level of significance: differences with a larger p-value are not reported as such.
 SIGNIFICANCE = 0.05
@@ -29,14 +29,14 @@ REFIT = "refit"
 MODEL_FILE = "model.safetensors"
 
 
-def check_name(path: Path, found: str, wanted: str) -> None:
-    """Raise UserError if a file was not made for the `wanted` model or size, such as full/len150.
+def check_name(path: Path, name: str, wanted: str) -> None:
+    """Raise UserError if a file's model or size is not the `wanted` one, such as full/len150.
 
-    Either may be '', if it is not known.
+    `name` is the file's. Either may be '', if it is not known.
     """
-    if found and wanted and found != wanted:
+    if name and wanted and name != wanted:
         raise UserError(
-            f"{path}: was made for {found}, not for {wanted}; take that one's file or, where the "
+            f"{path}: was made for {name}, not for {wanted}; take that model's file or, where the "
             f"workflow put it there, delete it and run the same command again, it is rebuilt"
         )
 

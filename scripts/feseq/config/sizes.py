@@ -17,7 +17,7 @@ def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
 def block_settings(
     config: Mapping[str, Any], size: str, block: str, variant: str | None = None
 ) -> dict[str, Any]:
-    """The settings of a size in one block: its own over the shared ones, a variant's on top."""
+    """One block's settings: a size's override the shared ones, a variant's override both."""
     changes = config["variants"][variant] if variant else {}
-    own = size_block(config, size)
-    return config.get(block, {}) | own.get(block, {}) | changes.get(block, {})
+    size_settings = size_block(config, size)
+    return config.get(block, {}) | size_settings.get(block, {}) | changes.get(block, {})

@@ -19,7 +19,7 @@ from ..common.errors import UserError, first_line
 from ..common.files import digest_of
 from .version import content_version, object_version
 
-# One slash is enough: a mistyped s3:/bucket/key is no local path either. `C:/` is one.
+# One slash is enough: a mistyped s3:/bucket/key is not a local path either. `C:/` is one.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
 _KEY = re.compile("([^=]+)=(.*)", re.DOTALL)
 # What Hive and Spark call the folder of rows without a value.
@@ -31,8 +31,8 @@ _RETRY_SECONDS = 60
 class Location:
     """A file or folder, by a path or a URI; `str` gives it as the user wrote it.
 
-    No store is asked before something is read. Whatever then fails is raised as a UserError with
-    the location and pyarrow's message.
+    No request goes to a store before something is read. What fails then is raised as a UserError
+    with the location and pyarrow's message.
     """
 
     def __init__(self, written: str | Path) -> None:
@@ -67,12 +67,12 @@ class Location:
 
     @property
     def is_missing(self) -> bool:
-        """True for a local path where nothing is; links to nowhere are there, as are all URIs."""
+        """True for a local path where nothing is; a broken link and any URI count as present."""
         return not self.is_remote and not os.path.lexists(self.written)
 
     @cached_property
     def version(self) -> str:
-        """A digest of the content when it was first asked for, a store's where it is remote."""
+        """A digest of the content at the first call; of a remote file, that of its store."""
         with self.reading():
             self._require_file()
             if not self.is_remote:
@@ -102,9 +102,9 @@ class Location:
             return system.open_input_file(path)
 
     def _require_file(self) -> None:
-        """Raise UserError for a folder, and for a pipe, which would be waited for."""
+        """Raise UserError for a folder, or for a pipe, whose reader would wait forever."""
         if not self.is_remote and os.path.exists(self.written) and not os.path.isfile(self.written):
-            raise UserError(f"{self}: is no file that can be read in parts")
+            raise UserError(f"{self}: is not a file that can be read in parts")
 
     @contextmanager
     def reading(self, version: str | None = None) -> Iterator[None]:
@@ -130,7 +130,7 @@ class Location:
     def files(self) -> list["Location"]:
         """The files in this folder, at any depth, in the order of their paths; else itself.
 
-        Names that begin with _ or . are no data (_SUCCESS, _delta_log).
+        Names that begin with _ or . are ignored (_SUCCESS, _delta_log).
         """
         with self.reading():
             system, path = self._place
@@ -140,7 +140,7 @@ class Location:
                 inside = system.get_file_info(fs.FileSelector(path, recursive=True))
                 below = [each.path for each in inside if each.type != fs.FileType.Directory]
             else:
-                # Arrow leaves out links to nowhere, whose rows would be missing without a word.
+                # Arrow silently skips broken links, whose rows would be missing.
                 walked = os.walk(path, onerror=_raise, followlinks=True)
                 below = [os.path.join(place, name) for place, _, names in walked for name in names]
         data = [each for each in below if not re.search("/[_.]", each[len(path.rstrip("/")) :])]
@@ -157,10 +157,10 @@ class Location:
 
 
 class TableLocation:
-    """Where the files of one raw table lie; `written` is what the user wrote, one text or a list.
+    """Where the files of one raw table are; `written` is what the user wrote, one text or a list.
 
-    A text is a file, a folder or, of local files, a pattern as `glob` knows it. `files` looks for
-    them. Raises UserError for remote files beside local ones.
+    A text names a file, a folder or, for local files, a pattern of `glob`; `files` looks for them.
+    Raises UserError for a mix of local and remote files.
     """
 
     def __init__(self, written: str | Path | Sequence[str | Path]) -> None:
@@ -190,11 +190,11 @@ class TableLocation:
     def files(self) -> list[Location]:
         """The files in the order of their rows: of the list, and in it of their paths.
 
-        Raises UserError if a folder or a pattern finds none, or a file is found twice.
+        Raises UserError if a folder or a pattern has no file, or a file occurs twice.
         """
-        found = [file for entry in self._entries for file in _files_of(entry)]
-        _check_once(found, self)
-        return found
+        files = [file for entry in self._entries for file in _files_of(entry)]
+        _check_once(files, self)
+        return files
 
     @property
     def missing(self) -> list[str]:
@@ -242,12 +242,12 @@ def _files_of(entry: Location) -> list[Location]:
         shown = [Location(path) for path in paths if not re.search("(^|/)_", path[plain:])]
         # ** finds a folder and what is in it.
         names = {str(file) for each in shown for file in each.files}
-        found = list(map(Location, sorted(names)))
+        files = list(map(Location, sorted(names)))
     else:
-        found = entry.files
-    if not found:
+        files = entry.files
+    if not files:
         raise UserError(
-            f"{entry}: no file with data is found there (names that begin with _ or . do not "
-            f"count); put the files there, mount the disk, or correct the path"
+            f"{entry}: no file with data is there (names that begin with _ or . are "
+            f"ignored); put the files there, mount the disk, or correct the path"
         )
-    return found
+    return files

@@ -11,12 +11,12 @@ from ..common.errors import UserError
 from .source import RawFiles
 from .version import content_version
 
-# Results that say it, below the folder of results.
-_SAYING = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
+# Results that record whether their data are simulated, below the folder of results.
+_RECORDS = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
 
 
 def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
-    """Raise UserError where the stand-in would overwrite what was made from real data.
+    """Raise UserError if the stand-in would overwrite results of real data.
 
     `results` is the folder of results, with `data/h5` beside it.
     """
@@ -33,12 +33,12 @@ def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
 
 
 def _real(results: Path, tables: Path) -> Iterator[Path]:
-    """Results and H5 files that say so; what cannot be read says nothing."""
-    for path in (path for pattern in _SAYING for path in sorted(results.glob(pattern))):
-        said: Any = None
+    """The results and H5 files of real data; a file that cannot be read does not count."""
+    for path in (path for pattern in _RECORDS for path in sorted(results.glob(pattern))):
+        content: Any = None
         with suppress(OSError, ValueError):
-            said = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(said, dict) and said.get("simulated_data") is False:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and content.get("simulated_data") is False:
             yield path
     for path in sorted(tables.rglob("*.h5")):
         import h5py  # here, since every dry run would wait for it
@@ -48,16 +48,16 @@ def _real(results: Path, tables: Path) -> Iterator[Path]:
                 yield path
 
 
-def warm_start_file(start: str | None, own: Path) -> tuple[str, str | None] | None:
+def warm_start_file(start: str | None, output: Path) -> tuple[str, str | None] | None:
     """The file of `train.start_from` and its version; None without that setting.
 
     The version is None where the workflow makes the file. Raises UserError if the file is missing,
-    or is the training's `own` model under any name: Snakemake removes an output before its job.
+    or is the training's `output` under any name: Snakemake removes an output before its job.
     """
     if start is None:
         return None
     path = os.path.normpath(start)
-    if os.path.realpath(path) == os.path.realpath(own):
+    if os.path.realpath(path) == os.path.realpath(output):
         raise UserError(
             f"train.start_from: {path} is the file of the very model that would start from it; "
             f"copy it to another place, such as models/, and name the copy"

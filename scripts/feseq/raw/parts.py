@@ -1,8 +1,8 @@
-"""Parts of a raw table: ranges of its rows, each converted by a job of its own.
+"""Parts of a raw table: ranges of its rows, each converted by one job.
 
 Small files make a part together. A large one is cut between its row groups, and within one that is
-large itself. A part changes with its own files alone, so one that is replaced leaves all other
-parts as they are:
+large itself. A part depends on its files alone, so replacing a file leaves the other parts as
+they are:
 
     files of 2, 1, 1 and 9 rows, in parts of about 4:   [2 1 1] [5 of 9] [4 of 9]
 """
@@ -34,8 +34,8 @@ class Piece:
 class Part:
     """Some rows of a table, and the types of the columns that folders give in all of the table.
 
-    `version` changes with the content of its files, their order and the folders' keys; `draw`, of a
-    train table, with which of its rows a size has drawn.
+    `version` changes with the content of its files, their order and the folders' keys. `draw` is
+    the digest of the rows that a size draws from a train table.
     """
 
     version: str
@@ -73,12 +73,12 @@ def part_name(number: int) -> str:
 
 
 def read_parts(path: Path) -> Listing:
-    """The listing that a JSON file holds; raises UserError if it is damaged."""
+    """The listing in a JSON file; raises UserError if the file is damaged."""
     state = path.stat()
     return _read(path, state.st_mtime_ns, state.st_size)
 
 
-# Each job of a part asks for it.
+# Each job of a part reads it.
 @lru_cache(maxsize=4)
 def _read(path: Path, *state: int) -> Listing:
     def parse(content: dict[str, Any]) -> Listing:
@@ -119,8 +119,8 @@ def _bounds(group_rows: Sequence[int], rows: int) -> list[int]:
     ends = np.cumsum([0, *group_rows])
     total = int(ends[-1])
     count = round(total / rows) or 1
-    found = {0, total}
+    bounds = {0, total}
     for wanted in (total * i // count for i in range(1, count)):
         nearest = int(ends[np.abs(ends - wanted).argmin()])
-        found.add(nearest if abs(nearest - wanted) <= rows / 2 else wanted)
-    return sorted(found)
+        bounds.add(nearest if abs(nearest - wanted) <= rows / 2 else wanted)
+    return sorted(bounds)

@@ -52,19 +52,19 @@ class _File:
 
     @property
     def columns(self) -> set[str]:
-        """Those of the file and its folders."""
+        """The columns of the file and its folders."""
         return {*self.schema.names, *self.keys}
 
 
 class RawTable:
-    """The files of a raw table, or of a part of it, as one.
+    """The files of a raw table, or of a part of it, as one table.
 
-    Its rows are numbered through the files in order, from the place of its first row in its file
-    on. A folder key=value above a file is a column of it unless the file has one of that name; its
-    type is int64 where all values are integers, else string. A column has the type that all files'
-    values fit, as pyarrow's permissive promotion has it. With a part, `written` names the files of
-    its pieces, which must be those that were listed. Raises UserError if a file cannot be opened,
-    does not go with the others, or is simulated and another is not.
+    Rows are numbered through the files in order, from the first row's place in its file on. A
+    folder key=value above a file is a column of it, unless the file has one of that name; its type
+    is int64 if all values are integers, else string. A column has the type that fits the values of
+    all files, by pyarrow's permissive promotion. With a part, `written` names the files of its
+    pieces, which must be those that were listed. Raises UserError if a file cannot be opened, does
+    not fit the others, or is simulated and another is not.
     """
 
     def __init__(
@@ -121,9 +121,9 @@ class RawTable:
                 row += len(batch)
 
     def check_columns(self, columns: Columns, extra: str) -> None:
-        """Check that there are rows and all columns in use and `extra` (label or ID), once.
+        """Raise UserError unless there are rows, and all columns in use have usable types.
 
-        They must have usable types.
+        `extra` is the label or the ID, which must be there as well.
         """
         wanted, present = (*columns.features, extra), dict.fromkeys(self.schema_arrow.names)
         missing = [name for name in wanted if name not in present]
@@ -153,7 +153,7 @@ class RawTable:
             logger.info("%s: %d columns not in use: %s", self.location, len(unused), _some(unused))
 
     def check_kinds(self, other: "RawTable", columns: Columns) -> None:
-        """Raise UserError if a category or a row's time is of another kind in the other file.
+        """Raise UserError if a category or a row's time has an incompatible type in the other.
 
         Values are compared as they are written: 7 is neither 07 nor true.
         """
@@ -167,23 +167,23 @@ class RawTable:
                 )
 
     def check_one_width(self, names: Sequence[str]) -> None:
-        """Raise UserError for a column of floats of 32 bits or less in some of the files alone.
+        """Raise UserError for a column that only some files have as floats of 32 bits or less.
 
-        Among the others' types its values are written otherwise: 0.1 as 0.10000000149011612.
+        In the other files' type such a value reads differently: 0.1 as 0.10000000149011612.
         """
         for file in self._files:
             for name in sorted({*names}.intersection(file.schema.names)):
-                found, kind = file.schema.field(name).type, self.schema_arrow.field(name).type
-                if found != kind and found in (pa.float16(), pa.float32()):
+                here, table = file.schema.field(name).type, self.schema_arrow.field(name).type
+                if here != table and here in (pa.float16(), pa.float32()):
                     raise UserError(
-                        f"{file.location}: column {name!r} has type {found}, with the other files "
-                        f"{kind}; values are compared as they are written: take one type"
+                        f"{file.location}: column {name!r} has type {here}, with the other files "
+                        f"{table}; values are compared as they are written: take one type"
                     )
 
     def listing(self, rows: int) -> Listing:
         """The table in parts of about `rows` rows."""
         files = self._files
-        key_types = {name: str(kind) for name, kind in self._key_types.items()}
+        key_types = {name: str(each) for name, each in self._key_types.items()}
         parts = []
         for cuts in cut([file.group_rows for file in files], rows):
             pieces = [Piece(str(files[i].location), files[i].version, *b) for i, *b in cuts]
@@ -208,16 +208,16 @@ class RawTable:
         """Raise UserError if a file lacks a column that others have."""
         for file in self._files:
             present = file.columns
-            lacking = [name for name in names if name not in present]
-            if lacking:
+            missing = [name for name in names if name not in present]
+            if missing:
                 raise UserError(
-                    f"{file.location}: there is no column {lacking[0]!r}; all files of a table "
+                    f"{file.location}: there is no column {missing[0]!r}; all files of a table "
                     f"have the same columns"
                 )
 
 
 def _look_at(location: Location, piece: Piece | None) -> _File:
-    # Before it is opened: a file that replaces it in between has another version in the end.
+    # Taken before it is opened: if it is replaced in between, its version differs in the end.
     version = location.version
     if piece is not None and piece.version != version:
         raise UserError(
@@ -246,12 +246,12 @@ def _key_types(files: Sequence[_File], part: Part | None) -> dict[str, pa.DataTy
     for name in dict.fromkeys(name for file in files for name in file.keys):
         try:
             values = pa.array([file.keys.get(name) for file in files], pa.string())
-            # 07 is a text, for whoever has only some of the folders too.
+            # 07 is a text, even for a caller that has only some of the folders.
             is_whole = values.cast(pa.int64()).cast(pa.string()).equals(values)
-            kind = part.key_types.get(name) if part else "int64" if is_whole else "string"
+            key_type = part.key_types.get(name) if part else "int64" if is_whole else "string"
         except pa.ArrowInvalid:
-            kind = "string"
-        types[name] = pa.int64() if kind == "int64" else pa.string()
+            key_type = "string"
+        types[name] = pa.int64() if key_type == "int64" else pa.string()
     return types
 
 
@@ -281,13 +281,13 @@ def _batches(file: _File, names: Sequence[str], rows: int) -> Iterator[pa.Record
                     break
 
 
-def value_type(kind: pa.DataType) -> pa.DataType:
-    """The type of the values, where they are given by a dictionary too."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def value_type(arrow_type: pa.DataType) -> pa.DataType:
+    """The type of a column's values, which may be dictionary-encoded."""
+    return arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
 
 
 def decoded(values: pa.Array) -> pa.Array:
-    """The values themselves, where they are given by a dictionary."""
+    """The values, decoded if they are dictionary-encoded."""
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 
@@ -302,7 +302,7 @@ def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: _File) -> pa.Reco
     cast = []
     for column, field in zip(columns, schema):
         try:
-            # Arrow's cast of lists of null to their own type makes an invalid array.
+            # Arrow's cast of lists of null to the same type makes an invalid array.
             cast.append(column if column.type == field.type else column.cast(field.type))
         except pa.ArrowException as error:
             raise UserError(
@@ -326,31 +326,31 @@ def _times(columns: Columns) -> Sequence[str]:
 
 _KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
     "": pa.types.is_null,
-    "text": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
+    "text": lambda each: pa.types.is_string(each) or pa.types.is_large_string(each),
     "integer": pa.types.is_integer,
-    "float": lambda kind: pa.types.is_floating(kind) or pa.types.is_decimal(kind),
+    "float": lambda each: pa.types.is_floating(each) or pa.types.is_decimal(each),
     "boolean": pa.types.is_boolean,
     "timestamp": pa.types.is_timestamp,
 }
 
 
 @cache
-def type_name(kind: pa.DataType) -> str:
-    """What values of a type are; '' for a column without a single value, which pandas writes."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return f"list of {type_name(value_type(kind.value_type))}"
-    return next((name for name, is_kind in _KINDS.items() if is_kind(kind)), str(kind))
+def type_name(arrow_type: pa.DataType) -> str:
+    """What messages call a type; '' for that of a column without any value, as pandas writes."""
+    if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
+        return f"list of {type_name(value_type(arrow_type.value_type))}"
+    return next((name for name, fits in _KINDS.items() if fits(arrow_type)), str(arrow_type))
 
 
-def _written_like(kind: pa.DataType) -> str:
-    """Equal for types whose equal values are the same text; a time has a zone or none."""
-    if pa.types.is_timestamp(kind):
-        return "timestamp with a zone" if kind.tz else "timestamp"
-    return type_name(kind).replace("integer", "float")
+def _written_like(arrow_type: pa.DataType) -> str:
+    """Equal for types that write equal values as the same text; a time has a zone or none."""
+    if pa.types.is_timestamp(arrow_type):
+        return "timestamp with a zone" if arrow_type.tz else "timestamp"
+    return type_name(arrow_type).replace("integer", "float")
 
 
 def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
-    """Raise UserError unless all columns in use have a type that their role can have."""
+    """Raise UserError if the role of a column in use does not allow its type."""
     numbers = ("", "integer", "float", "boolean")
     for role, kinds, names in (
         ("categorical", (*numbers, "text"), columns.categorical),
@@ -359,9 +359,9 @@ def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
         ("a time", ("integer", "timestamp"), _times(columns)),
     ):
         for name in names:
-            kind = schema.field(name).type
-            if type_name(kind) not in kinds:
-                can_be = ", ".join(kind for kind in kinds if kind.strip() == kind != "")
+            column_type = schema.field(name).type
+            if type_name(column_type) not in kinds:
+                can_be = ", ".join(each for each in kinds if each.strip() == each != "")
                 raise UserError(
-                    f"{where}: column {name!r} has type {kind}, cannot be {role} ({can_be})"
+                    f"{where}: column {name!r} has type {column_type}, cannot be {role} ({can_be})"
                 )

@@ -16,9 +16,9 @@ _BLOCK_BYTES = 1 << 23
 
 
 def add_sample(tables: IdTables, path: str | Path, id_column: str) -> None:
-    """The unchanged ID strings of a sample submission as the table `sample`.
+    """Add the unchanged ID strings of a sample submission as the table `sample`.
 
-    Raises UserError if the file is unusable, or an ID stands in it twice.
+    Raises UserError if the file cannot be used, or an ID occurs twice.
     """
     tables.add("sample", ID.empty_table())
     for batch in sample_ids(path, id_column):
@@ -46,7 +46,7 @@ def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
 
 def check_same(tables: IdTables, name: str, path: str | Path, there: str) -> None:
     """Raise UserError unless the table, which holds the IDs `there`, has those of the sample."""
-    complaints = [
+    differences = [
         f"{rows:,} {what}, such as {example!r}"
         for (rows, example), what in (
             (tables.missing("sample", name), f"of its IDs are not {there}"),
@@ -54,9 +54,9 @@ def check_same(tables: IdTables, name: str, path: str | Path, there: str) -> Non
         )
         if rows
     ]
-    if complaints:
+    if differences:
         raise UserError(
-            f"{path}: {' and '.join(complaints)} ({tables.rows('sample'):,} IDs in it, "
+            f"{path}: {' and '.join(differences)} ({tables.rows('sample'):,} IDs in it, "
             f"{tables.rows(name):,} {there}); it must belong to the test file: take the file that "
             f"came with it, or move it away (raw.sample_submission) to submit in the order of the "
             f"test file"

@@ -16,7 +16,7 @@ _HEADER_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class RawFiles:
-    """Where the raw data lie; `why` says what they are simulated for, '' if they are not.
+    """Where the raw data are; `why` says why they are simulated, '' if they are not.
 
     `test` is None where there is no such table.
     """
@@ -40,7 +40,7 @@ class RawFiles:
         return text
 
     def has_version(self, location: str | Location | TableLocation) -> bool:
-        """True for what counts by its content: all but the stand-in, which counts by settings."""
+        """True for files that count by content: all but the stand-in, which counts by settings."""
         return not self.simulated or str(location) not in (str(self.train), str(self.test))
 
     def version(self, location: Location | TableLocation | None) -> str | None:
@@ -75,17 +75,17 @@ class RawFiles:
 
 
 def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
-    """Decide between the user's files and the stand-in; real and simulated never mix.
+    """Decide between the user's files and the stand-in; real and simulated data never mix.
 
-    A remote file counts as present, and so does a link to a disk that is not mounted: whoever names
-    one wants no stand-in. Raises UserError if `files` are asked for and one is missing, or only
-    some of them are present.
+    A remote file counts as present, and so does a link to a disk that is not mounted: a user who
+    names one wants no stand-in. Raises UserError if `source` is `files` and one is missing, or if
+    only some of them are present.
     """
     train, test = TableLocation(raw["train"]), raw["test"] and TableLocation(raw["test"])
     tables = [table for table in (train, test) if table]
     sample = Location(raw["sample_submission"])
     # Its IDs are compared with those of the test file, so it can serve either source.
-    given = None if sample.is_missing else sample
+    sample_submission = None if sample.is_missing else sample
     why = "raw.source is simulated" if raw["source"] == "simulated" else ""
     missing = [] if why else [path for table in tables for path in table.missing]
     present = [] if why else [str(table) for table in tables if not table.missing]
@@ -93,18 +93,18 @@ def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
         why = f"no {' and no '.join(missing)}"
     if why:
         stand_in = [TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test")]
-        return RawFiles(stand_in[0], test and stand_in[1], given, why)
+        return RawFiles(stand_in[0], test and stand_in[1], sample_submission, why)
     if missing:
         raise UserError(
             f"raw.source is {raw['source']}, and these raw files are missing: "
             f"{', '.join(missing)}; put them there, correct raw.train and raw.test (raw.test: null "
             f"to do without), or set raw.source: simulated; real and simulated data never mix"
         )
-    return RawFiles(train, test, given)
+    return RawFiles(train, test, sample_submission)
 
 
 def label_name(location: Location, id_column: str, label_column: str) -> str:
-    """The name of the predictions' column: that of the sample's column beside the ID, if any.
+    """The name of the predictions' column: the sample's other column, if there is one.
 
     `label_column` is the train file's. Raises UserError if the header has no such ID, or several
     columns of other names.

@@ -1,4 +1,4 @@
-"""Raw values as text: what makes two of them the same category, ID or group."""
+"""Raw values as text: equal texts are the same category, ID or group."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -39,7 +39,7 @@ def _number_as_text(value: float | Decimal, written: Callable[[float], Any]) -> 
 def checked_text(
     column: pa.Array, name: str, path: str, row_of: Callable[[int], int]
 ) -> pa.StringArray:
-    """The same as text; raises UserError for what is no UTF-8 text, or H5 cannot keep.
+    """The column as text; raises UserError if it is not UTF-8, or H5 cannot store it.
 
     `row_of` gives the row of a place in the column, for messages.
     """
@@ -62,7 +62,7 @@ def checked_text(
 
 
 def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
-    """The IDs of some rows as text; raises UserError if one is no text or is missing."""
+    """The IDs of some rows as text; raises UserError if one is missing or is not text."""
     ids = checked_text(column, name, path, lambda place: first_row + place)
     if ids.null_count:
         row = first_row + pc.index(ids.is_null(), True).as_py()

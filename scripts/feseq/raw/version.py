@@ -20,27 +20,27 @@ logger = logging.getLogger(__name__)
 
 # Relative to the working folder, where Snakemake keeps what it knows of files.
 REMEMBERED = Path(".snakemake/raw_versions")
-# What this process remembers without that folder.
-_of_process: dict[Path, dict[str, object]] = {}
+# What this process remembers if there is no such folder.
+_remembered: dict[Path, dict[str, object]] = {}
 # Files from this size on take a while to read, so the log says it.
 _LARGE_BYTES = 1 << 30
-# File systems count time in steps: two writes within one cannot be told apart.
+# File systems count time in steps: two writes within one step leave the same time.
 SETTLED_NS = 2_000_000_000
-# What tells an object's content, the best first: two digests of Google's, S3's, a time.
+# Metadata that change with an object's content, the best first: Google's two digests, S3's, a time.
 _DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 
 
 def content_version(path: Path) -> str:
-    """The XXH3 digest (128 bits) of a file's content, from memory where the file is untouched.
+    """The XXH3 digest (128 bits) of a file's content, remembered until the file is touched.
 
-    Untouched means the same path, size, inode and times; the time of the last change (ctime) is
-    among them, which no program can set back. Without a folder `.snakemake` the process remembers.
+    Untouched means the same path, size, inode and times, among them the time of the last change
+    (ctime), which no program can set back. Without a folder `.snakemake` the process remembers.
     """
     memory = REMEMBERED / f"{text_digest(os.path.realpath(path))[:16]}.json"
     with open(path, "rb", buffering=0) as file:
         before = _state(file.fileno())
         is_kept = REMEMBERED.parent.is_dir()
-        remembered = _recall(memory) if is_kept else _of_process.get(memory, {})
+        remembered = _recall(memory) if is_kept else _remembered.get(memory, {})
         if remembered.get("state") == before:
             return str(remembered["version"])
         if before["size"] >= _LARGE_BYTES:
@@ -49,12 +49,12 @@ def content_version(path: Path) -> str:
         version = str(hashlib.file_digest(file, xxhash.xxh3_128).hexdigest())
         is_settled = max(before["mtime_ns"], before["ctime_ns"]) + SETTLED_NS < started
         if is_settled and before == _state(file.fileno()):
-            found: dict[str, object] = {"path": str(path), "state": before, "version": version}
+            entry: dict[str, object] = {"path": str(path), "state": before, "version": version}
             try:
                 if is_kept:
-                    write_json(memory, found)
+                    write_json(memory, entry)
                 else:
-                    _of_process[memory] = found
+                    _remembered[memory] = entry
             except OSError as error:
                 logger.info("%s: not written (%s); the file is read again", memory, error)
     return version
@@ -62,8 +62,8 @@ def content_version(path: Path) -> str:
 
 def object_version(metadata: Mapping[str, bytes], size: int) -> str:
     """An object's version from its size and the digest that its store keeps of it."""
-    found = (f"{name} {metadata[name].decode()}" for name in _DIGESTS if metadata.get(name))
-    return text_digest(f"{size} {next(found, '')}")
+    digests = (f"{name} {metadata[name].decode()}" for name in _DIGESTS if metadata.get(name))
+    return text_digest(f"{size} {next(digests, '')}")
 
 
 def text_digest(text: str) -> str:
@@ -72,9 +72,9 @@ def text_digest(text: str) -> str:
 
 
 def _state(file: int) -> dict[str, int]:
-    found = os.fstat(file)
-    times = {"mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns}
-    return {"size": found.st_size, **times, "inode": found.st_ino}
+    status = os.fstat(file)
+    times = {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
+    return {"size": status.st_size, **times, "inode": status.st_ino}
 
 
 def _recall(memory: Path) -> dict[str, object]:

@@ -1,9 +1,9 @@
 """Which rows of the raw table a data set uses, and where each one goes: part by part.
 
-Each part of the table draws its own rows from its number and the seed. So where a size has all
-rows, replacing one part leaves the draws of the others as they are.
+Each part of the table draws its rows from its number and the seed. So if a size has all rows,
+replacing one part leaves the draws of the others as they are.
 
-Legend: P parts; 2 labels; 3 parts of the data set: train, validation, holdout.
+Legend: P parts; 2 labels; 3 sides: train, validation, holdout.
 """
 
 import logging
@@ -25,9 +25,9 @@ from .split import cast_rows, require_column, split_rows
 
 logger = logging.getLogger(__name__)
 
-# About the most rows that a part is drawn from, however few of them a size takes.
+# About the most rows that a part is drawn from, even if a size takes few of them.
 _MOST_RAW_ROWS = 1 << 24
-# Draws of their own.
+# The seed of these draws.
 _ROUNDING = 4
 _BATCH_ROWS = 1 << 20
 
@@ -73,19 +73,19 @@ def draw(
 def read_labels(file: RawTable, label: str) -> np.ndarray:
     """The labels as uint8 [rows]; raises UserError unless each is 0 or 1 and both occur twice."""
     require_column(file, label, "columns.label")
-    # Not allocated at once: the footer's number of rows is only checked as they are decoded.
-    parts = [np.empty(0, np.uint8)]
+    # Not allocated at once: the footer's number of rows may be wrong.
+    pieces = [np.empty(0, np.uint8)]
     for first_row, batch in file.stream([label], _BATCH_ROWS):
         column, path = batch.column(0), file.where(first_row)
         try:
-            read = cast_rows(column, pa.float64(), first_row)
+            cast = cast_rows(column, pa.float64(), first_row)
         except ValueError as error:
             raise UserError(
                 f"{path}: label {label!r} has type {column.type}, and not every value is a number "
                 f"({error}); labels are 0 and 1, or of a boolean type: correct the column, or name "
                 f"another in columns.label"
             ) from None
-        numbers = pc.fill_null(read, float("nan")).to_numpy()
+        numbers = pc.fill_null(cast, float("nan")).to_numpy()
         wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
         if len(wrong):
             raise UserError(
@@ -94,8 +94,8 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
                 f"({len(wrong):,} such rows among rows {first_row:,} to "
                 f"{first_row + len(batch) - 1:,}); correct these rows or leave them out"
             )
-        parts.append(numbers.astype(np.uint8))
-    labels = np.concatenate(parts)
+        pieces.append(numbers.astype(np.uint8))
+    labels = np.concatenate(pieces)
     clicks = int(labels.sum())
     if not 2 <= clicks <= len(labels) - 2:
         raise UserError(
@@ -106,7 +106,7 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
 
 
 def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.ndarray:
-    """How many rows of each label a part gives, int64 [P, 3, 2], of `count_P2` that it has.
+    """How many rows each part gives by side and label, int64 [P, 3, 2]; it has `count_P2`.
 
     All parts together give `rows` rows (None: all), each label its proportional share, at least two
     rows. About `valid_share` of these are held out, at least one of each label, and about
@@ -143,25 +143,25 @@ def select_rows(labels: np.ndarray, quota_32: np.ndarray, seed: int, number: int
     rows are drawn in the same way from these, and holdout rows from the held-out rows.
     """
     random = np.random.default_rng([seed, 0, number])
-    # Draws of their own, so that the train rows do not depend on the share.
-    of_holdout = np.random.default_rng([seed, HOLDOUT, number])
-    chosen, parts = [], []
+    # Drawn separately, so that the train rows do not depend on the share.
+    holdout_random = np.random.default_rng([seed, HOLDOUT, number])
+    chosen, sides = [], []
     for value in (0, 1):
         _, validation, holdout = quota = quota_32[:, value].tolist()
         candidates = np.flatnonzero(labels == value)
         chosen.append(candidates[_spread(len(candidates), sum(quota), random)])
-        part = np.full(sum(quota), TRAIN, np.int8)
-        held = _spread(len(part), validation + holdout, random)
-        part[held] = VALIDATION
-        part[held[_spread(len(held), holdout, of_holdout)]] = HOLDOUT
-        parts.append(part)
+        side = np.full(sum(quota), TRAIN, np.int8)
+        held = _spread(len(side), validation + holdout, random)
+        side[held] = VALIDATION
+        side[held[_spread(len(held), holdout, holdout_random)]] = HOLDOUT
+        sides.append(side)
     row = np.concatenate(chosen)
-    return Selection.placed(row, np.concatenate(parts), np.zeros(len(row), np.uint8), random)
+    return Selection.placed(row, np.concatenate(sides), np.zeros(len(row), np.uint8), random)
 
 
 def select_within(
     labels: np.ndarray,
-    part: np.ndarray,
+    side: np.ndarray,
     period: np.ndarray,
     rows: int | None,
     seed: int,
@@ -169,39 +169,40 @@ def select_within(
 ) -> Iterator[Selection]:
     """Draw `rows` rows (None: all) of a table whose rows are split already, part by part.
 
-    `part` and `period` [rows of the table] as in a Selection; a part less than 0: in none. Each
-    part, and in it each label, gets its proportional share, at least one row of each label, spread
+    `side` and `period` [rows of the table] as in a Selection; a side below 0: on none. Each side,
+    and on it each label, gets its proportional share, at least one row of each label, spread
     evenly over the table.
     """
-    pieces = [slice(*pair) for pair in pairwise(bounds)]
-    count_P32 = np.array([_counted(part[piece], labels[piece]) for piece in pieces])
+    parts = [slice(*pair) for pair in pairwise(bounds)]
+    count_P32 = np.array([_counted(side[part], labels[part]) for part in parts])
     size_3 = count_P32.sum(axis=(0, 2))
     wanted_P32 = np.zeros_like(count_P32)
     rows = _at_most(rows, int(size_3.sum()), "the split leaves")
-    for number, count in enumerate(_part_shares(size_3, rows).tolist()):
-        of_label = count_P32[:, number].sum(axis=0)
-        for value, wanted in enumerate(_class_shares(of_label, count, least=1) if count else ()):
-            wanted_P32[:, number, value] = _shared_out(count_P32[:, number, value], wanted)
-    for place, piece in enumerate(pieces):
-        random = np.random.default_rng([seed, 0, place])
-        chosen, parts = [], []
-        for number, value in np.ndindex(3, 2):
-            found = np.flatnonzero((part[piece] == number) & (labels[piece] == value))
-            wanted = int(wanted_P32[place, number, value])
-            chosen.append(found[_spread(len(found), wanted, random)])
-            parts.append(np.full(wanted, number, np.int8))
+    for place, count in enumerate(_side_shares(size_3, rows).tolist()):
+        label_counts = count_P32[:, place].sum(axis=0)
+        shares = _class_shares(label_counts, count, least=1) if count else ()
+        for value, wanted in enumerate(shares):
+            wanted_P32[:, place, value] = _shared_out(count_P32[:, place, value], wanted)
+    for number, part in enumerate(parts):
+        random = np.random.default_rng([seed, 0, number])
+        chosen, sides = [], []
+        for place, value in np.ndindex(3, 2):
+            candidates = np.flatnonzero((side[part] == place) & (labels[part] == value))
+            wanted = int(wanted_P32[number, place, value])
+            chosen.append(candidates[_spread(len(candidates), wanted, random)])
+            sides.append(np.full(wanted, place, np.int8))
         row = np.concatenate(chosen)
-        yield Selection.placed(row, np.concatenate(parts), period[piece][row], random)
+        yield Selection.placed(row, np.concatenate(sides), period[part][row], random)
 
 
-def _counted(part: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Rows by part and label, int64 [3, 2]."""
-    inside = part >= 0
-    return np.bincount(2 * part[inside] + labels[inside], minlength=6).reshape(3, 2)
+def _counted(side: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Rows by side and label, int64 [3, 2]."""
+    inside = side >= 0
+    return np.bincount(2 * side[inside] + labels[inside], minlength=6).reshape(3, 2)
 
 
 def _at_most(rows: int | None, there: int, whose: str) -> int:
-    """`rows`, or all that are there, with a warning if these are fewer."""
+    """`rows`, or all that there are, with a warning if these are fewer."""
     if rows is not None and rows > there:
         logger.warning("%s rows asked for, %s %s: taking all", f"{rows:,}", whose, f"{there:,}")
     return there if rows is None else min(rows, there)
@@ -225,20 +226,20 @@ def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
 def _about(count_P: np.ndarray, share: float, seed: Sequence[int]) -> np.ndarray:
     """About a share of each part's rows, rounded at random; the total is neither none nor all.
 
-    A part's number depends on its own count alone, not on those of other parts.
+    A part's number depends on its count alone, not on those of other parts.
     """
-    wanted_P = count_P * share
-    found_P = np.floor(wanted_P + np.random.default_rng(seed).random(len(count_P)))
-    # A single part's is the nearest number.
-    found_P[0] = np.round(wanted_P[0])
-    found_P = np.minimum(found_P.astype(np.int64), count_P)
+    exact_P = count_P * share
+    rounded_P = np.floor(exact_P + np.random.default_rng(seed).random(len(count_P)))
+    # A single part gets the nearest number.
+    rounded_P[0] = np.round(exact_P[0])
+    rounded_P = np.minimum(rounded_P.astype(np.int64), count_P)
     most = int(count_P.argmax())
-    found_P[most] += int(found_P.sum() == 0) - int(found_P.sum() == count_P.sum())
-    return found_P
+    rounded_P[most] += int(rounded_P.sum() == 0) - int(rounded_P.sum() == count_P.sum())
+    return rounded_P
 
 
-def _part_shares(sizes: np.ndarray, rows: int) -> np.ndarray:
-    """Rows to draw per part, proportional to its size, at least two of each that has any."""
+def _side_shares(sizes: np.ndarray, rows: int) -> np.ndarray:
+    """Rows to draw per side, proportional to its size, at least two of each that has any."""
     bounds = np.round(np.concatenate([[0], np.cumsum(sizes)]) * rows / sizes.sum())
     shares = np.maximum(np.diff(bounds).astype(np.int64), np.minimum(sizes, 2))
     shares[np.argmax(shares)] += rows - shares.sum()

@@ -1,4 +1,4 @@
-"""The parts of the test table, after what can be checked of it as a whole (rule `list_parts`)."""
+"""The parts of the test table, after the checks of the whole table (rule `list_parts`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,10 +25,10 @@ def list_parts(
     sample_submission: str | Path | None = None,
     threads: int = 1,
 ) -> None:
-    """Write the parts of about `rows` rows that a test table is converted in, as JSON.
+    """Write a test table's parts of about `rows` rows, as JSON.
 
     Raises UserError if a file lacks a column or has it in another type than the others, an ID is
-    missing or occurs twice, or the sample submission has other IDs: before days of training.
+    missing or occurs twice, or the sample submission has other IDs.
     """
     file = RawTable(raw)
     file.check_columns(columns, columns.id)

@@ -1,4 +1,4 @@
-"""The chosen rows of one size, as drawing them leaves them and the conversion reads them."""
+"""The chosen rows of one size: the draw writes them, and the conversion reads them."""
 
 import hashlib
 from collections.abc import Iterable
@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from ..common.errors import UserError
 from ..common.files import whole_file, written_beside
 
-# The numbers of SIDES, each with H5 files of its own: rows that a model learns from; held-out rows
+# The numbers of SIDES, which have separate H5 files: rows that a model learns from; held-out rows
 # that choose epoch, settings and weights; held-out rows for reporting alone.
 TRAIN, VALIDATION, HOLDOUT = 0, 1, 2
 
+# The file calls the side `part`.
 _SCHEMA = pa.schema(
     {"row": pa.int64(), "part": pa.int8(), "position": pa.int64(), "period": pa.uint8()}
 )
@@ -25,14 +26,14 @@ _SCHEMA = pa.schema(
 class Selection:
     """Chosen rows of one part of the raw table, in its order.
 
-    `row` int64: number in that part. `part` int8: TRAIN, VALIDATION or HOLDOUT. `position` int64:
+    `row` int64: number in that part. `side` int8: TRAIN, VALIDATION or HOLDOUT. `position` int64:
     the order of the rows in an H5 file, a random permutation of the train rows and one of the
-    others. `period` uint8: which of a few spans of time the row is from, 0 the oldest; 0 where no
-    time is known.
+    held-out rows. `period` uint8: which of a few spans of time the row is from, 0 the oldest; 0 if
+    no time is known.
     """
 
     row: np.ndarray
-    part: np.ndarray
+    side: np.ndarray
     position: np.ndarray
     period: np.ndarray
 
@@ -41,31 +42,31 @@ class Selection:
 
     @property
     def digest(self) -> str:
-        """A digest of all of it."""
-        parts = (getattr(self, name).tobytes() for name in _SCHEMA.names)
-        return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+        """A digest of all arrays."""
+        arrays = (array.tobytes() for array in vars(self).values())
+        return hashlib.sha256(b"".join(arrays)).hexdigest()[:16]
 
     @classmethod
     def placed(
-        cls, row: np.ndarray, part: np.ndarray, period: np.ndarray, random: np.random.Generator
+        cls, row: np.ndarray, side: np.ndarray, period: np.ndarray, random: np.random.Generator
     ) -> "Selection":
-        """Rows in any order, with part and period, put in file order and given random places."""
+        """Rows in any order, with side and period, put in file order and given random places."""
         order = np.argsort(row)
-        row, part = row[order], part[order].astype(np.int8)
+        row, side = row[order], side[order].astype(np.int8)
         position = np.empty(len(row), np.int64)
-        for of_file in (part == TRAIN, part != TRAIN):
-            position[of_file] = random.permutation(int(np.count_nonzero(of_file)))
-        return cls(row, part, position, period[order])
+        for is_here in (side == TRAIN, side != TRAIN):
+            position[is_here] = random.permutation(int(np.count_nonzero(is_here)))
+        return cls(row, side, position, period[order])
 
     @classmethod
     def read(cls, path: Path, number: int = 0, digest: str | None = None) -> "Selection":
-        """The part of this number; raises UserError unless it has the `digest`, if any."""
+        """The rows of the part of this number; raises UserError if `digest` is another one."""
         with whole_file(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
             if number >= file.num_row_groups or file.schema_arrow.names != _SCHEMA.names:
                 raise KeyError(f"row group {number} of {file.num_row_groups}")
             table = file.read_row_group(number).cast(_SCHEMA)
             table.validate(full=True)
-        selection = cls(*(table[name].to_numpy() for name in _SCHEMA.names))
+        selection = cls(*(column.to_numpy() for column in table.columns))
         if digest not in (None, selection.digest):
             raise UserError(
                 f"{path}: was drawn for other parts of the raw table than those listed; delete it "
@@ -75,7 +76,7 @@ class Selection:
 
 
 def write_selections(selections: Iterable[Selection], path: Path) -> list[str]:
-    """Write those of all parts, each as a row group, one held at a time; return their digests."""
+    """Write the selections of all parts, each as a row group; return their digests."""
     digests = []
     with (
         written_beside(path) as temporary,
@@ -83,6 +84,6 @@ def write_selections(selections: Iterable[Selection], path: Path) -> list[str]:
     ):
         for selection in selections:
             digests.append(selection.digest)
-            table = pa.table(vars(selection), _SCHEMA)
+            table = pa.table([*vars(selection).values()], schema=_SCHEMA)
             writer.write_table(table, row_group_size=len(table) or None)
     return digests

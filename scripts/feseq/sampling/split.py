@@ -29,9 +29,8 @@ logger = logging.getLogger(__name__)
 
 _ZONE = re.compile("[Z+-]")
 _NUMBER = re.compile("-?[0-9]+")
-# A row in no part.
+# A row on no side.
 _OUT = -1
-# What the log calls a part.
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
 # The share of all times; a few may stand for none, as 0 does.
@@ -50,30 +49,30 @@ _BATCH_ROWS = 8_192
 def split_rows(
     file: RawTable, labels: np.ndarray, sampling: Sampling
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Part and period of each row of the file, as in a Selection; a part less than 0: in none.
+    """Side and period of each row of the file, as in a Selection; a side below 0: on none.
 
     By time, the newest rows are held out: those of the `last` values, or of as many values as come
     nearest to `valid_share` of the rows. By group, some groups drawn at random. By both, the newest
-    rows without those of a group that has older rows; these are in no part. A share `holdout_share`
-    of the held-out rows are holdout rows. Raises UserError if a part lacks rows of a label.
+    rows without those of a group that has older rows; these are on no side. A share `holdout_share`
+    of the held-out rows are holdout rows. Raises UserError if a side lacks rows of a label.
     """
     split, where = sampling.split, str(file.location)
     time = read_times(file, split.time) if split.time else None
     group = read_groups(file, split.group, sampling.seed) if split.group else None
-    part = _cut(time, group, sampling.valid_share, split.last, split, where)
-    held = part == VALIDATION
+    side = _cut(time, group, sampling.valid_share, split.last, split, where)
+    held = side == VALIDATION
     if sampling.holdout_share and held.any():
         held_time, held_group = (None if key is None else key[held] for key in (time, group))
         if held_time is not None and held_time.min() == held_time.max():
             logger.info("all held-out rows have one %s: holdout rows are drawn", split.time)
             held_time, random = None, np.random.default_rng([sampling.seed, HOLDOUT])
-            if held_group is None:  # each row is one of its own
+            if held_group is None:  # each row is a group
                 held_group = random.integers(0, 1 << 64, int(held.sum()), np.uint64)
         whose = f"{where}, held-out rows"
         again = _cut(held_time, held_group, sampling.holdout_share, None, split, whose)
-        part[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
-    _check_parts(part, labels, time, split, where)
-    return part, np.zeros(len(part), np.uint8) if time is None else periods(time)
+        side[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
+    _check_sides(side, labels, time, split, where)
+    return side, np.zeros(len(side), np.uint8) if time is None else periods(time)
 
 
 def periods(time: np.ndarray) -> np.ndarray:
@@ -104,19 +103,19 @@ def _cut(
     split: Split,
     where: str,
 ) -> np.ndarray:
-    """int8 [rows]: TRAIN before the cut, VALIDATION behind it, or less than 0: in no part.
+    """int8 [rows]: TRAIN before the cut, VALIDATION behind it, or below 0: on no side.
 
     The cut leaves the rows of the `last` times behind it, or about `share` of all rows.
     """
     key, column = (group, split.group) if time is None else (time, split.time)
     assert key is not None, "a split by a column"
     start = _start(np.sort(key), share, last, f"{where}: column {column!r}")
-    part = (key >= start).astype(np.int8)
+    side = (key >= start).astype(np.int8)
     if time is not None and group is not None:
-        older = np.sort(group[part == TRAIN])
+        older = np.sort(group[side == TRAIN])
         place = np.searchsorted(older, group).clip(max=len(older) - 1)
-        part[(part == VALIDATION) & (older[place] == group)] = _OUT
-    return part
+        side[(side == VALIDATION) & (older[place] == group)] = _OUT
+    return side
 
 
 def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -> Any:
@@ -141,29 +140,29 @@ def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -
     cut = min(
         (end for end in ends if 0 < end < total), key=lambda end: abs(total - end - share * total)
     )
-    found = (total - cut) / total
-    if max(found / share, share / found) > _FAR_OFF:
+    held_share = (total - cut) / total
+    if max(held_share / share, share / held_share) > _FAR_OFF:
         logger.warning(
             "%s: rows of one value stay together, so %.3g of the rows are held out, not %.3g",
             column,
-            found,
+            held_share,
             share,
         )
     return ascending[cut]
 
 
-def _check_parts(
-    part: np.ndarray,
+def _check_sides(
+    side: np.ndarray,
     labels: np.ndarray,
     time: np.ndarray | None,
     split: Split,
     where: str,
 ) -> None:
-    """Log what is in each part; raises UserError if one lacks rows of a label."""
+    """Log the rows of each side; raises UserError if a side lacks rows of a label."""
     by = " and ".join(name for name in (split.time, split.group) if name)
-    found, lacks = [], False
+    sides, lacks = [], False
     for number, name in enumerate(SIDES):
-        rows = np.flatnonzero(part == number)
+        rows = np.flatnonzero(side == number)
         if number == HOLDOUT and not len(rows):
             continue
         clicks, span = int(labels[rows].sum()), ""
@@ -171,19 +170,19 @@ def _check_parts(
         if time is not None and len(rows):
             ends = dict.fromkeys(map(str, (time[rows].min(), time[rows].max())))
             span = f", {split.time} {' to '.join(ends)}"
-        found.append(f"{len(rows):,} {name} rows ({clicks:,} clicks{span})")
-    out = np.count_nonzero(part == _OUT)
-    logger.info("split by %s: %s", by, "; ".join(found))
+        sides.append(f"{len(rows):,} {name} rows ({clicks:,} clicks{span})")
+    out = np.count_nonzero(side == _OUT)
+    logger.info("split by %s: %s", by, "; ".join(sides))
     if out:
         logger.warning(
             "%s of %s rows FALL OUT: they are among the newest, and their %s has older rows too",
             f"{out:,}",
-            f"{len(part):,}",
+            f"{len(side):,}",
             split.group,
         )
     if lacks:
         raise UserError(
-            f"{where}: split by {by}: {'; '.join(found)}; {out:,} rows fall out. Each part needs "
+            f"{where}: split by {by}: {'; '.join(sides)}; {out:,} rows fall out. Each side needs "
             f"rows with and without a click: change sampling.split, valid_share or holdout_share"
         )
 
@@ -192,9 +191,9 @@ def read_times(file: RawTable, column: str) -> np.ndarray:
     """What rows are ordered by, [rows]: numbers or, of dates, timestamps and ISO 8601, datetime64.
 
     Texts are all whole numbers, or all in ISO 8601, with zones or without. Raises UserError if the
-    column or a value is missing, or is of another kind.
+    column or a value is missing, or has another type.
     """
-    parts, read_as = [], None
+    pieces, read_as = [], None
     for first_row, values in _values(file, column, "sampling.split.time"):
         is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
         if is_missing.any():
@@ -206,11 +205,11 @@ def read_times(file: RawTable, column: str) -> np.ndarray:
             )
         try:
             read_as = read_as or _read_as(values)
-            found = cast_rows(values, read_as, first_row)
-            parts.append(found.to_numpy(zero_copy_only=False))
+            times = cast_rows(values, read_as, first_row)
+            pieces.append(times.to_numpy(zero_copy_only=False))
         except (ValueError, pa.ArrowException) as error:
             raise _no_times(file, column, first_line(error)) from None
-    key = np.concatenate(parts)
+    key = np.concatenate(pieces)
     if key.dtype.kind != "M":
         _check_numbers(file, column, key)
     return key
@@ -218,31 +217,32 @@ def read_times(file: RawTable, column: str) -> np.ndarray:
 
 def _read_as(values: pa.Array) -> pa.DataType:
     """The type in which values of a column have the order of time."""
-    kind = values.type
-    if type_name(kind) == "text":
+    arrow_type = values.type
+    if type_name(arrow_type) == "text":
         word = values[0].as_py()
         if _NUMBER.fullmatch(word):
             return pa.int64()
         return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
-    if pa.types.is_floating(kind):
+    if pa.types.is_floating(arrow_type):
         return pa.float64()
-    if pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return kind
-    raise pa.ArrowTypeError(f"type {kind} has no order in time")
+    types = pa.types
+    if types.is_integer(arrow_type) or types.is_timestamp(arrow_type) or types.is_date(arrow_type):
+        return arrow_type
+    raise pa.ArrowTypeError(f"type {arrow_type} has no order in time")
 
 
-def cast_rows(values: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
+def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.Array:
     """The values as another type; raises ValueError for the first that cannot be, with its row."""
 
     def fault(some: pa.Array) -> str:
         try:
-            some.cast(kind)
+            some.cast(arrow_type)
         except pa.ArrowException as error:
             return first_line(error)
         return ""
 
     with suppress(pa.ArrowException):
-        return values.cast(kind)
+        return values.cast(arrow_type)
     rows = range(len(values))
     bad = bisect_left(rows, True, key=lambda i: bool(fault(values.slice(0, i + 1))))
     raise ValueError(f"row {first_row + bad}: {fault(values.slice(bad, 1))}")
@@ -257,10 +257,10 @@ def _no_times(file: RawTable, column: str, why: str) -> UserError:
 
 
 def _check_numbers(file: RawTable, column: str, times: np.ndarray) -> None:
-    """Raise UserError if the numbers are in no order of time.
+    """Raise UserError if the order of the numbers is not that of time.
 
-    They are infinite, have the year last, alone or with hours to milliseconds behind it, or are of
-    two units.
+    They may be infinite, have the year last, alone or with hours to milliseconds behind it, or be
+    of two units.
     """
     if np.isinf(times).any():
         raise _no_times(file, column, f"row {np.isinf(times).argmax()} is infinite")
@@ -286,8 +286,8 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     """A hash of each row's group, uint64 [rows].
 
     Groups are equal where the values' texts are, or their lists of integers or texts. A row without
-    a value, or with an empty one, is a group of its own. 64 bits keep a hundred million groups
-    apart but for a chance of 1 in 3,000.
+    a value, or with an empty one, is a group by itself. Among a hundred million groups, two share a
+    hash of 64 bits with a chance of 1 in 3,000.
     """
     file.check_one_width([column])
     random = np.random.default_rng([seed, 1])
@@ -297,7 +297,7 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
             bounds, data = _bytes_of(values)
         except pa.ArrowException as error:
             raise UserError(
-                f"{file.location}: column {column!r} of type {values.type} tells no groups "
+                f"{file.location}: column {column!r} of type {values.type} does not name groups "
                 f"({first_line(error)}); name a column of text, numbers, or lists of texts or "
                 f"integers in sampling.split.group"
             ) from None
@@ -305,14 +305,14 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
             xxhash.xxh3_64_intdigest(data[start:stop], seed)
             for start, stop in pairwise(bounds.tolist())
         )
-        found = np.fromiter(digests, np.uint64, len(values))
+        row_hashes = np.fromiter(digests, np.uint64, len(values))
         is_missing = np.diff(bounds) == 0
-        found[is_missing] = random.integers(0, 1 << 64, int(is_missing.sum()), np.uint64)
+        row_hashes[is_missing] = random.integers(0, 1 << 64, int(is_missing.sum()), np.uint64)
         alone += int(is_missing.sum())
-        hashes.append(found)
+        hashes.append(row_hashes)
     if alone:
         logger.warning(
-            "%s: %s rows have no %s: each counts as a group of its own",
+            "%s: %s rows have no %s: each counts as a separate group",
             file.location,
             f"{alone:,}",
             column,
@@ -330,7 +330,7 @@ def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
         if values.flatten().null_count:
             raise pa.ArrowInvalid("its lists hold a missing value")
         if pc.any(pc.match_substring(values.flatten(), "\0")).as_py():
-            raise pa.ArrowInvalid("its texts hold the character NUL, which parts them here")
+            raise pa.ArrowInvalid("its texts hold the character NUL, which separates them here")
         values = pc.binary_join(values, "\0")
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)

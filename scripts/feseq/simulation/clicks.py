@@ -1,10 +1,10 @@
 """The true click model: logit = intercept + components + the user's part.
 
-Each component is a function of what stands in the file and can, in principle, be learned. It is
-brought to mean 0 and the standard deviation `STRENGTH[name]` on a pilot sample of mean length 500.
-The user's part is a random number of each user: nothing in the file tells it but the user's other
-rows, which have the same sequence. A model that knows sequences by heart guesses it in a random
-split, and nowhere else.
+Each component is a function of the file's columns and can, in principle, be learned. It is scaled
+to mean 0 and the standard deviation `STRENGTH[name]` on a pilot sample of mean length 500.
+The user's part is a random number of each user: only the user's other rows, which have the same
+sequence, reveal it. A model that memorizes sequences can guess it in a random split, and nowhere
+else.
 
 Coefficients and pilot come from constants, never from the user's seed: the seed changes the rows
 but not the world. Only the intercept depends on the mean length.
@@ -36,13 +36,14 @@ NEWEST_WEIGHT = 1.5
 FAR_LIMIT = 500  # `far` looks back no further
 FAR_LEAST = 5
 INVENTORY_GROUPS = 3
-# A mean over n events counts n / (n + this): a handful of events must not outshout hundreds.
+# A mean over n events is weighted n / (n + this), so a few events weigh less than hundreds.
 _AFFINITY_DAMPING, _ORDER_DAMPING, _FAR_DAMPING = 10.0, 10.0, 50.0
 # Pseudo-rows at the mean click rate added to each measured category.
 _SHRINKAGE_ROWS = 1_000.0
 _HOUR_EFFECT, _HOUR_PEAK = 0.15, 21.0
 _AFFINITY_SEED, _ORDER_SEED, _FAR_SEED, _ADVERT_SEED = 20_255, 20_256, 20_257, 20_259
-# Rows differ more in some tokens than in others: this makes the main effect half of the variance.
+# Rows differ more in some tokens than in others; with this weight the main effect is half of the
+# variance.
 _MAIN_WEIGHT = 1.25
 # Only the frequent tokens have large effects.
 _FREQUENT_TOKENS, _RARE_EFFECT = 40, 0.2
@@ -107,15 +108,15 @@ def _scaled(columns: Columns, column: str) -> Floats32:
 
 
 def missing(columns: Columns, sequences: Ragged) -> Floats32:
-    """The missing blocks, beside what the missing gender and age group tell."""
+    """An effect of the missing blocks, besides those of a missing gender or age group."""
     effects = [np.float32(x) * np.isnan(columns[name]) for name, x in _MISSING_EFFECT.items()]
     return np.sum(effects, axis=0)
 
 
 def adverts(columns: Columns, sequences: Ragged) -> Floats32:
-    """An effect of each campaign, creative and ad set; a model must take the IDs for names.
+    """An effect of each campaign, creative and ad set, whose IDs are categories, not numbers.
 
-    Nothing can be learned of IDs that come first in the test file.
+    Nothing can be learned of IDs that are new in the test file.
     """
     effects = _advert_effects().items()
     return np.sum([effect_N[columns[name].astype(np.int64)] for name, effect_N in effects], axis=0)
@@ -152,8 +153,8 @@ def _affinity_effects() -> Floats32:
     """a[group, token], [G, V + 1]; inventories belong to groups in turn, by frequency."""
     rng = np.random.default_rng(_AFFINITY_SEED)
     main_V = _MAIN_WEIGHT * rng.standard_normal(len(token_shares()))
-    own_GV = rng.standard_normal((INVENTORY_GROUPS, len(main_V)))
-    return _token_effects(main_V + own_GV - own_GV.mean(axis=0))
+    group_GV = rng.standard_normal((INVENTORY_GROUPS, len(main_V)))
+    return _token_effects(main_V + group_GV - group_GV.mean(axis=0))
 
 
 def order(columns: Columns, sequences: Ragged) -> Floats32:
@@ -232,7 +233,7 @@ COMPONENTS: Mapping[str, Callable[[Columns, Ragged], Floats32]] = {
 
 @cache
 def _scales() -> Mapping[str, tuple[float, float]]:
-    """The mean of each component on the pilot sample, and what gives it its strength."""
+    """The mean of each component on the pilot sample, and the factor that gives it its strength."""
     scales, pilot = {}, _pilot(_PILOT_LENGTH, 0)
     for name, component in COMPONENTS.items():
         value = component(*pilot).astype(np.float64)
@@ -250,8 +251,8 @@ def components(columns: Columns, sequences: Ragged) -> dict[str, Floats32]:
 
 def click_logit(columns: Columns, sequences: Ragged, mean_length: float) -> Floats32:
     """The log-odds of a click without the user's part, [R]."""
-    found = components(columns, sequences).values()
-    return intercept(mean_length) + np.sum(list(found), axis=0)
+    values = components(columns, sequences).values()
+    return intercept(mean_length) + np.sum(list(values), axis=0)
 
 
 def user_part(users: Users) -> Floats:
@@ -273,13 +274,13 @@ def _mean_table() -> tuple[Floats, Floats]:
 
 @cache
 def intercept(mean_length: float) -> float:
-    """What makes the mean probability at this mean length the measured click rate."""
+    """The intercept that gives the measured click rate at this mean length."""
     logits: list[Floats32] = []
-    for part in range(1, 1 + _INTERCEPT_PILOTS):
-        found = components(*_pilot(mean_length, part))
-        # Independent of all others, the numerics may meet any row: more pairs, less chance.
-        numeric_R = found.pop("numerics")
-        other_R = np.sum(list(found.values()), axis=0)
+    for number in range(1, 1 + _INTERCEPT_PILOTS):
+        values = components(*_pilot(mean_length, number))
+        # The numerics are independent of all others, so they may be paired with any row.
+        numeric_R = values.pop("numerics")
+        other_R = np.sum(list(values.values()), axis=0)
         shifts = range(0, _PILOT_ROWS, _PILOT_ROWS // _PAIRINGS)
         logits.extend(other_R + np.roll(numeric_R, shift) for shift in shifts)
     logit, low, high = np.concatenate(logits), -20.0, 10.0
@@ -290,8 +291,8 @@ def intercept(mean_length: float) -> float:
     return (low + high) / 2
 
 
-def _pilot(mean_length: float, part: int) -> tuple[Columns, Ragged]:
-    rng = np.random.default_rng([_PILOT_SEED, part])
-    users = strangers(_PILOT_SEED + part, _PILOT_ROWS)
+def _pilot(mean_length: float, number: int) -> tuple[Columns, Ragged]:
+    rng = np.random.default_rng([_PILOT_SEED, number])
+    users = strangers(_PILOT_SEED + number, _PILOT_ROWS)
     day = train_day(np.arange(_PILOT_ROWS), _PILOT_ROWS)
     return draw_columns(rng, users, day), draw_sequences(users, mean_length)

@@ -148,18 +148,18 @@ def quantile_function(column: str) -> Callable[[Floats], Floats]:
     def observed(uniform: Floats) -> Floats:
         at = uniform * (1.0 - missing)
         at = np.where(at >= zero_from, at + missing, at)
-        found = np.interp(at, level, value)
+        result = np.interp(at, level, value)
         if grid is not None:
-            found = grid[np.searchsorted((grid[1:] + grid[:-1]) / 2, found)]
+            result = grid[np.searchsorted((grid[1:] + grid[:-1]) / 2, result)]
         elif is_integer:
-            found = np.rint(found)
-        return np.where((at >= zero_from) & (at < zero_to), 0.0, found)
+            result = np.rint(result)
+        return np.where((at >= zero_from) & (at < zero_to), 0.0, result)
 
     return observed
 
 
 def _grid(value: Floats, distinct: int, has_zeros: bool, is_integer: bool) -> Floats | None:
-    """All values of a column that has few, 0 apart: as many as the file's, evenly spaced.
+    """All values but 0 of a column that has few: as many as in the file, evenly spaced.
 
     The measured quantiles, `value` without 0, take the place of the nearest of them.
     """
@@ -203,27 +203,27 @@ def advert_ids(column: str) -> list[tuple[NDArray[np.float32], Floats]]:
     dies = born + rng.geometric(1.0 / _MEAN_LIFE_DAYS, count)
     always = np.isin(ids, np.rint(edge))
     popularity = np.exp(_LOG_POPULARITY * rng.standard_normal(count))
-    part = np.searchsorted(edge[1:-1], ids)  # between which two quantiles an ID lies
-    found = []
+    span = np.searchsorted(edge[1:-1], ids)  # between which two quantiles an ID lies
+    days = []
     for day in range(CALENDAR_DAYS):
         lives = always | ((born <= day) & (day < dies))
         weight = popularity * lives
-        weight *= (np.diff(level) / np.bincount(part, weight, len(level) - 1))[part]
-        found.append((ids[lives].astype(np.float32), np.cumsum(weight[lives])))
-    return found
+        weight *= (np.diff(level) / np.bincount(span, weight, len(level) - 1))[span]
+        days.append((ids[lives].astype(np.float32), np.cumsum(weight[lives])))
+    return days
 
 
 def _draw_history(rng: np.random.Generator, rows: int) -> dict[str, NDArray[np.float32]]:
-    """The history columns, of the shapes in `statistics.json`: one factor in all, and an own part.
+    """The history columns, of the shapes in `statistics.json`: a common factor and noise.
 
     The logistic curve keeps a column inside (0, scale), so that min-max scaling does not crush it.
     """
     factor_R = rng.standard_normal(rows, dtype=np.float32)
     drawn = {}
     for column, shape in load_statistics()["history"].items():
-        own_R = rng.standard_normal(rows, dtype=np.float32)
+        noise_R = rng.standard_normal(rows, dtype=np.float32)
         loading = shape["loading"]
-        score_R = loading * factor_R + np.float32(np.sqrt(1.0 - loading**2)) * own_R
+        score_R = loading * factor_R + np.float32(np.sqrt(1.0 - loading**2)) * noise_R
         value_R = shape["scale"] * logistic(shape["spread"] * score_R + shape["shift"])
         value_R[normal_distribution(score_R) < shape["zero_share"]] = 0.0
         drawn[column] = value_R.astype(np.float32)

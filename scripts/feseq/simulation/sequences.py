@@ -24,7 +24,7 @@ INTERESTS = 8
 MEAN_SEGMENT = 60.0
 # Above 1 a user has a few favourite interests, below 1 all users grow alike.
 _PREFERENCE = 1.2
-# How many times more likely an interest makes its own tokens.
+# How many times likelier the tokens of an interest become.
 _TILT = 5.0
 # Log-normal lengths whose logarithm has deviation 1: 3.5 % come out below a tenth of the mean.
 _LONGEST_IN_MEANS = 10.0
@@ -91,7 +91,7 @@ def interest_chains() -> Floats:
     for _ in range(2):
         owner_V = np.concatenate([rng.permutation(INTERESTS) for _ in range(turns)])[:tokens]
         tilt_KV[owner_V, np.arange(tokens)] = _TILT
-    # The shares were counted in the first 50 events, the oldest of which has shares of its own.
+    # The shares were counted in the first 50 events, and the oldest event has other shares.
     target_V = _normalised((share_V - first_V / 50.0).clip(min=share_V * 0.02))
     pair_VV = successors_VV.copy()
     occupancy_KV = np.tile(share_V, (INTERESTS, 1))

@@ -36,20 +36,20 @@ def simulate_split(
     train_rows: int = 0,
     chunk_rows: int = 20_000,
 ) -> None:
-    """Write a simulated train or test file and, apart from it, the true click probabilities.
+    """Write a simulated train or test file and, in another file, the true click probabilities.
 
     `parquet` has the columns and types of the real file. Train rows are sorted by their seven days;
     all test rows are of the day after, which is called day 7 as well. `train_rows` says how many
-    rows the train file of the same seed has, since some users of a test file are theirs.
+    rows the train file of the same seed has, since some test users come from it.
 
     `truth` gets, in the same order, `row` (train) or `ID` (test), `probability` and
-    `probability_of_new_user`, which knows nothing of the user but what stands in the row. Each
-    chunk is a row group with its own random stream.
+    `probability_of_new_user`, which uses nothing of the user but the row itself. Each chunk is
+    a row group with one random stream.
     """
     is_train = split == "train"
     names = load_statistics()["column_order"]
     names = names if is_train else ["ID", *(name for name in names if name != "clicked")]
-    # The mark tells everything made from this file that it is simulated.
+    # By this mark, all that is made from the file is known as simulated.
     schema = _schema(*names).with_metadata(SIMULATED_MARK)
     truth_names = ("row" if is_train else "ID", "probability", "probability_of_new_user")
     truth_schema = signed(_schema(*truth_names), rows)

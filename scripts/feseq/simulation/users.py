@@ -1,4 +1,4 @@
-"""Who stands in each row, and what is a user's own: the same in every row of that user.
+"""The user of each row, and draws for a user, which are the same in all of the user's rows.
 
 A user is a number (uint64), a function of the seed, the split and a row's number, and all draws for
 a user are functions of it. So any chunk can be drawn without the others, and memory stays flat.
@@ -19,13 +19,13 @@ Indices = NDArray[np.int64]
 
 # The real train file has 10,704,179 rows and 7,179,942 distinct sequences: 1.49 rows a user.
 TRAIN_RETURNS = 1 - 7_179_942 / 10_704_179
-# Nothing is known of the real test users but that most are new; these shares are invented.
+# Of the real test users we only know that most are new; these shares are invented.
 TEST_RETURNS = 0.15  # of the test rows: the user of an earlier test row
 TEST_FROM_TRAIN = 0.15  # of the other test rows: a user of the train file
 _TRAIN, _TEST, _STRANGERS = 0, 1, 2
 
 
-# What is drawn for a user: each has a random number of its own.
+# What is drawn for a user, each by another random number.
 Draw = IntEnum("Draw", "RETURNS EARLIER FROM_TRAIN GENDER AGE_GROUP MISSING LENGTH EVENTS CLICKS")
 
 

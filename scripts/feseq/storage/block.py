@@ -19,7 +19,7 @@ class Block:
     `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
     `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `period` uint8 [rows] as
     in a Selection, `id` bytes [rows], `time` int64 [rows], each of these or None. `place` int64
-    [rows] is the rows' place in their table, where that was noted.
+    [rows] is the rows' place in their table, if that was noted.
     """
 
     numeric: np.ndarray
@@ -39,7 +39,7 @@ class Block:
     def nbytes(self) -> int:
         """Bytes of all values."""
         arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
-        arrays += [part for r in self.sequences.values() for part in (r.values, r.offsets)]
+        arrays += [each for r in self.sequences.values() for each in (r.values, r.offsets)]
         return sum(array.nbytes for array in arrays)
 
     def take(self, rows: np.ndarray) -> "Block":
@@ -60,17 +60,17 @@ class Block:
         return replace(self, sequences={n: s.emptied() for n, s in self.sequences.items()})
 
     @classmethod
-    def joined(cls, parts: Sequence["Block"]) -> "Block":
-        """The rows of all parts, blocks of one table, one part after the other."""
-        return parts[0]._each(
-            lambda name: np.concatenate([getattr(part, name) for part in parts]),
-            lambda name: Ragged.joined([part.sequences[name] for part in parts]),
+    def joined(cls, blocks: Sequence["Block"]) -> "Block":
+        """The rows of all blocks, which are of one table, one block after the other."""
+        return blocks[0]._each(
+            lambda name: np.concatenate([getattr(block, name) for block in blocks]),
+            lambda name: Ragged.joined([block.sequences[name] for block in blocks]),
         )
 
     def _each(
         self, array: Callable[[str], np.ndarray], sequence: Callable[[str], Ragged]
     ) -> "Block":
-        """A block with these arrays and sequences by name, of those that this one has."""
+        """A block with new arrays and sequences, by the names that this block has."""
         arrays: dict[str, Any] = {
             name: array(name) for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }

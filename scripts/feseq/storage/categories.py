@@ -1,9 +1,9 @@
-"""The code of a category: a number made of its text alone, so it is the same in all files.
+"""The code of a category: a number that depends on its text alone, so it is equal in all files.
 
 0                      missing
 1 + the number         a whole number as text, of at most 18 digits, such as '12'
-2^63 to 2^64 - 1       any other text: its hash. Two of a million differ but for a chance of
-                       1 in 10 million.
+2^63 to 2^64 - 1       any other text: its hash. Among a million, two are equal with a chance
+                       of 1 in 10 million.
 
 Its token, as events of sequences are kept, in int64:
 
@@ -44,7 +44,7 @@ def tokens_of(codes: np.ndarray) -> np.ndarray:
 
 
 class ByCode:
-    """Finds what belongs to a category: `values` [words], or `missing`, or `other` for others."""
+    """Looks up the value of a category: one of `values` [words], or `missing`, or `other`."""
 
     def __init__(
         self, words: Sequence[str], values: np.ndarray, *, missing: int, other: int

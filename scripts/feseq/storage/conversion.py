@@ -21,7 +21,7 @@ from ..raw.reading import RawTable
 from ..raw.text import checked_ids
 from ..sampling.selection import Selection
 from .block import Block
-from .raw_values import Words, add_words, convert_batch
+from .raw_values import RawStrings, add_strings, convert_batch
 from .shuffle import Shuffle
 from .store import H5Writer
 
@@ -48,23 +48,25 @@ def convert_train(
 
     `raw` is a table of one part, or the files of the `part` of this number among those listed in
     `parts`. Rows are collected up to SHUFFLED_BYTES and written, once, in the selection's random
-    order. The H5 files keep `size` and `code`, its digest, as parts of what they were made from.
-    Raises UserError if the selection has rows of a file that is not named.
+    order. The source in the H5 files has `size` and `code`, the digest of this code. Raises
+    UserError if the selection has rows of a file that is not named.
     """
     outputs = [train, valid, holdout] if holdout else [train, valid]
     listed = read_parts(parts)[part] if parts else None
     file = RawTable(raw, listed)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection, part, listed.draw if listed else None)
-    if chosen.part.max(initial=0) >= len(outputs):
+    if chosen.side.max(initial=0) >= len(outputs):
         raise UserError(
             f"{selection}: was drawn with another sampling.holdout_share; delete it and run "
             f"snakemake again"
         )
 
-    def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[Block, Words, np.ndarray, np.ndarray]:
+    def convert(
+        item: tuple[slice, pa.RecordBatch],
+    ) -> tuple[Block, RawStrings, np.ndarray, np.ndarray]:
         here, batch = item
-        side, place = chosen.part[here], chosen.position[here]
+        side, place = chosen.side[here], chosen.position[here]
         order, row = np.lexsort((place, side)), chosen.row[here] + file.first_row
         path = file.where(int(row[0]) if len(row) else file.first_row)
         block, words = convert_batch(batch, row, columns, path, order)
@@ -82,7 +84,7 @@ def convert_train(
         batches = prefetch_map(convert, _selected(file, columns, chosen.row), threads)
         converting = Progress("converted", len(chosen))
         for block, words, side, place in batches:
-            add_words(known, words)
+            add_strings(known, words)
             shuffle.append(block, side, place)
             converting.advance(len(place))
         shuffle.write()
@@ -103,12 +105,12 @@ def convert_test(
 ) -> None:
     """Write `parquet`, or the part of a table whose files it names, to H5 in file order.
 
-    One pass over bounded memory.
+    It takes one pass and bounded memory.
     """
     file = RawTable(parquet, part)
     file.check_columns(columns, columns.id)
 
-    def convert(item: tuple[int, pa.RecordBatch]) -> tuple[Block, Words]:
+    def convert(item: tuple[int, pa.RecordBatch]) -> tuple[Block, RawStrings]:
         first_row, batch = item
         order, path = np.arange(len(batch)), file.where(first_row)
         block, words = convert_batch(batch, first_row + order, columns, path, order)
@@ -120,7 +122,7 @@ def convert_test(
     with written_beside(test_h5) as h5, _writer(h5, columns) as writer:
         converting = Progress("converted", file.rows)
         for block, words in prefetch_map(convert, batches, threads):
-            add_words(known, words)
+            add_strings(known, words)
             writer.append(block)
             converting.advance(len(block))
         writer.finish(known, _source(file, columns, code))
@@ -130,9 +132,9 @@ def convert_test(
 def _selected(
     file: RawTable, columns: Columns, chosen: np.ndarray
 ) -> Iterator[tuple[slice, pa.RecordBatch]]:
-    """Which of the chosen rows, and their features and label, batch by batch in file order.
+    """Slices of the chosen rows, with their features and label, batch by batch in file order.
 
-    At least one batch, so that columns are known.
+    There is at least one batch, so that columns are known.
     """
     for number, batch in file.stream((*columns.features, columns.label), BATCH_ROWS):
         first_row = number - file.first_row

@@ -16,7 +16,7 @@ from .block import Block
 from .store import H5Table
 from .table import SomeRows, Table, of_other_draw, require_drawn
 
-# Consecutive rows of a file that are read at once: reading these takes as long as finding them.
+# Consecutive rows of a file that are read at once; so many take as long to read as to find.
 RUN_ROWS = 512
 # One H5 file, or the files of all parts of a table.
 Files = Path | Sequence[Path]
@@ -34,14 +34,14 @@ class FilesTable(Table):
     def __init__(self, tables: Sequence[Table], parts: int) -> None:
         first = tables[0]
         for other in tables:
-            if _made_as(other) != _made_as(first):
+            if _layout(other) != _layout(first):
                 raise of_other_draw(first.path, other.path)
         *first_rows, raw_rows = np.cumsum(
             [0, *(int(table.source.get("rows", 0)) for table in tables[:parts])]
         ).tolist()
         self._first_rows = first_rows * (len(tables) // parts)
         identities = [table.identity for table in tables]
-        # Train and held-out rows together get an identity of their own.
+        # Train and held-out rows together have another identity than either.
         identities += ["train and validation"] if len(tables) > parts else []
         identity = hashlib.sha256(" ".join(identities).encode()).hexdigest()[:16]
         changed = {
@@ -63,22 +63,22 @@ class FilesTable(Table):
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
-        parts = []
+        blocks = []
         for file, first, last in self._ranges(start, stop):
-            part = self.tables[file].read(first, last, sequences)
-            parts.append(replace(part, row=part.row + self._first_rows[file]))
-        return Block.joined(parts)
+            block = self.tables[file].read(first, last, sequences)
+            blocks.append(replace(block, row=block.row + self._first_rows[file]))
+        return Block.joined(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of one of a block's arrays."""
-        parts = []
+        pieces = []
         for file, first, last in self._ranges(start, self.rows if stop is None else stop):
             values = self.tables[file].column(name, first, last)
-            parts.append(values + self._first_rows[file] if name == "row" else values)
-        return np.concatenate(parts)
+            pieces.append(values + self._first_rows[file] if name == "row" else values)
+        return np.concatenate(pieces)
 
     def files(self) -> np.ndarray:
-        """Which of `tables` has each row, int64 [rows]."""
+        """For each row the number of its table in `tables`, int64 [rows]."""
         lengths = np.diff(self._ends, prepend=0)
         return np.repeat([file for file, _, _ in self._runs], lengths)
 
@@ -105,9 +105,9 @@ class FilesTable(Table):
             number += 1
 
 
-def _made_as(table: Table) -> tuple[object, ...]:
-    named = table.numeric_columns, table.categorical_columns, table.sequence_columns
-    return (*named, table.has_times, table.source.get("size"))
+def _layout(table: Table) -> tuple[object, ...]:
+    columns = table.numeric_columns, table.categorical_columns, table.sequence_columns
+    return (*columns, table.has_times, table.source.get("size"))
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class AllRows:
     valid: Files
 
 
-# Where rows are: a file, read as it is stored, the files of a table, those of two, or an open one.
+# Where rows are: a file, in stored order, the files of a table, those of two, or an open table.
 TableSource = Path | Sequence[Path] | AllRows | Table
 
 
@@ -141,8 +141,8 @@ def open_sides(files: Files) -> Iterator[list[Table]]:
 
 def _by_side(tables: Sequence[Table]) -> list[list[Table]]:
     """The tables of each side that there is, in the order of SIDES; test rows have no side."""
-    found = ([table for table in tables if table.side == side] for side in (*SIDES, ""))
-    return [side for side in found if side]
+    sides = ([table for table in tables if table.side == side] for side in (*SIDES, ""))
+    return [side for side in sides if side]
 
 
 def _open_files(tables: Sequence[Files]) -> FilesTable:

@@ -15,19 +15,19 @@ from .categories import MISSING_CODE, codes_of
 from .sequence_parser import parse_sequences
 
 # The raw strings of some rows' categories and text tokens, by column.
-Words = Mapping[str, Sequence[str]]
+RawStrings = Mapping[str, Sequence[str]]
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def convert_batch(
     batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: str, order: np.ndarray
-) -> tuple[Block, Words]:
+) -> tuple[Block, RawStrings]:
     """Convert the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
 
     Row i of the block is row order[i] of the batch; the words are those of its categories, and the
-    tokens of its sequences that are no integers. It needs nothing but its arguments, so batches can
-    be converted side by side.
+    tokens of its sequences that are not integers. It uses only its arguments, so batches can be
+    converted in parallel.
     """
     numeric = np.empty((len(columns.numeric), len(order)), np.float32)
     for i, name in enumerate(columns.numeric):
@@ -40,8 +40,9 @@ def convert_batch(
     sequences = {}
     for name in columns.ragged:
         times = name == columns.event_time
-        found = parse_sequences(batch.column(name), name, path, rows, order, times=times)
-        sequences[name], words[name] = found
+        sequences[name], words[name] = parse_sequences(
+            batch.column(name), name, path, rows, order, times=times
+        )
     require_equal_lengths(sequences, lambda i: f"{path}: row {rows[order][i]}")
     time = None
     if columns.row_time:
@@ -50,10 +51,10 @@ def convert_batch(
     return Block(by_row, categorical, sequences, rows[order], time=time), words
 
 
-def add_words(known: dict[str, set[str]], words: Words) -> None:
-    """Add the words of some rows to those known, by column."""
-    for name, found in words.items():
-        known.setdefault(name, set()).update(found)
+def add_strings(known: dict[str, set[str]], words: RawStrings) -> None:
+    """Add the raw strings of some rows to those known, by column."""
+    for name, strings in words.items():
+        known.setdefault(name, set()).update(strings)
 
 
 def as_float32(column: pa.Array) -> np.ndarray:

@@ -21,7 +21,7 @@ _COMMA_DIGIT = np.uint8(256 + ord(",") - ord("0"))
 # 18 digits always fit int64, and 4 uint16.
 _MOST_DIGITS, _DIGITS_OF_UINT16 = 18, 4
 _INTEGER = f"^[0-9]{{1,{_MOST_DIGITS}}}$"
-# In text, what looks like another separator, or like a list's own text, is no part of a token.
+# In text, a token has no characters of other separators, or of a list that is written as text.
 NO_TEXT = re.compile(r"""[\x00\s\v|;\[\]{}"']""", re.ASCII)
 _TEXT_TOKEN = rf"^[^{NO_TEXT.pattern[1:-1]}]+$"
 _LIST_TOKEN = r"^[^\x00]+$"
@@ -42,7 +42,7 @@ def parse_sequences(
     *,
     times: bool = False,
 ) -> tuple[Ragged, list[str]]:
-    """Comma-joined tokens to ragged rows, and those tokens that are no integers.
+    """Parse comma-joined tokens to ragged rows; also returns the tokens that are not integers.
 
     Row i is parsed from text[order[i]], which may also be a list of integers or of texts; null and
     '' are empty rows. Tokens of up to 18 digits are integers; of `times`, all are. `rows` are the
@@ -71,9 +71,9 @@ def parse_sequences(
         if _parse(raw, starts, ends, _MOST_DIGITS, values, offsets) >= 0:
             lists = split_text(text.take(pa.array(order)))
             return _from_lists(lists, _INTEGER if times else _TEXT_TOKEN, *where)
-    found = values[: offsets[-1]]
+    tokens = values[: offsets[-1]]
     # A copy, so that the buffer, up to twice as large, is freed.
-    return Ragged(found.astype(np.min_scalar_type(int(found.max(initial=0)))), offsets), []
+    return Ragged(tokens.astype(np.min_scalar_type(int(tokens.max(initial=0)))), offsets), []
 
 
 def split_text(text: pa.Array) -> pa.Array:
@@ -81,7 +81,7 @@ def split_text(text: pa.Array) -> pa.Array:
     return pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), ",")
 
 
-# A single loop: other forms are a quarter faster, and take a second longer to compile.
+# A single loop: other forms run a quarter faster, but compile a second longer.
 @numba.njit(nogil=True)
 def _parse(
     raw: np.ndarray,
@@ -121,7 +121,7 @@ def _parse(
 def _from_lists(
     lists: pa.Array, good: str, column: str, file: str, rows: np.ndarray, order: np.ndarray
 ) -> tuple[Ragged, list[str]]:
-    """The rows of a column of lists, and the tokens that are no integers.
+    """The rows of a column of lists, and the tokens that are not integers.
 
     A null list is empty. Raises UserError for a token that does not match `good`, and for null.
     """
@@ -143,12 +143,12 @@ def _from_lists(
     place = pc.fill_null(encoded.indices, len(distinct)).to_numpy(zero_copy_only=False)
     bad = np.flatnonzero(~is_good[place])
     if len(bad):
-        place_of = order[np.searchsorted(offsets, bad, side="right") - 1]
-        first = int(place_of.argmin())
+        places = order[np.searchsorted(offsets, bad, side="right") - 1]
+        first = int(places.argmin())
         token = tokens[int(bad[first])].cast(pa.binary()).as_py()
         shown = None if token is None else token.decode(errors="backslashreplace")
         raise UserError(
-            f"{file}: column {column!r}, row {rows[place_of[first]]}: token {shown!r} is not "
+            f"{file}: column {column!r}, row {rows[places[first]]}: token {shown!r} is not "
             f"{_WANTED[good]}"
         )
     is_integer = pc.match_substring_regex(distinct, _INTEGER)

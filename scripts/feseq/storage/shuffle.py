@@ -16,9 +16,9 @@ WRITTEN_ROWS = 8_192
 
 
 class Shuffle:
-    """Rows that come in any order, for several files, each of which is written in its own order.
+    """Rows that come in any order, for several files, each with another order.
 
-    They are collected up to SHUFFLED_BYTES, and then written.
+    They are collected up to SHUFFLED_BYTES, and then written in these orders.
     """
 
     def __init__(self, writers: Sequence[H5Writer]) -> None:
@@ -27,9 +27,9 @@ class Shuffle:
         self._bytes = 0
 
     def append(self, block: Block, file: np.ndarray, place: np.ndarray) -> None:
-        """Take rows, each with the number of its file and its place in that file, [rows].
+        """Take rows, with the number of each row's file and its place in that file, [rows].
 
-        They come in the order of their files, and in that of their places within each.
+        They are sorted by file, and by place within each file.
         """
         size = block.nbytes + place.nbytes
         if self._bytes and self._bytes + size > SHUFFLED_BYTES:
@@ -40,7 +40,7 @@ class Shuffle:
         self._bytes += size
 
     def write(self) -> None:
-        """Write the rows that wait; a file without one gets its columns nevertheless."""
+        """Write the rows collected; a file that has none gets its columns nevertheless."""
         for writer, waiting in zip(self.writers, self._waiting):
             for block in _in_order(waiting):
                 sequences = {
@@ -61,7 +61,7 @@ def _in_order(blocks: Sequence[tuple[Block, np.ndarray]]) -> Iterator[Block]:
         wanted = places[start : start + WRITTEN_ROWS]
         # Each block is in order itself, so what it has of these is one slice of it.
         cuts = [np.searchsorted(place, [wanted[0], wanted[-1] + 1]) for _, place in blocks]
-        found = [(pair, cut) for pair, cut in zip(blocks, cuts) if cut[0] < cut[1]]
-        place = np.concatenate([place[slice(*cut)] for (_, place), cut in found])
-        rows = Block.joined([block.slice(*cut) for (block, _), cut in found])
+        slices = [(pair, cut) for pair, cut in zip(blocks, cuts) if cut[0] < cut[1]]
+        place = np.concatenate([place[slice(*cut)] for (_, place), cut in slices])
+        rows = Block.joined([block.slice(*cut) for (block, _), cut in slices])
         yield rows.take(np.argsort(place))

@@ -3,7 +3,7 @@
     numeric            float32 [rows, numeric columns], raw values, NaN where missing
     categorical        uint64 [rows, categorical columns], codes of `categories.py`, 0 = missing
     vocabulary/<col>   the raw strings of these codes, sorted; of a sequence those of its tokens
-                       that are no integers, if it has any
+                       that are not integers, if it has any
     sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1];
                        the events' times, if any, are one more of these
     label, id          uint8 [rows] and bytes [rows], if any
@@ -14,12 +14,11 @@
 In <col>, % and / of a column's name read %25 and %2F, and the name . reads %2E. Attributes: format,
 version, rows, side (train, validation, holdout or, of test rows, empty), numeric_columns,
 categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's name, rows, bytes,
-fingerprint, whether it is simulated, the column of the rows' times, and the digest of the draw that
-a file of drawn rows was made with). Drawn rows are shuffled as far as a conversion holds them in
-memory.
+fingerprint, whether it is simulated, the column of the rows' times and, in a file of drawn rows,
+the digest of the draw). Drawn rows are shuffled, as many together as a conversion holds in memory.
 
 HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them;
-vocabularies, which it stores apart, have a digest of their own.
+vocabularies, which it stores elsewhere, have a checksum.
 """
 
 import hashlib
@@ -111,13 +110,13 @@ class H5Writer:
         self, words: Mapping[str, Collection[str]], source: Mapping[str, Any], side: str = ""
     ) -> None:
         """Write vocabularies and attributes, and close; H5Table refuses an unfinished file."""
-        for name, found in words.items():
-            if not found and name in self.columns["sequence_columns"]:
+        for name, strings in words.items():
+            if not strings and name in self.columns["sequence_columns"]:
                 continue
             dataset = self.file.create_dataset(
-                f"vocabulary/{_h5_name(name)}", data=sorted(found), dtype=h5py.string_dtype()
+                f"vocabulary/{_h5_name(name)}", data=sorted(strings), dtype=h5py.string_dtype()
             )
-            dataset.attrs["sha256"] = _digest_of_words(sorted(found))
+            dataset.attrs["sha256"] = _digest_of_words(sorted(strings))
         attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows, "side": side}
         attributes |= {key: json.dumps(names) for key, names in self.columns.items()}
         self.file.attrs.update(attributes | {"source": json.dumps(dict(source))})
@@ -130,7 +129,7 @@ class H5Writer:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Raise the error of a write, in place of whatever came of it."""
+        """Raise the error of a write instead of the errors that follow from it."""
         try:
             yield
         finally:
@@ -182,7 +181,7 @@ def _h5_name(column: str) -> str:
 
 
 def _digest_of_words(words: Sequence[str]) -> str:
-    # NUL, which no word holds, tells ["ab"] from ["a", "b"].
+    # NUL, which no word holds, separates ["a", "b"] from ["ab"].
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
@@ -196,24 +195,24 @@ class H5Table(Table):
         if not Path(path).is_file():
             raise UserError(f"{path}: no such file; run snakemake to make it")
         with whole_file(path), ExitStack() as stack:
-            # No cache: a chunk is read once, or by windows far apart.
+            # No cache: each chunk is read once, or by distant windows.
             self.file = stack.enter_context(h5py.File(path, "r", rdcc_nbytes=0))
             self._read_structure(Path(path))
             stack.pop_all()
 
     def _read_structure(self, path: Path) -> None:
         attributes = dict(self.file.attrs)
-        found = (attributes["format"], int(attributes["version"]))
-        if found != (FORMAT, VERSION):
-            raise ValueError(f"format {found}, this code reads {(FORMAT, VERSION)}")
-        kinds = ("numeric_columns", "categorical_columns", "sequence_columns", "source")
-        said = {name: json.loads(attributes[name]) for name in kinds}
-        made_from = json.dumps([VERSION, *said.values()], sort_keys=True)
-        identity = hashlib.sha256(made_from.encode()).hexdigest()[:16]
+        written = (attributes["format"], int(attributes["version"]))
+        if written != (FORMAT, VERSION):
+            raise ValueError(f"format {written}, this code reads {(FORMAT, VERSION)}")
+        keys = ("numeric_columns", "categorical_columns", "sequence_columns", "source")
+        header = {key: json.loads(attributes[key]) for key in keys}
+        content = json.dumps([VERSION, *header.values()], sort_keys=True)
+        identity = hashlib.sha256(content.encode()).hexdigest()[:16]
         self.rows = int(attributes["rows"])
         side, has_times = str(attributes["side"]), "time" in self.file
-        super().__init__(path, **said, has_times=has_times, identity=identity, side=side)
-        # Kept, since each look into the file costs as much as some hundred rows.
+        super().__init__(path, **header, has_times=has_times, identity=identity, side=side)
+        # Kept, since each lookup in the file takes as long as some hundred rows.
         names = ["numeric", "categorical", "row", *(name for name in OPTIONAL if name in self.file)]
         self._data = {name: self.file[name] for name in names}
         self._sequences = {

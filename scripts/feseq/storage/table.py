@@ -1,4 +1,4 @@
-"""A click table as its readers see it: rows in an order, in whatever files they lie."""
+"""A click table as its readers see it: rows in an order, independent of files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ class Header:
     """What holds for all rows of a table.
 
     `path` is what messages call it. Columns are those of a block's arrays and sequences. `source`
-    says what the table was made from, whether `simulated`. `identity` is equal for the train,
+    describes the raw table and whether it is `simulated`. `identity` is equal for the train,
     validation and holdout rows of one draw; `side` says which of them a file has.
     """
 
@@ -55,9 +55,9 @@ class Table(Header, ABC):
 
     @abstractmethod
     def vocabulary(self, column: str) -> list[str]:
-        """The raw strings of a categorical column, sorted; a missing value is none of them.
+        """The raw strings of a categorical column, sorted, without one for missing values.
 
-        For a sequence, the strings of its tokens that are no integers.
+        For a sequence, the strings of its tokens that are not integers.
         """
 
     def close(self) -> None:
@@ -90,16 +90,16 @@ class MemoryTable(Table):
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
-        part = self.block.slice(start, stop)
-        names = part.sequences if sequences is None else sequences
-        return replace(part, sequences={name: part.sequences[name] for name in names})
+        rows = self.block.slice(start, stop)
+        names = rows.sequences if sequences is None else sequences
+        return replace(rows, sequences={name: rows.sequences[name] for name in names})
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of one of the block's arrays."""
         return getattr(self.block, name)[start:stop]
 
     def vocabulary(self, column: str) -> list[str]:
-        """The raw strings that it was made with."""
+        """The raw strings passed when it was created."""
         return sorted(self._words.get(column, ()))
 
 
@@ -115,11 +115,11 @@ class SomeRows(Table):
         places = self.places[start:stop]
         # Where few rows of many are wanted, those between are not read at once.
         cuts = np.flatnonzero(np.diff(places // self.block_rows)) + 1
-        parts = []
-        for part in np.split(places, cuts):
-            first, last = (int(part[0]), int(part[-1]) + 1) if len(part) else (0, 0)
-            parts.append(self.whole.read(first, last, sequences).take(part - first))
-        return Block.joined(parts)
+        blocks = []
+        for near in np.split(places, cuts):
+            first, last = (int(near[0]), int(near[-1]) + 1) if len(near) else (0, 0)
+            blocks.append(self.whole.read(first, last, sequences).take(near - first))
+        return Block.joined(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of one of a block's arrays."""
@@ -153,7 +153,7 @@ def require_drawn(table: Table) -> None:
 
 
 def of_other_draw(one: object, other: object) -> UserError:
-    """The error of two files whose rows were not drawn together: one may train on the other's."""
+    """The error for two files of different draws: one may have trained on the other's rows."""
     return UserError(
         f"{one} and {other} were not made from the same rows and columns; take files of one draw, "
         f"or, where the workflow made both, delete their folders in data/h5 and run the same "
