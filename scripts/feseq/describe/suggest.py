@@ -227,7 +227,7 @@ def _fault(column: _Column, test_kinds: Mapping[str, str]) -> str:
         and len({k.replace("integer", "float") for k in (kind, other)} - {""}) > 1,
         "its name is empty, or reads as a range": not column.name or RANGE.match(column.name),
         "an index of pandas": column.named("^__index_level_"),
-        f"{kind} is no type of a feature": column.history is None and not is_plain,
+        f"{kind} is not a type of a feature": column.history is None and not is_plain,
         "nearly one value a row: an ID, or free text": column.history is None and unique,
         "a point in time, and later rows have others": column.is_date,
     }

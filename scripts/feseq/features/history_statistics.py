@@ -46,10 +46,10 @@ def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> n
 
 @numba.njit(nogil=True)
 def _describe(
-    values: np.ndarray, offsets: np.ndarray, target: np.ndarray, statistics: np.ndarray, codes: int
+    values: np.ndarray, offsets: np.ndarray, target: np.ndarray, statistics: np.ndarray, size: int
 ) -> None:
-    """Fill `statistics` [rows, NAMES]; all values are below `codes`."""
-    count = np.zeros(codes, np.int64)
+    """Fill `statistics` [rows, NAMES]; all values are below `size`."""
+    count = np.zeros(size, np.int64)
     for row in range(len(offsets) - 1):
         start, stop = offsets[row], offsets[row + 1]
         length = stop - start
