@@ -99,6 +99,6 @@ def test_a_column_without_a_finite_value_is_0_and_missing() -> None:
     }
 
 
-def test_an_unknown_kind_is_refused_where_a_model_takes_it() -> None:
+def test_an_unknown_encoding_is_refused_where_a_model_takes_it() -> None:
     with pytest.raises(UserError, match="'no such encoding'"):
         NumericEncoder([], ["minmax", "no such encoding"])

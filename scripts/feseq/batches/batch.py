@@ -22,9 +22,9 @@ class Batch:
     profile_BP, target_BG, context_BC int64 indices. history_ST int64 [sequence fields, events of
     all rows]: row b is offsets[b]:offsets[b+1], newest last. `elapsed_T` int64: the row's time
     minus the event's, 0 if the event is later; None in a table without times. `row_B` int64: place
-    of each row in its table. `label_B` float32, None without labels. `layout` says where events
-    stand among the positions, which may be those of the newest events alone. `shared_rows`: rows of
-    the whole batch if this is one rank's share of it, else None.
+    of each row in its table. `label_B` float32, None without labels. `layout` has the positions,
+    which may be those of the newest events alone. `shared_rows`: rows of the whole batch if this is
+    one rank's share of it, else None.
 
         histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
     """

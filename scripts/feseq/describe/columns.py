@@ -35,7 +35,7 @@ def middle_share(values: np.ndarray, low: float, high: float) -> float | None:
     """The share of the range `low` to `high` that holds the middle 98 % of the values [rows].
 
     The commonest value is left out, so that in a column of mostly zeros the others count.
-    None where fewer than two other values are left.
+    None if fewer than two other values are left.
     """
     finite = pd.Series(values[np.isfinite(values)].astype(np.float64))
     others = finite[finite != finite.mode().min()]

@@ -74,7 +74,7 @@ class _Column:
 
     @property
     def is_unique(self) -> bool:
-        """True if each row has a value of its own, as an ID."""
+        """True if each row has a different value, as an ID."""
         return self.kind in ("integer", "text") and len(self.words) == len(self.values)
 
     @property
@@ -90,7 +90,7 @@ class _Column:
         """True for numbers of a time's name such as 20240131 or seconds since 1970."""
         if self.kind not in ("integer", "float") or not self.named(_TIMES):
             return False
-        median = pc.quantile(self.values)[0].as_py()  # None where all are NaN
+        median = pc.quantile(self.values)[0].as_py()  # None if all are NaN
         return median is not None and median >= _FIRST_DATE
 
     @cached_property

@@ -20,7 +20,7 @@ from .numeric import NumericField
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
-# A column with more categories has many: these are not taken one by one where each is an input.
+# Only columns with at most this many categories have an input for each category.
 MOST_CATEGORIES = 64
 # Tokens below this are counted and looked up in plain arrays (16 MiB), others by search.
 DENSE_LIMIT = 1 << 21
@@ -201,7 +201,7 @@ def check_kind(where: object, is_simulated: bool, simulated: bool) -> None:
     if is_simulated != simulated:
         names = {True: "simulated", False: "real"}
         raise UserError(
-            f"{where} holds {names[not simulated]} data, and the model was trained on "
+            f"{where} holds {names[is_simulated]} data, and the model was trained on "
             f"{names[simulated]} data; the two are never mixed: take both raw files from one source"
         )
 

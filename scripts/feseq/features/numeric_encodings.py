@@ -45,7 +45,7 @@ class NumericEncoder:
         minmax     scaled from the train rows' range to [0, 1] and clipped; missing is 0
         quantile   ranks, uniform in [0, 1], scaled to mean 0 and deviation 1; missing is 0
         buckets    the number of the quantile bucket, from 0; missing is BUCKETS
-        missing    by block of columns that are missing together, 1 where they are
+        missing    by block of columns that are missing together, 1 if they are
         """
         encoded = {}
         if "minmax" in self.encodings:

@@ -25,7 +25,7 @@ from ....batches.layout import Layout
 
 # What flash attention takes.
 MULTIPLE_OF_HEAD, WIDEST_HEAD = 8, 256
-# Taken off the scores of padding, which leaves nothing of a softmax's share in float32.
+# Subtracted from the scores of padding, so that its softmax is 0 in float32.
 _HIDDEN = 1e5
 
 
@@ -47,8 +47,8 @@ class SelfAttention(nn.Module):
     def padded(self, x_BLD: Tensor, is_position_BL: Tensor) -> Tensor:
         """[B, L, D]; padding is hidden as key.
 
-        The bias of a key stands in one more column of it, where each query has 1, so that it costs
-        no pass over the scores.
+        The bias of a key is one more column of it, and each query has 1 there, so that the bias
+        costs no pass over the scores.
         """
         qkv = self.project_in(x_BLD).unflatten(2, (3, self.heads, -1))
         query, key, value = (x.transpose(1, 2) for x in qkv.unbind(2))
@@ -69,7 +69,7 @@ def attend(qkv_N3HE: Tensor, layout: Layout, causal: bool) -> Tensor:
 
 
 def takes_packed(qkv_N3HE: Tensor) -> bool:
-    """True where flash attention on packed rows can run."""
+    """True if flash attention on packed rows can run."""
     return (
         qkv_N3HE.is_cuda
         and qkv_N3HE.dtype in (torch.float16, torch.bfloat16)
@@ -81,9 +81,9 @@ def takes_packed(qkv_N3HE: Tensor) -> bool:
 
 @cache
 def flash_attention() -> Callable[..., Any] | None:
-    """PyTorch's flash attention on packed rows, or None where there is none.
+    """PyTorch's flash attention on packed rows, or None if it is missing.
 
-    It is imported late: with it comes the compiler, a second.
+    It is imported late: it imports the compiler, which takes a second.
     """
     try:
         from torch.nn.attention.varlen import varlen_attn

@@ -95,7 +95,7 @@ def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) ->
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto`: on a GPU bfloat16, or float16 where that is missing, such as a T4; else float32."""
+    """`auto` is float32 on a CPU; on a GPU bfloat16, or float16 if it lacks that, as a T4 does."""
     if name == "auto":
         if device.type != "cuda":
             return torch.float32

@@ -206,7 +206,7 @@ class Trainer:
                 kept.copy_(newest)
 
     def evaluate(self) -> None:
-        """Evaluate the model, keep its weights if they are the best, and cut the learning rate."""
+        """Evaluate the model, keep its weights if they are the best, and set the learning rate."""
         train_loss = self.stepper.mean_loss()
         metrics = self._metrics() if self.metrics is None else self.metrics
         evaluation = Evaluation(
@@ -281,7 +281,7 @@ class Trainer:
         }
 
     def save(self) -> bool:
-        """Save the state; False where that failed, or another rank does it."""
+        """Save the state; False if that failed, or another rank does it."""
         if self.checkpoint is None:
             return False
         # All ranks gather it.

@@ -22,7 +22,7 @@ def run_under_torchrun(processes: int, machines: int, threads: int) -> NoReturn:
     """Replace this process by torchrun, which runs its command in this many processes.
 
     A process finds its place in the environment: RANK, WORLD_SIZE, LOCAL_RANK. A signal to
-    torchrun goes to all of them, and where one fails, the others are ended. With several
+    torchrun goes to all of them, and if one fails, the others are ended. With several
     `machines`, each one runs the same command; see `_meeting`.
     """
     seconds = os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))

@@ -26,7 +26,7 @@ def curves(folder: Path) -> Iterator[Callable[[Trainer], None]]:
     """Write the last evaluation's points to event files in `folder`; warn on a full disk.
 
     A resumed training adds to the files that are there; points after the evaluation that it
-    resumes from are removed. Raises UserError where the package tensorboard is missing.
+    resumes from are removed. Raises UserError if the package tensorboard is missing.
     """
     try:
         # Imported here: it takes a second, and most trainings do not need it.
