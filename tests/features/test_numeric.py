@@ -39,8 +39,8 @@ def test_scalings_keep_the_order_and_stay_within_bounds(values: list[float], new
     fields = fit(column[:-1])
     order = np.argsort(column[:, 0], kind="stable")
     numbers = NumericEncoder(fields, [*ENCODINGS])(column)
-    for kind, low, high in (("minmax", 0, 1), ("quantile", -2, 2), ("buckets", 0, 19)):
-        scaled = numbers[kind][:, 0]
+    for encoding, low, high in (("minmax", 0, 1), ("quantile", -2, 2), ("buckets", 0, 19)):
+        scaled = numbers[encoding][:, 0]
         assert (np.diff(scaled[order]) >= 0).all()
         assert low <= scaled.min() <= scaled.max() <= high
 
@@ -94,11 +94,11 @@ def test_a_column_without_a_finite_value_is_0_and_missing() -> None:
     values = np.full((4, 1), np.nan, np.float32)
     numbers = NumericEncoder(fit(values), [*ENCODINGS])(values)
     expected = {"minmax": 0, "quantile": 0, "buckets": BUCKETS, "missing": 1}
-    assert {kind: set(found.ravel()) for kind, found in numbers.items()} == {
-        kind: {value} for kind, value in expected.items()
+    assert {name: set(values.ravel()) for name, values in numbers.items()} == {
+        name: {value} for name, value in expected.items()
     }
 
 
-def test_an_unknown_kind_is_refused_where_a_model_takes_it() -> None:
-    with pytest.raises(UserError, match="'no such kind'"):
-        NumericEncoder([], ["minmax", "no such kind"])
+def test_an_unknown_encoding_is_refused_where_a_model_takes_it() -> None:
+    with pytest.raises(UserError, match="'no such encoding'"):
+        NumericEncoder([], ["minmax", "no such encoding"])

@@ -123,7 +123,7 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
 
 def single(batch: Batch) -> Batch:
     """The same batch in float32, as a float32 model takes it."""
-    numbers = {kind: values.float() for kind, values in batch.numbers.items()}
+    numbers = {name: values.float() for name, values in batch.numbers.items()}
     label_B = None if batch.label_B is None else batch.label_B.float()
     return replace(batch, numbers=numbers, label_B=label_B)
 

@@ -18,13 +18,13 @@ ROW, EVENT = {"per": "row"}, {"per": "event"}
 class Batch:
     """Inputs of B rows with T events.
 
-    `numbers` float32 [B, columns] by kind, of `numeric_encodings.py`, that the model takes.
+    `numbers` float32 [B, columns] by numeric encoding (`numeric_encodings.py`).
     profile_BP, target_BG, context_BC int64 indices. history_ST int64 [sequence fields, events of
     all rows]: row b is offsets[b]:offsets[b+1], newest last. `elapsed_T` int64: the row's time
     minus the event's, 0 if the event is later; None in a table without times. `row_B` int64: place
-    of each row in its table. `label_B` float32, None without labels. `layout` says where events
-    stand among the positions, which may be those of the newest events alone. `shared_rows`: rows of
-    the whole batch if this is one rank's share of it, else None.
+    of each row in its table. `label_B` float32, None without labels. `layout` has the positions,
+    which may be those of the newest events alone. `shared_rows`: rows of the whole batch if this is
+    one rank's share of it, else None.
 
         histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
     """
@@ -59,14 +59,14 @@ class Batch:
             "row": lambda tensor: tensor[start:stop],
             "event": lambda tensor: tensor[..., first:last],
         }
-        parts = {
+        values = {
             each.name: _changed(getattr(self, each.name), cut[each.metadata["per"]])
             for each in fields(self)
             if each.metadata
         }
         offsets = offsets - first
-        layout = Layout.of(parts["history_ST"], offsets, self.layout.max_len)
-        return replace(self, **parts, offsets=offsets, layout=layout)
+        layout = Layout.of(values["history_ST"], offsets, self.layout.max_len)
+        return replace(self, **values, offsets=offsets, layout=layout)
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`; a pinned one is copied while the device works."""
@@ -105,12 +105,12 @@ def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return {name: change(tensor) for name, tensor in value.items()}
     if isinstance(value, Layout):
         return replace(
-            value, **{name: _changed(part, change) for name, part in vars(value).items()}
+            value, **{name: _changed(tensor, change) for name, tensor in vars(value).items()}
         )
     return value
 
 
 @cache
 def copy_stream(device: torch.device) -> torch.cuda.Stream:
-    """The stream that copies to a GPU run in, beside its steps."""
+    """The stream for copies to a GPU, which run beside its steps."""
     return torch.cuda.Stream(device)

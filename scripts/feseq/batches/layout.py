@@ -1,4 +1,4 @@
-"""Where a batch's positions stand, computed on the host so that a GPU need not wait.
+"""The layout of a batch's positions, computed on the host so that a GPU does not wait.
 
 B rows, T events of all rows, N positions (each row's newest events, then its target), V distinct
 events.
@@ -25,8 +25,8 @@ class Layout:
         row_N       0   0   0   0    1    2   2
         age_N       3   2   1   0    0    1   0     0 is the target, 1 the newest event
         place_N     0   1   0   3    4    2   5
-        event_V     0   1   3                       an event for each distinct one: in a row, rows
-        row_V       0   0   2                       repeat their codes many times
+        event_V     0   1   3                       the first of equal events of a row: rows repeat
+        row_V       0   0   2                       their codes many times
 
     `place_N` counts the distinct positions: all distinct events, then the targets. Tensors are
     int32; `start_B` has one entry more than there are rows. At most the newest `max_len` events of

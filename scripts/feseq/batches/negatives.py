@@ -1,4 +1,4 @@
-"""An epoch of all clicks and a share of the other rows, another draw each time."""
+"""Epochs of all clicks and a share of the other rows, drawn again each epoch."""
 
 import logging
 from typing import Literal
@@ -9,8 +9,8 @@ from ..common.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# What `auto` takes: an epoch of so many rows, and so many others for each click at least. With
-# more, networks were worse and trees level (benchmarks/README.md, "Shares").
+# `auto` makes an epoch of this many rows, with at least this many others for each click. Larger
+# epochs made networks worse and trees no better (benchmarks/README.md, "Shares").
 AUTO_ROWS = 150_000
 LEAST_OTHERS = 6
 NegativeShare = float | Literal["auto"]
@@ -19,7 +19,7 @@ NegativeShare = float | Literal["auto"]
 def chosen_share(share: NegativeShare, label: np.ndarray, key: str) -> float:
     """The share of the rows without a click to train on; `auto` makes an epoch of `auto_rows`.
 
-    `label` [train rows]; the log says what `auto` took, by the setting's `key`.
+    `label` [train rows]. The log says what `auto` chose for the setting `key`.
     """
     if share != "auto":
         return share
@@ -36,14 +36,14 @@ def chosen_share(share: NegativeShare, label: np.ndarray, key: str) -> float:
 
 
 def auto_rows(rows: int, clicks: int) -> int:
-    """Rows of an epoch that `auto` takes of a table."""
+    """Rows of an epoch that `auto` makes from a table."""
     return min(rows, max(AUTO_ROWS, (1 + LEAST_OTHERS) * clicks))
 
 
 class NegativeDraw:
     """Draws, in blocks of consecutive rows, all clicks and a fixed number of the others.
 
-    Each other row is as likely as any of its block. `rows` is the number of rows of every epoch,
+    The other rows of a block are equally likely. `rows` is the number of rows of every epoch,
     `kept_share` the share of all others among them: the odds of a click among the drawn rows,
     times that share, are those among all rows.
     """
@@ -51,14 +51,14 @@ class NegativeDraw:
     def __init__(self, label: np.ndarray, share: float, block_rows: int, key: str) -> None:
         starts = np.arange(0, len(label), block_rows)
         others_K = np.add.reduceat(label == 0, starts, dtype=np.int64)
-        # Rounded sums: the blocks' numbers add up to that of all rows, whatever their size.
+        # Sums are rounded, so that the blocks' numbers add up to that of all rows.
         bounds = np.floor(share * np.concatenate(([0], np.cumsum(others_K))) + 0.5)
         self.kept_K = np.diff(bounds.astype(np.int64))
         self.block_rows = block_rows
         others, kept = int(others_K.sum()), int(self.kept_K.sum())
         if not kept:
             raise UserError(
-                f"{key} {share:g} of {others:,} rows without a click is none of them; raise it"
+                f"{key} {share:g} of {others:,} rows without a click rounds to no row; raise it"
             )
         self.rows = len(label) - others + kept
         self.kept_share = kept / others
@@ -69,7 +69,7 @@ class NegativeDraw:
         They depend on nothing else. `label` [rows of the block].
         """
         block = first_row // self.block_rows
-        # A last number 0 would draw as without it, like the order of the blocks.
+        # default_rng ignores a trailing 0, and [seed, epoch] orders the blocks.
         random = np.random.default_rng([seed, epoch, block + 1])
         others = random.choice(np.flatnonzero(label == 0), self.kept_K[block], replace=False)
         return np.sort(np.concatenate([np.flatnonzero(label), others]))

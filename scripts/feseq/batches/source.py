@@ -1,4 +1,4 @@
-"""From a table to a model's batches: windows of rows, cut into batches of like length."""
+"""From a table to a model's batches: windows of rows, cut into batches of similar length."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -25,9 +25,9 @@ WINDOW_ROWS = 65_536
 class BatchSource:
     """Batches of a table, encoded by a feature map, with positions for `max_len` events of a row.
 
-    `rows` are what `open_table` opens. `batch_rows` may be a function of the rows of an epoch. With
-    a `negative_share` below 1, or `auto` on many rows, an epoch has all clicks and that share of
-    the other rows, another draw each epoch.
+    `rows` is anything that `open_table` opens. `batch_rows` may be a function of the rows of an
+    epoch. With a `negative_share` below 1, or `auto` on many rows, an epoch has all clicks and that
+    share of the other rows, drawn again each epoch.
     """
 
     def __init__(
@@ -124,9 +124,9 @@ class BatchSource:
         return prefetch_map(lambda pair: self._batch(*pair), groups())
 
     def _windows(self, starts: Iterable[int], seed: int, epoch: int) -> Iterator[Block]:
-        """The rows of the blocks that start there, in windows of which all but the last are full.
+        """The rows of the blocks at `starts`, in windows; all but the last are full.
 
-        With a draw, only the rows that the epoch has.
+        With a draw, only the drawn rows.
         """
         waiting: list[Block] = []
         missing = self.window_rows
@@ -137,7 +137,7 @@ class BatchSource:
                 block = block.take(self.draw.drawn(start, block.label, seed, epoch))
             while len(block) >= missing:
                 window = Block.joined([*waiting, block.slice(0, missing)])
-                # Before it is handed out: its parts are not kept beside it.
+                # Before the yield, so that the blocks are not kept beside their window.
                 block, waiting = block.slice(missing, len(block)), []
                 missing = self.window_rows
                 yield window
@@ -159,8 +159,8 @@ class BatchSource:
             left_over = len(order) % self.batch_rows
             lengths = self.encoder.lengths(window, self.max_len)
             rest, full = (
-                part[np.argsort(lengths[part], kind="stable")]
-                for part in (order[:left_over], order[left_over:])
+                places[np.argsort(lengths[places], kind="stable")]
+                for places in (order[:left_over], order[left_over:])
             )
             groups = list(full.reshape(-1, self.batch_rows)) + ([rest] if left_over else [])
             for i in random.permutation(len(groups)):
@@ -185,9 +185,9 @@ class BatchSource:
 
 
 def row_inputs(encoded: EncodedRows) -> dict[str, Any]:
-    """The fields of a Batch that encoded rows give."""
+    """The fields of a Batch that hold encoded rows."""
     return {
-        "numbers": {kind: torch.from_numpy(values) for kind, values in encoded.numbers.items()},
+        "numbers": {name: torch.from_numpy(values) for name, values in encoded.numbers.items()},
         "profile_BP": torch.from_numpy(encoded.profile),
         "target_BG": torch.from_numpy(encoded.target),
         "context_BC": torch.from_numpy(encoded.context),

@@ -1,4 +1,4 @@
-"""Alarms: what in the data makes metrics wrong or models bad, and what to do about it."""
+"""Alarms: faults of the data that make metrics wrong or models bad, and how to fix them."""
 
 import logging
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Alarm:
-    """What is wrong, in a sentence, and what to do."""
+    """A fault of the data, in a sentence, and how to fix it."""
 
     text: str
     advice: str
@@ -21,7 +21,7 @@ class Alarm:
 def read_alarms(facts: Path) -> list[Alarm]:
     """The alarms in the file of facts that `describe` has written."""
     return read_json(
-        facts, lambda found: [Alarm(**alarm) for alarm in found["alarms"]], kind="data.json"
+        facts, lambda plain: [Alarm(**alarm) for alarm in plain["alarms"]], kind="data.json"
     )
 
 

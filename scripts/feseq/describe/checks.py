@@ -1,4 +1,4 @@
-"""The checks that raise alarms, from the facts that `describe` finds."""
+"""The checks that raise alarms, from the facts of `describe`."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -19,14 +19,14 @@ SPREAD = 1e-3
 # Another unit makes values this much larger or smaller; other drift rarely does.
 SCALE = 5.0
 OUTSIDE = MISSING = 0.5
-# Numbers above 2^24 that span a smaller share of their size, such as seconds since 1970, lose what
-# tells them apart: float32 keeps 24 bits of a number.
+# Numbers above 2^24 that span a smaller share of their size, such as seconds since 1970, are too
+# coarse: float32 keeps 24 bits of a number.
 SPAN = 0.25
 _NAMED = 8
 
 
-# Which columns have a fault, as `DataFrame.query` takes it, what is said of the first, and what to
-# do. A comparison with an unknown number is false.
+# Each check: the columns with a fault, for `DataFrame.query`; the text, filled from the first of
+# them; the advice. A comparison with an unknown number is false.
 _COLUMN_CHECKS = (
     (
         f"click_auc > {LEAK_AUC}",
@@ -44,7 +44,7 @@ _COLUMN_CHECKS = (
         f"test_outside > {OUTSIDE}",
         "{test_outside:.0%} of the test values lie outside the range of the train values, "
         "{low:.6g} to {high:.6g}",
-        "Bring both files to one unit; leave out a column that counts on, such as a date or ID",
+        "Bring both files to one unit; leave out a column that keeps growing, such as a date or ID",
     ),
     (
         f"test_outside <= {OUTSIDE} and psi_test > {MUCH_DRIFT} and "
@@ -61,7 +61,7 @@ _COLUMN_CHECKS = (
         f"unseen_test > {UNSEEN}",
         "{unseen_test:.0%} of the test rows have a category that the train rows do not have often "
         "enough to be known",
-        "Check that both files are coded alike; leave out a column of IDs that are ever new",
+        "Check that both files are coded alike; leave out a column of IDs that are always new",
     ),
 )
 _MINMAX_CHECK = (
@@ -80,7 +80,7 @@ _SEQUENCE_CHECK = (
 
 
 def alarms_of(facts: Mapping[str, Any], scalings: Collection[str]) -> list[Alarm]:
-    """The alarms that the facts of `describe` give.
+    """The alarms that follow from the facts of `describe`.
 
     `scalings` are those of the numeric columns in the models that will submit.
     """
@@ -95,8 +95,8 @@ def alarms_of(facts: Mapping[str, Any], scalings: Collection[str]) -> list[Alarm
     if "minmax" in scalings:
         checks.append(_MINMAX_CHECK)
     return [
-        *(alarm for check in checks for alarm in _found(columns, *check)),
-        *_found(
+        *(alarm for check in checks for alarm in _column_alarms(columns, *check)),
+        *_column_alarms(
             pd.DataFrame(facts["sequences"], columns=["column", "unseen_test"]), *_SEQUENCE_CHECK
         ),
         *_same_rows(facts["same_rows"]),
@@ -104,16 +104,16 @@ def alarms_of(facts: Mapping[str, Any], scalings: Collection[str]) -> list[Alarm
     ]
 
 
-def _found(columns: pd.DataFrame, fault: str, text: str, advice: str) -> Iterator[Alarm]:
-    """An alarm of the columns with a fault, if there are any."""
-    found = columns.query(fault)
-    if "click_auc" in found:  # the columns that tell most come first
-        found = found.sort_values("click_auc", ascending=False, kind="stable")
-    names = list(found["column"])
+def _column_alarms(columns: pd.DataFrame, fault: str, text: str, advice: str) -> Iterator[Alarm]:
+    """One alarm for all columns with a fault, if there are any."""
+    faulty = columns.query(fault)
+    if "click_auc" in faulty:  # the strongest columns come first
+        faulty = faulty.sort_values("click_auc", ascending=False, kind="stable")
+    names = list(faulty["column"])
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         which = f"Column{'s' if len(names) > 1 else ''} {', '.join(names[:_NAMED])}{more}"
-        yield Alarm(f"{which}: {text.format(**found.iloc[0])}", advice)
+        yield Alarm(f"{which}: {text.format(**faulty.iloc[0])}", advice)
 
 
 def _same_rows(shares: Mapping[str, float]) -> Iterator[Alarm]:
@@ -128,11 +128,11 @@ def _same_rows(shares: Mapping[str, float]) -> Iterator[Alarm]:
 
 def _few_clicks(reported: Mapping[str, int], valid_rows: int) -> Iterator[Alarm]:
     if reported["clicks"] < LEAST_CLICKS:
-        kind, share = "validation", "sampling.valid_share"
+        side, setting = "validation", "sampling.valid_share"
         if reported["rows"] < valid_rows:
-            kind, share = "holdout", f"{share} or sampling.holdout_share"
+            side, setting = "holdout", f"{setting} or sampling.holdout_share"
         yield Alarm(
-            f"The {reported['rows']:,} {kind} rows have {reported['clicks']:,} clicks, fewer than "
+            f"The {reported['rows']:,} {side} rows have {reported['clicks']:,} clicks, fewer than "
             f"{LEAST_CLICKS}, so every metric on them is uncertain",
-            f"Raise {share}, or measure models on a larger size if the table has more rows",
+            f"Raise {setting}, or measure models on a larger size if the table has more rows",
         )

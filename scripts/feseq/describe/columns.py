@@ -1,11 +1,11 @@
-"""What single columns are, and which of them belong together, from a sample of rows."""
+"""Facts of single columns, and groups of related columns, from a sample of rows."""
 
 import numpy as np
 import pandas as pd
 from scipy.sparse.csgraph import connected_components
 from sklearn.metrics import roc_auc_score
 
-# Fewer different values, each met this often on average, are levels rather than measurements.
+# At most so many different values, each this often on average, are levels, not measurements.
 _MOST_LEVELS = 100
 _REPEATS = 10
 # Columns that correlate as strongly are redundant.
@@ -17,7 +17,7 @@ _MOST_EXACT = 1_000
 
 
 def value_kind(values: np.ndarray) -> tuple[str, int]:
-    """What numeric values [rows], NaN where missing, look like, and how many differ.
+    """The kind of numeric values [rows], NaN where missing, and how many are different.
 
     `empty`, `constant`, `levels` (few different values), `whole` or `real` numbers.
     """
@@ -35,7 +35,7 @@ def middle_share(values: np.ndarray, low: float, high: float) -> float | None:
     """The share of the range `low` to `high` that holds the middle 98 % of the values [rows].
 
     The commonest value is left out, so that in a column of mostly zeros the others count.
-    None where fewer than two other values are left.
+    None if fewer than two other values are left.
     """
     finite = pd.Series(values[np.isfinite(values)].astype(np.float64))
     others = finite[finite != finite.mode().min()]
@@ -59,9 +59,9 @@ def auc_alone(values: np.ndarray, label: np.ndarray, is_category: bool) -> float
         group = pd.qcut(place, _RANGES, labels=False, duplicates="drop")
     half = pd.Series(label).groupby(label).cumcount() % 2
     rows = pd.DataFrame({"group": group, "half": half, "click": label})
-    found = rows.groupby(["half", "group"])["click"].agg(["sum", "size"])
-    rates = (found["sum"] + label.mean()) / (found["size"] + 1)
-    # A group that the other half does not have has the rate of all rows.
+    clicks = rows.groupby(["half", "group"])["click"].agg(["sum", "size"])
+    rates = (clicks["sum"] + label.mean()) / (clicks["size"] + 1)
+    # A group that is missing in the other half gets the rate of all rows.
     other = pd.MultiIndex.from_arrays([1 - half, group])
     alone = float(roc_auc_score(label, rates.reindex(other).fillna(label.mean())))
     if is_category:
@@ -73,11 +73,11 @@ def auc_alone(values: np.ndarray, label: np.ndarray, is_category: bool) -> float
 def missing_blocks(sample: pd.DataFrame) -> list[tuple[list[str], np.ndarray]]:
     """Columns missing in the very same rows, and which rows these are, the most rows first."""
     is_missing = sample.isna()
-    blocks: dict[bytes, list[str]] = {}
+    columns: dict[bytes, list[str]] = {}
     for name in sample.columns[is_missing.any()]:
-        blocks.setdefault(is_missing[name].to_numpy().tobytes(), []).append(name)
-    found = [(names, is_missing[names[0]].to_numpy()) for names in blocks.values()]
-    return sorted(found, key=lambda block: -block[1].sum())
+        columns.setdefault(is_missing[name].to_numpy().tobytes(), []).append(name)
+    blocks = [(names, is_missing[names[0]].to_numpy()) for names in columns.values()]
+    return sorted(blocks, key=lambda block: -block[1].sum())
 
 
 def same_columns(sample: pd.DataFrame) -> list[list[str]]:
@@ -86,7 +86,7 @@ def same_columns(sample: pd.DataFrame) -> list[list[str]]:
     Neighbours have a rank correlation of at least SAME, rising or falling.
     """
     ranks = sample.rank()
-    # Missing values are in the middle; constant columns correlate with none.
+    # Missing values get the middle rank; constant columns correlate with none.
     filled = ranks.fillna((ranks.count() + 1) / 2).to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
         near = np.abs(np.atleast_2d(np.corrcoef(filled, rowvar=False))) >= SAME

@@ -1,4 +1,4 @@
-"""One pass over a table: what is counted over all of its rows, and a sample of them."""
+"""One pass over a table: counts over all of its rows, and a sample of them."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -19,25 +19,24 @@ from ..storage.table import Table
 
 # Rows of the sample at most, at equal distances in the table.
 SAMPLE_ROWS = 100_000
-# A length belongs to the last of these that it reaches.
+# The starts of the bins of lengths.
 LENGTHS = np.array([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000])
 # Equal parts of the raw file, in its order.
 PLACES = 20
-# Shorter sequences are alike by chance, and have no key.
+# Shorter sequences are often equal by chance, and have no key.
 LEAST_EVENTS = 5
 
 
 class Counts:
-    """What one pass over a table finds, or over those of all held-out rows.
+    """Counts of one pass over a table, or over the tables of all held-out rows.
 
-    `groups`, int64 [values, 3], by categorical column (0 is missing, the words of `words` come
-    next), by "length of" a sequence (the bins LENGTHS), by None, the place in the file: the rows;
-    those of them whose label may be looked at, which are those of the first table; the clicks of
-    these.
+    `groups` by categorical column (0 is missing, then come its `words`), by "length of" a sequence
+    (the bins LENGTHS), and by None (the place in the file), each int64 [values, 3]: all rows, the
+    rows of the first table, whose labels may be used, and their clicks.
     `numbers` int64 [2, columns]: missing and infinite values. `events` by sequence: all, those of
-    the sample, and those of these that the feature map does not know. `longest` by sequence.
-    `keys` of the rows ("") and of each sequence, equal where these are equal: those whose first
-    `bits` bits are 0. `sample` [rows, columns] and its `label` [rows] or [0].
+    the sample, and those of the sample that the feature map does not have. `longest` by sequence.
+    `keys` of the rows ("") and of each sequence: equal rows have equal keys, and only keys whose
+    first `bits` bits are 0 are kept. `sample` [rows, columns] and its `label` [rows] or [0].
     """
 
     def __init__(
@@ -54,12 +53,12 @@ class Counts:
             name: ByCode(words, np.arange(1, len(words) + 1), missing=0, other=0)
             for name, words in self.words.items()
         }
-        # One for all blocks: each of its own would hold all words again.
+        # Shared by all blocks: a type per block would hold all words again.
         self._types = {name: pd.CategoricalDtype(words) for name, words in self.words.items()}
         derived = {f"{what} of {name}" for name in self.lookups for what in ("length", "newest")}
         if same := derived.intersection([*self.table.numeric_columns, *self.words]):
             raise UserError(
-                f"a sequence has facts of the same name as column {min(same)}; rename it"
+                f"column {min(same)!r} has the name of a fact of a sequence; rename the column"
             )
         sizes: dict[str | None, int] = {None: PLACES}
         sizes |= {name: len(words) + 1 for name, words in self.words.items()}
@@ -70,22 +69,22 @@ class Counts:
         self.longest = dict.fromkeys(self.lookups, 0)
         total = sum(table.rows for table in tables)
         step = -(-total // SAMPLE_ROWS) or 1
-        samples, labels, found = [], [np.empty(0, np.uint8)], []
+        samples, labels, kept = [], [np.empty(0, np.uint8)], []
         describing = Progress("described", total)
         for table in tables:
-            # A table without rows has its columns at least.
+            # A table without rows still gives the sample its columns.
             blocks = chain([table.read(0, 0)], table.blocks())
             for block, keys in prefetch_map(self._keyed, blocks, threads):
                 sampled = np.arange(-self.rows % step, len(block), step)
                 samples.append(self._sampled(block, sampled))
                 if block.label is not None:
                     labels.append(block.label[sampled])
-                found.append(keys)
+                kept.append(keys)
                 self._count(block, sampled, table is tables[0])
                 describing.advance(len(block))
         self.sample = pd.concat(samples)
         self.label = np.concatenate(labels)
-        self.keys = {name: np.concatenate([keys[name] for keys in found]) for name in found[0]}
+        self.keys = {name: np.concatenate([keys[name] for keys in kept]) for name in kept[0]}
 
     def _count(self, block: Block, sampled: np.ndarray, is_first: bool) -> None:
         known = np.full(len(block), is_first and block.label is not None)
@@ -93,7 +92,7 @@ class Counts:
         self.rows += len(block)
         self.clicks += int(clicked.sum())
         self.numbers += [np.isnan(block.numeric).sum(0), np.isinf(block.numeric).sum(0)]
-        # Rows of a file that has been replaced by a longer one would lie behind its end.
+        # If a longer file has replaced the raw file, rows can lie behind the end on record.
         raw_rows = max(1, int(self.table.source.get("rows", 0)))
         index: dict[str | None, np.ndarray] = {}
         index[None] = np.minimum(block.row * PLACES // raw_rows, PLACES - 1)
@@ -101,9 +100,8 @@ class Counts:
         for name, lookup in self.lookups.items():
             ragged = block.sequences[name]
             index[f"length of {name}"] = np.searchsorted(LENGTHS, ragged.lengths, "right") - 1
-            codes = lookup(ragged.take(sampled).values)
-            unknown = codes == OUT_OF_VOCABULARY
-            self.events[name] += [len(ragged.values), len(codes), unknown.sum()]
+            unknown = lookup(ragged.take(sampled).values) == OUT_OF_VOCABULARY
+            self.events[name] += [len(ragged.values), len(unknown), unknown.sum()]
             self.longest[name] = max(self.longest[name], int(ragged.lengths.max(initial=0)))
         for group, values in index.items():
             counts = self.groups[group]
@@ -127,17 +125,16 @@ class Counts:
         return {name: find(codes[:, i]) for i, (name, find) in enumerate(self._place_of.items())}
 
     def _keyed(self, block: Block) -> tuple[Block, dict[str, np.ndarray]]:
-        """A block, and the keys that are kept, uint64."""
+        """A block, and those of its keys, uint64, that are kept."""
         keys = {name: _sequence_keys(block.sequences[name]) for name in self.lookups}
-        # The bits of the numeric values: what is alike in raw values is alike in these.
+        # The bits of the numeric values: equal raw values have equal bits.
         numbers = block.numeric.view(np.uint32)
         columns = np.column_stack([numbers, block.categorical, *keys.values()]).astype(np.uint64)
-        found = {
-            name: key[block.sequences[name].lengths >= LEAST_EVENTS] for name, key in keys.items()
-        }
-        found[""] = hashed((columns * _weights(columns.shape[1])).sum(axis=1))
+        for name, key in keys.items():
+            keys[name] = key[block.sequences[name].lengths >= LEAST_EVENTS]
+        keys[""] = hashed((columns * _weights(columns.shape[1])).sum(axis=1))
         low = np.uint64(2 ** (64 - self.bits) - 1)
-        return block, {name: key[key <= low] for name, key in found.items()}
+        return block, {name: key[key <= low] for name, key in keys.items()}
 
 
 def _sequence_keys(ragged: Ragged) -> np.ndarray:
@@ -150,5 +147,5 @@ def _sequence_keys(ragged: Ragged) -> np.ndarray:
 
 
 def _weights(count: int) -> np.ndarray:
-    """Odd numbers at random, uint64 [count]."""
+    """Random odd numbers, uint64 [count]."""
     return hashed(np.arange(count, dtype=np.uint64) * GOLDEN) | np.uint64(1)

@@ -1,4 +1,4 @@
-"""How far another table's rows are from those of train: column by column, and all together."""
+"""How much another table's rows differ from train rows: by column, and all columns together."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-# Stability indices that are widely read as some and as much drift.
+# Stability indices that are widely taken as some and as much drift.
 SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
 # Levels of a column at most; beyond, deciles of its train values, or its commonest categories.
 MOST_LEVELS = 20
@@ -52,17 +52,18 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
 
 
 def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None:
-    """How well boosting that has learned from half of the rows tells `other` from `train`.
+    """The adversarial AUC: how well boosting separates `other` from `train`.
 
-    `auc` on the other half; `is_significant`, whether that is more than chance gives; if so,
-    `columns` whose shuffling costs the most, each with the AUC lost. The larger side is cut to the
-    size of the smaller. None with fewer than 20 rows on a side.
+    It trains on half of the rows; `auc` is on the other half. If that is more than chance,
+    `is_significant` is true and `columns` are those whose shuffling costs the most, each with the
+    AUC lost. The larger side is cut to the size of the smaller. None with fewer than 20 rows on a
+    side.
     """
     rows = min(len(train), len(other), _ROWS)
     if rows < 20 or not len(train.columns):
         return None
     picked = pd.concat([side.sample(rows, random_state=1) for side in (train, other)])
-    # Trees need only know that an infinite value is the largest.
+    # Trees need only the order of values: infinite ones become the largest.
     values = np.nan_to_num(picked.to_numpy(np.float64), nan=np.nan)
     is_other = np.repeat([0, 1], rows)
     learns = np.tile(np.arange(rows) < rows // 2, 2)
@@ -75,7 +76,7 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
     is_significant = bool(auc - 0.5 > SURE * np.sqrt((2 * side + 1) / (12 * side**2)))
     columns = {}
     if is_significant:
-        # Predictions of few rows are done before threads have found one another.
+        # For few rows, threads take longer to start than to predict.
         with threadpool_limits(1):
             lost = permutation_importance(
                 model,

@@ -16,9 +16,9 @@ from .columns import auc_alone, middle_share, missing_blocks, same_columns, valu
 from .counts import LENGTHS, PLACES, Counts
 from .drift import adversary, stability_index
 
-# The tables that are compared with train.
+# Tables that are compared with train.
 OTHERS = ("valid", "test")
-# Keys of rows and sequences that are kept; of more rows, those of a share of the rows.
+# Keys of rows and sequences to keep, about; of more rows, a share of the keys is kept.
 KEYS = 1 << 20
 # Columns of more categories are not shown category by category.
 _MOST_CATEGORIES = 31
@@ -53,9 +53,9 @@ def describe(
         no_rows = SomeRows(train_rows, np.arange(0))
         test_rows = stack.enter_context(open_table(test_h5)) if test_h5 else no_rows
         opened = {"train": [train_rows], "valid": held_out, "test": [test_rows]}
-        largest = max(sum(table.rows for table in of) for of in opened.values())
+        largest = max(sum(table.rows for table in side) for side in opened.values())
         bits = max(0, int(np.ceil(np.log2(max(1, largest) / KEYS))))
-        tables = {name: Counts(of, feature_map, bits, threads) for name, of in opened.items()}
+        tables = {name: Counts(side, feature_map, bits, threads) for name, side in opened.items()}
         reported = held_out[-1].column("label")
         simulated = bool(train_rows.source["simulated"])
     train, samples = tables["train"], _numbers(tables)
@@ -106,13 +106,13 @@ def _column(
         "kind": "categories" if is_category else kind,
         "distinct": distinct,
         "click_auc": auc_alone(values["train"], train.label, is_category),
-        # What not all columns have.
+        # Facts that not all columns have.
         **dict.fromkeys(("low", "high", "middle_share", "test_outside", "test_scale")),
         **dict.fromkeys(("infinite", "unseen_test")),
     }
     for other in OTHERS:
-        found = stability_index(values["train"], values[other], is_category)
-        entry[f"psi_{other}"] = found if len(values[other]) else None
+        psi = stability_index(values["train"], values[other], is_category)
+        entry[f"psi_{other}"] = psi if len(values[other]) else None
     for table, counts in tables.items():
         if role == "numeric":
             missing = counts.numbers[0, numeric.index(name)]
@@ -134,7 +134,7 @@ def _column(
 
 
 def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Facts:
-    """How test values compare with the range of all train rows, and with train's values."""
+    """Test values compared with the range of all train rows, and with train's values."""
     known = test[~np.isnan(test)]
     sizes = [np.abs(values[np.isfinite(values) & (values != 0)]) for values in (train, test)]
     has_scale = min(map(len, sizes)) >= _LEAST_FOR_SCALE
@@ -156,22 +156,22 @@ def _click_rates(tables: Tables) -> list[Facts]:
     """
 
     places: list[Any] = [str(i + 1) for i in range(PLACES)]
-    found = []
+    rates = []
     for column in (None, *tables["train"].words):
-        parts = []
+        counts = []
         for name in ("train", "valid") if column is None else tables:
-            of = tables[name]
-            counts = pd.DataFrame(of.groups[column], columns=["all", "rows", "clicks"])
-            values = places if column is None else [None, *of.words[column]]
-            test_rows = counts["all"] if name == "test" else 0
-            parts.append(counts.assign(value=values, test_rows=test_rows))
-        sums = pd.concat(parts).groupby("value", dropna=False, sort=False).sum()
+            table = tables[name]
+            frame = pd.DataFrame(table.groups[column], columns=["all", "rows", "clicks"])
+            values = places if column is None else [None, *table.words[column]]
+            test_rows = frame["all"] if name == "test" else 0
+            counts.append(frame.assign(value=values, test_rows=test_rows))
+        sums = pd.concat(counts).groupby("value", dropna=False, sort=False).sum()
         sums = sums[sums["all"] > 0].drop(columns="all")
         words = [None if pd.isna(word) else word for word in sums.index]
         if column is None or 1 < len(words) <= _MOST_CATEGORIES:
             records = sums.assign(value=pd.Series(words, sums.index, object)).to_dict("records")
-            found.append({"column": column, "values": sorted(records, key=_in_order)})
-    return found
+            rates.append({"column": column, "values": sorted(records, key=_in_order)})
+    return rates
 
 
 def _in_order(entry: Facts) -> tuple[int, float, str]:
@@ -183,7 +183,7 @@ def _in_order(entry: Facts) -> tuple[int, float, str]:
 
 
 def _sequence(tables: Tables, field: SequenceField) -> Facts:
-    """Lengths of a sequence by table, and the shares of rows that have it in common."""
+    """Lengths of a sequence by table, and the shares of rows whose sequence is in train, too."""
     name = field.column
     length = f"length of {name}"
     groups = {table: counts.groups[length] for table, counts in tables.items()}
@@ -202,7 +202,7 @@ def _sequence(tables: Tables, field: SequenceField) -> Facts:
         "tokens": len(field.vocabulary),
         "unseen_test": unseen / max(1, events),
         "twice_in_train": _mean(keys["train"].duplicated(keep=False)),
-        "mean": {table: int(of.events[name][0]) / max(1, of.rows) for table, of in tables.items()},
+        "mean": {table: int(c.events[name][0]) / max(1, c.rows) for table, c in tables.items()},
         "longest": {table: counts.longest[name] for table, counts in tables.items()},
         "in_train": {other: _share_in(keys[other], keys["train"]) for other in OTHERS},
     }

@@ -23,11 +23,11 @@ from ..raw.text import as_text
 from ..storage.categories import codes_of, tokens_of
 from ..storage.sequence_parser import parse_sequences
 
-# The first rows of a table, from which all is guessed.
+# All is guessed from this many first rows of a table.
 ROWS = 20_000
 # Profile columns cost at every position; further categories go to the output network alone.
 _MOST_IN_PROFILE, _LARGEST_PROFILE = 4, 1_000
-# From this share of the rows on, values of a text are those of single rows.
+# A text with more different values than this share of its rows is an ID or free text.
 _UNIQUE = 0.5
 # An item's column and a history share at least this much of each other's values.
 _SHARED = 0.3
@@ -42,7 +42,7 @@ _TIMES, _GROUPS = (
     r"time|(?<!candi)date|^day$|^ts$|_at$",
     r"user|member|customer|visitor|session|uid",
 )
-# Numbers from here on are no minutes of a day: 20000101, or seconds since 1970.
+# Numbers from here on are dates: 20000101, or seconds since 1970.
 _FIRST_DATE = 10_000_000
 
 
@@ -74,7 +74,7 @@ class _Column:
 
     @property
     def is_unique(self) -> bool:
-        """True if each row has a value of its own, as an ID."""
+        """True if each row has a different value, as an ID."""
         return self.kind in ("integer", "text") and len(self.words) == len(self.values)
 
     @property
@@ -90,7 +90,7 @@ class _Column:
         """True for numbers of a time's name such as 20240131 or seconds since 1970."""
         if self.kind not in ("integer", "float") or not self.named(_TIMES):
             return False
-        median = pc.quantile(self.values)[0].as_py()  # None where all are NaN
+        median = pc.quantile(self.values)[0].as_py()  # None if all are NaN
         return median is not None and median >= _FIRST_DATE
 
     @cached_property
@@ -128,10 +128,10 @@ def suggested(train: list[str], test: list[str] | None = None) -> str:
     test table, or nothing to learn from.
     """
     columns = _head(RawTable(train))
-    of_test = _head(RawTable(test)) if test else columns
-    kinds = {column.name: column.kind for column in of_test}
+    test_columns = _head(RawTable(test)) if test else columns
+    kinds = {column.name: column.kind for column in test_columns}
     label = _label([c for c in columns if not test or c.name not in kinds] or columns)
-    identity = _identity(columns, of_test) if test else "ID"
+    identity = _identity(columns, test_columns) if test else "ID"
     features = [c for c in columns if c.name not in (label.name, identity)]
     left_out = {c.name: why for c in features if (why := _fault(c, kinds))}
     usable = [c for c in features if c.name not in left_out]
@@ -153,17 +153,17 @@ def suggested(train: list[str], test: list[str] | None = None) -> str:
     if not any(roles.values()):
         why = "\n  ".join(["", *remarks])
         raise UserError(f"no column of the train file can be learned from; add one:{why}")
-    found: dict[str, Any] = {"label": label.name, "id": identity, "use": ["all"]}
-    found["groups"] = {"all": {role: names for role, names in roles.items() if names}}
-    # Can the columns be used as they are suggested?
+    block: dict[str, Any] = {"label": label.name, "id": identity, "use": ["all"]}
+    block["groups"] = {"all": {role: names for role, names in roles.items() if names}}
+    # Raises an error if the columns cannot be used as suggested.
     locations = TableLocation(train), TableLocation(test) if test else None
-    RawFiles(*locations, None).check(Columns.from_config(found))
+    RawFiles(*locations, None).check(Columns.from_config(block))
     remarks += _hints([c for c in columns if c.name not in (label.name, identity)])
-    config = {"raw": {"source": "files", "train": train, "test": test}, "columns": found}
+    config = {"raw": {"source": "files", "train": train, "test": test}, "columns": block}
     return "\n".join(
         [
             f"# Guessed from the first {len(label.values):,} rows: check each line.",
-            # As they are, YAML takes line breaks of Unicode for its own.
+            # Unescaped, YAML would read line breaks of Unicode as its own.
             yaml.safe_dump(config, sort_keys=False, allow_unicode=not _has_breaks(columns)).strip(),
             *(f"# {remark}" for remark in remarks),
             "",
@@ -183,40 +183,40 @@ def _head(table: RawTable) -> list[_Column]:
         rows += len(batches[-1])
         if rows == ROWS:
             break
-    found = pa.Table.from_batches(batches, schema).combine_chunks()
+    head = pa.Table.from_batches(batches, schema).combine_chunks()
     if not rows:
         raise UserError(f"{table.location}: the file has no rows; give one with rows")
-    return [_Column(name, found[name].chunk(0)) for name in schema.names]
+    return [_Column(name, head[name].chunk(0)) for name in schema.names]
 
 
 def _label(columns: Sequence[_Column]) -> _Column:
-    """The column of 0 and 1 whose name is that of a label; of one alone, that one."""
-    found = [column for column in columns if column.is_label]
-    best = [column for column in found if column.named(_LABELS)] or found
-    if not best:
+    """A column of 0 and 1, preferably one that is named like a label."""
+    labels = [column for column in columns if column.is_label]
+    labels = [column for column in labels if column.named(_LABELS)] or labels
+    if not labels:
         raise UserError(
             f"no column of the train file is a label: one with 0 and 1, or true and false, and "
             f"nothing else in the first {ROWS:,} rows, that is not in a test file; add one, or "
             f"write the config by hand (config/README.md)"
         )
-    return best[0]
+    return labels[0]
 
 
-def _identity(columns: Sequence[_Column], of_test: Sequence[_Column]) -> str:
-    """The column of the IDs of the test table."""
+def _identity(columns: Sequence[_Column], test_columns: Sequence[_Column]) -> str:
+    """The ID column of the test table."""
     in_train = {column.name for column in columns}
-    found = [column for column in of_test if column.is_unique]
-    found.sort(key=lambda column: (not column.named(_IDS), column.name in in_train))
-    if not found:
+    ids = [column for column in test_columns if column.is_unique]
+    ids.sort(key=lambda column: (not column.named(_IDS), column.name in in_train))
+    if not ids:
         raise UserError(
             "no column of the test file has a different value in each row, as an ID has; add one"
         )
-    return found[0].name
+    return ids[0].name
 
 
-def _fault(column: _Column, of_test: Mapping[str, str]) -> str:
-    """Why a column cannot be learned from, or ''; `of_test` are the kinds of the test's columns."""
-    kind, other = column.kind, of_test.get(column.name)
+def _fault(column: _Column, test_kinds: Mapping[str, str]) -> str:
+    """Why a column cannot be learned from, or ''; `test_kinds`: kinds of the test's columns."""
+    kind, other = column.kind, test_kinds.get(column.name)
     is_plain = kind in ("text", "boolean", "integer", "float")
     unique = is_plain and column.is_category and len(column.words) > _UNIQUE * column.known + 1
     faults = {
@@ -227,7 +227,7 @@ def _fault(column: _Column, of_test: Mapping[str, str]) -> str:
         and len({k.replace("integer", "float") for k in (kind, other)} - {""}) > 1,
         "its name is empty, or reads as a range": not column.name or RANGE.match(column.name),
         "an index of pandas": column.named("^__index_level_"),
-        f"{kind} is no type of a feature": column.history is None and not is_plain,
+        f"{kind} is not a type of a feature": column.history is None and not is_plain,
         "nearly one value a row: an ID, or free text": column.history is None and unique,
         "a point in time, and later rows have others": column.is_date,
     }
@@ -235,18 +235,18 @@ def _fault(column: _Column, of_test: Mapping[str, str]) -> str:
 
 
 def _equally_long(histories: Sequence[_Column], left_out: dict[str, str]) -> list[_Column]:
-    """The first history that has no times, and those as long in each row."""
+    """The first history that holds no times, and those of the same lengths."""
     kept: list[_Column] = []
     offsets = np.zeros(1, np.int64)
     for column in histories:
-        found = column.history
-        assert found is not None
-        if kept and not np.array_equal(found.offsets, offsets):
+        history = column.history
+        assert history is not None
+        if kept and not np.array_equal(history.offsets, offsets):
             left_out[column.name] = f"not as long as {json.dumps(kept[0].name)} in each row"
         elif column.named(_TIMES) and column.kind != "list of text":
             left_out[column.name] = "times of events? See `times` in config/README.md"
         else:
-            offsets = found.offsets
+            offsets = history.offsets
             kept.append(column)
     return kept
 
@@ -256,10 +256,10 @@ def _targets(
 ) -> dict[str, tuple[_Column, bool]]:
     """The item of each history, and whether its values are the history's events.
 
-    That is a category that shares most values with it; else one named like an item, or the one of
-    most values. Later histories have none where there are too few categories.
+    The item is the category that shares most values with the history, else one that is named like
+    an item, else the one with most values. With too few categories, later histories have no item.
     """
-    found: dict[str, tuple[_Column, bool]] = {}
+    targets: dict[str, tuple[_Column, bool]] = {}
     free = list(categories)
     for column in histories[: len(free)]:
         shares = [_shared(column, c) for c in free]
@@ -268,8 +268,8 @@ def _targets(
             for share, c in zip(shares, free)
         ]
         best = likely.index(max(likely))
-        found[column.name] = free.pop(best), shares[best] >= _SHARED
-    return found
+        targets[column.name] = free.pop(best), shares[best] >= _SHARED
+    return targets
 
 
 def _shared(history: _Column, category: _Column) -> float:
@@ -286,12 +286,12 @@ def _shared(history: _Column, category: _Column) -> float:
 
 
 def _hints(columns: Sequence[_Column]) -> Iterator[str]:
-    """Columns by which rows may be held out."""
+    """Remarks that suggest columns to hold out rows by."""
     plain = [c for c in columns if c.history is None and not pa.types.is_nested(c.values.type)]
     times = [c for c in plain if c.kind == "timestamp" or c.named(_TIMES)]
     groups = [c for c in plain if c.named(_GROUPS) and c.kind in ("text", "integer")]
-    for key, found in (("time", times), ("group", groups)):
-        for column in found[:1]:
+    for key, suggestions in (("time", times), ("group", groups)):
+        for column in suggestions[:1]:
             yield (
                 f"sampling: {{split: {{{key}: {json.dumps(column.name)}}}}} # an honest "
                 f"validation? See docs/validation.md"

@@ -1,4 +1,4 @@
-"""What a family of models is to rules and scripts."""
+"""The interface of a family of models to rules and scripts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from ..config.sizes import block_settings
 
 @dataclass(frozen=True)
 class Family:
-    """A family's FAMILY, in the module `family.py` of its folder, is one of these or derived.
+    """A family has a FAMILY of this class, or a subclass, in the module `family.py` of its folder.
 
-    That module imports no more than settings do: rules import it. What a job does are functions of
-    other modules of the folder, the entry points, which are imported when it runs:
+    Rules import that module, so it imports no more than settings do. Jobs call the entry points,
+    functions in other modules of the folder, which are imported when the job runs:
 
         train(job)       trains a model; see `family.job.TrainJob`
         load             a model from its file, which then predicts; see `family.model.Model`
         trials           trainings with other settings, in which `tune` searches
-        importance       how changed rows are predicted; where a family has no faster way,
+        importance       predicts changed rows; if a family has no faster way,
                          `evaluate.importance`
         attention        what a model looks at
         export           writes a model as ONNX
     """
 
-    # Its folder, as `__package__` of its `family.py` has it.
+    # `__package__` of its `family.py`.
     package: str
-    # What names of its models begin with, a regular expression.
+    # A regular expression for the start of its models' names.
     pattern: str
-    # The conda environment of its jobs, but those that tune: envs/{environment}.yaml.
+    # The conda environment of its jobs, except for tuning: envs/{environment}.yaml.
     environment: str
     # Its blocks of the config, each with the class of its settings.
     blocks: Mapping[str, Any]
@@ -52,17 +52,17 @@ class Family:
             hint = did_you_mean(variant, config["variants"], "known")
             raise UserError(f"{model}: the config has no variant {variant!r}; {hint}")
         if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
-            own, base = " or ".join(self.blocks), model.partition("-")[0]
+            blocks, base = " or ".join(self.blocks), model.partition("-")[0]
             raise UserError(
-                f"{model}: variants.{variant} has no settings of {own}, so this would be the same "
-                f"model as {base}; give it a block {own}, or use that"
+                f"{model}: variants.{variant} has no settings of {blocks}, so this would be the "
+                f"same model as {base}; give it a block {blocks}, or use that"
             )
         return {block: block_settings(config, size, block, variant) for block in self.blocks}
 
     def mistakes(
         self, config: Mapping[str, Any], columns: Columns, size: str, model: str
     ) -> Iterator[str]:
-        """What keeps a model from being trained on a table of these columns, one line each."""
+        """The reasons why a model cannot be trained on a table of these columns, one line each."""
         self.settings(config, size, model)
         yield from ()
 
@@ -71,7 +71,7 @@ class Family:
     ) -> tuple[int, int]:
         """Machines that train a model, and the GPUs of each.
 
-        `own_environment` is true if the job has another environment than this Python's.
+        `own_environment` is true if the job's environment is not this Python's.
         """
         return 1, 0
 
@@ -84,9 +84,9 @@ class Family:
         return []
 
     def module(self, entry_point: str) -> str | None:
-        """The module of an entry point, by its whole name; None where the family has none."""
-        own = self.entry_points.get(entry_point)
-        return own and f"{self.package}.{own}"
+        """The full name of an entry point's module; None if the family has none."""
+        name = self.entry_points.get(entry_point)
+        return name and f"{self.package}.{name}"
 
     def entry_point(self, name: str) -> Any:
         """The function of that name; raises UserError if the family has none."""

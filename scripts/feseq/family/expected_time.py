@@ -1,4 +1,4 @@
-"""How long a training may take, by an earlier one of the same model."""
+"""The expected time of a training, from an earlier one of the same model."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -9,32 +9,32 @@ from ..common.files import read_json
 from ..common.progress import duration
 from ..config.names import Settings
 
-# Settings that leave the time of a row as it is.
+# Settings that do not change the time per row.
 _FREE = {"seed", "negative_share", "start_from", "monitor"}
 
 
 def expected_time(results: Path, model: str, rows: int, blocks: Settings) -> str:
-    """About how long a training on `rows` takes, '' where none had these settings on any size.
+    """About how long a training on `rows` takes, '' if no size has one with these settings.
 
-    `blocks` are its settings. Time is proportional to the rows of an epoch. The training with most
-    of them counts, since small ones are mostly overhead, of several the newest. It knows nothing of
-    early stopping, of another machine, or of other jobs that share this one.
+    `blocks` are its settings. Time is proportional to the rows of an epoch. The estimate uses the
+    training with the most of them, since small ones are mostly overhead, and the newest of several.
+    It assumes the same machine without other jobs, and ignores early stopping.
     """
     settings = {key: value for keys in blocks.values() for key, value in keys.items()}
-    counted = {key: value for key, value in settings.items() if key not in _FREE}
-    known = []
+    relevant = {key: value for key, value in settings.items() if key not in _FREE}
+    earlier = []
     for path in results.glob(f"*/{model}/training.json"):
-        # What cannot be read tells nothing; the job that needs it says so.
+        # Unreadable files are skipped; the job that needs one reports it.
         with suppress(UserError, KeyError):
             training = read_json(path)
-            if any(training["settings"].get(key) != counted[key] for key in counted):
+            if any(training["settings"].get(key) != relevant[key] for key in relevant):
                 continue
             epoch_rows = training.get("rows_per_epoch", training["train_rows"])
             clicks = round(rows * training["click_rate"])
-            known.append((epoch_rows, path.stat().st_mtime, training["seconds"], clicks, path))
-    if not known:
+            earlier.append((epoch_rows, path.stat().st_mtime, training["seconds"], clicks, path))
+    if not earlier:
         return ""
-    earlier_rows, _, seconds, clicks, path = max(known)
+    earlier_rows, _, seconds, clicks, path = max(earlier)
     negative_share: NegativeShare = settings.get("negative_share", 1)
     epoch_rows = auto_rows(rows, clicks) if negative_share == "auto" else negative_share * rows
     expected = seconds * epoch_rows / max(1, earlier_rows)

@@ -1,4 +1,4 @@
-"""What a training is given, and what it writes, in every family of models."""
+"""The inputs and outputs of a training, the same in every family of models."""
 
 import csv
 import time
@@ -20,7 +20,7 @@ from ..storage.opening import AllRows, Files, open_table
 from ..storage.table import Table, monitored_rows
 from .model import About, Model
 
-# By hand, where no config says more.
+# For trainings by hand, without a config.
 _RUNTIME = Runtime()
 
 
@@ -31,9 +31,9 @@ class TrainJob:
     `train` and `valid` are the files of the train and validation rows, `feature_map` that of the
     feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
     files to write. With `refit_of`, the training.json of a first training, the model is refitted:
-    it also learns from the validation rows, by what they chose then. `start_from` is the file of an
-    earlier model to go on from; for a refit, the first training's. `code` is a digest of what runs,
-    by which a saved state is known to be of another version.
+    it also learns from the validation rows, with the choices of the first training. `start_from` is
+    the file of an earlier model to go on from; for a refit, the first training's. `code` is a
+    digest of the code that runs, which identifies saved states of other versions.
     """
 
     train: Files
@@ -52,7 +52,7 @@ class TrainJob:
     started: float = field(default_factory=time.monotonic, init=False, compare=False)
 
     def before(self) -> dict[str, Any]:
-        """What the first training wrote, for a refit; {} without one.
+        """The training.json of the first training, for a refit; {} without one.
 
         Raises UserError for another file.
         """
@@ -74,12 +74,12 @@ class TrainJob:
             yield fields, train, None if self.refit_of else monitored_rows(valid)
 
     def about(self, feature_map: FeatureMap, train: Table) -> About:
-        """What the model says of its training; raises UserError if no rows, or all, are clicks."""
+        """The model's facts of its training; raises UserError if no rows, or all, are clicks."""
         simulated, rate = train.source["simulated"], checked_click_rate(train)
         return About(self.settings, feature_map, simulated, rate, self.full_name)
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
-        """Write the `history`, a mapping a line; `facts` and what all trainings say; the model."""
+        """Write the `history`, a mapping a line; `facts` and those of all trainings; the model."""
         with written_beside(self.history) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else [])
             writer.writeheader()

@@ -25,7 +25,7 @@ FORMAT, VERSION = "feseq-model", 13
 
 @dataclass(frozen=True)
 class About:
-    """What all models know of their training.
+    """The facts of a training that all models store.
 
     `settings` by block; `feature_map` says how rows are encoded; `simulated` is true if the train
     rows are simulated; `click_rate` is their share of clicks; `full_name` is size and name, such as
@@ -43,9 +43,9 @@ class About:
 class Model:
     """A trained model, as `load` of its family gives it.
 
-    A family derives a dataclass, whose fields are what it learned: these are what the file holds.
-    Fields that are no arrays or plain values need their own `content` and `made_of`. A model
-    predicts with `threads`.
+    A family derives a dataclass. Its fields are what the model learned, and the file holds them.
+    If a field is not an array or a plain value, the class overrides `content` and `made_of`. A
+    model predicts with `threads`.
     """
 
     # Its name, which is its folder's.
@@ -61,23 +61,23 @@ class Model:
     def predict(
         self, rows: TableSource, *, ablate_histories: bool = False, verbosity: int = 0
     ) -> np.ndarray:
-        """Logits float32 [rows], in the order of the rows; histories may be emptied."""
+        """Logits float32 [rows], in the order of the rows; histories may be ablated."""
         table = open_table(rows)
         check_same_kind(table, self.about.simulated)
-        logits = partial(self.logits, FeatureEncoder(self.about.feature_map, table))
+        predict = partial(self.logits, FeatureEncoder(self.about.feature_map, table))
         read = table.blocks(self.about.feature_map.history_columns)
         blocks = (block.without_events() if ablate_histories else block for block in read)
-        found = [np.empty(0, np.float32)]
+        logits = [np.empty(0, np.float32)]
         predicting = Progress("predicted", table.rows, verbosity=verbosity)
-        for made in prefetch_map(logits, blocks, self.threads):
-            found.append(np.asarray(made, np.float32))
-            predicting.advance(len(made))
-        return np.concatenate(found)
+        for block_logits in prefetch_map(predict, blocks, self.threads):
+            logits.append(np.asarray(block_logits, np.float32))
+            predicting.advance(len(block_logits))
+        return np.concatenate(logits)
 
     def content(self) -> dict[str, Any]:
-        """What it learned, as its file has it: by name, nested arrays and plain values."""
-        own = {f.name for f in fields(self)} - {f.name for f in fields(Model)}
-        return {name: getattr(self, name) for name in own}
+        """What it learned, as stored in its file: by name, nested arrays and plain values."""
+        names = {f.name for f in fields(self)} - {f.name for f in fields(Model)}
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def made_of(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
@@ -102,13 +102,13 @@ class Model:
         """
         try:
             content = tensors.load(path)
-            if (found := content.pop("marks", None)) != (wanted := _marks(cls.family)):
-                if isinstance(found, dict) and found.get("family") != cls.family:
+            if (marks := content.pop("marks", None)) != (expected := _marks(cls.family)):
+                if isinstance(marks, dict) and marks.get("family") != cls.family:
                     raise UserError(
-                        f"{path}: a model of the family {found.get('family')}, where one of the "
+                        f"{path}: a model of the family {marks.get('family')}, where one of the "
                         f"family {cls.family} is needed; give the file of such a model"
                     )
-                raise ValueError(f"{found}, not {wanted}")
+                raise ValueError(f"{marks}, not {expected}")
             shared = {f.name: content.pop(f.name) for f in fields(About)}
             plain = json.loads(shared.pop("feature_map").tobytes())
             about = About(**shared, feature_map=FeatureMap.from_dict(plain))
@@ -124,7 +124,7 @@ def _marks(family_name: str) -> dict[str, Any]:
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
-    """What to say of a file that is no model."""
+    """The error for a file that is not a model."""
     return UserError(
         f"{path}: not a complete model file of this workflow ({first_line(error)}); take another "
         f"file or, where the workflow made it, delete it and run the same command again, or "

@@ -28,7 +28,7 @@ from .numeric_encodings import NumericEncoder
 
 logger = logging.getLogger(__name__)
 
-# A larger share of values that the model does not know is worth a warning.
+# A larger share of unknown values is worth a warning.
 _UNSEEN_SHARE = 0.5
 
 
@@ -36,8 +36,8 @@ _UNSEEN_SHARE = 0.5
 class Inputs:
     """The inputs that a model takes beside profile, target and histories.
 
-    `numbers` are some of `numeric_encodings.py`. `whole_histories`: whether it also takes sums over
-    all events, not only positions for the newest.
+    `numbers` are the numeric encodings, some of ENCODINGS. `whole_histories` is true if the model
+    also takes sums over all events, not only positions for the newest.
     """
 
     numbers: Sequence[str] = ("minmax",)
@@ -69,7 +69,7 @@ DEFAULT_INPUTS = Inputs()
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Inputs of some rows: `numbers` float32 [rows, .] by kind, int64 indices [rows, .]."""
+    """Inputs of rows: `numbers` float32 [rows, .] by numeric encoding; indices int64 [rows, .]."""
 
     numbers: Mapping[str, np.ndarray]
     profile: np.ndarray
@@ -102,8 +102,7 @@ class FeatureEncoder:
             [_lookup(field, table) for field in fields]
             for fields in (feature_map.profile, feature_map.targets, context)
         )
-        place = table.numeric_columns.index
-        self.numeric_columns = [place(field.column) for field in feature_map.numeric]
+        self.numeric_columns = [table.numeric_columns.index(f.column) for f in feature_map.numeric]
         fields = inputs.numeric_fields(feature_map)
         self.numbers = NumericEncoder(fields, inputs.numbers)
         self.newest = [field.column for field in inputs.newest_fields(feature_map)]
@@ -111,7 +110,7 @@ class FeatureEncoder:
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
         self.statistics = [self.history_statistics.columns.index(column) for column in chosen]
         times = [self.event_time] if self.event_time else []
-        # What is read of histories.
+        # The columns to read for histories.
         self.history_columns = [*feature_map.history_columns, *times]
 
     def categories(self, block: Block) -> np.ndarray:
@@ -130,8 +129,8 @@ class FeatureEncoder:
     def warn_of_unseen(self, table: Table) -> None:
         """Log the categories and histories of a table whose values are mostly unknown to the model.
 
-        A prediction is still possible, but the two files are most likely coded differently.
-        Histories are read of the first rows alone.
+        A prediction is still possible, but the two files are most likely coded differently. Only
+        the first block's histories are read.
         """
         categorical = table.column("categorical")
         for field in self.fields:
@@ -150,13 +149,13 @@ class FeatureEncoder:
                 )
         for block in islice(table.blocks([lookup.column for lookup in self.sequences]), 1):
             for lookup in self.sequences:
-                codes = lookup(block.sequences[lookup.column].values)
-                if (unseen := (codes == OUT_OF_VOCABULARY).sum()) > _UNSEEN_SHARE * len(codes):
+                index = lookup(block.sequences[lookup.column].values)
+                if (unseen := (index == OUT_OF_VOCABULARY).sum()) > _UNSEEN_SHARE * len(index):
                     logger.warning(
                         "column %r: %.0f %% of the events were never seen in training: are both "
                         "files coded in the same way?",
                         lookup.column,
-                        100 * unseen / len(codes),
+                        100 * unseen / len(index),
                     )
 
     def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
@@ -164,8 +163,8 @@ class FeatureEncoder:
         values = block.categorical[rows], block.numeric[rows]
         raw = values[1][:, self.numeric_columns]
         if self.statistics:
-            found = self.history_statistics(block, rows)[:, self.statistics]
-            raw = np.concatenate([raw, found], axis=1)
+            statistics = self.history_statistics(block, rows)[:, self.statistics]
+            raw = np.concatenate([raw, statistics], axis=1)
         return EncodedRows(
             self.numbers(raw),
             _stack(self.profile, *values),
@@ -183,10 +182,10 @@ class FeatureEncoder:
     def histories(
         self, block: Block, rows: np.ndarray, max_len: int | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """All events of these rows, or the newest: codes, where rows begin, and times elapsed.
+        """All events of these rows, or the newest: codes, offsets and elapsed times.
 
-        Codes int64 [sequences, events], of no sequence [1, 0]; offsets int64 [rows + 1]; from each
-        event to its row, 0 if it is later, int64 [events], or None without times.
+        Codes int64 [sequences, events], without sequences [1, 0]; offsets int64 [rows + 1]; times
+        from each event to its row, 0 if it is later, int64 [events], or None without times.
         """
         cut = {name: block.sequences[name].take(rows, max_len) for name in self.history_columns}
         if not self.sequences:
@@ -201,12 +200,13 @@ class FeatureEncoder:
 
     def _newest(self, block: Block, rows: np.ndarray) -> np.ndarray:
         """The newest code of each history, padding without one, int64 [rows, sequences or 0]."""
-        found = np.full((len(rows), len(self.newest)), PADDING, np.int64)
+        newest = np.full((len(rows), len(self.newest)), PADDING, np.int64)
         for i, (name, lookup) in enumerate(zip(self.newest, self.sequences)):
             history = block.sequences[name]
-            some = history.lengths[rows] > 0
-            found[some, i] = lookup(history.values[history.offsets[1:][rows[some]] - 1])
-        return found
+            has_events = history.lengths[rows] > 0
+            last = history.offsets[1:][rows[has_events]] - 1
+            newest[has_events, i] = lookup(history.values[last])
+        return newest
 
 
 # The index of a field's category, int64 [rows], by the arrays `categorical` and `numeric`.
@@ -264,5 +264,5 @@ class TokenLookup:
         if self.dense is not None:
             return self.dense[np.minimum(tokens, len(self.dense) - 1)]
         place = np.searchsorted(self.vocabulary, tokens)
-        found = self.vocabulary[np.minimum(place, len(self.vocabulary) - 1)] == tokens
-        return np.where(found, place + self.first_index, OUT_OF_VOCABULARY)
+        is_known = self.vocabulary[np.minimum(place, len(self.vocabulary) - 1)] == tokens
+        return np.where(is_known, place + self.first_index, OUT_OF_VOCABULARY)

@@ -12,10 +12,10 @@ Field = CategoryField | LevelField | SequenceField
 
 
 def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
-    """The fields of `old` with the words and tokens of either; it belongs to the rows of `new`.
+    """The fields of `old` with the words and tokens of both, fitted on the rows of `new`.
 
     Ranges, knots, blocks and levels of numeric columns stay those of `old`: its weights were
-    trained with them. Raises UserError where the two differ in their columns.
+    trained with them. Raises UserError if the two have different columns.
     """
     _check_columns(old, new)
     words = {f.column: f.vocabulary for f in (*new.profile, *new.targets, *new.context)}
@@ -27,7 +27,7 @@ def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
 
     sequences, targets = [], []
     # The words of tokens in shared vocabularies.
-    pairs = [pair for found in (old, new) for pair in zip(found.sequences, found.targets)]
+    pairs = [*zip(old.sequences, old.targets), *zip(new.sequences, new.targets)]
     name_of = {
         t: w
         for s, target in pairs
@@ -68,16 +68,18 @@ def _check_columns(old: FeatureMap, new: FeatureMap) -> None:
     if other := sorted(_roles(old) ^ _roles(new)):
         column, role, _ = other[0]
         raise UserError(
-            f"train.start_from: column {column!r} ({role}) is used otherwise than by the earlier "
-            f"model; a training goes on with the same columns: set `columns` as they were, or "
+            f"train.start_from: column {column!r} ({role}) is used differently by the earlier "
+            f"model; a warm start needs the same columns: set `columns` as they were, or "
             f"start_from to null"
         )
 
 
-def _roles(found: FeatureMap) -> set[tuple[str, str, str]]:
+def _roles(feature_map: FeatureMap) -> set[tuple[str, str, str]]:
     """Each column with its role and what it belongs to."""
-    pairs = zip(found.sequences, found.targets)
+    pairs = zip(feature_map.sequences, feature_map.targets)
     roles = {(s.column, "sequences", f"{t.column} {bool(s.shared_with)}") for s, t in pairs}
     for role in ("profile", "numeric", "context", "ids"):
-        roles |= {(field.column, role, "") for field in getattr(found, role)}
-    return roles | ({(found.event_time, "times", "")} if found.event_time else set())
+        roles |= {(field.column, role, "") for field in getattr(feature_map, role)}
+    if feature_map.event_time:
+        roles.add((feature_map.event_time, "times", ""))
+    return roles

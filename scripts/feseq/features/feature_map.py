@@ -20,7 +20,7 @@ from .numeric import NumericField
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
-# A column with more categories has many: these are not taken one by one where each is an input.
+# Only columns with at most this many categories have an input for each category.
 MOST_CATEGORIES = 64
 # Tokens below this are counted and looked up in plain arrays (16 MiB), others by search.
 DENSE_LIMIT = 1 << 21
@@ -105,7 +105,7 @@ class FeatureMap:
         return [field.column for field in self.sequences]
 
     def for_networks(self) -> "FeatureMap":
-        """The same; in place of no sequence, one that is always empty, whose target is missing."""
+        """The same; without sequences, it gets one that is always empty, with a missing target."""
         if self.sequences:
             return self
         return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])
@@ -116,8 +116,8 @@ class FeatureMap:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "FeatureMap":
-        """The opposite of `to_dict`; keys of other versions are ignored."""
-        return _of_plain(cls, plain)
+        """The inverse of `to_dict`; keys of other versions are ignored."""
+        return _from_plain(cls, plain)
 
     def write(self, path: Path) -> None:
         """Write as JSON, complete or not at all."""
@@ -129,15 +129,16 @@ class FeatureMap:
         return read_json(path, cls.from_dict, kind="feature_map.json")
 
 
-def _of_plain(kind: Any, plain: Mapping[str, Any]) -> Any:
-    """A dataclass of plain values, and lists of such in its fields; other keys are ignored."""
-    found = {}
-    for name, hint in get_type_hints(kind).items():
+def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
+    """A dataclass from plain values, also in lists in its fields; other keys are ignored."""
+    values = {}
+    for name, hint in get_type_hints(cls).items():
         if name in plain:
             inner = next(iter(get_args(hint)), None)
             is_nested = is_dataclass(inner) and get_origin(hint) is list
-            found[name] = [_of_plain(inner, x) for x in plain[name]] if is_nested else plain[name]
-    return kind(**found)
+            value = plain[name]
+            values[name] = [_from_plain(inner, x) for x in value] if is_nested else value
+    return cls(**values)
 
 
 def require_columns(
@@ -195,28 +196,29 @@ def check_same_kind(table: Table, simulated: bool) -> None:
     check_kind(table.path, table.source["simulated"], simulated)
 
 
-def check_kind(where: object, found: bool, simulated: bool) -> None:
-    """The same for the rows of `where`; `found` is true if they are simulated."""
-    if found != simulated:
+def check_kind(where: object, is_simulated: bool, simulated: bool) -> None:
+    """The same for the rows of `where`; `is_simulated` is true if they are simulated."""
+    if is_simulated != simulated:
         names = {True: "simulated", False: "real"}
         raise UserError(
-            f"{where} holds {names[not simulated]} data, and the model was trained on "
+            f"{where} holds {names[is_simulated]} data, and the model was trained on "
             f"{names[simulated]} data; the two are never mixed: take both raw files from one source"
         )
 
 
 def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: str = "") -> Columns:
-    """What models with these maps read of a table, each column once; all categories are profile.
+    """The columns that models with these maps read, each once; all categories are profile.
 
     `row_time` is the column of the rows' times. Raises UserError if it is needed and None, or the
     reverse.
     """
-    event_times = {found.event_time for found in maps if found.event_time}
+    event_times = {m.event_time for m in maps if m.event_time}
     if len(event_times) > 1 or bool(event_times) != (row_time is not None):
         named = ", ".join(sorted(event_times)) or "no column"
         raise UserError(
             f"--row_time is {row_time!r}, and the models take the events' times from {named}: name "
-            f"the rows' times where they do, there or in columns.groups.<group>.times of the config"
+            f"the column of the rows' times only if they take one, with --row_time or in "
+            f"columns.groups.<group>.times of the config"
         )
 
     def names(fields: Iterable[str]) -> tuple[str, ...]:
@@ -227,8 +229,8 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
         label="",
         id=id_column,
         profile=names(categories),
-        numeric=names(field.column for found in maps for field in found.numeric),
-        sequences=names(field.column for found in maps for field in found.sequences),
+        numeric=names(field.column for m in maps for field in m.numeric),
+        sequences=names(field.column for m in maps for field in m.sequences),
         targets=(),
         event_time=next(iter(event_times), None),
         row_time=row_time,

@@ -1,4 +1,4 @@
-"""Fitting the feature map: what train rows have often enough, and their numeric ranges."""
+"""Fitting the feature map: the frequent values of train rows, and their numeric ranges."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -34,7 +34,7 @@ def write_feature_map(
     *,
     valid: Sequence[Path] = (),
 ) -> None:
-    """Write what `fit_feature_map` finds."""
+    """Fit a feature map and write it as JSON."""
     fit_feature_map(train, columns, min_count, list(valid)).write(feature_map)
 
 
@@ -52,7 +52,7 @@ def fit_feature_map(
         )
         require_drawn(table)
         words = {name: table.vocabulary(name) for name in table.categorical_columns}
-        place = {
+        places_of = {
             name: ByCode(known, np.arange(1, len(known) + 1), missing=0, other=0)
             for name, known in words.items()
         }
@@ -64,7 +64,7 @@ def fit_feature_map(
         counting = Progress("counted", table.rows)
         for block in table.blocks(columns.sequences):
             for i, (name, counts) in enumerate(category_counts.items()):
-                places = place[name](block.categorical[:, i])
+                places = places_of[name](block.categorical[:, i])
                 counts += np.bincount(places, minlength=len(counts))
             for name, token_count in token_counts.items():
                 token_count.add(block.sequences[name].values)
@@ -131,7 +131,7 @@ def _share(
 class TokenCounts:
     """Counts tokens: small ones in an array, others in a dictionary.
 
-    `texts` are those that are no integers.
+    `texts` are the tokens that are not integers.
     """
 
     def __init__(self, texts: Sequence[str] = ()) -> None:

@@ -22,9 +22,9 @@ from ..common.ragged import Ragged
 from ..storage.block import Block
 
 NAMES = ("length", "distinct", "entropy", "target_count", "target_recency", "newest")
-# The first of them, which need no target; the first of these are counts.
+# Statistics that need no target; the first COUNTS of them are counts.
 QUANTITIES, COUNTS = NAMES[:3], 2
-# Codes above this are numbered again, so that counting them takes little memory.
+# Larger codes are renumbered, so that counting them takes little memory.
 _LARGEST_CODE = 1 << 21
 
 
@@ -36,19 +36,20 @@ def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> n
 
         histories [[7, 8, 7], []], target [7, 7]:   [[3, 2, 0.64, 2, 1, 7], [0, 0, 0, 0, 0, 0]]
     """
-    found = np.zeros((len(histories), len(NAMES)), np.float32)
+    statistics = np.zeros((len(histories), len(NAMES)), np.float32)
     values = histories.values.astype(np.int64, copy=False)
-    # -1 is no code.
-    wanted = np.full(len(histories), -1, np.int64) if target is None else target
-    _describe(values, histories.offsets, wanted, found, int(values.max(initial=0)) + 1)
-    return found
+    # No code is -1.
+    target = np.full(len(histories), -1, np.int64) if target is None else target
+    _describe(values, histories.offsets, target, statistics, int(values.max(initial=0)) + 1)
+    return statistics
 
 
 @numba.njit(nogil=True)
 def _describe(
-    values: np.ndarray, offsets: np.ndarray, target: np.ndarray, found: np.ndarray, codes: int
+    values: np.ndarray, offsets: np.ndarray, target: np.ndarray, statistics: np.ndarray, size: int
 ) -> None:
-    count = np.zeros(codes, np.int64)
+    """Fill `statistics` [rows, NAMES]; all values are below `size`."""
+    count = np.zeros(size, np.int64)
     for row in range(len(offsets) - 1):
         start, stop = offsets[row], offsets[row + 1]
         length = stop - start
@@ -57,9 +58,9 @@ def _describe(
         for i in range(start, stop):
             count[values[i]] += 1
             if values[i] == target[row]:
-                found[row, 3] += 1
+                statistics[row, 3] += 1
                 # Oldest first, so that the newest stays.
-                found[row, 4] = 1 / (stop - i)
+                statistics[row, 4] = 1 / (stop - i)
         distinct, entropy = 0, 0.0
         for i in range(start, stop):
             # Each code once, which leaves the counts at 0 for the next row.
@@ -68,14 +69,14 @@ def _describe(
                 distinct += 1
                 entropy += times * np.log(length / times)
                 count[values[i]] = 0
-        found[row, 0] = length
-        found[row, 1] = distinct
-        found[row, 2] = entropy / length
-        found[row, 5] = values[stop - 1]
+        statistics[row, 0] = length
+        statistics[row, 1] = distinct
+        statistics[row, 2] = entropy / length
+        statistics[row, 5] = values[stop - 1]
 
 
 class HistoryColumns:
-    """The statistics of the `sequences` as numeric columns, without those of targets and codes."""
+    """Statistics of the `sequences` as numeric columns: those in QUANTITIES."""
 
     def __init__(self, sequences: Sequence[str]) -> None:
         self.sequences = sequences
@@ -83,13 +84,13 @@ class HistoryColumns:
 
     def __call__(self, block: Block, rows: np.ndarray) -> np.ndarray:
         """The columns of these rows of `block`, float32 [rows, columns]."""
-        parts = [np.empty((len(rows), 0), np.float32)]
+        columns = [np.empty((len(rows), 0), np.float32)]
         for sequence in self.sequences:
             histories = _with_small_codes(block.sequences[sequence].take(rows))
-            found = history_statistics(histories)[:, : len(QUANTITIES)]
-            found[:, :COUNTS] = np.log1p(found[:, :COUNTS])
-            parts.append(found)
-        return np.concatenate(parts, axis=1)
+            statistics = history_statistics(histories)[:, : len(QUANTITIES)]
+            statistics[:, :COUNTS] = np.log1p(statistics[:, :COUNTS])
+            columns.append(statistics)
+        return np.concatenate(columns, axis=1)
 
 
 def statistic_of(column: str) -> str:
@@ -98,7 +99,7 @@ def statistic_of(column: str) -> str:
 
 
 def _with_small_codes(histories: Ragged) -> Ragged:
-    """The same events; large codes by their place among the codes that occur."""
+    """The same events; large codes are replaced by their rank among the codes that occur."""
     if histories.values.max(initial=0) < _LARGEST_CODE:
         return histories
     _, place = np.unique(histories.values, return_inverse=True)

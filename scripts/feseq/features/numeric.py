@@ -1,4 +1,4 @@
-"""What a feature map knows of numeric columns.
+"""The fields of numeric columns in a feature map, and how they are fitted.
 
 Distributions are fitted on the first train rows, a fair sample since the rows are shuffled; ranges
 and missing blocks on all rows.
@@ -14,7 +14,7 @@ import numpy as np
 from ..common.errors import UserError
 from ..config.columns import MOST_LEVELS
 
-# Rows that the knots are made from: ranks are accurate to about 1 / sqrt(rows).
+# Rows of the sample for the knots: ranks are accurate to about 1 / sqrt(rows).
 SAMPLE_ROWS = 200_000
 KNOTS = 257
 # float32 holds all whole numbers up to this.
@@ -26,7 +26,7 @@ Distribution = tuple[list[float], list[float]]
 
 @dataclass(frozen=True)
 class NumericField:
-    """A numeric column and what is known of its finite values.
+    """A numeric column and the distribution of its finite values.
 
     `knots` ascend and are distinct; `ranks[i]` is the share of values below `knots[i]`, and half of
     those equal to it. Columns with the same `missing_block` are missing in the very same rows; None
@@ -51,12 +51,12 @@ class NumericFit:
         self.high = np.full(len(columns), -np.inf)
         self.sample: list[np.ndarray] = []
         self.sample_rows = 0
-        # A digest of the rows that lack a column tells columns apart.
+        # Digests of the rows in which each column is missing; equal ones make a block.
         self.missing = [hashlib.blake2b(digest_size=16) for _ in columns]
         self.never_missing = [True] * len(columns)
 
     def add(self, values: np.ndarray) -> None:
-        """Take in a block of raw values float32 [rows, columns]."""
+        """Add a block of raw values float32 [rows, columns]."""
         finite = np.isfinite(values)
         self.low = np.minimum(self.low, np.where(finite, values, np.inf).min(0))
         self.high = np.maximum(self.high, np.where(finite, values, -np.inf).max(0))
@@ -67,11 +67,11 @@ class NumericFit:
             self.missing[i].update(bits.tobytes())
             self.never_missing[i] &= not bits.any()
         for name, counted in self.ids.items():
-            found, times = _distinct(values[:, self.columns.index(name)])
-            _check_exact(found, name)
-            counted.append((found, times))
-            # Seldom, since a merge sorts all values.
-            if sum(len(some) for some, _ in counted[1:]) > len(counted[0][0]):
+            distinct, count = _distinct(values[:, self.columns.index(name)])
+            _check_exact(distinct, name)
+            counted.append((distinct, count))
+            # Merge rarely, since it sorts all values.
+            if sum(len(distinct) for distinct, _ in counted[1:]) > len(counted[0][0]):
                 counted[:] = [_merged(counted)]
 
     def fields(self, names: Sequence[str]) -> list[NumericField]:
@@ -95,12 +95,12 @@ class NumericFit:
 
         A column without two such values has no levels.
         """
-        found = {}
+        levels = {}
         for name in names:
             values, count = self._sampled[self.columns.index(name)][1]
             if (count >= min_count).sum() >= 2:
-                found[name] = values[count >= min_count].tolist()
-        return found
+                levels[name] = values[count >= min_count].tolist()
+        return levels
 
     def id_values(self, min_count: int) -> dict[str, list[float]]:
         """Values of at least `min_count` rows."""
@@ -112,22 +112,22 @@ class NumericFit:
     @cached_property
     def _sampled(self) -> list[tuple[Distribution, Distinct]]:
         """Each column's distribution, and its values with their counts, none if too many."""
-        found = []
+        sampled = []
         for values in np.concatenate(self.sample).T:
             distinct = _distinct(values)
             few = distinct if len(distinct[0]) <= MOST_LEVELS else _NO_VALUES
-            found.append((_distribution(*distinct), few))
-        return found
+            sampled.append((_distribution(*distinct), few))
+        return sampled
 
 
 def _distinct(values: np.ndarray) -> Distinct:
-    """The finite ones of some values, float64 ascending, and how often each occurs."""
+    """The distinct finite values, float64 ascending, and how often each occurs."""
     return np.unique(values[np.isfinite(values)].astype(np.float64), return_counts=True)
 
 
-def _merged(parts: Sequence[Distinct]) -> Distinct:
-    """The values of all parts, ascending, and how often each occurs."""
-    values, count = map(np.concatenate, zip(*parts))
+def _merged(counted: Sequence[Distinct]) -> Distinct:
+    """All distinct values, ascending, and how often each occurs."""
+    values, count = map(np.concatenate, zip(*counted))
     merged, place = np.unique(values, return_inverse=True)
     return merged, np.bincount(place, count, minlength=len(merged)).astype(np.int64)
 
@@ -137,7 +137,7 @@ def _check_exact(values: np.ndarray, column: str) -> None:
         example = values[np.abs(values).argmax()]
         raise UserError(
             f"column {column!r}, which is numeric and context, holds values like {example:.0f}: "
-            f"as numbers, whole ones are told apart only up to {_MOST_EXACT:,}; take it out of "
+            f"as float32, integers are exact only up to {_MOST_EXACT:,}; take it out of "
             f"`numeric` in columns.groups, then its values are kept as text"
         )
 

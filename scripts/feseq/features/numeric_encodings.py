@@ -1,4 +1,4 @@
-"""Numeric columns as a model takes them: scaled, ranked among train rows, flagged if missing."""
+"""Numeric encodings: values scaled, ranked among train rows, or flagged if missing."""
 
 from collections.abc import Sequence
 
@@ -7,32 +7,32 @@ import numpy as np
 from ..common.errors import UserError
 from .numeric import NumericField
 
-# The kinds of numbers that a layer can take.
+# The numeric encodings that a layer can take.
 ENCODINGS = ("minmax", "quantile", "buckets", "missing")
 # Quantile buckets of a column.
 BUCKETS = 20
 
 
 def count_blocks(fields: Sequence[NumericField]) -> int:
-    """How many blocks of columns there are that are missing together."""
+    """The number of blocks of columns that are missing together."""
     return len({field.missing_block for field in fields} - {None})
 
 
 class NumericEncoder:
-    """Makes numbers of raw values, by kind; raises UserError for an unknown kind."""
+    """Encodes raw values by each of `encodings`; raises UserError for an unknown one."""
 
-    def __init__(self, fields: Sequence[NumericField], kinds: Sequence[str]) -> None:
-        if unknown := [kind for kind in kinds if kind not in ENCODINGS]:
+    def __init__(self, fields: Sequence[NumericField], encodings: Sequence[str]) -> None:
+        if unknown := [name for name in encodings if name not in ENCODINGS]:
             raise UserError(
-                f"the model takes numbers of the kind {unknown[0]!r}, and this version of the "
-                f"workflow has {', '.join(ENCODINGS)}; use the version that made it"
+                f"the model takes the numeric encoding {unknown[0]!r}, and this version of the "
+                f"workflow has {', '.join(ENCODINGS)}; use the version that trained the model"
             )
-        self.kinds = kinds
+        self.encodings = encodings
         self.low = np.array([field.minimum for field in fields])
         self.high = np.array([field.maximum for field in fields])
         size = self.high - self.low
         self.factor = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
-        # Knots and ranks approximate a column's distribution. Where one value stands in many rows,
+        # Knots and ranks approximate a column's distribution. Where many rows share one value,
         # np.interp(shares, ranks, knots) does not give the quantiles.
         self.knots = [(np.array(field.knots), np.array(field.ranks)) for field in fields]
         first = {field.missing_block: i for i, field in reversed(list(enumerate(fields)))}
@@ -40,28 +40,28 @@ class NumericEncoder:
         self.blocks = [first[block] for block in sorted(b for b in first if b is not None)]
 
     def __call__(self, raw: np.ndarray) -> dict[str, np.ndarray]:
-        """By kind, float32 [rows, columns or missing blocks] of raw values [rows, columns].
+        """By encoding, float32 [rows, columns or missing blocks] of raw values [rows, columns].
 
         minmax     scaled from the train rows' range to [0, 1] and clipped; missing is 0
         quantile   ranks, uniform in [0, 1], scaled to mean 0 and deviation 1; missing is 0
         buckets    the number of the quantile bucket, from 0; missing is BUCKETS
-        missing    by block of columns that are missing together, 1 where they are
+        missing    by block of columns that are missing together, 1 if they are
         """
-        found = {}
-        if "minmax" in self.kinds:
+        encoded = {}
+        if "minmax" in self.encodings:
             clipped = np.clip(raw, self.low, self.high)
-            found["minmax"] = np.nan_to_num((clipped - self.low) * self.factor)
-        if "quantile" in self.kinds or "buckets" in self.kinds:
+            encoded["minmax"] = np.nan_to_num((clipped - self.low) * self.factor)
+        if "quantile" in self.encodings or "buckets" in self.encodings:
             rank = self.rank(raw)
-        if "quantile" in self.kinds:
+        if "quantile" in self.encodings:
             scaled = (rank.astype(np.float64) - 0.5) * 12**0.5
-            found["quantile"] = np.where(rank < 0, 0, scaled)
-        if "buckets" in self.kinds:
+            encoded["quantile"] = np.where(rank < 0, 0, scaled)
+        if "buckets" in self.encodings:
             bucket = np.clip(np.floor(rank * BUCKETS), 0, BUCKETS - 1)
-            found["buckets"] = np.where(rank < 0, BUCKETS, bucket)
-        if "missing" in self.kinds:
-            found["missing"] = np.isnan(raw[:, self.blocks])
-        return {kind: found[kind].astype(np.float32) for kind in self.kinds}
+            encoded["buckets"] = np.where(rank < 0, BUCKETS, bucket)
+        if "missing" in self.encodings:
+            encoded["missing"] = np.isnan(raw[:, self.blocks])
+        return {name: encoded[name].astype(np.float32) for name in self.encodings}
 
     def rank(self, raw: np.ndarray) -> np.ndarray:
         """float32 [rows, columns] in [0, 1], the share of train values below; missing is -1."""

@@ -136,7 +136,7 @@ def test_start_values_are_those_of_the_authors() -> None:
     sizes = FieldSizes(profile=(4000,), target=(60,), sequence=(4000,), numeric=500)
     model = FESeq(replace(CONFIG, embedding_dim=16, mlp=(300,)), sizes)
     tables = [model.profile[0].weight, model.history.sequence[0].weight]
-    tables += model.inputs.own_parameters()
+    tables += model.inputs.numeric_vectors()
     for table in tables:
         assert table.std().item() == pytest.approx(1e-4, rel=0.03)
     assert model.history.sequence[0].weight[0].abs().max() == 0

@@ -124,7 +124,7 @@ def test_columns_settings_and_files_that_do_not_fit_are_clear_errors(
     for given, message in (
         (
             (path, MODEL, fitted(folder, "valid", roles=COLUMNS)),
-            "start_from: column 'age' .ids. is used otherwise",
+            "start_from: column 'age' .ids. is used differently",
         ),
         (
             (path, MODEL, replace(here, profile=[])),

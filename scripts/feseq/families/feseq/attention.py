@@ -1,4 +1,4 @@
-"""What a trained network looks at: the paper's two views of its attention, as means over rows."""
+"""The attention of a trained network: the paper's two views of it, as means over rows."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ...batches.batch import Batch
 from ...storage.opening import TableSource
 from ...storage.table import require_drawn
-from .model_file import TrainedModel, parts_that_fit
+from .model_file import TrainedModel, batches_that_fit
 from .network.interaction import AutoInt
 from .network.pooling import WeightedSumPooling
 
@@ -50,10 +50,10 @@ def attention(model: TrainedModel, rows: TableSource) -> dict[str, Any]:
         return {module: module.attention(*seen[module]).double().cpu() for module in modules}
 
     for batch in source.in_order(0, most) if modules else ():
-        for part, weight in parts_that_fit(weights, batch, machine):
-            place_N, age_N = part.layout.place_N, part.layout.age_N
+        for fitting, weight in batches_that_fit(weights, batch, machine):
+            place_N, age_N = fitting.layout.place_N, fitting.layout.age_N
             if layer is not None:
-                # Each distinct position counts as often as it stands in a row.
+                # Each distinct position counts as often as it occurs.
                 count_U = torch.bincount(place_N, minlength=len(weight[layer])).double()
                 field_sum += torch.einsum("u,uij->ij", count_U, weight[layer])
             if pooling is not None:

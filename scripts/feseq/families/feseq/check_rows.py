@@ -1,4 +1,4 @@
-"""The rows that an export is checked with, among them what is rare, as raw values."""
+"""The rows that check an export, as raw values, among them rare cases."""
 
 from typing import Any
 
@@ -33,21 +33,21 @@ def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[
 def check_rows(
     table: Table, rows: int, row_time: str | None, tokens: set[str]
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """`rows` of them, again from the start if the table has fewer, and how many have what is rare.
+    """`rows` rows, repeated if the table has fewer, and the numbers of rare cases among them.
 
     Some histories are empty, some values missing, and some categories and `tokens`, the columns
     of sequences, unseen in training.
     """
     random = np.random.default_rng(0)
     known = raw_rows(table, rows, row_time)
-    made = [dict(known[i % len(known)]) for i in range(rows)]
+    checked = [dict(known[i % len(known)]) for i in range(rows)]
     counts = dict.fromkeys(("missing_values", "unseen_categories"), 0)
-    for row in made:
+    for row in checked:
         for name in (*table.numeric_columns, *table.categorical_columns):
-            chance = random.random()
-            if chance < _MISSING:
+            drawn = random.random()
+            if drawn < _MISSING:
                 row[name] = None
-            elif chance > 1 - _UNSEEN and name in table.categorical_columns:
+            elif drawn > 1 - _UNSEEN and name in table.categorical_columns:
                 row[name] = _UNSEEN_WORD
                 counts["unseen_categories"] += 1
             counts["missing_values"] += row[name] is None or row[name] != row[name]
@@ -57,5 +57,5 @@ def check_rows(
             unseen = random.random(len(events)) < _UNSEEN * (name in tokens)
             row[name] = [_UNSEEN_TOKEN if u else event for u, event in zip(unseen, events)]
     first = next(iter(table.sequence_columns), "")
-    empty = sum(not row.get(first) for row in made)
-    return made, {"rows": rows, "rows_without_history": empty} | counts
+    empty = sum(not row.get(first) for row in checked)
+    return checked, {"rows": rows, "rows_without_history": empty} | counts

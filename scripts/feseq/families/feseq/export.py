@@ -1,4 +1,4 @@
-"""Export of a trained network to ONNX, which is written only if it does the same."""
+"""Export of a trained network to ONNX, written only if both give the same logits."""
 
 import io
 import json
@@ -24,7 +24,7 @@ from ...storage.opening import Files, open_table
 from .check_rows import check_rows
 from .model_file import TrainedModel
 from .network.build import field_sizes, inputs_of
-from .network.input_layer import columns_of
+from .network.input_layer import column_count
 from .network.padded import INPUTS, PaddedFESeq
 
 logger = logging.getLogger(__name__)
@@ -75,15 +75,15 @@ def _check(exported: np.ndarray, expected: np.ndarray, onnx: Path, model: Path) 
     if len(wrong):
         row = wrong[0]
         raise UserError(
-            f"{onnx}: not written: {len(wrong):,} of {len(expected):,} rows get other logits from "
-            f"it than from {model}, row {row} for example {exported[row]:.6f} instead of "
+            f"{onnx}: not written: {len(wrong):,} of {len(expected):,} rows have other logits than "
+            f"with {model}, row {row} for example {exported[row]:.6f} instead of "
             f"{expected[row]:.6f}; install torch, onnxscript and onnxruntime in the versions of "
             f"envs/requirements.txt and export again"
         )
 
 
 def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
-    """What the exported file says beside the graph."""
+    """The metadata of the exported file."""
     feature_map = trained.about.feature_map
     inputs = asdict(inputs_of(trained.config))
     return {
@@ -94,7 +94,7 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
         "click_rate": trained.about.click_rate,
         "max_len": trained.config.max_len,
         "row_time": read_columns([feature_map], row_time).row_time,
-        # Others are as they are where nothing is said, so that older scorers need not know them.
+        # Defaults are left out, so that older scorers need not know new inputs.
         "inputs": {name: x for name, x in inputs.items() if x != getattr(DEFAULT_INPUTS, name)},
         "feature_map": feature_map.to_dict(),
     }
@@ -102,13 +102,13 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
 
 def onnx_program(trained: TrainedModel) -> Any:
     """The network as an ONNX program, for any number of rows and events."""
-    # Not in float32 as a whole: the bounds of time buckets are of double precision.
+    # Not cast to float32: the bounds of time buckets have double precision.
     network = trained.network.cpu()
     rows, events, whole = (
         torch.export.Dim(name, max=1 << 20) for name in ("rows", "events", "whole")
     )
     example, numbers = _example(trained)
-    shapes: dict[str, Any] = {"numbers": {kind: {0: rows} for kind in numbers}}
+    shapes: dict[str, Any] = {"numbers": {encoding: {0: rows} for encoding in numbers}}
     shapes |= {name: {0: rows} for name in INPUTS}
     shapes |= {"history": {1: rows, 2: events}, "elapsed": {0: rows, 1: events}}
     shapes["whole_history"] = {1: rows, 2: whole}
@@ -130,7 +130,7 @@ def onnx_program(trained: TrainedModel) -> Any:
 
 
 def _example(trained: TrainedModel) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """Inputs of the right shapes, in the order of INPUTS, and numbers; 0 stands in every table."""
+    """Inputs of the right shapes, in the order of INPUTS, and numbers; all of them are 0."""
     rows, events = 3, 2
     sizes = field_sizes(trained.config, trained.about.feature_map)
     shapes = {
@@ -143,9 +143,9 @@ def _example(trained: TrainedModel) -> tuple[tuple[Tensor, ...], dict[str, Tenso
         "whole_length": (rows,),
         "context": (rows, len(sizes.context)),
     }
-    codes = tuple(torch.zeros(shapes[name], dtype=torch.long) for name in INPUTS)
-    kinds = inputs_of(trained.config).numbers
-    return codes, {kind: torch.zeros(rows, columns_of(kind, sizes)) for kind in kinds}
+    inputs = tuple(torch.zeros(shapes[name], dtype=torch.long) for name in INPUTS)
+    encodings = inputs_of(trained.config).numbers
+    return inputs, {name: torch.zeros(rows, column_count(name, sizes)) for name in encodings}
 
 
 def _content(program: Any, about: Mapping[str, Any]) -> bytes:

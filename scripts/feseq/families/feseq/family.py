@@ -1,4 +1,4 @@
-"""FESeq as a family of models: its settings, and what its jobs need."""
+"""FESeq as a family of models: its settings, and the needs of its jobs."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ class FESeq(Family):
     """Networks, by PyTorch."""
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """Those of network and training; max_len is the name's, and must be listed."""
-        found = super().settings(config, size, model)
+        """Settings of network and training; max_len comes from the name, and must be listed."""
+        settings = super().settings(config, size, model)
         max_len = int(model.partition("-")[0].removeprefix("len"))
         listed = size_block(config, size)["max_len"]
         if max_len not in listed:
@@ -24,7 +24,7 @@ class FESeq(Family):
                 f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is "
                 f"{listed}; ask for one of these or add it there"
             )
-        return {**found, "model": {**found["model"], "max_len": max_len}}
+        return {**settings, "model": {**settings["model"], "max_len": max_len}}
 
     def mistakes(
         self, config: Mapping[str, Any], columns: Columns, size: str, model: str
@@ -80,5 +80,5 @@ FAMILY = FESeq(
 )
 
 if TYPE_CHECKING:
-    # The entry points, for the linter's eyes: a job imports them when it runs.
+    # The entry points, for the linter: a job imports them when it runs.
     from . import attention, export, importance, model_file, train, trials  # noqa: F401

@@ -1,4 +1,4 @@
-"""What a trained network's AUC rests on; see `importance`."""
+"""The importance of features to a trained network; see `importance`."""
 
 from dataclasses import replace
 
@@ -9,13 +9,13 @@ from ...batches.batch import Batch
 from ...batches.source import row_inputs
 from ...storage.block import Block
 from ...storage.table import MemoryTable, Table
-from .model_file import TrainedModel, parts_that_fit
+from .model_file import TrainedModel, batches_that_fit
 
 
 class NetworkPredict:
-    """Predicts changed rows; where only numeric columns change, histories are not computed again.
+    """Predicts changed rows; if only numeric columns change, histories are not computed again.
 
-    Numeric columns meet the rest of a row in the output network only, whose other inputs are kept.
+    Numeric columns enter the output network only, so its other inputs are kept.
     """
 
     def __init__(self, model: TrainedModel, table: Table, block: Block) -> None:
@@ -28,7 +28,7 @@ class NetworkPredict:
         hook = network.mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
 
         def forward(batch: Batch) -> tuple[Batch, torch.Tensor]:
-            # An attempt for which memory was short may have left its inputs.
+            # An attempt that ran out of memory may have left its inputs.
             seen.clear()
             with machine.autocast():
                 network(batch)
@@ -36,13 +36,13 @@ class NetworkPredict:
 
         with torch.inference_mode():
             for batch in self.source.in_order():
-                self.kept.extend(kept for _, kept in parts_that_fit(forward, batch, machine))
+                self.kept.extend(kept for _, kept in batches_that_fit(forward, batch, machine))
         hook.remove()
 
     def __call__(self, block: Block) -> np.ndarray:
         """Logits float32 [rows] of these rows; see `Predict`."""
-        known, changed = vars(self.block), vars(block)
-        if [name for name in known if changed[name] is not known[name]] == ["numeric"]:
+        before, now = vars(self.block), vars(block)
+        if [name for name in before if now[name] is not before[name]] == ["numeric"]:
             return self._with_other_numbers(block)
         return self.model.predict(MemoryTable(self.table, block))
 

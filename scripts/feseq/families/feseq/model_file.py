@@ -1,4 +1,4 @@
-"""A trained network, its file, and what it predicts."""
+"""A trained network, its file, and its predictions."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -68,8 +68,8 @@ def predict_logits(
 
     def copy() -> None:
         if waiting:
-            rows, made = (torch.cat(parts) for parts in zip(*waiting))
-            logits[rows.numpy() - start] = made.float().cpu().numpy()
+            row_B, logit_B = (torch.cat(tensors) for tensors in zip(*waiting))
+            logits[row_B.numpy() - start] = logit_B.float().cpu().numpy()
             waiting.clear()
 
     predicting = Progress("predicted", stop - start, verbosity=verbosity)
@@ -77,8 +77,8 @@ def predict_logits(
     for i, batch in enumerate(machine.prefetch(batches)):
         if model.time is not None and i == 0:
             model.time.check(batch)
-        parts = parts_that_fit(forward, batch, machine)
-        waiting.extend((part.row_B, logit_B) for part, logit_B in parts)
+        predicted = batches_that_fit(forward, batch, machine)
+        waiting.extend((fitting.row_B, logit_B) for fitting, logit_B in predicted)
         if len(waiting) >= BATCHES_BETWEEN_COPIES:
             copy()
         predicting.advance(len(batch))
@@ -87,12 +87,13 @@ def predict_logits(
     return logits
 
 
-def parts_that_fit(
+def batches_that_fit(
     work: Callable[[Batch], Result], batch: Batch, machine: Machine
 ) -> Iterator[tuple[Batch, Result]]:
-    """Results of `work` on a batch on the device, or on its halves where GPU memory is short.
+    """Results of `work` on a batch on the device, or on its halves if GPU memory is short.
 
-    Each part comes on the host, with its result. Raises NotEnoughMemoryError at a single row.
+    Yields each batch, on the host, with its result. Raises NotEnoughMemoryError if a single row
+    does not fit.
     """
     try:
         result = deterministic_if_possible(lambda: work(batch.to(machine.device)))
@@ -110,7 +111,7 @@ def parts_that_fit(
     torch.cuda.empty_cache()
     middle = len(batch) // 2
     for start, stop in ((0, middle), (middle, len(batch))):
-        yield from parts_that_fit(work, batch.rows(start, stop), machine)
+        yield from batches_that_fit(work, batch.rows(start, stop), machine)
 
 
 @dataclass(frozen=True)

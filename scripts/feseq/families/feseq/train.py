@@ -37,7 +37,7 @@ from .training.warm_start import WarmStart
 
 logger = logging.getLogger(__name__)
 
-# Train rows, which are shuffled, that tell how many categories are unknown.
+# Train rows, which are shuffled, in which unknown categories are counted.
 _ROWS_OF_SHARES = 200_000
 # A refit's learning rate, as a share of the first training's.
 _REFIT_RATE = 0.3
@@ -48,9 +48,9 @@ Sources = tuple[BatchSource, BatchSource | None]
 def train(job: TrainJob) -> None:
     """Train a model.
 
-    `job.settings` are its blocks `model` and `train`. Where `gpus` processes are to train on each
-    of `nodes` machines, torchrun takes this process's place; processes that it has started join one
-    another. The state is kept in a folder `training_state` beside the model: an interrupted
+    `job.settings` are its blocks `model` and `train`. With several `gpus` or `nodes`, torchrun
+    replaces this process and starts the command again in each process of the training; these form
+    a group. The state is kept in a folder `training_state` beside the model: an interrupted
     training resumes from it if settings, data and `job.code` are the same, and ends like an
     uninterrupted one on the same machine.
     """
@@ -125,7 +125,7 @@ class TrainingRun:
 
     @cached_property
     def start(self) -> WarmStart | None:
-        """The earlier model that it goes on from."""
+        """The earlier model that it starts from."""
         path = self.train_config.start_from
         if path is None:
             return None
@@ -133,7 +133,7 @@ class TrainingRun:
 
     @cached_property
     def feature_map(self) -> FeatureMap:
-        """The one fitted to its rows, or the earlier model's, extended by that."""
+        """The feature map of its rows; after a warm start, the earlier model's, extended by it."""
         return self.start.feature_map if self.start else FeatureMap.read(self.feature_map_json)
 
     @contextmanager
@@ -168,7 +168,7 @@ class TrainingRun:
         train, valid = sources
         config = self.train_config
         sizes = field_sizes(self.model_config, self.feature_map)
-        # An average of the weights is one more of them.
+        # An average of the weights is one more copy.
         copies = COPIES_OF_PARAMETERS + (config.weight_average > 0)
         check_network(self.model_config, sizes, machine.memory(), copies)
         torch.manual_seed(config.seed)
@@ -181,7 +181,7 @@ class TrainingRun:
         model.observed_odds.shift.fill_(math.log(train.kept_share))
         if config.start_at_click_rate and not self.start:
             label = train.table.column("label")
-            # Half a click more: a rate of 0 has no odds.
+            # Half a click is added, since a rate of 0 has no odds.
             model.start_at((label.sum() + 0.5) / (len(label) + 1))
         if model.time is not None:
             model.time.check(next(train.in_order(0, train.batch_rows)))
@@ -208,23 +208,23 @@ class TrainingRun:
         return [field.column for field in (*fields.profile, *targets, *context)]
 
     def unknown_shares(self, train: BatchSource, valid: BatchSource | None) -> list[float]:
-        """The shares by column to draw as unknown; a refit draws those of the first run.
+        """The shares by column to draw as unknown; a refit takes those of the first run.
 
-        With those that are unknown already, train rows have as many as validation rows. A newest
+        With these draws, train rows have as many unknown categories as validation rows. A newest
         code counts as known.
         """
         if self.before:
-            found = self.before["unknown_shares"]
+            shares = self.before["unknown_shares"]
         else:
             assert valid is not None, "only a refit has no validation rows"
-            wanted = valid.encoder.unknown_shares(valid.table)
+            target = valid.encoder.unknown_shares(valid.table)
             unknown = train.encoder.unknown_shares(train.table, _ROWS_OF_SHARES)
-            drawn = np.clip((wanted - unknown) / np.maximum(1 - unknown, 1e-9), 0, 1)
-            found = dict(zip(filter(None, self.categories), drawn.tolist()))
-        return [found.get(column, 0.0) for column in self.categories]
+            drawn = np.clip((target - unknown) / np.maximum(1 - unknown, 1e-9), 0, 1)
+            shares = dict(zip(filter(None, self.categories), drawn.tolist()))
+        return [shares.get(column, 0.0) for column in self.categories]
 
     def key(self, sources: Sources, code: Sequence[str]) -> str:
-        """A digest of all that the training depends on, `code` among it."""
+        """A digest of all that the training depends on, including `code`."""
         # The number of processes changes only rounding and draws of dropout.
         config = asdict(replace(self.train_config, gpus=1, nodes=1, start_from=None))
         start = self.train_config.start_from
@@ -266,7 +266,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
         valid_rows=trainer.valid.rows if trainer.valid else 0,
         parameters=count_parameters(trainer.model),
         seconds=last.seconds,
-        # Evaluations count, too.
+        # Includes the time of evaluations.
         samples_per_second=trainer.step * train.batch_rows / max(last.seconds, 1e-9),
         peak_memory_bytes=peak_memory,
         processes=trainer.ranks.count,

@@ -46,7 +46,7 @@ def trials(
             )
 
             def after_evaluation(trainer: Trainer) -> None:
-                # The first half epoch tells little.
+                # The first half of an epoch says little.
                 is_early = trainer.rows_seen < 0.5 * trainer.train.rows_per_epoch
                 may_end = not is_early and not trainer.is_over
                 report(trainer.history[-1].monitor, trainer.rows_seen, may_end=may_end)

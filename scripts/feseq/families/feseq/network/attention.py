@@ -6,7 +6,7 @@ other, so no mask is ever needed:
     packed      one call of flash attention for rows of any length, on a CUDA device of compute
                 capability 8.0 or newer in half precision, with PyTorch 2.11 or newer
     by length   a call of scaled_dot_product_attention for each run of rows of one length; batches
-                are made of rows of like length
+                have rows of similar length
 
 `SelfAttention.padded` is the same function of B rows left-padded to L positions.
 """
@@ -25,7 +25,7 @@ from ....batches.layout import Layout
 
 # What flash attention takes.
 MULTIPLE_OF_HEAD, WIDEST_HEAD = 8, 256
-# Taken off the scores of padding, which leaves nothing of a softmax's share in float32.
+# Subtracted from the scores of padding, so that its softmax is 0 in float32.
 _HIDDEN = 1e5
 
 
@@ -47,11 +47,11 @@ class SelfAttention(nn.Module):
     def padded(self, x_BLD: Tensor, is_position_BL: Tensor) -> Tensor:
         """[B, L, D]; padding is hidden as key.
 
-        The bias of a key stands in one more column of it, where each query has 1, so that it costs
-        no pass over the scores.
+        The bias of a key is one more column of it, and each query has 1 there, so that the bias
+        costs no pass over the scores.
         """
         qkv = self.project_in(x_BLD).unflatten(2, (3, self.heads, -1))
-        query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
+        query, key, value = (x.transpose(1, 2) for x in qkv.unbind(2))
         bias = (is_position_BL.to(x_BLD.dtype) - 1) * _HIDDEN
         bias = bias[:, None, :, None].expand(-1, self.heads, -1, -1)
         query = torch.cat([query * query.shape[3] ** -0.5, torch.ones_like(bias)], dim=3)
@@ -64,12 +64,12 @@ class SelfAttention(nn.Module):
 
 def attend(qkv_N3HE: Tensor, layout: Layout, causal: bool) -> Tensor:
     """Each position's mean of its row's values [N, H, E]."""
-    way = packed if takes_packed(qkv_N3HE) else by_length
-    return way(qkv_N3HE, layout, causal)
+    attend_rows = packed if takes_packed(qkv_N3HE) else by_length
+    return attend_rows(qkv_N3HE, layout, causal)
 
 
 def takes_packed(qkv_N3HE: Tensor) -> bool:
-    """True where flash attention on packed rows can run."""
+    """True if flash attention on packed rows can run."""
     return (
         qkv_N3HE.is_cuda
         and qkv_N3HE.dtype in (torch.float16, torch.bfloat16)
@@ -81,9 +81,9 @@ def takes_packed(qkv_N3HE: Tensor) -> bool:
 
 @cache
 def flash_attention() -> Callable[..., Any] | None:
-    """PyTorch's flash attention on packed rows, or None where there is none.
+    """PyTorch's flash attention on packed rows, or None if it is missing.
 
-    It is imported late: with it comes the compiler, a second.
+    It is imported late: it imports the compiler, which takes a second.
     """
     try:
         from torch.nn.attention.varlen import varlen_attn
@@ -118,10 +118,10 @@ def packed(qkv_N3HE: Tensor, layout: Layout, causal: bool) -> Tensor:
 def by_length(qkv_N3HE: Tensor, layout: Layout, causal: bool) -> Tensor:
     """[N, H, E], the rows of each length together."""
     attended = []
-    parts = qkv_N3HE.split([rows * length for rows, length in layout.runs])
-    for part_N3HE, run in zip(parts, layout.runs):
+    runs = qkv_N3HE.split([rows * length for rows, length in layout.runs])
+    for run_N3HE, shape in zip(runs, layout.runs):
         # Unbound before they are transposed: their gradients need one copy less.
-        query, key, value = (x.transpose(1, 2) for x in part_N3HE.unflatten(0, run).unbind(2))
+        query, key, value = (x.transpose(1, 2) for x in run_N3HE.unflatten(0, shape).unbind(2))
         attended_BHLE = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
         attended.append(attended_BHLE.transpose(1, 2).flatten(0, 1))
     return attended[0] if len(attended) == 1 else torch.cat(attended)

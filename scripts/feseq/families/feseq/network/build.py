@@ -14,7 +14,7 @@ from ..settings import ModelConfig
 from .attention import attend
 from .device import Machine
 from .feseq import FESeq
-from .input_layer import numbers_of
+from .input_layer import encodings_by_layer
 from .refiner import TransformerLayer
 from .sizes import FieldSizes
 
@@ -73,7 +73,7 @@ def batch_source(
 def inputs_of(config: ModelConfig) -> Inputs:
     """The inputs that a network of `config` takes."""
     return Inputs(
-        numbers=tuple(dict.fromkeys(numbers_of(config).values())),
+        numbers=tuple(dict.fromkeys(encodings_by_layer(config).values())),
         levels=config.levels,
         statistics=config.history_statistics,
         whole_histories=config.shortcuts or config.crossing > 0,

@@ -61,7 +61,7 @@ class Machine:
         return machine_memory() // 2 // sharing
 
     def peak_memory(self) -> int:
-        """The most bytes that this process took so far, on the GPU where it runs there."""
+        """The peak bytes of this process so far, on the GPU if it runs there."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         return peak_memory()
@@ -70,7 +70,7 @@ class Machine:
 def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) -> Machine:
     """Set the threads of this process, at most one per CPU, and find the device of `runtime`.
 
-    Each of several `ranks` on a machine gets its part of the threads and a GPU of its own.
+    Each of several `ranks` on a machine gets its share of the threads and a GPU.
     """
     ranks = ranks or Ranks()
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
@@ -95,7 +95,7 @@ def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) ->
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto`: on a GPU bfloat16, or float16 where that is missing, such as a T4; else float32."""
+    """`auto` is float32 on a CPU; on a GPU bfloat16, or float16 if it lacks that, as a T4 does."""
     if name == "auto":
         if device.type != "cuda":
             return torch.float32
@@ -108,7 +108,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def can_compile(device: torch.device) -> bool:
-    """True for a GPU for which torch.compile has all it needs; where something lacks, it warns."""
+    """True for a GPU for which torch.compile has all it needs; warns if something is missing."""
     if device.type == "cpu":
         return False
     needs = {
@@ -123,26 +123,27 @@ def can_compile(device: torch.device) -> bool:
 
 
 def choose_device(name: str, ranks: Ranks) -> torch.device:
-    """`auto`: CUDA where there is one, else the CPU, with a warning; else the device named.
+    """The device of that name; `auto` is CUDA if it is available, else the CPU, with a warning.
 
     Raises UserError if CUDA is named and missing, since nobody who asks for a GPU wants a CPU run,
-    and where a machine has fewer devices than ranks.
+    and if a machine has fewer devices than ranks.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("runtime.device is cuda, and PyTorch finds no CUDA device; use auto or cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cpu":
-            # A Snakemake that runs its jobs here has said so, once for all of them.
+            # A local Snakemake has warned already, once for all of its jobs.
             level = logging.INFO if os.environ.get(SAID_CPU) else logging.WARNING
             logger.log(level, "no CUDA device found: running on the CPU")
     device = torch.device(name)
     if device.type == "cuda" and ranks.local_count > 1:
-        there = torch.cuda.device_count()
-        if there < ranks.local_count:
+        devices = torch.cuda.device_count()
+        if devices < ranks.local_count:
             raise UserError(
-                f"train.gpus is {ranks.local_count}, and PyTorch finds {there} CUDA devices; lower "
-                f"it, or let the job see more (CUDA_VISIBLE_DEVICES, or the scheduler's request)"
+                f"train.gpus is {ranks.local_count}, and PyTorch finds {devices} CUDA devices; "
+                f"lower it, or let the job see more (CUDA_VISIBLE_DEVICES, or the scheduler's "
+                f"request)"
             )
         device = torch.device("cuda", ranks.local_rank)
         torch.cuda.set_device(device)
@@ -160,9 +161,9 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
 
 
 def deterministic_if_possible(work: Callable[[], Result]) -> Result:
-    """The result of `work`, which is repeated where a GPU has no deterministic way to do it.
+    """The result of `work`, which is repeated if a GPU has no deterministic algorithm for it.
 
-    From there on the process may round differently than another run, and the log warns.
+    From then on the process may round differently than another run, and the log warns.
     """
     try:
         return work()

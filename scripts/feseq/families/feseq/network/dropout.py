@@ -47,11 +47,11 @@ class UnknownDraws(nn.Module):
     def forward(self, batch: Batch) -> Batch:
         if not self.training or not self.is_needed:
             return batch
-        parts = [batch.profile_BP, batch.target_BG, batch.context_BC]
-        index = torch.cat(parts, dim=1)
+        categories = [batch.profile_BP, batch.target_BG, batch.context_BC]
+        index = torch.cat(categories, dim=1)
         is_drawn = torch.rand(index.shape, device=index.device) < self.shares
         drawn = index.masked_fill(is_drawn & (index > PADDING), OUT_OF_VOCABULARY)
-        profile, target, context = drawn.split([part.shape[1] for part in parts], dim=1)
+        profile, target, context = drawn.split([tensor.shape[1] for tensor in categories], dim=1)
         return replace(batch, profile_BP=profile, target_BG=target, context_BC=context)
 
 

@@ -63,12 +63,12 @@ class FESeq(nn.Module):
         batch = self.unknown(batch)
         profile_BPd = self.embed_profile(batch.profile_BP)
         fields_UFd = self.interaction(self.history(batch, profile_BPd))
-        parts = [F.embedding(batch.layout.place_N, fields_UFd.flatten(1))]
+        vectors = [F.embedding(batch.layout.place_N, fields_UFd.flatten(1))]
         if self.position is not None:
-            parts.append(self.position(batch.layout))
+            vectors.append(self.position(batch.layout))
         if self.time is not None:
-            parts.append(self.time(batch))
-        refined_ND = self.refiner(torch.cat(parts, dim=1), batch.layout)
+            vectors.append(self.time(batch))
+        refined_ND = self.refiner(torch.cat(vectors, dim=1), batch.layout)
         item_BE = self.item(batch.target_BG) if self.item is not None else None
         pooled_BU = self.pooling(refined_ND, batch.layout, item_BE)
         features = [profile_BPd.flatten(1), self.inputs(batch), pooled_BU]
@@ -85,9 +85,9 @@ class FESeq(nn.Module):
 
     @torch.no_grad()
     def start_at(self, click_rate: float) -> None:
-        """Start the untrained logit at this mean probability, for known odds.
+        """Let the untrained network predict this click rate, after the correction of its odds.
 
-        From 0, a low rate is reached by what all vectors learn in the first thousand steps.
+        From 0, all vectors would learn a low rate in the first thousand steps.
         """
         bias = self.mlp[-1].get_parameter("bias")
         bias.fill_(log_odds(click_rate) - self.observed_odds.shift.item())

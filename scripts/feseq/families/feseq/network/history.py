@@ -2,7 +2,7 @@
 
 Each module has two forms, the same function except for random draws: `forward` of packed histories,
 `padded` of left-padded rows. B rows, H events of the longest, L = H + 1 positions, S sequence
-fields and targets, d embedding size; is_event_BH is true where no padding stands.
+fields and targets, d embedding size; is_event_BH is false for padding.
 """
 
 import logging
@@ -60,11 +60,11 @@ class HistoryEmbedding(nn.Module):
         return torch.stack([*behaviour, *repeated], dim=2)
 
     def _targets(self, target_BG: Tensor) -> Tensor:
-        """Those of the targets [B, G, d]."""
+        """The vectors of the targets [B, G, d]."""
         return torch.stack([t(c) for t, c in zip(self.target, target_BG.T)], dim=1)
 
     def _vectors(self, history_SBH: Tensor, target_BG: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """By field, those of the events [B, H, d] and of the target [B, d]."""
+        """By field, the vectors of the events [B, H, d] and of the target [B, d]."""
         history = [table(codes_BH) for table, codes_BH in zip(self.sequence, history_SBH)]
         return history, [table(target_BG[:, i]) for i, table in enumerate(self.target)]
 
@@ -73,8 +73,8 @@ class HistoryEmbedding(nn.Module):
         target_BGd = self._targets(batch.target_BG)
         sums = [_event_sum(batch, i, table) for i, table in enumerate(self.sequence)]
         history_BGd = torch.stack(sums, dim=1) / _root_length(batch, target_BGd)[..., None]
-        parts = [target_BGd, history_BGd, target_BGd * history_BGd]
-        return torch.cat([part.flatten(1) for part in parts], dim=1)
+        vectors = [target_BGd, history_BGd, target_BGd * history_BGd]
+        return torch.cat([vector.flatten(1) for vector in vectors], dim=1)
 
     def padded_shortcuts(
         self, history_SBH: Tensor, target_BG: Tensor, is_event_BH: Tensor
@@ -111,8 +111,8 @@ def _root_sum(history_BHd: Tensor, is_event_BH: Tensor) -> Tensor:
 class Crossing(nn.Module):
     """The product of target and history: the target's vector times the sum of the events'.
 
-    Vectors of their own; the sum is over the root of the history's length. Events start at 0,
-    targets at deviation 1: where both start small, neither has a gradient to grow by.
+    It has its own vectors; the sum is divided by the root of the history's length. Events start at
+    0, targets at deviation 1: if both started small, neither would have a gradient to grow by.
     """
 
     def __init__(self, sizes: FieldSizes, width: int) -> None:
@@ -132,12 +132,12 @@ class Crossing(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, 1], the sum over the sequences."""
-        parts = []
+        products = []
         for i, table in enumerate(self.event):
             target_BW = F.embedding(batch.target_BG[:, i], self.target[i])
             product_BW = target_BW * _event_sum(batch, i, table)
-            parts.append(product_BW.sum(1, keepdim=True))
-        return torch.stack(parts).sum(0) / _root_length(batch, parts[0])
+            products.append(product_BW.sum(1, keepdim=True))
+        return torch.stack(products).sum(0) / _root_length(batch, products[0])
 
     def padded(self, history_SBH: Tensor, target_BG: Tensor, is_event_BH: Tensor) -> Tensor:
         """The same of padded rows."""

@@ -1,13 +1,13 @@
-"""The input layer: what goes to the output network beside profile and history.
+"""The input layer: inputs of the output network beside profile and history.
 
-Numeric columns, by the kinds in `model.numerics`:
+Numeric columns, by the layers in `model.numerics`:
 
     linear      x · v, a learned vector v a column (the briefing's)
     direct      x as it is
     buckets     a learned vector for each of the column's quantile buckets, one more for missing
     missing     a flag for each block of columns that are missing together
 
-Categories that stand at no position of the history:
+Categories that are not at the positions of the history:
 
     context     a learned vector for each category
 
@@ -26,39 +26,39 @@ from .sizes import FieldSizes
 class Linear(nn.Module):
     """x · v."""
 
-    def __init__(self, numbers: str, columns: int, embedding_dim: int) -> None:
+    def __init__(self, encoding: str, columns: int, embedding_dim: int) -> None:
         super().__init__()
-        self.numbers = numbers
+        self.encoding = encoding
         self.vector = nn.Parameter(torch.empty(columns, embedding_dim))
         self.out_width = columns * embedding_dim
 
     def forward(self, batch: Batch) -> Tensor:
-        return (batch.numbers[self.numbers][..., None] * self.vector).flatten(1)
+        return (batch.numbers[self.encoding][..., None] * self.vector).flatten(1)
 
 
 class Direct(nn.Module):
     """x."""
 
-    def __init__(self, numbers: str, columns: int) -> None:
+    def __init__(self, encoding: str, columns: int) -> None:
         super().__init__()
-        self.numbers = numbers
+        self.encoding = encoding
         self.out_width = columns
 
     def forward(self, batch: Batch) -> Tensor:
-        return batch.numbers[self.numbers]
+        return batch.numbers[self.encoding]
 
 
 class Indexed(nn.Module):
-    """The vectors of buckets, which are `numbers` of the batch, or of its context categories."""
+    """The vectors of buckets, or of the context categories if `encoding` is None."""
 
-    def __init__(self, numbers: str | None, sizes: tuple[int, ...], config: ModelConfig) -> None:
+    def __init__(self, encoding: str | None, sizes: tuple[int, ...], config: ModelConfig) -> None:
         super().__init__()
-        self.numbers = numbers
+        self.encoding = encoding
         self.table = Tables(sizes, config)
         self.out_width = len(sizes) * config.embedding_dim
 
     def forward(self, batch: Batch) -> Tensor:
-        index = batch.context_BC if self.numbers is None else batch.numbers[self.numbers].long()
+        index = batch.context_BC if self.encoding is None else batch.numbers[self.encoding].long()
         return self.table(index).flatten(1)
 
 
@@ -76,44 +76,45 @@ class Tables(nn.Embedding):
         return super().forward(index + self.first)
 
 
-def numbers_of(config: ModelConfig) -> dict[str, str]:
-    """The numeric layers of a network, each with the kind of numbers that it takes."""
+def encodings_by_layer(config: ModelConfig) -> dict[str, str]:
+    """The numeric layers of a network, each with the numeric encoding that it takes."""
     return {name: name if name in ENCODINGS else config.scaling for name in config.numerics}
 
 
-def columns_of(numbers: str, sizes: FieldSizes) -> int:
-    """How many columns the numbers of a kind have."""
-    return sizes.missing if numbers == "missing" else sizes.numeric
+def column_count(encoding: str, sizes: FieldSizes) -> int:
+    """The number of columns of a numeric encoding."""
+    return sizes.missing if encoding == "missing" else sizes.numeric
 
 
 class InputLayer(nn.Module):
-    """The kinds that config and table ask for, side by side."""
+    """The layers that config and table ask for, side by side."""
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
-        kinds: dict[str, Linear | Direct | Indexed] = {}
-        for name, numbers in numbers_of(config).items():
-            columns = columns_of(numbers, sizes)
+        layers: dict[str, Linear | Direct | Indexed] = {}
+        for name, encoding in encodings_by_layer(config).items():
+            columns = column_count(encoding, sizes)
             if name == "linear":
-                kinds[name] = Linear(numbers, columns, config.embedding_dim)
+                layers[name] = Linear(encoding, columns, config.embedding_dim)
             elif name == "buckets":
-                kinds[name] = Indexed(numbers, (BUCKETS + 1,) * columns, config)
+                layers[name] = Indexed(encoding, (BUCKETS + 1,) * columns, config)
             else:
-                kinds[name] = Direct(numbers, columns)
+                layers[name] = Direct(encoding, columns)
         if sizes.context:
-            kinds["context"] = Indexed(None, sizes.context, config)
-        self.kinds = nn.ModuleDict(kinds)
-        self.out_width = sum(kind.out_width for kind in kinds.values())
+            layers["context"] = Indexed(None, sizes.context, config)
+        # The names of the weights in model files begin with `inputs.kinds`.
+        self.kinds = nn.ModuleDict(layers)
+        self.out_width = sum(layer.out_width for layer in layers.values())
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, out_width]."""
-        return torch.cat([kind(batch) for kind in self.kinds.values()], dim=1)
+        return torch.cat([layer(batch) for layer in self.kinds.values()], dim=1)
 
-    def own_parameters(self) -> list[nn.Parameter]:
-        """Learned vectors that are no nn.Embedding."""
-        return [p for kind in self.kinds.values() for p in kind.parameters(recurse=False)]
+    def numeric_vectors(self) -> list[nn.Parameter]:
+        """The learned vectors that are not in an nn.Embedding."""
+        return [p for layer in self.kinds.values() for p in layer.parameters(recurse=False)]
 
     def start_values(self, std: float) -> None:
         """Draw these vectors."""
-        for parameter in self.own_parameters():
+        for parameter in self.numeric_vectors():
             nn.init.normal_(parameter, std=std)

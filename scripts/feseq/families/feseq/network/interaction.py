@@ -1,6 +1,6 @@
 """Interacting layers: feature interaction among the fields of one position (FESEQ section 2).
 
-Each kind maps `fields_FD` of shape [..., F, d] to the same shape and is shared by all positions.
+Each layer maps `fields_FD` of shape [..., F, d] to the same shape and is shared by all positions.
 Two look at the F fields as a set of vectors, the others at the flattened vector of width F * d.
 """
 
@@ -131,18 +131,18 @@ _ON_VECTOR: dict[str, type[nn.Module]] = {
 
 
 class Interaction(nn.Module):
-    """`layers` interacting layers of one kind, one after the other.
+    """`layers` interacting layers of one class, one after the other.
 
     The output has the type of the fields, even where autocast rounds the products, because the
     refiner adds to it layer by layer.
     """
 
-    def __init__(self, kind: str, layers: int, fields: int, embedding_dim: int) -> None:
+    def __init__(self, name: str, layers: int, fields: int, embedding_dim: int) -> None:
         super().__init__()
-        self.on_fields = kind in _ON_FIELDS
-        make = _ON_FIELDS[kind] if self.on_fields else _ON_VECTOR[kind]
+        self.on_fields = name in _ON_FIELDS
+        layer_class = _ON_FIELDS[name] if self.on_fields else _ON_VECTOR[name]
         width = embedding_dim if self.on_fields else fields * embedding_dim
-        self.layers = nn.ModuleList(make(width) for _ in range(layers))
+        self.layers = nn.ModuleList(layer_class(width) for _ in range(layers))
 
     def forward(self, fields_FD: Tensor) -> Tensor:
         if self.on_fields:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from .feseq import FESeq
 
-# The inputs in the order of `PaddedFESeq.forward`, behind the numbers by kind.
+# The inputs in the order of `PaddedFESeq.forward`, after the numbers by numeric encoding.
 INPUTS = (
     "profile",
     "target",
@@ -50,21 +50,21 @@ class PaddedFESeq(nn.Module):
         whole_length_B: Tensor,
         context_BC: Tensor,
     ) -> Tensor:
-        """Logits [B]. A row's last columns are read, as many as its length, and no others."""
+        """Logits [B]. Only the last columns of a row are read, as many as its length."""
         network = self.network
         is_event_BH = _is_newest(length_B, history_SBH.shape[2])
         is_position_BL = F.pad(is_event_BH, (0, 1), value=True)
         profile = [table(profile_BP[:, i]) for i, table in enumerate(network.profile)]
         fields_BLFd = network.interaction(network.history.padded(history_SBH, target_BG, profile))
-        parts = [fields_BLFd.flatten(2)]
+        vectors = [fields_BLFd.flatten(2)]
         if network.position is not None:
-            parts.append(network.position.padded(history_SBH))
+            vectors.append(network.position.padded(history_SBH))
         if network.time is not None:
-            parts.append(network.time.padded(elapsed_BH, is_event_BH))
-        x_BLD = network.refiner.padded(torch.cat(parts, dim=2), is_position_BL)
+            vectors.append(network.time.padded(elapsed_BH, is_event_BH))
+        x_BLD = network.refiner.padded(torch.cat(vectors, dim=2), is_position_BL)
         item_BE: Any = network.item(target_BG) if network.item is not None else None
         pooled_BU = network.pooling.padded(x_BLD, is_position_BL, item_BE)
-        # What the input layer reads of a batch.
+        # The fields of a batch that the input layer reads.
         rows: Any = SimpleNamespace(numbers=numbers, context_BC=context_BC)
         features = [*profile, network.inputs(rows), pooled_BU]
         whole = whole_SBW, target_BG, _is_newest(whole_length_B, whole_SBW.shape[2])

@@ -25,7 +25,7 @@ def full_precision(x: Tensor) -> torch.autocast:
     """A block in which products have the type of their inputs, also inside autocast.
 
     It is for vectors of whole rows, which are little work. Pooled vectors of different rows differ
-    little, and bfloat16 cannot tell logits near -4 apart that differ by less than 0.016.
+    little, and bfloat16 rounds logits near -4 to steps of 0.016.
     """
     return torch.autocast(x.device.type, enabled=False)
 
@@ -184,7 +184,7 @@ class DotScore(nn.Module):
         self.scale = 1 / math.sqrt(config.attention_dim) if config.scaled_scores else 1.0
 
     def query(self, query_BA: Tensor) -> Tensor:
-        """What a row's query is, once for all its positions [B, A]."""
+        """The row's query, computed once for all its positions [B, A]."""
         return query_BA
 
     def forward(self, query_XA: Tensor, key_XA: Tensor) -> Tensor:
@@ -217,8 +217,8 @@ class DinScore(DotScore):
 
     def forward(self, query_XA: Tensor, key_XA: Tensor) -> Tensor:
         """[X]."""
-        parts = [query_XA, key_XA, query_XA - key_XA, query_XA * key_XA]
-        pair_NX = torch.cat(parts, dim=-1).flatten(0, -2)
+        vectors = [query_XA, key_XA, query_XA - key_XA, query_XA * key_XA]
+        pair_NX = torch.cat(vectors, dim=-1).flatten(0, -2)
         return self.mlp(pair_NX).view(key_XA.shape[:-1])
 
 

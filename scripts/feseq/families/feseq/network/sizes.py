@@ -8,8 +8,8 @@ class FieldSizes:
     """Table sizes of the fields (padding included) and the number of numeric fields.
 
     `context`: sizes of the categories that go to the output network alone. `missing`: blocks of
-    columns that are missing together. `shared` tells of each sequence
-    field whether it uses the table of its target field.
+    columns that are missing together. `shared`: for each sequence field, true if it uses the table
+    of its target field.
     """
 
     profile: tuple[int, ...]

@@ -18,16 +18,16 @@ from ....common.errors import UserError
 logger = logging.getLogger(__name__)
 
 FORMAT = "feseq-training 4"
-# Beside the checkpoints before evaluations.
+# In addition, a state is saved before each evaluation.
 SECONDS_BETWEEN_SAVES = 600
 
 
 class Checkpoint:
-    """The state of one training, in a folder of its own beside the model's file.
+    """The state of one training, in its own folder beside the model's file.
 
-    `key` stands for all that the state depends on: settings, data and code. A state of another key
-    is ignored. The caller removes the folder once the model is safe: a process that ends well can
-    still be lost, and its files with it.
+    `key` is a digest of all that the state depends on: settings, data and code. A state with
+    another key is ignored. The caller removes the folder once the model is safe: a job whose
+    process succeeds can still fail, and lose its files.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -36,7 +36,7 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state to resume from; None if there is none that fits, with a warning in the log."""
+        """The state to resume from; None if there is none, or, with a warning, no fitting one."""
         if not self.file.exists():
             return None
         try:
@@ -54,7 +54,7 @@ class Checkpoint:
         return None
 
     def save(self, state: dict[str, Any]) -> bool:
-        """Replace the saved state; where that fails, on a full disk say, it stays: False."""
+        """Replace the saved state; if that fails, as on a full disk, keep it and return False."""
         self._saved_at = time.monotonic()
         try:
             tensors.save({"format": FORMAT, "key": self.key, "state": state}, self.file)
@@ -72,7 +72,7 @@ class Checkpoint:
 def locked(folder: Path, does: str) -> Iterator[None]:
     """Keep other processes out of a folder of saved state; raises UserError if one is in it.
 
-    `does` says what such a process is doing there.
+    `does` says for the message what such a process does.
     """
     folder.mkdir(parents=True, exist_ok=True)
     owner, job = folder / "owner", os.environ.get("SLURM_JOB_ID")

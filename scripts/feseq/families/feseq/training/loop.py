@@ -48,12 +48,12 @@ class Evaluation:
 class Trainer:
     """One training run. `fit` leaves the best weights in `model` and fills `history`.
 
-    With a `checkpoint`, it goes on from the state there, if any, and saves its own: now and then,
+    With a `checkpoint`, it resumes from the saved state, if any, and saves its own: regularly,
     before each evaluation, and when a signal ends the process. `micro_rows` limits the rows that
     a step holds in memory at once. `after_evaluation` may raise to end the training.
 
-    Without `valid` all epochs are trained and the last weights kept; `metrics`, those of another
-    training, stand in their place.
+    Without `valid`, all epochs are trained and the last weights are kept; the `metrics` of another
+    training replace the evaluation's.
 
     Each of several ranks has a trainer. They train on shares of the same batches, predict shares
     of the validation rows, and agree on all that they decide.
@@ -79,7 +79,7 @@ class Trainer:
         self.machine, self.ranks = machine, machine.ranks
         self.checkpoint, self.metrics = checkpoint, metrics
         self.after_evaluation = after_evaluation
-        # Rank 0 shows the progress, with the losses of all, which take part in adding them up.
+        # Rank 0 shows the progress, with the losses of all ranks, which all add them up.
         self.shows_losses = verbosity > 1
         self.verbosity = verbosity if self.ranks.is_first else 0
         self.click_rate = float(train.table.column("label").mean())
@@ -143,7 +143,7 @@ class Trainer:
 
     @property
     def _is_evaluation_due(self) -> bool:
-        """True after a step that ends in an evaluation, until that is done."""
+        """True if an evaluation follows the last step and is not done yet."""
         is_last = self.step == self.steps
         batch = self.step - (self.epoch - 1) * self.per_epoch
         is_due = is_last or (self.valid is not None and batch in self.evaluated_after)
@@ -206,16 +206,16 @@ class Trainer:
                 kept.copy_(newest)
 
     def evaluate(self) -> None:
-        """Measure, keep the weights if they are the best, and decide how to go on."""
+        """Evaluate the model, keep its weights if they are the best, and set the learning rate."""
         train_loss = self.stepper.mean_loss()
-        found = self._metrics() if self.metrics is None else self.metrics
+        metrics = self._metrics() if self.metrics is None else self.metrics
         evaluation = Evaluation(
             epoch=self.epoch,
             step=self.step,
             train_loss=train_loss,
-            auc=found["auc"],
-            logloss=found["logloss"],
-            monitor=found["monitor"],
+            auc=metrics["auc"],
+            logloss=metrics["logloss"],
+            monitor=metrics["monitor"],
             learning_rate=self.learning_rate.at(self.step),
             seconds=round(time.monotonic() - self.started, 2),
         )
@@ -238,39 +238,39 @@ class Trainer:
             self.after_evaluation(self)
 
     def _cut_learning_rate(self) -> None:
-        """Note after which steps an evaluation without gain has cut it."""
+        """Record the steps after which an evaluation without gain cuts it."""
         if self.config.schedule == "plateau":
             deciding = self._deciding()
             gains = are_gains(evaluation.monitor for evaluation in deciding)
             self.learning_rate.cuts = [e.step for e, is_gain in zip(deciding, gains) if not is_gain]
 
     def _metrics(self) -> Mapping[str, float]:
-        """`auc`, `logloss` and `monitor`, the weighted sum of what is monitored."""
+        """`auc`, `logloss` and `monitor`, the weighted sum of the monitored metrics."""
         assert self.valid is not None, "a refit is not evaluated"
         label, weights = self.valid.table.column("label"), self.config.monitor
         names = dict.fromkeys(("auc", "logloss", *weights))
-        found = monitored_metrics(names, label, self._predict(), self.click_rate)
-        monitor = sum(weight * found[name] for name, weight in weights.items())
+        metrics = monitored_metrics(names, label, self._predict(), self.click_rate)
+        monitor = sum(weight * metrics[name] for name, weight in weights.items())
         if not math.isfinite(monitor):
             raise NotFiniteError(
-                f"the validation metrics at step {self.step} are {found}, over {len(label):,} rows "
-                f"with {int(label.sum()):,} clicks; both labels and finite predictions are needed: "
-                f"lower train.learning_rate or raise sampling.valid_share"
+                f"the validation metrics at step {self.step} are {metrics}, over {len(label):,} "
+                f"rows with {int(label.sum()):,} clicks; both labels and finite predictions are "
+                f"needed: lower train.learning_rate or raise sampling.valid_share"
             )
-        return {**found, "monitor": monitor}
+        return {**metrics, "monitor": monitor}
 
     def _predict(self) -> np.ndarray:
-        """Logits of all validation rows; each rank predicts a part of them."""
+        """Logits of all validation rows; each rank predicts a share of them."""
         assert self.valid is not None, "a refit is not evaluated"
         start, stop = self.ranks.share(self.valid.rows)
         logit = torch.zeros(self.valid.rows)
         options: dict[str, Any] = {"start": start, "stop": stop, "verbosity": self.verbosity}
-        part = predict_logits(self.averaged, self.valid, self.machine, **options)
-        logit[start:stop] = torch.from_numpy(part)
+        share = predict_logits(self.averaged, self.valid, self.machine, **options)
+        logit[start:stop] = torch.from_numpy(share)
         return self.ranks.add(logit).numpy()
 
     def _state(self) -> dict[str, Any]:
-        """Everything that a later process needs to go on as this one would."""
+        """The state from which a later process goes on like this one."""
         return {
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -281,7 +281,7 @@ class Trainer:
         }
 
     def save(self) -> bool:
-        """Save the state; False where that failed, or another rank does it."""
+        """Save the state; False if that failed, or another rank does it."""
         if self.checkpoint is None:
             return False
         # All ranks gather it.
@@ -291,8 +291,8 @@ class Trainer:
     def _resume(self) -> None:
         """Take over the saved state, if there is one."""
         if self.checkpoint is not None and (state := self.checkpoint.load()) is not None:
-            for part in ("model", "averaged", "stepper"):
-                getattr(self, part).load_state_dict(state[part])
+            for name in ("model", "averaged", "stepper"):
+                getattr(self, name).load_state_dict(state[name])
             self.best_weights = state["best_weights"]
             self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
             self.started = time.monotonic() - state["seconds"]

@@ -14,18 +14,18 @@ from ....batches.layout import Layout
 from ....common.errors import NotEnoughMemoryError
 from ..network import FESeq, FieldSizes
 from ..network.device import Machine
-from ..network.input_layer import columns_of, numbers_of
+from ..network.input_layer import column_count, encodings_by_layer
 from ..settings import ModelConfig
 
 logger = logging.getLogger(__name__)
 
 # Adam: the weights, their gradients, and two moments, each in float32.
 COPIES_OF_PARAMETERS = 4
-# Beside what was saved, the backward pass holds gradients of a few of the largest tensors.
+# Beside the saved tensors, the backward pass holds gradients of a few of the largest tensors.
 GRADIENTS_AT_ONCE = 3
 # Left free for the allocator's gaps and the kernels' workspace.
 SPARE_SHARE = 0.1
-# A CPU is no faster with more rows at once than take so many bytes.
+# A CPU is no faster with more rows at once than fit into this many bytes.
 CPU_BYTES = 1 << 29
 
 
@@ -47,7 +47,7 @@ class StepMemory:
     ) -> "StepMemory":
         """What autograd saves for one row and for three; the difference is what a row adds.
 
-        `network` lies on the CPU, whose fused kernels save as much as those of a GPU.
+        `network` is on the CPU, whose fused kernels save as much as those of a GPU.
         """
         random_state = torch.get_rng_state()
         one, three = (
@@ -149,16 +149,16 @@ def saved_bytes(
 
 
 def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
-    """Rows with max_len events each, no two alike as far as the tables allow.
+    """Rows with max_len events each, all different as far as the tables allow.
 
     Sums of further events save some 10 bytes an event, and are not counted.
     """
     events = rows * config.max_len
     history_ST = torch.stack([torch.arange(events) % size for size in sizes.sequence])
     offsets = torch.arange(rows + 1) * config.max_len
-    numbers = set(numbers_of(config).values())
+    encodings = set(encodings_by_layer(config).values())
     return Batch(
-        numbers={kind: torch.zeros(rows, columns_of(kind, sizes)) for kind in numbers},
+        numbers={name: torch.zeros(rows, column_count(name, sizes)) for name in encodings},
         profile_BP=torch.zeros(rows, len(sizes.profile), dtype=torch.long),
         target_BG=torch.zeros(rows, len(sizes.target), dtype=torch.long),
         context_BC=torch.zeros(rows, len(sizes.context), dtype=torch.long),

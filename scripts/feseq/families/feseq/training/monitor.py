@@ -1,6 +1,6 @@
 """The metrics that a training monitors.
 
-They are apart from those of the evaluation, so that a new one there retrains nothing.
+They are separate from those of the evaluation, so that a new one there retrains nothing.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ def logloss(label: np.ndarray, logit: np.ndarray) -> float:
 
 
 def weighted_logloss(label: np.ndarray, logit: np.ndarray) -> float:
-    """The same where clicks and others count half each."""
+    """Mean cross-entropy in which clicks and other rows weigh one half each."""
     weight = np.where(label == 1, 0.5 / label.mean(), 0.5 / (1 - label.mean()))
     return log_loss(label, sigmoid(logit), sample_weight=weight)
 
@@ -50,9 +50,9 @@ def monitored_metrics(
     """
     if not (0 < label.sum() < len(label) and np.isfinite(logit).all()):
         return dict.fromkeys(names, float("nan"))
-    found = {}
+    metrics = {}
     for name in names:
         shift = -log_odds(click_rate) if name.startswith("balanced_") else 0.0
         metric = METRICS[name.removeprefix("balanced_")]
-        found[name] = float(metric(label, logit.astype(np.float64) + shift))
-    return found
+        metrics[name] = float(metric(label, logit.astype(np.float64) + shift))
+    return metrics

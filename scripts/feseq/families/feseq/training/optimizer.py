@@ -1,4 +1,4 @@
-"""The optimizer: Adam, with groups of parameters that learn and decay in their own ways."""
+"""The optimizer: Adam, with groups of parameters, each with its learning rate and decay."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +18,8 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> AdamW:
     without decay and with a factor of 1, it is Adam.
     """
     embeddings = embedding_parameters(model)
-    known = {id(parameter) for parameter in embeddings}
-    others = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    ids = {id(parameter) for parameter in embeddings}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in ids]
     groups = [
         _group([p for p in others if p.dim() > 1], config.weight_decay),
         _group([p for p in others if p.dim() <= 1], 0),
@@ -35,7 +35,7 @@ class TableAdam(AdamW):
     """AdamW whose groups with `by_table` have one second moment a table: the mean of its weights'.
 
     Adam moves each weight by about the rate, a rare code as far for a row without a click as for
-    a click, whose gradient is fifty times as large where clicks are 2 %. Divided by one number for
+    a click, whose gradient is fifty times as large if 2 % are clicks. Divided by one number for
     all codes, steps keep the proportions of their gradients. The formula is that of a block in
     Adam-mini (Zhang et al., arXiv:2406.16793), which leaves embeddings to Adam.
     """
@@ -46,14 +46,14 @@ class TableAdam(AdamW):
         groups = [group for group in self.param_groups if group.get("by_table")]
         tables = [(t, t.grad, g) for g in groups for t in g["params"] if t.grad is not None]
         for table, _, _ in tables:
-            table.grad = None  # AdamW passes over it.
+            table.grad = None  # AdamW skips it.
         super().step()
         for table, gradient, group in tables:
             table.grad = gradient
             self._update(table, gradient, group)
 
     def _update(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        # The scaler of float16 does not wait to know of an overflow. AdamW skips such a step.
+        # The scaler's flag of an overflow in float16 stays on the GPU. AdamW skips such a step.
         overflow = getattr(self, "found_inf", None)
         if overflow is not None:
             gradient = gradient.where(overflow == 0, 0)
@@ -81,7 +81,7 @@ def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
 def embedding_parameters(model: FESeq) -> list[Tensor]:
     """The weights of all embedding tables, and the numeric embeddings."""
     tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
-    return [*tables, *model.inputs.own_parameters()]
+    return [*tables, *model.inputs.numeric_vectors()]
 
 
 def _group(parameters: Sequence[Tensor], decay: float, factor: float = 1) -> dict[str, Any]:

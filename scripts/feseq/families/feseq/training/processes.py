@@ -1,4 +1,4 @@
-"""Several processes at one training: the script runs itself under PyTorch's torchrun."""
+"""Several processes for one training: the script runs itself under PyTorch's torchrun."""
 
 import ctypes
 import logging
@@ -19,10 +19,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def run_under_torchrun(processes: int, machines: int, threads: int) -> NoReturn:
-    """Replace this process by torchrun, which runs its command in so many processes.
+    """Replace this process by torchrun, which runs its command in this many processes.
 
     A process finds its place in the environment: RANK, WORLD_SIZE, LOCAL_RANK. A signal to
-    torchrun goes to all of them, and where one fails, the others are ended. With several
+    torchrun goes to all of them, and if one fails, the others are ended. With several
     `machines`, each one runs the same command; see `_meeting`.
     """
     seconds = os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
@@ -30,7 +30,7 @@ def run_under_torchrun(processes: int, machines: int, threads: int) -> NoReturn:
         raise UserError(f"TORCH_ELASTIC_SHUTDOWN_TIMEOUT is {seconds!r}; give seconds, or unset it")
     # torchrun takes options from these, which Kubeflow sets; here the config's `train` decides.
     for name in [name for name in os.environ if name.startswith("PET_")]:
-        logger.warning("%s=%s counts for nothing here", name, os.environ.pop(name))
+        logger.warning("%s=%s is ignored", name, os.environ.pop(name))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads // processes)))
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     sys.stdout.flush()
@@ -73,8 +73,8 @@ def _become_srun(machines: int) -> NoReturn:
     command += [f"--cpus-per-task={len(os.sched_getaffinity(0))}", sys.executable, *sys.argv]
     if shutil.which("srun") is None:
         raise UserError(
-            f"train.nodes is {machines}: a Slurm job starts the others by srun, which is in "
-            f"no folder of PATH; add its folder, or set MASTER_ADDR (docs/several-gpus.md)"
+            f"train.nodes is {machines}: a Slurm job starts the others by srun, which is "
+            f"not on PATH; add its folder, or set MASTER_ADDR (docs/several-gpus.md)"
         )
     os.execvp(command[0], command)
 

@@ -44,7 +44,7 @@ def evaluated_batches(per_epoch: int | str, batches: int) -> set[int]:
     """
     if isinstance(per_epoch, str):
         per_epoch = EVALUATIONS_OF_A_LONG_EPOCH if batches > LONG_EPOCH_STEPS else 1
-    return {-(-batches * part // per_epoch) for part in range(1, per_epoch + 1)}
+    return {-(-batches * i // per_epoch) for i in range(1, per_epoch + 1)}
 
 
 def are_gains(monitors: Iterable[float]) -> list[bool]:

@@ -19,7 +19,7 @@ from .optimizer import embedding_parameters
 
 logger = logging.getLogger(__name__)
 
-# Steps between looks at the losses: reading each at once would wait for the GPU.
+# Steps between reads of the losses: reading each one would wait for the GPU.
 STEPS_BETWEEN_CHECKS = 100
 # The gradient's norm is cut at this, as in the published code.
 MAX_GRAD_NORM = 10
@@ -29,9 +29,9 @@ class Stepper:
     """The steps of one training run.
 
     A batch is cut into micro-batches of at most `micro_rows` rows, whose gradients add up to that
-    of the whole batch: a step needs the memory of a micro-batch, and is the same but for the draws
-    of dropout. The same goes for a batch that several ranks share. If a CUDA device runs out of
-    memory all the same, `micro_rows` is halved and the step repeated.
+    of the whole batch: a step needs the memory of a micro-batch, and is the same except for the
+    draws of dropout. The same holds for a batch that several ranks share. If a CUDA device still
+    runs out of memory, `micro_rows` is halved and the step repeated.
 
     The draws of a step depend only on the seed, its number and the rank.
     """
@@ -55,12 +55,12 @@ class Stepper:
             machine.device.type, enabled=machine.precision == torch.float16
         )
         self.step = 0
-        # Loss, first and last row of the steps not yet looked at.
+        # Loss, first and last row of the steps whose loss is not read yet.
         self._recent: list[tuple[Tensor, int, int]] = []
         self._loss_sum, self._loss_count = 0.0, 0
 
     def take(self, batch: Batch) -> None:
-        """Update the model with one batch, which may still lie on the host."""
+        """Update the model with one batch, which may still be on the host."""
         self.step += 1
         loss = self._gradients_in_memory(batch)
         self._join_ranks()
@@ -79,13 +79,13 @@ class Stepper:
         return self._loss_sum / max(1, self._loss_count)
 
     def mean_loss(self) -> float:
-        """The same, and begin again."""
+        """The same; the next call begins after it."""
         mean = self.running_loss()
         self._loss_sum, self._loss_count = 0.0, 0
         return mean
 
     def state_dict(self) -> dict[str, Any]:
-        """What a stepper needs to go on as this one would, except the model."""
+        """The state from which another stepper goes on like this one, without the model."""
         self._look_at_losses()
         return {
             "step": self.step,
@@ -106,7 +106,7 @@ class Stepper:
             self.scaler.load_state_dict(state["scaler"])
 
     def _join_ranks(self) -> None:
-        """Add up the ranks' gradients, and average what batch norms saw in their shares."""
+        """Add up the ranks' gradients, and average the statistics of their batch norms."""
         if self.ranks.count == 1:
             return
         gradients = []
@@ -134,7 +134,7 @@ class Stepper:
                     f"the training loss is {loss} at step {step} (learning rate {rate:g}, rows "
                     f"{first:,} to {last:,} of the train table); lower train.learning_rate"
                 )
-            # One by one, so that the sum does not depend on when it was looked at.
+            # Added one by one, so that the sum does not depend on when losses are read.
             self._loss_sum += loss
         self._loss_count += len(losses)
         self._recent.clear()
@@ -164,7 +164,7 @@ class Stepper:
     def _gradients(self, batch: Batch) -> Tensor:
         """Compute the gradients of the batch's mean loss; return the loss, without penalty.
 
-        Both are this rank's part if the batch is shared.
+        Both are this rank's share if the batch is shared.
         """
         random = np.random.SeedSequence([self.config.seed, self.step, self.ranks.rank])
         torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))
@@ -172,14 +172,14 @@ class Stepper:
         rows = len(batch)
         micro_rows = min(rows, self.micro_rows or rows)
         total = torch.zeros((), dtype=torch.float64, device=self.machine.device)
-        # A rank without rows has a scale all the same, by which `take` divides its gradients of 0.
+        # A rank without rows needs a scale, too: `take` divides its gradients of 0 by it.
         self.scaler.scale(total)
         for start in range(0, rows, max(1, micro_rows)):
-            part = batch.rows(start, min(start + micro_rows, rows)).to(self.machine.device)
-            assert part.label_B is not None, "a train file has labels"
+            micro_batch = batch.rows(start, min(start + micro_rows, rows)).to(self.machine.device)
+            assert micro_batch.label_B is not None, "a train file has labels"
             with self.machine.autocast():
-                logit_B = self.model(part)
-            label_B = part.label_B
+                logit_B = self.model(micro_batch)
+            label_B = micro_batch.label_B
             loss_B = F.binary_cross_entropy_with_logits(
                 logit_B.to(label_B.dtype), label_B, reduction="none"
             )

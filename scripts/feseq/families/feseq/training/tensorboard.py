@@ -23,13 +23,13 @@ _CURVES = {
 
 @contextmanager
 def curves(folder: Path) -> Iterator[Callable[[Trainer], None]]:
-    """Writes the last evaluation's points to event files in `folder`; on a full disk it warns.
+    """Write the last evaluation's points to event files in `folder`; warn on a full disk.
 
     A resumed training adds to the files that are there; points after the evaluation that it
-    resumes from are removed. Raises UserError where the package tensorboard is missing.
+    resumes from are removed. Raises UserError if the package tensorboard is missing.
     """
     try:
-        # Here, since it takes a second and most trainings do without.
+        # Imported here: it takes a second, and most trainings do not need it.
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UserError(

@@ -16,7 +16,7 @@ from ..network import FESeq
 from ..network.build import inputs_of
 from ..settings import ModelConfig
 
-# They shape the training and not the network.
+# Settings that do not shape the network's weights.
 _MAY_DIFFER = {"dropout", "embedding_std", "unknown_share"}
 
 
@@ -32,15 +32,15 @@ class WarmStart:
     def read(cls, path: Path, config: ModelConfig, fitted: FeatureMap) -> "WarmStart":
         """The model of a file, for a network of `config` and rows that `fitted` was fitted on.
 
-        Raises UserError if it is of other settings or columns.
+        Raises UserError if its settings or columns are different.
         """
         model = TrainedModel.load(path)
         before, now = asdict(model.config), asdict(config)
         if differ := [key for key in now if key not in _MAY_DIFFER and now[key] != before[key]]:
-            found = "; ".join(f"{key} {before[key]} there, {now[key]} here" for key in differ)
+            differences = "; ".join(f"{key} {before[key]} there, {now[key]} here" for key in differ)
             raise UserError(
-                f"train.start_from: {path} has other settings of the network: {found}; set these "
-                f"as there, or start_from to null"
+                f"train.start_from: {path} has other settings of the network: {differences}; set "
+                f"these as there, or start_from to null"
             )
         return cls(path, model, extended(model.about.feature_map, fitted))
 
@@ -70,20 +70,20 @@ class WarmStart:
             *(sequences if inputs.newest_fields(old) else []),
         ]
         profiles = enumerate(zip(old.profile, new.profile))
-        found = {f"profile.{i}.weight": _index(pair) for i, pair in profiles}
+        rows = {f"profile.{i}.weight": _index(pair) for i, pair in profiles}
         for i, target in enumerate(targets):
-            found[f"history.target.{i}.weight"] = _index(target)
-            found[f"item.tables.{i}.weight"] = _index(target)
-            found[f"history.sequence.{i}.weight"] = _index(sequences[i])
-            found[f"crossing.target.{i}"] = _index(target)
-            found[f"crossing.event.{i}.weight"] = _index(sequences[i])
-        return {**found, "inputs.kinds.context.table.weight": _index(*context)}
+            rows[f"history.target.{i}.weight"] = _index(target)
+            rows[f"item.tables.{i}.weight"] = _index(target)
+            rows[f"history.sequence.{i}.weight"] = _index(sequences[i])
+            rows[f"crossing.target.{i}"] = _index(target)
+            rows[f"crossing.event.{i}.weight"] = _index(sequences[i])
+        return {**rows, "inputs.kinds.context.table.weight": _index(*context)}
 
 
 def _index(*fields: tuple[Field, Field]) -> Tensor:
     """The new row of each old one in the table that stacks these fields."""
-    first, parts = 0, [torch.empty(0, dtype=torch.long)]
+    first, rows = 0, [torch.empty(0, dtype=torch.long)]
     for old, new in fields:
-        parts.append(torch.from_numpy(places(old, new)) + first)
+        rows.append(torch.from_numpy(places(old, new)) + first)
         first += new.size
-    return torch.cat(parts)
+    return torch.cat(rows)
