@@ -170,7 +170,7 @@ METRICS = (
     Metric("average_precision", _ap, 1, "AP", 4, "average precision", depends_on_odds=False),
     Metric("logloss", _logloss, -1, "logloss", 5, "mean negative log likelihood, in nats"),
     Metric(
-        "weighted_logloss", _wll, -1, "WLL", 3, "logloss where clicks and others count half each"
+        "weighted_logloss", _wll, -1, "WLL", 3, "logloss where clicks and negatives count half each"
     ),
     Metric("score", _score, 1, "score", 4, "the competition's, 0.5 AP + 0.5 / (1 + WLL)"),
     Metric(
@@ -179,8 +179,8 @@ METRICS = (
         -1,
         "calibration",
         4,
-        f"mean prediction less share of clicks, root mean square over {CALIBRATION_BINS} bins of "
-        f"equally many rows, less what chance adds",
+        f"mean prediction minus share of clicks, root mean square over {CALIBRATION_BINS} bins of "
+        f"equally many rows, corrected for noise",
     ),
 )
 # All metrics by name, with those at balanced odds.
