@@ -1,9 +1,9 @@
-"""The search for better settings of a model: Optuna draws them, the model's family trains.
+"""The search for better settings of a model: Optuna draws settings, the model's family trains.
 
     tune ──▶ study.db, which Optuna keeps ◀──▶ trials: draw settings, train, report as it goes
       └──▶ trials.csv, best.yaml
 
-An interrupted search goes on: finished trials count, and one that was running is repeated.
+An interrupted search resumes: finished trials count, and a running one is repeated.
 """
 
 import csv
@@ -41,17 +41,17 @@ from .storage.opening import open_table
 
 logger = logging.getLogger(__name__)
 
-# Trials before the sampler learns from them, and before the pruner compares with them.
+# The first trials, which neither the sampler nor the pruner uses yet.
 AT_RANDOM = 8
 SEED = 42  # of the sampler
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # trials that count
 
-# Tells the search the monitor's value after so many steps, rows or trees; raises if the trial is to
-# end. `may_end=False`: it goes on in any case.
+# Reports the monitor's value after a number of steps, rows or trees; raises if the trial is to end,
+# unless `may_end=False`.
 Report = Callable[..., None]
-# Trains a model with settings, by block, over its own, as the verb `trials` of a family gives it.
-# Returns metrics of the best moment, with the monitor's value as `value`. Raises
-# ImpossibleNetworkError, NotEnoughMemoryError or NotFiniteError for settings that cannot be.
+# Trains a model with settings, by block, that override its own; a family's `trials` yields it.
+# Returns the metrics at the best evaluation, with the monitor's value as `value`. Raises
+# ImpossibleNetworkError, NotEnoughMemoryError or NotFiniteError for impossible settings.
 Trials = Callable[[Mapping[str, Mapping[str, Any]], Report], dict[str, Any]]
 
 
@@ -74,11 +74,10 @@ def tune_model(
 ) -> None:
     """Search the settings of a model; write `trials` (CSV) and, last, `best` (YAML).
 
-    `settings` are the model's by block, `variant` those that its variant changes. The study is
-    kept in a folder `study` beside `best`; an interrupted one goes on if settings, space, data and
-    `code`, its digest, are the same. Raises UserError for a space without settings of this
-    model, and if no trial came to an end. `configfiles` are those of the call, for the command in
-    `best`.
+    `settings` are the model's by block, `variant` those that its variant changes. The study is in
+    the folder `study` beside `best`. An interrupted one resumes if settings, space, data and the
+    digest `code` are the same. `configfiles` are those of the call, for the command in `best`.
+    Raises UserError for a space without settings of this model, and if no trial completes.
     """
     space = space_of(tuning.space, settings)
     if not space:
@@ -91,13 +90,13 @@ def tune_model(
         start(*files, settings, folder, runtime=runtime, threads=threads) as run,
     ):
         key = [settings, space, data, code]
-        found = _search(run, folder / "study.db", key, space, tuning)
-    _write_trials(trials, found)
-    complete = [trial for trial in found if trial.state == TrialState.COMPLETE]
+        finished = _search(run, folder / "study.db", key, space, tuning)
+    _write_trials(trials, finished)
+    complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     if not complete:
         raise UserError(
-            f"none of the {len(found)} trials came to an end, so none is the best; the last one: "
-            f"{found[-1].user_attrs.get('reason')}"
+            f"none of the {len(finished)} trials completed, so none is the best; the last one: "
+            f"{finished[-1].user_attrs.get('reason')}"
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
     _write_best(best, winner, f"{size}/{model}", variant, notes, configfiles)
@@ -105,7 +104,7 @@ def tune_model(
 
 
 def _data(train: list[Path], valid: list[Path], feature_map: Path) -> tuple[list[str], list[str]]:
-    """Digests of what is trained on, and what it cannot tell, which is logged."""
+    """Digests of the data, and notes on what they cannot show, which are logged."""
     with open_table(train) as train_rows, open_table(valid) as valid_rows:
         digests = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
         simulated = train_rows.source["simulated"]
@@ -113,13 +112,13 @@ def _data(train: list[Path], valid: list[Path], feature_map: Path) -> tuple[list
     digests.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
     notes = []
     if simulated:
-        notes.append("SIMULATED DATA: the best settings know nothing of real clicks.")
+        notes.append("SIMULATED DATA: the best settings say nothing about real clicks.")
     if clicks < FEW_CLICKS:
         notes.append(
-            f"TOO FEW CLICKS: only {clicks} validation rows have one, which cannot tell which "
+            f"TOO FEW CLICKS: only {clicks} validation rows have one, too few to tell which "
             f"settings are best; raise sampling.valid_share."
         )
-    for note in notes:  # the run has already warned of simulated data
+    for note in notes:  # the workflow has already warned of simulated data
         logger.log(logging.WARNING if clicks < FEW_CLICKS else logging.INFO, note)
     return digests, notes
 
@@ -127,7 +126,7 @@ def _data(train: list[Path], valid: list[Path], feature_map: Path) -> tuple[list
 def _search(
     run: Trials, file: Path, key: Any, space: Mapping[str, Any], config: TuneConfig
 ) -> list[FrozenTrial]:
-    """Run the trials that are left; all that count, in their order."""
+    """Run the remaining trials; returns all that count, in order."""
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     try:
@@ -140,9 +139,9 @@ def _search(
         )
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)  # from a killed process
-        while len(found := study.get_trials(states=_DONE)) < config.trials:
-            # A sampler of its own for each trial, since no file keeps a sampler's state.
-            seed = np.random.SeedSequence([SEED, len(found)]).generate_state(1)
+        while len(finished := study.get_trials(states=_DONE)) < config.trials:
+            # Each trial has its own sampler, since no file keeps a sampler's state.
+            seed = np.random.SeedSequence([SEED, len(finished)]).generate_state(1)
             study.sampler = optuna.samplers.TPESampler(
                 seed=int(seed[0]), n_startup_trials=AT_RANDOM
             )
@@ -150,11 +149,11 @@ def _search(
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = first_line(error.__cause__ or error)
         raise UserError(f"{file}: {cause}; fix that, or delete the file to start again") from None
-    return found[: config.trials]
+    return finished[: config.trials]
 
 
 def run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
-    """The monitor's value of a trial with settings drawn from the space."""
+    """Train with settings drawn from the space; returns the monitor's value."""
     drawn = {path: _draw(trial, path, values) for path, values in sorted(space.items())}
 
     def report(value: float, step: int, *, may_end: bool = True) -> None:
@@ -179,12 +178,12 @@ def _draw(trial: Trial, path: str, values: Any) -> Any:
     if isinstance(values, Mapping):
         suggest: Any = trial.suggest_float if takes_fractions(path, values) else trial.suggest_int
         return suggest(path, **{k: bound for k, bound in values.items() if bound is not None})
-    # As texts: Optuna takes no list as a choice, and 1 equals true.
+    # Choices are JSON: Optuna takes no lists, and 1 equals true.
     return json.loads(trial.suggest_categorical(path, [json.dumps(value) for value in values]))
 
 
 def _drawn(trial: FrozenTrial) -> dict[str, Any]:
-    """The settings of a trial by their names."""
+    """A trial's settings by name."""
     return {
         path: json.loads(value) if isinstance(value, str) else value
         for path, value in sorted(trial.params.items())
@@ -201,7 +200,7 @@ def _write_best(
 ) -> None:
     """Write a trial's settings as a variant, below the notes and the command that trains it."""
     size, model = full_name.split("/")
-    # A name of its own for each search, since a config may hold the results of several.
+    # Each search has its own name, since a config may have the results of several.
     name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
     target = f"results/{size}/{model.partition('-')[0]}-{name}/{MODEL_FILE}"
     metrics = ", ".join(f"{metric} {value:.5f}" for metric, value in winner.user_attrs.items())

@@ -133,7 +133,7 @@ def test_metrics_are_those_of_the_holdout_rows_where_there_are_any(tmp_path: Pat
     assert read_predictions(path, VALIDATION)["logit"].to_pylist() == logit[:120].tolist()
     assert read_predictions(path)["logit"].to_pylist() == logit[120:].tolist()
     found = measure_predictions(path, holdout, None, resamples=0)
-    assert (found["rows"], found["unseen"]) == (80, True)
+    assert (found["rows"], found["on_holdout"]) == (80, True)
     with pytest.raises(UserError, match=r"predictions\.parquet: has other rows than .*valid\.h5"):
         measure_predictions(path, valid, None, resamples=0)
     # Without holdout rows, those of the validation.
@@ -142,7 +142,7 @@ def test_metrics_are_those_of_the_holdout_rows_where_there_are_any(tmp_path: Pat
     for part in (None, VALIDATION, HOLDOUT):
         assert read_predictions(path, part)["logit"].to_pylist() == logit[:120].tolist()
     found = measure_predictions(path, valid, None, resamples=0)
-    assert (found["rows"], found["unseen"]) == (120, False)
+    assert (found["rows"], found["on_holdout"]) == (120, False)
 
 
 def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path: Path) -> None:

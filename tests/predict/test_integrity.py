@@ -102,7 +102,7 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
         r"test\.h5: holds test rows": lambda: predict_validation(path, data / "test.h5", *outputs),
         r"h5: holds test rows": lambda: attention(model, data / "test.h5"),
         r".*h5: holds test rows": lambda: open_table(AllRows(train_h5, test_h5)),
-        r"valid\.h5: holds no test rows": lambda: predict_part(path, data / "valid.h5", outputs[0]),
+        r"valid\.h5: has no test rows": lambda: predict_part(path, data / "valid.h5", outputs[0]),
         "not made from the same rows": lambda: predict_validation(
             tmp_path / "strange", data / "valid.h5", *outputs
         ),

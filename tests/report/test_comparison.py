@@ -122,7 +122,7 @@ def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path)
     with pytest.raises(UserError, match="full/boosting"):
         compared(metrics, tmp_path)
     # The last two have the same name, in two sizes.
-    for two, named in ((metrics[1:3], "other rows"), (metrics[2:4], "one name")):
+    for two, named in ((metrics[1:3], "different rows"), (metrics[2:4], "same name")):
         with pytest.raises(UserError, match=named):
             write_two_models(*two, tmp_path / "page.md", resamples=0)
 

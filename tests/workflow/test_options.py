@@ -195,7 +195,7 @@ def check_model(out: Path, name: str) -> None:
     """A model read back says of the validation rows what was written and what training saw."""
     model = out / name / MODEL_FILE
     predictions = model.with_name("valid_predictions.parquet")
-    written = read_predictions(predictions, part=None)["logit"].to_numpy()
+    written = read_predictions(predictions, side=None)["logit"].to_numpy()
     tables = [h5_files(out, split) for split in ("valid", "holdout")]
     for _ in range(2):
         np.testing.assert_array_equal(logits_read_back(model, *tables), written)

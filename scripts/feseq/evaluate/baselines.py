@@ -1,7 +1,7 @@
 """Baselines: simpler models, fitted to the same rows.
 
-`constant`: the click rate of the train rows. `logistic_regression`: scikit-learn's, of a row's
-numeric columns, the lengths of its histories and the categories of columns that have few.
+`constant` predicts the click rate of the train rows. `logistic_regression` is scikit-learn's, on a
+row's numeric columns, the lengths of its histories and the categories of columns with few.
 """
 
 import logging
@@ -30,7 +30,7 @@ from .valid_predictions import write_logits
 
 logger = logging.getLogger(__name__)
 
-# Train rows at most, and float32 values of them (1 GiB), since they are all in memory.
+# The most train rows, and the most float32 values (1 GiB): all are in memory.
 ROWS_AT_MOST = 1_000_000
 VALUES_AT_MOST = 1 << 28
 # From the strongest penalty to none.
@@ -53,30 +53,30 @@ def fit_baseline(
     """Fit the baseline of that name and predict the held-out rows.
 
     Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
-    and fitting. Of many train rows the first are used; the file is shuffled.
+    and fitting. A large train table is cut to its first rows; the file is shuffled.
     """
     # Warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
-    mapped = FeatureMap.read(feature_map)
+    fields = FeatureMap.read(feature_map)
     with open_table(train) as rows, open_sides(valid) as tables, threadpool_limits(threads):
-        check_one_draw(mapped, rows, tables[0], full_name)
-        fields = _inputs(baseline, mapped)
+        check_one_draw(fields, rows, tables[0], full_name)
+        inputs = _inputs(baseline, fields)
         started = time.monotonic()
-        label = _labels(rows, fields)
+        label = _labels(rows, inputs)
         settings: dict[str, float] = {}
-        if fields is None:
+        if inputs is None:
             fitted = time.monotonic()
             logit = np.full(sum(t.rows for t in tables), log_odds(label.mean()), np.float32)
         else:
-            weights = _fit(fields, rows, label, threads)
+            weights = _fit(inputs, rows, label, threads)
             fitted = time.monotonic()
-            logit, settings["C"] = _best(fields, weights, tables, threads)
+            logit, settings["C"] = _best(inputs, weights, tables, threads)
         predicted = time.monotonic()
         seconds = fitted - started
         logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{len(label):,}", seconds)
-        about = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
-        write_logits(predictions, tables, {"logit": logit.astype(np.float32)}, about)
-        found = {
+        metadata = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
+        write_logits(predictions, tables, {"logit": logit.astype(np.float32)}, metadata)
+        facts = {
             "train_rows": len(label),
             "valid_rows": len(logit),
             "seconds": round(seconds, 3),
@@ -87,67 +87,69 @@ def fit_baseline(
             "simulated_data": rows.source["simulated"],
             "settings": settings,
         }
-    write_json(training, found)
+    write_json(training, facts)
 
 
 def _inputs(baseline: Baseline, feature_map: FeatureMap) -> "InputColumns | None":
-    """What the baseline takes of a row; None where it is nothing."""
-    fields = None if baseline == "constant" else InputColumns(feature_map)
-    if fields is None or fields.count:
-        return fields
-    logger.warning("%s: no column that it takes, so it predicts the click rate", baseline)
+    """The baseline's input columns; None if it has none."""
+    if baseline == "constant":
+        return None
+    inputs = InputColumns(feature_map)
+    if inputs.count:
+        return inputs
+    logger.warning("%s: has no input column, so it predicts the click rate", baseline)
     return None
 
 
-def _labels(rows: Table, fields: "InputColumns | None") -> np.ndarray:
-    """The labels of the train rows that are used; raises UserError if all are alike."""
+def _labels(rows: Table, inputs: "InputColumns | None") -> np.ndarray:
+    """The labels of the train rows that are used; raises UserError if all are equal."""
     used = min(rows.rows, ROWS_AT_MOST)
-    if fields is not None:
-        used = min(used, VALUES_AT_MOST // fields.count)
+    if inputs is not None:
+        used = min(used, VALUES_AT_MOST // inputs.count)
     if used < rows.rows:
         count = f"{used:,} of {rows.rows:,}"
         logger.warning("%s: only the first %s train rows are used", rows.path, count)
     label = rows.column("label", 0, used)
     if label.min() == label.max():
         raise UserError(
-            f"{rows.path}: label {label[0]} in all of the first {used:,} rows, from which "
-            f"nothing can be learned"
+            f"{rows.path}: the first {used:,} rows all have label {label[0]}, so nothing can be "
+            f"learned from them"
         )
     return label
 
 
-def _fit(fields: "InputColumns", table: Table, label: np.ndarray, threads: int) -> np.ndarray:
+def _fit(inputs: "InputColumns", table: Table, label: np.ndarray, threads: int) -> np.ndarray:
     """Intercepts and weights float32 [1 + columns, STRENGTHS], fitted to the first rows."""
-    x, stop = np.empty((len(label), fields.count), np.float32), 0
-    for block in fields.read(table, "read", threads, len(label)):
+    x, stop = np.empty((len(label), inputs.count), np.float32), 0
+    for block in inputs.read(table, "read", threads, len(label)):
         start, stop = stop, stop + len(block)
         x[start:stop] = block
     # Each strength begins where the one before ended.
-    model, found = LogisticRegression(max_iter=_ITERATIONS, warm_start=True), []
+    model, weights = LogisticRegression(max_iter=_ITERATIONS, warm_start=True), []
     for strength in STRENGTHS:
         model.set_params(C=strength).fit(x, label)
-        found.append(np.append(model.intercept_, model.coef_))
-    return np.stack(found, axis=1).astype(np.float32)
+        weights.append(np.append(model.intercept_, model.coef_))
+    return np.stack(weights, axis=1).astype(np.float32)
 
 
 def _best(
-    fields: "InputColumns", weights: np.ndarray, tables: Sequence[Table], threads: int
+    inputs: "InputColumns", weights: np.ndarray, tables: Sequence[Table], threads: int
 ) -> tuple[np.ndarray, float]:
-    """Logits of the rows of all tables, by the strength with the lowest logloss on the first."""
-    read = (x for table in tables for x in fields.read(table, "predicted", threads))
-    logits = np.concatenate([x @ weights[1:] + weights[0] for x in read])
+    """The logits of all tables' rows, and their strength: the best by logloss on the first."""
+    blocks = (x for table in tables for x in inputs.read(table, "predicted", threads))
+    logits = np.concatenate([x @ weights[1:] + weights[0] for x in blocks])
     labels = tables[0].column("label")
-    # The log odds of the label that a row does not have.
+    # The log odds of the wrong label.
     wrong = np.where(labels == 1, -1, 1)[:, None] * logits[: len(labels)].astype(np.float64)
     best = int(np.logaddexp(0, wrong).mean(axis=0).argmin())
     return logits[:, best], STRENGTHS[best]
 
 
 class InputColumns:
-    """What logistic regression takes of a row.
+    """The inputs of logistic regression.
 
-    Ranks of the numeric columns and of the histories' lengths, with mean 0 and deviation 1; flags
-    for what is missing; the categories of columns that have few, one-hot.
+    These are ranks of the numeric columns and of the histories' lengths, with mean 0 and deviation
+    1, flags for missing values, and one-hot categories of columns with few.
     """
 
     def __init__(self, feature_map: FeatureMap) -> None:
@@ -167,13 +169,13 @@ class InputColumns:
 
         def columns(block: Block) -> np.ndarray:
             encoded = encoder.encode(block, np.arange(len(block)))
-            # In place of a target, rows without one have a column that is always missing.
+            # Without targets, `encoded.target` has one column that is always missing.
             target = encoded.target[:, : len(self.feature_map.targets)]
-            codes = np.concatenate([encoded.profile, target, encoded.context], axis=1)
-            one_hot = [codes[:, [i]] == np.arange(size) for i, size in self.few]
+            categories = np.concatenate([encoded.profile, target, encoded.context], axis=1)
+            one_hot = [categories[:, [i]] == np.arange(size) for i, size in self.few]
             return np.concatenate([*encoded.numbers.values(), *one_hot], axis=1, dtype=np.float32)
 
-        reading = Progress(what, rows)
-        for made in prefetch_map(columns, table.blocks(rows=rows), threads):
-            reading.advance(len(made))
-            yield made
+        progress = Progress(what, rows)
+        for values in prefetch_map(columns, table.blocks(rows=rows), threads):
+            progress.advance(len(values))
+            yield values

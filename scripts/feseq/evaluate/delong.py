@@ -1,7 +1,7 @@
-"""AUCs with their intervals, and those of differences on the same rows, by DeLong's method.
+"""AUCs and their differences on the same rows, with intervals, by DeLong's method.
 
-DeLong et al. (Biometrics 44, 1988), in O(n log n) as of Sun & Xu (IEEE Signal Processing Letters
-21, 2014); correction for several differences (Holm, Scand. J. Stat. 6, 1979).
+DeLong et al. (Biometrics 44, 1988), in O(n log n) by Sun & Xu (IEEE Signal Processing Letters 21,
+2014). P-values of several differences are corrected by Holm (Scand. J. Stat. 6, 1979).
 """
 
 import math
@@ -14,47 +14,47 @@ import pandas as pd
 from ..config.names import FEW_CLICKS
 
 CONFIDENCE = 0.95
-_Z = 1.959963984540054  # of a 95 % interval
+_Z = 1.959963984540054  # half the width of a 95 % interval, in standard errors
 
-# `value`, `low` and `high` end, of a difference also its `p_value`; None where unknown.
+# `value`, `low` and `high`, and the `p_value` of a difference; None where unknown.
 Entry = dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class Auc:
-    """An AUC with what each row adds to its error.
+    """An AUC and each row's influence on it.
 
-    The squares of `influence` [rows] sum to DeLong's variance; those of a difference of two on the
-    same rows to the variance of the difference of the AUCs.
+    The squares of `influence` [rows] sum to DeLong's variance. For two AUCs of the same rows, the
+    squares of the influences' difference sum to the variance of the AUCs' difference.
     """
 
     value: float  # NaN with one class only
     influence: np.ndarray
-    enough: bool  # FEW_CLICKS clicks, and as many others: else two AUCs are not compared
+    enough: bool  # clicks, and rows without one: FEW_CLICKS of each, else AUCs are not compared
 
     @classmethod
     def of(cls, label: np.ndarray, score: np.ndarray) -> "Auc":
-        """The AUC of rows with these labels, 0 or 1, by these scores; both [rows]."""
+        """The AUC of `score` for the labels 0 or 1; both [rows]."""
         is_click = label == 1
-        clicks, others = int(is_click.sum()), int((~is_click).sum())
-        if not clicks or not others:
+        clicks, negatives = int(is_click.sum()), int((~is_click).sum())
+        if not clicks or not negatives:
             return cls(math.nan, np.zeros(len(label)), False)
-        # The share of the other class that lies on a row's right side, ties by half.
+        # The share of the other class that a row is ranked correctly against; ties count half.
         placement = np.empty(len(label))
         placement[is_click] = _share_below(score[is_click], score[~is_click])
         placement[~is_click] = 1 - _share_below(score[~is_click], score[is_click])
         value = float(placement[is_click].mean())
-        count = np.where(is_click, clicks, others)
+        count = np.where(is_click, clicks, negatives)
         influence = (placement - value) / np.sqrt(count * np.maximum(1, count - 1))
-        return cls(value, influence, min(clicks, others) >= FEW_CLICKS)
+        return cls(value, influence, min(clicks, negatives) >= FEW_CLICKS)
 
     @property
     def error(self) -> float:
-        """The standard error; NaN where clicks are too few."""
+        """The standard error; NaN with too few clicks."""
         return math.sqrt(self.influence @ self.influence) if self.enough else math.nan
 
     def entry(self) -> Entry:
-        """Value and interval, which is made on the log odds and so lies within 0 and 1."""
+        """Value and interval, which is computed on the log odds and so is within 0 and 1."""
         value, low, high = self.value, math.nan, math.nan
         if 0 < value < 1 and self.error > 0:
             centre, half = math.log(value / (1 - value)), _Z * self.error / (value * (1 - value))
@@ -62,16 +62,16 @@ class Auc:
         return entry_of(value=value, low=low, high=high)
 
     def minus(self, other: "Auc", rows: np.ndarray | None = None) -> Entry:
-        """The difference to another AUC of the same rows, or of more, of which these are `rows`.
+        """This AUC minus another, with an interval and a `p_value`.
 
-        It has an interval and a `p_value`.
+        The other AUC is of the same rows, or of more rows, among which these are `rows`.
         """
         value, error = self.value - other.value, math.nan
-        if self.enough and other.enough:  # of many small slices few have enough
-            apart = -other.influence
-            apart[slice(None) if rows is None else rows] += self.influence
-            error = math.sqrt(apart @ apart)
-        # Without an error, two are equal in every row, or both have no row in the wrong place.
+        if self.enough and other.enough:  # most of many small slices have not
+            difference = -other.influence
+            difference[slice(None) if rows is None else rows] += self.influence
+            error = math.sqrt(difference @ difference)
+        # Without an error, two AUCs are equal in every row, or both rank all rows correctly.
         p_value = math.erfc(abs(value) / error / math.sqrt(2)) if error else float(value == 0)
         return entry_of(
             value=value, low=value - _Z * error, high=value + _Z * error, p_value=p_value
@@ -79,7 +79,7 @@ class Auc:
 
 
 def _share_below(score: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """For each score, the share of `among` that is lower, ties by half."""
+    """The share of `among` below each score; ties count half."""
     ordered = np.sort(among)
     below = np.searchsorted(ordered, score, "left")
     return (below + np.searchsorted(ordered, score, "right")) / (2 * len(among))

@@ -1,10 +1,10 @@
 """What a model's AUC rests on: how much of it is lost when a column or the history is changed.
 
-A column is changed by giving each row the value of another row, drawn at random (Breiman, Machine
-Learning 45, 2001). All changes are made to the same rows, and each row gets all its values from one
-other row, so that the losses can be compared. The rows are some on which models are reported, at
-most `ROWS` with a click and `ROWS` without: an AUC does not depend on the share of clicks, and few
-clicks are what makes it uncertain. Other rows are drawn at the file's click rate.
+To change a column, each row gets the value of another row, drawn at random (Breiman, Machine
+Learning 45, 2001). All changes use the same rows, and a row gets all its values from one donor, so
+that the losses can be compared. The rows are among those on which models are reported: at most
+`ROWS` with a click and `ROWS` without. An AUC does not depend on the share of clicks, and its error
+depends on the clicks most. Donors are drawn at the file's click rate.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,14 +26,15 @@ from ..storage.opening import open_table
 from ..storage.table import MemoryTable, SomeRows, Table
 from .delong import Auc, Entry, correct_together
 
-# Rows of either class. More than OTHERS rows without a click for each click take time, add little.
+# The most rows of either class. More than NEGATIVES rows without a click for each click take time
+# and add little.
 ROWS = 2_048
-OTHERS = 5
-# Events that the cut leaves.
+NEGATIVES = 5
+# The events that a cut history keeps.
 NEWEST = 20
 _SEED = 0
 
-# Gives the logits float32 [rows] of changed rows; what is not changed are the block's own arrays.
+# Returns the logits float32 [rows] of changed rows. Unchanged columns are the block's own arrays.
 Predict = Callable[[Block], np.ndarray]
 
 
@@ -46,11 +47,11 @@ def measure_importance(
     runtime: Runtime | None = None,
     threads: int = 1,
 ) -> None:
-    """Write what a model loses by each change of some of the rows, see `write_importance`."""
+    """Write the AUC that a model loses by each change of its rows, see `write_importance`."""
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     family = family_in(model)
-    has_own = "importance" in family.entry_points
-    predictor = family.entry_point("importance") if has_own else _predict_changed
+    has_faster = "importance" in family.entry_points
+    predictor = family.entry_point("importance") if has_faster else _predict_changed
     with open_table(rows) as table:
         check_one_draw(loaded.about.feature_map, table, table, full_name, model)
         predict = partial(predictor, loaded, table)
@@ -66,13 +67,13 @@ def measure_attention(
     runtime: Runtime | None = None,
     threads: int = 1,
 ) -> None:
-    """Write what a network looks at in validation rows, see `mean_attention`."""
+    """Write a network's attention over validation rows, see `mean_attention`."""
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     write_json(attention, family_in(model).entry_point("attention")(loaded, valid))
 
 
 def _predict_changed(model: Model, table: Table, block: Block) -> Predict:
-    """How a model predicts changed rows of a table; a family may have a faster way."""
+    """Predict changed rows of a table; a family may have a faster way."""
     return lambda changed: model.predict(MemoryTable(table, changed))
 
 
@@ -83,41 +84,41 @@ def write_importance(
     predictor: Callable[[Block], Predict],
     full_name: str = "",
 ) -> None:
-    """Write as JSON what a model loses by each change.
+    """Write the AUC that a model loses by each change, as JSON.
 
-    `predictor` makes the function that predicts, once it knows the rows. The file: `full_name`,
-    `simulated_data`, `rows`, `clicks`, `auc` of these rows, and `columns` and `histories`, each a
-    list of `changed` and `auc_lost` (value, low, high, p_value), the largest loss first. P-values
-    are corrected for the number of all changes.
+    `predictor` returns the function that predicts changes of a block. The file has `full_name`,
+    `simulated_data`, the `rows`, their `clicks` and `auc`, and two lists, `columns` and
+    `histories`, of `changed` and `auc_lost` (value, low, high, p_value), the largest loss first.
+    P-values are corrected for the number of all changes.
     """
     block, donors = chosen_rows(table)
     predict, label = predictor(block), block.label
     assert label is not None, "validation rows have labels"
     auc = Auc.of(label, predict(block))
-    found: dict[str, Any] = {"full_name": full_name, "simulated_data": table.source["simulated"]}
-    found |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc.entry()}
+    facts: dict[str, Any] = {"full_name": full_name, "simulated_data": table.source["simulated"]}
+    facts |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc.entry()}
     entries: list[Entry] = []
-    for kind, changes in (
+    for group, changes in (
         ("columns", _with_columns(block, table, feature_map, donors)),
         ("histories", _with_histories(block, donors)),
     ):
         lost = {name: auc.minus(Auc.of(label, predict(changed))) for name, changed in changes}
         ranked = sorted(lost.items(), key=lambda pair: -(pair[1]["value"] or 0))
-        found[kind] = [{"changed": name, "auc_lost": entry} for name, entry in ranked]
+        facts[group] = [{"changed": name, "auc_lost": entry} for name, entry in ranked]
         entries += lost.values()
     correct_together(entries)
-    write_json(path, found)
+    write_json(path, facts)
 
 
 def chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
-    """The first rows of each class, and for each of them another one, [rows]."""
+    """The first rows of each class, and the place of each one's donor among them, [rows]."""
     is_click = table.column("label") == 1
-    clicks, others = np.flatnonzero(is_click), np.flatnonzero(~is_click)
-    most = min(ROWS, OTHERS * max(1, len(clicks)))
-    chosen = np.sort(np.concatenate([clicks[:ROWS], others[:most]]))
+    clicks, negatives = np.flatnonzero(is_click), np.flatnonzero(~is_click)
+    most = min(ROWS, NEGATIVES * max(1, len(clicks)))
+    chosen = np.sort(np.concatenate([clicks[:ROWS], negatives[:most]]))
     clicked = is_click[chosen]
-    # As often as in the file, however many of each class are chosen.
-    share = np.where(clicked, len(clicks), len(others)).astype(np.float64)
+    # Donors have the file's click rate, however many rows of each class are chosen.
+    share = np.where(clicked, len(clicks), len(negatives)).astype(np.float64)
     share /= np.where(clicked, clicked.sum(), (~clicked).sum())
     donors = np.random.default_rng(_SEED).choice(len(chosen), len(chosen), p=share / share.sum())
     return SomeRows(table, chosen).read(0, len(chosen)), donors
@@ -126,20 +127,20 @@ def chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
 def _with_columns(
     block: Block, table: Table, feature_map: FeatureMap, donors: np.ndarray
 ) -> Iterator[tuple[str, Block]]:
-    """The rows with one column of others, for each column."""
+    """The rows with one column of their donors, for each column."""
     categories = [*feature_map.profile, *feature_map.targets, *feature_map.context]
-    for kind, fields, names in (
+    for array, fields, names in (
         ("categorical", categories, table.categorical_columns),
         ("numeric", feature_map.numeric, table.numeric_columns),
     ):
         for column in (field.column for field in fields):
-            values, place = getattr(block, kind).copy(), list(names).index(column)
+            values, place = getattr(block, array).copy(), list(names).index(column)
             values[:, place] = values[donors, place]
-            yield column, replace(block, **{kind: values})
+            yield column, replace(block, **{array: values})
 
 
 def _with_histories(block: Block, donors: np.ndarray) -> Iterator[tuple[str, Block]]:
-    """The rows with the same change of all histories, for each kind of change."""
+    """The rows with all histories changed in one way, for each way."""
     changes: dict[str, Callable[[Ragged], Ragged]] = {
         "ablated": Ragged.emptied,
         "those of other rows": lambda events: events.take(donors),
@@ -147,13 +148,13 @@ def _with_histories(block: Block, donors: np.ndarray) -> Iterator[tuple[str, Blo
         f"cut to the {NEWEST} newest": lambda events: events.take(np.arange(len(events)), NEWEST),
     }
     for name, change in changes.items():
-        changed = {column: change(events) for column, events in block.sequences.items()}
-        if changed:
+        if block.sequences:
+            changed = {column: change(events) for column, events in block.sequences.items()}
             yield name, replace(block, sequences=changed)
 
 
 def _shuffled(events: Ragged) -> Ragged:
-    """The events of each row in another order, the same for histories of the same lengths."""
+    """Each row's events in another order; histories of the same lengths get the same order."""
     row = np.repeat(np.arange(len(events)), events.lengths)
     key = np.random.default_rng(_SEED).random(len(row))
     return Ragged(events.values[np.lexsort((key, row))], events.offsets)

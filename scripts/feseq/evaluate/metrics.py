@@ -1,4 +1,4 @@
-"""The table of metrics, which intervals, blends, tables, plots and the summary read."""
+"""The table of metrics, for intervals, blends, tables, plots and the summary."""
 
 import math
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from sklearn.metrics import roc_auc_score
 
 from ..common.logits import log_odds, sigmoid
 
-# Bins of about equally many rows behind the calibration error.
+# Bins of the calibration error, with about equally many rows each.
 CALIBRATION_BINS = 20
 BALANCED = "balanced_"
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Labels 0 or 1 and logits [rows] in rising order; `order` has their places as given.
+    """Labels 0 or 1 and logits [rows], sorted by the logit; `order` has their places before.
 
-    `odds`, those of the click rate of the train rows, are what `balanced` removes. What is computed
-    here is computed once for all resamples.
+    `balanced` removes `odds`, the log odds of the train rows' click rate. Properties are computed
+    once for all resamples.
     """
 
     order: np.ndarray
@@ -32,13 +32,13 @@ class Scores:
 
     @classmethod
     def of(cls, label: np.ndarray, logit: np.ndarray, click_rate: float = 0.5) -> Self:
-        """Those of rows in any order."""
+        """The scores of rows in any order."""
         order = np.argsort(logit, kind="stable")
         return cls(order, label[order], logit[order].astype(np.float64), log_odds(click_rate))
 
     @cached_property
     def balanced(self) -> "Scores":
-        """The same at the odds 50:50."""
+        """The same scores at the odds 50:50."""
         return replace(self, logit=self.logit - self.odds, odds=0.0)
 
     @cached_property
@@ -53,7 +53,7 @@ class Scores:
 
     @cached_property
     def bin(self) -> np.ndarray:
-        """The bin of each row in the calibration error [rows]; equal logits share one."""
+        """Each row's bin in the calibration error [rows]; equal logits share a bin."""
         edges = self.logit[np.arange(1, CALIBRATION_BINS) * len(self.logit) // CALIBRATION_BINS]
         return np.searchsorted(np.unique(edges), self.logit, side="right")
 
@@ -65,18 +65,18 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Scores, and how often each row counts [rows], in the order of the scores."""
+    """Scores, and the weight of each row [rows], in the order of the scores."""
 
     scores: Scores
     weight: np.ndarray
 
     @classmethod
     def of(cls, label: np.ndarray, logit: np.ndarray, click_rate: float = 0.5) -> Self:
-        """Rows that count once; see Scores."""
+        """Rows of weight 1; see Scores."""
         return cls(Scores.of(label, logit, click_rate), np.ones(len(label)))
 
     def resampled(self, count: np.ndarray) -> "Predictions":
-        """The same rows, each `count` [rows] times, in the order in which they were given."""
+        """The same rows, each `count` times; `count` [rows] has the order of the labels in `of`."""
         return Predictions(self.scores, count[self.scores.order])
 
     @cached_property
@@ -86,33 +86,33 @@ class Predictions:
 
     @cached_property
     def reached(self) -> tuple[np.ndarray, np.ndarray]:
-        """Clicks and other rows at each distinct logit or above it, from the highest down."""
+        """Clicks and negatives at each distinct logit or above it, from the highest down."""
         clicks = np.cumsum((self.weight * self.scores.label)[::-1])[self.scores.ends]
         return clicks, np.cumsum(self.weight[::-1])[self.scores.ends] - clicks
 
     @cached_property
     def average_precision(self) -> float:
-        """Mean precision at the logits of clicks, as scikit-learn has it."""
-        clicks, others = self.reached
-        found = np.diff(clicks, prepend=0) @ (clicks / np.maximum(clicks + others, 1))
-        return float(found / max(clicks[-1], 1))
+        """Mean precision at the logits of clicks, as in scikit-learn."""
+        clicks, negatives = self.reached
+        total = np.diff(clicks, prepend=0) @ (clicks / np.maximum(clicks + negatives, 1))
+        return float(total / max(clicks[-1], 1))
 
     @cached_property
     def weighted_logloss(self) -> float:
-        """Logloss where clicks and others count half each."""
+        """Logloss where clicks and negatives count half each."""
         is_click = self.scores.label == 1
-        clicks, others = self.weight[is_click].sum(), self.weight[~is_click].sum()
-        half = self.weight * np.where(is_click, 0.5 / max(clicks, 1), 0.5 / max(others, 1))
+        clicks, negatives = self.weight[is_click].sum(), self.weight[~is_click].sum()
+        half = self.weight * np.where(is_click, 0.5 / max(clicks, 1), 0.5 / max(negatives, 1))
         return float(np.average(self.scores.loss, weights=half))
 
 
 def _auc(rows: Predictions) -> float:
-    clicks, others = rows.reached
-    if not clicks[-1] or not others[-1]:
+    clicks, negatives = rows.reached
+    if not clicks[-1] or not negatives[-1]:
         return math.nan
     # Ties count half.
-    area = np.diff(others, prepend=0) @ (clicks - np.diff(clicks, prepend=0) / 2)
-    return float(area / (clicks[-1] * others[-1]))
+    area = np.diff(negatives, prepend=0) @ (clicks - np.diff(clicks, prepend=0) / 2)
+    return float(area / (clicks[-1] * negatives[-1]))
 
 
 def _logloss(rows: Predictions) -> float:
@@ -124,12 +124,12 @@ def _score(rows: Predictions) -> float:
 
 
 def _calibration_error(rows: Predictions) -> float:
-    """The root mean square of the bins' gaps, without what chance adds.
+    """The root mean square of the bins' gaps, corrected for noise.
 
-    The variance that chance gives a gap is subtracted from its square (Kumar, Liang & Ma, NeurIPS
-    2019); the residuals of a bin estimate it. A resample's gaps have the chance of two draws; its
-    squared weights double the estimate, so resamples lie around the value. A bin with one row
-    counts as one without a gap.
+    A gap's variance, estimated from the bin's residuals, is subtracted from its square (Kumar,
+    Liang & Ma, NeurIPS 2019). A resample's gaps have the noise of two draws; its squared weights
+    double the estimate, so resamples scatter around the value. A bin with one row counts as without
+    a gap.
     """
     residual, bins = rows.scores.probability - rows.scores.label, rows.scores.bin
     count, weight = np.bincount(bins), np.bincount(bins, rows.weight)
@@ -146,11 +146,11 @@ class Metric:
 
     name: str  # in metrics.json, comparison.csv and the config
     of: Callable[[Predictions], float]
-    sign: int  # 1 where higher is better, else -1
+    sign: int  # 1 if higher is better, else -1
     heading: str  # in tables and plots
     digits: int
-    note: str  # what it is, for the reader of a table
-    depends_on_odds: bool = True  # False: on the order of the rows alone
+    note: str  # explains the metric to the reader of a table
+    depends_on_odds: bool = True  # False: it depends on the order of the rows alone
 
 
 def balanced(metric: Metric) -> Metric:
@@ -170,7 +170,7 @@ METRICS = (
     Metric("average_precision", _ap, 1, "AP", 4, "average precision", depends_on_odds=False),
     Metric("logloss", _logloss, -1, "logloss", 5, "mean negative log likelihood, in nats"),
     Metric(
-        "weighted_logloss", _wll, -1, "WLL", 3, "logloss where clicks and others count half each"
+        "weighted_logloss", _wll, -1, "WLL", 3, "logloss where clicks and negatives count half each"
     ),
     Metric("score", _score, 1, "score", 4, "the competition's, 0.5 AP + 0.5 / (1 + WLL)"),
     Metric(
@@ -179,11 +179,11 @@ METRICS = (
         -1,
         "calibration",
         4,
-        f"mean prediction less share of clicks, root mean square over {CALIBRATION_BINS} bins of "
-        f"equally many rows, less what chance adds",
+        f"mean prediction minus share of clicks, root mean square over {CALIBRATION_BINS} bins of "
+        f"equally many rows, corrected for noise",
     ),
 )
-# By name, with those at balanced odds.
+# All metrics by name, with those at balanced odds.
 BY_NAME = {
     metric.name: metric
     for metric in (*METRICS, *(balanced(m) for m in METRICS if m.depends_on_odds))

@@ -1,12 +1,12 @@
 """The file valid_predictions.parquet, from which models are measured, blended and compared.
 
-It has the validation rows and behind them any holdout rows: row int64, label uint8, holdout bool,
-logit float32; for models also logit_ablated, with empty histories, and for blends logit_best, of
-the best model in it.
+It has the validation rows, followed by any holdout rows: row int64, label uint8, holdout bool,
+logit float32. Models also have logit_ablated, with empty histories, and blends logit_best, of their
+best model.
 
-Metrics are those of the holdout rows: `read_predictions(path)`. Whatever is fitted or chosen after
-the training, such as the weights of a blend, reads the others: `read_predictions(path,
-VALIDATION)`. Where there are no holdout rows, both are all rows.
+Metrics are measured on the holdout rows: `read_predictions(path)`. Whatever is fitted or chosen
+after the training, such as the weights of a blend, uses the validation rows:
+`read_predictions(path, VALIDATION)`. Without holdout rows, both return all rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def write_logits(
     logits: Mapping[str, np.ndarray],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write a model's logits by name, float32 [rows of all tables], as `open_sides` has them.
+    """Write a model's logits by name, float32 [rows of all tables], in the order of `open_sides`.
 
     Raises UserError if one is not finite.
     """
@@ -39,17 +39,17 @@ def write_logits(
     write_table(pa.table({**rows, **logits}), path, metadata)
 
 
-def read_predictions(path: Path, part: int | None = HOLDOUT, full_name: str = "") -> pa.Table:
-    """A model's validation predictions, with those of the logits that the file has.
+def read_predictions(path: Path, side: int | None = HOLDOUT, full_name: str = "") -> pa.Table:
+    """A model's validation predictions, with all logits that the file has.
 
-    `part`: HOLDOUT, the rows on which models are reported; VALIDATION, those that may choose; None,
-    all. Raises UserError if they are of another model than the one of this `full_name`.
+    `side` is HOLDOUT for the rows on which models are reported, VALIDATION for those that may
+    choose, or None for all. Raises UserError unless the model has this `full_name`.
     """
     table = read_table(
         path, ("row", "label", "holdout", "logit"), optional=("logit_ablated", "logit_best")
     )
     check_name(path, metadata_of(table).get("full_name", ""), full_name)
-    if part is None:
+    if side is None:
         return table
     holdout = table["holdout"].to_numpy()
-    return table.filter(~holdout if part == VALIDATION or not holdout.any() else holdout)
+    return table.filter(~holdout if side == VALIDATION or not holdout.any() else holdout)

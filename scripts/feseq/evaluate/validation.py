@@ -1,4 +1,4 @@
-"""A model's predictions of the validation rows, by which it is measured."""
+"""A model's predictions of the validation rows, on which it is measured."""
 
 import time
 from pathlib import Path
@@ -27,8 +27,8 @@ def predict_validation(
 ) -> None:
     """Write a model's predictions of the held-out rows, and their speed.
 
-    The rows are predicted with their histories and with empty ones. `speed` (JSON): rows, seconds,
-    samples_per_second.
+    The rows are predicted with their histories and with empty ones. `speed` (JSON) has rows,
+    seconds and samples_per_second.
     """
     runtime = runtime or Runtime()
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
@@ -41,9 +41,9 @@ def predict_validation(
         seconds = time.perf_counter() - started
         rate = len(logit) / seconds
         write_json(speed, {"rows": len(logit), "seconds": seconds, "samples_per_second": rate})
-        blanked = logit
+        ablated = logit
         if tables[0].sequence_columns:
             options["ablate_histories"] = True
-            blanked = np.concatenate([loaded.predict(table, **options) for table in tables])
-        logits = {"logit": logit, "logit_ablated": blanked}
+            ablated = np.concatenate([loaded.predict(table, **options) for table in tables])
+        logits = {"logit": logit, "logit_ablated": ablated}
         write_logits(predictions, tables, logits, model_metadata(loaded))

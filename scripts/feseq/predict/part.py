@@ -32,14 +32,13 @@ def predict_part(
 ) -> None:
     """Write parquet columns id (string) and logit (float32) of the rows of a part.
 
-    The file's metadata names the part, the model's file, the digest of the `code` and what
-    `model_metadata` says.
+    The file's metadata has the part, the model's file, the digest `code` and `model_metadata`.
     """
     runtime = runtime or Runtime()
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(h5) as test:
         if "draw" in test.source:
-            raise UserError(f"{h5}: holds no test rows; give an H5 file of the test table")
+            raise UserError(f"{h5}: has no test rows; give an H5 file of the test table")
         logit = predict_table(loaded, test, runtime.verbosity)
         metadata = {
             **model_metadata(loaded),
@@ -53,14 +52,14 @@ def predict_part(
 
 
 def predict_table(model: Model, table: Table, verbosity: int = 0) -> np.ndarray:
-    """Logits float32 [rows]; warns of columns whose values are mostly unknown to the model."""
+    """Logits float32 [rows]; warns of columns with mostly unknown values."""
     FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
     return model.predict(table, verbosity=verbosity)
 
 
 def ids_of(table: Table) -> pa.StringArray:
     """The IDs of a test table's rows."""
-    # A part of them at a time: NumPy keeps each as wide as the longest.
+    # A block at a time: NumPy makes each ID as wide as the longest.
     texts = [
         pa.array(table.column("id", start, start + table.block_rows), pa.binary()).cast(pa.string())
         for start in range(0, max(1, table.rows), table.block_rows)
@@ -69,5 +68,5 @@ def ids_of(table: Table) -> pa.StringArray:
 
 
 def model_metadata(model: Model) -> dict[str, str]:
-    """What each file of predictions says of its model."""
+    """The metadata of the model for its files of predictions."""
     return {"click_rate": repr(model.about.click_rate), "full_name": model.about.full_name}

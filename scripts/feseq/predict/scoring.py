@@ -1,7 +1,7 @@
 """Click probabilities of new rows, by one model or the blend of several.
 
-A file goes the way of the test table: part by part to H5, then to the models. So its rows get the
-probabilities of a submission, to the bit.
+A file is processed like the test table: part by part to H5, then to the models. So its rows get
+exactly the probabilities of a submission.
 """
 
 import logging
@@ -36,7 +36,7 @@ from .submission import prior_shift
 
 logger = logging.getLogger(__name__)
 
-# By hand, where no config says more.
+# The default of a call by hand, without a config.
 _RUNTIME = Runtime()
 
 
@@ -56,14 +56,13 @@ def score_files(
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
 
-    These are parquet files, local or remote, in this order. The logits of several models are
+    `input` are parquet files, local or remote, in this order. The logits of several models are
     averaged by `weights`, or by those in the file `fitted`; the prior 'balanced' shifts them to
     50:50 odds, as in a submission. `row_time` is the column of the rows' times, for models with
-    times. Other columns than those that the models need, such as a label, are not read. A part of
-    about `part_rows` rows lies on disk beside `output` meanwhile, and memory does not grow with the
-    rows.
+    times. Only the columns that the models need are read, so not a label. During the run a part of
+    about `part_rows` rows is on disk beside `output`, and memory does not grow with the rows.
 
-    Raises UserError, and writes nothing, for files without a column, a row or an ID that is needed.
+    Raises UserError, and writes nothing, for files that lack a needed column, a row or an ID.
     """
     if id_column == "probability":
         raise UserError(
@@ -73,16 +72,16 @@ def score_files(
     if output.suffix != ".parquet":
         raise UserError(f"{output}: scores are written as parquet; name it *.parquet")
     loaded = [load_model(p, _wanted_name(p), runtime=runtime, threads=threads) for p in model]
-    named = [each.about.full_name.rpartition("/")[2] for each in loaded]
-    weights = checked_weights(weights, named, fitted)
+    names = [each.about.full_name.rpartition("/")[2] for each in loaded]
+    weights = checked_weights(weights, names, fitted)
     shift = prior_shift(prior, (each.about.click_rate for each in loaded))
     columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
     files = [_checked(RawTable(table), columns, loaded) for table in tables_of(input)]
-    names = " + ".join(each.about.full_name or str(path) for each, path in zip(loaded, model))
-    about = {"models": names, "prior": prior, "inputs": " ".join(input)}
-    schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, about)
+    models = " + ".join(each.about.full_name or str(path) for each, path in zip(loaded, model))
+    metadata = {"models": models, "prior": prior, "inputs": " ".join(input)}
+    schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, metadata)
     total = sum(file.rows for file in files)
-    scoring = Progress("scored", total, verbosity=runtime.verbosity)
+    progress = Progress("scored", total, verbosity=runtime.verbosity)
     with (
         folder_beside(output) as folder,
         written_beside(output) as temporary,
@@ -98,18 +97,18 @@ def score_files(
                 require_finite(logit, ids)
                 probability = sigmoid(logit - shift).astype(np.float32)
                 writer.write_table(pa.table([ids, probability], schema))
-                scoring.advance(part.rows)
-    logger.info("%s: %s rows of %s scored by %s", output, f"{total:,}", about["inputs"], names)
+                progress.advance(part.rows)
+    logger.info("%s: %s rows of %s scored by %s", output, f"{total:,}", metadata["inputs"], models)
 
 
 def _wanted_name(model: Path) -> str:
-    """The name that a model in a folder such as full/len150 must have; '' in other folders."""
+    """The full name of a model in a folder such as full/len150; '' in other folders."""
     size, _, name = folder_name(model).partition("/")
     return f"{size}/{name}" if size in Sizes.model_fields and is_model(name) else ""
 
 
 def _checked(file: RawTable, columns: Columns, models: Sequence[Model]) -> RawTable:
-    """The file, if it has rows and all columns, and is simulated only if the models are."""
+    """The file, if it has rows and all columns, and is simulated like the models' train rows."""
     file.check_columns(columns, columns.id)
     for model in models:
         check_kind(file.location, file.is_simulated, model.about.simulated)

@@ -46,12 +46,12 @@ def write_submission(
     sample_submission: str | Path | None = None,
     facts: Path | None = None,
 ) -> None:
-    """Write the CSV, see `join_predictions`, and what it was made from (JSON).
+    """Write the CSV, see `join_predictions`, and its sources (JSON).
 
     `predictions` are of all `parts` of the test table by each of the `models` of a size, model by
-    model; `weights` by the models' names, or those in the file `fitted`, are those of the mean. The
-    prior 'balanced' shifts the logits to 50:50 odds. The alarms in `facts` go to the log. `codes`
-    are the digests of the code that predicts, by the models' names; None: any code.
+    model. The mean has the `weights` by the models' names, or those in the file `fitted`. The prior
+    'balanced' shifts the logits to 50:50 odds. The alarms in `facts` go to the log. `codes` has the
+    digests of the code that predicts, by the models' names; None accepts any code.
 
     Raises UserError, and writes nothing, if predictions are of other parts, models or code.
     """
@@ -64,7 +64,7 @@ def write_submission(
         code = codes.get(name) if codes else None
         firsts.append(_checked(paths, listing.parts, model, code, f"{size}/{name}" if size else ""))
     alarms = read_alarms(facts) if facts else []
-    made_from = {
+    sources = {
         "simulated_data": json.loads(firsts[0]["simulated"]),
         "test_file": listing.table,
         "models": [first["full_name"] or "?" for first in firsts],
@@ -72,24 +72,24 @@ def write_submission(
         "prior": prior,
         "sample_submission": sample_submission and str(sample_submission),
     }
-    made_from["rows"], mean = join_predictions(
+    sources["rows"], mean = join_predictions(
         by_model,
-        made_from["weights"],
+        sources["weights"],
         submission,
         id_column=id_column,
         label_column=label_column,
         sample_submission=sample_submission,
         shift=prior_shift(prior, (float(first["click_rate"]) for first in firsts)),
     )
-    write_json(about, made_from)
+    write_json(about, sources)
     logger.info(
         "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f "
         "(submission.prior: %s); %s of the train rows are clicks",
         submission,
-        f"{made_from['rows']:,}",
+        f"{sources['rows']:,}",
         listing.table,
-        " + ".join(made_from["models"]),
-        "SIMULATED" if made_from["simulated_data"] else "real",
+        " + ".join(sources["models"]),
+        "SIMULATED" if sources["simulated_data"] else "real",
         sample_submission or "the test file",
         mean,
         prior,
@@ -106,22 +106,22 @@ def _checked(
     code: str | None,
     full_name: str,
 ) -> Mapping[str, str]:
-    """What the first file says; raises UserError unless all are of these parts by this model.
+    """The first file's metadata; raises UserError unless all are of these parts by this model.
 
-    The `code` counts too: a killed Snakemake may not have recorded which code made a file.
+    The `code` is checked too: a killed Snakemake may not have recorded the code of a file.
     """
-    model_now = fingerprint(model)
-    found = [metadata_of(read_table(path, ())) for path in paths]
-    for path, metadata, part in zip(paths, found, parts, strict=True):
+    model_fingerprint = fingerprint(model)
+    file_metadata = [metadata_of(read_table(path, ())) for path in paths]
+    for path, metadata, part in zip(paths, file_metadata, parts, strict=True):
         check_name(path, metadata.get("full_name", ""), full_name)
-        if metadata.get("model") != model_now:
+        if metadata.get("model") != model_fingerprint:
             raise _not_as_needed(path, f"not predicted by {model} as it is now")
         if code is not None and metadata.get("code") != code:
             raise _not_as_needed(path, "not predicted by the code as it is now")
         if metadata.get("part") != part.version:
             wrong = "not predicted for this part of the test table as it is now"
             raise _not_as_needed(path, wrong, f"it and data/h5/test/{path.stem}.h5")
-    return found[0]
+    return file_metadata[0]
 
 
 def join_predictions(
@@ -136,9 +136,9 @@ def join_predictions(
 ) -> tuple[int, float]:
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
 
-    The logits of several models are averaged by `weights`, and lowered by `shift`. IDs, their order
-    and the name of the label are those of `sample_submission` if given, else IDs those of the
-    predictions. Returns the number of rows and the mean probability.
+    The logits of several models are averaged by `weights`, and lowered by `shift`. If given,
+    `sample_submission` has the IDs, their order and the name of the label. If not, the predictions
+    have the IDs. Returns the number of rows and the mean probability.
 
     Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
     a logit is not finite.
@@ -166,7 +166,7 @@ def join_predictions(
 def _not_as_needed(path: Path, wrong: str, old: str = "it") -> UserError:
     return UserError(
         f"{path}: {wrong}; take such predictions or, where the workflow made it, delete {old} and "
-        f"run the same command again, the part is predicted again"
+        f"run the same command again to predict the part again"
     )
 
 
@@ -186,9 +186,9 @@ def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
     return np.float32(log_odds(rates.pop()))
 
 
-def _means(parts: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterator[pa.Table]:
+def _means(by_model: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterator[pa.Table]:
     """The IDs and the mean logits of all models, part by part."""
-    for paths in zip(*parts, strict=True):
+    for paths in zip(*by_model, strict=True):
         tables = [read_table(path, ("id", "logit")) for path in paths]
         for path, table in zip(paths, tables):
             if not table["id"].equals(tables[0]["id"]):
@@ -204,8 +204,8 @@ def _write_csv(
     order: str,
     shift: float | np.float32,
 ) -> float:
-    """Write the probabilities in the rows' order of a table; returns their mean."""
-    # IDs get quotes only if one has CSV's own characters; sample_submission.csv has none.
+    """Write the probabilities in the row order of a table; returns their mean."""
+    # IDs get quotes only if one has a character special to CSV; sample_submission.csv has none.
     (special,) = tables.ask(
         r"""SELECT count(*) FROM predicted WHERE regexp_matches(id, '[",\r\n]')"""
     )
@@ -216,7 +216,7 @@ def _write_csv(
     total = 0.0
     with written_beside(submission) as temporary, open(temporary, "wb") as file:
         head = io.StringIO()
-        csv.writer(head).writerow(header)  # with its own line end, it quotes names with either
+        csv.writer(head).writerow(header)  # its line end makes it quote names with CR or LF
         file.write(head.getvalue().removesuffix("\r\n").encode() + b"\n")
         for batch in tables.stream(f"SELECT id, logit FROM {ids} ORDER BY {order}.row"):
             probability = sigmoid(batch["logit"].to_numpy() - shift).astype(np.float32)

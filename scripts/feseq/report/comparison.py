@@ -1,4 +1,4 @@
-"""Models side by side: all in one table, and two on a page with their settings and costs."""
+"""Comparisons of models: all in one table, and two on a page with their settings and costs."""
 
 import logging
 from collections.abc import Mapping
@@ -21,34 +21,35 @@ from .page import SIMULATED, markdown_table, with_interval
 
 logger = logging.getLogger(__name__)
 
-# Of training.json; those of _TRAIN as columns `train_...` of comparison.csv.
+# Keys of training.json; those of _TRAIN are columns `train_...` of comparison.csv.
 _TRAIN = ("samples_per_second", "seconds")
 _COSTS = (
     *("train_rows", "negative_share", *_TRAIN, "best_epoch", "epochs", "parameters"),
     *("device", "precision", "predict_samples_per_second"),
 )
-# Of metrics.json.
+# Keys of metrics.json.
 _MEASURED = (
     *("simulated_data", "enough_clicks", "on_holdout", "auc_ablated", "best_model"),
     *("expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best"),
 )
-# Whole numbers that some models lack: gaps would make them floats.
+# Integers that some models lack: missing values would make them floats.
 _WHOLE = dict.fromkeys(("train_rows", "best_epoch", "epochs", "parameters"), "Int64")
 _ONE_SEED = (
-    "The test knows the chance in the rows, not that in a training: another `train.seed` changes "
-    "the metrics too. A variant with another seed, compared in the same way, says how much."
+    "The test accounts for the sampling of the rows, not for the randomness of a training: another "
+    "`train.seed` changes the metrics too. A variant with another seed, compared in the same way, "
+    "shows how much."
 )
 
 
 def write_comparison(metrics: list[Path], comparison: Output) -> None:
-    """Write one row a model, as results/README.md lists the columns.
+    """Write one row a model; results/README.md lists the columns.
 
-    Sizes with the most validation rows first, within a size the best AUC. Each `metrics` is a
-    results/{size}/{name}/metrics.json with the files of its model beside it.
+    The size with the most validation rows comes first, and within a size the best AUC. Each of
+    `metrics` is a results/{size}/{name}/metrics.json with the files of its model beside it.
     """
     models = pd.DataFrame([_row(path) for path in metrics]).astype(_WHOLE).assign(path=metrics)
     models = models.join(pd.concat([_behind(rows) for _, rows in models.groupby("size")]))
-    # Sizes differ in their validation rows: an AUC of a few clicks must not lead the table.
+    # Sizes have different validation rows: an AUC of a few clicks must not lead the table.
     models = models.drop(columns="path").sort_values(
         ["valid_rows", "size", "auc", "model"], ascending=[False, True, False, True]
     )
@@ -58,7 +59,7 @@ def write_comparison(metrics: list[Path], comparison: Output) -> None:
 
 
 def _row(path: Path) -> dict[str, Any]:
-    """What the files beside a model's metrics.json say of it, as columns of comparison.csv."""
+    """A row of comparison.csv, from a model's metrics.json and the files beside it."""
     measured, training = _measured(path), read_json(path.with_name("training.json"))
     size, name = path.absolute().parts[-3:-1]
     family = family_of(name).name if is_model(name) else {BLEND: BLEND}.get(name, "baseline")
@@ -67,26 +68,26 @@ def _row(path: Path) -> dict[str, Any]:
     row |= {key: measured[key] for key in _MEASURED}
     row |= _flat(measured["metrics"])
     row |= _flat({key: measured[key] for key in ("score_gain", "histories")})
-    ahead = measured["gain_over_best"] or {}
-    row |= _flat({f"{key}_gain_over_best": ahead.get(key) for key in ("score", f"{BALANCED}score")})
+    gains = measured["gain_over_best"] or {}
+    row |= _flat({f"{key}_gain_over_best": gains.get(key) for key in ("score", f"{BALANCED}score")})
     row |= _costs(path, training)
-    has_sets = "sets" in training
-    row["features"] = "+".join(training["sets"]) or "none" if has_sets else None
-    # Values without spaces, which part the settings.
+    sets = training.get("sets")
+    row["features"] = None if sets is None else "+".join(sets) or "none"
+    # Spaces separate the settings, so values have none.
     settings = training.get("settings", {}).items()
     row["settings"] = " ".join(f"{key}={value}".replace(" ", "") for key, value in settings)
     return row
 
 
 def _measured(path: Path) -> dict[str, Any]:
-    """The content of a metrics.json; raises UserError for another file, or another model's."""
+    """The content of a metrics.json; raises UserError for other files, or another model's."""
     measured = read_json(path, kind="metrics.json", keys=("full_name", "metrics", "clicks"))
     check_name(path, measured["full_name"], folder_name(path))
     return measured
 
 
 def _costs(path: Path, training: Mapping[str, Any]) -> dict[str, Any]:
-    """What a training took, and how fast the model predicts."""
+    """The costs of a training, and the speed of predictions."""
     costs = {f"train_{key}" if key in _TRAIN else key: training.get(key) for key in _COSTS}
     if is_model(path.absolute().parent.name):
         speed = read_json(path.with_name("valid_speed.json"))
@@ -105,11 +106,11 @@ def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
 
 
 def _behind(models: pd.DataFrame) -> pd.DataFrame:
-    """How far the AUC of each model of a size is behind the best of them, with its interval.
+    """How far the AUC of each model of a size is behind the best AUC, with an interval.
 
-    Both AUCs are of the same rows, so that what makes rows hard for all cancels out. The p-values
-    are corrected for the number of models. `agreement` is the rank correlation of its logits with
-    those of the best, NaN where all are equal.
+    Both AUCs are of the same rows, so what makes rows hard for all models cancels out. The p-values
+    are corrected for the number of models. `agreement` is the rank correlation of a model's logits
+    with those of the best, NaN if all are equal.
     """
     best = models["path"][models["auc"].astype(float).fillna(-1.0).idxmax()]
     rows = _predictions(best)
@@ -126,14 +127,14 @@ def _behind(models: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_two_models(first: Path, other: Path, page: Output, *, resamples: int = RESAMPLES) -> None:
-    """Write a page (Markdown) that compares two models, and what it finds to the log.
+    """Write a page (Markdown) that compares two models, and log the verdict.
 
-    Each is given by its metrics.json, with the files of its model beside it. Raises UserError
-    unless both were measured on the same rows.
+    `first` and `other` are their metrics.json, with the files of the models beside them. Raises
+    UserError unless both were measured on the same rows.
     """
     paths = {path.absolute().parent.name: path for path in (first, other)}
     if len(paths) < 2:
-        raise UserError(f"{first} and {other}: models of one name; name two models of a size")
+        raise UserError(f"{first} and {other}: are of the same name; name two models of a size")
     measured = {name: _measured(path) for name, path in paths.items()}
     tables = {name: _predictions(path) for name, path in paths.items()}
     _check_same_rows(first, tables[first.parent.name], other, tables[other.parent.name])
@@ -142,39 +143,39 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
     gain = aucs[better].minus(aucs[worse])
     rows = {name: _rows(table) for name, table in tables.items()}
     gains = gain_entries(rows[better], rows[worse], gain, resamples)
-    entries = {name: found["metrics"] for name, found in measured.items()}
+    entries = {name: content["metrics"] for name, content in measured.items()}
     entries[f"{better} better by"] = gains
     metrics = {
-        name: {metric: _text(metric, of.get(metric)) for metric in gains}
-        for name, of in entries.items()
+        name: {metric: _text(metric, by_metric.get(metric)) for metric in gains}
+        for name, by_metric in entries.items()
     }
-    others = {}
+    settings = {}
     for name, path in paths.items():
         training = read_json(path.with_name("training.json"))
-        others[name] = training.get("settings", {}) | _costs(path, training)
-    table = pd.concat([pd.DataFrame(metrics), pd.DataFrame(others).map(_cell)]).fillna("")
+        settings[name] = training.get("settings", {}) | _costs(path, training)
+    table = pd.concat([pd.DataFrame(metrics), pd.DataFrame(settings).map(_cell)]).fillna("")
     table = table[table[worse] != table[better]].rename_axis("").reset_index()
-    about = measured[better]
-    verdict = _verdict(better, worse, gain, about["clicks"], about["rows"])
-    parts = [f"# {' beside '.join([*paths][::-1])}, size {first.absolute().parts[-3]}\n"]
-    if about["simulated_data"]:
-        parts.append(SIMULATED)
-    parts += [
+    content = measured[better]
+    verdict = _verdict(better, worse, gain, content["clicks"], content["rows"])
+    sections = [f"# {' beside '.join([*paths][::-1])}, size {first.absolute().parts[-3]}\n"]
+    if content["simulated_data"]:
+        sections.append(SIMULATED)
+    sections += [
         f"{verdict}\n\n{_ONE_SEED}\n",
         f"## Metrics, settings and costs that differ\n\n{markdown_table(table)}",
     ]
     with written_beside(page) as temporary:
-        temporary.write_text("\n".join(parts), encoding="utf-8")
+        temporary.write_text("\n".join(sections), encoding="utf-8")
     logger.info("%s: %s", page, verdict.replace("**", ""))
 
 
 def _verdict(better: str, worse: str, gain: Entry, clicks: int, rows: int) -> str:
-    """Whether the better one is better; `gain` is how far its AUC is above the other's."""
+    """Whether `better` is significantly better; `gain` is its AUC minus that of `worse`."""
     by = f"the AUCs differ by {_text('auc', gain)}, {clicks:,} clicks in {rows:,} rows"
     if gain["p_value"] is None:
         return (
-            f"**Too few clicks**: {by}; below {FEW_CLICKS} clicks, or as few others, no model is "
-            f"called better. Raise sampling.valid_share, or compare on a larger size."
+            f"**Too few clicks**: {by}; below {FEW_CLICKS} clicks, or rows without one, no model "
+            f"is called better. Raise sampling.valid_share, or compare on a larger size."
         )
     claim = "The difference is not significant"
     if gain["p_value"] < SIGNIFICANCE:
@@ -204,13 +205,13 @@ def _auc(predictions: pa.Table) -> Auc:
 def _check_same_rows(one: Path, rows: pa.Table, other: Path, other_rows: pa.Table) -> None:
     if not rows["row"].equals(other_rows["row"]):
         raise UserError(
-            f"{one} and {other} were measured on other rows; delete both, and the predictions "
+            f"{one} and {other} were measured on different rows; delete both, and the predictions "
             f"beside them, and run the same command again"
         )
 
 
 def _cell(value: Any) -> str:
-    """A value as text, '' where there is none."""
+    """A value as a text; NaN or None as ''."""
     if isinstance(value, list):
         return ", ".join(map(_cell, value)) or "none"
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The data page: what the rows of one size look like, to be read before any training."""
+"""The data page: a description of the rows of one size, to read before any training."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -30,23 +30,23 @@ from .page import (
 from .plots import style
 from .plots.style import GREY, interval_panels, save, short
 
-# Columns in a sentence; the most columns with their click rates, and rows in charts of columns.
+# The most columns in a sentence, columns with their click rates, and rows in charts of columns.
 _NAMED, _MOST_PANELS, _MOST_ROWS = 12, 6, 25
 TABLES = ["train", "valid", "test"]
 _SEQUENCES = """\
-Events: on average, and at most. None: rows without events. Shared: of the rows with five events or
-more, those that have them in common with a train row, train rows with another one. If far more
+Events: the average of the rows. None: rows without events. Shared: of the rows with five events or
+more, those whose events equal those of a train row, or for train rows, of another one. If far more
 validation rows than test rows share theirs, metrics flatter a model that remembers users, and
 `sampling.split` can hold out whole users or the newest rows.
 """
 _COLUMNS = f"""\
-Looks like: one value (constant) or none (empty) tells nothing; few values are levels rather than
-measurements, and many whole ones counts or IDs. For levels and IDs, try the role `context`, or
-`model.numerics: [buckets]`. Values: how many differ. Missing: of the train rows, and of the test
-rows. Low and high: of all train rows. Middle: the share of this range that holds the middle 98 % of
-the values. AUC: how well the column alone ranks the train clicks. PSI: population stability index
-from train; below {SOME_DRIFT} there is hardly any drift, from {MUCH_DRIFT} on much. Unseen: test
-rows with a category that the model does not know.
+Looks like: one value (constant) or none (empty) is useless; few values are levels rather than
+measurements, and many integers are counts or IDs. For levels and IDs, try the role `context`, or
+`model.numerics: [buckets]`. Values: the number of distinct values. Missing: of the train rows, and
+of the test rows. Low and high: of all train rows. Middle: the share of this range that has the
+middle 98 % of the values. AUC: how well the column alone ranks the train clicks. PSI: population
+stability index from train; below {SOME_DRIFT} there is hardly any drift, from {MUCH_DRIFT} on much.
+Unseen: test rows with a category that the model does not know.
 """
 
 
@@ -64,11 +64,11 @@ def describe_data(
     scalings: list[str],
     threads: int,
 ) -> None:
-    """Find facts and alarms of the rows of one size; write them, the page and its plots."""
-    found = describe(train, valid, test, feature_map, size=size, threads=threads)
-    alarms = alarms_of(found, scalings)
-    write_data_page(found, alarms, plots, page, view)
-    write_json(facts, {**found, "alarms": [asdict(alarm) for alarm in alarms]})
+    """Describe the rows of one size; write facts and alarms, the page and its plots."""
+    content = describe(train, valid, test, feature_map, size=size, threads=threads)
+    alarms = alarms_of(content, scalings)
+    write_data_page(content, alarms, plots, page, view)
+    write_json(facts, {**content, "alarms": [asdict(alarm) for alarm in alarms]})
     warn_of(alarms, page)
 
 
@@ -78,17 +78,17 @@ def write_data_page(
     """Draw the `plots`, and write the page as Markdown and as HTML."""
     for path in plots:
         save(PLOTS[path.stem](facts), path)
-    parts = [f"# Data of size {facts['size']}\n"]
+    sections = [f"# Data of size {facts['size']}\n"]
     if facts["simulated_data"]:
-        parts.append(SIMULATED)
-    parts += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
+        sections.append(SIMULATED)
+    sections += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
     if facts["sequences"]:
-        parts += ["## Sequences\n", *map(_sequence_table, facts["sequences"]), _SEQUENCES]
+        sections += ["## Sequences\n", *map(_sequence_table, facts["sequences"]), _SEQUENCES]
     findings = [f"- {line}" for line in _findings(facts)]
-    parts += ["## Missing, infinite or alike\n", *(findings or ["None."]), ""]
-    parts += ["## Plots\n", plots_text(plots, page)]
-    parts += ["## Columns\n", _columns_table(facts)]
-    write_page("\n".join(parts), page, view)
+    sections += ["## Missing, infinite or alike\n", *(findings or ["None."]), ""]
+    sections += ["## Plots\n", plots_text(plots, page)]
+    sections += ["## Columns\n", _columns_table(facts)]
+    write_page("\n".join(sections), page, view)
 
 
 def _rows_table(facts: Mapping[str, Any]) -> str:
@@ -101,10 +101,10 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
         "adversarial AUC": pd.Series(facts["adversary"]).dropna().map(_adversary),
     }
     return (
-        f"{_by_table(cells)}\nWhat compares columns is from the sample, rows at equal distances. "
+        f"{_by_table(cells)}\nComparisons of columns use the sample, rows at equal distances. "
         f"Missing values, unseen categories, click rates and lengths are of all rows. The "
-        f"adversarial AUC says how well boosting tells rows from train rows; 0.5 is not at all. In "
-        f"brackets, what it loses when a column is shuffled.\n"
+        f"adversarial AUC says how well boosting separates rows from train rows; 0.5 is not at "
+        f"all. In brackets: what it loses when a column is shuffled.\n"
     )
 
 
@@ -124,19 +124,19 @@ def _sequence_table(sequence: Mapping[str, Any]) -> str:
 
 
 def _by_table(cells: Mapping[str, pd.Series]) -> str:
-    """A row for each table of the first column."""
+    """A Markdown table with a row for each table of the first column."""
     table = pd.DataFrame(cells).loc[next(iter(cells.values())).index].fillna("")
     return markdown_table(table.rename_axis("table").reset_index())
 
 
-def _adversary(found: Mapping[str, Any]) -> str:
-    lost = [f"{name} {lost:.3f}" for name, lost in found["columns"].items()]
-    by = ", ".join(lost) if found["is_significant"] else "not significant"
-    return f"{found['auc']:.3f} ({by})"
+def _adversary(entry: Mapping[str, Any]) -> str:
+    losses = [f"{name} {lost:.3f}" for name, lost in entry["columns"].items()]
+    by = ", ".join(losses) if entry["is_significant"] else "not significant"
+    return f"{entry['auc']:.3f} ({by})"
 
 
 def _findings(facts: Mapping[str, Any]) -> Iterator[str]:
-    """What a reader should know before training, one line each."""
+    """Findings to know before training, one line each."""
     for block in facts["missing_blocks"][:3]:
         share = percent(block["rows"] / facts["sampled_rows"]["train"])
         rate = percent(block["clicks"] / block["rows"])
@@ -146,8 +146,8 @@ def _findings(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"Infinite values: {_names(infinite)}."
     for group in facts["alike"]:
         yield (
-            f"Equal, or ordered alike with a rank correlation of {SAME} or more: {_names(group)}. "
-            f"One of them is enough."
+            f"Equal, or with a rank correlation of {SAME} or more: {_names(group)}. One of them is "
+            f"enough."
         )
 
 
@@ -182,12 +182,12 @@ def _names(names: Sequence[str]) -> str:
 
 
 def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
-    """The click rate along the raw file and by category, and which categories the test has."""
+    """The click rate along the raw file and by category, and the test's share of each category."""
     panels = {}
     for panel in facts["click_rates"][:_MOST_PANELS]:
         values = pd.DataFrame(panel["values"])
-        of_test = values["test_rows"].astype(float)
-        shares = texts(of_test.where(of_test > 0) / of_test.sum(), lambda x: f" ({percent(x)})")
+        rows = values["test_rows"].astype(float)
+        shares = texts(rows.where(rows > 0) / rows.sum(), lambda x: f" ({percent(x)})")
         names = values["value"].fillna("(missing)").map(lambda word: short(word, 24))
         title = panel["column"] or "place in the raw file, in twentieths"
         panels[title] = _rates(values, names + shares)
@@ -199,12 +199,12 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
 
 
 def missing_plot(facts: Mapping[str, Any]) -> Figure:
-    """Blocks of columns that are missing together: how often, and the click rate there."""
+    """The click rates where blocks of columns are missing together, and how often they are."""
     blocks, sampled = facts["missing_blocks"][:_MOST_ROWS], facts["sampled_rows"]["train"]
     names = []
     for block in blocks:
-        first, *others = block["columns"]
-        more = f" and {len(others)} more" if others else ""
+        first, *rest = block["columns"]
+        more = f" and {len(rest)} more" if rest else ""
         names.append(f"{short(first, 24)}{more}   {percent(block['rows'] / sampled)}")
     panels = {"Columns": _rates(pd.DataFrame(blocks), names)} if blocks else {}
     note = f"Percentages: share of {sampled:,} sampled train rows; `missing` of model.numerics."
@@ -212,7 +212,7 @@ def missing_plot(facts: Mapping[str, Any]) -> Figure:
 
 
 def lengths_plot(facts: Mapping[str, Any]) -> Figure:
-    """How long sequences are in each table, and the click rate by length."""
+    """The click rate by the length of sequences, and the share of each length in each table."""
     panels = {}
     for sequence in facts["sequences"]:
         bins = pd.DataFrame(sequence["lengths"])
@@ -243,12 +243,12 @@ def _rates(entries: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 def _rates_plot(
     facts: Mapping[str, Any], panels: Mapping[str, pd.DataFrame], title: str, note: str
 ) -> Figure:
-    """Click rates, with that of train and validation rows as a dotted line."""
+    """Click rates, with a dotted line at that of train and validation rows."""
     overall = _rate(facts)
     notes = note, f"Bars: 95 % intervals. Dotted: {percent(overall)}, that of all rows."
     figure = interval_panels(facts, panels, title, *notes, middle=overall, label="click rate")
     if figure.axes:
-        # Intervals of few rows may leave the frame.
+        # The intervals of few rows may exceed the frame.
         largest = max(table["value"].max() for table in panels.values())
         figure.axes[0].set_xlim(0, np.nanmax([2 * overall, 1.2 * largest, 1e-6]))
         figure.axes[0].xaxis.set_major_formatter(PercentFormatter(1))
@@ -256,7 +256,7 @@ def _rates_plot(
 
 
 def drift_plot(facts: Mapping[str, Any]) -> Figure:
-    """The columns that have drifted most from train to the test, and how much to validation."""
+    """The columns that drifted most from train to test, and their drift to validation."""
     last = "test" if facts["rows"]["test"] else "valid"
     columns = pd.DataFrame(facts["columns"]).sort_values(
         f"psi_{last}", ascending=False, kind="stable"
@@ -268,7 +268,7 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
         facts,
         {f"the {len(columns)} columns with the largest": pd.DataFrame(rows).assign(p_value=1.0)},
         f"Drift from train to {last}: population stability index",
-        f"Dotted: {SOME_DRIFT} and {MUCH_DRIFT}, from which one speaks of some and of much drift.",
+        f"Dotted: {SOME_DRIFT} and {MUCH_DRIFT}, where some and much drift begin.",
         "Numbers: that of the validation rows, which a random split keeps low.",
         middle=SOME_DRIFT,
         label="population stability index",

@@ -1,4 +1,4 @@
-"""Pages of Markdown, each also as one HTML file that needs no other, for Snakemake's report."""
+"""Pages of Markdown, each also as a self-contained HTML file, for Snakemake's report."""
 
 import base64
 import html
@@ -15,8 +15,8 @@ from ..common.files import written_beside
 from ..config.names import SIGNIFICANCE
 from ..describe.alarms import Alarm
 
-# The last lines are for Snakemake's report, whose first page holds the summary: it takes the whole
-# width there, the graph of steps comes below, and nothing else is printed.
+# The last lines are for the first page of Snakemake's report. The summary takes the whole width,
+# the graph of steps comes below, and nothing else is printed.
 _STYLE = """\
 .page { max-width: 72rem; margin: 0 auto; padding: 0.5rem 1rem; overflow-wrap: anywhere;
   font: 15px/1.5 system-ui, sans-serif; color: #222; }
@@ -43,23 +43,23 @@ _STYLE = """\
 """
 
 
-# What Markdown, HTML or GitHub take for their own in the midst of a line.
+# Characters with a meaning in Markdown, HTML or GitHub in the middle of a line.
 _SPECIAL = re.compile(
     r"[\\`*<>|&~$@]|(?<![^\W_])_|_(?![^\W_])|\](?=[(:\[])|:(?=//|[a-z_]+:)|(?<=www)\."
 )
 
-SIMULATED = "**SIMULATED DATA.** It comes from the stand-in and says nothing of real clicks.\n"
+SIMULATED = "**SIMULATED DATA.** It comes from the stand-in and says nothing about real clicks.\n"
 
 
 def literal(text: str) -> str:
-    """A text, such as a column's name, for Markdown that shows it as it is, on one line."""
+    """A text, such as a column's name, escaped for one line of Markdown."""
     visible = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    # A backslash reads better, where all renderers take it.
+    # A backslash reads better, but not all renderers accept it before every character.
     return _SPECIAL.sub(lambda c: f"\\{c[0]}" if c[0] in "*_" else f"&#{ord(c[0])};", visible)
 
 
 def alarms_text(alarms: Sequence[Alarm]) -> str:
-    """A Markdown list of what is wrong and what to do."""
+    """A Markdown list of alarms, each with its advice."""
     return "\n".join([f"- **{literal(a.text)}.** {a.advice}." for a in alarms] or ["None."]) + "\n"
 
 
@@ -70,20 +70,20 @@ def plots_text(plots: Sequence[Path], page: Path) -> str:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A table of texts, or of numbers as they are; its index is left out."""
+    """A table of texts, or of unformatted numbers, without its index."""
     cells = table.astype(str).map(literal).to_numpy().tolist()
     lines = [[str(name) for name in table], ["---"] * len(table.columns), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def texts(values: pd.Series, form: Callable[[Any], str], missing: str = "") -> pd.Series:
-    """Each value as a text, `missing` where there is none."""
-    found = [missing if pd.isna(value) else form(value) for value in values]
-    return pd.Series(found, values.index, dtype=object)
+    """Each value as a text; NaN as `missing`."""
+    cells = [missing if pd.isna(value) else form(value) for value in values]
+    return pd.Series(cells, values.index, dtype=object)
 
 
 def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
-    """An entry of metrics.json: `0.703 [0.698, 0.708]`, without ends or '' where unknown."""
+    """An entry of metrics.json as `0.703 [0.698, 0.708]`, `0.703`, or '' if unknown."""
     value, low, high = ((entry or {}).get(key) for key in ("value", "low", "high"))
     if pd.isna(value):
         return ""
@@ -92,15 +92,16 @@ def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
 
 
 def column_text(model: pd.Series, name: str) -> str:
-    """A column of a row of comparison.csv with its interval."""
+    """A value of a row of comparison.csv with its interval."""
     ends = {end: model[f"{name}_{end}"] for end in ("low", "high")}
     return with_interval({"value": model[name], **ends})
 
 
 def difference_text(model: pd.Series, name: str) -> str:
-    """The same of a difference, and whether it is significant.
+    """A difference with its interval, and whether it is significant.
 
-    It is by its p-value, or because its interval leaves out 0; never with too few clicks.
+    Its p-value decides, or if it has none, whether the interval excludes 0. With too few clicks it
+    is not significant.
     """
     excludes_zero = model[f"{name}_low"] > 0 or model[f"{name}_high"] < 0
     p_value = model.get(f"{name}_p_value", not excludes_zero)
@@ -109,27 +110,27 @@ def difference_text(model: pd.Series, name: str) -> str:
 
 
 def percent(share: float) -> str:
-    """1.93 %, without needless zeros."""
+    """A share as `1.93 %`, without trailing zeros."""
     return f"{100 * share:.3g} %"
 
 
 def write_page(text: str, page: Path, view: Path) -> None:
-    """Write the Markdown `text` as `page`, and as HTML with its plots inside as `view`.
+    """Write the Markdown `text` as `page`, and as HTML with embedded plots as `view`.
 
-    The text names the plots' files relative to `page`. A link to another
-    page leads to its HTML file.
+    The text names the plots' files relative to `page`. In `view`, links to other pages lead to
+    their HTML files.
     """
     with written_beside(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    maker = Markdown(extensions=["tables"])
-    # A column may have any name; no page has HTML of its own.
-    maker.preprocessors.deregister("html_block")
-    maker.inlinePatterns.deregister("html")
-    body = re.sub(r'href="([^":]+)\.md"', r'href="\1.html"', maker.convert(text))
+    renderer = Markdown(extensions=["tables"])
+    # No page has HTML of its own, and a column may have any name.
+    renderer.preprocessors.deregister("html_block")
+    renderer.inlinePatterns.deregister("html")
+    body = re.sub(r'href="([^":]+)\.md"', r'href="\1.html"', renderer.convert(text))
     body = re.sub(
-        r'src="([^":]+)\.svg"', lambda found: f'src="{_embedded(page.parent, found[1])}"', body
+        r'src="([^":]+)\.svg"', lambda match: f'src="{_embedded(page.parent, match[1])}"', body
     )
-    # Tables that are too wide scroll by themselves.
+    # Wide tables scroll by themselves.
     body = re.sub(r"(?s)(<table.*?</table>)", r'<div class="wide">\1</div>', body)
     title = next(line for line in text.splitlines() if line.startswith("# "))
     with written_beside(view) as temporary:
@@ -142,6 +143,6 @@ def write_page(text: str, page: Path, view: Path) -> None:
 
 
 def _embedded(folder: Path, name: str) -> str:
-    """A plot as a URI that holds it."""
+    """A plot as a data URI."""
     content = (folder / f"{html.unescape(name)}.svg").read_bytes()
     return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"

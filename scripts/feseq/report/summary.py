@@ -1,4 +1,4 @@
-"""One page for a person: which model is best, by how much, and what to submit."""
+"""The summary page: which model is best, by how much, and what to submit."""
 
 import os
 import re
@@ -48,14 +48,14 @@ def write_summary(
 ) -> None:
     """Draw the AUCs of all models, and write the page as Markdown and as HTML.
 
-    `importances` are plots of single models that it also shows, `facts` those of the data by size;
-    `submitting` has the models that submit by size; `prior`, `refit`, `split` and `evaluation` are
-    of the config, which `options` of Snakemake lay over the workflow's own. Without a test file
-    (`has_test`) nothing can be submitted yet.
+    The page also shows `importances`, plots of single models. `facts` are those of the data by
+    size; `submitting` has the models that submit by size. `prior`, `refit`, `split` and
+    `evaluation` are settings; `options` are those of Snakemake that override the workflow's own
+    config. Without a test file (`has_test`) nothing can be submitted yet.
     """
     models = pd.read_csv(comparison)
     save(aucs_plot(models), aucs)
-    found = [_held_out(split, bool(models["on_holdout"].all()))]
+    statements = [_held_out(split, bool(models["on_holdout"].all()))]
     decisions = []
     for size, rivals in models.groupby("size", sort=False):
         names = submitting[size]
@@ -64,24 +64,25 @@ def write_summary(
         target = f"results/submission_{size}.csv"
         command = shlex.join(["snakemake", "--cores", "4", target, *options])
         decisions.append(_decision(rivals, names, command))
-        found += [*decisions[1:][-1:], _task(rivals), *_best_model(rivals)]
-        found += _submission(rivals, names, prior, refit)
+        statements += [*decisions[1:][-1:], _task(rivals), *_best_model(rivals)]
+        statements += _submission(rivals, names, prior, refit)
     lacking = "" if has_test else " That needs a test file, and `raw.test` is null."
-    parts = [f"{decisions[0]}{lacking}\n", "# Click models on their validation rows\n"]
+    sections = [f"{decisions[0]}{lacking}\n", "# Click models on their validation rows\n"]
     if models["simulated_data"].any():
-        parts.append(SIMULATED)
-    parts += ["\n".join(f"- {line}" for line in found), ""]
+        sections.append(SIMULATED)
+    sections += ["\n".join(f"- {line}" for line in statements), ""]
     for path in facts:
         page = os.path.relpath(path.with_suffix(".md"), summary.parent)
-        parts.append(f"## Alarms of the data: [{page}]({page})\n\n{alarms_text(read_alarms(path))}")
+        alarms = alarms_text(read_alarms(path))
+        sections.append(f"## Alarms of the data: [{page}]({page})\n\n{alarms}")
     table = _table(models)
-    parts += ["## All models\n", markdown_table(table), _notes(table)]
-    parts.append(plots_text([aucs, *importances], summary))
-    write_page("\n".join(parts), summary, view)
+    sections += ["## All models\n", markdown_table(table), _notes(table)]
+    sections.append(plots_text([aucs, *importances], summary))
+    write_page("\n".join(sections), summary, view)
 
 
 def aucs_plot(models: pd.DataFrame) -> Figure:
-    """Every model's AUC with its interval by size, in the order of comparison.csv: best first."""
+    """All models' AUCs with their intervals, by size, in the order of comparison.csv."""
     panels = {}
     columns = ["auc", "auc_low", "auc_high", "auc_behind_p_value"]
     for size, rows in models.groupby("size", sort=False):
@@ -98,7 +99,7 @@ def aucs_plot(models: pd.DataFrame) -> Figure:
         middle=np.nan,
         label="AUC",
     )
-    # A point at chance would squeeze those of the other models; its number is enough.
+    # A point at 0.5 would squeeze those of the other models; its number is enough.
     ends = models[models["auc"] > 0.5]
     if len(ends):
         figure.axes[0].set_xlim(left=ends[["auc", "auc_low"]].min().min() - 0.01)
@@ -108,9 +109,9 @@ def aucs_plot(models: pd.DataFrame) -> Figure:
 def _decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> str:
     """What a size should submit and why, in one sentence.
 
-    `rivals` are its rows of comparison.csv, the best AUC first, each with its `group`; `submitting`
-    are the models that submit, by `command`. A model is surely behind the best if the p-value of
-    the difference, corrected for the number of models, is below SIGNIFICANCE.
+    `rivals` are the size's rows of comparison.csv, the best AUC first, each with its `group`.
+    `submitting` are the models that `command` submits. A model is significantly behind the best if
+    the p-value of the difference, corrected for the number of models, is below SIGNIFICANCE.
     """
     best, is_blend = rivals.iloc[0], len(submitting) > 1
     size, name = best["size"], BLEND if is_blend else submitting[0]
@@ -120,8 +121,8 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> 
         return (
             f"**These rows cannot tell what to submit**: size {size} has "
             f"{best['valid_clicks']:,} clicks among its {best['valid_rows']:,} validation rows, "
-            f"and {FEW_CLICKS} are needed, and as many others; `{command}` submits {named}, as "
-            f"configured."
+            f"and {FEW_CLICKS} are needed, and as many rows without one; `{command}` submits "
+            f"{named}, as configured."
         )
 
     def instead(model: str) -> str:
@@ -129,23 +130,25 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> 
 
     level = rivals[rivals["auc_behind_p_value"] >= SIGNIFICANCE]  # the best is level with itself
     trained, candidates = (rows[rows["model"].map(is_model)] for rows in (rivals, level))
-    own, baselines = rivals[rivals["model"] == name], rivals[rivals["group"] == "baseline"]
-    reasons = [_standing(row, best) for _, row in pd.concat([own, baselines[:1]]).iterrows()]
-    if own.empty:
+    configured, baselines = rivals[rivals["model"] == name], rivals[rivals["group"] == "baseline"]
+    shown = pd.concat([configured, baselines[:1]])
+    reasons = [_standing(row, best) for _, row in shown.iterrows()]
+    if configured.empty:
         reasons = [f"{named}, as configured, is not trained", *reasons]
     why = "; ".join(reasons)
-    if own.empty or (name not in set(level["model"]) and len(candidates)):
-        # Without a level one, the best trained model; there is one.
+    if configured.empty or (name not in set(level["model"]) and len(candidates)):
+        # Without a level candidate, it is the best trained model; there is one.
         model = pd.concat([candidates, trained])["model"].iloc[0]
         return f"**Submit {model}**: with {instead(model)}, `{command}`; {why}."
-    plain = level[level["group"] == "baseline"]
-    if plain.empty:
+    level_baselines = level[level["group"] == "baseline"]
+    if level_baselines.empty:
         return f"**Submit {named}**: `{command}`; {why}."
-    # One that can be submitted, if there is one.
-    other = pd.concat([plain[plain["model"].map(is_model)], plain])["model"].iloc[0]
-    offer = f", or {other} with {instead(other)}" if is_model(other) else ""
+    # A baseline that can be submitted, if there is one.
+    can_submit = level_baselines["model"].map(is_model)
+    baseline = pd.concat([level_baselines[can_submit], level_baselines])["model"].iloc[0]
+    offer = f", or {baseline} with {instead(baseline)}" if is_model(baseline) else ""
     return (
-        f"**No model is surely better than {other}, a baseline**: `{command}` submits "
+        f"**No model is significantly better than {baseline}, a baseline**: `{command}` submits "
         f"{named}{offer}; {why}."
     )
 
@@ -159,46 +162,46 @@ def _standing(model: pd.Series, best: pd.Series) -> str:
 
 
 def _task(rivals: pd.DataFrame) -> str:
-    """What is predicted at a size, and from what."""
+    """The task of a size: its models, and the rows to learn from and to measure on."""
     first, trained = rivals.iloc[0], rivals["train_rows"].max()
-    kind = "simulated" if first["simulated_data"] else "real"
-    learned = "" if pd.isna(trained) else f", learned from {trained:,.0f} {kind} rows"
+    source = "simulated" if first["simulated_data"] else "real"
+    learned = "" if pd.isna(trained) else f", learned from {trained:,.0f} {source} rows"
     return (
         f"Size {first['size']}: {len(rivals)} models of the probability of a click{learned}, "
-        f"measured on {first['valid_rows']:,} other {kind} rows with {first['valid_clicks']:,} "
+        f"measured on {first['valid_rows']:,} other {source} rows with {first['valid_clicks']:,} "
         f"clicks."
     )
 
 
-def _held_out(split: Mapping[str, Any], unseen: bool) -> str:
-    """How the validation rows were held out, and what else they were used for."""
+def _held_out(split: Mapping[str, Any], on_holdout: bool) -> str:
+    """How the validation rows were held out, and their other uses."""
     time, group = split["time"], split["group"]
-    kinds = []
+    phrases = []
     if time:
-        kinds.append(f"the newest by {literal(time)}")
+        phrases.append(f"the newest by {literal(time)}")
     if group:
-        kinds.append(f"without a {literal(group)} that is in the train rows")
-    kinds = kinds or [
+        phrases.append(f"without a {literal(group)} that is in the train rows")
+    phrases = phrases or [
         "drawn at random, so they share days and users with the train rows: where the test rows "
         "do not, every metric is too good (`sampling.split`)"
     ]
     chose = (
         "They chose nothing: each model's epoch was chosen on other held-out rows."
-        if unseen
-        else "They also chose each model's epoch, and what was tuned or weighed by them, so these "
-        "metrics are a little too good; `sampling.holdout_share` sets some apart for reporting."
+        if on_holdout
+        else "They also chose each model's epoch, tuned settings and fitted weights, so these "
+        "metrics are a little too good; `sampling.holdout_share` reserves some for reporting."
     )
-    return f"The validation rows are {', '.join(kinds)}. {chose}"
+    return f"The validation rows are {', '.join(phrases)}. {chose}"
 
 
 def _best_model(rivals: pd.DataFrame) -> Iterator[str]:
-    """How good the best model of a size is, beside others on the same rows."""
+    """How good the best model of a size is, compared with others on the same rows."""
     best = rivals.iloc[0]
     name, size = best["model"], best["size"]
     if best["enough_clicks"]:
         yield f"Highest AUC of size {size}: **{name}**, {column_text(best, 'auc')}."
-        others = rivals[~rivals["group"].isin([best["group"], BLEND])].drop_duplicates("group")
-        for _, other in others.iterrows():
+        is_other = ~rivals["group"].isin([best["group"], BLEND])
+        for _, other in rivals[is_other].drop_duplicates("group").iterrows():
             yield (
                 f"It is ahead of {other['model']}, the best {other['group']} model, by "
                 f"{difference_text(other, 'auc_behind')}."
@@ -210,7 +213,7 @@ def _best_model(rivals: pd.DataFrame) -> Iterator[str]:
             )
     if not pd.isna(best["share_of_best"]):
         yield (
-            f"By the true probabilities, which no click's chance is in, the AUC of {name} is "
+            f"By the true probabilities, which are free of the clicks' noise, the AUC of {name} is "
             f"{best['expected_auc']:.4f} and the best possible {best['best_auc']:.4f}, or "
             f"{best['best_auc_of_new_users']:.4f} without knowing the users. It has "
             f"{best['share_of_best']:.1%} of what can be learned, (AUC - 0.5) / (best possible - "
@@ -221,7 +224,7 @@ def _best_model(rivals: pd.DataFrame) -> Iterator[str]:
 def _submission(
     rivals: pd.DataFrame, submitting: Sequence[str], prior: str, refit: bool
 ) -> Iterator[str]:
-    """What a size submits, what the blend gains, and at which odds."""
+    """What a size submits, the gain of the blend, and the odds."""
     is_blend = len(submitting) > 1
     submits = f"Size {rivals['size'].iloc[0]} submits {' + '.join(submitting)}"
     again = ", trained again on validation rows too, after the metrics here were measured"
@@ -230,7 +233,7 @@ def _submission(
         if is_blend:
             odds = BALANCED if prior == "balanced" else ""
             gain = difference_text(row, f"{odds}score_gain_over_best")
-            weights = re.sub(r"=(\S+)", lambda found: f"={float(found[1]):.2g}", row["settings"])
+            weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
             yield (
                 f"The blend has the weights {weights}. Its competition score differs from that of "
                 f"{row['best_model']}, the best model in it, by {gain}, on rows that the weights "
@@ -244,7 +247,7 @@ def _submission(
 
 
 def _table(models: pd.DataFrame) -> pd.DataFrame:
-    """The models with their main metrics and costs, as texts; columns without any are left out."""
+    """The models with their main metrics and costs, as texts, without empty columns."""
     behind = models.apply(column_text, axis=1, name="auc_behind")
     cells = pd.DataFrame(
         {
@@ -276,13 +279,13 @@ def _notes(table: pd.DataFrame) -> str:
     shown = [metric for metric in METRICS[1:] if metric.heading in table]
     metrics = " ".join(f"{m.heading[0].upper()}{m.heading[1:]}: {m.note}." for m in shown)
     return (
-        "Clicks: those among the validation rows; each size has validation rows of its own. "
+        "Clicks: those among the validation rows; each size has its own validation rows. "
         f"Intervals hold 95 %; there are none with fewer than {FEW_CLICKS} clicks. Behind: the "
         "best AUC of the same size minus the model's, on the same rows; \\* marks a significant "
         f"difference (p < {SIGNIFICANCE}, DeLong, corrected for the number of models by Holm). "
         "Agreement: the rank correlation of the predictions with those of the best model; of good "
         f"models, the one that agrees least adds most to a blend. {metrics} Balanced score: the "
-        "score at the odds 50:50. Share: how much of what can be learned from simulated data was "
-        "learned. Others: how much of the rows without a click was trained on. Features: the "
-        "sets that boosting has. MiB: peak memory of the training.\n"
+        "score at the odds 50:50. Share: how much was learned of what can be learned from "
+        "simulated data. Negatives kept: the share of the rows without a click that was trained "
+        "on. Features: the sets that boosting has. MiB: peak memory of the training.\n"
     )

@@ -1,4 +1,4 @@
-"""Rows in memory, each column name to raw value, as a table that is read as raw files are."""
+"""Rows in memory, mappings of column names to raw values, as a table read like raw files."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,23 +18,23 @@ from ..storage.raw_values import as_float32, convert_batch
 from ..storage.table import Header, MemoryTable
 
 Row = Mapping[str, Any]
-# Mappings of column names to values, one of them, a pandas DataFrame or an Arrow table.
+# Mappings of column names to values, a single mapping, a pandas DataFrame or an Arrow table.
 Rows = Iterable[Row] | Row | Any
 _NAME = "the rows"
 # What Arrow raises for values that it cannot hold.
-_NOT_HELD = (pa.ArrowException, ValueError, TypeError, OverflowError)
-# In a list, Arrow takes NumPy's booleans for 1 and 0, and bytes behind a text for text. It crashes
-# for lists that are deep enough.
+_ARROW_ERRORS = (pa.ArrowException, ValueError, TypeError, OverflowError)
+# In a list, Arrow converts NumPy's booleans to 1 and 0, and bytes after a text to text. It crashes
+# on deeply nested lists.
 _NO_EVENTS = {np.bool_, bytes, set, frozenset, dict, list, tuple, np.ndarray}
-_CURE = "give the values of a column one type, or None"
+_CURE = "give all values of a column one type, or None"
 
 
 class RowTable(MemoryTable):
-    """Rows with the columns named, converted as raw files are; others are not looked at.
+    """Rows with the given columns, converted like raw files; other columns are ignored.
 
-    The values of a column have one type, as in a parquet file; None, NaN and pandas.NA are missing,
-    or an empty history. Raises UserError, with the column, for other values, and for a row without
-    one of the columns.
+    The values of a column have one type, as in a parquet file. None, NaN and pandas.NA are missing
+    values, or empty histories. Raises UserError, with the column, for other values, and for a row
+    without one of the columns.
     """
 
     def __init__(self, rows: Rows, columns: Columns, simulated: bool) -> None:
@@ -52,8 +52,8 @@ class RowTable(MemoryTable):
             listed = _listed(rows, columns)
             numeric = _numbers([row[name] for name in columns.numeric for row in listed])
             columns = columns if numeric is None else replace(columns, numeric=())
-            read = {name: [row[name] for row in listed] for name in columns.features}
-            table = {name: _column(values, name) for name, values in read.items()}
+            lists = {name: [row[name] for row in listed] for name in columns.features}
+            table = {name: _column(values, name) for name, values in lists.items()}
         batch = pa.RecordBatch.from_arrays([*table.values()], [*table])
         if len(batch):
             check_types(batch.schema, columns, _NAME)
@@ -71,7 +71,7 @@ def _from_frame(frame: Any, columns: Columns) -> dict[str, pa.Array]:
         chosen = (
             frame.select(names) if isinstance(frame, pa.Table | pa.RecordBatch) else frame[names]
         )
-        # Columns of pandas that hold Python's objects, whose types may differ.
+        # Columns of pandas with Python objects, whose types may differ.
         mixed = [n for n in names if getattr(chosen[n], "dtype", "") == "object"]
         table = pa.table(chosen[[n for n in names if n not in mixed]] if mixed else chosen)
         return {
@@ -80,22 +80,22 @@ def _from_frame(frame: Any, columns: Columns) -> dict[str, pa.Array]:
             else decoded(table[name].combine_chunks())
             for name in names
         }
-    except (KeyError, AttributeError, *_NOT_HELD) as error:
+    except (KeyError, AttributeError, *_ARROW_ERRORS) as error:
         raise UserError(
-            f"{_NAME}: are no table with each of the columns {', '.join(names)} once "
+            f"{_NAME}: must be a table with each of the columns {', '.join(names)} once "
             f"({first_line(error)[:300]})"
         ) from None
 
 
 def _listed(rows: Rows, columns: Columns) -> list[Row]:
-    # An error within a generator is its author's.
+    # An error in the caller's generator is not caught.
     are_many = isinstance(rows, Iterable) and not hasattr(rows, "keys")
     listed: list[Any] = [*rows] if are_many else [rows]
     for i, row in enumerate(listed):
         if not hasattr(row, "keys"):
             raise UserError(
-                f"row {i}: is of type {type(row).__name__}; give a mapping of column names to "
-                f"values, several of them, or a DataFrame"
+                f"row {i}: is of type {type(row).__name__}; give one or several mappings of column "
+                f"names to values, or a DataFrame"
             )
         if lacking := {*columns.features}.difference(row.keys()):
             raise UserError(
@@ -105,44 +105,44 @@ def _listed(rows: Rows, columns: Columns) -> list[Row]:
 
 
 def _numbers(values: list[Any]) -> np.ndarray | None:
-    """Numeric columns, which are many, read as one; None where each must be read alone."""
+    """All values of the numeric columns at once; None if each column must be read alone."""
     if {*map(type, values)} <= {int, float, type(None)}:
-        with suppress(*_NOT_HELD):
+        with suppress(*_ARROW_ERRORS):
             return as_float32(pa.array(values, from_pandas=True))
     return None
 
 
 def _column(values: Sequence[Any], name: str) -> pa.Array:
-    """A column as a parquet file would have it; raises UserError for values of several types.
+    """A column as in a parquet file; raises UserError for values of several types.
 
-    Arrow rounds some when they meet in a list.
+    Arrow would round some of these in a list.
     """
     try:
         values = [_plain(value) for value in values]
         types = set(map(type, values)) - {type(None)}
-        if len(types) > 1 or any(hasattr(kind, "tzinfo") for kind in types):
-            _check_one_kind(values, name)
+        if len(types) > 1 or any(hasattr(type_, "tzinfo") for type_ in types):
+            _check_one_type(values, name)
         lists = [value for value in values if isinstance(value, list | tuple)]
         wrong = types & {set, frozenset, dict} or _NO_EVENTS.intersection(map(type, chain(*lists)))
         if wrong:
-            raise TypeError(f"a value of type {min(kind.__name__ for kind in wrong)}")
+            raise TypeError(f"a value of type {min(type_.__name__ for type_ in wrong)}")
         try:
             return pa.array(values, from_pandas=True)
         except OverflowError:  # Arrow takes Python's integers for int64
-            kind = pa.list_(pa.uint64()) if lists else pa.uint64()
-            return pa.array(values, kind, from_pandas=True)
-    except _NOT_HELD as error:
+            large = pa.list_(pa.uint64()) if lists else pa.uint64()
+            return pa.array(values, large, from_pandas=True)
+    except _ARROW_ERRORS as error:
         raise UserError(f"{_NAME}: column {name!r}: {first_line(error)[:300]}; {_CURE}") from None
 
 
 def _plain(value: Any) -> Any:
-    """A value as Python's: lists of arrays, a datetime of NumPy's, None for what is missing.
+    """A value as Python has it: arrays as lists, NumPy's times as datetime, missing values as None.
 
-    Raises ValueError or OverflowError for times of years that Python's do not have.
+    Raises ValueError or OverflowError for times in years that Python does not have.
     """
-    # Those of pandas, which a service need not have.
-    of_pandas = type(value).__name__ in ("NAType", "NaTType")
-    if of_pandas or (isinstance(value, float | np.floating) and value != value):
+    # By name, since a service need not have pandas.
+    is_pandas_na = type(value).__name__ in ("NAType", "NaTType")
+    if is_pandas_na or (isinstance(value, float | np.floating) and value != value):
         return None
     if isinstance(value, Decimal) and value.is_nan():
         return None
@@ -151,27 +151,27 @@ def _plain(value: Any) -> Any:
             return None
         year = int(value.astype("M8[Y]").astype(np.int64)) + 1970
         if not 1 <= year <= 9999:
-            raise ValueError(f"year {year} is none from 1 to 9999")
+            raise ValueError(f"year {year} is not from 1 to 9999")
         return value.astype("M8[s]").item()
-    # Arrays and columns of pandas, but for empty ones, which have a type.
+    # Arrays and pandas columns become lists; empty ones stay, since they have a type.
     return value.tolist() if getattr(value, "ndim", 0) == 1 and len(value) else value
 
 
-def _check_one_kind(values: Sequence[Any], name: str) -> None:
-    """Raise UserError for a value of another kind than those before it."""
-    kinds = {i: _kind(value) for i, value in enumerate(values) if value is not None}
-    first = next(iter(kinds.values()), "")
-    for row, kind in kinds.items():
-        if kind != first:
+def _check_one_type(values: Sequence[Any], name: str) -> None:
+    """Raise UserError for a value of another type than those before it."""
+    types = {row: _type_name(value) for row, value in enumerate(values) if value is not None}
+    first = next(iter(types.values()), "")
+    for row, type_ in types.items():
+        if type_ != first:
             raise UserError(
-                f"row {row}: column {name!r} holds a {kind}, and the rows before it a {first}; "
+                f"row {row}: column {name!r} holds a {type_}, and the rows before it a {first}; "
                 f"{_CURE}"
             )
 
 
-def _kind(value: Any) -> str:
-    """Equal for values that Arrow converts to a common type exactly, or refuses."""
-    # Arrow wraps large uint64 beside others.
+def _type_name(value: Any) -> str:
+    """A type for messages; values that Arrow converts together exactly, or refuses, share it."""
+    # Not uint64, which Arrow wraps around beside other numbers.
     if isinstance(value, int | float | np.signedinteger) and not isinstance(value, bool):
         return "number"
     if isinstance(value, list | tuple | np.ndarray):

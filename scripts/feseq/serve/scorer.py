@@ -1,4 +1,4 @@
-"""Scores of rows as dictionaries, by an exported model. It imports no PyTorch."""
+"""Scores of rows in memory, by an exported model. This module does not import PyTorch."""
 
 import hashlib
 import json
@@ -19,22 +19,22 @@ from .rows import Rows, RowTable
 
 logger = logging.getLogger(__name__)
 
-# The exported file's metadata has what the graph does not hold under this key, as JSON.
+# The key of the exported file's metadata, which has what the graph lacks, as JSON.
 METADATA = "feseq"
 FORMAT, VERSION = "feseq-onnx", 2
-# Bytes that `signed` adds.
+# The bytes that `signed` adds.
 _SIGNATURE = 76
 _MOST_THREADS = 1_000
-# Positions of one run: few enough to stay in a core's caches.
+# The most positions of a run: they fit in a core's caches.
 _POSITIONS = 1 << 13
-# With this many events, it is no coincidence if all are later than their row.
+# If at least this many events are all later than their row, that is no coincidence.
 _TELLING_EVENTS = 20
-# Events of one run: those of long histories have no positions but are summed.
+# The most events of a run. In long histories, older events have no positions but are summed.
 _EVENTS = 1 << 15
 
 
 class Scorer:
-    """An exported model that scores rows by raw values.
+    """An exported model that scores rows of raw values.
 
     Several threads may use it at once; one call computes on `threads` cores.
     """
@@ -43,12 +43,14 @@ class Scorer:
         if type(threads) is not int or not 1 <= threads <= _MOST_THREADS:
             raise UserError(f"threads is {threads!r}; give a number from 1 to {_MOST_THREADS:,}")
         if not isinstance(content, bytes):
-            kind = type(content).__name__
-            raise UserError(f"content is of type {kind}; give a file's bytes, or use Scorer.load")
+            raise UserError(
+                f"content is of type {type(content).__name__}; give a file's bytes, or use "
+                f"Scorer.load"
+            )
         self.has_warned = False
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        # Else it warns of shapes that it cannot know.
+        # No warnings of shapes that it cannot infer.
         options.log_severity_level = 3
         try:
             if content != signed(content[:-_SIGNATURE]):
@@ -67,9 +69,9 @@ class Scorer:
             self.wanted = {wanted.name for wanted in self.session.get_inputs()}
             self.columns = read_columns([self.feature_map], self.about["row_time"])
             self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
-            # What is compiled at its first use, is compiled now.
+            # The first call compiles, so it happens here.
             self.logits([dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}])
-        except Exception as error:  # ONNX Runtime raises its own kinds
+        except Exception as error:  # ONNX Runtime raises its own classes
             raise UserError(
                 f"{name}: not a complete exported model of this workflow ({first_line(error)}); "
                 f"take another file or, where the workflow made it, delete it and run "
@@ -78,9 +80,9 @@ class Scorer:
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
-        """The model of a file `model.onnx`; raises UserError for any other."""
+        """The model of a file `model.onnx`; raises UserError for other files."""
         if not os.path.isfile(path):
-            raise UserError(f"{path}: is no file; make it by `snakemake --cores 4 {path}`")
+            raise UserError(f"{path}: is not a file; make it by `snakemake --cores 4 {path}`")
         return cls(Path(path).read_bytes(), threads, str(path))
 
     @property
@@ -95,20 +97,20 @@ class Scorer:
     def score(self, rows: Rows) -> np.ndarray:
         """Click probabilities float64 [rows], at the click rate of the train rows.
 
-        Rows map column names to raw values, as RowTable says; further columns do not matter.
+        Rows map column names to raw values, see RowTable; other columns are ignored.
         """
         return sigmoid(self.logits(rows))
 
     def logits(self, rows: Rows) -> np.ndarray:
-        """The same as logits float32, which can be averaged with those of other models."""
+        """The logits float32 [rows], which can be averaged with those of other models."""
         table = self.table(rows)
-        found = np.empty(table.rows, np.float32)
-        for some in self.chunks(table):
-            (found[some],) = self.session.run(None, self.inputs(table, some))
-        return found
+        logits = np.empty(table.rows, np.float32)
+        for chunk in self.chunks(table):
+            (logits[chunk],) = self.session.run(None, self.inputs(table, chunk))
+        return logits
 
     def chunks(self, table: RowTable) -> Iterator[np.ndarray]:
-        """The rows that are run together, of like length so that there is little padding."""
+        """The rows to run together, of similar lengths so that there is little padding."""
         lengths, max_len = self.encoder.lengths(table.block), self.about["max_len"]
         order = np.argsort(-lengths, kind="stable")
         while len(order):
@@ -119,7 +121,7 @@ class Scorer:
             order = order[at_once:]
 
     def inputs(self, table: RowTable, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """What the graph takes for these rows."""
+        """The graph's inputs for these rows."""
         block, encoder = table.block, self.encoder
         encoded = encoder.encode(block, rows)
         codes, offsets, elapsed = encoder.histories(block, rows)
@@ -134,7 +136,7 @@ class Scorer:
             )
         *each, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
         history, length, max_len = np.stack(each), np.diff(offsets), self.about["max_len"]
-        # Networks without sums, and older exports, take no whole histories.
+        # Networks without sums, and older exports, do not take whole histories.
         inputs = {
             "profile": encoded.profile,
             "target": encoded.target,

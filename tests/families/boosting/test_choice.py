@@ -151,7 +151,7 @@ def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None
         for token in tokens
     ]
     rate = (sum(y for *_, y in events) + 0.5) / (len(events) + 1)
-    added = counts.more
+    added = counts.prior_count
     own, older = counts.out_of_fold(), counts.of_older()
     cases = [({*range(FOLDS)}, counts.of_all()[0]), (set(), older[0])]
     for number in (1, 3, 4):
@@ -179,7 +179,7 @@ def test_places_get_as_many_occurrences_as_their_rates_are_alike(
     chances = np.stack([chance, np.full(len(ids), rate), fold / 20])
     label = (random.random(chances.shape) < chances).astype(np.int64)
     of_places, of_none, of_folds = (
-        counted(Places(1, places), (fold, each, nothing, clicked)).more for clicked in label
+        counted(Places(1, places), (fold, each, nothing, clicked)).prior_count for clicked in label
     )
     assert of_places == pytest.approx(more, rel=0.4)
     # The others are of one rate, in all rows or in each fold.

@@ -1,10 +1,10 @@
-"""What is chosen before a training: the sets of features, and how small a leaf may be.
+"""The choices before a training: the sets of features, and how small a leaf may be.
 
-What is learned of a user or an ad helps where these come back, and misleads where they do not. The
-validation rows show which it is. Small leaves learn much where much can be known, and memorize
-chance where it cannot, which train rows tell by cross-validation. So changes are tried one after
-the other, in short trainings. A change stays if the logloss of held-out rows falls by more than its
-standard error, so the simplest model that is as good as the best wins.
+Features of users and ads help if these return, and mislead if they do not. The validation rows show
+which is the case. Small leaves learn more, or memorize noise. Cross-validation of train rows shows
+which. So changes are tried one after the other, in short trainings. A change stays if the logloss
+of held-out rows falls by more than its standard error, so the simplest model that is as good as the
+best wins.
 """
 
 import logging
@@ -22,22 +22,22 @@ from .trees import fit
 
 logger = logging.getLogger(__name__)
 
-# Rows of a short training, and of those that it is measured on.
+# The most train rows of a short training, and the most rows to measure it on.
 _MOST_ROWS = 200_000
-# Other settings than the model's, so that all trials of a search have the sets of its best.
+# Not the model's own settings, so that all trials of a search have the same sets as its best.
 SHORT = BoostingConfig(learning_rate=0.1, trees=300)
-# The first `min_child_weight`. It is at most this share of the sum of p (1 - p) over all rows, so
-# that trees of few clicks can split too.
+# The first `min_child_weight`, and its largest share of the sum of p (1 - p) over all rows: trees
+# of few clicks must be able to split.
 _LEAF, _MOST_OF_LEAF = 20.0, 0.1
-# Train rows that choose a smaller one, by cross-validation.
+# The train rows and the folds of the cross-validation that tries smaller ones.
 _LEAF_ROWS, _LEAF_FOLDS = 20_000, 3
 
 
 class Choice(NamedTuple):
-    """What was chosen. `tried` has what each change did, in order.
+    """The choice, and all changes in the order in which they were `tried`.
 
-    `gain` is by how much it lowers the logloss of `rows` compared with what was kept before,
-    `error` its standard error, from the rows' differences.
+    A change's `gain` is by how much it lowers the logloss of `rows`, compared with the changes kept
+    before; `error` is the standard error of the gain, from the rows' differences.
     """
 
     min_child_weight: float
@@ -52,10 +52,10 @@ def choose(
     device: str,
     threads: int,
 ) -> Choice:
-    """The `min_child_weight` and the sets of features, each as given where it is not `auto`.
+    """The `min_child_weight` and the sets of features; what is not `auto` stays as configured.
 
-    `rows` are the train rows and the validation rows that choose, `features` those of each, with
-    all sets.
+    `rows` are the train rows and the validation rows that choose, `features` the features of
+    either, with all sets.
     """
     train, valid = (SomeRows(table, np.arange(min(table.rows, _MOST_ROWS))) for table in rows)
     rate = train.column("label").mean()
@@ -63,11 +63,11 @@ def choose(
     trials = _Trials(device, threads)
 
     def losses(sets: Sequence[str]) -> np.ndarray:
-        own, others = (each.with_sets(sets) for each in features)
-        if not own.columns():
+        train_features, valid_features = (each.with_sets(sets) for each in features)
+        if not train_features.columns():
             return -np.log(np.where(valid.column("label") == 1, rate, 1 - rate))
-        matrix = quantile_matrix(train, own, threads=threads)
-        held = quantile_matrix(valid, others, like=matrix, threads=threads)
+        matrix = quantile_matrix(train, train_features, threads=threads)
+        held = quantile_matrix(valid, valid_features, like=matrix, threads=threads)
         return trials.losses(matrix, held, leaf)
 
     sets = [name for name in FEATURE_SETS if name in config.features]
@@ -76,26 +76,26 @@ def choose(
         for name in FEATURE_SETS:
             more = [*sets, name]
             if features[0].with_sets(more).columns() == features[0].with_sets(sets).columns():
-                continue  # no column of its kind
+                continue  # the set adds no column
             if trials.lower(f"features {name}", best, loss := losses(more)):
                 best, sets = loss, more
     few = SomeRows(train, np.arange(min(train.rows, _LEAF_ROWS)))
     if config.min_child_weight != "auto":
         leaf = config.min_child_weight
     elif leaf <= _most_of_leaf(few.rows * (1 - 1 / _LEAF_FOLDS), rate):
-        # Fewer clicks could not fill leaves as well as all rows do, and smaller ones would win.
+        # With fewer clicks, leaves fill worse than with all rows, and smaller ones would win.
         leaf = trials.chosen_leaf(few, features[0].with_sets(sets), leaf)
     return Choice(leaf, sets, trials.tried)
 
 
 def _most_of_leaf(rows: float, rate: float) -> float:
-    """The largest `min_child_weight` for so many rows."""
+    """The largest `min_child_weight` for a number of rows and their click rate."""
     return _MOST_OF_LEAF * rows * rate * (1 - rate)
 
 
 @dataclass(frozen=True)
 class _Trials:
-    """Short trainings, and what each change did."""
+    """Short trainings, and the changes that they tried."""
 
     device: str
     threads: int
@@ -119,21 +119,21 @@ class _Trials:
         return kept
 
     def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
-        """By cross-validation of train rows: `leaf`, or a fraction of it."""
+        """The best by cross-validation of train rows: `leaf`, or a fraction of it."""
         fold = np.arange(rows.rows) % _LEAF_FOLDS
         train = quantile_matrix(rows, features, threads=self.threads)
         held = quantile_matrix(rows, features, like=train, threads=self.threads)
 
-        def losses(leaf: float) -> np.ndarray:
-            found = np.zeros(rows.rows)
+        def out_of_fold(leaf: float) -> np.ndarray:
+            losses = np.zeros(rows.rows)
             for number in range(_LEAF_FOLDS):
                 is_out = fold == number
                 train.set_weight((~is_out).astype(np.float32))
                 held.set_weight(is_out.astype(np.float32))
-                found[is_out] = self.losses(train, held, leaf)[is_out]
-            return found
+                losses[is_out] = self.losses(train, held, leaf)[is_out]
+            return losses
 
-        best, smaller = losses(leaf), leaf / 4
-        while self.lower(f"min_child_weight {smaller:.3g}", best, loss := losses(smaller)):
+        best, smaller = out_of_fold(leaf), leaf / 4
+        while self.lower(f"min_child_weight {smaller:.3g}", best, loss := out_of_fold(smaller)):
             best, leaf, smaller = loss, smaller, smaller / 4
         return leaf

@@ -1,9 +1,9 @@
 """Click rates of categories and tokens: target encoding without a row's own label.
 
-Where rows have a time, a train row is encoded by the clicks of older rows alone, as a later row is
-(ordered target statistics: Prokhorenkova et al., CatBoost, NeurIPS 2018, here by period). Else the
-train rows are split into folds, by a hash of their number in the raw file, and a train row is
-encoded by the other folds (Micci-Barreca, SIGKDD Explorations 2001, with folds). Any other row is
+If rows have a time, a train row is encoded by the clicks of older rows alone, as a later row is
+(ordered target statistics: Prokhorenkova et al., CatBoost, NeurIPS 2018, here by period). If not,
+the train rows are split into folds, by a hash of their number in the raw file, and a train row is
+encoded by the other folds (Micci-Barreca, SIGKDD Explorations 2001, with folds). All other rows are
 encoded by all train rows.
 """
 
@@ -17,21 +17,21 @@ from ...common.hashing import GOLDEN, hashed
 from ...common.ragged import Ragged
 
 FOLDS = 5
-# Log odds of places have a variance from 1 / the largest of these to 1 / the least.
+# The variance of places' log odds is taken to be from 1 / the second to 1 / the first of these.
 SMOOTHING = (1, 500)
-# More pairs of a target and a token share places, by a hash.
+# With more pairs of a target and a token, pairs share places, by a hash.
 MOST_PLACES = 1 << 20
 _SHIFT = np.uint64(44)
 
 
 def hashed_below(number: np.ndarray, limit: int) -> np.ndarray:
-    """A number below `limit` for each number, such as a row's in the raw file, by a hash."""
+    """The hash of each number, such as a row's in the raw file, below `limit`."""
     return (hashed(number.astype(np.uint64) * GOLDEN) % np.uint64(limit)).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where a pair of one of `targets` and one of `tokens` is counted; both as indices from 0.
+    """The places where pairs of a target and a token are counted; both are indices from 0.
 
     A category by itself is a token of the only target, 0.
     """
@@ -41,12 +41,12 @@ class Places:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of places."""
         return min(self.targets * self.tokens, MOST_PLACES)
 
 
 class ClickCounts:
-    """Occurrences and clicks of each place, uint32 [folds, places]; a fold may be a period."""
+    """Each place's occurrences and clicks, uint32 [folds, places]; a fold may be a period."""
 
     def __init__(self, places: Places, folds: int) -> None:
         self.places = places
@@ -59,29 +59,29 @@ class ClickCounts:
         _add(self.seen, self.clicks, fold, rows.values, rows.offsets, target, many, label)
 
     def out_of_fold(self) -> np.ndarray:
-        """Log odds float32 [folds, places]; each fold's are by the rows of all other folds."""
+        """Log odds float32 [folds, places], each fold's from the rows of all other folds."""
         seen, clicks = (count.sum(0) for count in (self.seen, self.clicks))
         return np.stack(
             [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
         )
 
     def of_older(self) -> np.ndarray:
-        """Log odds float32 [folds, places]; each fold's are by the rows of earlier folds."""
+        """Log odds float32 [folds, places], each fold's from the rows of earlier folds."""
         sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
         return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
 
     def of_all(self) -> np.ndarray:
-        """Log odds float32 [1, places] by all rows."""
+        """Log odds float32 [1, places] from all rows."""
         return self._log_odds(self.seen.sum(0), self.clicks.sum(0))[None]
 
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
         """Log odds minus those of all rows, float32 [places].
 
-        Each place gets `more` occurrences at the click rate of all rows, which is the same in each
-        fold: one without a fold's clicks would leak them.
+        Each place gets `prior_count` more occurrences at the click rate of all rows. That rate is
+        the same in each fold: a rate without a fold's clicks would leak them.
         """
-        rate, more = self.rate, self.more
-        odds = (clicks + more * rate) / (seen - clicks + more * (1 - rate))
+        rate, count = self.rate, self.prior_count
+        odds = (clicks + count * rate) / (seen - clicks + count * (1 - rate))
         return (np.log(odds) - np.log(rate / (1 - rate))).astype(np.float32)
 
     @property
@@ -90,23 +90,23 @@ class ClickCounts:
         return float((self.clicks.sum() + 0.5) / (self.seen.sum() + 1))
 
     @cached_property
-    def more(self) -> float:
+    def prior_count(self) -> float:
         """The variance of clicks within places, divided by that of the click rates of places.
 
-        The folds tell them apart: what is the place's own shows in all folds, by how much it is
-        above the fold's rate (Buhlmann and Straub's credibility, MVSB 1970).
+        The folds separate the two: a place's own rate differs from the fold's rate in all folds
+        alike (Buhlmann and Straub's credibility, MVSB 1970).
         """
-        total, off_total, off_squares, seen_squares = np.zeros((4, self.places.count))
+        total, excess_total, excess_squares, seen_squares = np.zeros((4, self.places.count))
         for seen, clicks in zip(self.seen, self.clicks):
-            off = clicks - seen * (clicks.sum() / max(1, seen.sum()))
+            excess = clicks - seen * (clicks.sum() / max(1, seen.sum()))
             total += seen
-            off_total += off
-            off_squares += off**2
+            excess_total += excess
+            excess_squares += excess**2
             seen_squares += seen.astype(np.float64) ** 2
-        # Each has mean within * places + between * what follows it, if places count by 1 / total.
+        # With places weighted by 1 / total, a mean is within * places + between * its `_squares`.
         weight = 1 / np.maximum(1, total)
-        folds, folds_squares = weight @ off_squares, weight @ seen_squares
-        whole, whole_squares = weight @ off_total**2, total.sum()
+        folds, folds_squares = weight @ excess_squares, weight @ seen_squares
+        whole, whole_squares = weight @ excess_total**2, total.sum()
         between = max(0, whole - folds) / max(1, whole_squares - folds_squares)
         within = max(0, folds - between * folds_squares) / max(1, np.count_nonzero(total))
         bernoulli = self.rate * (1 - self.rate)
@@ -122,14 +122,14 @@ def mean_over_newest(
     target: np.ndarray,
     windows: np.ndarray,
 ) -> np.ndarray:
-    """The mean of a table's values over the newest tokens of each row, float32 [rows, windows].
+    """The mean of a table's values over each row's newest tokens, float32 [rows, windows].
 
-    `table` [folds, places]; `windows` ascend. A window that a row does not fill is all of its
-    tokens; NaN for a row without any.
+    `table` is [folds, places]; `windows` ascend. A window that a row does not fill has all of its
+    tokens; a row without tokens has NaN.
     """
-    found = np.empty((len(rows), len(windows)), np.float32)
-    _mean(table, fold, rows.values, rows.offsets, target, places.tokens, windows, found)
-    return found
+    means = np.empty((len(rows), len(windows)), np.float32)
+    _mean(table, fold, rows.values, rows.offsets, target, places.tokens, windows, means)
+    return means
 
 
 @numba.njit(nogil=True, inline="always")
@@ -168,7 +168,7 @@ def _mean(
     target: np.ndarray,
     many: int,
     windows: np.ndarray,
-    found: np.ndarray,
+    means: np.ndarray,
 ) -> None:
     for row in range(len(offsets) - 1):
         total, events, window = 0.0, 0, 0
@@ -178,7 +178,7 @@ def _mean(
             total += table[fold[row], _place(target[row], tokens[i], many, table.shape[1])]
             events += 1
             if events == windows[window]:
-                found[row, window] = total / events
+                means[row, window] = total / events
                 window += 1
         for rest in range(window, len(windows)):
-            found[row, rest] = total / events if events else np.nan
+            means[row, rest] = total / events if events else np.nan

@@ -11,9 +11,9 @@ logger = logging.getLogger(__name__)
 
 
 def choose_device(name: str) -> str:
-    """`auto`: CUDA where XGBoost and the machine have it, else the CPU; else the device named.
+    """The device of that name; for `auto`, CUDA if XGBoost and the machine have it, else the CPU.
 
-    Raises UserError if CUDA is named and missing, since XGBoost would take the CPU instead.
+    Raises UserError if the name is CUDA and it is missing: XGBoost would take the CPU instead.
     """
     has_device, missing = has_cuda_device(), ""
     if not xgboost.build_info().get("USE_CUDA"):
@@ -23,7 +23,7 @@ def choose_device(name: str) -> str:
     if name == "cuda" and missing:
         raise UserError(f"runtime.device is cuda, and {missing}; use auto or cpu")
     if name == "auto" and missing and has_device:
-        logger.warning("%s: boosting on the CPU, beside a GPU", missing)
+        logger.warning("%s: boosting on the CPU, and the GPU is idle", missing)
     device = "cpu" if missing or name == "cpu" else "cuda"
     logger.info("device: %s", device)
     return device

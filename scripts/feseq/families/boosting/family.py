@@ -1,4 +1,4 @@
-"""Gradient boosting as a family of models: its settings, and what its jobs need."""
+"""Gradient boosting as a family of models: its settings, and the needs of its jobs."""
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
@@ -16,8 +16,8 @@ class Boosting(Family):
     ) -> tuple[int, int]:
         """One machine, with a GPU if boosting may train on one.
 
-        XGBoost's build for CPUs has a name of its own on PyPI. An environment of the job's own may
-        hold either build.
+        XGBoost's build for CPUs has another name on PyPI. A job's own environment may have either
+        build.
         """
         return 1, int(config["runtime"]["device"] != "cpu" and (own_environment or _may_use_gpus()))
 

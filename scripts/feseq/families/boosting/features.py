@@ -1,18 +1,18 @@
 """Rows as features for boosting: a fixed number, whatever the length of the histories.
 
-Always there:
+Every model has:
 
     numerics            raw, NaN where missing
-    categories          their indices, of columns with few
-    lengths             of the histories, which are of any length and not cut
+    categories          indices, for columns with few categories
+    lengths             of the histories, which are not cut
 
-In sets, each of which a model has or not:
+A model has any of these sets:
 
     histories           their statistics (`features/history_statistics.py`), and the shares of their
                         commonest codes
     groups              shares of groups of codes, formed by a hash
     clicks              of each category, of a history's tokens, and of these with the row's target:
-                        log odds as `clicks.py` has them, means over the newest events
+                        log odds of `clicks.py`, as means over the newest events
     ids                 clicks of each category of columns with many, such as users, and of IDs
 """
 
@@ -44,37 +44,37 @@ from .settings import FEATURE_SETS
 
 # The settings that features depend on.
 SETTINGS = {"unknown_share", "features"}
-# The share of each of so many of a history's commonest codes is a feature.
+# The shares of this many of a history's commonest codes are features.
 TOP_CODES = 60
 GROUPS = 128
-# Newest events whose clicks are averaged; the last stands for all of them.
+# The newest events whose clicks are averaged; the last window has all events.
 _WINDOWS = (1, 20, 50, 150, 2**62)
 _WINDOW_NAMES = [*(f", newest {window}" for window in _WINDOWS[:-1]), ""]
-# Draws of unknown categories are numbers below this.
+# Unknown categories are drawn by a hash below this.
 _DRAWS = 1 << 20
-# Added to a history's length where shares are taken: one event is no habit.
+# Added to a history's length in shares: one event is not a habit.
 _DAMPING = 10
 
 
 class _Counted(NamedTuple):
-    """A category, or a sequence's tokens with or without its target, whose clicks are counted."""
+    """A category, or a sequence's tokens, with or without its target, to count clicks of."""
 
     name: str
     feature_set: str
     places: Places
-    # Place of the category, or of the target, among the fields.
+    # The place of the category, or of the target, among the fields.
     field: int
     sequence: int | None = None
 
 
 @dataclass(frozen=True)
 class Features:
-    """How rows become features, of the given sets.
+    """How rows become features, of these sets.
 
-    `tables` by the name of what is counted, float32 [F, places]: one for each fold of the train
-    rows (`by_period`: for each period), or a single one for all other rows. `common` by sequence
-    column: its commonest codes. `unknown` is the share of known categories to take as unknown, by
-    category, None for no rows.
+    `tables` has the log odds by the name of what is counted, float32 [F, places]: one row for each
+    fold of the train rows (`by_period`: for each period), or a single one for all other rows.
+    `common` has the commonest codes of each sequence column. `unknown` has the share of known
+    categories to take as unknown, by field; None stands for none.
     """
 
     feature_map: FeatureMap
@@ -87,8 +87,8 @@ class Features:
     @cached_property
     def fields(self) -> list[CategoryField | LevelField]:
         """All categories."""
-        codes, context = self.feature_map, DEFAULT_INPUTS.context_fields(self.feature_map)
-        return [*codes.profile, *codes.targets, *context]
+        context = DEFAULT_INPUTS.context_fields(self.feature_map)
+        return [*self.feature_map.profile, *self.feature_map.targets, *context]
 
     @property
     def sequences(self) -> list[SequenceField]:
@@ -97,29 +97,29 @@ class Features:
 
     @cached_property
     def few(self) -> list[int]:
-        """Places of the fields of few categories."""
+        """The places of the fields with few categories."""
         return [i for i, field in enumerate(self.fields) if field.size <= MOST_CATEGORIES]
 
     @cached_property
     def counted(self) -> list[_Counted]:
-        """Whose clicks are counted."""
-        found = []
+        """All that clicks are counted of."""
+        counted = []
         for i, each in enumerate(self.fields):
             is_item = each in self.feature_map.targets
             is_id = isinstance(each, LevelField) or (i not in self.few and not is_item)
-            kind = "ids" if is_id else "clicks"
-            found += [_Counted(each.column, kind, Places(1, each.size), i)]
+            feature_set = "ids" if is_id else "clicks"
+            counted += [_Counted(each.column, feature_set, Places(1, each.size), i)]
         for i, sequence in enumerate(self.sequences):
             place, name, size = len(self.feature_map.profile) + i, sequence.column, sequence.size
             target = self.fields[place]
-            both, taken = f"{name} with {target.column}", {counted.name for counted in found}
+            both, taken = f"{name} with {target.column}", {each.name for each in counted}
             while both in taken | {sequence.column for sequence in self.sequences}:
                 both += "'"  # a column may have any name
-            found += [
+            counted += [
                 _Counted(name, "clicks", Places(1, size), place, i),
                 _Counted(both, "clicks", Places(target.size, size), place, i),
             ]
-        return [counted for counted in found if counted.feature_set in self.sets]
+        return [each for each in counted if each.feature_set in self.sets]
 
     def with_sets(self, sets: Sequence[str]) -> "Features":
         """The features of these sets alone."""
@@ -129,11 +129,11 @@ class Features:
     def columns(self) -> list[tuple[str, str]]:
         """Name and type of each feature: `q`, a quantity, or `c`, a category.
 
-        XGBoost is told the types alone: it does not take all names, nor one twice.
+        XGBoost gets the types alone: it does not accept all names, nor a name twice.
         """
         names = [(field.column, "q") for field in self.feature_map.numeric]
         for few in (self.fields[i] for i in self.few):
-            # A level's column is a quantity as well.
+            # A level's column is also a quantity.
             is_level = isinstance(few, LevelField)
             names += [(f"category of {few.column}" if is_level else few.column, "c")]
         for sequence in self.sequences:
@@ -160,25 +160,25 @@ class Features:
         if self.unknown is not None:
             categories = with_unknown(categories, block.row, self.unknown)
         histories = self._histories(encoder, block)
-        parts = [block.numeric[:, encoder.numeric_columns], categories[:, self.few]]
+        columns = [block.numeric[:, encoder.numeric_columns], categories[:, self.few]]
         for i, (sequence, history) in enumerate(zip(self.sequences, histories)):
             target = categories[:, len(self.feature_map.profile) + i]
-            parts += [history.lengths[:, None], *self._of_history(sequence, history, target)]
+            columns += [history.lengths[:, None], *self._of_history(sequence, history, target)]
         fold = self._fold(block, len(next(iter(self.tables.values()), ())))
         for counted, tokens, target in self._tokens(categories, histories):
             windows = np.array((1,) if counted.sequence is None else _WINDOWS)
             table = self.tables[counted.name]
-            parts += [mean_over_newest(table, counted.places, fold, tokens, target, windows)]
-        return np.concatenate(parts, axis=1, dtype=np.float32)
+            columns += [mean_over_newest(table, counted.places, fold, tokens, target, windows)]
+        return np.concatenate(columns, axis=1, dtype=np.float32)
 
     def _of_history(
         self, sequence: SequenceField, history: Ragged, target: np.ndarray
     ) -> Iterator[np.ndarray]:
-        """What the sets `histories` and `groups` have of a history, [rows, columns] each."""
+        """A history's features in the sets `histories` and `groups`, [rows, columns] each."""
         if "histories" in self.sets:
-            # An unknown item is none of the unknown events.
-            found = history_statistics(history, np.where(target < FIRST_CATEGORY, -1, target))
-            yield found[:, [NAMES.index(name) for name in _statistics(sequence)]]
+            # An unknown item does not equal unknown events.
+            statistics = history_statistics(history, np.where(target < FIRST_CATEGORY, -1, target))
+            yield statistics[:, [NAMES.index(name) for name in _statistics(sequence)]]
             common = self.common[sequence.column]
             column = np.full(sequence.size, -1)
             column[common] = np.arange(len(common))
@@ -187,7 +187,7 @@ class Features:
             yield _shares(history, hashed_below(np.arange(sequence.size), GROUPS), GROUPS)
 
     def _fold(self, block: Block, folds: int) -> np.ndarray:
-        """Which of the tables encodes a row, int64 [rows]."""
+        """The row of the tables that encodes each row, int64 [rows]."""
         if not self.by_period:
             return hashed_below(block.row, max(1, folds))
         assert block.period is not None, "a train file has periods"
@@ -197,14 +197,14 @@ class Features:
         """The histories of a block's rows, as indices of the feature map."""
         events = (block.sequences[sequence.column] for sequence in self.sequences)
         return [
-            Ragged(lookup(one.values), one.offsets)
-            for lookup, one in zip(encoder.sequences, events)
+            Ragged(lookup(history.values), history.offsets)
+            for lookup, history in zip(encoder.sequences, events)
         ]
 
     def _tokens(
         self, categories: np.ndarray, histories: list[Ragged]
     ) -> Iterator[tuple[_Counted, Ragged, np.ndarray]]:
-        """What is counted of each row, and with which target, int64 [rows]."""
+        """Each row's tokens to count, and its target, int64 [rows]."""
         none, each = np.zeros(len(categories), np.int64), np.arange(len(categories) + 1)
         for counted in self.counted:
             if counted.sequence is None:
@@ -232,13 +232,13 @@ def fit_features(
     *,
     by_period: bool | None = None,
 ) -> tuple[Features, Features]:
-    """The features of the train rows, which no row's own click is in, and of all others.
+    """The features of the train rows, without each row's own click, and those of all other rows.
 
-    A share of the train rows, `unknown` by column, is given an unknown category: trees would trust
-    the known ones too much where a later row has a new one. Where clicks are of older rows, a
-    category is unknown at first, and columns of few categories alone need that. `by_period`:
-    whether clicks are of older rows; None: if there are several periods. One pass over the train
-    file. Raises UserError if it lacks a column of the feature map.
+    A share of the train rows, `unknown` by column, gets an unknown category: else trees would trust
+    known ones too much, and a later row may have a new one. If clicks are of older rows, a category
+    is unknown at first, so that only columns of few categories need this. `by_period` says whether
+    clicks are of older rows; None means if there are several periods. This takes one pass over the
+    train file. Raises UserError if it lacks a column of the feature map.
     """
     periods = int(train.column("period").max()) + 1
     by_period = periods > 1 if by_period is None else by_period
@@ -267,26 +267,26 @@ def fit_features(
             counts[counted.name].add(fold, tokens, target, label)
         counting.advance(len(block))
     common = {s.column: _commonest(count) for s, count in zip(features.sequences, events)}
-    own = {
+    train_tables = {
         name: count.of_older() if by_period else count.out_of_fold()
         for name, count in counts.items()
     }
-    of_all = {name: count.of_all() for name, count in counts.items()}
+    all_tables = {name: count.of_all() for name, count in counts.items()}
     wanted = np.array([(unknown or {}).get(field.column, 0) for field in features.fields])
     drawn = np.clip((wanted * train.rows - new_rows) / np.maximum(1, known_rows), 0, 1)
     if by_period:
         drawn[[i for i in range(len(drawn)) if i not in features.few]] = 0
-    own_features = replace(features, tables=own, common=common)
+    train_features = replace(features, tables=train_tables, common=common)
     return (
-        replace(own_features, unknown=drawn if drawn.any() else None),
-        replace(features, tables=of_all, common=common, by_period=False),
+        replace(train_features, unknown=drawn if drawn.any() else None),
+        replace(features, tables=all_tables, common=common, by_period=False),
     )
 
 
 def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """The categories int64 [rows, columns] with a share [columns] of the known ones as unknown.
+    """The categories int64 [rows, columns], with a share [columns] of the known ones as unknown.
 
-    The draws depend on the rows' numbers int64 [rows] in the raw file alone.
+    The draws depend only on the rows' numbers in the raw file, int64 [rows].
     """
     columns = len(share)
     draw = hashed_below(row[:, None] * columns + np.arange(columns), _DRAWS)
@@ -295,13 +295,13 @@ def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> 
 
 
 def _statistics(sequence: SequenceField) -> list[str]:
-    """Those of a history, without its length; some need a target with the history's codes."""
+    """A history's statistics without its length; some need a target with the history's codes."""
     both = ["distinct", "entropy"]
     return [*both, "target_count", "target_recency"] if sequence.shared_with else both
 
 
 def _commonest(count: np.ndarray) -> list[int]:
-    """TOP_CODES indices by falling count, the lower first among equals; none without events."""
+    """The TOP_CODES commonest indices that have events; the lower first among equals."""
     order = np.argsort(-count, kind="stable")[:TOP_CODES]
     return order[count[order] > 0].tolist()
 
@@ -309,9 +309,9 @@ def _commonest(count: np.ndarray) -> list[int]:
 def _shares(history: Ragged, column: np.ndarray, columns: int) -> np.ndarray:
     """Shares of each history's events by the `column` int64 of their code, [rows, columns].
 
-    Codes of column -1 are in none.
+    Codes of column -1 do not count.
     """
-    of_event = column[history.values]
-    place = np.repeat(np.arange(len(history)), history.lengths) * columns + of_event
-    count = np.bincount(place[of_event >= 0], minlength=len(history) * columns)
+    event_column = column[history.values]
+    place = np.repeat(np.arange(len(history)), history.lengths) * columns + event_column
+    count = np.bincount(place[event_column >= 0], minlength=len(history) * columns)
     return count.reshape(len(history), columns) / (history.lengths[:, None] + _DAMPING)

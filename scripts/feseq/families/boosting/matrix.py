@@ -1,7 +1,7 @@
 """Rows of an H5 table as XGBoost's quantile matrix, block by block, two bytes a feature.
 
-They stay in memory. If the CPU trains on a large table, they lie in a file whose pages are mapped
-while a tree reads them, and the system caches as many pages as there is room for.
+They stay in memory. If the CPU trains on a large table, they are in a file whose pages are mapped
+while a tree reads them, and the system caches as many pages as fit.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,18 +22,18 @@ from ...storage.block import Block
 from ...storage.table import Table
 from .features import Features
 
-# Stands for NaN: a matrix with gaps takes four bytes a feature, and missing values, which tell
-# something, get a bin of their own below all others.
+# Replaces NaN: a matrix with gaps takes four bytes a feature, and missing values, which are
+# informative, get their own bin below all others.
 _MISSING = -3e38
 _LARGEST = 1e38
-# Bins of a feature: what a byte can number.
+# The bins of a feature: as many as a byte can number.
 BINS = 256
 # Bins are the quantiles of this many rows; a bin's share is accurate to about 3 %.
 SAMPLE_ROWS = 300_000
-# A matrix of more goes into a file. XGBoost has the bins by row and by column, a byte each.
+# A larger matrix goes into a file. XGBoost has the bins by row and by column, a byte each.
 MOST_IN_MEMORY = 1 << 30
 _BYTES_A_FEATURE = 2
-# Blocks of a page of that file, 65,536 rows; with small ones a tree takes twice as long.
+# The blocks of a page of that file, 65,536 rows; with small pages a tree takes twice as long.
 PAGE_BLOCKS = 8
 
 # Features [rows, columns] and labels [rows] of some rows.
@@ -42,7 +42,7 @@ Matrix = xgboost.QuantileDMatrix | xgboost.ExtMemQuantileDMatrix
 
 
 class Blocks(xgboost.DataIter):
-    """Hands blocks of rows to XGBoost, which goes through them several times."""
+    """Blocks of rows for XGBoost, which reads them several times."""
 
     def __init__(
         self,
@@ -53,18 +53,18 @@ class Blocks(xgboost.DataIter):
         super().__init__(str(file) if file else None, release_data=True, on_host=False)
         self.blocks = blocks
         self.types = types
-        self.left: Iterator[Labelled] = iter(())
+        self.remaining: Iterator[Labelled] = iter(())
 
     def next(self, input_data: Any) -> bool:
-        """Give the next block to `input_data`; false where there is none."""
-        block = next(self.left, None)
+        """Pass the next block to `input_data`; false if there is none."""
+        block = next(self.remaining, None)
         if block is not None:
             input_data(data=block[0], label=block[1], feature_types=self.types)
         return block is not None
 
     def reset(self) -> None:
         """Begin again."""
-        self.left = self.blocks()
+        self.remaining = self.blocks()
 
 
 def quantile_matrix(
@@ -77,14 +77,15 @@ def quantile_matrix(
 ) -> Matrix:
     """The rows of `table` with their labels; binned `like` another matrix.
 
-    A large one is kept in a file in `folder`, if given. Without another matrix, the bins are those
-    of the first rows, a fair sample, since train rows are shuffled: quantiles of all rows would
-    take another pass, and a third more memory. Raises UserError where there are no features.
+    A large matrix is kept in a file in `folder`, if given. Without another matrix, the bins come
+    from the first rows. These are a fair sample, since train rows are shuffled; quantiles of all
+    rows would take another pass, and a third more memory. Raises UserError if there are no
+    features.
     """
     rows = table.rows
     if not features.columns():
         raise UserError(
-            f"{table.path}: boosting finds no feature that tells of clicks; name sets in "
+            f"{table.path}: boosting has no feature that predicts clicks; name sets in "
             f"boosting.features (docs/boosting.md), or leave boosting out of submission_models and "
             f"evaluation.baselines"
         )
@@ -92,9 +93,9 @@ def quantile_matrix(
     def binned(
         blocks: Callable[[], Iterator[Labelled]], ref: Matrix | None, file: Path | None = None
     ) -> Matrix:
-        kind = xgboost.ExtMemQuantileDMatrix if file else xgboost.QuantileDMatrix
-        data = Blocks(blocks, [kind for _, kind in features.columns()], file)
-        return kind(data, ref=ref, max_bin=BINS, nthread=threads, enable_categorical=True)
+        matrix = xgboost.ExtMemQuantileDMatrix if file else xgboost.QuantileDMatrix
+        data = Blocks(blocks, [type_ for _, type_ in features.columns()], file)
+        return matrix(data, ref=ref, max_bin=BINS, nthread=threads, enable_categorical=True)
 
     blocks = partial(_blocks, table, features, rows, threads)
     if like is None:
@@ -111,39 +112,39 @@ def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterat
     """The first rows of a table, block by block."""
     encoder = FeatureEncoder(features.feature_map, table)
 
-    def described(block: Block) -> Labelled:
+    def labelled(block: Block) -> Labelled:
         assert block.label is not None, "a train file has labels"
         return finite(features.matrix(encoder, block)), block.label
 
-    binning = Progress("binned", rows)
+    progress = Progress("binned", rows)
     blocks = table.blocks(features.feature_map.history_columns, rows)
-    for made in prefetch_map(described, blocks, threads):
-        binning.advance(len(made[1]))
-        yield made
+    for matrix, label in prefetch_map(labelled, blocks, threads):
+        progress.advance(len(label))
+        yield matrix, label
 
 
 def _with_every_category(blocks: Iterator[Labelled], features: Features) -> Iterator[Labelled]:
     """The blocks, and one more row with the largest index of each categorical feature.
 
-    XGBoost makes bins for as many categories as it meets, and a rare one may come later.
+    XGBoost makes bins for the categories that it sees, and a rare one may come later.
     """
-    last: Labelled | None = None
+    extra: Labelled | None = None
     for block in blocks:
-        last = last or (block[0][:1].copy(), block[1][:1])
+        extra = extra or (block[0][:1].copy(), block[1][:1])
         yield block
-    if last is not None:
-        most = features.most_categories()
-        last[0][0, list(most)] = list(most.values())
-        yield last
+    if extra is not None:
+        largest = features.most_categories()
+        extra[0][0, list(largest)] = list(largest.values())
+        yield extra
 
 
 def _pages(blocks: Iterator[Labelled]) -> Iterator[Labelled]:
-    """The same rows in pages of PAGE_BLOCKS blocks, the last one of fewer."""
-    while several := [*islice(blocks, PAGE_BLOCKS)]:
-        features, labels = zip(*several)
+    """The same rows in pages of PAGE_BLOCKS blocks; the last may have fewer."""
+    while page := [*islice(blocks, PAGE_BLOCKS)]:
+        features, labels = zip(*page)
         yield np.concatenate(features), np.concatenate(labels)
 
 
 def finite(features: np.ndarray) -> np.ndarray:
-    """The features without NaN and infinity, as training and prediction take them."""
+    """The features without NaN and infinity, for training and prediction."""
     return np.nan_to_num(features, copy=False, nan=_MISSING, posinf=_LARGEST, neginf=-_LARGEST)

@@ -16,9 +16,9 @@ from .matrix import finite
 
 @dataclass(frozen=True)
 class BoostedModel(Model):
-    """A logit is the mean of those of all boosters, on the CPU.
+    """Boosters, whose logits are averaged, on the CPU.
 
-    `features` are those of rows that were not trained on.
+    `features` are for rows that were not trained on.
     """
 
     family = "boosting"
@@ -27,7 +27,7 @@ class BoostedModel(Model):
     features: Features
 
     def content(self) -> dict[str, Any]:
-        """The tensors `boosters` are XGBoost's own UBJ."""
+        """The content of the file; the tensors `boosters` are XGBoost's UBJ."""
         boosters = {
             str(bag): np.frombuffer(booster.save_raw("ubj"), np.uint8)
             for bag, booster in enumerate(self.boosters)
@@ -41,19 +41,19 @@ class BoostedModel(Model):
         boosters = [xgboost.Booster() for _ in content["boosters"]]
         for bag, booster in enumerate(boosters):
             booster.load_model(bytearray(content["boosters"][str(bag)].tobytes()))
-            # Blocks are predicted side by side.
+            # Blocks are predicted in parallel.
             booster.set_param({"nthread": 1, "device": "cpu"})
-        own = (content[name] for name in ("sets", "tables", "common"))
-        return cls(about, boosters, Features(about.feature_map, *own), threads=threads)
+        features = {name: content[name] for name in ("sets", "tables", "common")}
+        return cls(about, boosters, Features(about.feature_map, **features), threads=threads)
 
     def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
         """Logits float32 [rows of the block]."""
         rows = finite(self.features.matrix(encoder, block))
-        of_bags = [
+        logits = [
             booster.inplace_predict(rows, predict_type="margin", validate_features=False)
             for booster in self.boosters
         ]
-        return np.stack(of_bags).mean(axis=0, dtype=np.float32)
+        return np.stack(logits).mean(axis=0, dtype=np.float32)
 
 
 load = BoostedModel.load

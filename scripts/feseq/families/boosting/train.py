@@ -1,4 +1,4 @@
-"""Training of gradient boosting: from H5 files and a feature map to the model and its metrics."""
+"""The training of gradient boosting, from H5 files and a feature map to a model and its metrics."""
 
 import logging
 import math
@@ -36,30 +36,30 @@ _METRICS = {"auc": roc_auc_score, "average_precision": average_precision_score, 
 def train(job: TrainJob) -> None:
     """Train a model.
 
-    A refit has as many trees as the first training kept; the validation metrics are that one's. The
-    same data, settings and number of threads give the same model on the same machine. An
-    interrupted training begins again.
+    A refit has as many trees as the first training kept, and its validation metrics. The same data,
+    settings and number of threads give the same model on the same machine. An interrupted training
+    starts over.
     """
     config = BoostingConfig.from_values(job.settings["boosting"], "boosting")
     device, before = choose_device(job.runtime.device), job.before()
     with (
-        job.opened() as (codes, train, valid),
+        job.opened() as (feature_map, train, valid),
         folder_beside(job.model.with_name("matrix")) as folder,
     ):
-        about = job.about(codes, train)
+        about = job.about(feature_map, train)
         place = folder if device == "cpu" else None
-        run = BoostingRun(train, valid, codes, config, device, job.threads, place, before)
-        made = run.make_features()
-        boosters, history, facts = run.grow(made, job.runtime.verbosity)
+        run = BoostingRun(train, valid, feature_map, config, device, job.threads, place, before)
+        fitted = run.make_features()
+        boosters, history, facts = run.grow(fitted, job.runtime.verbosity)
         seconds = time.monotonic() - job.started
         job.write(
-            BoostedModel(about, boosters, made.features),
+            BoostedModel(about, boosters, fitted.features),
             history,
             **facts,
-            features=len(made.features.columns()),
-            **made.choice._asdict(),
-            by_period=made.own.by_period,
-            unknown_shares=made.unknown,
+            features=len(fitted.features.columns()),
+            **fitted.choice._asdict(),
+            by_period=fitted.train_features.by_period,
+            unknown_shares=fitted.unknown,
             train_rows=train.rows,
             negative_share=run.negative_share,
             valid_rows=valid.rows if valid else 0,
@@ -69,17 +69,17 @@ def train(job: TrainJob) -> None:
         )
 
 
-class Made(NamedTuple):
-    """The features of train rows, `own`, and of others; `unknown` has shares by column."""
+class FittedFeatures(NamedTuple):
+    """The features of train rows, and of all other rows; `unknown` has shares by column."""
 
-    own: Features
+    train_features: Features
     features: Features
     unknown: Mapping[str, float]
     choice: Choice
 
 
-class Bag(NamedTuple):
-    """The binned rows of a bag and of validation, which a refit has not, and `start` of `fit`."""
+class BaggedMatrices(NamedTuple):
+    """The binned rows of a bag and of validation (None for a refit), and the `start` of `fit`."""
 
     train: Matrix
     valid: Matrix | None
@@ -88,10 +88,10 @@ class Bag(NamedTuple):
 
 @dataclass(frozen=True)
 class BoostingRun:
-    """The rows and settings of one training, and what of the machine it uses.
+    """The rows and settings of one training, its device and its threads.
 
     A large matrix goes into a file in `folder`, if given. A refit has no `valid` rows: these are
-    among the train rows. `before` is what the first training wrote.
+    among the train rows. `before` has the facts that the first training wrote.
     """
 
     train: Table
@@ -105,12 +105,12 @@ class BoostingRun:
 
     @cached_property
     def negative_share(self) -> float:
-        """The share of the train rows without a click that a bag has."""
+        """The share of the negatives among the train rows that a bag has."""
         label = self.train.column("label")
         return chosen_share(self.config.negative_share, label, "boosting.negative_share")
 
-    def make_features(self) -> Made:
-        """The features of train and validation rows, of the sets that are given or chosen."""
+    def make_features(self) -> FittedFeatures:
+        """The features of train and validation rows, of the configured or chosen sets."""
         config, before, valid = self.config, self.before, self.valid
         unknown = before.get("unknown_shares", {})
         if valid is not None:
@@ -118,7 +118,7 @@ class BoostingRun:
             if config.unknown_share != "auto":
                 unknown = dict.fromkeys(unknown, config.unknown_share)
         chosen = before.get("sets", config.features)
-        own, features = fit_features(
+        train_features, features = fit_features(
             self.train,
             self.feature_map,
             FEATURE_SETS if chosen == "auto" else chosen,
@@ -129,63 +129,65 @@ class BoostingRun:
             choice = Choice(*(before[name] for name in Choice._fields))
         elif "auto" in (config.features, config.min_child_weight):
             rows = (self.train, valid)
-            choice = choose(rows, (own, features), config, self.device, self.threads)
+            choice = choose(rows, (train_features, features), config, self.device, self.threads)
         else:
             sets = [name for name in FEATURE_SETS if name in config.features]
             choice = Choice(float(config.min_child_weight), sets, [])
-        own, features = (each.with_sets(choice.sets) for each in (own, features))
-        return Made(own, features, unknown, choice)
+        train_features, features = (
+            each.with_sets(choice.sets) for each in (train_features, features)
+        )
+        return FittedFeatures(train_features, features, unknown, choice)
 
-    def settled(self, made: Made) -> BoostingConfig:
-        """The settings, with what was chosen in place of `auto`."""
+    def settled(self, fitted: FittedFeatures) -> BoostingConfig:
+        """The settings, with the choices in place of `auto`."""
         if self.config.min_child_weight != "auto":
             return self.config
-        return self.config.model_copy(update={"min_child_weight": made.choice.min_child_weight})
+        return self.config.model_copy(update={"min_child_weight": fitted.choice.min_child_weight})
 
-    def bin_rows(self, made: Made, bag: int) -> Bag:
-        """The rows of a bag."""
+    def bin_rows(self, fitted: FittedFeatures, bag: int) -> BaggedMatrices:
+        """The matrices of a bag."""
         train, valid, start = self.train, None, None
         share, threads = self.negative_share, self.threads
         if share < 1:
             label = train.column("label")
             draw = NegativeDraw(label, share, len(label), "boosting.negative_share")
             train = SomeRows(train, draw.drawn(0, label, self.config.seed, bag))
-        matrix = quantile_matrix(train, made.own, threads=threads, folder=self.folder)
+        matrix = quantile_matrix(train, fitted.train_features, threads=threads, folder=self.folder)
         if share < 1:
-            # The odds of a click among the drawn rows are 1 / kept_share times those among all.
-            # Trees that start from the former say what a row adds to either.
+            # The odds of a click among the drawn rows are 1 / kept_share times those of all rows.
+            # Trees that start from the former learn a row's difference from either.
             start = float(label.mean())
             margin = log_odds(start) - math.log(draw.kept_share)
             matrix.set_base_margin(np.full(train.rows, margin, np.float32))
         if self.valid is not None:
-            valid = quantile_matrix(self.valid, made.features, like=matrix, threads=threads)
+            valid = quantile_matrix(self.valid, fitted.features, like=matrix, threads=threads)
         logger.info(
             "%s train rows, %s validation rows, %d features",
             f"{matrix.num_row():,}",
             f"{valid.num_row():,}" if valid else "no",
             matrix.num_col(),
         )
-        return Bag(matrix, valid, start)
+        return BaggedMatrices(matrix, valid, start)
 
     def grow(
-        self, made: Made, verbosity: int
+        self, fitted: FittedFeatures, verbosity: int
     ) -> tuple[list[xgboost.Booster], list[dict[str, float]], dict[str, Any]]:
-        """The trees of all bags, the first bag's history, and what training.json says of them.
+        """The trees of all bags, the first bag's history, and facts for training.json.
 
-        There are as many as the validation rows want, or as the first training had, whose metrics
-        are those of a refit.
+        The validation rows decide the number of trees. A refit takes the number and the metrics of
+        the first training.
         """
         boosters, curves, logits, bag = [], [], [], None
         for number in range(self.config.bags):
             if bag is None or self.negative_share < 1:
-                bag = None  # its memory and its file go before those of the next come
-                bag = self.bin_rows(made, number)
+                bag = None  # frees its memory and its file before the next bag takes them
+                bag = self.bin_rows(fitted, number)
             changes = {"seed": (self.config.seed + number) % 2**31}
             if self.before:
                 changes["trees"] = self.before["trees"][number]
-            config = self.settled(made).model_copy(update=changes)
-            where = (self.device, self.threads, verbosity)
-            booster, curve = fit(bag.train, bag.valid, config, *where, start=bag.start)
+            config = self.settled(fitted).model_copy(update=changes)
+            options = (self.device, self.threads, verbosity)
+            booster, curve = fit(bag.train, bag.valid, config, *options, start=bag.start)
             boosters.append(booster)
             curves.append(curve)
             if bag.valid is not None:
@@ -197,8 +199,8 @@ class BoostingRun:
         elif len(boosters) == 1:
             metrics = {name: values[trees[0] - 1] for name, values in curves[0].items()}
         else:
-            shown = bag.valid.get_label(), sigmoid(np.stack(logits).mean(axis=0))
-            metrics = {name: metric(*shown) for name, metric in _METRICS.items()}
+            label, probability = bag.valid.get_label(), sigmoid(np.stack(logits).mean(axis=0))
+            metrics = {name: metric(label, probability) for name, metric in _METRICS.items()}
         lines = enumerate(zip(*curves[0].values()), 1)
         history = [{"tree": tree, **dict(zip(curves[0], values))} for tree, values in lines]
         facts = {f"valid_{name}": value for name, value in metrics.items()}

@@ -9,11 +9,11 @@ from ...common.progress import Progress
 from .matrix import BINS, Matrix
 from .settings import BoostingConfig
 
-# So many trees in a row without gain end a training, and the best number of trees is kept.
+# A training ends after this many trees without gain, and keeps the best number of trees.
 EARLY_STOPPING = 50
-# Share of the rows drawn for each tree.
+# The share of the rows drawn for each tree.
 _SUBSAMPLE = 0.8
-# Metrics of the validation rows by XGBoost's name.
+# Our names of the validation metrics by XGBoost's names.
 METRICS = {"auc": "auc", "aucpr": "average_precision", "logloss": "logloss"}
 # Called with the number of trees and the metrics of the validation rows.
 AfterTree = Callable[[int, Mapping[str, float]], None]
@@ -32,10 +32,10 @@ def fit(
 ) -> tuple[xgboost.Booster, dict[str, list[float]]]:
     """The trees up to the best, and the metrics of the validation rows after each tree.
 
-    Without validation rows, all trees and no metrics. `after_tree` may raise to end the training.
-    `start`: the probability that trees begin with; by default the share of clicks.
+    Without validation rows, it returns all trees and no metrics. `after_tree` may raise to end the
+    training. `start` is the probability that trees begin with; by default, the share of clicks.
     """
-    # The last one decides when to stop.
+    # The last metric decides when to stop.
     monitor = next(name for name, ours in METRICS.items() if ours == config.monitor)
     metrics = [name for name in METRICS if name != monitor] + [monitor]
     settings = {
@@ -55,27 +55,27 @@ def fit(
     }
     if start is not None:
         settings["base_score"] = start
-    found: dict[str, dict[str, list[float]]] = {}
-    growing = Progress("grown", config.trees, "trees", verbosity=verbosity)
+    results: dict[str, dict[str, list[float]]] = {}
+    progress = Progress("grown", config.trees, "trees", verbosity=verbosity)
 
     def grown(metrics: dict[str, float]) -> None:
-        growing.show(**metrics)
-        growing.advance(1)
+        progress.show(**metrics)
+        progress.advance(1)
         if after_tree is not None:
-            after_tree(growing.done, metrics)
+            after_tree(progress.done, metrics)
 
     booster = xgboost.train(
         settings,
         train,
         config.trees,
         evals=[(valid, "valid")] if valid else [],
-        evals_result=found,
+        evals_result=results,
         early_stopping_rounds=EARLY_STOPPING if valid else None,
         callbacks=[_AfterTree(grown)] if valid else [],
         verbose_eval=False,
     )
-    curves = {ours: found["valid"][name] if valid else [] for name, ours in METRICS.items()}
-    # Predictions need no more, and the file should hold no more.
+    curves = {ours: results["valid"][name] if valid else [] for name, ours in METRICS.items()}
+    # Predictions need no other trees, so the file has no others.
     return booster[: booster.best_iteration + 1] if valid else booster, curves
 
 

@@ -32,36 +32,36 @@ def trials(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Trains with a trial's settings on top of these; see `tune.Trials`.
+    """Train with a trial's settings, which override these; see `tune.Trials`.
 
-    A trial grows the trees of one bag. It needs its rows in bins, which the next one uses too if
-    features and rows are the same; a large matrix lies in a file in `folder`.
+    A trial grows the trees of one bag. Its binned rows are reused by the next trial if features and
+    rows are the same. A large matrix is in a file in `folder`.
     """
     base, device = BoostingConfig(**settings["boosting"]), choose_device(runtime.device)
-    codes = FeatureMap.read(feature_map)
+    fields = FeatureMap.read(feature_map)
     kept: dict[str, Any] = {}
     with (
         folder_beside(folder / "matrix") as work,
         open_table(train_h5) as train,
         open_table(valid_h5) as valid,
     ):
-        check_one_draw(codes, train, valid)
+        check_one_draw(fields, train, valid)
         checked_click_rate(train)
         chooses = monitored_rows(valid)
 
         def run(changes: Mapping[str, Mapping[str, Any]], report: Any) -> dict[str, Any]:
             config = base.model_copy(update=dict(changes["boosting"]))
             place = work if device == "cpu" else None
-            job = BoostingRun(train, chooses, codes, config, device, threads, place)
+            job = BoostingRun(train, chooses, fields, config, device, threads, place)
             features, drawn = (config.values(keys) for keys in (SETTINGS, _DRAW))
             features["leaf"] = config.min_child_weight == "auto"
-            # Each goes before the next one takes its memory.
+            # The old ones are freed before the new ones take their memory.
             if features != kept.get("features"):
                 kept.clear()
-                kept.update(features=features, made=job.make_features())
+                kept.update(features=features, fitted=job.make_features())
             if drawn != kept.get("drawn"):
                 kept.pop("bag", None)
-                kept.update(drawn=drawn, bag=job.bin_rows(kept["made"], 0))
+                kept.update(drawn=drawn, bag=job.bin_rows(kept["fitted"], 0))
             sign = -1 if config.monitor == "logloss" else 1
             best: dict[str, Any] = {"value": float("-inf")}
 
@@ -70,15 +70,15 @@ def trials(
                 if value > best["value"]:
                     shown = {name: metrics[name] for name in ("auc", "logloss")}
                     best.update(value=value, **shown, trees=trees)
-                # Trees of a low rate need be more: trials are compared at equal sums of the rates.
+                # A low rate needs more trees, so trials are compared at equal sums of the rates.
                 learned = int(trees * config.learning_rate)
                 if learned > int((trees - 1) * config.learning_rate):
                     report(best["value"], learned, may_end=trees < config.trees)
 
             bag = kept["bag"]
-            settled = job.settled(kept["made"])
+            settled = job.settled(kept["fitted"])
             fit(bag.train, bag.valid, settled, device, threads, 0, after_tree, start=bag.start)
             return best
 
         yield run
-        kept.clear()  # XGBoost removes the matrix's file, whose folder goes next
+        kept.clear()  # XGBoost removes the matrix's file before its folder is removed

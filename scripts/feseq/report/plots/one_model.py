@@ -1,4 +1,4 @@
-"""Plots of one model: its training, how good it is, what it rests on, and where it looks."""
+"""Plots of one model: training, quality, importance of columns, and attention."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ from .style import BARS, BLUE, GREY, VERMILION, WIDTH, About, interval_panels, n
 MOST_SLICES = 24  # of a column, such as all hours of a day
 MOST_COLUMNS = 20
 SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
-# Positions that fewer of the rows have are left out: their means leap.
+# Positions that fewer of the rows have are left out: their means are noisy.
 THIN_SHARE = 0.01
 NEWEST = 10
 
@@ -31,7 +31,7 @@ NEWEST = 10
 def plot_model(
     predictions: Path, metrics: Path, roc_pr: Output, calibration: Output, slices: Output
 ) -> None:
-    """Draw what valid_predictions.parquet and metrics.json say of a model."""
+    """Draw the curves, the calibration and the slices of a model."""
     table = read_predictions(predictions)
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     measured = read_json(metrics, kind="metrics.json", keys=("metrics", "slices"))
@@ -41,7 +41,7 @@ def plot_model(
 
 
 def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
-    """Draw `plot`, one of PLOTS, from its file of a model; `training` is its training.json."""
+    """Draw `plot`, one of PLOTS, from a file of a model; `training` is its training.json."""
     about = read_json(training, kind="training.json", keys=("simulated_data",))
     try:
         content = pd.read_csv(data) if plot == "learning_curves" else read_json(data)
@@ -52,8 +52,8 @@ def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output)
 
 
 def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
-    """Losses and AUC of the evaluations in history.csv, the best one marked."""
-    # The first of equals, which the training keeps.
+    """Losses and AUC of the evaluations in history.csv, with the best one marked."""
+    # The training keeps the first of equals.
     best = history.iloc[int(history["monitor"].fillna(-np.inf).argmax())]
     title = (
         f"Best of {len(history)} evaluations: epoch {best['epoch']:.0f} of "
@@ -74,7 +74,7 @@ def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
 
 
 def roc_pr_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure:
-    """ROC and precision-recall curve, AUC and average precision with their intervals."""
+    """The ROC and precision-recall curves, AUC and average precision with their intervals."""
     clicks, rows = int(label.sum()), len(label)
     title = f"{clicks:,} clicks in {rows:,} validation rows"
     if clicks in (0, rows):
@@ -90,7 +90,7 @@ def roc_pr_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure
             label, logit, ax=ax, plot_chance_level=True, drop_intermediate=True, curve_kwargs=look
         )
         ax.legend(fontsize=8)
-    # The precision of the first clicks leaps; the frame is made for the rest.
+    # The precision of the first clicks is noisy; the frame fits the rest.
     recall, precision = pr.get_lines()[0].get_data()
     settled = precision[:-1][recall[:-1] * clicks >= min(10, clicks)].max()
     roc.set(title="ROC", xlabel="share of the other rows", ylabel="share of the clicks")
@@ -101,7 +101,7 @@ def roc_pr_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure
 
 
 def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure:
-    """Predicted probability against the share of clicks, in the bins of the calibration error."""
+    """The share of clicks by predicted probability, in the bins of the calibration error."""
     bins = calibration_bins(label, logit)
     some = bins[bins["clicks"] > 0]
     title = (
@@ -128,8 +128,8 @@ def calibration_bins(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
     """Rows, clicks and mean `predicted` by bin, and the 95 % interval of the share of clicks."""
     scores = Scores.of(label, logit)
     predicted = scores.probability.clip(SMALLEST, 1)
-    found = pd.DataFrame({"predicted": predicted, "label": scores.label}).groupby(scores.bin)
-    bins = found.agg(
+    rows = pd.DataFrame({"predicted": predicted, "label": scores.label})
+    bins = rows.groupby(scores.bin).agg(
         predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
     )
     low, high = style.rate_interval(bins["clicks"].astype(float), bins["rows"])
@@ -159,22 +159,22 @@ def slices_plot(measured: About) -> Figure:
     )
 
 
-def importance_plot(found: Mapping[str, Any], about: About) -> Figure:
+def importance_plot(importance: Mapping[str, Any], about: About) -> Figure:
     """The AUC lost by each change of the history, and by the columns that cost most."""
     columns, histories = (
-        _intervals(pd.json_normalize(found[kind]), "auc_lost", "auc_lost").assign(
-            name=[short(entry["changed"]) for entry in found[kind]]
+        _intervals(pd.json_normalize(importance[group]), "auc_lost", "auc_lost").assign(
+            name=[short(entry["changed"]) for entry in importance[group]]
         )
-        for kind in ("columns", "histories")
+        for group in ("columns", "histories")
     )
     shown = columns[:MOST_COLUMNS]
     title = f"Columns, the {len(shown)} of {len(columns)} that cost most"
     return interval_panels(
         about,
         {"The history": histories, title: shown},
-        f"What its AUC of {with_interval(found['auc'], 3)} loses by a change\n"
-        f"{found['clicks']:,} clicks in {found['rows']:,} validation rows",
-        "A column is given the values of other rows: those that others stand in for lose little.",
+        f"What its AUC of {with_interval(importance['auc'], 3)} loses by a change\n"
+        f"{importance['clicks']:,} clicks in {importance['rows']:,} validation rows",
+        "A column gets the values of other rows; it loses little if other columns replace it.",
         BARS,
         middle=0,
         label="AUC lost",
@@ -183,14 +183,14 @@ def importance_plot(found: Mapping[str, Any], about: About) -> Figure:
 
 def _intervals(table: pd.DataFrame, entry: str, difference: str) -> pd.DataFrame:
     """Value, low and high of an entry, and the p-value of a difference, NaN where unknown."""
-    names = [f"{entry}.{part}" for part in ("value", "low", "high")] + [f"{difference}.p_value"]
+    names = [f"{entry}.{key}" for key in ("value", "low", "high")] + [f"{difference}.p_value"]
     return table.reindex(columns=names).set_axis(["value", "low", "high", "p_value"], axis=1)
 
 
 def attention_plot(attention: Mapping[str, Any], about: About) -> Figure:
-    """A model's attention field by field, and in its pooling by position, whichever there is.
+    """A model's attention field by field, and by position in its pooling, or one of them.
 
-    Raises UserError where there is neither.
+    Raises UserError if the model has neither.
     """
     weights, positions = attention["field_attention"], attention["positions"]
     if weights is None and not positions:
@@ -219,7 +219,7 @@ def attention_plot(attention: Mapping[str, Any], about: About) -> Figure:
 
 
 def _draw_positions(ax: Axes, positions: pd.DataFrame, rows: int) -> None:
-    """Weights by position, newest first; the target's, position 0, as a line across."""
+    """Weights by position, newest first; the target's, at position 0, is a horizontal line."""
     share = positions["weight"] * positions["rows"] / (positions["weight"] @ positions["rows"])
     is_target, is_newest = positions["position"] == 0, positions["position"].between(1, NEWEST)
     on_target, on_newest = percent(share[is_target].sum()), percent(share[is_newest].sum())

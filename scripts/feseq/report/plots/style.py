@@ -1,4 +1,4 @@
-"""The look that all plots share, and SVG files that are the same whenever their input is."""
+"""The style of all plots, and SVG files that depend only on their input."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,18 +15,18 @@ from scipy.stats import beta
 from ...common.files import written_beside
 from ...config.names import FEW_CLICKS, SIGNIFICANCE
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 BLUE, VERMILION = "#0072B2", "#D55E00"
 GREY = "#595959"
 WIDTH = 7.0  # inches
 ROW = 0.24  # inches of a row
-SIMULATED = "Simulated data: says nothing of real clicks."
+SIMULATED = "Simulated data: says nothing about real clicks."
 BARS = (
     f"Bars: 95 % intervals. Red: significant, among all that are drawn or left out.\n"
     f"Hollow: fewer than {FEW_CLICKS} clicks."
 )
 
-# Not the look of the user's own matplotlibrc.
+# The user's matplotlibrc does not apply.
 matplotlib.style.use(
     [
         "default",
@@ -47,12 +47,12 @@ matplotlib.style.use(
 )
 
 
-# What a plot says of its data: `simulated_data`, and the `full_name` of its model if it has one.
+# The subject of a plot: `simulated_data`, and the `full_name` of its model if it has one.
 About = Mapping[str, Any]
 
 
 def new_plot(about: About, width: float, height: float, title: str, *notes: str) -> Figure:
-    """An empty plot of that many inches, with its title above and its notes below."""
+    """An empty plot of a size in inches, with its title above and its notes below."""
     figure = Figure(figsize=(width, height), layout="constrained")
     if about.get("full_name"):
         title = f"{short(about['full_name'])}\n{title}"
@@ -65,16 +65,16 @@ def new_plot(about: About, width: float, height: float, title: str, *notes: str)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write as SVG without date and version."""
+    """Write a plot as SVG, without date and version."""
     with written_beside(path) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
 
 
 def draw_intervals(ax: Axes, rows: pd.DataFrame, middle: float, label: str) -> None:
-    """A point and its 95 % interval in each row of a horizontal chart, a dotted line at `middle`.
+    """Draw a point with its 95 % interval for each row, and a dotted line at `middle`.
 
-    Rows have their `name`, `value`, `low` and `high`, and the `p_value` of a difference:
-    red where it is small, hollow where it is unknown.
+    Rows have `name`, `value`, `low` and `high`, and the `p_value` of a difference: a row is red if
+    it is small, hollow if it is unknown.
     """
     ax.set_yticks(range(len(rows)), list(rows["name"]))
     ax.set_ylim(len(rows) - 0.5, -0.5)  # the first one at the top
@@ -96,7 +96,7 @@ def interval_panels(
     middle: float,
     label: str,
 ) -> Figure:
-    """Panels one below the other, as `draw_intervals` draws them."""
+    """Panels by `draw_intervals`, one below the other."""
     panels = {name: table for name, table in panels.items() if len(table)}
     if not panels:
         return new_plot(about, WIDTH, 1.2, "There is nothing to compare", title)
@@ -113,7 +113,7 @@ def interval_panels(
 def log_axis(
     ax: Axes, axis: Literal["x", "y"], low: float, high: float, form: Any = "{x:,g}"
 ) -> None:
-    """Make the x or y axis logarithmic from `low` to `high`, with two ticks at the least."""
+    """Make the x or y axis logarithmic from `low` to `high`, with at least two ticks."""
     low, high = min(low, high / 2), max(high, low * 2)
     ax.set(**{f"{axis}scale": "log", f"{axis}lim": (low / 1.2, high * 1.2)})
     ticks = ax.xaxis if axis == "x" else ax.yaxis
@@ -123,12 +123,12 @@ def log_axis(
 
 
 def short(name: str, most: int = 36) -> str:
-    """A name as it can be drawn: ASCII alone, and its middle left out where it is long."""
+    """A name to draw: in ASCII, and if it is long, without its middle."""
     name = ascii(name)[1:-1]
     return name if len(name) <= most else f"{name[: most // 2]}...{name[-(most // 2) + 3 :]}"
 
 
 def rate_interval(clicks: Any, rows: Any) -> tuple[Any, Any]:
-    """The 95 % interval (Jeffreys) of the click rate, low and high; never 0 or 1."""
+    """The 95 % interval (Jeffreys) of the click rate, whose ends are never 0 or 1."""
     low, high = beta.interval(0.95, clicks + 0.5, rows - clicks + 0.5)
     return low, high
