@@ -134,7 +134,7 @@ def test_a_file_is_named_once_and_what_exists_or_cannot_be_written_is_no_output(
         ({"other": tmp_path / "in/../new"}, "--output and --other"),
         ({"input": [str(table), str(link)]}, "--input and --input"),
         ({"force": False}, "other: exists.*--force"),
-        ({"output": tmp_path / "in"}, "in: a folder"),
+        ({"output": tmp_path / "in"}, "in: is a folder"),
         ({"output": tmp_path / "\udcff"}, "UTF-8"),
     ):
         with pytest.raises(UserError, match=message):

@@ -40,5 +40,5 @@ def is_model(name: str) -> bool:
 
 @cache
 def blocks() -> dict[str, Any]:
-    """The settings of all families by block, which stand at the top, and in sizes and variants."""
+    """The settings of all families by block, for the config's top, its sizes and its variants."""
     return {name: keys for family in FAMILIES.values() for name, keys in family.blocks.items()}

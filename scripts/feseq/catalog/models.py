@@ -158,7 +158,7 @@ def compared_models(
 ) -> list[tuple[str, str]]:
     """Size and name of each model in the comparison.
 
-    Its sizes are those whose models the targets ask for; if there are none, all with a trained
+    It has the sizes whose models the targets ask for; if there are none, all sizes with a trained
     model. Each size has the models asked for, all trained so far that the config still knows,
     their blend if all that submit are among them, and the baselines. Raises UserError without a
     model.

@@ -27,7 +27,7 @@ _SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveM
 
 
 def with_tables(readme: str) -> str:
-    """A README with its tables, those below `<!-- keys of … -->`, written again."""
+    """A README with its tables below `<!-- keys of … -->` generated again."""
     rows = list(key_rows())
 
     def table(match: re.Match[str]) -> str:

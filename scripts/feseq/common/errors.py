@@ -33,7 +33,7 @@ def first_line(error: BaseException) -> str:
 def did_you_mean(name: str, known: Iterable[str], listed: str) -> str:
     """The end of an error about an unknown name: the nearest known one, or all, as `listed`.
 
-    Keys of one block are compared without it, since it would make unlike ones near.
+    Keys of one block are compared without the block's name, which would make all of them similar.
     """
     block, known = name[: name.rfind(".") + 1], list(known)
     inside = [each for each in known if each.startswith(block)]

@@ -36,7 +36,7 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place of this process among those of a training, and of its machine; by default alone."""
+    """The place of this process among a training's, and on its machine; by default it is alone."""
 
     rank: int = 0
     count: int = 1

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from .errors import first_line
 from .files import folder_beside
 
-# uint8 tensors stand last, by name: the checksum ends a file, where its fingerprint looks.
+# The format puts uint8 tensors last, so the checksum ends a file, which `fingerprint` reads.
 _CHECKSUM = "sha256"
 
 
@@ -84,7 +84,7 @@ def _opened(path: Path) -> Any:
 def _described(
     value: Any, name: str, tensors: dict[str, np.ndarray], names: dict[tuple[Any, ...], str]
 ) -> Any:
-    """`value` as JSON has it, its tensors moved to `tensors`; `names` of those met before.
+    """`value` as JSON has it, its tensors moved to `tensors`; `names` has the tensors so far.
 
     Dicts are lists of pairs, since JSON's keys are strings and an optimizer's are numbers.
     """

@@ -42,7 +42,7 @@ def check_name(path: Path, name: str, wanted: str) -> None:
 
 
 def folder_name(path: Path) -> str:
-    """Size and name of the model in whose folder `path` lies, or in that of its refit."""
+    """Size and name of the model in whose folder, or its refit's folder, `path` is."""
     folder = path.absolute().parent
     return "/".join((folder.parent if folder.name == REFIT else folder).parts[-2:])
 

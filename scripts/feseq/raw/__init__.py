@@ -1,1 +1,1 @@
-"""The raw parquet files: where they lie, how they are read, and the simulated stand-in."""
+"""The raw parquet files: where they are, how they are read, and the simulated stand-in."""

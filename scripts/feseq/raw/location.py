@@ -1,4 +1,4 @@
-"""Where raw files lie: local paths, or objects of a store that pyarrow reads (s3://, gs://).
+"""Where raw files are: local paths, or objects of a store that pyarrow reads (s3://, gs://).
 
 A URI, its options and its credentials are those of `pyarrow.fs.FileSystem.from_uri`.
 """

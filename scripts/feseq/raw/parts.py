@@ -1,6 +1,6 @@
 """Parts of a raw table: ranges of its rows, each converted by one job.
 
-Small files make a part together. A large one is cut between its row groups, and within one that is
+Small files together form a part. A large one is cut between its row groups, and within one that is
 large itself. A part depends on its files alone, so replacing a file leaves the other parts as
 they are:
 

@@ -241,7 +241,7 @@ def _look_at(location: Location, piece: Piece | None) -> _File:
 
 
 def _key_types(files: Sequence[_File], part: Part | None) -> dict[str, pa.DataType]:
-    """The types of the columns that folders give; a part's are those of the whole table."""
+    """The types of the columns that folders give; a part has those of the whole table."""
     types = {}
     for name in dict.fromkeys(name for file in files for name in file.keys):
         try:

@@ -1,1 +1,1 @@
-"""Which rows: those that train and those held out, and the parts that jobs convert."""
+"""Which rows train and which are held out, and the parts that jobs convert."""

@@ -1,4 +1,4 @@
-"""Which rows of the raw table a data set uses, and where each one goes: part by part.
+"""Which rows of the raw table a data set uses, and the side of each, part by part.
 
 Each part of the table draws its rows from its number and the seed. So if a size has all rows,
 replacing one part leaves the draws of the others as they are.
@@ -106,7 +106,7 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
 
 
 def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.ndarray:
-    """How many rows each part gives by side and label, int64 [P, 3, 2]; it has `count_P2`.
+    """Rows to draw from each part by side and label, int64 [P, 3, 2], of `count_P2` rows by label.
 
     All parts together give `rows` rows (None: all), each label its proportional share, at least two
     rows. About `valid_share` of these are held out, at least one of each label, and about
@@ -136,7 +136,7 @@ def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.nda
 
 
 def select_rows(labels: np.ndarray, quota_32: np.ndarray, seed: int, number: int = 0) -> Selection:
-    """Draw as many rows of each label as wanted from those of a part, spread evenly over it.
+    """Draw the quota of each label and side from a part's rows, spread evenly over the part.
 
     The rows of a label are cut into that many equal spans and one row is drawn from each
     (stratified systematic sampling), so every day of a file sorted by day is drawn from. Held-out
@@ -216,7 +216,7 @@ def _class_shares(count_2: np.ndarray, rows: int, least: int = 2) -> tuple[int, 
 
 
 def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
-    """How many of the `wanted` rows each part gives, in proportion to those that it has."""
+    """How many of the `wanted` rows each part gives, in proportion to its rows."""
     ends = np.concatenate([[0], np.cumsum(count_P)])
     if wanted == ends[-1]:
         return count_P

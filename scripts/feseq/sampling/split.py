@@ -1,8 +1,8 @@
 """Which rows are held out: the newest, or those of groups that are never learned from.
 
-A cut always runs between two values of a column, never through the rows of one: no time and no
-group is on both sides. Held-out rows may be cut once more by the same rule: those behind that cut
-are holdout rows, for reporting alone.
+A cut runs between two values of a column, never through the rows of one: no time and no group is on
+both sides of it. Held-out rows may be cut once more by the same rule; the rows behind that cut are
+holdout rows, for reporting alone.
 """
 
 import logging
@@ -33,7 +33,7 @@ _NUMBER = re.compile("-?[0-9]+")
 _OUT = -1
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
-# The share of all times; a few may stand for none, as 0 does.
+# The share of all times; a few may be placeholders for a missing time, such as 0.
 _NEARLY_ALL = 0.9
 # Times in one unit that are _LARGE have no gap in which they grow _JUMP times; seconds beside
 # milliseconds have one, and days beside hours (20240131 and 2024013123).
@@ -134,7 +134,7 @@ def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -
                 f"{last:,} of them; at most {len(firsts):,} leave something to learn from"
             )
         return ascending[firsts[-last]]
-    # The two ends of the rows that lie where the cut would be.
+    # The two ends of the rows that have the value at the cut.
     value = ascending[min(int(total * (1 - share)), total - 1)]
     ends = (np.searchsorted(ascending, value, side) for side in ("left", "right"))
     cut = min(

@@ -49,7 +49,7 @@ def simulate_split(
     is_train = split == "train"
     names = load_statistics()["column_order"]
     names = names if is_train else ["ID", *(name for name in names if name != "clicked")]
-    # By this mark, all that is made from the file is known as simulated.
+    # The mark shows that the file, and whatever is computed from it, is simulated.
     schema = _schema(*names).with_metadata(SIMULATED_MARK)
     truth_names = ("row" if is_train else "ID", "probability", "probability_of_new_user")
     truth_schema = signed(_schema(*truth_names), rows)

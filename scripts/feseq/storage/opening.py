@@ -148,7 +148,7 @@ def _by_side(tables: Sequence[Table]) -> list[list[Table]]:
 def _open_files(tables: Sequence[Files]) -> FilesTable:
     each = [[files] if isinstance(files, Path) else [*files] for files in tables]
     if not all(each):
-        raise UserError("no H5 files are given; name those of all parts of a table")
+        raise UserError("no H5 files are given; name the files of all parts of a table")
     _allow_open_files()
     with ExitStack() as stack:
         opened = [stack.enter_context(H5Table(path)) for files in each for path in files]
@@ -158,7 +158,7 @@ def _open_files(tables: Sequence[Files]) -> FilesTable:
         if any(len(side) != parts for side in others):
             named = " and ".join(f"{len(side)} of {side[0].path.parent}" for side in sides)
             raise UserError(
-                f"H5 files are given for other parts ({named}); name those of all parts"
+                f"H5 files are given for different parts ({named}); name the files of all parts"
             )
         for table in opened if others else ():
             require_drawn(table)

@@ -25,7 +25,7 @@ def convert_batch(
 ) -> tuple[Block, RawStrings]:
     """Convert the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
 
-    Row i of the block is row order[i] of the batch; the words are those of its categories, and the
+    Row i of the block is row order[i] of the batch; the strings are of its categories, and the
     tokens of its sequences that are not integers. It uses only its arguments, so batches can be
     converted in parallel.
     """

@@ -113,7 +113,7 @@ class SomeRows(Table):
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
         places = self.places[start:stop]
-        # Where few rows of many are wanted, those between are not read at once.
+        # If only a few distant rows are wanted, the rows between them are not read.
         cuts = np.flatnonzero(np.diff(places // self.block_rows)) + 1
         blocks = []
         for near in np.split(places, cuts):
