@@ -280,7 +280,7 @@ def _notes(table: pd.DataFrame) -> str:
     metrics = " ".join(f"{m.heading[0].upper()}{m.heading[1:]}: {m.note}." for m in shown)
     return (
         "Clicks: those among the validation rows; each size has its own validation rows. "
-        f"Intervals hold 95 %; there are none with fewer than {FEW_CLICKS} clicks. Behind: the "
+        f"Intervals are of 95 %; there are none with fewer than {FEW_CLICKS} clicks. Behind: the "
         "best AUC of the same size minus the model's, on the same rows; \\* marks a significant "
         f"difference (p < {SIGNIFICANCE}, DeLong, corrected for the number of models by Holm). "
         "Agreement: the rank correlation of the predictions with those of the best model; of good "

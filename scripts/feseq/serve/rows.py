@@ -171,7 +171,7 @@ def _check_one_type(values: Sequence[Any], name: str) -> None:
 
 def _type_name(value: Any) -> str:
     """A type for messages; values that Arrow converts together exactly, or refuses, share it."""
-    # Not uint64, which Arrow wraps around beside other numbers.
+    # Not np.uint64, whose large values Arrow wraps around in a list of numbers.
     if isinstance(value, int | float | np.signedinteger) and not isinstance(value, bool):
         return "number"
     if isinstance(value, list | tuple | np.ndarray):
