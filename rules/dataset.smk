@@ -184,7 +184,7 @@ rule describe:
     params:
         **settings(
             scalings=submitting_scalings,
-            upstream=upstream(
+            dependencies=dependency_digest(
                 lambda wildcards: [(wildcards.size, "")],
                 *("list_parts", "convert_test"),
                 test=True,

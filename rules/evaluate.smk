@@ -126,7 +126,7 @@ rule measure:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(upstream=upstream(named_jobs, "evaluate")),
+        **settings(dependencies=dependency_digest(named_jobs, "evaluate")),
         code=code("measure"),
     message:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"

@@ -26,7 +26,7 @@ rule export:
         "../envs/export.yaml"
     params:
         **settings(
-            upstream=upstream(lambda wildcards: [(wildcards.size, wildcards.model)]),
+            dependencies=dependency_digest(lambda wildcards: [(wildcards.size, wildcards.model)]),
         ),
         code=code("export"),
     message:

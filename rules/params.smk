@@ -186,10 +186,10 @@ def part_params(table):
     return {"part_version": version} | ({"raw": raw} if is_remote else {})
 
 
-def upstream(jobs, *scripts, test=False):
+def dependency_digest(jobs, *scripts, test=False):
     """A digest of all that a final file depends on; `jobs` gives the models behind it."""
     return clear_errors(
-        lambda wildcards: DIGESTS.upstream(jobs(wildcards), results(), scripts, test)
+        lambda wildcards: DIGESTS.dependencies(jobs(wildcards), results(), scripts, test)
     )
 
 

@@ -14,7 +14,7 @@ rule plot_model:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(upstream=upstream(named_jobs, "evaluate", "measure")),
+        **settings(dependencies=dependency_digest(named_jobs, "evaluate", "measure")),
         code=code("plot_model"),
     message:
         "Drawing {wildcards.name} of size {wildcards.size}"
@@ -41,7 +41,7 @@ rule plot:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(upstream=upstream(named_jobs, "importance", "attention")),
+        **settings(dependencies=dependency_digest(named_jobs, "importance", "attention")),
         code=code("plot"),
     message:
         "Drawing {wildcards.plot} of {wildcards.name}, size {wildcards.size}"

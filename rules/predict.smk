@@ -46,7 +46,7 @@ rule submit:
             id_column=config["columns"]["id"],
             label_column=config["columns"]["label"],
             weights=size_weights,
-            upstream=upstream(
+            dependencies=dependency_digest(
                 submitted_jobs,
                 *("list_parts", "convert_test", "predict", "describe"),
                 test=True,

@@ -92,7 +92,7 @@ rule compare:
     params:
         **settings(
             evaluation=config["evaluation"],
-            upstream=upstream(compared_jobs, "evaluate", "measure"),
+            dependencies=dependency_digest(compared_jobs, "evaluate", "measure"),
         ),
         code=code("compare"),
     message:
@@ -116,7 +116,7 @@ rule compare_two:
         "../envs/report.yaml"
     params:
         **settings(
-            upstream=upstream(
+            dependencies=dependency_digest(
                 lambda wildcards: [
                     (wildcards.size, name) for name in (wildcards.one, wildcards.two)
                 ],
@@ -154,7 +154,7 @@ rule summarize:
     params:
         **settings(
             evaluation=config["evaluation"],
-            upstream=upstream(
+            dependencies=dependency_digest(
                 compared_jobs,
                 *("evaluate", "measure", "compare", "importance", "describe"),
             ),

@@ -52,7 +52,7 @@ rule score:
             row_time=COLUMNS.row_time,
             part_rows=config["parts"]["rows"],
             prior=config["submission"]["prior"],
-            upstream=upstream(scored(lambda scoring: scoring.jobs), "score"),
+            dependencies=dependency_digest(scored(lambda scoring: scoring.jobs), "score"),
         ),
         code=DIGESTS.code("score"),
     message:

@@ -47,7 +47,7 @@ class Digests:
         modules = [FAMILIES[family or ""].module(name) for name in entry_points]
         return self._code(script, *filter(None, modules))
 
-    def upstream(
+    def dependencies(
         self, jobs: Iterable[Job], results: Path, scripts: Iterable[str] = (), test: bool = False
     ) -> str:
         """The digest of all that a final file depends on.
