@@ -4,8 +4,9 @@ from pathlib import Path
 
 from feseq.catalog.models import (
     check_job,
+    compared_models,
+    scoring_of,
     submission_models,
-    submission_weights,
 )
 from feseq.raw.location import Location, TableLocation
 from feseq.raw.parts import part_name, read_parts
@@ -174,3 +175,114 @@ def model_plot(name, caption=None):
     """A plot of one model."""
     path = f"results/{{size}}/{{name}}/plots/{name}.svg"
     return plot(path, "Single models", "{size} {name}", caption)
+
+
+def targets():
+    """The files that this call asks for; for a rule, such as `all`, its inputs."""
+    settings = workflow.dag_settings
+    # Jobs that Snakemake starts by name, on another host or by hand, ask for none.
+    asked = settings.targets or {workflow.default_target} if not settings.target_jobs else ()
+    files = []
+    for target in asked:
+        is_rule = workflow.is_rule(target)
+        files += map(str, workflow.get_rule(target).input) if is_rule else [target]
+    return files
+
+
+@clear_errors
+def compared_jobs(wildcards):
+    """Size and name of each model in the comparison."""
+    return compared_models(config, results(), map(os.path.relpath, targets()))
+
+
+def compared_plots(wildcards):
+    """The plots of each model in the comparison but the baselines."""
+    plots = []
+    for size, name in compared_jobs(wildcards):
+        job = {"size": size, "name": name}
+        if name not in BASELINES:
+            plots += [plot.apply_wildcards(job) for plot in rules.plot_model.output]
+        if is_model(name):
+            names = family_of(name).plots(settings_of(size, name))
+            plots += [output_of("plot", "svg", **job, plot=each) for each in names]
+    return plots
+
+
+def importance_plots(wildcards):
+    """The importance plots of the models in the comparison that submit."""
+    return [
+        output_of("plot", "svg", size=size, name=name, plot="importance")
+        for size, name in compared_jobs(wildcards)
+        if name in submission_models(config, size)
+    ]
+
+
+def compared_facts(wildcards):
+    """The facts of the data of each size in the comparison."""
+    sizes = dict(compared_jobs(wildcards))
+    return [output_of("describe", "facts", size=size) for size in sizes]
+
+
+def compared(file, among=lambda name: True):
+    """Input function: `file` of each model in the comparison, or of some by name."""
+    return lambda wildcards: [
+        f"results/{size}/{name}/{file}" for size, name in compared_jobs(wildcards) if among(name)
+    ]
+
+
+def pair_files(file, *which):
+    """Input function: `file` of one or both of the two models that a job compares."""
+
+    @clear_errors
+    def paths(wildcards):
+        if wildcards.one == wildcards.two:
+            raise UserError(f"{wildcards.one}: is named twice; compare it with another model")
+        names = [getattr(wildcards, name) for name in which]
+        files = [f"results/{wildcards.size}/{name}/{file}" for name in names]
+        return files if len(files) > 1 else files[0]
+
+    return paths
+
+
+def plot_data(wildcards):
+    """The file from which a plot of one model alone is drawn."""
+    files = {"learning_curves": "history.csv"}
+    file = files.get(wildcards.plot, f"{wildcards.plot}.json")
+    return f"results/{wildcards.size}/{wildcards.name}/{file}"
+
+
+def scored(value):
+    """Input function or setting: a `value` of the job's `Scoring`."""
+    return clear_errors(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))
+
+
+def scoring_models(scoring):
+    """The files of the models."""
+    return [
+        output_of(LAST_FIT, "model", size=size, model=name)
+        for size, name in scoring.jobs
+        if name != BLEND
+    ]
+
+
+def scoring_weights(scoring):
+    """The file of the models' weights, where these are fitted."""
+    return [] if scoring.weights else output_of("blend", "weights", size=scoring.size)
+
+
+def scored_raw(scoring):
+    """The raw files that are local."""
+    return [path for file in scoring.files for path in local(file=file).get("file", [])]
+
+
+@clear_errors
+def exported(wildcards):
+    """The model to export, of a family that can be."""
+    check_job(config, COLUMNS, dict(wildcards.items()))
+    model = output_of(LAST_FIT, "model", **dict(wildcards.items()))
+    if "export" not in family_of(wildcards.model).entry_points:
+        raise UserError(
+            f"{wildcards.model} is not a network, and only networks are exported to ONNX; "
+            f"docs/serving.md says how to score rows with {model}"
+        )
+    return model

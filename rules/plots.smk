@@ -22,13 +22,6 @@ rule plot_model:
         "../scripts/plot_model.py"
 
 
-def plot_data(wildcards):
-    """The file from which a plot of one model alone is drawn."""
-    files = {"learning_curves": "history.csv"}
-    file = files.get(wildcards.plot, f"{wildcards.plot}.json")
-    return f"results/{wildcards.size}/{wildcards.name}/{file}"
-
-
 # The plots that not all models have.
 rule plot:
     input:

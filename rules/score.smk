@@ -1,30 +1,5 @@
 # Scores of further files: results/scores/{file}.parquet by the models that submit for size full,
 # {size}/{file} for another size, {size}/{model}/{file} by one model.
-from feseq.catalog.models import scoring_of
-
-
-def scored(value):
-    """Input function or setting: a `value` of the job's `Scoring`."""
-    return clear_errors(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))
-
-
-def scoring_models(scoring):
-    """The files of the models."""
-    return [
-        output_of(LAST_FIT, "model", size=size, model=name)
-        for size, name in scoring.jobs
-        if name != BLEND
-    ]
-
-
-def scoring_weights(scoring):
-    """The file of the models' weights, where these are fitted."""
-    return [] if scoring.weights else output_of("blend", "weights", size=scoring.size)
-
-
-def scored_raw(scoring):
-    """The raw files that are local."""
-    return [path for file in scoring.files for path in local(file=file).get("file", [])]
 
 
 rule score:
