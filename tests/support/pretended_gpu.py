@@ -176,10 +176,13 @@ def pretended_gpu(memory: int = 14 << 30, triton: bool = False) -> Iterator[Pret
     try:
         unpinned = patch.object(Batch, "pinned", lambda batch: batch)
         compiling = patch.object(device, "has_triton", lambda: triton)
+        # Whether graphs are captured: optimizers ask it of the driver.
+        capturing = patch.object(torch.accelerator, "current_accelerator", lambda **_: None)
         with (
             patch.multiple(torch.cuda, **said),
             unpinned,
             compiling,
+            capturing,
             _Numbered(),
             PretendedGpu() as gpu,
         ):
