@@ -24,7 +24,11 @@ rule all:
         "results/summary.md",
 
 
-include: "rules/raw.smk"
+if TABLE["simulation"]:
+
+    include: "rules/raw.smk"
+
+
 include: "rules/dataset.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"

@@ -94,22 +94,22 @@ def paths(folder: Path) -> Draw:
     write_inputs(folder)
     wildcards = ["{size}", "{model}", "{name}", "{part}", "{", "}", "{{a}}", "{size,.*}", "a"]
     keys = {
-        "raw.train": "data/h5/toy/feature_map.json",
-        "raw.test": "data/h5/test/parts.json",
-        "raw.sample_submission": "data/h5/test/parts.json",
+        "table.raw.train": "data/h5/toy/feature_map.json",
+        "table.raw.test": "data/h5/test/parts.json",
+        "table.raw.sample_submission": "data/h5/test/parts.json",
         "train.start_from": "results/toy/len20/model.safetensors",
-        "score": "results/scores/toy/a.parquet",
+        "scores": "results/scores/toy/a.parquet",
     }
 
     def attempt(key: str, path: Path) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
-        source = folder / "in/new.parquet" if key == "raw.test" else folder / "in/log.parquet"
-        if key == "raw.sample_submission":
+        source = folder / "in/new.parquet" if key == "table.raw.test" else folder / "in/log.parquet"
+        if key == "table.raw.sample_submission":
             path.write_text("visit,bought\nv-000,0\n")
         else:
             shutil.copy(source, path)
         written = str(path.relative_to(folder))
-        value: Any = {"a": [written]} if key == "score" else written
+        value: Any = {"a": [written]} if key == "scores" else written
         (folder / "shop.yaml").write_text(yaml.safe_dump(changed(key, value)))
         command = [sys.executable, "-m", "snakemake", "-n", keys[key], "--directory", str(folder)]
         command += ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile"]

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import data
 import model
+import runs
 import torch
 
 from feseq.batches.batch import Batch
@@ -217,8 +218,7 @@ def precisions(setting: Setting) -> Iterator[Row]:
 def killed(setting: Setting) -> Iterator[Row]:
     """A training of the workflow that is killed and goes on, beside an undisturbed one."""
     config = {
-        "raw": {"source": "simulated"},
-        "simulation": {"train_rows": 2_000 if setting.tiny else 20_000},
+        "table": runs.simulated(train_rows=2_000 if setting.tiny else 20_000),
         "sizes": {"toy": {"rows": None, "train": {"evaluations_per_epoch": 20}}},
         "runtime": {"device": setting.device},
     }

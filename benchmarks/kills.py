@@ -27,6 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
+import runs
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -39,8 +40,7 @@ STATE = "results/toy/len100/training_state/state.safetensors"
 BEFORE_TRAINING = ("data/h5/toy/feature_map.json", "data/h5/test/part000.h5")
 # Evaluated, and so saved, every few steps.
 CONFIG: dict[str, Any] = {
-    "raw": {"source": "simulated"},
-    "simulation": {"train_rows": 4000, "test_rows": 300},
+    "table": runs.simulated(train_rows=4000, test_rows=300),
     "sizes": {
         "toy": {"rows": None, "train": {"epochs": 12, "evaluations_per_epoch": 4, "patience": 1000}}
     },

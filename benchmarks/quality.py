@@ -122,8 +122,7 @@ def main() -> None:
                 models[f"{base} {share:g}"] = [f"{base}-{name}_seed{s}" for s in options.seeds]
     medium = {"rows": None, "max_len": [options.max_len], "submission_models": ["boosting"]}
     settings = {
-        "raw": {"source": "simulated"},
-        "simulation": {"train_rows": options.rows, "mean_length": options.mean_length},
+        "table": runs.simulated(train_rows=options.rows, mean_length=options.mean_length),
         "variants": runs.seeded(chosen, options.seeds),
         "sizes": {"medium": medium},
     }

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import data
 import pandas as pd
+import runs
 import yaml
 
 from feseq.raw.parts import part_name, read_parts
@@ -110,7 +111,7 @@ def run(stage: Stage, folder: Path, cores: int) -> str:
 
 def against(stage: Stage, folder: Path, cores: int, seconds: float) -> str:
     """How many times as long as its floor it took."""
-    raw = yaml.safe_load((folder / "config.yaml").read_text())["raw"]["train"]
+    raw = yaml.safe_load((folder / "config.yaml").read_text())["table"]["raw"]["train"]
     command = [sys.executable, data.__file__, "--folder", str(Path(raw).parent)]
     command += ["--stage", stage.floor, "--threads", str(cores)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -132,7 +133,9 @@ def main() -> None:
         raw = options.folder or Path(temporary)
         simulate(raw, options)
         files = {name: str(raw / f"{name}.parquet") for name in ("train", "test")}
-        config = {"raw": files, "parts": {"rows": options.part_rows}}
+        table = runs.simulated()
+        table["raw"] |= {"source": "files", **files}
+        config = {"table": table, "parts": {"rows": options.part_rows}}
         print("| cores | rule | jobs | s | CPU s | peak MiB | GB | against decoding |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
         for cores in options.cores:

@@ -6,7 +6,7 @@ more.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import real_tables
 import runs
-import yaml
 from pandas.api.types import is_numeric_dtype
 
 from feseq.config.columns import expand
@@ -30,17 +29,18 @@ RARE = 0.005
 
 @dataclass(frozen=True)
 class Table:
-    """Train and test rows, the config's `columns` block, and how rows are held out.
+    """Train and test rows, the columns' roles as in the table's file, and how rows are held out.
 
-    `split` is the config's `sampling.split`. `truth` is the column that models are measured by: the
-    label, or the true probability of a click.
+    `split` is by columns `time` and `group`, which are any or none. `truth` is the column that
+    models are measured by: the label, or the true probability of a click.
     """
 
     train: pd.DataFrame
     test: pd.DataFrame
     columns: dict[str, Any]
-    split: dict[str, Any]
+    split: dict[str, str]
     truth: str
+    score: str = "logloss"
 
     @property
     def chance(self) -> np.ndarray:
@@ -79,7 +79,7 @@ class Table:
         """The table without its test rows: a share of the train rows stands for them."""
         held_out = self.held_out(TEST_SHARE)
         parts = (self.train[part].reset_index(drop=True) for part in (~held_out, held_out))
-        return Table(*parts, self.columns, self.split, self.truth)
+        return replace(self, train=parts[0], test=parts[1])
 
     def write(self, folder: Path) -> None:
         """Write train.parquet, and test.parquet without labels."""
@@ -123,7 +123,7 @@ def without_ids() -> Table:
         "share_embedding": [],
     }
     columns = {**table.columns, "groups": {"movielens": group}}
-    return Table(table.train, table.test, columns, table.split, table.truth)
+    return replace(table, columns=columns)
 
 
 def rare_ratings() -> Table:
@@ -201,13 +201,9 @@ def _histories(rows: pd.DataFrame) -> list[str]:
 @cache
 def stand_in(mean_length: float | None = None) -> Table:
     """The simulated stand-in, by default the default run's; the test is the day after the train."""
-    config = yaml.safe_load((runs.REPOSITORY / "config/config.yaml").read_text())
-    columns = config["columns"]
-    columns["groups"]["base"] |= yaml.safe_load(runs.PRESET.read_text())["columns"]["groups"][
-        "base"
-    ]
+    toss = runs.simulated()
+    simulation, columns = toss["simulation"], toss["columns"]
     parts = {}
-    simulation = config["simulation"]
     with TemporaryDirectory() as folder:
         for split in ("train", "test"):
             data, truth = Path(folder) / f"{split}.parquet", Path(folder) / "truth.parquet"
@@ -222,8 +218,8 @@ def stand_in(mean_length: float | None = None) -> Table:
             )
             chances = pd.read_parquet(truth)[["probability", "probability_of_new_user"]]
             parts[split] = pd.concat([pd.read_parquet(data), chances], axis=1)
-    split = {"time": "day_of_week", "last": 1}
-    return Table(parts["train"], parts["test"], columns, split, "probability")
+    split = {"time": columns["time"]}
+    return Table(parts["train"], parts["test"], columns, split, "probability", toss["score"])
 
 
 def _clicked_by(chance: Callable[[pd.DataFrame], pd.Series]) -> Table:
@@ -232,7 +228,7 @@ def _clicked_by(chance: Callable[[pd.DataFrame], pd.Series]) -> Table:
     train, test = (rows.assign(probability=chance) for rows in (table.train, table.test))
     draw = np.random.default_rng(0).random(len(train))
     train = train.assign(clicked=(draw < train["probability"]).astype(np.int64))
-    return Table(train, test, table.columns, table.split, table.truth)
+    return replace(table, train=train, test=test)
 
 
 def without_returning() -> Table:
@@ -249,7 +245,7 @@ def without_histories() -> Table:
     """Every history of the stand-in is empty."""
     table = stand_in()
     train, test = (part.assign(seq="") for part in (table.train, table.test))
-    return Table(train, test, table.columns, table.split, table.truth)
+    return replace(table, train=train, test=test)
 
 
 def long_histories() -> Table:

@@ -19,11 +19,9 @@ if not SCRIPTS.is_dir():
 sys.path.insert(0, str(SCRIPTS))
 from feseq.common.errors import UserError
 from feseq.common.interrupt import interrupt_jobs
-from feseq.catalog.check import checked_config
-from feseq.config.columns import Columns
+from feseq.catalog.check import checked_workflow
 from feseq.config.names import BASELINES, BLEND
 from feseq.catalog.families import MODEL_PATTERN
-from feseq.raw.source import locate_raw
 
 # A workflow that imports this one gives the keys that it changes, and `configfile` does nothing.
 if OWN_CONFIG not in map(str, workflow.configfiles):
@@ -42,13 +40,18 @@ if {"{", "}"} & set(str(SCRIPTS)):
 
 # All checks that need no job. They run here, where an error comes without a traceback.
 try:
-    config.update(checked_config(config, workflow.configfiles))
-    COLUMNS = Columns.from_config(config["columns"])
-    RAW = locate_raw(config["raw"])
-    # Jobs need not ask again, which for a remote file takes requests.
-    TRAIN_ROWS = RAW.check(COLUMNS) if workflow.is_main_process else None
+    checked, COLUMNS, RAW, TRAIN_ROWS = checked_workflow(
+        config,
+        workflow.configfiles,
+        # The table's file is the user's, or one of the repository.
+        [Path(), SCRIPTS.parent],
+        # Jobs need not ask again, which for a remote file takes requests.
+        opens_raw=workflow.is_main_process,
+    )
+    config.update(checked)
 except UserError as error:
     raise WorkflowError(str(error)) from None
+TABLE = config["table"]
 
 
 def clear_errors(function):

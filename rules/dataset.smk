@@ -17,10 +17,10 @@ checkpoint sample:
     params:
         **settings(
             **raw_params(raw=RAW.train),
-            label=config["columns"]["label"],
+            label=TABLE["columns"]["label"],
             rows=size_key("rows"),
             part_rows=config["parts"]["rows"],
-            sampling=config["sampling"],
+            sampling=sampling_of(config),
         ),
         code=code("sample"),
     message:

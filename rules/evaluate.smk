@@ -79,8 +79,7 @@ rule blend:
     params:
         **settings(
             given=size_weights,
-            by=config["submission"]["weights_by"],
-            prior=config["submission"]["prior"],
+            by=table_score(config).metric,
         ),
         code=code("blend"),
     message:

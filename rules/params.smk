@@ -17,6 +17,8 @@ from feseq.catalog.models import (
 from feseq.catalog.space import space_of
 from feseq.config.columns import described
 from feseq.config.declared import fields_of
+from feseq.config.sampling import sampling_of
+from feseq.config.scores import submission_prior, table_score
 from feseq.config.sizes import size_block
 from feseq.family.expected_time import expected_time
 from feseq.staleness import Code, digest, not_counted, settings
@@ -117,7 +119,7 @@ def rows_shown(wildcards, resources):
 
     Snakemake never compares it, since it takes `resources`.
     """
-    there = config["simulation"]["train_rows"] if RAW.simulated else TRAIN_ROWS
+    there = TABLE["simulation"]["train_rows"] if RAW.simulated else TRAIN_ROWS
     known = [rows for rows in (size_block(config, wildcards.size)["rows"], there) if rows]
     if not known:
         return "all rows"

@@ -43,8 +43,8 @@ rule submit:
         "../envs/data.yaml"
     params:
         **settings(
-            id_column=config["columns"]["id"],
-            label_column=config["columns"]["label"],
+            id_column=TABLE["columns"]["id"],
+            label_column=TABLE["columns"]["label"],
             weights=size_weights,
             dependencies=dependency_digest(
                 submitted_jobs,
@@ -52,7 +52,7 @@ rule submit:
                 test=True,
             ),
             **raw_params(sample_submission=RAW.sample_submission),
-            prior=config["submission"]["prior"],
+            prior=submission_prior(config),
         ),
         **not_counted(codes=submitting_codes),
         code=code("submit"),

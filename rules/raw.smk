@@ -13,12 +13,12 @@ rule simulate:
         "../envs/data.yaml"
     params:
         **settings(
-            rows=lambda wildcards: config["simulation"][f"{wildcards.split}_rows"],
-            mean_length=config["simulation"]["mean_length"],
-            seed=config["simulation"]["seed"],
+            rows=lambda wildcards: TABLE["simulation"][f"{wildcards.split}_rows"],
+            mean_length=TABLE["simulation"]["mean_length"],
+            seed=TABLE["simulation"]["seed"],
             # Some test users come from the train file, which in turn depends on no test setting.
             train_rows=lambda wildcards: (
-                config["simulation"]["train_rows"] if wildcards.split == "test" else 0
+                TABLE["simulation"]["train_rows"] if wildcards.split == "test" else 0
             ),
         ),
         code=code("simulate"),

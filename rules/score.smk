@@ -23,10 +23,10 @@ rule score:
             # Their order, which the weights have too; Snakemake sorts inputs.
             models=scored(lambda scoring: scoring.models),
             weights=scored(lambda scoring: scoring.weights),
-            id_column=config["columns"]["id"],
+            id_column=TABLE["columns"]["id"],
             row_time=COLUMNS.row_time,
             part_rows=config["parts"]["rows"],
-            prior=config["submission"]["prior"],
+            prior=config["submission"]["prior"] or "observed",
             dependencies=dependency_digest(scored(lambda scoring: scoring.jobs), "score"),
         ),
         code=DIGESTS.code("score"),

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from feseq.catalog.check import checked_config
 from feseq.catalog.models import check_job, compared_models, model_settings
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns, expand
 from feseq.config.sizes import block_settings
-from support.configs import CONFIG, Config, put
+from support.configs import Config, put, shipped
 
 
 def written(**changes: Any) -> dict[str, Any]:
@@ -118,7 +117,7 @@ def test_contradicting_roles_are_refused_by_name(given: dict[str, Any], named: s
 
 @pytest.fixture
 def config() -> Config:
-    return checked_config(yaml.safe_load(CONFIG.read_text()))
+    return checked_config(shipped())
 
 
 def test_a_variant_lies_over_the_size_which_lies_over_the_shared_settings(config: Config) -> None:
@@ -136,7 +135,7 @@ def test_a_variant_lies_over_the_size_which_lies_over_the_shared_settings(config
 def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
     put(config, "sizes.medium.max_len", [150, 500])
     config["variants"]["odd"] = {"model": {"heads": 7}}
-    columns = Columns.from_config(config["columns"])
+    columns = Columns.from_config(config["table"]["columns"])
     check_job(config, columns, {"size": "toy"})
     check_job(config, columns, {"size": "full", "model": "len150-feseq_paper"})
     check_job(config, columns, {"size": "full", "model": "boosting-plain"})

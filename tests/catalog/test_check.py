@@ -14,12 +14,12 @@ from feseq.catalog.families import family_of
 from feseq.catalog.reference import key_rows, with_tables
 from feseq.catalog.space import TuneConfig, by_block
 from feseq.common.errors import UserError
-from support.configs import CONFIG, Config, put
+from support.configs import CONFIG, Config, put, shipped
 
 
 @pytest.fixture
 def config() -> Config:
-    return yaml.safe_load(CONFIG.read_text())
+    return shipped()
 
 
 def named(config: Config) -> list[str]:
@@ -32,10 +32,10 @@ def named(config: Config) -> list[str]:
 
 def test_the_config_as_shipped_shows_the_declared_defaults(config: Config) -> None:
     checked = checked_config(config, [CONFIG])
-    left = {block: config[block] for block in ("columns", "sizes", "variants")}
+    left = {block: config[block] for block in ("table", "sizes", "variants")}
     left["tuning"] = {"space": config["tuning"]["space"]}
     assert checked_config(left) == checked
-    for block in {*config} - {"columns", "sizes", "variants"}:
+    for block in {*config} - {"table", "sizes", "variants"}:
         shown = config[block].items()
         assert {key: checked[block][key] for key, _ in shown} == dict(shown)
 
@@ -51,8 +51,8 @@ def test_numbers_keep_the_form_in_which_they_were_written(config: Config) -> Non
     assert json.dumps([size["train"]["weight_decay"], size["model"]["dropout"]]) == "[1, 0]"
 
 
-def test_the_preset_for_the_leaderboard_lies_over_the_config(config: Config) -> None:
-    preset = CONFIG.with_name("leaderboard.yaml")
+def test_the_preset_lies_over_the_config(config: Config) -> None:
+    preset = CONFIG.with_name("best.yaml")
     update_config(config, yaml.safe_load(preset.read_text()))
     checked = checked_config(config, [CONFIG, preset])
     submitting = checked["sizes"]["full"]["submission_models"]
@@ -72,8 +72,8 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("variants.feseq_paper.train.monitor", {"auc": 0, "logloss": 0}),
     ("model.max_len", 150),
     ("model.times", True),
-    ("sampling.split.last", 2),
-    ("sampling.split.time", "seq"),
+    ("sampling.split", {"time": "day_of_week", "last": 1}),
+    ("submission.weights_by", "score"),
     ("sizzes", {}),
     ("sizes.toy.model.head", 1),
     ("sizes.toy.model.heads", 5, "model.heads of len100, size toy"),
@@ -86,11 +86,14 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("sizes.full.submission_weights", [1, 2], "sizes.full"),
     ("variants", {"Big one": {}}, "variants.Big one"),
     ("variants", {"v" * 300: {}}, f"variants.{'v' * 300}"),
-    ("score", {"s" * 300: "in/new.parquet"}, f"score.{'s' * 300}"),
-    ("columns.use", ["bass"]),
-    ("columns.groups.base.target", "item"),
-    ("columns.groups.base.times", ["seq_time"]),
-    ("columns.groups", {1: {}}, "columns.groups.1"),
+    ("scores", {"s" * 300: "in/new.parquet"}, f"scores.{'s' * 300}"),
+    ("table.columns.use", ["bass"], "columns.use"),
+    ("table.columns.groups.base.target", "item"),
+    ("table.columns.groups.base.times", ["seq_time"]),
+    ("table.columns.groups", {1: {}}, "table.columns.groups.1"),
+    ("table.columns.time", "seq", "columns.time"),
+    ("table.score", "best"),
+    ("columns", {"use": ["base"]}),
     ("tuning.space", {"model.droput": [0.1]}),
 ]
 
@@ -201,4 +204,4 @@ def test_the_page_of_all_keys_is_in_step_with_the_declared_settings() -> None:
     assert [path for path, _, _, meaning in rows if not meaning] == []
     assert [path for path, *_ in rows if README.count(f"\n| `{path}` |") != 1] == []
     named = re.findall(r"`([a-z_]+(?:\.[a-z0-9_<>]+)+)`", README)
-    assert {*named} <= {path for path, *_ in rows} | {"config.yaml"}
+    assert {*named} <= {path for path, *_ in rows} | {"config.yaml", "best.yaml", "toss.yaml"}

@@ -17,6 +17,7 @@ from feseq.common.files import read_json
 from feseq.common.logits import sigmoid
 from feseq.common.parquet import metadata_of, read_table, write_table
 from feseq.config.columns import Columns
+from feseq.config.scores import SCORES
 from feseq.evaluate import blend as blend_module
 from feseq.evaluate.blend import LEAST_CLICKS, bagged_weights, blend_predictions, cross_fitted
 from feseq.evaluate.blend import fit_weights as fit_by_metric
@@ -171,7 +172,7 @@ def blend(
 ) -> dict[str, float]:
     """The weights of a blend, whose files are in the folder."""
     outputs = (folder / "blend", folder / "weights", folder / "training")
-    blend_predictions(paths, weights, *outputs, **{"by": "logloss", "prior": "observed"} | options)
+    blend_predictions(paths, weights, *outputs, **{"by": "logloss"} | options)
     return read_json(folder / "weights")
 
 
@@ -223,7 +224,7 @@ def noisy(*noises: float, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
     return logits, label
 
 
-BY = pytest.mark.parametrize("by", ["auc", "average_precision", "logloss", "score"])
+BY = pytest.mark.parametrize("by", [score.metric for score in SCORES.values()])
 
 
 def fit_weights(
@@ -336,7 +337,7 @@ def test_a_model_that_is_noise_has_no_weight_at_any_odds(tmp_path: Path, by: str
     # Low predictions, as at even odds most rows seem to want.
     noise = np.random.default_rng(1).normal(-2, 2, ROWS).astype(np.float32)
     paths = write_models(tmp_path, [good, noise], label)
-    weights = blend(tmp_path, paths, by=by, prior="balanced")
+    weights = blend(tmp_path, paths, by=by)
     assert weights["b"] < 0.05
 
 

@@ -129,7 +129,7 @@ def test_scores_are_not_called_csv(model: Path, tmp_path: Path, ending: str) -> 
 def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> None:
     shutil.copy(copied / "in/new.parquet", copied / "in/copy.parquet")
     files = ["in/new.parquet", "in/copy.parquet"]
-    config = CONFIG | {"score": {"again": files, "twice": [*files, "in/c*.parquet"]}}
+    config = CONFIG | {"scores": {"again": files, "twice": [*files, "in/c*.parquet"]}}
     target = "results/scores/toy/again.parquet"
     snakemake(copied, target, config=config)
     scores = pd.read_parquet(copied / target)

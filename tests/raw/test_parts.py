@@ -146,7 +146,7 @@ def in_files(folder: Path, split: str, name: str, rows: int) -> tuple[pa.Table, 
     for i in range(len(table) // rows):
         write_raw(folder / "in" / name, table[rows * i : rows * i + rows], f"{i}")
     config = shop.changed("parts.rows", rows)
-    return table, shop.changed(f"raw.{split}", f"in/{name}", config)
+    return table, shop.changed(f"table.raw.{split}", f"in/{name}", config)
 
 
 @pytest.mark.workflow

@@ -126,7 +126,7 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     put("in/new.parquet", inputs / "new.parquet")
     put("in/s.csv", sample)
     shutil.rmtree(inputs)
-    config = shop.changed("raw", S3 | {"train": "s3://shop/in/log/"})
+    config = shop.changed("table.raw", S3 | {"train": "s3://shop/in/log/"})
     config = shop.changed("parts.rows", 50, config)
     submission = "results/submission_toy.csv"
     shop.snakemake(tmp_path, submission, config=config)

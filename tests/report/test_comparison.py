@@ -23,7 +23,7 @@ from feseq.config.names import FEW_CLICKS
 from feseq.report.comparison import write_comparison, write_two_models
 from feseq.report.page import difference_text
 from feseq.report.summary import write_summary
-from support.configs import CONFIG as CONFIG_FILE
+from support.configs import shipped
 from support.predictions import put_predictions
 from support.shop import CONFIG, refused, snakemake
 
@@ -247,7 +247,7 @@ def test_the_first_line_says_what_to_submit(
     offered = re.findall(r"`(sizes: .*?)`", line)
     assert len(offered) == (key is not None)
     for text in offered:
-        config = yaml.safe_load(CONFIG_FILE.read_text())
+        config = shipped()
         update_config(config, yaml.safe_load(text))
         assert checked_config(config)["sizes"]["full"]["submission_models"] == [key]
     assert SUBMITS in line

@@ -1,7 +1,9 @@
 """Which rows are drawn and held out, by chance, time and group, beside plain loops."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.config.sampling import Sampling, Split
+from feseq.config.sampling import Sampling
 from feseq.raw.reading import RawTable
 from feseq.sampling.draw import draw, read_labels, select_within
 from feseq.sampling.selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
@@ -26,14 +28,14 @@ LABEL = (np.random.default_rng(5).random(50_000) < np.where(DAY == 3, 0.1, 0.02)
 def drawn(
     folder: Path,
     columns: dict[str, Any],
-    split: Split = Split(),  # noqa: B008
+    split: Mapping[str, str] = MappingProxyType({}),
     rows: int | None = None,
     bounds: list[int] | None = None,
     **options: Any,
 ) -> list[Selection]:
     """The rows that are drawn of a raw table, in parts of these bounds or in one."""
     file = RawTable(write_raw(folder, pa.table(columns), row_group_size=999))
-    sampling = Sampling(split=split, **{"valid_share": 0.2, "seed": 1} | options)
+    sampling = Sampling(**{"valid_share": 0.2, "seed": 1} | options | split)
     return list(draw(file, "y", rows, sampling, bounds or [0, file.rows]))
 
 
@@ -54,13 +56,13 @@ def test_a_selection_survives_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "split", "bounds"),
     [
-        (1_000, Split(), [0, 50_000]),
-        (20_000, Split(), [0, 7, 1_000, 1_000, 30_000, 50_000]),
-        (20_000, Split(group="group"), [0, 7, 1_000, 1_000, 30_000, 50_000]),
+        (1_000, {}, [0, 50_000]),
+        (20_000, {}, [0, 7, 1_000, 1_000, 30_000, 50_000]),
+        (20_000, {"group": "group"}, [0, 7, 1_000, 1_000, 30_000, 50_000]),
     ],
 )
 def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
-    tmp_path: Path, rows: int, split: Split, bounds: list[int]
+    tmp_path: Path, rows: int, split: dict[str, str], bounds: list[int]
 ) -> None:
     table = {"y": LABEL, "group": np.arange(50_000) // 7}
     parts = drawn(tmp_path, table, split, rows, bounds, holdout_share=0.5)
@@ -74,7 +76,7 @@ def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
     for number in range(3):
         rate = LABEL[row[held == number]].mean()
         assert rate == pytest.approx(LABEL.mean(), abs=0.01)
-    for is_valid in () if split.group else (held > 0, held == 0):
+    for is_valid in () if split else (held > 0, held == 0):
         for is_class in (LABEL == 0, LABEL == 1):
             days = DAY[row[is_valid & is_class[row]]]
             expected = np.bincount(DAY[is_class], minlength=7) * len(days) / is_class.sum()
@@ -163,7 +165,7 @@ def test_by_time_the_newest_rows_are_held_out_but_of_groups_that_have_older_ones
     share: float,
 ) -> None:
     with caplog.at_level(logging.INFO):
-        (chosen,) = drawn(tmp_path, USERS, Split(time="t", group=group), valid_share=share)
+        (chosen,) = drawn(tmp_path, USERS, {"time": "t", "group": group}, valid_share=share)
     found = np.full(600, -1)
     found[chosen.row] = chosen.side
     cut = USERS["t"][found != TRAIN].min()
@@ -198,8 +200,8 @@ def test_periods_ascend_with_time_and_keep_one_time_together(times: list[int]) -
 
 def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
     both = [
-        *drawn(tmp_path, USERS, Split(group="u"), seed=1, holdout_share=0.4),
-        *drawn(tmp_path, USERS, Split(group="u"), seed=2, holdout_share=0.4),
+        *drawn(tmp_path, USERS, {"group": "u"}, seed=1, holdout_share=0.4),
+        *drawn(tmp_path, USERS, {"group": "u"}, seed=2, holdout_share=0.4),
     ]
     for found in both:
         group = np.array(USERS["u"])[found.row]
@@ -243,10 +245,10 @@ def test_of_one_last_day_holdout_rows_are_drawn_and_of_two_they_are_newer(
 ) -> None:
     day = np.repeat([3, 1, 2, 10], 100)
     columns = {"y": USERS["y"][:400], "day": [str(d) for d in day]}
-    (one,) = drawn(tmp_path, columns, Split(time="day", last=1), holdout_share=0.3)
+    (one,) = drawn(tmp_path, columns, {"time": "day"}, holdout_share=0.3)
     assert np.bincount(one.side).tolist() == [300, 70, 30]
     assert set(day[one.row[one.side != TRAIN]]) == {10}
-    (two,) = drawn(tmp_path, columns, Split(time="day", last=2), holdout_share=0.3)
+    (two,) = drawn(tmp_path, columns, {"time": "day"}, valid_share=0.5, holdout_share=0.3)
     assert [set(day[two.row[two.side == p]]) for p in range(3)] == [{1, 2}, {3}, {10}]
 
 
@@ -330,29 +332,28 @@ def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
 
 FORTY = pa.array(range(40), pa.int32())
 # A split by column `x`, its values in forty rows, and what the refusal names.
-REFUSED: list[tuple[Split, Any, str]] = [
-    (Split(time="day"), FORTY, r"'day'.*sampling\.split\.time"),
-    (Split(group="user"), FORTY, r"'user'.*sampling\.split\.group"),
-    (Split(time="x"), ["2024-01-31"] * 40, "'x'.* 40 rows"),
-    (Split(time="x"), [1.0, None, float("nan"), *range(37)], "'x'.* row 1"),
-    (Split(time="x"), ["8", ""] * 20, "'x': .*''"),
-    (Split(time="x"), [*["8", "9"] * 19, "n/a", "none"], "'x': row 38: .*'n/a'"),
-    (Split(time="x"), [1.0, 2, float("inf"), *range(37)], "'x': row 2 "),
-    (Split(time="x"), FORTY.cast(pa.time32("ms")), "'x': type time32"),
-    (Split(time="x"), [[0.5]] * 40, "'x'.* list<"),
-    (Split(group="x"), [[0.5]] * 40, "'x'.* list<"),
-    (Split(group="x"), [[1, None]] * 40, "'x'.* list<.*missing"),
-    (Split(group="x"), [["a\0b"], ["a", "b"]] * 20, "'x'.* list<.*NUL"),
-    (Split(time="x"), pa.array([b"\xff"] * 40).view(pa.string()), "'x'.*utf-8"),
-    (Split(time="x"), FORTY, r"split by x.*validation rows \(0 clicks"),
-    (Split(time="x", last=40), FORTY, r"'x'.*sampling\.split\.last"),
-    (Split(time="x", group="y"), FORTY, "8 rows fall"),
+REFUSED: list[tuple[dict[str, str], Any, str]] = [
+    ({"time": "day"}, FORTY, r"'day'.*columns\.time"),
+    ({"group": "user"}, FORTY, r"'user'.*columns\.group"),
+    ({"time": "x"}, ["2024-01-31"] * 40, "'x'.* 40 rows"),
+    ({"time": "x"}, [1.0, None, float("nan"), *range(37)], "'x'.* row 1"),
+    ({"time": "x"}, ["8", ""] * 20, "'x': .*''"),
+    ({"time": "x"}, [*["8", "9"] * 19, "n/a", "none"], "'x': row 38: .*'n/a'"),
+    ({"time": "x"}, [1.0, 2, float("inf"), *range(37)], "'x': row 2 "),
+    ({"time": "x"}, FORTY.cast(pa.time32("ms")), "'x': type time32"),
+    ({"time": "x"}, [[0.5]] * 40, "'x'.* list<"),
+    ({"group": "x"}, [[0.5]] * 40, "'x'.* list<"),
+    ({"group": "x"}, [[1, None]] * 40, "'x'.* list<.*missing"),
+    ({"group": "x"}, [["a\0b"], ["a", "b"]] * 20, "'x'.* list<.*NUL"),
+    ({"time": "x"}, pa.array([b"\xff"] * 40).view(pa.string()), "'x'.*utf-8"),
+    ({"time": "x"}, FORTY, r"split by x.*validation rows \(0 clicks"),
+    ({"time": "x", "group": "y"}, FORTY, "8 rows fall"),
 ]
 
 
 @pytest.mark.parametrize(("split", "values", "message"), REFUSED)
 def test_a_split_that_cannot_be_is_refused_with_what_there_is(
-    tmp_path: Path, split: Split, values: Any, message: str
+    tmp_path: Path, split: dict[str, str], values: Any, message: str
 ) -> None:
     labels = np.where(np.arange(40) < 30, USERS["y"][:40], 0)
     with pytest.raises(UserError, match=rf"raw\.parquet.*{message}"):

@@ -86,7 +86,7 @@ def give_sample(folder: Path, repository: Path, config: dict[str, Any]) -> None:
     ids = np.random.default_rng(0).permutation(TEST_ROWS)
     lines = ["visit,bought", *(f"v-{i:03},0" for i in ids)]
     (folder / "in/sample.csv").write_text("\n".join(lines) + "\n")
-    config |= changed("raw.sample_submission", "in/sample.csv", config)
+    config |= changed("table.raw.sample_submission", "in/sample.csv", config)
 
 
 NEW, SUBMISSION = "in/new.parquet", "results/submission_toy.csv"
@@ -106,7 +106,6 @@ EDITS = {
 }
 # Rows that are named by the key that they change.
 SETTINGS = {
-    "raw.source": "auto",
     "model.dropout": 0.2,
     "model.scaling": "minmax",
     "train.gpus": 2,
@@ -121,7 +120,7 @@ SETTINGS = {
 RUNTIME = {"device": "cpu", "verbosity": 0, "memory_gib": 3, "precision": "float32"}
 # The decay of weights and the penalty of embeddings, 0.25 and 0 in the shop's config.
 SWAPPED = CONFIG["train"] | {"weight_decay": 0, "embedding_l2": 0.25}
-SHOP = CONFIG["columns"]["groups"]["shop"]
+SHOP = CONFIG["table"]["columns"]["groups"]["shop"]
 CHANGES: dict[str, Change] = {
     **{row: edit(row.split(" in ")[1], *change) for row, change in EDITS.items()},
     "caption of a plot": edit("rules/captions/roc_pr.rst", "a", "b"),
@@ -130,6 +129,7 @@ CHANGES: dict[str, Change] = {
         "envs/train.yaml", "filelock", "scipy =1.17.1\n  - filelock"
     ),
     **{path: set_to(path, value) for path, value in SETTINGS.items()},
+    "raw.source": set_to("table.raw.source", "files"),
     "nothing": lambda *_: None,
     "the same commit checked out again": check_out_again,
     "train file replaced, time kept": replace_raw("in/log.parquet", ROWS),
@@ -143,10 +143,10 @@ CHANGES: dict[str, Change] = {
     "sizes.toy.max_len: one more": set_to("sizes.toy.max_len", [5, 7, 20]),
     "sizes.toy.submission_models: another": set_to("sizes.toy.submission_models", ["len5"]),
     "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
-    "columns: a numeric column less": set_to("columns.groups.shop.numeric", ["price"]),
-    "columns: a group that is not in use": set_to("columns.groups.spare", {"numeric": ["x"]}),
+    "columns: a numeric column less": set_to("table.columns.groups.shop.numeric", ["price"]),
+    "columns: a group that is not in use": set_to("table.columns.groups.spare", {"numeric": ["x"]}),
     "columns: a group renamed": set_to(
-        "columns", CONFIG["columns"] | {"use": ["all"], "groups": {"all": SHOP}}
+        "table.columns", CONFIG["table"]["columns"] | {"use": ["all"], "groups": {"all": SHOP}}
     ),
     "predictions of a part deleted, submission there": delete(PART),
     "predictions of a part and submission deleted": delete(PART, SUBMISSION),
@@ -252,7 +252,7 @@ def test_after_a_failed_step_metrics_are_not_called_up_to_date(copied: Path, ste
 def test_a_reason_names_the_columns_that_came_and_went_and_no_other(copied: Path) -> None:
     roles = {"numeric": ["price"], "context": ["age"]}
     config = copy.deepcopy(CONFIG)
-    config["columns"]["groups"]["shop"] |= roles
+    config["table"]["columns"]["groups"]["shop"] |= roles
     output = snakemake(copied, "-n", SUBMISSION, config=config)
     reasons = [line for line in output.splitlines() if "Params have changed" in line]
     assert len([line for line in reasons if "column age: context" in line]) >= 2

@@ -5,7 +5,6 @@ from typing import get_args
 
 import pytest
 import torch
-import yaml
 
 from feseq.batches.batch import Batch
 from feseq.batches.layout import Layout
@@ -17,9 +16,9 @@ from feseq.family.model import About
 from feseq.features.feature_map import FeatureMap
 from feseq.features.numeric_encodings import BUCKETS, ENCODINGS
 
-from .configs import CONFIG as SHIPPED
+from .configs import shipped
 
-BRIEFING = yaml.safe_load(SHIPPED.read_text())["variants"]["briefing"]["model"]
+BRIEFING = shipped()["variants"]["briefing"]["model"]
 CONFIG = ModelConfig(
     **BRIEFING,
     max_len=6,

@@ -15,11 +15,11 @@ from pydantic import TypeAdapter
 
 from feseq.catalog.check import checked_config
 from feseq.catalog.models import check_job
-from feseq.catalog.settings import ColumnRoles, Group, Size, Submission
+from feseq.catalog.settings import ColumnRoles, Group, Size, Submission, Table
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns
 from feseq.config.declared import fields_of, settable
-from feseq.config.sampling import Sampling
+from feseq.config.sampling import SamplingConfig
 from feseq.families.boosting.settings import BoostingConfig
 from feseq.families.feseq.settings import ModelConfig, Monitored, TrainConfig
 from support.configs import put
@@ -28,14 +28,21 @@ DECLARED = {
     "model": ModelConfig,
     "train": TrainConfig,
     "boosting": BoostingConfig,
-    "sampling": Sampling,
+    "sampling": SamplingConfig,
     "submission": Submission,
-    "columns": ColumnRoles,
-    "columns.groups.main": Group,
+    "table": Table,
+    "table.columns": ColumnRoles,
+    "table.columns.groups.main": Group,
     "sizes.toy": Size,
 }
 # These stand at the top, or below another name.
-ELSEWHERE = {"columns.groups", *(f"sizes.toy.{name}" for name in DECLARED)}
+ELSEWHERE = {
+    "table.raw",
+    "table.simulation",
+    "table.columns",
+    "table.columns.groups",
+    *(f"sizes.toy.{name}" for name in DECLARED),
+}
 FESEQ, BOOSTING = "feseq", "boosting"
 METRICS = get_args(Monitored)
 # Where the declaration gives none, or none that suit so small a table.
@@ -60,31 +67,31 @@ VALUES: dict[str, list[Any]] = {
     "boosting.features": ["auto", [], ["histories", "groups", "clicks", "ids"]],
     "boosting.bags": [1, 2],
     "boosting.seed": [0, 2**31 - 1],
-    "sampling.split.time": [None, "day"],
-    "sampling.split.last": [None, 2],
-    "sampling.split.group": [None, "user"],
     "sampling.valid_share": [0.2, 0.4],
     "sampling.seed": [0, 2**64 - 1],
-    "columns.label": ["bought", "bought_text"],
-    "columns.id": ["visit", "number"],
-    "columns.use": [["main"], ["main", "more"]],
-    "columns.groups.main.profile": [[], ["country", "hour"]],
-    "columns.groups.main.context": [[], ["channel"], ["channel", "shop"]],
-    "columns.groups.main.numeric": [[], ["price", "age", "shop"]],
-    "columns.groups.main.sequences": [
+    "table.columns.label": ["bought", "bought_text"],
+    "table.columns.id": ["visit", "number"],
+    "table.columns.time": ["day"],
+    "table.columns.group": ["user"],
+    "table.columns.use": [["main"], ["main", "more"]],
+    "table.columns.groups.main.profile": [[], ["country", "hour"]],
+    "table.columns.groups.main.context": [[], ["channel"], ["channel", "shop"]],
+    "table.columns.groups.main.numeric": [[], ["price", "age", "shop"]],
+    "table.columns.groups.main.sequences": [
         {},
         {"events": "item"},
         {"events": "item", "clips": "film"},
     ],
-    "columns.groups.main.times": [{}, {"event_times": "at"}],
-    "columns.groups.main.share_embedding": [[], ["events"]],
+    "table.columns.groups.main.times": [{}, {"event_times": "at"}],
+    "table.columns.groups.main.share_embedding": [[], ["events"]],
     "sizes.toy.rows": [None, 140],
     "sizes.toy.max_len": [[1], [4]],
     "sizes.toy.submission_models": [[FESEQ], [BOOSTING], [FESEQ, BOOSTING]],
     "sizes.toy.submission_weights": ["auto", None, [1, 3]],
 }
 BESIDE = {
-    "columns.groups.more": {"profile": ["is_new"], "numeric": ["score"]},
+    "table.raw": {"train": "train.parquet"},
+    "table.columns.groups.more": {"profile": ["is_new"], "numeric": ["score"]},
     "evaluation.baselines": ["constant"],
 }
 
@@ -95,15 +102,14 @@ Case = dict[str, Any]
 # The pairs that the config refuses; it also refuses heads that do not divide the width.
 REFUSED: list[Case] = [
     *(
-        {"columns.groups.main.sequences": {}, path: value}
+        {"table.columns.groups.main.sequences": {}, path: value}
         for path, value in (
-            ("columns.groups.main.times", {"event_times": "at"}),
-            ("columns.groups.main.share_embedding", ["events"]),
+            ("table.columns.groups.main.times", {"event_times": "at"}),
+            ("table.columns.groups.main.share_embedding", ["events"]),
             ("model.times", True),
         )
     ),
-    {"model.times": True, "columns.groups.main.times": {}},
-    {"sampling.split.last": 2, "sampling.split.time": None},
+    {"model.times": True, "table.columns.groups.main.times": {}},
     {"sizes.toy.submission_models": [FESEQ], "sizes.toy.submission_weights": [1, 3]},
     {"sizes.toy.submission_models": [BOOSTING], "sizes.toy.submission_weights": [1, 3]},
 ]
@@ -165,7 +171,11 @@ def as_config(case: Case) -> dict[str, Any]:
     config["sizes"] |= {"medium": size, "full": size}
     checked = checked_config(config)
     for name in names:
-        check_job(checked, Columns.from_config(checked["columns"]), {"size": "toy", "model": name})
+        check_job(
+            checked,
+            Columns.from_config(checked["table"]["columns"]),
+            {"size": "toy", "model": name},
+        )
     return checked
 
 

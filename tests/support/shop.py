@@ -37,17 +37,19 @@ SMALL = {
     "train": {"batch_size": 64, "epochs": 1},
 }
 CONFIG: dict[str, Any] = {
-    "raw": {"source": "files", "train": "in/log.parquet", "test": "in/new.parquet"},
-    "columns": {
-        "label": "bought",
-        "id": "visit",
-        "use": ["shop"],
-        "groups": {
-            "shop": {
-                "profile": ["country"],
-                "sequences": {"pages": "product"},
-                "numeric": ["price", "age"],
-            }
+    "table": {
+        "raw": {"train": "in/log.parquet", "test": "in/new.parquet"},
+        "columns": {
+            "label": "bought",
+            "id": "visit",
+            "use": ["shop"],
+            "groups": {
+                "shop": {
+                    "profile": ["country"],
+                    "sequences": {"pages": "product"},
+                    "numeric": ["price", "age"],
+                }
+            },
         },
     },
     "train": {"min_steps_per_epoch": 1, "weight_decay": 0.25, "embedding_l2": 0},

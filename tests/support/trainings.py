@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from feseq.catalog.models import model_settings
 from feseq.common import tensors
@@ -27,11 +26,11 @@ from feseq.sampling.draw import read_labels
 from feseq.sampling.selection import write_selections
 from feseq.simulation.stand_in import simulate_split
 from feseq.storage.conversion import convert_test, convert_train
-from support import REPOSITORY
+from support.configs import shipped
 from support.jobs import run_job
 from support.raw_tables import selected
 
-CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+CONFIG = shipped()
 # The briefing's network is small, and its schedule says more of a loop than a cosine.
 SETTINGS = model_settings(CONFIG, "toy", "len100-briefing")
 MODEL = ModelConfig(**SETTINGS["model"])
@@ -49,7 +48,7 @@ FOUR_EPOCHS = replace(TRAIN, epochs=4, patience=9)
 
 def make_data(folder: Path) -> None:
     """Simulated H5 files of 900 train, 100 validation and 150 test rows, and their feature map."""
-    columns = Columns.from_config(CONFIG["columns"])
+    columns = Columns.from_config(CONFIG["table"]["columns"])
     raw = {split: folder / f"{split}.parquet" for split in ("train", "test")}
     for split, rows in (("train", 1000), ("test", 150)):
         truth = folder / f"{split}_truth.parquet"

@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 from support import REPOSITORY, shop
+from support.configs import shipped
 
 pytestmark = pytest.mark.workflow
+
+TOSS = shipped()["table"]
 
 IMPORTER = """
 configfile: "own.json"
@@ -30,7 +33,8 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_on_the_stan
     tmp_path: Path,
 ) -> None:
     # Other keys, such as `submission`, are those of config/config.yaml.
-    own: dict[str, Any] = {"simulation": {"train_rows": 600, "test_rows": 40, "mean_length": 15}}
+    simulation = {"train_rows": 600, "test_rows": 40, "mean_length": 15}
+    own: dict[str, Any] = {"table": TOSS | {"simulation": simulation}}
     own["train"] = {"min_steps_per_epoch": 1}
 
     def plan(target: str, code: int = 0) -> str:
@@ -83,7 +87,8 @@ def test_a_workflow_imports_a_hosted_repository(
     )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (tmp_path / "own.json").write_text(json.dumps({"clicks": {"simulation": {"test_rows": 20}}}))
+    own = {"table": TOSS | {"simulation": {"test_rows": 20}}}
+    (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
     place = 'github("owner/clicks", path="{}Snakefile", branch="main")'
     (tmp_path / "Snakefile").write_text(IMPORTER.format(place.format("workflow/")))
     # A script finds its library there.

@@ -17,7 +17,8 @@ from feseq.common.logits import sigmoid
 from feseq.config.columns import Columns
 from feseq.config.names import MODEL_FILE, REFIT
 from feseq.config.runtime import Runtime
-from feseq.config.sampling import Sampling
+from feseq.config.sampling import Sampling, sampling_of
+from feseq.config.scores import submission_prior, table_score
 from feseq.evaluate.blend import blend_predictions
 from feseq.evaluate.measure import measure_predictions
 from feseq.evaluate.valid_predictions import read_predictions
@@ -115,8 +116,8 @@ def held_out(out: Path) -> list[Path]:
 
 def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     """The steps `sample`, `convert_train`, `fit_feature_map` and `convert_test`."""
-    columns, size = Columns.from_config(config["columns"]), config["sizes"]["toy"]
-    sampling = Sampling.from_values(config["sampling"], "sampling")
+    columns, size = Columns.from_config(config["table"]["columns"]), config["sizes"]["toy"]
+    sampling = Sampling.from_values(sampling_of(config), "sampling")
     selection = out / "selection.parquet"
     train = raw / "train.parquet"
     files = {"selection": selection, "parts": out / "train_parts.json"}
@@ -166,10 +167,9 @@ def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
     if len(names) > 1:
         predictions = [out / name / "valid_predictions.parquet" for name in names]
         files = (out / "blend.parquet", out / "weights.json", out / "training.json")
-        by, prior = config["submission"]["weights_by"], config["submission"]["prior"]
-        blend_predictions(predictions, weights, *files, by=by, prior=prior)
+        blend_predictions(predictions, weights, *files, by=table_score(config).metric)
         weights = read_json(files[1])
-    columns = config["columns"]
+    columns = config["table"]["columns"]
     write_submission(
         [out / name / f"part{i}.parquet" for name in names for i in range(PARTS_OF_TEST)],
         out / "parts.json",
@@ -179,7 +179,7 @@ def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
         id_column=columns["id"],
         label_column=columns["label"],
         weights=weights,
-        prior=config["submission"]["prior"],
+        prior=submission_prior(config),
         sample_submission=str(raw / f"sample_submission_{columns['id']}.csv"),
     )
     return weights
@@ -212,14 +212,14 @@ def check_submission(
     raw: Path, out: Path, config: dict[str, Any], weights: dict[str, float]
 ) -> None:
     """The CSV has all IDs in the sample's order, each with the probability of its own row."""
-    name, label = config["columns"]["id"], "prediction"
+    name, label = config["table"]["columns"]["id"], "prediction"
     table = pd.read_csv(out / "submission.csv")
     wanted = pd.read_csv(raw / f"sample_submission_{name}.csv")[name]
     assert list(table) == [name, label]
     assert table[name].tolist() == wanted.tolist()
     parts = [out / f"part{i}.h5" for i in range(PARTS_OF_TEST)]
     logit = sum(w * logits_read_back(last_fit(out, n), *parts) for n, w in weights.items())
-    if config["submission"]["prior"] == "balanced":
+    if submission_prior(config) == "balanced":
         train = h5_files(out, "train")
         rows = AllRows(train, held_out(out)) if config["submission"]["refit"] else train
         with open_table(rows) as table_of_fit:
@@ -233,7 +233,7 @@ def check_submission(
 
 def check_scores(raw: Path, out: Path, config: dict[str, Any], weights: dict[str, float]) -> None:
     """Each test row gets the submission's probability, to the bit."""
-    columns = Columns.from_config(config["columns"])
+    columns = Columns.from_config(config["table"]["columns"])
     score_files(
         [last_fit(out, name) for name in weights],
         [str(raw / "test.parquet")],
@@ -241,7 +241,7 @@ def check_scores(raw: Path, out: Path, config: dict[str, Any], weights: dict[str
         id_column=columns.id,
         row_time=columns.row_time,
         weights=list(weights.values()),
-        prior=config["submission"]["prior"],
+        prior=submission_prior(config),
         part_rows=PART_ROWS,
         runtime=RUNTIME,
         threads=1,

@@ -37,7 +37,8 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     config |= {"submission": {"refit": True}, "hashed": {"bits": 12}, "parts": {"rows": 1000}}
     config |= {"variants": {"fast": {"hashed": {"epochs": 1, "learning_rate": 0.3}}}}
     # The rows of the highest ages validate, and half of them choose nothing.
-    config |= {"sampling": {"split": {"time": "age", "last": 20}, "holdout_share": 0.5}}
+    config["table"]["columns"]["time"] = "age"
+    config |= {"sampling": {"split": "newest", "valid_share": 0.25, "holdout_share": 0.5}}
     results = {
         name: f"results/toy/{name}.json"
         for name in ("blend/metrics", "hashed/metrics", "hashed/importance")

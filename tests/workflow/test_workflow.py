@@ -89,7 +89,7 @@ def sample(ids: list[str]) -> str:
 
 def test_the_sample_submission_gives_the_order_and_a_wrong_one_is_refused(copied: Path) -> None:
     ids, target = [f"v-{i:03}" for i in range(TEST_ROWS)], copied / "results/submission_medium.csv"
-    config = changed("raw.sample_submission", "in/sample.csv")
+    config = changed("table.raw.sample_submission", "in/sample.csv")
     before = target.read_bytes()
     (copied / "in/sample.csv").write_text(sample(ids[1:]))
     output = refused(copied, "results/submission_medium.csv", config=config)
@@ -149,9 +149,9 @@ SCORES = "results/scores/toy/some.parquet"
         ("results/toy/len300/model.safetensors", None, "sizes.toy.max_len is [5, 20]"),
         ("results/submission_fulll.csv", None, "did you mean 'full'?"),
         # Snakemake would take braces for wildcards, and read in/toy.parquet.
-        (FEATURE_MAP, ("raw.train", "in/{size}.parquet"), "Snakemake takes"),
-        (FEATURE_MAP, ("raw.train", "in/*/*.parquet"), "Snakemake takes"),
-        (SCORES, ("score", {"some": "in/{name}.parquet"}), "Snakemake takes"),
+        (FEATURE_MAP, ("table.raw.train", "in/{size}.parquet"), "Snakemake takes"),
+        (FEATURE_MAP, ("table.raw.train", "in/*/*.parquet"), "Snakemake takes"),
+        (SCORES, ("scores", {"some": "in/{name}.parquet"}), "Snakemake takes"),
         (TRAINED, ("train.start_from", "in/{model}"), "Snakemake takes"),
     ],
 )
@@ -185,7 +185,7 @@ def test_real_results_stay_where_the_raw_files_are_gone(copied: Path) -> None:
     before = checksums()
     (copied / "in").rename(copied / "unmounted")
     for source in ("auto", "simulated"):
-        output = refused(copied, TARGET, config=changed("raw.source", source))
+        output = refused(copied, TARGET, config=changed("table.raw.source", source))
         assert re.search(r"\d+ files such as results/.* were made from real data: nothing", output)
         assert "SIMULATED" not in output
     assert checksums() == before

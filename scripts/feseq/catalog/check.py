@@ -1,6 +1,6 @@
-"""The check of the config: it lists all mistakes at once, and fills in defaults."""
+"""The check of the config and its table: it lists all mistakes at once, and fills in defaults."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,37 +9,141 @@ import yaml
 from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.declared import defaults_of, mistakes, settable
+from ..config.scores import table_score
 from ..config.sizes import block_settings
+from ..raw.source import RawFiles, locate_raw
 from .families import blocks, is_model
 from .models import model_mistakes
-from .settings import Config
+from .settings import Config, Table
 
 # In C, where PyYAML was built with it: a tenth of the time.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Blocks of a table's file, and the splits that need a column of it.
+_OF_TABLE = ("raw", "simulation", "columns")
+_SPLITS_BY = {"time": ("newest", "newest_groups"), "group": ("groups", "newest_groups")}
+_HINT = (
+    "config/README.md explains every key. YAML reads 1e-3 as text (write 1.0e-3), as Snakemake "
+    "does numbers in a mapping of --config."
+)
+
+
+def with_table(
+    config: Mapping[str, Any], folders: Sequence[Path] = ()
+) -> tuple[dict[str, Any], list[Path]]:
+    """The config with the content of its table's file in its place, and the files that were read.
+
+    A relative path is looked up in the `folders`, one after the other. A `table` that is a mapping
+    is kept. Raises UserError if there is no such file, or it holds no mapping.
+    """
+    name = config.get("table")
+    if not isinstance(name, str):
+        return dict(config), []
+    paths = [folder / name for folder in folders or [Path()]]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise UserError(
+            f"table: there is no file {paths[0].absolute()}; name the file that describes your "
+            f"table, `table: mine.yaml` in a config file or --config table=mine.yaml; "
+            f"config/README.md says what is in it"
+        )
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: must be a mapping with raw and columns, not {content!r:.100}")
+    return {**config, "table": content}, [path]
 
 
 def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
-    """The config, with defaults for keys that it leaves out.
+    """The config, with defaults for keys that it leaves out; its `table` must be a mapping.
 
     Raises one UserError that lists every mistake in it, and in the text of its `files`.
     """
-    lines = [*repeated_keys(files), *mistakes(Config, config)]
-    if not lines:
-        full = _with_defaults(config)
-        lines += dict.fromkeys(_contradictions(full))
+    full, lines = _checked(config, files)
+    return _without_mistakes(full, lines)
+
+
+def checked_workflow(
+    config: Mapping[str, Any],
+    files: Iterable[Path | str],
+    folders: Sequence[Path],
+    *,
+    opens_raw: bool = True,
+) -> tuple[dict[str, Any], Columns, RawFiles, int | None]:
+    """All checks that need no job: the config, its table's columns and raw files, the train rows.
+
+    `folders` are those of `with_table`. Raw files are opened only with `opens_raw`; else, and of
+    the stand-in, the number of train rows is None. Raises one UserError that lists every mistake.
+    """
+    config, table_files = with_table(config, folders)
+    full, lines = _checked(config, [*files, *table_files])
+    columns, raw, rows = None, None, None
+    if not mistakes(Table, config.get("table")):
+        table = Table(**config["table"]).model_dump(mode="json", warnings=False)
+        try:
+            columns = Columns.from_config(table["columns"])
+            raw = locate_raw(table["raw"], has_stand_in=table["simulation"] is not None)
+            named = {f"columns.{key}": table["columns"][key] for key in ("time", "group")}
+            rows = raw.check(columns, named) if opens_raw else None
+        except UserError as error:
+            if not lines:  # of the files, not of the config
+                raise
+            lines += str(error).split("\n")
+    full = _without_mistakes(full, lines)
+    assert columns is not None, "a table without a mistake has columns"
+    assert raw is not None, "and files"
+    return full, columns, raw, rows
+
+
+def _checked(
+    config: Mapping[str, Any], files: Iterable[Path | str]
+) -> tuple[dict[str, Any], list[str]]:
+    """The config with defaults, and its mistakes; it is complete only without any."""
+    moved = dict(_moved(config))
+    lines = [*repeated_keys(files), *(f"{path}: {text}" for path, text in moved.items())]
+    lines += [line for line in mistakes(Config, config) if line.split(": ")[0] not in moved]
+    if lines:
+        return {}, lines
+    full = _with_defaults(config)
+    return full, [*_contradictions(full)]
+
+
+def _without_mistakes(full: dict[str, Any], lines: Iterable[str]) -> dict[str, Any]:
+    lines = list(dict.fromkeys(lines))
     if lines:
         count = "one mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
         listed = "\n".join(f"  - {line}" for line in lines)
-        raise UserError(
-            f"the config has {count}:\n{listed}\nconfig/README.md explains every key. YAML reads "
-            f"1e-3 as text (write 1.0e-3), as Snakemake does numbers in a mapping of --config."
-        )
+        raise UserError(f"the config has {count}:\n{listed}\n{_HINT}")
     return full
+
+
+def _moved(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys that stand where they stood before, each with the text that says where they are now."""
+    for key in _OF_TABLE:
+        if key in config:
+            yield (
+                key,
+                "stands in the table's file now, which --config table=mine.yaml names; "
+                "config/toss.yaml is an example",
+            )
+    sampling, submission = (config.get(block) or {} for block in ("sampling", "submission"))
+    if isinstance(sampling, Mapping) and isinstance(sampling.get("split"), Mapping):
+        yield (
+            "sampling.split",
+            "is one word now, such as newest or groups; columns.time and columns.group of the "
+            "table name its columns, and valid_share says how many",
+        )
+    if isinstance(submission, Mapping) and "weights_by" in submission:
+        yield "submission.weights_by", "follows from the table's score now; leave it out"
 
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     full = Config(**config).model_dump(mode="json", warnings=False)
-    return full | {name: defaults_of(keys) | full[name] for name, keys in blocks().items()}
+    defaults = {name: defaults_of(keys) for name, keys in blocks().items()}
+    if monitor := table_score(full).monitor:
+        defaults["train"]["monitor"] = dict(monitor)
+    return full | {name: of_block | full[name] for name, of_block in defaults.items()}
 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
@@ -52,7 +156,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         if key not in block_settings(config, size, block)
     ]
     try:
-        columns = Columns.from_config(config["columns"])
+        columns = Columns.from_config(config["table"]["columns"])
     except UserError as error:
         missing.append(str(error))
     if missing:
@@ -66,11 +170,18 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         by_size = [[*model_mistakes(config, columns, size, model)] for size in config["sizes"]]
         if all(by_size):
             yield from by_size[-1]
-    split = config["sampling"]["split"]
-    if split["last"] is not None and split["time"] is None:
-        yield f"sampling.split.last: is {split['last']}, and sampling.split.time names no column"
-    if split["time"] in columns.ragged:
-        yield f"sampling.split.time: {split['time']!r} is a history, and has no order in time"
+    yield from _mistakes_of_split(config, columns)
+
+
+def _mistakes_of_split(config: Mapping[str, Any], columns: Columns) -> Iterator[str]:
+    split, table = config["sampling"]["split"], config["table"]
+    for key, splits in _SPLITS_BY.items():
+        if split in splits and table["columns"][key] is None:
+            yield f"sampling.split: is {split}, and the table has no columns.{key}; name the column"
+    if table["columns"]["time"] in columns.ragged:
+        yield f"columns.time: {table['columns']['time']!r} is a history, and has no order in time"
+    if table["raw"]["source"] == "simulated" and table["simulation"] is None:
+        yield "raw.source: is simulated, and the table has no stand-in (simulation)"
 
 
 def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:

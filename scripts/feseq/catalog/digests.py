@@ -7,6 +7,7 @@ from typing import Any
 
 from ..config.columns import Columns
 from ..config.names import BASELINES, BLEND
+from ..config.sampling import sampling_of
 from ..config.sizes import size_block
 from ..raw.source import RawFiles
 from ..staleness import Code, digest
@@ -67,7 +68,7 @@ class Digests:
         }
         names = {name for _, name in jobs}
         sizes = {size: size_block(config, size) for size, _ in [*jobs, *trained]}
-        simulation = dict(config["simulation"])
+        simulation = dict(config["table"]["simulation"] or {"test_rows": 0})
         if not test:
             simulation.pop("test_rows")
         submits = BLEND in names or (test and trained)
@@ -77,7 +78,7 @@ class Digests:
                 [self.raw.version(self.raw.train), self.raw.version(self.raw.test) if test else 0],
                 simulation if self.raw.simulated else None,
                 [self.columns.plain("label", "id", "shared", "ids"), config["parts"]],
-                config["sampling"],
+                sampling_of(config),
                 {size: [keys["rows"], keys["min_count"]] for size, keys in sizes.items()},
                 {"/".join(job): counted for job, counted in trained.items()},
                 config["submission"] if submits else None,

@@ -128,12 +128,12 @@ def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scorin
 
 
 def _scored_files(config: Mapping[str, Any], name: str) -> list[str]:
-    if name not in config["score"]:
-        hint = f"; {did_you_mean(name, config['score'], 'it has')}" if config["score"] else ""
+    if name not in config["scores"]:
+        hint = f"; {did_you_mean(name, config['scores'], 'it has')}" if config["scores"] else ""
         raise UserError(
-            f"score has no {name!r}{hint}; add `score: {{{name}: <parquet file>}}` to the config"
+            f"scores has no {name!r}{hint}; add `scores: {{{name}: <file>}}` to the config"
         )
-    files = config["score"][name]
+    files = config["scores"][name]
     return [files] if isinstance(files, str) else files
 
 
@@ -163,7 +163,7 @@ def compared_models(
     their blend if all that submit are among them, and the baselines. Raises UserError without a
     model.
     """
-    columns = Columns.from_config(config["columns"])
+    columns = Columns.from_config(config["table"]["columns"])
 
     def is_known(size: str, name: str) -> bool:
         return name in BASELINES or (

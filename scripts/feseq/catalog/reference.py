@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from ..config.declared import defaults_of, fields_of, settable
 from .families import blocks
-from .settings import Config, Size, Sizes
+from .settings import Config, Size, Sizes, Table
 
 _TABLE = re.compile(r"(<!-- keys of ([\w, ]+) -->\n)(?:\|.*\n)*")
 _HEAD = "| key | values | default | meaning |\n|---|---|---|---|\n"
@@ -49,9 +49,13 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
             block = blocks()[name] if declared is Config else None
         # The user chooses the names in it, or they all have the same keys.
         inner = Size if block is Sizes else next(iter(get_args(block)[1:]), None)
-        if fields_of(inner):
+        if block is Table:
+            # The keys of a file of its own.
+            yield path, "text or mapping", "", meanings[name]
+            yield from key_rows(block)
+        elif fields_of(inner):
             yield from key_rows(inner, f"{path}.<{name[:-1]}>.")
-        elif fields_of(block):
+        elif fields_of(block := next((b for b in (block, *get_args(block)) if fields_of(b)), None)):
             yield from key_rows(block, f"{path}.")
         else:
             defaults = defaults_of(declared)

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BaseModel, Field, create_model, model_valid
 from ..config.declared import AS_WRITTEN, CLOSED, Seed, partial
 from ..config.names import BASELINES, Baseline
 from ..config.runtime import Runtime
-from ..config.sampling import Sampling
+from ..config.sampling import SamplingConfig
+from ..config.scores import ScoreName
 from ..families.feseq.settings import MaxLen
 from .families import MODEL_PATTERN, blocks
 from .space import TuneConfig
@@ -40,24 +41,24 @@ class Raw(_Block):
     """Where the raw data come from."""
 
     source: Literal["auto", "files", "simulated"] = "auto"
-    """`files`: the files below must exist. `simulated`: the stand-in, whatever exists. `auto`: the
-    files where both exist, the stand-in where neither does, an error where only one of those named
-    does; a remote file counts as one that exists. The stand-in is refused in a folder with results
-    or H5 files of real data"""
-    train: Name | Files = "data/raw/train.parquet"
+    """`files`: the files below must exist. `simulated`: the table's stand-in, whatever exists.
+    `auto`: the files where both exist, the stand-in where there is one and neither file exists, an
+    error where only one of those named does; a remote file counts as one that exists. The stand-in
+    is refused in a folder with results or H5 files of real data"""
+    train: Name | Files
     """table with features and label: a parquet file, a list of files, a pattern such as
     `in/day-*.parquet`, or a folder of files"""
-    test: Name | Files | None = "data/raw/test.parquet"
+    test: Name | Files | None = None
     """table with features and ID, the same; null: there is none, so models are trained and compared
     and nothing is submitted"""
-    sample_submission: Name = "data/raw/sample_submission.csv"
+    sample_submission: Name | None = None
     """CSV file whose ID column sets the rows and the order of the submission, and whose other
-    column names the prediction. Without it the test file sets rows and order; a remote one must
-    exist"""
+    column names the prediction. Where it is null or does not exist, the test file sets rows and
+    order; a remote one must exist"""
 
 
 class Simulation(_Block):
-    """The stand-in for the raw files."""
+    """The stand-in for the raw files, which has the columns of the Toss table."""
 
     train_rows: Annotated[int, Field(ge=200)] = 50_000
     """rows of its train file"""
@@ -103,10 +104,30 @@ class ColumnRoles(_Block):
     """column of 0 and 1, or of true and false, in the train file"""
     id: Name
     """column of unique IDs in the test file"""
+    time: Name | None = None
+    """a column of numbers, timestamps or text that says when a row was; rows can be held out by it
+    (`sampling.split`). It need not be among the features"""
+    group: Name | None = None
+    """a column, such as the user's, none of whose values need be on both sides of the split"""
     use: Annotated[list[str], Field(min_length=1)]
     """the groups that the model sees; columns of other groups are never read"""
     groups: dict[str, Group]
     """the groups by name"""
+
+
+class Table(_Block):
+    """A table of clicks: its files and columns, and what predictions of it are scored by."""
+
+    raw: Raw
+    """where it is"""
+    simulation: Simulation | None = None
+    """its stand-in, if it has one"""
+    columns: ColumnRoles
+    """its columns"""
+    score: ScoreName = "logloss"
+    """what predictions are scored by: `toss`, the competition's 0.5 AP + 0.5 / (1 + WLL) at 50:50
+    odds; `logloss`, `auc`, `average_precision`. It decides which model is called the best, what
+    weights are fitted to, and the defaults of `submission.prior` and `train.monitor`"""
 
 
 class Parts(_Block):
@@ -136,9 +157,8 @@ class Size(_WithBlocks):
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         None
     )
-    """their weights in that mean; null: equal; `auto`: fitted to the validation rows by
-    `submission.weights_by`, none below 0, and equal with fewer than 9 clicks, or 18
-    without `sampling.holdout_share`"""
+    """their weights in that mean; null: equal; `auto`: fitted to the validation rows by the table's
+    score, none below 0, and equal with fewer than 9 clicks, or 18 without `sampling.holdout_share`"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens seen less often in training count as out of vocabulary"""
 
@@ -164,13 +184,12 @@ class Sizes(_Block):
 class Submission(_Block):
     """What a submission holds."""
 
-    prior: Literal["observed", "balanced"] = "observed"
+    prior: Literal["observed", "balanced"] | None = None
     """`observed`: probabilities at the data's click rate. `balanced`: their odds divided by those
     of the click rate of the train rows, as if half of the rows were clicks, which is best for a
-    logloss that weighs both classes equally; the order of the rows stays"""
-    weights_by: Literal["logloss", "auc", "average_precision", "score"] = "logloss"
-    """with `submission_weights: auto`: the metric of the blend that the weights are fitted to; the
-    score is at the odds of `prior`"""
+    logloss that weighs both classes equally; the order of the rows stays. null: as the table's
+    `score` counts them, `balanced` for toss and `observed` for others; scores of further files are
+    at observed odds then"""
     refit: bool = False
     """true: the models that submit also learn from the validation rows (docs/validation.md);
     metrics stay those of the first training"""
@@ -192,17 +211,16 @@ class Evaluation(_Block):
 class Config(_WithBlocks):
     """TossCTR FESeq config"""
 
-    raw: Raw = Field(default_factory=Raw)
-    simulation: Simulation = Field(default_factory=Simulation)
-    columns: ColumnRoles
-    sampling: Sampling = Field(default_factory=Sampling)
+    table: Table
+    """the table: its file, or the mapping itself"""
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     parts: Parts = Field(default_factory=Parts)
     sizes: Sizes
     variants: dict[
         Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=MOST_IN_NAME)], Variant
     ] = Field(default_factory=dict)
     submission: Submission = Field(default_factory=Submission)
-    score: dict[
+    scores: dict[
         Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=MOST_IN_NAME)], Name | Files
     ] = Field(default_factory=dict)
     """tables to score by name, each a parquet file, pattern or folder like the test table, or a

@@ -35,7 +35,12 @@ FROM_NAME, NOT_SEARCHED = "from name", "not searched"
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
 # The new names of keys that were renamed.
-_RENAMED = {"judge_share": "holdout_share", "histories": "features", "hash_groups": "features"}
+_RENAMED = {
+    "judge_share": "holdout_share",
+    "histories": "features",
+    "hash_groups": "features",
+    "score": "scores",
+}
 
 
 class Declared:

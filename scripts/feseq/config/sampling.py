@@ -1,42 +1,66 @@
 """Which rows are used, and which of them are held out: the config's `sampling` keys."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from .declared import AS_WRITTEN, Seed, SettingsBlock
-
-_Column = Annotated[str, Field(min_length=1)]
+from .declared import AS_WRITTEN, CLOSED, Declared, Seed, SettingsBlock
 
 
-class Split(SettingsBlock):
-    """Which rows are held out for validation: any, the newest, or whole groups."""
+class SamplingConfig(SettingsBlock):
+    """Which rows are used, and which are held out."""
 
-    time: _Column | None = None
-    """a column of numbers, timestamps or text, whose newest values are held out; null: any rows"""
-    last: Annotated[int, Field(ge=1)] | None = None
-    """with `time`: how many of its values are held out; null: those nearest to `valid_share` of the
-    rows"""
-    group: _Column | None = None
-    """a column none of whose values is on both sides. With `time`: newest rows whose value has
-    older rows fall out, said in the log"""
+    split: Literal["random", "newest", "groups", "newest_groups", "auto"] = "random"
+    """which rows are held out: any, drawn at `random`; the `newest` by the table's `columns.time`;
+    whole `groups`, drawn at random, so that no value of `columns.group` is on both sides;
+    `newest_groups`, the newest rows whose group has no older rows (the others among them fall out,
+    said in the log); `auto`, the newest where the table has a time, else any"""
+    valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
+    """share of the rows held out for validation, drawn within each label; of `newest` and `groups`
+    the nearest share of whole times or groups"""
+    holdout_share: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
+    """share of these rows, cut off by the same split, for reporting alone: all metrics are theirs.
+    The others choose epochs, settings and weights. 0: the same rows do both"""
+    seed: Seed = 42
+    """seed of the draw and of the shuffle"""
+
+
+class Sampling(BaseModel, Declared):
+    """The same, with the columns by which a table's rows are held out; without any, at random.
+
+    Held out are the newest rows by `time`, whole groups by `group`, or by both the newest rows of
+    new groups.
+    """
+
+    model_config = CLOSED
+
+    time: str | None = None
+    group: str | None = None
+    valid_share: float = 0.1
+    holdout_share: float = 0
+    seed: int = 42
 
     @property
     def is_random(self) -> bool:
         """True if the rows held out are drawn at random from all."""
         return self.time is None and self.group is None
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that it reads, by the table's key that names each."""
+        named = {"columns.time": self.time, "columns.group": self.group}
+        return {key: name for key, name in named.items() if name is not None}
 
-class Sampling(SettingsBlock):
-    """Which rows are used, and the split."""
 
-    split: Split = Field(default_factory=Split)
-    """which rows are held out"""
-    valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
-    """share of the rows held out for validation, drawn within each label; with `split` the nearest
-    share of whole times or groups"""
-    holdout_share: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
-    """share of these rows, cut off by the same split, for reporting alone: all metrics are theirs.
-    The others choose epochs, settings and weights. 0: the same rows do both"""
-    seed: Seed = 42
-    """seed of the draw and of the shuffle"""
+def sampling_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Sampling` for the table and the `sampling` keys of a config."""
+    settings, columns = dict(config["sampling"]), config["table"]["columns"]
+    split = settings.pop("split")
+    by_time = split in ("newest", "newest_groups") or (split == "auto" and columns["time"])
+    by_group = split in ("groups", "newest_groups")
+    return {
+        "time": columns["time"] if by_time else None,
+        "group": columns["group"] if by_group else None,
+        **settings,
+    }

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from ..common.files import Output, write_json
 from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name
-from .metrics import BALANCED, BY_NAME, Metric, Predictions
+from .metrics import BY_NAME, Metric, Predictions
 from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
@@ -43,16 +43,14 @@ def blend_predictions(
     weights: Output,
     training: Output,
     *,
-    by: Literal["logloss", "auc", "average_precision", "score"],
-    prior: Literal["observed", "balanced"],
+    by: str,
 ) -> None:
     """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
 
     `given` has the weights by the models' names, which are the folders of `predictions`. If it is
-    None, weights are fitted to all but the holdout rows, `by` a metric; the score is at the odds of
-    the `prior`. Without holdout rows, each half of the rows is blended by the weights of the other
-    half. `blend` also has the best model's logits. Raises UserError unless all files have the same
-    rows.
+    None, weights are fitted to all but the holdout rows, `by` the metric of that name. Without
+    holdout rows, each half of the rows is blended by the weights of the other half. `blend` also
+    has the best model's logits. Raises UserError unless all files have the same rows.
     """
     tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
     metadata = _rows_metadata(tables[0])
@@ -67,8 +65,7 @@ def blend_predictions(
     label, is_fitted = rows["label"].to_numpy(), ~rows["holdout"].to_numpy()
     logits = [table["logit"].to_numpy() for table in tables]
     fit_logits, fit_label = [logit[is_fitted] for logit in logits], label[is_fitted]
-    # Only the score has a meaning at balanced odds.
-    metric = BY_NAME[BALANCED + by if (by, prior) == ("score", "balanced") else by]
+    metric = BY_NAME[by]
     click_rate = float(metadata["click_rate"])
     by_name, basis, blended = given, dict[str, Any](), None
     if by_name is None:

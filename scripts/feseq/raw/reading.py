@@ -120,27 +120,33 @@ class RawTable:
                 yield row, _completed(batch, schema, file)
                 row += len(batch)
 
-    def check_columns(self, columns: Columns, extra: str) -> None:
+    def check_columns(
+        self, columns: Columns, extra: str, named: Mapping[str, str | None] | None = None
+    ) -> None:
         """Raise UserError unless there are rows, and all columns in use have usable types.
 
-        `extra` is the label or the ID, which must be there as well.
+        `extra` is the label or the ID, which must be there as well, and so must the columns that
+        further keys of the table have `named`.
         """
-        wanted, present = (*columns.features, extra), dict.fromkeys(self.schema_arrow.names)
+        keys_of = {name: key for key, name in (named or {}).items() if name}
+        wanted = tuple(dict.fromkeys((*columns.features, extra, *keys_of)))
+        present = dict.fromkeys(self.schema_arrow.names)
         missing = [name for name in wanted if name not in present]
         if missing:
+            keys = "".join(f", {name!r} by {keys_of[name]}" for name in missing if name in keys_of)
             raise UserError(
                 f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
-                f"{_some(missing)}; the file has {len(present)}: {_some([*present])}; "
-                f"correct columns in the config (the ID by hand: --id_column), or drop their group "
-                f"from columns.use"
+                f"{_some(missing)}{keys and f' (named{keys[1:]})'}; the file has {len(present)}: "
+                f"{_some([*present])}; correct columns in the table's file (the ID by hand: "
+                f"--id_column), or drop their group from columns.use"
             )
         if self.rows == 0:
             raise UserError(f"{self.location}: the file has no rows; give one with rows")
         self._check_present(wanted)
         self.check_one_width(columns.categorical)
         check_types(self.schema_arrow, columns, str(self.location))
-        keys = {name for file in self._files for name in file.location.keys.keys() - file.keys}
-        twice = [name for name in wanted if name in keys]
+        folders = {name for file in self._files for name in file.location.keys.keys() - file.keys}
+        twice = [name for name in wanted if name in folders]
         if twice:
             logger.warning(
                 "%s: folders are named by column %s, which the files have too; their values count",

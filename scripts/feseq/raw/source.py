@@ -47,19 +47,19 @@ class RawFiles:
         """The version of what has one, else None."""
         return location.version if location and self.has_version(location) else None
 
-    def check(self, columns: Columns) -> int | None:
+    def check(self, columns: Columns, named: Mapping[str, str | None] | None = None) -> int | None:
         """Open the user's files and check what can be checked before hours of training.
 
         That is what footers and headers say: one source, and all columns in types that can be used
-        and compared. Returns the number of train rows, None for the stand-in, which may not be
-        there yet.
+        and compared. `named` are further columns of the train table, or None, by the key that names
+        them. Returns the number of train rows, None for the stand-in, which may not be there yet.
         """
         if self.sample_submission is not None:
             label_name(self.sample_submission, columns.id, columns.label)
         if self.simulated:
             return None
         train = RawTable(self.train)
-        train.check_columns(columns, columns.label)
+        train.check_columns(columns, columns.label, named or {})
         if self.test is None:
             return train.rows
         test = RawTable(self.test)
@@ -74,31 +74,32 @@ class RawFiles:
         return train.rows
 
 
-def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
+def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles:
     """Decide between the user's files and the stand-in; real and simulated data never mix.
 
     A remote file counts as present, and so does a link to a disk that is not mounted: a user who
-    names one wants no stand-in. Raises UserError if `source` is `files` and one is missing, or if
-    only some of them are present.
+    names one wants no stand-in. Raises UserError if one is missing and there is no stand-in or
+    `source` is `files`, or if only some of them are present.
     """
     train, test = TableLocation(raw["train"]), raw["test"] and TableLocation(raw["test"])
     tables = [table for table in (train, test) if table]
-    sample = Location(raw["sample_submission"])
     # Its IDs are compared with those of the test file, so it can serve either source.
-    sample_submission = None if sample.is_missing else sample
+    sample = raw["sample_submission"] and Location(raw["sample_submission"])
+    sample_submission = None if not sample or sample.is_missing else sample
     why = "raw.source is simulated" if raw["source"] == "simulated" else ""
     missing = [] if why else [path for table in tables for path in table.missing]
     present = [] if why else [str(table) for table in tables if not table.missing]
-    if raw["source"] == "auto" and missing and not present:
+    if raw["source"] == "auto" and has_stand_in and missing and not present:
         why = f"no {' and no '.join(missing)}"
     if why:
         stand_in = [TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test")]
         return RawFiles(stand_in[0], test and stand_in[1], sample_submission, why)
     if missing:
+        instead = ", or set raw.source: simulated; real and simulated data never mix"
         raise UserError(
             f"raw.source is {raw['source']}, and these raw files are missing: "
-            f"{', '.join(missing)}; put them there, correct raw.train and raw.test (raw.test: null "
-            f"to do without), or set raw.source: simulated; real and simulated data never mix"
+            f"{', '.join(missing)}; put them there, or correct raw.train and raw.test (raw.test: "
+            f"null to do without){instead if has_stand_in else ''}"
         )
     return RawFiles(train, test, sample_submission)
 

@@ -60,7 +60,7 @@ def draw(
 ) -> Iterator[Selection]:
     """The drawn rows of each part, which has the table's rows from one of `bounds` to the next."""
     labels = read_labels(file, label)
-    if not sampling.split.is_random:
+    if not sampling.is_random:
         split = split_rows(file, labels, sampling)
         yield from select_within(labels, *split, rows, sampling.seed, bounds)
         return

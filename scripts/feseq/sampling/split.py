@@ -20,7 +20,7 @@ import xxhash
 
 from ..common.errors import UserError, first_line
 from ..config.names import SIDES
-from ..config.sampling import Sampling, Split
+from ..config.sampling import Sampling
 from ..raw.reading import RawTable, type_name
 from ..raw.text import as_text
 from .selection import HOLDOUT, TRAIN, VALIDATION
@@ -51,27 +51,27 @@ def split_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Side and period of each row of the file, as in a Selection; a side below 0: on none.
 
-    By time, the newest rows are held out: those of the `last` values, or of as many values as come
-    nearest to `valid_share` of the rows. By group, some groups drawn at random. By both, the newest
-    rows without those of a group that has older rows; these are on no side. A share `holdout_share`
-    of the held-out rows are holdout rows. Raises UserError if a side lacks rows of a label.
+    By time, the newest rows are held out: those of as many values as come nearest to `valid_share`
+    of the rows. By group, some groups drawn at random. By both, the newest rows without those of a
+    group that has older rows; these are on no side. A share `holdout_share` of the held-out rows
+    are holdout rows. Raises UserError if a side lacks rows of a label.
     """
-    split, where = sampling.split, str(file.location)
-    time = read_times(file, split.time) if split.time else None
-    group = read_groups(file, split.group, sampling.seed) if split.group else None
-    side = _cut(time, group, sampling.valid_share, split.last, split, where)
+    where = str(file.location)
+    time = read_times(file, sampling.time) if sampling.time else None
+    group = read_groups(file, sampling.group, sampling.seed) if sampling.group else None
+    side = _cut(time, group, sampling.valid_share, sampling, where)
     held = side == VALIDATION
     if sampling.holdout_share and held.any():
         held_time, held_group = (None if key is None else key[held] for key in (time, group))
         if held_time is not None and held_time.min() == held_time.max():
-            logger.info("all held-out rows have one %s: holdout rows are drawn", split.time)
+            logger.info("all held-out rows have one %s: holdout rows are drawn", sampling.time)
             held_time, random = None, np.random.default_rng([sampling.seed, HOLDOUT])
             if held_group is None:  # each row is a group
                 held_group = random.integers(0, 1 << 64, int(held.sum()), np.uint64)
         whose = f"{where}, held-out rows"
-        again = _cut(held_time, held_group, sampling.holdout_share, None, split, whose)
+        again = _cut(held_time, held_group, sampling.holdout_share, sampling, whose)
         side[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
-    _check_sides(side, labels, time, split, where)
+    _check_sides(side, labels, time, sampling, where)
     return side, np.zeros(len(side), np.uint8) if time is None else periods(time)
 
 
@@ -99,17 +99,16 @@ def _cut(
     time: np.ndarray | None,
     group: np.ndarray | None,
     share: float,
-    last: int | None,
-    split: Split,
+    sampling: Sampling,
     where: str,
 ) -> np.ndarray:
     """int8 [rows]: TRAIN before the cut, VALIDATION behind it, or below 0: on no side.
 
-    The cut leaves the rows of the `last` times behind it, or about `share` of all rows.
+    The cut leaves about `share` of all rows behind it.
     """
-    key, column = (group, split.group) if time is None else (time, split.time)
+    key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "a split by a column"
-    start = _start(np.sort(key), share, last, f"{where}: column {column!r}")
+    start = _start(np.sort(key), share, f"{where}: column {column!r}")
     side = (key >= start).astype(np.int8)
     if time is not None and group is not None:
         older = np.sort(group[side == TRAIN])
@@ -118,22 +117,15 @@ def _cut(
     return side
 
 
-def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -> Any:
+def _start(ascending: np.ndarray, share: float, column: str) -> Any:
     """The lowest of the values that are held out."""
     total = len(ascending)
     if ascending[0] == ascending[-1]:
         raise UserError(
             f"{column} has one value in all of {total:,} rows, and rows of one value stay "
-            f"together: name another column in sampling.split, or hold out more rows"
+            f"together: name another column in columns.time or columns.group, or choose "
+            f"another sampling.split"
         )
-    if last is not None:
-        firsts = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1
-        if last > len(firsts):
-            raise UserError(
-                f"{column} has {len(firsts) + 1:,} values, and sampling.split.last holds out "
-                f"{last:,} of them; at most {len(firsts):,} leave something to learn from"
-            )
-        return ascending[firsts[-last]]
     # The two ends of the rows that have the value at the cut.
     value = ascending[min(int(total * (1 - share)), total - 1)]
     ends = (np.searchsorted(ascending, value, side) for side in ("left", "right"))
@@ -155,11 +147,11 @@ def _check_sides(
     side: np.ndarray,
     labels: np.ndarray,
     time: np.ndarray | None,
-    split: Split,
+    sampling: Sampling,
     where: str,
 ) -> None:
     """Log the rows of each side; raises UserError if a side lacks rows of a label."""
-    by = " and ".join(name for name in (split.time, split.group) if name)
+    by = " and ".join(name for name in (sampling.time, sampling.group) if name)
     sides, lacks = [], False
     for number, name in enumerate(SIDES):
         rows = np.flatnonzero(side == number)
@@ -169,7 +161,7 @@ def _check_sides(
         lacks |= not 0 < clicks < len(rows)
         if time is not None and len(rows):
             ends = dict.fromkeys(map(str, (time[rows].min(), time[rows].max())))
-            span = f", {split.time} {' to '.join(ends)}"
+            span = f", {sampling.time} {' to '.join(ends)}"
         sides.append(f"{len(rows):,} {name} rows ({clicks:,} clicks{span})")
     out = np.count_nonzero(side == _OUT)
     logger.info("split by %s: %s", by, "; ".join(sides))
@@ -178,7 +170,7 @@ def _check_sides(
             "%s of %s rows FALL OUT: they are among the newest, and their %s has older rows too",
             f"{out:,}",
             f"{len(side):,}",
-            split.group,
+            sampling.group,
         )
     if lacks:
         raise UserError(
@@ -194,13 +186,13 @@ def read_times(file: RawTable, column: str) -> np.ndarray:
     column or a value is missing, or has another type.
     """
     pieces, read_as = [], None
-    for first_row, values in _values(file, column, "sampling.split.time"):
+    for first_row, values in _values(file, column, "columns.time"):
         is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
         if is_missing.any():
             raise UserError(
                 f"{file.where(first_row)}: column {column!r} is missing in {is_missing.sum():,} of "
                 f"the rows {first_row:,} to {first_row + len(values) - 1:,}, first row "
-                f"{first_row + is_missing.argmax()}; sampling.split.time needs the time of every "
+                f"{first_row + is_missing.argmax()}; columns.time needs the time of every "
                 f"row: fill the column, or name another one"
             )
         try:
@@ -250,7 +242,7 @@ def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.A
 
 def _no_times(file: RawTable, column: str, why: str) -> UserError:
     return UserError(
-        f"{file.location}: column {column!r}: {why}; sampling.split.time takes whole numbers such "
+        f"{file.location}: column {column!r}: {why}; columns.time takes whole numbers such "
         f"as 20240131, dates, timestamps, or texts such as 2024-01-31 or 2024-01-31 23:59:00 in "
         f"every row"
     )
@@ -292,14 +284,14 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     file.check_one_width([column])
     random = np.random.default_rng([seed, 1])
     hashes, alone = [], 0
-    for _, values in _values(file, column, "sampling.split.group"):
+    for _, values in _values(file, column, "columns.group"):
         try:
             bounds, data = _bytes_of(values)
         except pa.ArrowException as error:
             raise UserError(
                 f"{file.location}: column {column!r} of type {values.type} does not name groups "
                 f"({first_line(error)}); name a column of text, numbers, or lists of texts or "
-                f"integers in sampling.split.group"
+                f"integers in columns.group"
             ) from None
         digests = (
             xxhash.xxh3_64_intdigest(data[start:stop], seed)

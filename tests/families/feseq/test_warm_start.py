@@ -198,7 +198,7 @@ def test_the_workflow_goes_on_from_a_file_and_retrains_where_its_content_changes
 
 def map_file(data: Path, out: Path, min_count: int = 1, *, all_rows: bool = True) -> Path:
     """The file of a feature map of the train rows, or of these and the validation rows."""
-    columns, valid = Columns.from_config(CONFIG["columns"]), [data / "valid.h5"] * all_rows
+    columns, valid = Columns.from_config(CONFIG["table"]["columns"]), [data / "valid.h5"] * all_rows
     fit_feature_map(data / "train.h5", columns, min_count, valid).write(out)
     return out
 

@@ -196,7 +196,7 @@ class TrainConfig(Declared):
     ]
     """weights of metrics in the sum whose rise is a gain: `auc`, `average_precision` and `score` (0
     or more), `logloss` and `weighted_logloss` (0 or less), and the same at 50:50 odds, such as
-    `balanced_score`"""
+    `balanced_score`. For a table whose score is toss, the default is `{balanced_score: 1}`"""
     start_from: Annotated[Annotated[str, Field(min_length=1)] | None, NOT_SEARCHED] = None
     """warm start: the model.safetensors of an earlier training, of the same columns and settings of
     the network, whose weights this one goes on from; new categories and tokens join its own.
