@@ -30,6 +30,8 @@ HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_me
 # The config files of this call, and its folder where it names one, for commands that pages print.
 CONFIG_FILES = list(map(str, workflow.overwrite_configfiles))
 CONFIG_OPTIONS = ["--configfile", *CONFIG_FILES] if CONFIG_FILES else []
+if "table" in workflow.config_settings.config:
+    CONFIG_OPTIONS += ["--config", f"table={workflow.config_settings.config['table']}"]
 if workflow.overwrite_workdir is not None:
     CONFIG_OPTIONS = ["--directory", os.getcwd(), *CONFIG_OPTIONS]
 

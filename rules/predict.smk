@@ -31,6 +31,7 @@ rule submit:
         # Named here too, so that a dry run shows the training before the parts are known.
         models=submitting(LAST_FIT, "model"),
         fitted=branch(are_weights_fitted, then=rules.blend.output.weights, otherwise=[]),
+        basis=branch(are_weights_fitted, then=rules.blend.output.training, otherwise=[]),
         # For its alarms. Where it is `ancient`, Snakemake asks for no other reason to run this rule.
         facts=rules.describe.output.facts,
     output:

@@ -23,6 +23,7 @@ rule compare:
     params:
         **settings(
             evaluation=config["evaluation"],
+            metric=table_score(config).metric,
             dependencies=dependency_digest(compared_jobs, "evaluate", "measure"),
         ),
         code=code("compare"),
@@ -70,7 +71,7 @@ rule summarize:
         model_plots=compared_plots,
     output:
         summary="results/summary.md",
-        aucs=plot("results/plots/aucs.svg", "All models"),
+        plot=plot("results/plots/models.svg", "All models"),
         view=report(
             "results/summary.html",
             caption="captions/summary.rst",

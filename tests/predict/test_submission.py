@@ -236,6 +236,7 @@ def test_a_submission_says_what_it_was_made_from(folder: Path) -> None:
     blended(folder, parts_of(folder, "a", np.zeros(10)))
     about = {"simulated_data": True, "test_file": "new.parquet", "models": ["toy/a"], "rows": 10}
     about |= {"sample_submission": None, "weights": [1.0], "prior": "observed"}
+    about |= {"weights_fitted_to": None}
     assert read_json(folder / "out/about.json") == about
 
 

@@ -46,7 +46,7 @@ from feseq.report.plots.one_model import (
     slices_plot,
 )
 from feseq.report.plots.style import BLUE, SIMULATED, VERMILION
-from feseq.report.summary import aucs_plot
+from feseq.report.summary import models_plot
 from support.facts import facts_of, plain_facts
 from support.predictions import put_predictions
 from support.raw_tables import raw_table
@@ -261,7 +261,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     }.items()
 }
 DRAWN |= {
-    f"aucs_plot of {len(table)}": partial(aucs_plot, table)
+    f"models_plot of {len(table)}": partial(models_plot, table)
     for table in (models(*MANY), models("constant", **UNKNOWN))
 }
 
@@ -342,7 +342,7 @@ def test_a_network_without_attention_is_named() -> None:
 
 def test_models_are_drawn_in_the_order_of_the_table_and_named_by_size() -> None:
     table = models("boosting", "len7", "constant", auc=[0.8, 0.7, 0.5], size=["full", "toy", "toy"])
-    full, toy = aucs_plot(table).axes
+    full, toy = models_plot(table).axes
     names = [[label.get_text().split() for label in ax.get_yticklabels()] for ax in (full, toy)]
     assert names == [[["boosting", "0.8000"]], [["len7", "0.7000"], ["constant", "0.5000"]]]
     # Chance is outside: it would press the others together.

@@ -1,8 +1,9 @@
 """The models that submit together: their weights, and the blend of their validation predictions.
 
-Weights fitted to few clicks are mostly noise. So weights are fitted to several draws of the rows,
-and averaged (bagging, Breiman, Machine Learning 24, 1996). Where the draws disagree, the mean
-spreads over the models.
+A model that is significantly worse than the best of them, and does not help the blend, has no
+weight. Weights fitted to few clicks are mostly noise, so those of the others are fitted to several
+draws of the rows, and averaged (bagging, Breiman, Machine Learning 24, 1996). Where the draws
+disagree, the mean spreads over the models.
 """
 
 import logging
@@ -20,6 +21,8 @@ from ..common.files import Output, write_json
 from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name
+from .delong import Entry, is_significant
+from .intervals import behind_best
 from .metrics import BY_NAME, Metric, Predictions
 from .valid_predictions import read_predictions
 
@@ -50,7 +53,8 @@ def blend_predictions(
     `given` has the weights by the models' names, which are the folders of `predictions`. If it is
     None, weights are fitted to all but the holdout rows, `by` the metric of that name. Without
     holdout rows, each half of the rows is blended by the weights of the other half. `blend` also
-    has the best model's logits. Raises UserError unless all files have the same rows.
+    has the best model's logits, and `training` (JSON) what the weights rest on. Raises UserError
+    unless all files have the same rows.
     """
     tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
     metadata = _rows_metadata(tables[0])
@@ -62,44 +66,86 @@ def blend_predictions(
             )
     names = [path.absolute().parent.name for path in predictions]
     rows = {name: tables[0][name] for name in ("row", "label", "holdout")}
-    label, is_fitted = rows["label"].to_numpy(), ~rows["holdout"].to_numpy()
+    label, chooses = rows["label"].to_numpy(), ~rows["holdout"].to_numpy()
     logits = [table["logit"].to_numpy() for table in tables]
-    fit_logits, fit_label = [logit[is_fitted] for logit in logits], label[is_fitted]
-    metric = BY_NAME[by]
-    click_rate = float(metadata["click_rate"])
-    by_name, basis, blended = given, dict[str, Any](), None
-    if by_name is None:
+    metric, click_rate = BY_NAME[by], float(metadata["click_rate"])
+    fit_logits, fit_label = [logit[chooses] for logit in logits], label[chooses]
+    best, behind = behind_best(fit_label, fit_logits, metric, click_rate)
+    basis = {"metric": by, "rows": len(fit_label), "clicks": int(fit_label.sum())}
+    spread, left_out, blended = None, {}, None
+    if given is None:
+        fit = partial(fitted_weights, metric=metric, click_rate=click_rate)
         # Without holdout rows, each half is blended by the weights of the other.
-        least = 2 * LEAST_CLICKS if is_fitted.all() else LEAST_CLICKS
-        fitted = bagged_weights(fit_logits, fit_label, metric, click_rate, least)
-        by_name = dict(zip(names, fitted.mean(0).tolist()))
-        basis = {"clicks": int(fit_label.sum()), "spread": None}
-        counts = f"{basis['clicks']:,} clicks in {len(fit_label):,} rows"
+        least = 2 * LEAST_CLICKS if chooses.all() else LEAST_CLICKS
+        fitted = fit(fit_logits, fit_label, least=least)
+        given = dict(zip(names, fitted.mean(0).tolist()))
+        left_out = {n: e for n, e in zip(names, behind) if is_significant(e) and not given[n]}
         if len(fitted) > 1:
-            logger.info("weights are fitted to %s", counts)
-            basis["spread"] = dict(zip(names, fitted.std(0).tolist()))
-            if is_fitted.all():
-                fit = partial(bagged_weights, metric=metric, click_rate=click_rate)
+            spread = dict(zip(names, fitted.std(0).tolist()))
+            if chooses.all():
                 blended = cross_fitted(logits, label, fit)
-        else:
-            logger.warning(
-                "%s: fewer than %d clicks, or fewer rows without one, are too few to fit weights, "
-                "so all are equal",
-                counts,
-                least,
-            )
-    shares = checked_weights(by_name, names)
-    best = int(np.argmax([_value(logit, fit_label, metric, click_rate) for logit in fit_logits]))
+        _log_fit(basis, left_out, least)
+    shares = checked_weights(given, names)
     columns = {
         "logit": mean_logit(logits, shares) if blended is None else blended,
         "logit_ablated": mean_logit([t["logit_ablated"].to_numpy() for t in tables], shares),
         "logit_best": logits[best],
     }
     write_table(pa.table({**rows, **columns}), blend, {**metadata, "best": names[best]})
-    write_json(weights, by_name)
-    write_json(training, {"settings": dict(by_name), **basis})
-    shown = ", ".join(f"{name} {weight:.2g}" for name, weight in by_name.items())
+    write_json(weights, given)
+    write_json(training, {"settings": given, **basis, "left_out": left_out, "spread": spread})
+    shown = ", ".join(f"{name} {weight:.2g}" for name, weight in given.items())
     logger.info("%s; the best of them is %s", shown, names[best])
+
+
+def _log_fit(basis: Mapping[str, Any], left_out: Mapping[str, Entry], least: int) -> None:
+    """Say what the weights are fitted to, and which models have none."""
+    heading, digits = BY_NAME[basis["metric"]].heading, BY_NAME[basis["metric"]].digits
+    counts = f"{basis['clicks']:,} clicks in {basis['rows']:,} rows"
+    if min(basis["clicks"], basis["rows"] - basis["clicks"]) < least:
+        logger.warning(
+            "%s: fewer than %d clicks, or fewer rows without one, are too few to fit weights, so "
+            "all are equal",
+            counts,
+            least,
+        )
+        return
+    logger.info("weights are fitted to %s, by %s", counts, heading)
+    for name, entry in left_out.items():
+        logger.warning(
+            "%s has no weight: it does not help, and its %s is worse than the best model's by "
+            "%.*f [%.*f, %.*f]",
+            name,
+            heading,
+            *(x for number in ("value", "low", "high") for x in (digits, entry[number])),
+        )
+
+
+def fitted_weights(
+    logits: Sequence[np.ndarray],
+    label: np.ndarray,
+    metric: Metric,
+    click_rate: float,
+    least: int = LEAST_CLICKS,
+) -> np.ndarray:
+    """The weights of `bagged_weights`, [draws, models].
+
+    Models that are significantly worse than the best have none, unless the blend with them is
+    better than without, on rows that its weights were not fitted to.
+    """
+    fit = partial(bagged_weights, metric=metric, click_rate=click_rate)
+    _, behind = behind_best(label, logits, metric, click_rate)
+    kept = [i for i, entry in enumerate(behind) if not is_significant(entry)]
+    some = [logits[i] for i in kept]
+    if len(kept) < len(logits):
+        blends = (cross_fitted(each, label, fit) for each in (logits, some))
+        with_all, without = (_value(blend, label, metric, click_rate) for blend in blends)
+        if with_all > without:
+            kept, some = list(range(len(logits))), list(logits)
+    fitted = fit(some, label, least=least)
+    weights = np.zeros((len(fitted), len(logits)))
+    weights[:, kept] = fitted
+    return weights
 
 
 def bagged_weights(

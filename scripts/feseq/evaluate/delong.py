@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..config.names import FEW_CLICKS
+from ..config.names import FEW_CLICKS, SIGNIFICANCE
 
 CONFIDENCE = 0.95
 _Z = 1.959963984540054  # half the width of a 95 % interval, in standard errors
@@ -92,6 +92,12 @@ def correct_together(entries: Sequence[Entry]) -> None:
     times = np.arange(len(p_values), 0, -1)
     for place, p_value in (p_values * times).clip(upper=1).cummax().items():
         entries[place]["p_value"] = p_value
+
+
+def is_significant(difference: Entry) -> bool:
+    """True if a difference with a p-value is called significant."""
+    p_value = difference["p_value"]
+    return p_value is not None and p_value < SIGNIFICANCE
 
 
 def entry_of(**numbers: float) -> Entry:

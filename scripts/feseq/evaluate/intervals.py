@@ -3,13 +3,14 @@
 Those of AUCs are DeLong's; the others are by bootstrap of the rows (Efron, Ann. Stat. 1979).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from .delong import CONFIDENCE, Auc, Entry, entry_of
-from .metrics import BY_NAME, Predictions
+from .delong import CONFIDENCE, Auc, Entry, correct_together, entry_of
+from .metrics import BY_NAME, Metric, Predictions
 
 _SEED = 20240714
 # The resamples of the rows for an interval.
@@ -47,12 +48,51 @@ def gain_entries(
     return {"auc": auc_gain, **bootstrap(gains, (better, worse), resamples if enough else 0)}
 
 
+def behind_best(
+    label: np.ndarray,
+    logits: Sequence[np.ndarray],
+    metric: Metric,
+    click_rate: float,
+    resamples: int = RESAMPLES,
+) -> tuple[int, list[Entry]]:
+    """The number of the best model by a metric, and how far each is behind it.
+
+    `logits` has [rows] of each model. The p-values are corrected for the number of models; there
+    are none with fewer than FEW_CLICKS clicks, or rows without one.
+    """
+    models = [Predictions.of(label, logit, click_rate) for logit in logits]
+    aucs = [Auc.of(label, logit) for logit in logits]
+
+    def values(*models: Predictions) -> np.ndarray:
+        found = np.array([metric.sign * metric.of(rows) for rows in models])
+        return np.where(np.isnan(found), -np.inf, found)
+
+    best = int(np.argmax(values(*models)))
+    if metric.name == "auc":
+        entries = [aucs[best].minus(auc) for auc in aucs]
+    else:
+
+        def behind(*models: Predictions) -> dict[str, float]:
+            found = values(*models)
+            return dict(zip(map(str, range(len(found))), (found[best] - found).tolist()))
+
+        enough = aucs[best].enough
+        entries = list(bootstrap(behind, models, resamples if enough else 0, differ=True).values())
+    correct_together([entry for i, entry in enumerate(entries) if i != best])
+    return best, entries
+
+
 def bootstrap(
-    values: Callable[..., Mapping[str, float]], models: Sequence[Predictions], resamples: int
+    values: Callable[..., Mapping[str, float]],
+    models: Sequence[Predictions],
+    resamples: int,
+    *,
+    differ: bool = False,
 ) -> dict[str, Entry]:
     """The values of one or several models' predictions, with percentiles over the same resamples.
 
-    A value without resamples, or that is NaN in all of them, has no interval.
+    A value without resamples, or that is NaN in all of them, has no interval. Those that `differ`
+    are differences, and get a `p_value`, by the resamples' standard deviation.
     """
     scores = models[0].scores
     observed, label = values(*models), np.empty_like(scores.label)
@@ -66,10 +106,16 @@ def bootstrap(
         dtype=float,
     )
     low, high = (samples.quantile((1 + side * CONFIDENCE) / 2) for side in (-1, 1))
-    return {
-        name: entry_of(value=value, low=low[name], high=high[name])
-        for name, value in observed.items()
-    }
+    error = samples.std()
+    entries = {}
+    for name, value in observed.items():
+        numbers = {"value": value, "low": low[name], "high": high[name]}
+        if differ:
+            # Without an error, two models say the same of every row.
+            z = abs(value) / error[name] if error[name] else math.inf * abs(value)
+            numbers["p_value"] = 1.0 if value == 0 and len(samples) else math.erfc(z / math.sqrt(2))
+        entries[name] = entry_of(**numbers)
+    return entries
 
 
 def resample_counts(label: np.ndarray, resamples: int) -> Iterator[np.ndarray]:

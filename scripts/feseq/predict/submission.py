@@ -6,14 +6,14 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ..common.errors import UserError
-from ..common.files import Output, fingerprint, write_json, written_beside
+from ..common.files import Output, fingerprint, read_json, write_json, written_beside
 from ..common.ids import IdTables, id_tables
 from ..common.logits import checked_weights, diverged, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
@@ -43,15 +43,17 @@ def write_submission(
     weights: Mapping[str, float] | None = None,
     codes: Mapping[str, str] | None = None,
     fitted: Path | None = None,
+    basis: Path | None = None,
     sample_submission: str | Path | None = None,
     facts: Path | None = None,
 ) -> None:
     """Write the CSV, see `join_predictions`, and its sources (JSON).
 
     `predictions` are of all `parts` of the test table by each of the `models` of a size, model by
-    model. The mean has the `weights` by the models' names, or those in the file `fitted`. The prior
-    'balanced' shifts the logits to 50:50 odds. The alarms in `facts` go to the log. `codes` has the
-    digests of the code that predicts, by the models' names; None accepts any code.
+    model. The mean has the `weights` by the models' names, or those in the file `fitted`, and
+    `basis` (JSON) says what these rest on. The prior 'balanced' shifts the logits to 50:50 odds.
+    The alarms in `facts` go to the log. `codes` has the digests of the code that predicts, by the
+    models' names; None accepts any code.
 
     Raises UserError, and writes nothing, if predictions are of other parts, models or code.
     """
@@ -69,6 +71,7 @@ def write_submission(
         "test_file": listing.table,
         "models": [first["full_name"] or "?" for first in firsts],
         "weights": checked_weights(weights, [name_of(model) for model in models], fitted),
+        "weights_fitted_to": basis and _basis(basis),
         "prior": prior,
         "sample_submission": sample_submission and str(sample_submission),
     }
@@ -83,20 +86,39 @@ def write_submission(
     )
     write_json(about, sources)
     logger.info(
-        "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f "
-        "(submission.prior: %s); %s of the train rows are clicks",
+        "%s: %s rows of %s from %s data; IDs in the order of %s",
         submission,
         f"{sources['rows']:,}",
         listing.table,
-        " + ".join(sources["models"]),
         "SIMULATED" if sources["simulated_data"] else "real",
         sample_submission or "the test file",
-        mean,
+    )
+    logger.info("by %s", _models_text(sources))
+    logger.info(
+        "at %s odds: mean probability %.5f; %.5f of the train rows are clicks",
         prior,
-        f"{float(firsts[0]['click_rate']):.5f}",
+        mean,
+        float(firsts[0]["click_rate"]),
     )
     if facts is not None:
         warn_of(alarms, facts.with_suffix(".md"))
+
+
+def _basis(path: Path) -> dict[str, Any]:
+    """What the fitted weights rest on: a metric, rows and clicks, and models without a weight."""
+    content = read_json(path, kind="training.json of a blend", keys=("metric", "rows", "clicks"))
+    return {key: content[key] for key in ("metric", "rows", "clicks", "left_out")}
+
+
+def _models_text(sources: Mapping[str, Any]) -> str:
+    """The models of a submission with their weights, and what these rest on."""
+    pairs = zip(sources["models"], sources["weights"])
+    text = ", ".join(f"{name} {weight:.2g}" for name, weight in pairs)
+    if not (basis := sources["weights_fitted_to"]):
+        return f"{text}, weights as configured" if len(sources["models"]) > 1 else text
+    return (
+        f"{text}, weights fitted to {basis['clicks']:,} clicks in {basis['rows']:,} validation rows"
+    )
 
 
 def _checked(

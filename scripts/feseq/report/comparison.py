@@ -13,9 +13,9 @@ from ..common.errors import UserError
 from ..common.files import Output, read_json, written_beside
 from ..common.parquet import metadata_of
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, check_name, folder_name
-from ..evaluate.delong import Auc, Entry, correct_together
-from ..evaluate.intervals import RESAMPLES, gain_entries
-from ..evaluate.metrics import BALANCED, BY_NAME, Predictions
+from ..evaluate.delong import Auc, Entry
+from ..evaluate.intervals import RESAMPLES, behind_best, gain_entries
+from ..evaluate.metrics import BY_NAME, Metric, Predictions
 from ..evaluate.valid_predictions import read_predictions
 from .page import SIMULATED, markdown_table, with_interval
 
@@ -41,24 +41,28 @@ _ONE_SEED = (
 )
 
 
-def write_comparison(metrics: list[Path], comparison: Output) -> None:
+def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) -> None:
     """Write one row a model; results/README.md lists the columns.
 
-    The size with the most validation rows comes first, and within a size the best AUC. Each of
-    `metrics` is a results/{size}/{name}/metrics.json with the files of its model beside it.
+    The size with the most validation rows comes first, and within a size the best model by
+    `metric`, the name of the table's. Each of `metrics` is a results/{size}/{name}/metrics.json
+    with the files of its model beside it.
     """
-    models = pd.DataFrame([_row(path) for path in metrics]).astype(_WHOLE).assign(path=metrics)
-    models = models.join(pd.concat([_behind(rows) for _, rows in models.groupby("size")]))
-    # Sizes have different validation rows: an AUC of a few clicks must not lead the table.
+    models = pd.DataFrame([_row(path, metric) for path in metrics]).astype(_WHOLE)
+    models = models.assign(metric=metric, path=metrics)
+    behind = [_behind(rows, BY_NAME[metric]) for _, rows in models.groupby("size")]
+    models = models.join(pd.concat(behind))
+    # Sizes have different validation rows: a metric of a few clicks must not lead the table.
     models = models.drop(columns="path").sort_values(
-        ["valid_rows", "size", "auc", "model"], ascending=[False, True, False, True]
+        ["valid_rows", "size", metric, "model"],
+        ascending=[False, True, BY_NAME[metric].sign < 0, True],
     )
     models["settings"] = models.pop("settings")  # long, so last
     with written_beside(comparison) as temporary:
         models.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
 
 
-def _row(path: Path) -> dict[str, Any]:
+def _row(path: Path, metric: str) -> dict[str, Any]:
     """A row of comparison.csv, from a model's metrics.json and the files beside it."""
     measured, training = _measured(path), read_json(path.with_name("training.json"))
     size, name = path.absolute().parts[-3:-1]
@@ -68,8 +72,7 @@ def _row(path: Path) -> dict[str, Any]:
     row |= {key: measured[key] for key in _MEASURED}
     row |= _flat(measured["metrics"])
     row |= _flat({key: measured[key] for key in ("score_gain", "histories")})
-    gains = measured["gain_over_best"] or {}
-    row |= _flat({f"{key}_gain_over_best": gains.get(key) for key in ("score", f"{BALANCED}score")})
+    row |= _flat({"gain_over_best": (measured["gain_over_best"] or {}).get(metric)})
     row |= _costs(path, training)
     sets = training.get("sets")
     row["features"] = None if sets is None else "+".join(sets) or "none"
@@ -105,24 +108,23 @@ def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
     }
 
 
-def _behind(models: pd.DataFrame) -> pd.DataFrame:
-    """How far the AUC of each model of a size is behind the best AUC, with an interval.
+def _behind(models: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """How far each model of a size is behind the best by a metric, with an interval.
 
-    Both AUCs are of the same rows, so what makes rows hard for all models cancels out. The p-values
-    are corrected for the number of models. `agreement` is the rank correlation of a model's logits
-    with those of the best, NaN if all are equal.
+    All are measured on the same rows, so what makes rows hard for all models cancels out. The
+    p-values are corrected for the number of models. `agreement` is the rank correlation of a
+    model's logits with those of the best, NaN if all are equal.
     """
-    best = models["path"][models["auc"].astype(float).fillna(-1.0).idxmax()]
-    rows = _predictions(best)
-    auc, ranks = _auc(rows), rows["logit"].to_pandas().rank()
-    entries, agreement = [], []
-    for path in models["path"]:
-        other = _predictions(path)
-        _check_same_rows(best, rows, path, other)
-        entries.append(auc.minus(_auc(other)))
-        agreement.append(ranks.corr(other["logit"].to_pandas().rank()))
-    correct_together([e for e, path in zip(entries, models["path"]) if path is not best])
-    columns = [_flat({"auc_behind": entry}) for entry in entries]
+    paths = models["path"].tolist()
+    tables = [_predictions(path) for path in paths]
+    for path, table in zip(paths, tables):
+        _check_same_rows(paths[0], tables[0], path, table)
+    click_rate = float(metadata_of(tables[0])["click_rate"])
+    logits = [table["logit"].to_numpy() for table in tables]
+    best, entries = behind_best(tables[0]["label"].to_numpy(), logits, metric, click_rate)
+    ranks = [pd.Series(logit).rank() for logit in logits]
+    columns = [_flat({"behind": entry}) for entry in entries]
+    agreement = [ranks[best].corr(each) for each in ranks]
     return pd.DataFrame(columns, index=models.index).assign(agreement=agreement)
 
 

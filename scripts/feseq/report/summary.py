@@ -15,7 +15,7 @@ from ..catalog.families import is_model
 from ..common.files import Output
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE
 from ..describe.alarms import read_alarms
-from ..evaluate.metrics import BALANCED, BY_NAME, METRICS
+from ..evaluate.metrics import BALANCED, BY_NAME, METRICS, Metric
 from .page import (
     SIMULATED,
     alarms_text,
@@ -34,7 +34,7 @@ def write_summary(
     comparison: Path,
     importances: list[Path],
     facts: list[Path],
-    aucs: Output,
+    plot: Output,
     summary: Output,
     view: Output,
     *,
@@ -46,7 +46,7 @@ def write_summary(
     has_test: bool = True,
     options: Sequence[str] = (),
 ) -> None:
-    """Draw the AUCs of all models, and write the page as Markdown and as HTML.
+    """Draw all models by the table's score, and write the page as Markdown and as HTML.
 
     The page also shows `importances`, plots of single models. `facts` are those of the data by
     size; `submitting` has the models that submit by size. `prior`, `refit`, `split` and
@@ -54,20 +54,25 @@ def write_summary(
     config. Without a test file (`has_test`) nothing can be submitted yet.
     """
     models = pd.read_csv(comparison)
-    save(aucs_plot(models), aucs)
+    save(models_plot(models), plot)
     statements = [_held_out(split, bool(models["on_holdout"].all()))]
     decisions = []
     for size, rivals in models.groupby("size", sort=False):
         names = submitting[size]
         baselines = {*evaluation["baselines"]} - {*names}
         rivals["group"] = rivals["kind"].mask(rivals["model"].isin(baselines), "baseline")
-        target = f"results/submission_{size}.csv"
-        command = shlex.join(["snakemake", "--cores", "4", target, *options])
-        decisions.append(_decision(rivals, names, command))
-        statements += [*decisions[1:][-1:], _task(rivals), *_best_model(rivals)]
+        command = shlex.join(
+            ["snakemake", "--cores", "4", f"results/submission_{size}.csv", *options]
+        )
+        chosen, decision = _decision(rivals, names)
+        decisions.append(decision)
+        how = _how(size, chosen, names, command)
+        statements += [f"{decision} {how}"] if len(decisions) > 1 else [how]
+        statements += [_task(rivals), *_best_model(rivals)]
         statements += _submission(rivals, names, prior, refit)
-    lacking = "" if has_test else " That needs a test file, and `raw.test` is null."
-    sections = [f"{decisions[0]}{lacking}\n", "# Click models on their validation rows\n"]
+    if not has_test:
+        statements.insert(0, "A submission needs a test file, and `raw.test` is null.")
+    sections = [f"{decisions[0]}\n", "# Click models on their validation rows\n"]
     if models["simulated_data"].any():
         sections.append(SIMULATED)
     sections += ["\n".join(f"- {line}" for line in statements), ""]
@@ -76,89 +81,103 @@ def write_summary(
         alarms = alarms_text(read_alarms(path))
         sections.append(f"## Alarms of the data: [{page}]({page})\n\n{alarms}")
     table = _table(models)
-    sections += ["## All models\n", markdown_table(table), _notes(table)]
-    sections.append(plots_text([aucs, *importances], summary))
+    sections += ["## All models\n", markdown_table(table), _notes(table, _metric(models))]
+    sections.append(plots_text([plot, *importances], summary))
     write_page("\n".join(sections), summary, view)
 
 
-def aucs_plot(models: pd.DataFrame) -> Figure:
-    """All models' AUCs with their intervals, by size, in the order of comparison.csv."""
-    panels = {}
-    columns = ["auc", "auc_low", "auc_high", "auc_behind_p_value"]
+def _metric(models: pd.DataFrame) -> Metric:
+    """What predictions of the table are scored by."""
+    return BY_NAME[models["metric"].iloc[0]]
+
+
+def models_plot(models: pd.DataFrame) -> Figure:
+    """All models by the table's score, with intervals, by size, in the order of comparison.csv."""
+    panels, metric = {}, _metric(models)
+    columns = [metric.name, f"{metric.name}_low", f"{metric.name}_high", "behind_p_value"]
+    form = f"   {{:.{metric.digits}f}}".format
     for size, rows in models.groupby("size", sort=False):
         clicks, count = rows[["valid_clicks", "valid_rows"]].iloc[0]
         table = rows[columns].set_axis(["value", "low", "high", "p_value"], axis=1)
-        names = rows["model"].map(short) + texts(rows["auc"], "   {:.4f}".format, "   no AUC")
+        names = rows["model"].map(short) + texts(rows[metric.name], form, "   unknown")
         panels[f"{clicks:,} clicks in {count:,} rows of size {size}"] = table.assign(name=names)
     figure = interval_panels(
         {"simulated_data": models["simulated_data"].any()},
         panels,
-        "AUC of all models",
+        f"{metric.heading[0].upper()}{metric.heading[1:]} of all models",
         "Compared with the best on the same rows; intervals of two that differ may overlap.",
         BARS,
         middle=np.nan,
-        label="AUC",
+        label=metric.heading,
     )
-    # A point at 0.5 would squeeze those of the other models; its number is enough.
-    ends = models[models["auc"] > 0.5]
+    # A constant's point would squeeze those of the other models; its number is enough.
+    ends = models[models["model"] != "constant"]
     if len(ends):
-        figure.axes[0].set_xlim(left=ends[["auc", "auc_low"]].min().min() - 0.01)
+        values = ends[columns[:3]]
+        gap = 0.05 * (values.max().max() - values.min().min()) or 0.01
+        figure.axes[0].set_xlim(values.min().min() - gap, values.max().max() + gap)
     return figure
 
 
-def _decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> str:
-    """What a size should submit and why, in one sentence.
+def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str]:
+    """What a size should submit, and the sentence that says so and why.
 
-    `rivals` are the size's rows of comparison.csv, the best AUC first, each with its `group`.
-    `submitting` are the models that `command` submits. A model is significantly behind the best if
-    the p-value of the difference, corrected for the number of models, is below SIGNIFICANCE.
+    `rivals` are the size's rows of comparison.csv, the best first, each with its `group`.
+    `submitting` are the models that the config submits. A model is level with the best unless the
+    p-value of the difference, corrected for the number of models, is below SIGNIFICANCE.
     """
-    best, is_blend = rivals.iloc[0], len(submitting) > 1
-    size, name = best["size"], BLEND if is_blend else submitting[0]
-    named = f"the blend of {', '.join(submitting)}" if is_blend else name
-    reset = ", submission_weights: null" if is_blend else ""
+    best, metric = rivals.iloc[0], _metric(rivals)
+    name = BLEND if len(submitting) > 1 else submitting[0]
+    counts = f"{best['valid_clicks']:,} clicks, by {metric.heading}"
     if not best["enough_clicks"]:
-        return (
-            f"**These rows cannot tell what to submit**: size {size} has "
-            f"{best['valid_clicks']:,} clicks among its {best['valid_rows']:,} validation rows, "
-            f"and {FEW_CLICKS} are needed, and as many rows without one; `{command}` submits "
-            f"{named}, as configured."
+        return name, (
+            f"**Submit {_called(name, submitting)}, as configured**: {best['valid_clicks']:,} "
+            f"clicks among {best['valid_rows']:,} rows cannot tell models apart, {FEW_CLICKS} are "
+            f"needed, and as many rows without one."
         )
-
-    def instead(model: str) -> str:
-        return f"`sizes: {{{size}: {{submission_models: [{model}]{reset}}}}}` in the config"
-
-    level = rivals[rivals["auc_behind_p_value"] >= SIGNIFICANCE]  # the best is level with itself
-    trained, candidates = (rows[rows["model"].map(is_model)] for rows in (rivals, level))
-    configured, baselines = rivals[rivals["model"] == name], rivals[rivals["group"] == "baseline"]
-    shown = pd.concat([configured, baselines[:1]])
-    reasons = [_standing(row, best) for _, row in shown.iterrows()]
-    if configured.empty:
-        reasons = [f"{named}, as configured, is not trained", *reasons]
-    why = "; ".join(reasons)
-    if configured.empty or (name not in set(level["model"]) and len(candidates)):
-        # Without a level candidate, it is the best trained model; there is one.
-        model = pd.concat([candidates, trained])["model"].iloc[0]
-        return f"**Submit {model}**: with {instead(model)}, `{command}`; {why}."
-    level_baselines = level[level["group"] == "baseline"]
-    if level_baselines.empty:
-        return f"**Submit {named}**: `{command}`; {why}."
-    # A baseline that can be submitted, if there is one.
-    can_submit = level_baselines["model"].map(is_model)
-    baseline = pd.concat([level_baselines[can_submit], level_baselines])["model"].iloc[0]
-    offer = f", or {baseline} with {instead(baseline)}" if is_model(baseline) else ""
-    return (
-        f"**No model is significantly better than {baseline}, a baseline**: `{command}` submits "
-        f"{named}{offer}; {why}."
-    )
+    level = rivals["behind_p_value"] >= SIGNIFICANCE  # the best is level with itself
+    can_submit = rivals["model"].map(is_model) | (rivals["model"] == name)
+    candidates = rivals[can_submit & level]
+    if candidates.empty:
+        candidates = rivals[can_submit]
+    is_kept = name in set(candidates["model"])
+    chosen = name if is_kept else candidates["model"].iloc[0]
+    phrases = [] if name in set(rivals["model"]) else [f"{name}, as configured, is not trained"]
+    for phrase, some in (
+        ("level with it", rivals[level]),
+        ("significantly worse", rivals[~level]),
+    ):
+        shown = some[(some["model"] != chosen) & ~_is_minor(some, submitting)]
+        if len(shown):
+            verb = "is" if len(shown) == 1 else "are"
+            phrases.append(f"{_listed(shown)} {verb} {phrase}")
+    if not level[rivals["model"] == chosen].any():
+        phrases.insert(0, f"{best['model']}, which cannot be submitted, is significantly better")
+    why = f": {'; '.join(phrases)}" if phrases else ""
+    return chosen, f"**Submit {_called(chosen, submitting)}**{why} ({counts})."
 
 
-def _standing(model: pd.Series, best: pd.Series) -> str:
-    """The AUC of a model and how far it is behind the best."""
-    text = f"{model['model']} has an AUC of {column_text(model, 'auc')}"
-    if model["model"] == best["model"]:
-        return f"{text}, the highest"
-    return f"{text} and is behind {best['model']} by {difference_text(model, 'auc_behind')}"
+def _is_minor(rivals: pd.DataFrame, submitting: Sequence[str]) -> pd.Series:
+    """Models that the first sentence does not name: those that neither submit nor lead a group."""
+    names = rivals["model"]
+    leads = ~rivals.duplicated("group")
+    return ~(names.isin(submitting) | (leads & (names != "constant")))
+
+
+def _called(name: str, submitting: Sequence[str]) -> str:
+    return f"the blend of {' and '.join(submitting)}" if name == BLEND else name
+
+
+def _listed(rivals: pd.DataFrame) -> str:
+    return " and ".join(rivals["model"])
+
+
+def _how(size: str, chosen: str, submitting: Sequence[str], command: str) -> str:
+    """The command that submits what was chosen."""
+    if chosen == BLEND or [chosen] == [*submitting]:
+        return f"`{command}` submits it."
+    change = f"sizes: {{{size}: {{submission_models: [{chosen}], submission_weights: auto}}}}"
+    return f"With `{change}` in the config, `{command}` submits it."
 
 
 def _task(rivals: pd.DataFrame) -> str:
@@ -199,12 +218,17 @@ def _best_model(rivals: pd.DataFrame) -> Iterator[str]:
     best = rivals.iloc[0]
     name, size = best["model"], best["size"]
     if best["enough_clicks"]:
-        yield f"Highest AUC of size {size}: **{name}**, {column_text(best, 'auc')}."
+        metric = _metric(rivals)
+        auc = "" if metric.name == "auc" else f", with an AUC of {column_text(best, 'auc')}"
+        yield (
+            f"Best {metric.heading} of size {size}: **{name}**, "
+            f"{column_text(best, metric.name)}{auc}."
+        )
         is_other = ~rivals["group"].isin([best["group"], BLEND])
         for _, other in rivals[is_other].drop_duplicates("group").iterrows():
             yield (
                 f"It is ahead of {other['model']}, the best {other['group']} model, by "
-                f"{difference_text(other, 'auc_behind')}."
+                f"{difference_text(other, 'behind')}."
             )
         if not pd.isna(best["auc_ablated"]):
             yield (
@@ -225,36 +249,37 @@ def _submission(
     rivals: pd.DataFrame, submitting: Sequence[str], prior: str, refit: bool
 ) -> Iterator[str]:
     """What a size submits, the gain of the blend, and the odds."""
-    is_blend = len(submitting) > 1
+    is_blend, metric = len(submitting) > 1, _metric(rivals)
     submits = f"Size {rivals['size'].iloc[0]} submits {' + '.join(submitting)}"
     again = ", trained again on validation rows too, after the metrics here were measured"
     yield f"{submits}{again if refit else ''}."
     for _, row in rivals[rivals["model"] == (BLEND if is_blend else submitting[0])].iterrows():
         if is_blend:
-            odds = BALANCED if prior == "balanced" else ""
-            gain = difference_text(row, f"{odds}score_gain_over_best")
+            gain = difference_text(row, "gain_over_best")
             weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
             yield (
-                f"The blend has the weights {weights}. Its competition score differs from that of "
+                f"The blend has the weights {weights}. Its {metric.heading} differs from that of "
                 f"{row['best_model']}, the best model in it, by {gain}, on rows that the weights "
                 f"were not fitted to."
             )
-        yield (
-            f"The competition's score 0.5 AP + 0.5 / (1 + WLL) of {row['model']} is "
-            f"{row['score']:.4f} with observed and {row[f'{BALANCED}score']:.4f} with balanced "
-            f"odds, which gain {difference_text(row, 'score_gain')}; `submission.prior` is {prior}."
-        )
+        if metric.name == f"{BALANCED}score":
+            yield (
+                f"The competition's score 0.5 AP + 0.5 / (1 + WLL) of {row['model']} is "
+                f"{row['score']:.4f} with observed and {row[metric.name]:.4f} with balanced odds, "
+                f"which gain {difference_text(row, 'score_gain')}; the submission is at {prior} "
+                f"odds."
+            )
 
 
 def _table(models: pd.DataFrame) -> pd.DataFrame:
     """The models with their main metrics and costs, as texts, without empty columns."""
-    behind = models.apply(column_text, axis=1, name="auc_behind")
+    behind = models.apply(column_text, axis=1, name="behind")
     cells = pd.DataFrame(
         {
             "model": models["size"] + " " + models["model"],
             "clicks": models["valid_clicks"].map("{:,}".format),
             "AUC": models.apply(column_text, axis=1, name="auc"),
-            "behind": behind + np.where(models["auc_behind_p_value"] < SIGNIFICANCE, " *", ""),
+            "behind": behind + np.where(models["behind_p_value"] < SIGNIFICANCE, " *", ""),
         }
     )
     forms = {"agreement": ("agreement", "{:.3f}")}
@@ -275,14 +300,15 @@ def _table(models: pd.DataFrame) -> pd.DataFrame:
     return cells.loc[:, (cells != "").any()]
 
 
-def _notes(table: pd.DataFrame) -> str:
+def _notes(table: pd.DataFrame, metric: Metric) -> str:
     shown = [metric for metric in METRICS[1:] if metric.heading in table]
     metrics = " ".join(f"{m.heading[0].upper()}{m.heading[1:]}: {m.note}." for m in shown)
     return (
         "Clicks: those among the validation rows; each size has its own validation rows. "
-        f"Intervals are of 95 %; there are none with fewer than {FEW_CLICKS} clicks. Behind: the "
-        "best AUC of the same size minus the model's, on the same rows; \\* marks a significant "
-        f"difference (p < {SIGNIFICANCE}, DeLong, corrected for the number of models by Holm). "
+        f"Intervals are of 95 %; there are none with fewer than {FEW_CLICKS} clicks. Behind: by "
+        f"how much the model's {metric.heading}, by which the table is ordered, is worse than the "
+        "best one of the same size, on the same rows; \\* marks a significant difference "
+        f"(p < {SIGNIFICANCE}, corrected for the number of models by Holm). "
         "Agreement: the rank correlation of the predictions with those of the best model; of good "
         f"models, the one that agrees least adds most to a blend. {metrics} Balanced score: the "
         "score at the odds 50:50. Share: how much was learned of what can be learned from "
