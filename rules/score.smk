@@ -25,6 +25,7 @@ rule score:
             weights=scored(lambda scoring: scoring.weights),
             id_column=TABLE["columns"]["id"],
             row_time=COLUMNS.row_time,
+            delimiter=TABLE["raw"]["delimiter"],
             part_rows=config["parts"]["rows"],
             prior=config["submission"]["prior"] or "observed",
             dependencies=dependency_digest(scored(lambda scoring: scoring.jobs), "score"),

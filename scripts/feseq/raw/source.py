@@ -1,6 +1,7 @@
 """Which raw files a run reads: the user's, or the simulated stand-in."""
 
 import csv
+import glob
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from .location import Location, TableLocation
 from .reading import RawTable
 
 _HEADER_BYTES = 1 << 16
+# Of the files that are looked for in data/raw.
+_ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".arrow", ".feather", ".ipc")
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,11 @@ class RawFiles:
             label_name(self.sample_submission, columns.id, columns.label)
         if self.simulated:
             return None
-        train = RawTable(self.train)
+        train = RawTable(self.train, columns=columns)
         train.check_columns(columns, columns.label, named or {})
         if self.test is None:
             return train.rows
-        test = RawTable(self.test)
+        test = RawTable(self.test, columns=columns)
         if train.is_simulated != test.is_simulated:
             simulated, real = (train, test) if train.is_simulated else (test, train)
             raise UserError(
@@ -81,7 +84,12 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
     names one wants no stand-in. Raises UserError if one is missing and there is no stand-in or
     `source` is `files`, or if only some of them are present.
     """
-    train, test = TableLocation(raw["train"]), raw["test"] and TableLocation(raw["test"])
+    # A config without files to find names them for the messages.
+    find = _default_file if raw["source"] != "simulated" else lambda name, written: written
+    train, test = (
+        raw[name] and TableLocation(find(name, raw[name]), raw["delimiter"])
+        for name in ("train", "test")
+    )
     tables = [table for table in (train, test) if table]
     # Its IDs are compared with those of the test file, so it can serve either source.
     sample = raw["sample_submission"] and Location(raw["sample_submission"])
@@ -102,6 +110,29 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
             f"null to do without){instead if has_stand_in else ''}"
         )
     return RawFiles(train, test, sample_submission)
+
+
+def _default_file(name: str, written: str | list[str]) -> str | list[str]:
+    """The file data/raw/<name> of any format, if the default is asked for and is not there.
+
+    Raises UserError if several are there, or one of another ending, such as train.csv.zip.
+    """
+    stem = f"data/raw/{name}"
+    if written != f"{stem}.parquet":
+        return written
+    files = {path: path[len(stem) :].lower() for path in sorted(glob.glob(f"{stem}.*"))}
+    there = [path for path, ending in files.items() if ending in _ENDINGS]
+    if len(there) > 1:
+        raise UserError(
+            f"{' and '.join(there)} are there: move all but one away, or name one as "
+            f"./{there[0]} in raw.{name}"
+        )
+    if files and not there:
+        raise UserError(
+            f"{next(iter(files))}: its ending is none of {', '.join(_ENDINGS)}: unpack or convert "
+            f"it, or move it away"
+        )
+    return there[0] if there else written
 
 
 def label_name(location: Location, id_column: str, label_column: str) -> str:

@@ -19,7 +19,9 @@ import pyarrow.compute as pc
 from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..config.sampling import Sampling
+from ..raw.location import TableLocation
 from ..raw.reading import RawTable
+from ..raw.text import truth_as_digits
 from .selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
 from .split import cast_rows, require_column, split_rows
 
@@ -41,12 +43,13 @@ def sample(
     part_rows: int,
     selection: Output,
     parts: Output,
+    delimiter: str | None = None,
 ) -> None:
     """Draw `rows` rows (None: all) of a train table, and write them and the table's parts.
 
     Each part has about `part_rows` of the drawn rows.
     """
-    file = RawTable(raw)
+    file = RawTable(TableLocation(raw, delimiter))
     share = min(1, rows / max(1, file.rows)) if rows else 1
     listing = file.listing(max(part_rows, min(round(part_rows / share), _MOST_RAW_ROWS)))
     bounds = np.cumsum([0, *(part.rows for part in listing.parts)]).tolist()
@@ -78,7 +81,7 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
     for first_row, batch in file.stream([label], _BATCH_ROWS):
         column, path = batch.column(0), file.where(first_row)
         try:
-            cast = cast_rows(column, pa.float64(), first_row)
+            cast = cast_rows(truth_as_digits(column), pa.float64(), first_row)
         except ValueError as error:
             raise UserError(
                 f"{path}: label {label!r} has type {column.type}, and not every value is a number "

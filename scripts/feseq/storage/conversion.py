@@ -18,7 +18,7 @@ from ..config.columns import Columns
 from ..config.names import SIDES
 from ..raw.parts import Part, read_parts
 from ..raw.reading import RawTable
-from ..raw.text import checked_ids
+from ..raw.text import checked_ids, truth_as_digits
 from ..sampling.selection import Selection
 from .block import Block
 from .raw_values import RawStrings, add_strings, convert_batch
@@ -53,7 +53,7 @@ def convert_train(
     """
     outputs = [train, valid, holdout] if holdout else [train, valid]
     listed = read_parts(parts)[part] if parts else None
-    file = RawTable(raw, listed)
+    file = RawTable(raw, listed, columns)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection, part, listed.draw if listed else None)
     if chosen.side.max(initial=0) >= len(outputs):
@@ -71,7 +71,8 @@ def convert_train(
         path = file.where(int(row[0]) if len(row) else file.first_row)
         block, words = convert_batch(batch, row, columns, path, order)
         # Via float, since labels may be text such as '1.0'.
-        label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()[order]
+        label = truth_as_digits(batch.column(columns.label)).cast(pa.float64())
+        label = label.cast(pa.uint8()).to_numpy()[order]
         row, period = chosen.row[here][order], chosen.period[here][order]
         block = replace(block, label=label, period=period, row=row)
         return block, words, side[order], place[order]
@@ -107,7 +108,7 @@ def convert_test(
 
     It takes one pass and bounded memory.
     """
-    file = RawTable(parquet, part)
+    file = RawTable(parquet, part, columns)
     file.check_columns(columns, columns.id)
 
     def convert(item: tuple[int, pa.RecordBatch]) -> tuple[Block, RawStrings]:
