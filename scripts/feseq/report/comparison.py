@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,7 @@ def _shared(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
 
 def _unshared(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """A line for each model with settings that the other lacks."""
-    for name, other in zip(settings, reversed(settings)):
+    for name, other in permutations(settings):
         alone = {
             k: v for k, v in settings[name].items() if v is not None and k not in settings[other]
         }
