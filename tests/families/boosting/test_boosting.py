@@ -283,7 +283,7 @@ def test_an_id_that_is_new_in_validation_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_gpu_is_asked_for_where_one_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    for installed, device, own_environment, gpus in (
+    for installed, device, has_conda, gpus in (
         ("xgboost", "auto", False, 1),
         ("xgboost", "cpu", True, 0),
         ("xgboost-cpu", "auto", False, 0),
@@ -292,7 +292,7 @@ def test_a_gpu_is_asked_for_where_one_may_be_used(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(family, "distribution", {installed: ""}.__getitem__)
         monkeypatch.setattr(family, "PackageNotFoundError", KeyError)
         config = {"runtime": {"device": device}}
-        assert family.FAMILY.layout(config, "toy", "boosting", own_environment) == (1, gpus)
+        assert family.FAMILY.layout(config, "toy", "boosting", has_conda) == (1, gpus)
 
 
 def test_its_auc_rests_on_what_clicks_follow(
