@@ -202,9 +202,9 @@ def test_a_difference_is_significant_by_its_p_value_or_its_interval() -> None:
         row = pd.Series({"a": 0.2, "a_low": low, "a_high": 0.3, "enough_clicks": enough})
         if chance is not None:
             row["a_p_value"] = chance
-        found = difference_text(row, "a")
-        assert found.startswith(f"0.2000 [{low:.4f}, 0.3000], ")
-        assert found.endswith(", significant") == (enough and is_sure)
+        text = difference_text(row, "a")
+        assert text.startswith(f"0.2000 [{low:.4f}, 0.3000], ")
+        assert text.endswith(", significant") == (enough and is_sure)
 
 
 SUBMITS = "`snakemake --cores 4 results/submission_full.csv --configfile mine.yaml`"

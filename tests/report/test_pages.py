@@ -126,7 +126,7 @@ def test_names_of_columns_stand_in_the_page_as_they_are(name: str) -> None:
     expected = f"of {name}, too", f"Column {name}. Correct."
     assert lines == list(map(without_blanks, expected))
     kinds = "main h1 div table thead tbody tr th td ul li p strong"
-    assert {found.tag for found in main.iter()} <= {*kinds.split()}
+    assert {element.tag for element in main.iter()} <= {*kinds.split()}
 
 
 def test_alarms_are_read_and_logged_with_what_to_do(
