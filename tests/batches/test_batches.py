@@ -198,11 +198,11 @@ def sources(draw: st.DrawFn, folder: Path) -> tuple[BatchSource, Lists]:
 
 def rows_of(epoch: Iterator[Batch] | list[Batch]) -> list[tuple[int, list[int]]]:
     """Each row handed out, in turn, and its history."""
-    found = []
+    rows = []
     for batch in epoch:
         histories = as_lists(Ragged(batch.history_ST[0].numpy(), batch.offsets.numpy()))
-        found += list(zip(batch.row_B.tolist(), histories, strict=True))
-    return found
+        rows += list(zip(batch.row_B.tolist(), histories, strict=True))
+    return rows
 
 
 @given(data=st.data(), seed=st.integers(0, 2**31), epoch=st.integers(0, 9), ranks=st.integers(1, 4))
@@ -236,9 +236,9 @@ def test_any_range_in_order_is_covered_exactly_once(folder: Path, data: st.DataO
     start = data.draw(st.integers(0, source.rows))
     stop = data.draw(st.integers(start, source.rows))
     with source.table:
-        found = list(source.in_order(start, stop))
-    assert sorted(rows_of(found)) == list(enumerate(newest))[start:stop]
-    assert all(1 <= len(batch) <= source.batch_rows for batch in found)
+        batches = list(source.in_order(start, stop))
+    assert sorted(rows_of(batches)) == list(enumerate(newest))[start:stop]
+    assert all(1 <= len(batch) <= source.batch_rows for batch in batches)
     # A window is done with before the next one begins.
-    windows = [(row - start) // source.window_rows for row, _ in rows_of(found)]
+    windows = [(row - start) // source.window_rows for row, _ in rows_of(batches)]
     assert windows == sorted(windows)

@@ -143,8 +143,8 @@ def test_a_key_that_stands_twice_is_named_with_its_line(
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    found = [line.removeprefix(f"{file}, ").split(":")[0] for line in repeated_keys([file])]
-    assert found == places
+    named = [line.removeprefix(f"{file}, ").split(":")[0] for line in repeated_keys([file])]
+    assert named == places
 
 
 @pytest.mark.parametrize(

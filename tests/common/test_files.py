@@ -122,12 +122,12 @@ CONTENT = {
 }
 
 
-def same(found: object, expected: object) -> bool:
+def same(value: object, expected: object) -> bool:
     if isinstance(expected, torch.Tensor):
-        return isinstance(found, torch.Tensor) and torch.equal(found, expected)
+        return isinstance(value, torch.Tensor) and torch.equal(value, expected)
     if isinstance(expected, dict):
-        return list(found) == list(expected) and all(same(found[k], expected[k]) for k in expected)
-    return found == expected and type(found) is type(expected)
+        return list(value) == list(expected) and all(same(value[k], expected[k]) for k in expected)
+    return value == expected and type(value) is type(expected)
 
 
 def test_nested_values_come_back_as_they_were_and_others_may_read_them(tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_a_shared_tensor_is_stored_once_and_shared_again(tmp_path: Path) -> None
     table = torch.zeros(10**5)
     tensors.save({"history": table, "target": table}, path)
     assert path.stat().st_size < 1.1 * table.nbytes
-    found = tensors.load(path)
-    assert found["history"] is found["target"]
+    loaded = tensors.load(path)
+    assert loaded["history"] is loaded["target"]
 
 
 @pytest.mark.parametrize("place", [3, 20, 300, -500, -1])

@@ -85,9 +85,9 @@ def test_without_a_test_table_the_other_facts_are_the_same(tmp_path: Path) -> No
 
     table = raw_table(300, 3)
     # A test of other words would join these to the panels of click rates.
-    found = [facts_of(tmp_path / str(i), table, test) for i, test in enumerate((table, None))]
-    assert found[1]["rows"]["test"] == 0
-    assert of_train(found[1]) == of_train(found[0])
+    contents = [facts_of(tmp_path / str(i), table, test) for i, test in enumerate((table, None))]
+    assert contents[1]["rows"]["test"] == 0
+    assert of_train(contents[1]) == of_train(contents[0])
 
 
 def test_sequences_and_rows_that_are_met_again_are_counted(tmp_path: Path) -> None:
@@ -96,13 +96,13 @@ def test_sequences_and_rows_that_are_met_again_are_counted(tmp_path: Path) -> No
     events[10:40] = ["9,8,7,6,5"] * 30
     table = with_columns(base, events=events)
     test = with_columns(base, events=["9,8,7,6,5"] * 60 + ["5,6,7,8,9"] * 240)
-    found = facts_of(tmp_path, table, test, valid_rows=list(range(25, 75)))
-    (sequence,) = found["sequences"]
+    content = facts_of(tmp_path, table, test, valid_rows=list(range(25, 75)))
+    (sequence,) = content["sequences"]
     assert sequence["twice_in_train"] == pytest.approx(15 / 250)
     assert sequence["in_train"] == {"valid": 15 / 50, "test": 60 / 300}
     # Rows of the test that are equal in all else, and have the same events.
-    assert found["same_rows"]["test_in_known"] == pytest.approx(30 / 300)
-    assert found["same_rows"]["valid_in_train"] == 0
+    assert content["same_rows"]["test_in_known"] == pytest.approx(30 / 300)
+    assert content["same_rows"]["valid_in_train"] == 0
 
 
 def test_of_many_rows_some_keys_are_kept_with_the_same_shares(
@@ -116,8 +116,8 @@ def test_of_many_rows_some_keys_are_kept_with_the_same_shares(
         events[i] = events[i - 1]
     other = [events[i] if i % 4 == 0 else f"9,9,9,9,{i}" for i in range(4_000)]
     tables = raw_table(6_000, events=events), raw_table(4_000, 1, events=other)
-    found = facts_of(tmp_path, *tables, valid_rows=[0, 1])
-    (sequence,) = found["sequences"]
+    content = facts_of(tmp_path, *tables, valid_rows=[0, 1])
+    (sequence,) = content["sequences"]
     assert sequence["twice_in_train"] == 1
     assert sequence["in_train"]["test"] == pytest.approx(1 / 4, abs=0.06)
 
@@ -149,8 +149,8 @@ def test_a_column_alone_has_its_auc_in_order_or_by_click_rates() -> None:
     label = (values + random.normal(0, 2, 20_000) > 2).astype(np.uint8)
     for each in (values, -values, values.round()):
         auc = roc_auc_score(label, each)
-        found = auc_alone(each, label, False)
-        assert found == pytest.approx(max(auc, 1 - auc), abs=0.003)
+        alone = auc_alone(each, label, False)
+        assert alone == pytest.approx(max(auc, 1 - auc), abs=0.003)
     # Clicks in the middle, of categories without an order, and where the value is missing.
     assert auc_alone(values, (np.abs(values) < 0.1).astype(int), False) > 0.98
     words = random.integers(0, 50, 20_000)

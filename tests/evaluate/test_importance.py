@@ -71,15 +71,15 @@ def test_what_is_not_read_loses_nothing(
 
     with H5Table(valid) as opened:
         write_importance(tmp_path / "out.json", opened, feature_map, lambda _: predict, "toy/a")
-    found = read_json(tmp_path / "out.json")
-    lost = {e["changed"]: e["auc_lost"] for e in found["columns"] + found["histories"]}
+    importance = read_json(tmp_path / "out.json")
+    lost = {e["changed"]: e["auc_lost"] for e in importance["columns"] + importance["histories"]}
     assert set(lost) == {*CHANGES, "price", "age", "country", "item"}
     assert {name for name, entry in lost.items() if entry["value"] != 0} == read
     assert {name for name, entry in lost.items() if entry["p_value"] < 1} <= read
     # The same rows for each change.
     assert set(rows[0]) == set(range(200, 600))
     assert all(np.array_equal(rows[0], others) for others in rows)
-    assert (found["rows"], found["full_name"]) == (400, "toy/a")
+    assert (importance["rows"], importance["full_name"]) == (400, "toy/a")
 
 
 def test_each_class_has_its_rows_and_others_come_at_the_file_s_rate(
@@ -135,7 +135,7 @@ def model_of(feature_map: FeatureMap, **changes: object) -> TrainedModel:
 def test_means_are_those_of_single_rows(h5: tuple[Path, FeatureMap]) -> None:
     valid, feature_map = h5
     model = model_of(feature_map)
-    network, found = model.network, attention(model, valid)
+    network, views = model.network, attention(model, valid)
     fields = np.zeros((2, 2))
     by_position: dict[int, list[float]] = {}
     pooled: list[torch.Tensor] = []
@@ -153,18 +153,18 @@ def test_means_are_those_of_single_rows(h5: tuple[Path, FeatureMap]) -> None:
                 field_2d = torch.stack([event, profile])
                 first, last = network.interaction.layers
                 fields += last.attention(first(field_2d)).numpy()  # type: ignore
-    assert found["rows"] == len(by_position[0])
-    assert found["fields"] == ["events", "country"]
+    assert views["rows"] == len(by_position[0])
+    assert views["fields"] == ["events", "country"]
     np.testing.assert_allclose(
-        found["field_attention"], fields / fields.sum(1, keepdims=True), atol=1e-5
+        views["field_attention"], fields / fields.sum(1, keepdims=True), atol=1e-5
     )
-    assert [of["position"] for of in found["positions"]] == list(range(MAX_LEN + 1))
-    for of in found["positions"]:
+    assert [of["position"] for of in views["positions"]] == list(range(MAX_LEN + 1))
+    for of in views["positions"]:
         assert of["rows"] == len(by_position[of["position"]])
         assert of["weight"] == pytest.approx(np.mean(by_position[of["position"]]), abs=1e-5)
 
 
 def test_a_network_without_attention_has_no_views(h5: tuple[Path, FeatureMap]) -> None:
     valid, feature_map = h5
-    found = attention(model_of(feature_map, interaction="crossnetv2", pooling="mean"), valid)
-    assert (found["field_attention"], found["positions"]) == (None, None)
+    views = attention(model_of(feature_map, interaction="crossnetv2", pooling="mean"), valid)
+    assert (views["field_attention"], views["positions"]) == (None, None)

@@ -63,12 +63,12 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
         data / "metrics.json",
         truth=data / "truth.parquet",
     )
-    found = read_json(data / "metrics.json")
+    measured = read_json(data / "metrics.json")
     rows = pd.read_parquet(data / "predictions.parquet")
     label, logit = rows["label"], rows["logit"].astype(float)
     auc = roc_auc_score(label, logit)
-    assert (found["rows"], found["clicks"]) == (len(rows), label.sum())
-    assert set(found["metrics"]) == set(BY_NAME)
+    assert (measured["rows"], measured["clicks"]) == (len(rows), label.sum())
+    assert set(measured["metrics"]) == set(BY_NAME)
     for name, value in {
         "auc": auc,
         "average_precision": average_precision_score(label, logit),
@@ -76,10 +76,10 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
         # A quarter of the train rows are clicks.
         "balanced_logloss": log_loss(label, sigmoid(logit + math.log(3))),
     }.items():
-        entry = found["metrics"][name]
+        entry = measured["metrics"][name]
         assert entry["value"] == pytest.approx(value, abs=1e-6), name
         assert entry["low"] < entry["value"] < entry["high"], name
-    assert found["auc_ablated"] == pytest.approx(1 - auc)
+    assert measured["auc_ablated"] == pytest.approx(1 - auc)
     raw = pd.read_parquet(data / "train.parquet").iloc[rows["row"]].reset_index()
     truth = pd.read_parquet(data / "truth.parquet")["probability"].to_numpy()[rows["row"]]
     # By the true probabilities, pairs of rows instead of labels: nothing beats them.
@@ -90,16 +90,16 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
     ):
         won = (score[:, None] > score) + (score[:, None] == score) / 2
         pairs = truth[:, None] * (1 - truth)
-        assert found[name] == pytest.approx((won * pairs).sum() / pairs.sum()), name
-    assert found["best_auc_of_new_users"] == pytest.approx(found["best_auc"])
-    assert 0 < found["share_of_best"] < 1
-    assert found["histories"]["value"] == pytest.approx(2 * auc - 1)
-    assert found["histories"]["p_value"] < 0.001
-    score, balanced = (found["metrics"][f"{odds}score"]["value"] for odds in ("", "balanced_"))
+        assert measured[name] == pytest.approx((won * pairs).sum() / pairs.sum()), name
+    assert measured["best_auc_of_new_users"] == pytest.approx(measured["best_auc"])
+    assert 0 < measured["share_of_best"] < 1
+    assert measured["histories"]["value"] == pytest.approx(2 * auc - 1)
+    assert measured["histories"]["p_value"] < 0.001
+    score, balanced = (measured["metrics"][f"{odds}score"]["value"] for odds in ("", "balanced_"))
     gain = balanced - score
-    assert found["score_gain"]["low"] < gain < found["score_gain"]["high"]
-    assert found["score_gain"]["value"] == pytest.approx(gain)
-    by_country = {of["slice"]: of for of in found["slices"]["country"]}
+    assert measured["score_gain"]["low"] < gain < measured["score_gain"]["high"]
+    assert measured["score_gain"]["value"] == pytest.approx(gain)
+    by_country = {of["slice"]: of for of in measured["slices"]["country"]}
     for name, part in rows.groupby(
         raw["country"].fillna("(missing)").replace("", "(empty)").to_numpy()
     ):
@@ -133,8 +133,8 @@ def test_metrics_are_those_of_the_holdout_rows_where_there_are_any(tmp_path: Pat
     assert everything["holdout"].to_pylist() == [False] * 120 + [True] * 80
     assert read_predictions(path, VALIDATION)["logit"].to_pylist() == logit[:120].tolist()
     assert read_predictions(path)["logit"].to_pylist() == logit[120:].tolist()
-    found = measure_predictions(path, holdout, None, resamples=0)
-    assert (found["rows"], found["on_holdout"]) == (80, True)
+    measured = measure_predictions(path, holdout, None, resamples=0)
+    assert (measured["rows"], measured["on_holdout"]) == (80, True)
     with pytest.raises(UserError, match=r"predictions\.parquet: has other rows than .*valid\.h5"):
         measure_predictions(path, valid, None, resamples=0)
     # Without holdout rows, those of the validation.
@@ -142,8 +142,8 @@ def test_metrics_are_those_of_the_holdout_rows_where_there_are_any(tmp_path: Pat
         write_logits(path, tables, {"logit": logit[:120]}, about)
     for part in (None, VALIDATION, HOLDOUT):
         assert read_predictions(path, part)["logit"].to_pylist() == logit[:120].tolist()
-    found = measure_predictions(path, valid, None, resamples=0)
-    assert (found["rows"], found["on_holdout"]) == (120, False)
+    measured = measure_predictions(path, valid, None, resamples=0)
+    assert (measured["rows"], measured["on_holdout"]) == (120, False)
 
 
 def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path: Path) -> None:
@@ -270,10 +270,10 @@ def test_no_row_has_a_part_in_its_own_weights() -> None:
 
 
 def bagged(logits: list[np.ndarray], label: np.ndarray) -> list[float]:
-    found = bagged_weights(logits, label, BY_NAME["logloss"], 0.5)
-    assert found.sum(1) == pytest.approx(1)
-    assert found.min() >= 0
-    return found.mean(0).tolist()
+    weights = bagged_weights(logits, label, BY_NAME["logloss"], 0.5)
+    assert weights.sum(1) == pytest.approx(1)
+    assert weights.min() >= 0
+    return weights.mean(0).tolist()
 
 
 def test_draws_of_fewer_rows_give_about_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,15 +201,15 @@ def test_p_values_are_corrected_by_holm() -> None:
 
 def test_a_slice_that_differs_from_all_rows_is_significant() -> None:
     """The error of the difference counts that the rows of the slice are among all rows."""
-    random, found = np.random.default_rng(6), []
+    random, estimates = np.random.default_rng(6), []
     for _ in range(200):
         label = (random.random(2_000) < 0.2).astype(int)
         inside = np.arange(2_000) < 800
         score = random.normal(size=2_000) + label * np.where(inside, 0.5, 1.5)
         whole, part = Auc.of(label, score), Auc.of(label[inside], score[inside])
         entry = part.minus(whole, np.flatnonzero(inside))
-        found.append([entry["value"], (entry["high"] - entry["low"]) / 2 / norm.ppf(0.975)])
-    value, error = np.array(found).T
+        estimates.append([entry["value"], (entry["high"] - entry["low"]) / 2 / norm.ppf(0.975)])
+    value, error = np.array(estimates).T
     assert value.mean() < -0.05
     assert error.mean() == pytest.approx(value.std(), rel=0.2)
     assert whole.minus(whole, np.arange(2_000))["value"] == 0

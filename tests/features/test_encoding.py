@@ -67,8 +67,8 @@ def often(values: Iterable[Any], least: int) -> list[Any]:
 
 
 def words_of(row: Row, sequence: str) -> list[str]:
-    found = row[sequence]
-    return found if isinstance(found, list) else found.split(",") if found else []
+    value = row[sequence]
+    return value if isinstance(value, list) else value.split(",") if value else []
 
 
 def number(row: Row, name: str) -> float:
@@ -149,19 +149,19 @@ class Plain:
         return scaled
 
 
-def check_map(found: FeatureMap, plain: Plain) -> None:
+def check_map(feature_map: FeatureMap, plain: Plain) -> None:
     """The map has the plain one's vocabularies and ranges; a shared one's order is its own."""
-    for field in found.targets:
+    for field in feature_map.targets:
         if sorted(field.vocabulary) == plain.known[field.column]:
             plain.known[field.column] = field.vocabulary
-    fields = [*found.profile, *found.targets, *found.context, *found.ids]
-    fields += [field for field in found.levels if field.column in plain.levels]
-    for each in (*fields, *(f for f in found.sequences if not f.shared_with)):
+    fields = [*feature_map.profile, *feature_map.targets, *feature_map.context, *feature_map.ids]
+    fields += [field for field in feature_map.levels if field.column in plain.levels]
+    for each in (*fields, *(f for f in feature_map.sequences if not f.shared_with)):
         assert each.vocabulary == plain.known[each.column], each.column
-    sizes = {field.column: field.size for field in found.targets}
-    for history in found.sequences:
+    sizes = {field.column: field.size for field in feature_map.targets}
+    for history in feature_map.sequences:
         assert history.shared_with is None or history.size == sizes[history.shared_with]
-    for scale in (*found.numeric, *found.statistics):
+    for scale in (*feature_map.numeric, *feature_map.statistics):
         assert (scale.minimum, scale.maximum) == pytest.approx(plain.ranges[scale.column], abs=1e-6)
 
 
@@ -175,8 +175,8 @@ def check_batch(batch: Batch, rows: list[Row], plain: Plain, max_len: int) -> No
         row = rows[place]
         assert batch.label_B[i] == row["y"]
         expected = [plain.history(*pair, row) for pair in pairs]
-        found = batch.history_ST[:, offsets[i] : offsets[i + 1]].tolist()
-        assert found == [codes[-most if most else 0 :] for codes in expected]
+        histories = batch.history_ST[:, offsets[i] : offsets[i + 1]].tolist()
+        assert histories == [codes[-most if most else 0 :] for codes in expected]
         start, target = batch.layout.start_B[i : i + 2].tolist()
         at_positions = batch.layout.event_V[batch.layout.place_N[start : target - 1]]
         assert batch.history_ST[:, at_positions].tolist() == [c[-max_len:] for c in expected]
@@ -242,8 +242,8 @@ def test_what_models_see_of_a_table_is_a_plain_encoding(
 def test_a_target_is_counted_and_found_from_the_newest_event_on() -> None:
     lists = [[4, 7, 4, 2], [7], [], [5, 5]]
     target = [4, 3, 4, -1]
-    found = history_statistics(ragged(lists), np.array(target))
-    for values, events, wanted in zip(found[:, 3:].tolist(), lists, target):
+    statistics = history_statistics(ragged(lists), np.array(target))
+    for values, events, wanted in zip(statistics[:, 3:].tolist(), lists, target):
         recency = 1 / (1 + events[::-1].index(wanted)) if wanted in events else 0
         newest = events[-1] if events else 0
         assert values == pytest.approx([events.count(wanted), recency, newest])
@@ -310,9 +310,9 @@ def test_a_column_that_is_mostly_unseen_is_said_loudly(
     for value, warnings in ((known, 0), (other, 1)):
         with H5Table(to_test_h5(tmp_path, raw_table(20, **{column: [value] * 20}))) as table:
             FeatureEncoder(fields, table).warn_of_unseen(table)
-        found = [m for m in caplog.messages if m.startswith(f"column '{column}'")]
-        assert len(found) == warnings
-    assert re.search(f"100 % {text}", found[0])
+        said = [m for m in caplog.messages if m.startswith(f"column '{column}'")]
+        assert len(said) == warnings
+    assert re.search(f"100 % {text}", said[0])
 
 
 def test_a_feature_map_comes_back_from_its_file_and_of_another_shape_is_refused(

@@ -51,8 +51,8 @@ def test_many_values_keep_their_ranks_in_few_knots() -> None:
     (field,) = fit(column[:9_000], column[9_000:])
     assert len(field.knots) <= 257
     true = column[:, 0].argsort().argsort() / len(column)
-    found = NumericEncoder([field], []).rank(column)[:, 0]
-    assert np.abs(found - true).max() < 0.005
+    ranks = NumericEncoder([field], []).rank(column)[:, 0]
+    assert np.abs(ranks - true).max() < 0.005
 
 
 def test_quantile_scaling_has_mean_0_and_deviation_1_and_missing_is_0() -> None:

@@ -61,11 +61,11 @@ def flip_each(path: Path, read: Callable[[Path], Any]) -> int:
         damaged[place] ^= int(random.integers(1, 256))
         path.write_bytes(damaged)
         try:
-            found = read(path)
+            content = read(path)
         except UserError:
             refused += 1
         else:
-            assert found == expected, f"byte {place} of {len(whole)}"
+            assert content == expected, f"byte {place} of {len(whole)}"
     path.write_bytes(whole)
     return refused
 

@@ -82,8 +82,8 @@ def test_fitted_weights_are_of_the_models_that_the_files_hold(model: Path, tmp_p
     name = load_model(model, runtime=RUNTIME).about.full_name.rpartition("/")[2]
     write_json(weights, {name: 0.5})
     plain = score(model, [new], tmp_path / "plain_scores.parquet")
-    found = score(copy, [new], tmp_path / "out.parquet", fitted=weights)
-    pd.testing.assert_frame_equal(found, plain)
+    scores = score(copy, [new], tmp_path / "out.parquet", fitted=weights)
+    pd.testing.assert_frame_equal(scores, plain)
     write_json(weights, {"other": 0.5})
     with pytest.raises(UserError, match=rf"weights.json: weights of other for the models {name};"):
         score(copy, [new], tmp_path / "out.parquet", fitted=weights)

@@ -201,9 +201,9 @@ def test_a_difference_is_significant_by_its_p_value_or_its_interval() -> None:
         row = pd.Series({"a": 0.2, "a_low": low, "a_high": 0.3, "enough_clicks": enough})
         if chance is not None:
             row["a_p_value"] = chance
-        found = difference_text(row, "a")
-        assert found.startswith(f"0.2000 [{low:.4f}, 0.3000], ")
-        assert found.endswith(", significant") == (enough and is_sure)
+        text = difference_text(row, "a")
+        assert text.startswith(f"0.2000 [{low:.4f}, 0.3000], ")
+        assert text.endswith(", significant") == (enough and is_sure)
 
 
 SUBMITS = "`snakemake --cores 4 results/submission_full.csv --configfile mine.yaml`"
@@ -289,8 +289,8 @@ def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path
     for part in (
         f"**len150-wide is better than len150**: the AUCs differ by {aucs[1] - aucs[0]:.5f} [",
         "SIMULATED",
-        "| heads | 2 | 4 |",
-        "| mlp | 2, 8 | 4, 8 |",
+        "| model.heads | 2 | 4 |",
+        "| model.mlp | 2, 8 | 4, 8 |",
         "| score | 0.6",
         "| train_seconds | 2,000.2 | 4,000.5 |",
     ):
@@ -298,8 +298,15 @@ def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path
     assert "| seed" not in text
     # The other way round, the same.
     assert "**len150-wide is better than len150**" in page_of(two, one)
-    near = put_model(tmp_path, "full", "boosting", 0.601)
-    assert "not significant" in page_of(one, near)
+    # Of another family: the settings that it lacks are a line, not rows with an empty cell.
+    trees = {"settings": {"trees": 9}, "seconds": 1.0}
+    near = put_model(tmp_path, "full", "boosting", 0.601, training=trees)
+    text = page_of(one, near)
+    assert "not significant" in text
+    settings = text[text.index("## Settings") : text.index("## Costs")]
+    assert "model.heads 2; " in settings
+    assert "boosting.trees 9" in settings
+    assert "|" not in settings
     few = [put_model(tmp_path, "toy", f"len{n}", n / 10, clicks=29, rows=300) for n in (5, 9)]
     text = page_of(*few)
     assert "Too few clicks" in text
@@ -311,7 +318,7 @@ def test_a_comparison_of_two_models_trains_these_alone(copied: Path) -> None:
     config = CONFIG | {"variants": {"a_vs_b": {"train": {"learning_rate": 0.01}}}}
     page = "results/toy/compare/len20_vs_len20-a_vs_b.md"
     output = snakemake(copied, page, config=config)
-    assert "| learning_rate | 0.001 | 0.01 |" in (copied / page).read_text()
+    assert "| train.learning_rate | 0.001 | 0.01 |" in (copied / page).read_text()
     steps = set(re.findall(r"^(\w+) +\d+$", output, re.M)) - {"total"}
     assert steps == {"train", "evaluate", "measure", "compare_two"}
     for pair, mistake in {

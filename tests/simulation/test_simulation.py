@@ -94,8 +94,8 @@ def test_click_rates_of_days_are_the_measured_ones_and_labels_follow_them(
     assert list(day) == sorted(day)
     probability = simulated["train_truth"]["probability"].to_numpy()
     rates = load_statistics()["categories"]["day_of_week"]["click_rate"]
-    found = [probability[day == name].mean() for name in rates]
-    np.testing.assert_allclose(found, list(rates.values()), rtol=0.2)
+    measured = [probability[day == name].mean() for name in rates]
+    np.testing.assert_allclose(measured, list(rates.values()), rtol=0.2)
     clicked = simulated["train"]["clicked"].to_numpy()
     others = np.array([(clicked[day == name] == 0).sum() for name in "1234567"])
     np.testing.assert_allclose(others, (clicked == 0).sum() / 7, rtol=0.01)
@@ -151,8 +151,8 @@ def test_categories_and_missing_blocks_follow_the_statistics(simulated: Simulate
         shares = load_statistics()["categories"][name]["shares"]
         value = np.array(train[name].to_pylist(), dtype=object)
         expected = np.array(list(shares.values()))
-        found = np.array([(value == text).mean() for text in shares])
-        np.testing.assert_allclose(found, expected / expected.sum(), atol=0.012)
+        measured = np.array([(value == text).mean() for text in shares])
+        np.testing.assert_allclose(measured, expected / expected.sum(), atol=0.012)
         assert set(value) - {None} <= set(shares)
     missing = {name: train[name].is_null().to_numpy() for name in train.schema.names}
     for name, count, share in (

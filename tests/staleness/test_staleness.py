@@ -232,8 +232,8 @@ def test_a_change_makes_stale_what_the_table_says(
 
 
 def test_changes_of_no_result_make_nothing_stale_all_together(copied: Path, tmp_path: Path) -> None:
-    found, output = plan(copied, tmp_path / "code", *HARMLESS)
-    assert found == {}, output
+    jobs, output = plan(copied, tmp_path / "code", *HARMLESS)
+    assert jobs == {}, output
 
 
 @pytest.mark.parametrize("step", ["training", "drawing of the rows"])

@@ -106,12 +106,12 @@ def test_the_files_give_back_every_raw_value_and_are_shuffled_as_far_as_memory_h
     seen: list[int] = []
     for number, path in enumerate(files.values()):
         with h5py.File(path) as file:
-            found = {name: file[name][:] for name in ("row", "label", "period")}
-        row = found["row"]
+            stored = {name: file[name][:] for name in ("row", "label", "period")}
+        row = stored["row"]
         assert rows_of_h5(path) == [expected[i] for i in row]
-        assert found["label"].tolist() == table["y"].to_numpy()[row].tolist()
+        assert stored["label"].tolist() == table["y"].to_numpy()[row].tolist()
         assert set(part[row]) == {number}
-        assert found["period"].tolist() == (row % 5).tolist()
+        assert stored["period"].tolist() == (row % 5).tolist()
         # Shuffles that follow each other: in the drawn order, and behind all rows before them.
         cuts = [0, *(1 + np.flatnonzero(np.diff(place[row]) < 0)), len(row)]
         assert fewest <= len(cuts) - 1 <= most

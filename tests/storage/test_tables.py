@@ -51,25 +51,28 @@ def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Table, "block_rows", 17)
 
 
-def check_rows(found: Table) -> list[int]:
+def check_rows(opened: Table) -> list[int]:
     """The table has the raw values of its rows, however it is read; returns the rows' numbers."""
-    whole = found.read(0, found.rows)
+    whole = opened.read(0, opened.rows)
     raw = TABLE.take(whole.row).to_pylist()
     assert whole.label is not None
     assert whole.label.tolist() == [row["y"] for row in raw]
     assert whole.categorical.tolist() == [
-        [0 if row[name] is None else codes_of([row[name]])[0] for name in found.categorical_columns]
+        [
+            0 if row[name] is None else codes_of([row[name]])[0]
+            for name in opened.categorical_columns
+        ]
         for row in raw
     ]
     events = as_lists(whole.sequences["events"])
     assert events == [split_events(row["events"]) for row in raw]
     for column in ("row", "label", "categorical", "period"):
-        assert np.array_equal(found.column(column), getattr(whole, column))
-        assert np.array_equal(found.column(column, 9, 31), getattr(whole, column)[9:31])
-    pieces = Block.joined([*found.blocks(), found.read(found.rows, found.rows)])
+        assert np.array_equal(opened.column(column), getattr(whole, column))
+        assert np.array_equal(opened.column(column, 9, 31), getattr(whole, column)[9:31])
+    pieces = Block.joined([*opened.blocks(), opened.read(opened.rows, opened.rows)])
     assert np.array_equal(pieces.numeric, whole.numeric, equal_nan=True)
     assert as_lists(pieces.sequences["events"]) == events
-    assert not found.read(0, 3, []).sequences
+    assert not opened.read(0, 3, []).sequences
     return whole.row.tolist()
 
 
@@ -140,11 +143,11 @@ def test_monitored_rows_are_the_first_that_have_so_many_rows_and_clicks(
     monkeypatch.setattr(table_module, "MONITORED_ROWS", rows)
     monkeypatch.setattr(table_module, "MONITORED_CLICKS", clicks)
     with open_table(files[1]) as valid:
-        found = monitored_rows(valid)
+        monitored = monitored_rows(valid)
         numbers, label = valid.column("row"), valid.column("label")
-        assert found.column("row").tolist() == numbers[: found.rows].tolist()
+        assert monitored.column("row").tolist() == numbers[: monitored.rows].tolist()
         enough = [n for n in range(1, len(label) + 1) if n >= rows and label[:n].sum() >= clicks]
-        assert found.rows == (enough[0] if enough else len(label))
+        assert monitored.rows == (enough[0] if enough else len(label))
 
 
 # A 32nd of a full table's: its runs, blocks and windows are as much smaller.
@@ -192,9 +195,9 @@ def day_and_epochs(
 def unevenness(groups: list[np.ndarray], day: np.ndarray) -> float:
     """How far the days of groups of rows are from those of all, in expectation 1 for any draws."""
     share = np.bincount(day, minlength=DAYS) / len(day)
-    found = np.array([np.bincount(group, minlength=DAYS) for group in groups])
-    expected = found.sum(axis=1, keepdims=True) * share
-    return float(((found - expected) ** 2 / expected).sum(axis=1).mean()) / (DAYS - 1)
+    counts = np.array([np.bincount(group, minlength=DAYS) for group in groups])
+    expected = counts.sum(axis=1, keepdims=True) * share
+    return float(((counts - expected) ** 2 / expected).sum(axis=1).mean()) / (DAYS - 1)
 
 
 def test_every_batch_is_a_sample_of_a_window_of_random_blocks(

@@ -192,11 +192,11 @@ def split_events(text: str | None) -> list[int]:
 def content(path: Path) -> dict[str, Any]:
     """All datasets with their types, and all attributes but the source."""
     with h5py.File(path) as file:
-        found = {name: value for name, value in file.attrs.items() if name != "source"}
+        values = {name: value for name, value in file.attrs.items() if name != "source"}
 
         def keep(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset):
-                found[name] = (item.dtype.str, str(item[()].tolist()))
+                values[name] = (item.dtype.str, str(item[()].tolist()))
 
         file.visititems(keep)
-        return found
+        return values

@@ -20,7 +20,7 @@ def rules() -> dict[str, Any]:
     with TemporaryDirectory() as folder, chdir(os.getcwd()), SnakemakeApi(output) as api:
         os.chdir(folder)
         workflow = api.workflow(ResourceSettings(cores=1), snakefile=REPOSITORY / "Snakefile")
-        found = {rule.name: rule for rule in workflow._workflow.rules}
+        by_name = {rule.name: rule for rule in workflow._workflow.rules}
     # The workflow has taken Ctrl-C for itself, which other tests send to this process.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return found
+    return by_name

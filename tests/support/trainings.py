@@ -120,10 +120,10 @@ def same_weights(*models: Path) -> bool:
 
 def script_monitor(patch: pytest.MonkeyPatch, *aucs: float) -> None:
     """Let the evaluations find these AUCs, one after the other."""
-    found = iter(aucs)
+    values = iter(aucs)
     patch.setattr(
         "feseq.families.feseq.training.loop.monitored_metrics",
-        lambda *_: {"auc": next(found), "logloss": 0.0},
+        lambda *_: {"auc": next(values), "logloss": 0.0},
     )
 
 

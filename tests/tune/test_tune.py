@@ -93,9 +93,9 @@ def test_the_best_settings_give_the_value_that_was_found(
     target = f"results/toy/{model.split('-')[0]}-{name}/model.safetensors"
     assert f"#   snakemake --cores 4 {target} --configfile mine.yaml {tmp_path}/best.yaml\n" in text
     settings = {block: keys | variant[block] for block, keys in SETTINGS[model].items()}
-    found = read_json(run_job(data, tmp_path, settings)["training"])
+    training = read_json(run_job(data, tmp_path, settings)["training"])
     for metric in ("auc", "logloss"):
-        assert found[f"valid_{metric}"] == float(best[metric])
+        assert training[f"valid_{metric}"] == float(best[metric])
     drawn = {path: value for path, value in best.items() if "." in path}
     blocks = family_of(model).blocks
     assert {*drawn} == {path for path in SPACE if path.split(".")[0] in blocks}

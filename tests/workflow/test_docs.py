@@ -53,8 +53,8 @@ def test_links_in_the_pages_lead_somewhere() -> None:
 
 def headings(file: Path) -> set[str]:
     """Anchors of a page, as GitHub makes them."""
-    found = re.findall(r"^#+ (.*)", file.read_text(), re.M)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
+    titles = re.findall(r"^#+ (.*)", file.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_the_newest_version_has_release_notes() -> None:
@@ -95,12 +95,12 @@ UNUSED = {"tune": {"tensorboard"}}
 
 def environments() -> dict[str, dict[str, str]]:
     """Version by package, of each conda environment by its name."""
-    found = {}
+    packages = {}
     for file in (REPOSITORY / "envs").glob("*.yaml"):
         lines = yaml.safe_load(file.read_text())["dependencies"]
-        found[file.stem] = dict(line.split(" ", 1) for line in lines)
-        assert len(found[file.stem]) == len(lines), f"a package twice in {file}"
-    return found
+        packages[file.stem] = dict(line.split(" ", 1) for line in lines)
+        assert len(packages[file.stem]) == len(lines), f"a package twice in {file}"
+    return packages
 
 
 def imports(code: str | bytes) -> set[str]:
@@ -128,19 +128,19 @@ def files_by_environment() -> dict[str, set[str]]:
     its own; a search and scores have entry points of all families.
     """
     modules = imports_of_the_workflow()
-    found = defaultdict(set, {"workflow": {*map(file_of, modules)}})
+    files = defaultdict(set, {"workflow": {*map(file_of, modules)}})
     for rule in rules().values():
         if rule.script is not None:
             own = {each.environment for each in FAMILIES.values()}
             for env in own if callable(rule.conda_env) else {rule.conda_env}:
-                found[Path(env).stem] |= {"entry.py", Path(rule.script).name}
+                files[Path(env).stem] |= {"entry.py", Path(rule.script).name}
     for family in FAMILIES.values():
         for name, module in family.entry_points.items():
             own = family.environment
             envs = {"export": ["export"], "trials": ["tune"], "load": ["score", own]}
             for env in envs.get(name, [own]):
-                found[env].add(file_of(f"{family.package}.{module}"))
-    return found
+                files[env].add(file_of(f"{family.package}.{module}"))
+    return files
 
 
 def file_of(module: str) -> str:
@@ -171,8 +171,8 @@ def test_environments_have_the_versions_of_the_requirements() -> None:
     lines = (REPOSITORY / "envs/requirements.txt").read_text().splitlines()
     pins = dict(re.split("(?===|>=)", line, maxsplit=1) for line in lines if line[:1].isalpha())
     required = {CONDA_NAME.get(name, name): pin.replace("==", "=") for name, pin in pins.items()}
-    found = {pair for packages in ENVIRONMENTS.values() for pair in packages.items()}
-    assert found == {*required.items(), ("python", "=3.11")}
+    pinned = {pair for packages in ENVIRONMENTS.values() for pair in packages.items()}
+    assert pinned == {*required.items(), ("python", "=3.11")}
     # What pip installs for the scorer may be of these versions.
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     for wanted in map(Requirement, project["dependencies"]):

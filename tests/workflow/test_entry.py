@@ -50,13 +50,13 @@ def test_a_script_calls_a_function_that_takes_what_its_rule_gives() -> None:
 
 
 def test_scripts_have_the_options_that_the_pages_give_them() -> None:
-    found = set()
+    named = set()
     for page in PAGES:
         for script, rest in re.findall(r"scripts/(\w+)\.py( --[^\n`#]*)", page.read_text()):
             options = set(re.findall(r" --(\w+)", rest)) - {"force", "help"}
             assert options <= {*parameters_of(script)}, (page, script)
-            found |= options
-    assert "settings" in found
+            named |= options
+    assert "settings" in named
 
 
 def test_the_settings_of_the_page_about_several_machines_are_complete() -> None:

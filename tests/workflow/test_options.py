@@ -204,8 +204,8 @@ def check_model(out: Path, name: str) -> None:
     # XGBoost's own metric takes 1 - p in single precision.
     rounding = np.finfo(np.float32).eps / np.minimum(probability, 1 - probability)
     expected = read_json(out / name / "training.json")["valid_logloss"]
-    found = log_loss(chosen["label"].to_numpy(), probability)
-    assert found == pytest.approx(expected, abs=1e-5 + rounding.mean())
+    measured = log_loss(chosen["label"].to_numpy(), probability)
+    assert measured == pytest.approx(expected, abs=1e-5 + rounding.mean())
 
 
 def check_submission(
@@ -269,8 +269,8 @@ def test_the_cases_have_every_pair_of_values_that_the_config_takes() -> None:
         for other in others
         for pair in pairs({a: value, b: other})
     }
-    found = set.union(*map(pairs, covering_cases()))
-    assert wanted - found == set.union(*map(pairs, REFUSED))
+    covered = set.union(*map(pairs, covering_cases()))
+    assert wanted - covered == set.union(*map(pairs, REFUSED))
 
 
 @pytest.mark.parametrize("pair", REFUSED, ids=lambda pair: " and ".join(pair))

@@ -53,16 +53,16 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
         logit += weight * pd.read_parquet(part)["logit"]
     np.testing.assert_allclose(submitted, 1 / (1 + np.exp(-logit)), rtol=1e-4)
     assert "hashed-fast" in (folder / targets[1]).read_text()
-    found = {name: read_json(folder / path) for name, path in results.items()}
-    for read in found.values():
+    contents = {name: read_json(folder / path) for name, path in results.items()}
+    for read in contents.values():
         assert np.isfinite(read.get("metrics", read)["auc"]["value"])
-    assert found["blend/metrics"]["on_holdout"] is True
+    assert contents["blend/metrics"]["on_holdout"] is True
     rows = []
     for side in ("train", "valid", "holdout"):
         with open_table(sorted((folder / "data/h5/toy" / side).glob("*.h5"))) as table:
             rows.append({*table.column("row").tolist()})
     assert sum(map(len, rows)) == len(set.union(*rows)) == 100
-    assert len(rows[2]) == found["hashed/metrics"]["rows"]
+    assert len(rows[2]) == contents["hashed/metrics"]["rows"]
     fits = {
         name: [read_json(toy / f"{name}{fit}/training.json") for fit in ("", "/refit")]
         for name in ("hashed", "len20")
@@ -73,7 +73,7 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     assert first["settings"] == {"bits": 12, "learning_rate": 0.1, "epochs": 2}
     assert again["train_rows"] > first["train_rows"]
     first, again = fits["len20"]
-    held_out = first["valid_rows"] + found["hashed/metrics"]["rows"]
+    held_out = first["valid_rows"] + contents["hashed/metrics"]["rows"]
     assert first["train_rows"] + held_out == 100
     assert 0 < first["valid_rows"] < held_out < 80
     assert (again["train_rows"], again["valid_auc"]) == (2 * held_out, first["valid_auc"])

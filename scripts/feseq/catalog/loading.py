@@ -34,12 +34,13 @@ def family_in(path: Path) -> Family:
 
 
 def load_model(
-    path: Path, full_name: str = "", *, runtime: Runtime | None = None, threads: int = 1
+    path: Path | str, full_name: str = "", *, runtime: Runtime | None = None, threads: int = 1
 ) -> Model:
     """The model in a file, ready to predict on this machine.
 
     Raises UserError if it is not a model, or not the one of this `full_name`.
     """
+    path = Path(path)
     load = family_in(path).entry_point("load")
     return load(path, full_name, runtime or Runtime(), threads)
 

@@ -67,11 +67,11 @@ class Family:
         yield from ()
 
     def layout(
-        self, config: Mapping[str, Any], size: str, model: str, own_environment: bool
+        self, config: Mapping[str, Any], size: str, model: str, has_conda: bool
     ) -> tuple[int, int]:
         """Machines that train a model, and the GPUs of each.
 
-        `own_environment` is true if the job's environment is not this Python's.
+        With `has_conda` the job runs in a conda environment, else in this Python's.
         """
         return 1, 0
 

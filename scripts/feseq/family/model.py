@@ -44,7 +44,7 @@ class Model:
     """A trained model, as `load` of its family gives it.
 
     A family derives a dataclass. Its fields are what the model learned, and the file holds them.
-    If a field is not an array or a plain value, the class overrides `content` and `made_of`. A
+    If a field is not an array or a plain value, the class overrides `content` and `from_content`. A
     model predicts with `threads`.
     """
 
@@ -80,7 +80,7 @@ class Model:
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def made_of(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+    def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
         """The model with this `content`."""
         return cls(about, **content, threads=threads)
 
@@ -112,7 +112,7 @@ class Model:
             shared = {f.name: content.pop(f.name) for f in fields(About)}
             plain = json.loads(shared.pop("feature_map").tobytes())
             about = About(**shared, feature_map=FeatureMap.from_dict(plain))
-            model = cls.made_of(about, content, threads)
+            model = cls.from_content(about, content, threads)
         except (ValueError, TypeError, KeyError, RuntimeError) as error:
             raise unreadable(path, error) from None
         check_name(path, about.full_name, full_name)

@@ -1,7 +1,8 @@
 """Comparisons of models: all in one table, and two on a page with their settings and costs."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from ..catalog.families import family_of, is_model
 from ..common.errors import UserError
 from ..common.files import Output, read_json, written_beside
 from ..common.parquet import metadata_of
+from ..config.declared import fields_of
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, check_name, folder_name
 from ..evaluate.delong import Auc, Entry
 from ..evaluate.intervals import RESAMPLES, behind_best, gain_entries
 from ..evaluate.metrics import BY_NAME, Metric, Predictions
 from ..evaluate.valid_predictions import read_predictions
-from .page import SIMULATED, markdown_table, with_interval
+from .page import SIMULATED, literal, markdown_table, with_interval
 
 logger = logging.getLogger(__name__)
 
@@ -151,21 +153,21 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
         name: {metric: _text(metric, by_metric.get(metric)) for metric in gains}
         for name, by_metric in entries.items()
     }
-    settings = {}
-    for name, path in paths.items():
-        training = read_json(path.with_name("training.json"))
-        settings[name] = training.get("settings", {}) | _costs(path, training)
-    table = pd.concat([pd.DataFrame(metrics), pd.DataFrame(settings).map(_cell)]).fillna("")
-    table = table[table[worse] != table[better]].rename_axis("").reset_index()
+    training = {name: read_json(path.with_name("training.json")) for name, path in paths.items()}
+    settings = {name: _settings(name, training[name].get("settings", {})) for name in paths}
+    costs = {name: _costs(path, training[name]) for name, path in paths.items()}
     content = measured[better]
     verdict = _verdict(better, worse, gain, content["clicks"], content["rows"])
     sections = [f"# {' beside '.join([*paths][::-1])}, size {first.absolute().parts[-3]}\n"]
     if content["simulated_data"]:
         sections.append(SIMULATED)
-    sections += [
-        f"{verdict}\n\n{_ONE_SEED}\n",
-        f"## Metrics, settings and costs that differ\n\n{markdown_table(table)}",
-    ]
+    sections.append(f"{verdict}\n\n{_ONE_SEED}\n")
+    for heading, text in {
+        "Metrics": _differing(metrics),
+        "Settings": "\n".join([_differing(_shared(settings)), *_unshared(settings)]),
+        "Costs": _differing(costs),
+    }.items():
+        sections.append(f"## {heading}\n\n{text.strip() or 'None differ.'}\n")
     with written_beside(page) as temporary:
         temporary.write_text("\n".join(sections), encoding="utf-8")
     logger.info("%s: %s", page, verdict.replace("**", ""))
@@ -183,6 +185,40 @@ def _verdict(better: str, worse: str, gain: Entry, clicks: int, rows: int) -> st
     if gain["p_value"] < SIGNIFICANCE:
         claim = f"{better} is better than {worse}"
     return f"**{claim}**: {by}, p = {gain['p_value']:.2g} by DeLong's test."
+
+
+def _settings(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's settings by their places in the config, such as `train.epochs`.
+
+    Blocks of several families have the same keys, and a metric may have the name of a setting.
+    """
+    blocks = family_of(model).blocks if is_model(model) else {}
+    places = {key: f"{block}.{key}" for block in blocks for key in fields_of(blocks[block])}
+    return {places.get(key, key): value for key, value in settings.items()}
+
+
+def _shared(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The settings that both models have, in the order of the first."""
+    one, two = settings.values()
+    return {name: {key: has[key] for key in one if key in two} for name, has in settings.items()}
+
+
+def _unshared(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each model with settings that the other lacks."""
+    for name, other in permutations(settings):
+        alone = {
+            k: v for k, v in settings[name].items() if v is not None and k not in settings[other]
+        }
+        if alone:
+            texts = "; ".join(f"{key} {_cell(value)}" for key, value in alone.items())
+            yield f"Only {name} has: {literal(texts)}.\n"
+
+
+def _differing(columns: Mapping[str, Mapping[str, Any]]) -> str:
+    """A Markdown table of the rows in which the first two columns differ; '' if there are none."""
+    table = pd.DataFrame(columns, dtype=object).map(_cell)
+    table = table[table.iloc[:, 0] != table.iloc[:, 1]]
+    return "" if table.empty else markdown_table(table.rename_axis("").reset_index())
 
 
 def _text(metric: str, entry: Entry | None) -> str:

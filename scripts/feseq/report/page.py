@@ -15,30 +15,34 @@ from ..common.files import written_beside
 from ..config.names import SIGNIFICANCE
 from ..describe.alarms import Alarm
 
-# The last lines are for the first page of Snakemake's report. The summary takes the whole width,
-# the graph of steps comes below, and nothing else is printed.
+# What concerns only Snakemake's report around a page is in rules/captions/workflow.rst.
+# A table wider than the window scrolls in its box. Its first column stays in view, and a shadow
+# marks the side on which there is more.
 _STYLE = """\
 .page { max-width: 72rem; margin: 0 auto; padding: 0.5rem 1rem; overflow-wrap: anywhere;
   font: 15px/1.5 system-ui, sans-serif; color: #222; }
 .page h1 { font-size: 1.6em; margin: 0.5em 0; } .page h2 { font-size: 1.25em; }
 .page img { max-width: 100%; height: auto; }
-.page .wide { overflow-x: auto; }
+.page .wide { overflow-x: auto; background:
+  linear-gradient(to right, #fff, #fff) left / 2rem 100% no-repeat local,
+  linear-gradient(to left, #fff, #fff) right / 2rem 100% no-repeat local,
+  linear-gradient(to right, #bbb, transparent) left / 0.8rem 100% no-repeat,
+  linear-gradient(to left, #bbb, transparent) right / 0.8rem 100% no-repeat; }
 .page table { border-collapse: collapse; font-size: 13px; width: auto; margin: 0.5em 0; }
 .page th, .page td { padding: 3px 8px; text-align: left; vertical-align: top;
   border-bottom: 1px solid #ddd; overflow-wrap: normal; }
 .page td { white-space: nowrap; }
-.prose:has(.page) { max-width: none; }
-.items-center:has(.page) { align-items: flex-start; }
-.prose .page code::before, .prose .page code::after { content: none; }
-.items-start:has(.page) { flex-direction: column; align-items: stretch; min-width: 0; }
+.page :is(th, td):first-child { position: sticky; left: 0; background: #fff; }
+@media (max-width: 48rem) {
+  .page td:first-child { max-width: 10rem; white-space: normal; overflow-wrap: break-word; }
+  .page p:has(> img) { overflow-x: auto; } .page img { max-width: none; min-width: 40rem; }
+}
 @media print {
   .page table { font-size: 7pt; } .page th, .page td { padding: 2px 3px; min-width: 0 !important;
     white-space: normal !important; }
   .page p:has(+ p > img) { break-after: avoid; }
-  .page .wide { overflow: visible; } .page img, .page tr { break-inside: avoid; }
-  .w-screen:has(.page) > :not(:has(.page)), .page ~ p { display: none; }
-  .items-start:has(.page) > :not(:has(.page)) { display: none; }
-  .h-screen:has(.page) { display: block; height: auto; overflow: visible; }
+  .page .wide { overflow: visible; background: none; } .page img { max-width: 100%; min-width: 0; }
+  .page img, .page tr { break-inside: avoid; }
 }
 """
 
@@ -117,8 +121,9 @@ def percent(share: float) -> str:
 def write_page(text: str, page: Path, view: Path) -> None:
     """Write the Markdown `text` as `page`, and as HTML with embedded plots as `view`.
 
-    The text names the plots' files relative to `page`. In `view`, links to other pages lead to
-    their HTML files.
+    The text names the plots' files relative to `page`. In `view`, a link to another page is an
+    `<a>` without `href`, whose `data-page` is that page's HTML file: inside Snakemake's report
+    there are no files to lead to. The report's first page makes links of them.
     """
     with written_beside(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -126,7 +131,7 @@ def write_page(text: str, page: Path, view: Path) -> None:
     # No page has HTML of its own, and a column may have any name.
     renderer.preprocessors.deregister("html_block")
     renderer.inlinePatterns.deregister("html")
-    body = re.sub(r'href="([^":]+)\.md"', r'href="\1.html"', renderer.convert(text))
+    body = re.sub(r'href="([^":]+)\.md"', r'data-page="\1.html"', renderer.convert(text))
     body = re.sub(
         r'src="([^":]+)\.svg"', lambda match: f'src="{_embedded(page.parent, match[1])}"', body
     )
@@ -136,6 +141,7 @@ def write_page(text: str, page: Path, view: Path) -> None:
     with written_beside(view) as temporary:
         temporary.write_text(
             f'<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{html.escape(title.removeprefix('# '))}</title>\n<style>\n{_STYLE}</style>\n"
             f'<main class="page">\n{body}\n</main>\n</html>\n',
             encoding="utf-8",

@@ -78,25 +78,25 @@ def test_features_are_those_of_plain_loops(
         own, others = fit_features(table, feature_map)
         row, label = table.column("row"), table.column("label")
     table = learnable_table()
-    found = by_name(learnable / "train.h5", others)
-    assert len(found) == len(others.columns()) == matrices(learnable / "train.h5", own).shape[1]
+    features = by_name(learnable / "train.h5", others)
+    assert len(features) == len(others.columns()) == matrices(learnable / "train.h5", own).shape[1]
     price = np.array(table["price"].to_pylist(), np.float32)[row]
-    np.testing.assert_array_equal(found["price"], price)
+    np.testing.assert_array_equal(features["price"], price)
     country = np.array(table["country"].to_pylist())[row]
-    clicks = {name: found["clicks of country"][country == name] for name in "abc"}
+    clicks = {name: features["clicks of country"][country == name] for name in "abc"}
     assert [len(set(values)) for values in clicks.values()] == [1, 1, 1]
     rate = {name: label[country == name].mean() for name in "abc"}
     assert sorted("abc", key=rate.get) == sorted("abc", key=lambda name: clicks[name][0])
     events = [split_events(table["events"][int(i)].as_py()) for i in row]
     counts = Counter(code for history in events for code in history)
     share = [history.count(max(counts, key=counts.get)) / (len(history) + 10) for history in events]
-    (first, *_) = [name for name in found if name.startswith("share of code")]
-    np.testing.assert_allclose(found[first], share, rtol=1e-5)
+    (first, *_) = [name for name in features if name.startswith("share of code")]
+    np.testing.assert_allclose(features[first], share, rtol=1e-5)
     length = np.array(list(map(len, events)))
-    np.testing.assert_array_equal(found["length of events"], length)
-    assert len([name for name in found if name.startswith("share of code")]) == 4
+    np.testing.assert_array_equal(features["length of events"], length)
+    assert len([name for name in features if name.startswith("share of code")]) == 4
     # Each code counts in one group, always the same, and the codes are in all of them.
-    share = np.array([found[f"share of group {group} in events"] for group in range(7)])
+    share = np.array([features[f"share of group {group} in events"] for group in range(7)])
     of_row = np.array([[history.count(code) for code in range(30)] for history in events])
     of_code = np.linalg.lstsq(of_row, (share * (length + 10)).T, rcond=None)[0]
     np.testing.assert_allclose(of_code, np.eye(7)[of_code.argmax(axis=1)], atol=1e-4)
@@ -124,11 +124,11 @@ def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
     assert own.unknown is not None
     assert own.unknown.tolist() == pytest.approx([0.5, 0])
     own = replace(own, unknown=None)
-    found, later = (by_name(tmp_path / "train.h5", each) for each in (own, others))
+    trained_on, later = (by_name(tmp_path / "train.h5", each) for each in (own, others))
     period, country = period[row], country[row]
     for name in "abc":
         for number in range(4):
-            of_period = found["clicks of country"][(country == name) & (period == number)]
+            of_period = trained_on["clicks of country"][(country == name) & (period == number)]
             older = label[(country == name) & (period < number)]
             assert len(set(of_period)) == 1
             expected = older.mean() - label.mean() if number else 0
@@ -226,9 +226,9 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
     bags = SMALL.model_copy(update={"negative_share": 0.3, "bags": 2})
     in_memory = train(learnable, tmp_path / "memory", bags)
     monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
-    found = train(learnable, tmp_path / "out", bags)
-    assert found["model"].read_bytes() == in_memory["model"].read_bytes()
-    assert {*(tmp_path / "out").iterdir()} == {*found.values()}
+    outputs = train(learnable, tmp_path / "out", bags)
+    assert outputs["model"].read_bytes() == in_memory["model"].read_bytes()
+    assert {*(tmp_path / "out").iterdir()} == {*outputs.values()}
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1))
     with pytest.raises(OSError, match="0 MiB free, 0 MiB needed"):
         train(learnable, tmp_path / "full")
@@ -283,7 +283,7 @@ def test_an_id_that_is_new_in_validation_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_gpu_is_asked_for_where_one_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    for installed, device, own_environment, gpus in (
+    for installed, device, has_conda, gpus in (
         ("xgboost", "auto", False, 1),
         ("xgboost", "cpu", True, 0),
         ("xgboost-cpu", "auto", False, 0),
@@ -292,18 +292,18 @@ def test_a_gpu_is_asked_for_where_one_may_be_used(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(family, "distribution", {installed: ""}.__getitem__)
         monkeypatch.setattr(family, "PackageNotFoundError", KeyError)
         config = {"runtime": {"device": device}}
-        assert family.FAMILY.layout(config, "toy", "boosting", own_environment) == (1, gpus)
+        assert family.FAMILY.layout(config, "toy", "boosting", has_conda) == (1, gpus)
 
 
 def test_its_auc_rests_on_what_clicks_follow(
     learnable: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
     measure_importance(trained["model"], learnable / "valid.h5", tmp_path / "out.json", threads=2)
-    found = read_json(tmp_path / "out.json")
-    lost = {e["changed"]: e["auc_lost"] for e in found["columns"] + found["histories"]}
+    importance = read_json(tmp_path / "out.json")
+    lost = {e["changed"]: e["auc_lost"] for e in importance["columns"] + importance["histories"]}
     sure = {name for name, entry in lost.items() if entry["p_value"] < 0.05}
     assert sure == {"price", "country", "ablated", "those of other rows"}
-    assert found["columns"][0]["changed"] == "price"
+    assert importance["columns"][0]["changed"] == "price"
 
 
 def test_known_categories_are_drawn_as_unknown_at_their_share() -> None:

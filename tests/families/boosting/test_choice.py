@@ -42,8 +42,8 @@ def trained(data: Path, out: Path, files: dict[str, Any] | None = None, **settin
 def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(
     learnable: Path, tmp_path: Path
 ) -> None:
-    found = trained(learnable, tmp_path / "first", bags=2)
-    tried = {entry["what"]: entry for entry in found["tried"]}
+    training = trained(learnable, tmp_path / "first", bags=2)
+    tried = {entry["what"]: entry for entry in training["tried"]}
     names = ["histories", "groups", "clicks"]  # there are no IDs
     assert list(tried)[:3] == [f"features {name}" for name in names]
     for name in names:
@@ -52,19 +52,19 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(
     # Clicks follow one code of the histories.
     assert tried["features histories"]["gain"] > 0.05
     assert tried["features histories"]["kept"]
-    assert found["sets"] == [name for name in names if tried[f"features {name}"]["kept"]]
-    assert list(found["model"].features.sets) == found["sets"]
+    assert training["sets"] == [name for name in names if tried[f"features {name}"]["kept"]]
+    assert list(training["model"].features.sets) == training["sets"]
     rows, all_rows = AllRows(learnable / "train.h5", learnable / "valid.h5"), tmp_path / "all.json"
     fit_feature_map(rows, COLUMNS, 1).write(all_rows)
     files = {"refit_of": tmp_path / "first/training.json", "feature_map": all_rows}
     again = trained(learnable, tmp_path / "refit", files, bags=2)
-    assert len(found["trees"]) == 2
-    for run in (found, again):
+    assert len(training["trees"]) == 2
+    for run in (training, again):
         for booster in run["model"].boosters:
             covers = booster.trees_to_dataframe()["Cover"]
             assert covers.min() >= run["min_child_weight"]
     for name in ("sets", "min_child_weight", "tried", "features", "trees", "valid_auc"):
-        assert again[name] == found[name]
+        assert again[name] == training[name]
     settings = {"features": ["clicks", "histories"], "min_child_weight": 3}
     given = trained(learnable, tmp_path / "given", **settings)
     assert given["model"].features.sets == given["sets"] == ["histories", "clicks"]
@@ -79,9 +79,9 @@ def test_ids_alone_are_learned_from_where_they_tell_of_clicks(tmp_path: Path, te
     columns = with_roles(sequences=(), targets=(), numeric=(), profile=("item",))
     make(tmp_path, table, columns=columns)
     if tells:
-        found = trained(tmp_path, tmp_path)
-        assert found["sets"] == ["ids"]
-        assert found["valid_auc"] == 1
+        training = trained(tmp_path, tmp_path)
+        assert training["sets"] == ["ids"]
+        assert training["valid_auc"] == 1
     else:
         with pytest.raises(UserError, match=r"boosting\.features"):
             trained(tmp_path, tmp_path)
@@ -97,14 +97,14 @@ def test_click_rates_of_who_does_not_return_are_left_out(tmp_path: Path, returns
     columns = {"item": np.array([f"p{i}" for i in who])[order], "y": y[order]}
     columns["price"] = (taste + random.normal(size=3000))[order]
     make(tmp_path, raw_table(3000, **columns), valid_rows=range(1900, 3000))
-    found = trained(tmp_path, tmp_path / "out", unknown_share=0, min_child_weight=1)
-    assert ("clicks" in found["sets"]) == returns
+    training = trained(tmp_path, tmp_path / "out", unknown_share=0, min_child_weight=1)
+    assert ("clicks" in training["sets"]) == returns
 
 
 def test_trees_of_few_clicks_can_split(tmp_path: Path) -> None:
     data = make(tmp_path, learnable_table(200), valid_rows=range(100, 200))
-    found = trained(data, tmp_path / "out")
-    assert all(entry["error"] > 0 for entry in found["tried"])
+    training = trained(data, tmp_path / "out")
+    assert all(entry["error"] > 0 for entry in training["tried"])
 
 
 @pytest.mark.parametrize("is_sure", [True, False])
@@ -114,13 +114,13 @@ def test_leaves_are_as_small_as_the_rows_can_fill(tmp_path: Path, is_sure: bool)
     chance = np.where(random.random(60) < 0.5, 0.02, 0.98)[level] if is_sure else np.full(3000, 0.5)
     columns = {"y": (random.random(3000) < chance).astype(np.int8), "price": level.astype(float)}
     make(tmp_path, raw_table(3000, **columns), valid_rows=range(2000, 3000))
-    found = trained(tmp_path, tmp_path / "out", features=[])
-    assert (found["min_child_weight"] < 20) == is_sure
+    training = trained(tmp_path, tmp_path / "out", features=[])
+    assert (training["min_child_weight"] < 20) == is_sure
     few = make(tmp_path / "few", raw_table(3000, **columns), valid_rows=range(100, 3000))
     # A tenth of what 100 rows have, which two thirds of them could not fill as well.
-    found = trained(few, tmp_path / "out", features=[])
-    assert found["min_child_weight"] < 2.5
-    assert not found["tried"]
+    training = trained(few, tmp_path / "out", features=[])
+    assert training["min_child_weight"] < 2.5
+    assert not training["tried"]
 
 
 TableSource = tuple[np.ndarray, Ragged, np.ndarray, np.ndarray]
@@ -156,12 +156,12 @@ def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None
     cases = [({*range(FOLDS)}, counts.of_all()[0]), (set(), older[0])]
     for number in (1, 3, 4):
         cases += [({*range(FOLDS)} - {number}, own[number]), ({*range(number)}, older[number])]
-    for counting, found in cases:
+    for counting, log_odds in cases:
         for place in (0, 10, 20):
             seen = [y for f, p, y in events if f in counting and p == place]
             odds = (sum(seen) + added * rate) / (len(seen) - sum(seen) + added * (1 - rate))
             expected = np.log(odds) - np.log(rate / (1 - rate))
-            assert found[place] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+            assert log_odds[place] == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -191,11 +191,11 @@ def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
     counts = counted(Places(3, 7), rows)
     fold, histories, target, _ = rows
     table = counts.out_of_fold()
-    found = mean_over_newest(table, counts.places, fold, histories, target, np.array([1, 4, 99]))
+    means = mean_over_newest(table, counts.places, fold, histories, target, np.array([1, 4, 99]))
     for row, tokens in enumerate(as_lists(histories)):
         values = [table[fold[row], 7 * target[row] + token] for token in reversed(tokens)]
         expected = [np.mean(values[:n]) if values else np.nan for n in (1, 4, 99)]
-        np.testing.assert_allclose(found[row], expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(means[row], expected, rtol=1e-5, atol=1e-7)
 
 
 def test_too_many_pairs_share_places_and_keep_their_counts() -> None:

@@ -303,8 +303,8 @@ def test_attention_is_that_of_pytorch(causal: bool) -> None:
     longest = int(lengths.max())
     padded = torch.stack([F.pad(row_LD, (0, 0, longest - len(row_LD), 0)) for row_LD in rows])
     is_position = torch.arange(longest) >= longest - lengths[:, None]
-    found = ours.padded(padded, is_position)
-    torch.testing.assert_close(found[is_position], torch.cat(expected))
+    attended = ours.padded(padded, is_position)
+    torch.testing.assert_close(attended[is_position], torch.cat(expected))
 
 
 def test_packed_attention_is_for_half_precision_on_new_gpus(

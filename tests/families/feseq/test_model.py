@@ -209,8 +209,8 @@ def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_
     changed = after != before
     assert (after[changed] == OUT_OF_VOCABULARY).all()
     for column, share in enumerate(shares or [0.2] * before.shape[1]):
-        found = changed[before[:, column] > OUT_OF_VOCABULARY, column].double().mean().item()
-        assert found == pytest.approx(share, abs=0.03)
+        drawn = changed[before[:, column] > OUT_OF_VOCABULARY, column].double().mean().item()
+        assert drawn == pytest.approx(share, abs=0.03)
     torch.manual_seed(3)
     assert torch.equal(columns(draws(batch)), after)
     assert draws.eval()(batch) is batch

@@ -174,20 +174,20 @@ def test_the_loop_waits_for_no_step_and_once_for_many_predictions(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(model_file.POSITIONS_PER_BATCH, "cuda", 100)
-    found: dict[str, list[int]] = {"_take": [], "_predict": []}
+    counts: dict[str, list[int]] = {"_take": [], "_predict": []}
 
     def counting(name: str) -> None:
         method = getattr(Trainer, name)
 
         def call(*arguments: Any) -> Any:
             result: list[Any] = []
-            found[name].append(waits(gpu, lambda: result.append(method(*arguments))).total())
+            counts[name].append(waits(gpu, lambda: result.append(method(*arguments))).total())
             return result[0]
 
         monkeypatch.setattr(Trainer, name, call)
 
     with pretended_gpu() as gpu:
-        for name in found:
+        for name in counts:
             counting(name)
         config = replace(FOUR_EPOCHS, epochs=2, weight_average=0.5)
         train(data, tmp_path, config, STILL, **GPU_RUN)
@@ -195,7 +195,7 @@ def test_the_loop_waits_for_no_step_and_once_for_many_predictions(
         # With it, fused attention would round differently in each run.
         assert not torch.is_deterministic_algorithms_warn_only_enabled()
     # Three steps an epoch; the logits of many small batches go to the host together.
-    assert found == {"_take": [0] * 6, "_predict": [1] * 2}
+    assert counts == {"_take": [0] * 6, "_predict": [1] * 2}
 
 
 def results_of(data: Path, model: TrainedModel) -> list[np.ndarray]:
@@ -218,9 +218,9 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     with pretended_gpu():
         model = replace(model, machine=start_runtime(Runtime(**GPU_RUN), 1))
         short_of_memory(monkeypatch, 40)
-        found = results_of(data, model)
+        results = results_of(data, model)
         assert caplog.text.count("out of GPU memory: predicting 50 rows in two halves") == 3 * 2
-        for of_halves, of_all in zip(found, expected):
+        for of_halves, of_all in zip(results, expected):
             np.testing.assert_allclose(of_halves, of_all, rtol=1e-4, atol=1e-5)
         short_of_memory(monkeypatch, 0)
         with pytest.raises(UserError, match="does not hold the prediction of a single row"):

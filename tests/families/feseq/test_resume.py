@@ -237,8 +237,8 @@ def points(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def assert_points_like_history(folder: Path) -> None:
-    found, history = points(folder), pd.read_csv(folder / "history.csv")
-    rate = found.pop("training/samples_per_second")
+    curves, history = points(folder), pd.read_csv(folder / "history.csv")
+    rate = curves.pop("training/samples_per_second")
     assert [step for step, value in rate if value > 0] == [3, 6]
     columns = {
         "loss/train": "train_loss",
@@ -247,9 +247,9 @@ def assert_points_like_history(folder: Path) -> None:
         "validation/monitor": "monitor",
         "training/learning_rate": "learning_rate",
     }
-    assert found.keys() == columns.keys()
+    assert curves.keys() == columns.keys()
     for curve, column in columns.items():
-        steps, values = zip(*found[curve])
+        steps, values = zip(*curves[curve])
         assert list(steps) == history["step"].tolist() == [3, 6]
         assert values == pytest.approx(history[column].tolist(), rel=1e-6)
 

@@ -246,8 +246,8 @@ def test_attention_needs_no_memory_that_grows_with_the_square_of_the_length() ->
     per_row = []
     for length in (200, 400, 800):
         config = replace(CONFIG, max_len=length, embedding_dim=8)
-        found = StepMemory.measured(FESeq(config, SIZES), config, SIZES, torch.float32)
-        per_row.append(found.per_row)
+        memory = StepMemory.measured(FESeq(config, SIZES), config, SIZES, torch.float32)
+        per_row.append(memory.per_row)
     short, middle, long = per_row
     assert (long - middle) == pytest.approx(2 * (middle - short), rel=0.02)
 

@@ -137,14 +137,14 @@ def test_what_a_gpu_cannot_repeat_exactly_is_said_once(
 
 
 def test_a_step_in_bfloat16_goes_where_one_in_float32_goes() -> None:
-    batch, found = single(make_batch([row % 7 for row in range(64)])), []
+    batch, flat = single(make_batch([row % 7 for row in range(64)])), []
     for precision in (torch.float32, torch.bfloat16):
         model = make_model(STILL).float().train()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         Stepper(model, optimizer, Machine(torch.device("cpu"), precision), TRAIN).take(batch)
         gradients = (parameter.grad for parameter in model.parameters())
-        found.append(torch.cat([each.flatten() for each in gradients if each is not None]))
-    full, half = found
+        flat.append(torch.cat([each.flatten() for each in gradients if each is not None]))
+    full, half = flat
     assert not torch.equal(half, full)
     # Rounding to 8 bits turns it by a few degrees at most.
     assert torch.cosine_similarity(full, half, dim=0) > 0.99
@@ -292,21 +292,21 @@ def test_a_gain_exceeds_all_before() -> None:
 def test_metrics_are_those_of_scikit_learn_at_both_odds() -> None:
     random = np.random.default_rng(3)
     label, logit = random.integers(0, 2, 200), random.normal(size=200).astype(np.float32)
-    found = monitored_metrics(get_args(Monitored), label, logit, 0.02)
+    metrics = monitored_metrics(get_args(Monitored), label, logit, 0.02)
     for prefix, logits in (("", logit), ("balanced_", logit + np.log(0.98 / 0.02))):
         p = 1 / (1 + np.exp(-logits.astype(np.float64)))
         weight = np.where(label == 1, 1 / label.sum(), 1 / (1 - label).sum())
         weighted = log_loss(label, p, sample_weight=weight)
         expected = average_precision_score(label, p) / 2 + 0.5 / (1 + weighted)
-        assert found[f"{prefix}logloss"] == pytest.approx(log_loss(label, p), rel=1e-6)
-        assert found[f"{prefix}weighted_logloss"] == pytest.approx(weighted, rel=1e-6)
-        assert found[f"{prefix}score"] == pytest.approx(expected, rel=1e-6)
-    assert found["auc"] == pytest.approx(roc_auc_score(label, logit))
+        assert metrics[f"{prefix}logloss"] == pytest.approx(log_loss(label, p), rel=1e-6)
+        assert metrics[f"{prefix}weighted_logloss"] == pytest.approx(weighted, rel=1e-6)
+        assert metrics[f"{prefix}score"] == pytest.approx(expected, rel=1e-6)
+    assert metrics["auc"] == pytest.approx(roc_auc_score(label, logit))
 
 
 def test_one_label_alone_or_a_logit_that_is_not_finite_has_no_metrics() -> None:
     for label, logit in (([0, 0], [0.1, 0.2]), ([0, 1], [0.1, np.nan])):
         logits = np.array(logit, np.float32)
-        found = monitored_metrics(["auc", "balanced_score"], np.array(label), logits, 0.02)
-        assert list(found) == ["auc", "balanced_score"]
-        assert np.isnan(list(found.values())).all()
+        metrics = monitored_metrics(["auc", "balanced_score"], np.array(label), logits, 0.02)
+        assert list(metrics) == ["auc", "balanced_score"]
+        assert np.isnan(list(metrics.values())).all()

@@ -68,8 +68,9 @@ def fitted(folder: Path, *days: str, roles: Any = ROLES) -> FeatureMap:
     return fit_feature_map([folder / f"{day}.h5" for day in days], roles, 1)
 
 
-def vocabularies(found: FeatureMap) -> list[Any]:
-    fields = (found.profile, found.targets, found.sequences, found.context, found.ids)
+def vocabularies(feature_map: FeatureMap) -> list[Any]:
+    kinds = ("profile", "targets", "sequences", "context", "ids")
+    fields = [getattr(feature_map, kind) for kind in kinds]
     return [field for kind in fields for field in kind]
 
 
@@ -249,17 +250,17 @@ def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_pat
     config = replace(FOUR_EPOCHS, start_from=str(tmp_path / "model.safetensors"))
     with open_table(data / "valid.h5") as table:
         held_out = set(table.column("row").tolist())
-    feature_map, found = map_file(data, tmp_path / "all.json"), []
+    feature_map, draws = map_file(data, tmp_path / "all.json"), []
     for seed in (42, 42, 43):
         run = a_run(data, SMALL_MODEL, replace(config, seed=seed), feature_map, before=before)
         with run.opened(CPU) as (source, valid):
             assert valid is None
-            found.append(source.table.column("row").tolist())
+            draws.append(source.table.column("row").tolist())
             assert source.batch_rows == before["batch_rows"]
-    for rows in found:
+    for rows in draws:
         assert len(rows) == len(set(rows)) == 2 * len(held_out)
         assert held_out < set(rows)
-    assert found[0] == found[1] != found[2]
+    assert draws[0] == draws[1] != draws[2]
 
 
 def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(

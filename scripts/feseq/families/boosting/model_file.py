@@ -36,7 +36,7 @@ class BoostedModel(Model):
         return {"boosters": boosters, **features, "sets": list(self.features.sets)}
 
     @classmethod
-    def made_of(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+    def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
         """The model with this `content`."""
         boosters = [xgboost.Booster() for _ in content["boosters"]]
         for bag, booster in enumerate(boosters):

@@ -45,7 +45,7 @@ class FESeq(Family):
             yield f"model.heads of {model}, size {size}: {error}"
 
     def layout(
-        self, config: Mapping[str, Any], size: str, model: str, own_environment: bool
+        self, config: Mapping[str, Any], size: str, model: str, has_conda: bool
     ) -> tuple[int, int]:
         """`train.nodes` and `train.gpus`."""
         training = self.settings(config, size, model)["train"]

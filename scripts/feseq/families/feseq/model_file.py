@@ -135,7 +135,7 @@ class TrainedModel(Model):
         return {"weights": self.network.state_dict()}
 
     @classmethod
-    def made_of(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+    def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
         """The network with these weights."""
         network = build_model(ModelConfig(**about.settings["model"]), about.feature_map)
         weights = {name: torch.from_numpy(array) for name, array in content["weights"].items()}

@@ -46,13 +46,14 @@ class ModelConfig(Declared):
     """a learned embedding of the time from each event to the row's own; needs
     `columns.groups.<group>.times`"""
     time_log_base: Annotated[float, Field(gt=1), AS_WRITTEN] | None = None
-    """with `times`, null: one bucket per unit of time, 3999 and more in the last; b: bucket
-    log_b(time + 1)"""
+    """buckets of `times`. null: one for each unit of time, and one for 3999 and more. A number b:
+    bucket log_b(time + 1)"""
     pooling: Literal["mean", "sum", "target", "concat", "weighted_sum"] = "mean"
-    """from positions to one vector: `target` is the last position, `concat` all of them, zeros
-    where there are none, `weighted_sum` the attention of the target item"""
+    """how the positions become one vector: their `mean` or `sum`; `target`, the last position;
+    `concat`, all of them side by side, zeros where there are none; `weighted_sum`, their sum
+    weighted by the attention of the target item"""
     score: Literal["bilinear", "dot", "din"] = "bilinear"
-    """score of a position with `weighted_sum`; `din` is a network of 512, 256 and 128 units, whose
+    """how `weighted_sum` scores a position. `din` is a network of 512, 256 and 128 units, whose
     batch statistics are those of a micro-batch"""
     scaled_scores: bool = True
     """with `weighted_sum`, not `din`: scores are divided by the root of `attention_dim`"""
@@ -65,8 +66,8 @@ class ModelConfig(Declared):
     mlp_activation: Literal["relu", "leaky_relu"] = "relu"
     """activation of the output network"""
     mlp_cross_rank: Annotated[int, Field(ge=0, le=4096)] = 64
-    """rank of a cross layer (DCN-v2) before the output network's hidden layers, which adds to each
-    input its product with a weighted sum of all inputs; 0: none"""
+    """rank of a cross layer (DCN-v2) before the hidden layers of the output network. It adds to
+    each input the product of that input and a weighted sum of all inputs. 0: no such layer"""
     numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = (
         "direct",
         "buckets",
@@ -76,31 +77,30 @@ class ModelConfig(Declared):
     `direct`, the value; `buckets`, a learned vector for each of 20 quantile buckets; `missing`, a
     flag for each block of columns that are missing together. Several stand side by side"""
     scaling: Literal["minmax", "quantile"] = "quantile"
-    """of numeric values: to [0, 1] by the range; their ranks among the train rows, to mean 0 and
-    deviation 1"""
+    """scaling of numeric values. `minmax`: by their range, to [0, 1]. `quantile`: their ranks among
+    the train rows, with mean 0 and deviation 1"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = (
         "length",
         "distinct",
         "entropy",
         "newest",
     )
-    """of each whole history, as further numeric columns: log(1 + events), log(1 + `distinct`
-    codes), `entropy` of their shares; and the `newest` code, as a category for the output
-    network"""
+    """further columns about each whole history: `length` is log(1 + events), `distinct` log(1 +
+    distinct codes), `entropy` that of the codes' shares. `newest` is the newest code, a category
+    for the output network"""
     levels: Annotated[int, Field(ge=0, le=MOST_LEVELS)] = 0
     """numeric columns with at most this many distinct values are categories for the output network
     as well, like columns with the role `context`"""
     unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of the row's categories that a training step takes as out of vocabulary, others each
-    time, so that the network learns what to make of new ones. `auto`: in each column, until
-    train rows have as many unknown ones as validation rows"""
+    """share of the categories that each training step takes as out of vocabulary, another draw each
+    time, so that the network learns to predict rows with new ones. `auto`: for each column, the
+    share that makes unknown categories as frequent in train rows as in validation rows"""
     shortcuts: bool = True
-    """the target's embedding, the sum of the whole history's over the root of its length, and their
-    product go to the output network too"""
+    """the output network also gets the target's embedding, the sum of the whole history's
+    embeddings divided by the root of its length, and the product of the two"""
     crossing: Annotated[int, Field(ge=0, le=1024)] = 32
-    """size of further vectors, of the target and of the history's codes, whose product goes
-    straight to the logit: the target's times the sum of all codes' over the root of the history's
-    length; 0: none"""
+    """size of further embeddings of the target and of the history's codes. The target's, times the
+    sum of the codes' divided by the root of the history's length, is added to the logit. 0: none"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
     """standard deviation of the embeddings' start values"""
     dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.1
@@ -160,10 +160,9 @@ class TrainConfig(Declared):
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings learn at this multiple of the learning rate"""
     embedding_second_moment: Literal["weight", "table"] = "table"
-    """Adam's second moment of embeddings, which divides their steps: `weight`, one a weight, so
-    that the step does not depend on a gradient's size; `table`, one a table, so that rare codes
-    move little. All context columns are one table, and so are all
-    buckets"""
+    """Adam divides the steps of embeddings by a second moment. `weight`: each weight has its own,
+    so that the step does not depend on the size of the gradient. `table`: each table has one, so
+    that rare codes move little; all context columns are one table, and so are all buckets"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0.01
     """each step takes this share of a weight off, times the learning rate (AdamW); not off biases,
     norms and embeddings"""
@@ -176,16 +175,16 @@ class TrainConfig(Declared):
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
     """weight of the squared norm of the embeddings in the loss"""
     negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
-    """an epoch has all clicks and this share of the other rows, another draw each time, which makes
-    it shorter; predictions are corrected for that. `auto`: 1, or what makes an epoch of 150,000
-    rows, with six other rows for each click at least"""
+    """share of the rows without a click that an epoch has, another draw each time; predictions are
+    corrected for it. `auto`: 1, or in larger tables what makes an epoch of 150,000 rows, but at
+    least six rows without a click for each click"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
     """d: a moving average of the weights, d * average + (1 - d) * weights after each step, is
     evaluated and saved in their place; 0: none"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
-    """evaluations in an epoch, the last one at its end. `auto`: one; in an epoch of more than 2,000
-    steps four: the first three only look for the best weights, and change neither learning rate
-    nor end"""
+    """evaluations in an epoch, the last one at its end. `auto`: one, or four in an epoch of more
+    than 2,000 steps. The first three of these only look for the best weights: they change neither
+    the learning rate nor when the training ends"""
     patience: Annotated[int, Field(ge=1)] = 6
     """this many evaluations without gain in a row end the training"""
     monitor: Annotated[

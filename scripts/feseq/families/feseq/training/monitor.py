@@ -20,7 +20,7 @@ def logloss(label: np.ndarray, logit: np.ndarray) -> float:
 
 
 def weighted_logloss(label: np.ndarray, logit: np.ndarray) -> float:
-    """Mean cross-entropy in which clicks and other rows weigh one half each."""
+    """Half the mean cross-entropy of clicks, plus half that of other rows."""
     weight = np.where(label == 1, 0.5 / label.mean(), 0.5 / (1 - label.mean()))
     return log_loss(label, sigmoid(logit), sample_weight=weight)
 
