@@ -29,7 +29,7 @@ rule score:
             prior=config["submission"]["prior"],
             dependencies=dependency_digest(scored(lambda scoring: scoring.jobs), "score"),
         ),
-        code=DIGESTS.code("score"),
+        code=f"code {DIGESTS.code('score')}",
     message:
         "Scoring {wildcards.scored}"
     script:

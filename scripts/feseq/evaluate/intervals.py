@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ..common.progress import Progress
 from .delong import CONFIDENCE, Auc, Entry, entry_of
 from .metrics import BY_NAME, Predictions
 
@@ -54,17 +55,14 @@ def bootstrap(
 
     A value without resamples, or that is NaN in all of them, has no interval.
     """
-    scores = models[0].scores
+    scores, progress = models[0].scores, Progress("resampled", resamples, "times")
     observed, label = values(*models), np.empty_like(scores.label)
     label[scores.order] = scores.label
-    samples = pd.DataFrame(
-        [
-            values(*(rows.resampled(count) for rows in models))
-            for count in resample_counts(label, resamples)
-        ],
-        columns=list(observed),
-        dtype=float,
-    )
+    sampled = []
+    for count in resample_counts(label, resamples):
+        sampled.append(values(*(rows.resampled(count) for rows in models)))
+        progress.advance(1)
+    samples = pd.DataFrame(sampled, columns=list(observed), dtype=float)
     low, high = (samples.quantile((1 + side * CONFIDENCE) / 2) for side in (-1, 1))
     return {
         name: entry_of(value=value, low=low[name], high=high[name])
