@@ -1,4 +1,5 @@
 # One model per size and name, of the family that its name says.
+import shlex
 import shutil
 import time
 
@@ -101,7 +102,10 @@ onstart:
 
 onsuccess:
     CODE.keep(CODE_AT_LAST_END)
-    for line in outcome(results(), STARTED):
+    report = ["--report", str(results() / "report.html"), *workflow.dag_settings.targets]
+    for line in outcome(
+        results(), STARTED, shlex.join(["snakemake", *report, *CONFIG_OPTIONS])
+    ):
         logger.info(line)
     # Not earlier: a finished job runs again if Snakemake is killed with it.
     for states in ("*/*/training_state", "*/*/*/training_state"):

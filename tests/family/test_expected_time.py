@@ -116,6 +116,7 @@ def test_of_several_timed_trainings_the_same_settings_count_then_the_longest(
     put(tmp_path, "full/len100", 9_000, settings_of("len150"), device="cuda")
     (tmp_path / "toy/len150").mkdir(parents=True)
     (tmp_path / "toy/len150/training.json").write_text("{}")
+    put(tmp_path, "medium/len100", 8, settings_of("len150"))
     assert by() is None
     put(tmp_path, "full/len150-light", 60, settings_of("len150", model={"transformer_layers": 0}))
     put(tmp_path, "medium/len150", 300, settings_of("len150", "medium"))
@@ -130,8 +131,8 @@ def test_a_family_without_a_guess_is_expected_once_it_was_timed(tmp_path: Path) 
         tmp_path, "own", family, {}, replace(WORK, rows=rows), "cpu"
     )
     assert expected(100) is None
-    put(tmp_path, "toy/own", 6, {}, replace(WORK, rows=100))
-    assert expected(300).seconds == pytest.approx(18)
+    put(tmp_path, "toy/own", 60, {}, replace(WORK, rows=100))
+    assert expected(300).seconds == pytest.approx(180)
 
 
 def test_the_time_of_several_trainings_is_their_sum_and_a_guess_if_one_is() -> None:

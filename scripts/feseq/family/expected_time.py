@@ -15,6 +15,8 @@ from .base import Family, Work
 
 # The share of clicks among rows that nothing is known of.
 GUESSED_CLICK_RATE = 0.02
+# A training of fewer seconds is mostly its start, and tells nothing of longer ones.
+_LEAST = 20
 # Settings that do not change the time per row.
 _FREE = {"seed", "negative_share", "start_from", "monitor"}
 
@@ -33,9 +35,9 @@ def expected_time(
     """About how long a training takes; None if nothing is known.
 
     The family's guess is multiplied by how much longer than guessed a training of the family took
-    that is in `results`: one with the same settings if there is one, and the longest of several,
-    since short ones are mostly overhead. It must have run on the same `device`. On a GPU there is
-    no guess. It assumes the same machine without other jobs, and ignores early stopping.
+    that is in `results`: one with the same settings if there is one, and the longest of several. It
+    must have run on the same `device`; for a GPU there is no other guess. It assumes the same
+    machine without other jobs, and ignores early stopping.
     """
     guess = family.training_seconds(settings, work)
     timed = []
@@ -45,7 +47,7 @@ def expected_time(
         # Unreadable files are skipped; the job that needs one reports it.
         with suppress(UserError, KeyError, TypeError, ValueError, ArithmeticError):
             training = read_json(path)
-            if training["device"] == device:
+            if training["device"] == device and training["seconds"] >= _LEAST:
                 is_same = path.parent.name == model and _same(settings, training["settings"])
                 scale = training["seconds"] / _guess(family, settings, training, work)
                 timed.append((is_same, training["seconds"], path, scale))

@@ -2,14 +2,13 @@
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from ..common.errors import UserError
 from ..common.files import read_json
-from ..config.names import BLEND, MODEL_FILE
+from ..config.names import BLEND, FEW_CLICKS, MODEL_FILE
 
 _COLUMNS = 100
 # The most pages, and models of a run without a submission.
@@ -17,12 +16,12 @@ _MOST = 3
 _Z = 1.96  # half the width of a 95 % interval, in standard errors
 
 
-def outcome(results: Path, started: float) -> list[str]:
+def outcome(results: Path, started: float, report: str) -> list[str]:
     """Lines on what is newer than `started` in `results`: submissions, models and pages.
 
     A submission has its rows, odds, models and weights, and a line of how good it is by validation
-    rows. Without one, each model has such a line. A file that is damaged or lacks facts is left
-    out.
+    rows. Without one, each model has such a line. `report` is the command that shows the pages in a
+    browser. A file that is damaged or lacks facts is left out.
     """
     lines: list[str] = []
     for path in _newer(results.glob("submission_*.json"), started):
@@ -36,8 +35,7 @@ def outcome(results: Path, started: float) -> list[str]:
                 lines.append(f"{folder}: {score}")
     pages = [results / "summary.md", *results.glob("*/data.md"), *results.glob("*/compare/*.md")]
     if shown := [str(page) for page in _newer(pages, started)][:_MOST]:
-        report = f"snakemake --report {results}/report.html"
-        lines.append(f"pages: {', '.join(shown)}; as one file for a browser: {report}")
+        lines.append(f"see {', '.join(shown)}; report: {report}")
     return [wrapped for line in lines for wrapped in _wrapped(line)]
 
 
@@ -65,21 +63,24 @@ def _score(folder: Path) -> str:
     with suppress(UserError, KeyError, TypeError, ArithmeticError):
         is_new = _time(metrics) >= _time(training)
         content = read_json(metrics if is_new else training)
-        entry = content["metrics"]["auc"] if "metrics" in content else _about(content)
+        if "metrics" in content:
+            entry, clicks = content["metrics"]["auc"], content["clicks"]
+        else:
+            clicks = round(content["valid_rows"] * content["click_rate"])
+            entry = _about(content["valid_auc"], clicks, content["valid_rows"] - clicks)
         ends = (entry["low"], entry["high"])
         interval = "" if None in ends else f" [{ends[0]:.3f}, {ends[1]:.3f}]"
-        return f"AUC {entry['value']:.4f}{interval}"
+        return f"AUC {entry['value']:.4f}{interval}, {clicks:,} clicks"
     return ""
 
 
-def _about(training: Mapping[str, Any]) -> dict[str, float | None]:
-    """The AUC of a training.json with an interval by its clicks (Hanley & McNeil 1982).
+def _about(auc: float, clicks: int, others: int) -> dict[str, float | None]:
+    """An AUC of so many clicks and other rows with an interval (Hanley & McNeil 1982).
 
-    The rows have chosen the weights, so it is a little too high.
+    There is none with few clicks. Where the rows have chosen the weights, it is a little too high.
     """
-    auc = training["valid_auc"]
-    clicks = training["valid_rows"] * training["click_rate"]
-    others = training["valid_rows"] - clicks
+    if min(clicks, others) < FEW_CLICKS:
+        return {"value": auc, "low": None, "high": None}
     pairs = (clicks - 1) * (auc / (2 - auc) - auc**2)
     pairs += (others - 1) * (2 * auc**2 / (1 + auc) - auc**2)
     half = _Z * math.sqrt((auc * (1 - auc) + pairs) / (clicks * others))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ...config.names import MONITORED_ROWS
 from ...family.base import Work
-from ...storage.table import MONITORED_ROWS
 
 # Seconds of one core: to read a row; to bin a feature of a row; a tree's for a feature of a row,
 # for a validation row, and for itself. Fitted to trainings of 45,000 to 9,000,000 rows.

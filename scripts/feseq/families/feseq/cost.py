@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from ...config.names import MONITORED_ROWS
 from ...family.base import Work
-from ...storage.table import MONITORED_ROWS
 
 # Of one core, fitted to trainings of toy, medium and full size (docs/costs.md): operations a
 # second, and the seconds of a row, of a step and of a start whatever the network.
-_SPEED, _ROW, _STEP, _START = 30e9, 250e-6, 0.01, 3.0
+_SPEED, _ROW, _STEP, _START = 30e9, 250e-6, 0.01, 5.0
 # The layers of the score `din`.
 _DIN = (512, 256, 128)
 # A refit goes on from the first training, with fewer steps.
