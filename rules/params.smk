@@ -15,12 +15,21 @@ from feseq.catalog.models import (
     variant_settings,
 )
 from feseq.catalog.space import space_of
-from feseq.config.columns import described
+from feseq.common.cuda import SAID_CPU, has_cuda_device
+from feseq.config.columns import described, in_ranges
 from feseq.config.declared import fields_of
 from feseq.config.sampling import sampling_of
 from feseq.config.scores import submission_prior, table_score
+from feseq.config.names import MODEL_FILE, REFIT
 from feseq.config.sizes import size_block
-from feseq.family.expected_time import expected_time
+from feseq.family.base import Work
+from feseq.family.expected_time import (
+    GUESSED_CLICK_RATE,
+    expected_time,
+    known_facts,
+    processors,
+    time_text,
+)
 from feseq.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
@@ -39,8 +48,8 @@ if workflow.overwrite_workdir is not None:
 def code(script):
     """A param that changes with the code of a script, and of the family of the job's model."""
     if script not in ENTRY_POINTS:
-        return DIGESTS.code(script)
-    return clear_errors(lambda wildcards: DIGESTS.code(script, wildcards.model))
+        return f"code {DIGESTS.code(script)}"
+    return clear_errors(lambda wildcards: f"code {DIGESTS.code(script, wildcards.model)}")
 
 
 if workflow.is_main_process and (edited := CODE.edited(CODE_AT_LAST_END)):
@@ -116,19 +125,59 @@ def size_key(name):
     return clear_errors(lambda wildcards: size_block(config, wildcards.size)[name])
 
 
-def rows_shown(wildcards, resources):
+def rows_known(size):
+    """How many rows of the train table a size has; None if that is not known."""
+    there = TABLE["simulation"]["train_rows"] if RAW.simulated else TRAIN_ROWS
+    known = [rows for rows in (size_block(config, size)["rows"], there) if rows]
+    return min(known) if known else None
+
+
+def training_time(size, model, is_refit=False):
+    """The time that a training may take, on this machine or on the 8 cores of a job elsewhere."""
+    rows, family, cores = rows_known(size), family_of(model), 8
+    if rows is None:
+        return None
+    if workflow.local_exec:
+        cores = min(cores, workflow.resource_settings.cores or cores, processors())
+    held_out = round(rows * config["sampling"]["valid_share"])
+    click_rate, length = known_facts(results())
+    work = Work(
+        rows if is_refit else rows - held_out,
+        held_out,
+        COLUMNS,
+        cores,
+        click_rate or GUESSED_CLICK_RATE,
+        TABLE["simulation"]["mean_length"] if RAW.simulated else length,
+        is_refit,
+    )
+    on_gpu = (
+        family.layout(config, size, model, HAS_CONDA)[1] and config["runtime"]["device"] != "cpu"
+    )
+    device = "cuda" if on_gpu and (not workflow.local_exec or has_cuda_device()) else "cpu"
+    return expected_time(results(), model, family, settings_of(size, model), work, device)
+
+
+def rows_shown(wildcards, output, resources):
     """How many rows a training reads and how long it may take, for its message.
 
     Snakemake never compares it, since it takes `resources`.
     """
-    there = TABLE["simulation"]["train_rows"] if RAW.simulated else TRAIN_ROWS
-    known = [rows for rows in (size_block(config, wildcards.size)["rows"], there) if rows]
-    if not known:
-        return "all rows"
-    blocks = settings_of(wildcards.size, wildcards.model)
-    rows = round(min(known) * (1 - config["sampling"]["valid_share"]))
-    time = expected_time(results(), wildcards.model, rows, blocks)
-    return f"{min(known):,} rows, {time}" if time else f"{min(known):,} rows"
+    rows = rows_known(wildcards.size)
+    is_refit = Path(output.model).parent.name == REFIT
+    time = time_text([training_time(wildcards.size, wildcards.model, is_refit)])
+    return ", ".join(filter(None, [f"{rows:,} rows" if rows else "all rows", time]))
+
+
+def time_to_come(wildcards, resources):
+    """The time of the trainings that a submission lacks, for its message; see `rows_shown`."""
+    times = []
+    for size, model in submitting_jobs(wildcards):
+        folder = results() / size / model
+        times += [] if (folder / MODEL_FILE).exists() else [training_time(size, model)]
+        if LAST_FIT == REFIT and not (folder / REFIT / MODEL_FILE).exists():
+            times.append(training_time(size, model, True))
+    time = time_text(times)
+    return f", after trainings of {time}" if time else ""
 
 
 def size_weights(wildcards):
@@ -155,12 +204,14 @@ file_version = clear_errors(RAW.version)
 
 
 def column_params(*others):
-    """The roles of columns for a script, and a text for each column, which Snakemake compares.
+    """The roles of columns for a script, and a text for each run of columns, as the config names it.
 
-    So Snakemake names the columns that were added, removed or changed, and no others.
+    Snakemake compares the texts, and so names the columns that were added, removed or changed.
     """
-    roles = COLUMNS.plain(*others)
-    texts = [f"column {name}: {text}" for name, text in described(roles).items()]
+    roles, names = COLUMNS.plain(*others), {}
+    for name, text in described(roles).items():
+        names.setdefault(text, []).append(name)
+    texts = [f"column {run}: {text}" for text in names for run in in_ranges(names[text])]
     texts.append(f"columns {digest(roles)}")  # their order
     counted = {f"column_{i}": lambda wildcards, text=text: text for i, text in enumerate(texts)}
     return counted | not_counted(columns=roles)

@@ -57,8 +57,9 @@ rule submit:
         ),
         **not_counted(codes=submitting_codes),
         code=code("submit"),
+        time=time_to_come,
     message:
-        "Writing the submission of size {wildcards.size}"
+        "Writing the submission of size {wildcards.size}{params.time}"
     script:
         "../scripts/submit.py"
 

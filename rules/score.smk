@@ -30,7 +30,7 @@ rule score:
             prior=config["submission"]["prior"] or "observed",
             dependencies=dependency_digest(scored(lambda scoring: scoring.jobs), "score"),
         ),
-        code=DIGESTS.code("score"),
+        code=f"code {DIGESTS.code('score')}",
     message:
         "Scoring {wildcards.scored}"
     script:

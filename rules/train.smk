@@ -1,7 +1,12 @@
 # One model per size and name, of the family that its name says.
+import shlex
 import shutil
+import time
 
-from feseq.common.cuda import SAID_CPU, has_cuda_device
+from feseq.report.outcome import outcome
+
+# Files that are newer are this run's.
+STARTED = time.time()
 
 
 rule train:
@@ -48,7 +53,7 @@ use rule train as refit with:
     log:
         "results/{size}/{model}/refit/train.log",
     message:
-        "Training {wildcards.model} on the validation rows, too, size {wildcards.size}"
+        "Training {wildcards.model} on the validation rows, too, size {wildcards.size}, {params.rows}"
 
 
 rule tune:
@@ -80,6 +85,15 @@ rule tune:
 
 
 onstart:
+    # What takes longest, before it begins.
+    fits = {rules.train.rule.name: False, rules.refit.rule.name: True}
+    ahead = [job for job in workflow.dag.needrun_jobs() if job.rule.name in fits]
+    times = [
+        training_time(job.wildcards.size, job.wildcards.model, fits[job.rule.name])
+        for job in ahead
+    ]
+    if shown := time_text(times):
+        logger.info(f"trainings of this run: {shown}")
     # Jobs on this machine need not warn of it each.
     if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():
         logger.warning("no CUDA device found: models train and predict on the CPU")
@@ -88,6 +102,11 @@ onstart:
 
 onsuccess:
     CODE.keep(CODE_AT_LAST_END)
+    report = ["--report", str(results() / "report.html"), *workflow.dag_settings.targets]
+    for line in outcome(
+        results(), STARTED, shlex.join(["snakemake", *report, *CONFIG_OPTIONS])
+    ):
+        logger.info(line)
     # Not earlier: a finished job runs again if Snakemake is killed with it.
     for states in ("*/*/training_state", "*/*/*/training_state"):
         for state in results().glob(states):

@@ -109,7 +109,7 @@ def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     known["full_name"] = "/".join(known[key] for key in FULL_NAME if key in known)
     known |= {"threads": job.threads, "runtime": job.config["runtime"]}
     params = dict(job.params.items())
-    known["code"] = params.get("code", "")
+    known["code"] = params.get("code", "").removeprefix("code ")
     # Other params are for people, or only make the job stale.
     known |= read_settings(text for text in params.values() if re.match(r"[\w.]+=", text))
     known |= dict(job.input.items()) | dict(job.output.items())

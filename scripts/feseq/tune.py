@@ -129,6 +129,7 @@ def _search(
     """Run the remaining trials; returns all that count, in order."""
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(
             storage=f"sqlite:///{file}",
@@ -146,10 +147,33 @@ def _search(
                 seed=int(seed[0]), n_startup_trials=AT_RANDOM
             )
             study.optimize(lambda trial: run_trial(run, trial, space), n_trials=1)
+            _log_last(study.get_trials(), len(finished) + 1, config.trials)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = first_line(error.__cause__ or error)
         raise UserError(f"{file}: {cause}; fix that, or delete the file to start again") from None
     return finished[: config.trials]
+
+
+def _log_last(trials: Sequence[FrozenTrial], number: int, total: int) -> None:
+    """Say how good the last trial is, or why it ended early, and how good the best so far."""
+    last = trials[-1]
+    if last.state == TrialState.COMPLETE:
+        text = _metrics(last)
+    else:
+        text = f"ended early, {last.user_attrs.get('reason')}"
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    best = max(complete, key=lambda trial: trial.value or 0, default=None)
+    if best is not None:
+        text += " (best so far)" if best is last else f"; best so far {_metrics(best)}"
+    logger.info("trial %d of %d: %s", number, total, text)
+
+
+def _metrics(trial: FrozenTrial) -> str:
+    """AUC and logloss, or where a family gives neither, what its monitor says."""
+    known = {"AUC": trial.user_attrs.get("auc"), "logloss": trial.user_attrs.get("logloss")}
+    known = {name: value for name, value in known.items() if value is not None}
+    known = known or {"monitor": trial.value}
+    return ", ".join(f"{name} {value:.5f}" for name, value in known.items())
 
 
 def run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
@@ -163,7 +187,7 @@ def run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
             raise optuna.TrialPruned("Below the median.")
 
     try:
-        with only_errors():
+        with only_errors(progress=True):
             metrics = run(by_block(drawn), report)
     except (ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError) as error:
         trial.set_user_attr("reason", str(error))

@@ -44,6 +44,8 @@ def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
     assert not list((folder / "results").glob("**/training_state"))
     assert "no CUDA device found: running on the CPU" in output or "device: " in output
     assert "SIMULATED" not in output
+    # Its last lines say what it made.
+    assert f"submission_full.csv: {TEST_ROWS} rows" in output.rpartition("100%")[2]
     metrics = json.loads((folder / "results/full/len20/metrics.json").read_text())
     assert metrics["simulated_data"] is False
     assert metrics["best_auc"] is None
@@ -148,6 +150,8 @@ SCORES = "results/scores/toy/some.parquet"
     [
         ("results/toy/len300/model.safetensors", None, "sizes.toy.max_len is [5, 20]"),
         ("results/submission_fulll.csv", None, "did you mean 'full'?"),
+        ("results/submisson_toy.csv", None, "Did you mean results/submission_toy.csv?"),
+        ("results/toy/len20/metrcs.json", None, "Did you mean results/toy/len20/metrics.json?"),
         # Snakemake would take braces for wildcards, and read in/toy.parquet.
         (FEATURE_MAP, ("table.raw.train", "in/{size}.parquet"), "Snakemake takes"),
         (FEATURE_MAP, ("table.raw.train", "in/*/*.parquet"), "Snakemake takes"),

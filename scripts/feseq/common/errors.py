@@ -1,7 +1,7 @@
 """Exceptions whose message is for the user, and the short form of all others."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -30,6 +30,12 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name that is most like `name`; None if none is like it."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return near[0] if near else None
+
+
 def did_you_mean(name: str, known: Iterable[str], listed: str) -> str:
     """The end of an error about an unknown name: the nearest known one, or all, as `listed`.
 
@@ -40,5 +46,5 @@ def did_you_mean(name: str, known: Iterable[str], listed: str) -> str:
     if not inside:
         block, inside = "", known
     keys = [each.removeprefix(block) for each in inside]
-    near = difflib.get_close_matches(name.removeprefix(block), keys, n=1)
-    return f"did you mean '{block}{near[0]}'?" if near else f"{listed}: {', '.join(known)}"
+    near = nearest(name.removeprefix(block), keys)
+    return f"did you mean '{block}{near}'?" if near else f"{listed}: {', '.join(known)}"

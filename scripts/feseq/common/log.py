@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from . import progress as progress_module
+
 _LINE = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -24,13 +26,19 @@ def log_to(files: Sequence[str], job: str = "") -> None:
 
 
 @contextmanager
-def only_errors(quiet: bool = True) -> Iterator[None]:
-    """Let only errors of this library pass: several processes would log the same lines."""
-    package = logging.getLogger(__package__.partition(".")[0])
-    before = package.level
+def only_errors(quiet: bool = True, *, progress: bool = False) -> Iterator[None]:
+    """Let only errors of this library pass, and lines of `progress` if it is true.
+
+    Several processes, or trainings, would log the same lines.
+    """
+    package, shown = logging.getLogger(__package__.partition(".")[0]), progress_module.logger
+    before = package.level, shown.level
     if quiet:
         package.setLevel(logging.ERROR)
+    if progress:
+        shown.setLevel(logging.INFO)
     try:
         yield
     finally:
-        package.setLevel(before)
+        package.setLevel(before[0])
+        shown.setLevel(before[1])

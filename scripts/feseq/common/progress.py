@@ -8,14 +8,14 @@ from datetime import timedelta
 logger = logging.getLogger(__name__)
 
 # By verbosity.
-SECONDS_BETWEEN_LINES = (math.inf, 30.0, 5.0)
+SECONDS_BETWEEN_LINES = (math.inf, 20.0, 5.0)
 
 
 class Progress:
     """Counts finished work, and logs how much of `total` is done, the rate and the time left.
 
     `label` is a past participle such as 'converted'; an earlier process did the first `done`.
-    Verbosity 0 logs nothing, 1 a line every 30 seconds, 2 every 5.
+    Verbosity 0 logs nothing, 1 a line every 20 seconds, 2 every 5.
     """
 
     def __init__(

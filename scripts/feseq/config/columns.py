@@ -10,6 +10,8 @@ from ..common.errors import UserError
 RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
 # A numeric column with more distinct values has no levels.
 MOST_LEVELS = 256
+# A name that ends in a number as `expand` writes it, without zeros before it.
+_NUMBERED = re.compile(r"(.*?)(?<!\d)(0|[1-9]\d{0,17})")
 # A longer range is a typing error, and would fill the memory with names.
 _MOST_IN_RANGE = 100_000
 
@@ -159,6 +161,22 @@ def expand(names: Iterable[str]) -> list[str]:
         numbers = (f"{i:0{width}}" for i in range(first, last + 1))
         expanded += [f"{match['head']}{number}{match['tail']}" for number in numbers]
     return expanded
+
+
+def in_ranges(names: Iterable[str]) -> list[str]:
+    """The opposite of `expand`: neighbours whose last number rises by one become a range."""
+    runs: list[tuple[str, int, int]] = []
+    for name in names:
+        numbered = _NUMBERED.fullmatch(name)
+        head, number = (numbered[1], int(numbered[2])) if numbered else (name, -1)
+        if runs and numbered and (runs[-1][0], runs[-1][2]) == (head, number - 1):
+            runs[-1] = (head, runs[-1][1], number)
+        else:
+            runs.append((head, number, number))
+    return [
+        f"{head}{{{first}..{last}}}" if first < last else head if last < 0 else f"{head}{last}"
+        for head, first, last in runs
+    ]
 
 
 def _check_names(config: Mapping[str, Any]) -> None:

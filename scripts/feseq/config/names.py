@@ -23,6 +23,8 @@ Settings = Mapping[str, Mapping[str, Any]]
 FEW_CLICKS = 30
 # The level of significance: differences with a larger p-value are not reported as such.
 SIGNIFICANCE = 0.05
+# At least so many rows, and clicks among them, choose the best weights of a network.
+MONITORED_ROWS, MONITORED_CLICKS = 200_000, 2_000
 # The folder inside a model's for the same model trained again on all rows.
 REFIT = "refit"
 # The file of a trained model, of any family.

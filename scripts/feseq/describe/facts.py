@@ -1,5 +1,6 @@
 """The facts of the data page: train, validation and test, column by column and together."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,12 +10,15 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from ..common.progress import Progress
 from ..features.feature_map import FeatureMap, SequenceField
 from ..storage.opening import Files, open_sides, open_table
 from ..storage.table import SomeRows
 from .columns import auc_alone, middle_share, missing_blocks, same_columns, value_kind
 from .counts import LENGTHS, PLACES, Counts
 from .drift import adversary, stability_index
+
+logger = logging.getLogger(__name__)
 
 # Tables that are compared with train.
 OTHERS = ("valid", "test")
@@ -61,6 +65,11 @@ def describe(
     train, samples = tables["train"], _numbers(tables)
     numeric = list(train.table.numeric_columns)
     blocks = missing_blocks(samples["train"][[*numeric, *train.words]])
+    columns, described = [], Progress("described", len(samples["train"].columns), "columns")
+    for name in samples["train"]:
+        columns.append(_column(tables, samples, feature_map, name))
+        described.advance(1)
+    logger.info("columns described; training trees to tell other rows from train rows")
     return {
         "size": size,
         "simulated_data": simulated,
@@ -68,7 +77,7 @@ def describe(
         "clicks": {name: tables[name].clicks for name in ("train", "valid")},
         "reported": {"rows": len(reported), "clicks": int(reported.sum())},
         "sampled_rows": {name: len(sample) for name, sample in samples.items()},
-        "columns": [_column(tables, samples, feature_map, name) for name in samples["train"]],
+        "columns": columns,
         "missing_blocks": [
             {"columns": names, "rows": int(rows.sum()), "clicks": int(train.label[rows].sum())}
             for names, rows in blocks

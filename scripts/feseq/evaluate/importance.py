@@ -17,6 +17,7 @@ import numpy as np
 
 from ..catalog.loading import family_in, load_model
 from ..common.files import Output, write_json
+from ..common.progress import Progress
 from ..common.ragged import Ragged
 from ..config.runtime import Runtime
 from ..family.model import Model
@@ -98,11 +99,16 @@ def write_importance(
     facts: dict[str, Any] = {"full_name": full_name, "simulated_data": table.source["simulated"]}
     facts |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc.entry()}
     entries: list[Entry] = []
+    columns = len(table.categorical_columns) + len(table.numeric_columns)
+    progress = Progress("measured", columns + 4 * bool(block.sequences), "changes")
     for group, changes in (
         ("columns", _with_columns(block, table, feature_map, donors)),
         ("histories", _with_histories(block, donors)),
     ):
-        lost = {name: auc.minus(Auc.of(label, predict(changed))) for name, changed in changes}
+        lost = {}
+        for name, changed in changes:
+            lost[name] = auc.minus(Auc.of(label, predict(changed)))
+            progress.advance(1)
         ranked = sorted(lost.items(), key=lambda pair: -(pair[1]["value"] or 0))
         facts[group] = [{"changed": name, "auc_lost": entry} for name, entry in ranked]
         entries += lost.values()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ..common.progress import Progress
 from .delong import CONFIDENCE, Auc, Entry, correct_together, entry_of
 from .metrics import BY_NAME, Metric, Predictions
 
@@ -94,17 +95,14 @@ def bootstrap(
     A value without resamples, or that is NaN in all of them, has no interval. Those that `differ`
     are differences, and get a `p_value`, by the resamples' standard deviation.
     """
-    scores = models[0].scores
+    scores, progress = models[0].scores, Progress("resampled", resamples, "times")
     observed, label = values(*models), np.empty_like(scores.label)
     label[scores.order] = scores.label
-    samples = pd.DataFrame(
-        [
-            values(*(rows.resampled(count) for rows in models))
-            for count in resample_counts(label, resamples)
-        ],
-        columns=list(observed),
-        dtype=float,
-    )
+    sampled = []
+    for count in resample_counts(label, resamples):
+        sampled.append(values(*(rows.resampled(count) for rows in models)))
+        progress.advance(1)
+    samples = pd.DataFrame(sampled, columns=list(observed), dtype=float)
     low, high = (samples.quantile((1 + side * CONFIDENCE) / 2) for side in (-1, 1))
     error = samples.std()
     entries = {}

@@ -89,6 +89,7 @@ class TrainJob:
             "seconds": round(time.monotonic() - self.started, 3),
             "peak_memory_bytes": peak_memory(),
             "device": "cpu",
+            "threads": self.threads,
             "simulated_data": model.about.simulated,
             "click_rate": model.about.click_rate,
             "settings": {

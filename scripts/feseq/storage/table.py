@@ -9,10 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from ..common.errors import UserError
+from ..config.names import MONITORED_CLICKS, MONITORED_ROWS
 from .block import Block
-
-# At least so many rows, and clicks among them, choose the best weights of a network.
-MONITORED_ROWS, MONITORED_CLICKS = 200_000, 2_000
 
 
 @dataclass(eq=False)

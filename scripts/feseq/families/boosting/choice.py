@@ -104,7 +104,7 @@ class _Trials:
     def losses(self, train: Matrix, held: Matrix, leaf: float) -> np.ndarray:
         """The logloss of each row of `held`."""
         short = SHORT.model_copy(update={"min_child_weight": leaf})
-        booster, _ = fit(train, held, short, self.device, self.threads, verbosity=0)
+        booster, _ = fit(train, held, short, self.device, self.threads)
         logit = booster.predict(held, output_margin=True).astype(np.float64)
         return np.logaddexp(0, logit) - held.get_label() * logit
 

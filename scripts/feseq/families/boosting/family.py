@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Any
 
-from ...family.base import Family
+from ...config.names import Settings
+from ...family.base import Family, Work
+from .cost import training_seconds
 from .settings import BoostingConfig
 
 
@@ -20,6 +22,10 @@ class Boosting(Family):
         build.
         """
         return 1, int(config["runtime"]["device"] != "cpu" and (has_conda or _may_use_gpus()))
+
+    def training_seconds(self, settings: Settings, work: Work) -> float:
+        """By rows, features and trees."""
+        return training_seconds(settings["boosting"], work)
 
 
 def _may_use_gpus() -> bool:

@@ -77,7 +77,8 @@ def trials(
 
             bag = kept["bag"]
             settled = job.settled(kept["fitted"])
-            fit(bag.train, bag.valid, settled, device, threads, 0, after_tree, start=bag.start)
+            options = (device, threads, runtime.verbosity, after_tree)
+            fit(bag.train, bag.valid, settled, *options, start=bag.start)
             return best
 
         yield run

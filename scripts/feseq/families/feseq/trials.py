@@ -52,7 +52,8 @@ def trials(
                 report(trainer.history[-1].monitor, trainer.rows_seen, may_end=may_end)
 
             sources = changed.sources(train, valid, machine)
-            trainer = changed.trainer(sources, machine, after_evaluation=after_evaluation)
+            options = {"after_evaluation": after_evaluation, "verbosity": runtime.verbosity}
+            trainer = changed.trainer(sources, machine, **options)
             trainer.fit()
             best = trainer.best
             metrics = {"auc": best.auc, "logloss": best.logloss, "steps": trainer.step}

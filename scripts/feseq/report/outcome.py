@@ -1,0 +1,107 @@
+"""What a run has made, as the last lines on the terminal; quick, since the run waits for it."""
+
+import math
+import textwrap
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from ..common.errors import UserError
+from ..common.files import read_json
+from ..config.names import BLEND, FEW_CLICKS, MODEL_FILE
+
+_COLUMNS = 100
+# The most pages, and models of a run without a submission.
+_MOST = 3
+_Z = 1.96  # half the width of a 95 % interval, in standard errors
+
+
+def outcome(results: Path, started: float, report: str) -> list[str]:
+    """Lines on what is newer than `started` in `results`: submissions, models and pages.
+
+    A submission has its rows, odds, models and weights, and a line of how good it is by validation
+    rows. Without one, each model has such a line. `report` is the command that shows the pages in a
+    browser. A file that is damaged or lacks facts is left out.
+    """
+    lines: list[str] = []
+    for path in _newer(results.glob("submission_*.json"), started):
+        with suppress(UserError, KeyError, TypeError):
+            lines += _submission(results, path)
+    if not lines:
+        folders = [path.parent for path in _newer(results.glob("*/*/training.json"), started)]
+        measured = [path.parent for path in _newer(results.glob("*/*/metrics.json"), started)]
+        for folder in list(dict.fromkeys([*measured, *folders]))[:_MOST]:
+            if score := _score(folder):
+                lines.append(f"{folder}: {score}")
+    pages = [results / "summary.md", *results.glob("*/data.md"), *results.glob("*/compare/*.md")]
+    if shown := [str(page) for page in _newer(pages, started)][:_MOST]:
+        lines.append(f"see {', '.join(shown)}; report: {report}")
+    return [wrapped for line in lines for wrapped in _wrapped(line)]
+
+
+def _submission(results: Path, path: Path) -> Iterator[str]:
+    about = read_json(path)
+    folders = [results / name for name in about["models"]]
+    weights = [f" ({weight:.2g})" if len(folders) > 1 else "" for weight in about["weights"]]
+    models = " + ".join(f"{folder.name}{weight}" for folder, weight in zip(folders, weights))
+    data = ", SIMULATED" if about["simulated_data"] else ""
+    csv = path.with_suffix(".csv")
+    yield f"{csv}: {about['rows']:,} rows, {about['prior']} odds: {models}{data}"
+    blend = folders[0].with_name(BLEND)
+    # An older blend is not of these models.
+    newest = max(_time(folder / MODEL_FILE) for folder in folders)
+    if len(folders) > 1 and _time(blend / "training.json") >= newest and _score(blend):
+        folders = [blend]
+    scores = {folder.name: _score(folder) for folder in folders}
+    if known := [f"{name} {score}" for name, score in scores.items() if score]:
+        yield f"on validation rows: {'; '.join(known)}"
+
+
+def _score(folder: Path) -> str:
+    """How good a model is by its metrics, or else by what its training saw; '' if unknown."""
+    training, metrics = folder / "training.json", folder / "metrics.json"
+    with suppress(UserError, KeyError, TypeError, ArithmeticError):
+        is_new = _time(metrics) >= _time(training)
+        content = read_json(metrics if is_new else training)
+        if "metrics" in content:
+            entry, clicks = content["metrics"]["auc"], content["clicks"]
+        else:
+            clicks = round(content["valid_rows"] * content["click_rate"])
+            entry = _about(content["valid_auc"], clicks, content["valid_rows"] - clicks)
+        ends = (entry["low"], entry["high"])
+        interval = "" if None in ends else f" [{ends[0]:.3f}, {ends[1]:.3f}]"
+        return f"AUC {entry['value']:.4f}{interval}, {clicks:,} clicks"
+    return ""
+
+
+def _about(auc: float, clicks: int, others: int) -> dict[str, float | None]:
+    """An AUC of so many clicks and other rows with an interval (Hanley & McNeil 1982).
+
+    There is none with few clicks. Where the rows have chosen the weights, it is a little too high.
+    """
+    if min(clicks, others) < FEW_CLICKS:
+        return {"value": auc, "low": None, "high": None}
+    pairs = (clicks - 1) * (auc / (2 - auc) - auc**2)
+    pairs += (others - 1) * (2 * auc**2 / (1 + auc) - auc**2)
+    half = _Z * math.sqrt((auc * (1 - auc) + pairs) / (clicks * others))
+    return {"value": auc, "low": max(0.0, auc - half), "high": min(1.0, auc + half)}
+
+
+def _newer(paths: Iterable[Path], started: float) -> list[Path]:
+    """The files that are there and newer than that time, the newest first."""
+    times = {path: _time(path) for path in paths}
+    return sorted((p for p in times if times[p] >= started), key=lambda p: -times[p])
+
+
+def _time(path: Path) -> float:
+    """The time of a file; that of one that is not there is before all others."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return -math.inf
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(
+        line, _COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,83 @@
+"""The last lines of a run say what it made, and nothing of what others made."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feseq.common.files import write_json
+from feseq.report.outcome import outcome
+
+START = 1_000.0
+RESULTS = Path("results")
+SUBMISSION = {
+    "simulated_data": True,
+    "models": ["full/len150"],
+    "weights": [1.0],
+    "prior": "balanced",
+    "rows": 20_000,
+}
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def put(path: Path, content: Any, time: float = START + 10) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, content)
+    os.utime(path, (time, time))
+
+
+def metrics(value: float, low: float | None, high: float | None) -> dict[str, Any]:
+    return {"metrics": {"auc": {"value": value, "low": low, "high": high}}, "clicks": 100}
+
+
+def test_a_submission_is_told_with_its_models_weights_odds_and_their_scores() -> None:
+    assert outcome(RESULTS, START, "snakemake --report") == []
+    training = {"valid_auc": 0.7, "valid_rows": 5_000, "click_rate": 0.02}
+    put(RESULTS / "submission_full.json", SUBMISSION)
+    put(RESULTS / "full/len150/training.json", training, START - 10)
+    put(RESULTS / "full/data.md", {})
+    made, score, pages = outcome(RESULTS, START, "snakemake --report")
+    for word in ("submission_full.csv", "20,000 rows", "balanced", "len150", "SIMULATED"):
+        assert word in made
+    # An AUC of 100 clicks has an error of about .03.
+    assert "0.7000 [0.64" in score
+    assert "0.75" in score
+    assert "data.md" in pages
+    # Metrics of an older training are not this one's.
+    put(RESULTS / "full/len150/metrics.json", metrics(0.9, 0.8, 0.95), START - 20)
+    assert "0.7000" in outcome(RESULTS, START, "snakemake --report")[1]
+    put(RESULTS / "full/len150/metrics.json", metrics(0.9, 0.8, 0.95))
+    assert "0.9000 [0.800, 0.950]" in outcome(RESULTS, START, "snakemake --report")[1]
+    # With few clicks, there is no interval.
+    put(RESULTS / "full/len150/metrics.json", metrics(0.9, None, None))
+    assert "[" not in outcome(RESULTS, START, "snakemake --report")[1]
+
+
+def test_a_blend_counts_where_it_is_not_older_than_its_models() -> None:
+    blend = {"models": ["full/len150", "full/boosting"], "weights": [0.25, 0.75]}
+    put(RESULTS / "submission_full.json", SUBMISSION | blend)
+    for name in ("len150", "boosting"):
+        put(RESULTS / "full" / name / "model.safetensors", {})
+        put(RESULTS / "full" / name / "training.json", {})
+    put(RESULTS / "full/blend/training.json", metrics(0.8, 0.7, 0.9))
+    made, score = outcome(RESULTS, START, "snakemake --report")
+    assert "len150 (0.25)" in made
+    assert "boosting (0.75)" in made
+    assert "blend AUC 0.8000 [0.700, 0.900]" in score
+    put(RESULTS / "full/boosting/model.safetensors", {}, START + 20)
+    assert len(outcome(RESULTS, START, "snakemake --report")) == 1
+
+
+def test_without_a_submission_its_models_are_told_and_damaged_files_are_left_out() -> None:
+    put(RESULTS / "submission_toy.json", SUBMISSION, START - 1)
+    put(RESULTS / "submission_full.json", {})
+    (RESULTS / "full/boosting").mkdir(parents=True)
+    (RESULTS / "full/boosting/training.json").write_text("{")
+    put(RESULTS / "full/len150/metrics.json", metrics(0.9, 0.8, 0.95))
+    (line,) = outcome(RESULTS, START, "snakemake --report")
+    assert "len150: AUC 0.9000" in line
