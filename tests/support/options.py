@@ -77,6 +77,10 @@ VALUES: dict[str, list[Any]] = {
         {"events": "item", "clips": "film"},
     ],
     "columns.groups.main.times": [{}, {"event_times": "at"}],
+    # Of the table's sequences.
+    "columns.groups.main.separator": [","],
+    "columns.time": [None, "day"],
+    "columns.group": [None, "user"],
     "columns.groups.main.share_embedding": [[], ["events"]],
     "sizes.toy.rows": [None, 140],
     "sizes.toy.max_len": [[1], [4]],
