@@ -25,9 +25,9 @@ _TEXT_TOKEN = rf"^[^{NO_TEXT.pattern[1:-1]}]+$"
 _LIST_TOKEN = r"^[^\x00]+$"
 _WANTED = {
     _INTEGER: f"a non-negative integer of at most {_MOST_DIGITS} digits, as times of events are",
-    _TEXT_TOKEN: "a token: in text, tokens are joined by commas, or the `separator` of their group "
-    "of columns, and have no blank, comma, quote, bracket, | or ; in them, for example 12,a7,301; a "
-    "column of lists may hold any others",
+    _TEXT_TOKEN: "a token: in text, tokens are joined by commas, or by the `separator` of their "
+    "group of columns, and have no blank, comma, quote, bracket, | or ; in them, for example "
+    "12,a7,301; a column of lists may hold any others",
     _LIST_TOKEN: "a token: write a text or an integer, or leave it out",
 }
 
