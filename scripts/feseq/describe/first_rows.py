@@ -54,7 +54,7 @@ _TIMESTAMPS = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
 _MISSING = "^(|na|n/a|nan|null|none)$"
 
 
-@dataclass
+@dataclass(eq=False)
 class Column:
     """A column of the first rows of a table."""
 
@@ -129,15 +129,14 @@ class Column:
 
     @cached_property
     def _as_time(self) -> pa.Array | None:
-        """Its values in a type that has the order of time, if they can be such in all rows."""
-        if not len(self.values) or pc.any(self.values.is_null(nan_is_null=True)).as_py():
+        """The values that are there, in a type that has the order of time, if they have such."""
+        values = self.values.filter(pc.invert(self.values.is_null(nan_is_null=True)))
+        is_date = self.kind == "timestamp" or pa.types.is_date(values.type)
+        if not len(values) or not (is_date or self.kind in ("text", "integer", "float")):
             return None
         if self.kind == "text":
-            return _cast(as_text(self.values), pa.int64(), *_TIMESTAMPS)
-        if self.kind == "float":
-            return self.values.cast(pa.float64(), safe=False)
-        is_time = self.kind in ("integer", "timestamp") or pa.types.is_date(self.values.type)
-        return self.values if is_time else None
+            return _cast(as_text(values), pa.int64(), *_TIMESTAMPS)
+        return values.cast(pa.float64(), safe=False) if self.kind == "float" else values
 
     @property
     def is_date(self) -> bool:
@@ -149,18 +148,28 @@ class Column:
 
     @property
     def may_be_time(self) -> bool:
-        """True if rows can be ordered by it, and its type or name allows that it tells time."""
-        return self._as_time is not None and (self.is_date or self.named(TIMES))
+        """True if each row can be ordered by it, and its type or name allows it to tell time."""
+        values = self._as_time
+        is_complete = values is not None and len(values) == len(self.values)
+        return is_complete and (self.is_date or self.named(TIMES))
 
     @cached_property
     def is_time(self) -> bool:
         """True for points in time; not for durations, whose names hold the word time as well."""
-        if not self.may_be_time:
+        if not self.may_be_time or self._as_time is None:
             return False
-        assert self._as_time is not None
         order = self._as_time.to_numpy(zero_copy_only=False)
         is_ascending = bool((order[1:] >= order[:-1]).all() and order[0] < order[-1])
         return self.is_date or self.named(_OF_ROW) or is_ascending
+
+    @property
+    def is_unreadable_date(self) -> bool:
+        """True for text of a date's name that is none, such as 31/01/2024."""
+        return (
+            self.kind == "text"
+            and self.named("(^|_)(date|datetime|timestamp)$")
+            and self._as_time is None
+        )
 
     @property
     def time_rank(self) -> tuple[bool, bool, bool]:
@@ -206,6 +215,19 @@ class Column:
         return self._parsed[2] if self._parsed else ""
 
     @cached_property
+    def event_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens of its sequences, and how many events have each."""
+        assert self.history is not None
+        return np.unique(self.history.values.astype(np.int64), return_counts=True)
+
+    @cached_property
+    def token_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens of its values as categories, and how many rows have each."""
+        encoded = pc.drop_null(as_text(self.values)).dictionary_encode()
+        tokens = tokens_of(codes_of(encoded.dictionary.to_pylist()))
+        return tokens, np.bincount(encoded.indices.to_numpy(), minlength=len(tokens))
+
+    @cached_property
     def is_prose(self) -> bool:
         """True for text that can be read as sequences and may well be none.
 
@@ -237,12 +259,14 @@ def shared(history: Column, category: Column) -> float:
 
     The smaller of the two, since small numbers are everywhere.
     """
-    assert history.history is not None
-    events = history.history.values.astype(np.int64)
-    encoded = pc.drop_null(as_text(category.values)).dictionary_encode()
-    tokens = tokens_of(codes_of(encoded.dictionary.to_pylist()))[encoded.indices.to_numpy()]
-    pairs = (events, tokens), (tokens, events)
-    return min(float(np.isin(*pair).sum()) / max(1, len(pair[0])) for pair in pairs)
+    pairs = (
+        (history.event_counts, category.token_counts),
+        (category.token_counts, history.event_counts),
+    )
+    return min(
+        float(counts[np.isin(tokens, others)].sum() / max(1, counts.sum()))
+        for (tokens, counts), (others, _) in pairs
+    )
 
 
 def first_columns(train: RawTable, test: RawTable | None) -> tuple[list[Column], list[Column]]:

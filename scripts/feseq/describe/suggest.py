@@ -23,6 +23,7 @@ _MOST_IN_PROFILE, _LARGEST_PROFILE = 4, 1_000
 # A text with more different values than this share of its rows is an ID or free text.
 _UNIQUE = 0.5
 _ORDER = ("profile", "context", "sequences", "times", "share_embedding", "numeric")
+_POINT = "a point in time, and later rows have others"
 _BY_NAME = "by its name alone: the history has hardly any of its values"
 # Columns of the table that config/toss.yaml describes.
 _TOSS = {"clicked", "seq", "inventory_id", "l_feat_1"}
@@ -73,7 +74,8 @@ def suggested(
     identity = _identity(columns, test_columns if test else None, label.name)
     features = [c for c in columns if c.name not in (label.name, identity)]
     time, group = _time_of_row(features), _group(features)
-    guess = _guess(features, in_test, time, group)
+    labels = others if label.named(LABELS) else []
+    guess = _guess(features, in_test, time, group, labels)
     if not guess.roles:
         why = "\n  ".join(["", *_why(guess)])
         raise UserError(f"no column of the train file can be learned from; add one:{why}")
@@ -172,8 +174,12 @@ def _guess(
     in_test: Mapping[str, Column],
     time: Column | None,
     group: Column | None,
+    labels: Sequence[str],
 ) -> _Guess:
-    """The roles of the features. The time is none, and the group goes to the context."""
+    """The roles of the features. The time is none, and the group goes to the context.
+
+    `labels` are features that may be labels.
+    """
     guess = _Guess()
     plain = [column for column in features if column.is_plain]
     sequences = [column for column in features if is_history(column, plain)]
@@ -181,7 +187,7 @@ def _guess(
     for column in (column for column in features if column is not time):
         fault = _fault(column, in_test.get(column.name), column in sequences)
         if column in times and column.name in in_test:
-            fault = "a point in time, and later rows have others; or columns.time"
+            fault = f"{_POINT}; or columns.time"
         if fault:
             guess.left_out[column.name] = fault
     usable = [c for c in features if c.name not in guess.left_out and c is not time]
@@ -204,7 +210,7 @@ def _guess(
     }
     for role, columns in by_role.items():
         for column in columns:
-            if doubt := _doubt(column, group):
+            if doubt := _doubt(column, group, labels):
                 guess.remarks[(*_IN_GROUP, role, column.name)] = doubt
     for name in histories.by_name:
         guess.remarks[(*_IN_GROUP, "sequences", name)] = _BY_NAME
@@ -221,7 +227,7 @@ def _is_alike(column: Column, in_test: Mapping[str, Column]) -> bool:
     return column.name in in_test and in_test[column.name].kind == column.kind
 
 
-def _doubt(column: Column, group: Column | None) -> str:
+def _doubt(column: Column, group: Column | None, labels: Sequence[str]) -> str:
     """What else a column could be."""
     if column is group:
         return "the group; leave it out here if rows to come have new ones"
@@ -232,6 +238,7 @@ def _doubt(column: Column, group: Column | None) -> str:
         are_levels = column.kind == "integer" and 2 < len(column.words) <= MOST_LEVELS
         doubts = ["context"] if are_levels else []
         doubts += ["columns.time"] if column.may_be_time else []
+    doubts += ["columns.label"] if column.name in labels else []
     return "or " + ", or ".join(doubts) if doubts else ""
 
 
@@ -252,6 +259,8 @@ def _fault(column: Column, in_test: Column | None, is_history: bool) -> str:
         "a list written as text: write its tokens alone, joined by commas": kind == "text"
         and not is_history
         and all(word[:1] == "[" and word[-1:] == "]" for word in column.words.to_pylist() if word),
+        _POINT: not is_history and column.is_date,
+        "a date that is not written like 2024-01-31": not is_history and column.is_unreadable_date,
         "nearly one value a row: an ID, or free text": not is_history and unique,
         "the number of the row": column.is_counter,
     }
@@ -272,7 +281,7 @@ def _remarks(
         "id": "no column has this name yet: tables to score or to submit need one"
         if has_no_ids
         else "",
-        "time": "no feature; rows can be held out by it",
+        "time": "no feature; rows can be held out by it: docs/validation.md",
         "group": "its rows can be kept on one side of the split",
     }
     if time and time.name == "day" and time.kind == "integer" and _is_within(time, 0, 31):
