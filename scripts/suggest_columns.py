@@ -1,4 +1,4 @@
-"""Write a first config for a table, with its columns' roles guessed from some rows.
+"""Write a first table file, with its columns' roles guessed from some rows; print what to run next.
 
 --train and --test take a file, a folder or several; without a test file, leave --test out:
     python scripts/suggest_columns.py --train log.parquet --test new.parquet --output mine.yaml
@@ -8,4 +8,4 @@ from entry import run_script
 from feseq.describe.suggest import suggest_columns
 
 if __name__ == "__main__":
-    run_script(suggest_columns, at_shell=True)
+    run_script(suggest_columns, print, at_shell=True)

@@ -69,6 +69,13 @@ ROLES: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"event_time": "when", "row_time": "now", "ragged": ("events", "when")},
     ),
     (shop(share_embedding=["shops", "events"]), {"shared": ("events", "shops")}),
+    # A group without sequences has none.
+    (
+        written(
+            groups=written()["groups"] | {"basic": {"sequences": {"a": "b"}, "separator": " "}}
+        ),
+        {"separator": " "},
+    ),
 ]
 
 
@@ -113,6 +120,16 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (shop(profile=["x"], context=["x"]), "x"),
     (shop(sequences={"events": "item", "shops": "item"}), "item"),
     (shop(sequences={"events": "events"}), "events"),
+    (
+        written(
+            use=["basic", "money"],
+            groups={
+                "basic": {"sequences": {"a": "b"}, "separator": " "},
+                "money": {"sequences": {"c": "d"}},
+            },
+        ),
+        "separators.*money",
+    ),
 ]
 
 

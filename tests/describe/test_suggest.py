@@ -1,6 +1,5 @@
-"""The suggested config: its roles, and that whatever the table, it can be used as it is."""
+"""The suggested table file: its roles, and that whatever the table, it can be used as it is."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from hypothesis import strategies as st
 
 from feseq.catalog.check import checked_config
 from feseq.common.errors import UserError
-from feseq.config.columns import Columns
+from feseq.config.columns import SEPARATORS, Columns
 from feseq.config.sampling import Sampling
 from feseq.describe.suggest import suggested
+from feseq.describe.table_file import scalar
 from feseq.sampling.draw import sample
 from feseq.storage.conversion import convert_test, convert_train
 from support import REPOSITORY
@@ -30,42 +30,75 @@ def written(folder: Path, train: pa.Table, test: pa.Table | None = None) -> dict
     paths = [[str(write_raw(folder, t, n))] for t, n in ((train, "train"), (test, "test")) if t]
     text = suggested(*paths)
     found = yaml.safe_load(text)
-    assert found["raw"]["test"] == (paths[1] if test else None)
-    return found["columns"] | {"text": text}
+    assert [[f] for f in found["raw"].values() if f] == paths
+    return found["columns"] | {"text": text, "score": found["score"]}
 
 
 def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     days = np.repeat(np.arange(20_000, 20_010), 20)
-    item = random.integers(0, 50, 200)
+    item, length, now = random.integers(0, 50, 200), days % 7, days * 86_400
     table = raw_table(
         200,
         item=[f"sku-{i}" for i in item],
-        events=[[f"sku-{(i + k) % 50}" for k in range(n)] for i, n in zip(item, days % 7)],
-        event_time=[list(range(n)) for n in days % 7],
-        pages=[",".join("123456"[:n]) for n in days % 7],
+        events=[[f"sku-{(i + k) % 50}" for k in range(n)] for i, n in zip(item, length)],
+        seen_times=[[t - n + k for k in range(n)] for t, n in zip(now, length)],
+        event_time=[list(range(n)) for n in length],
+        pages=[",".join("123456"[:n]) for n in length],
         hour=random.integers(0, 24, 200),
         user_id=random.integers(0, 30, 200),
-        shown_time=np.append(0, days[1:] * 86_400),
+        shown_time=now,
+        stay_time=random.integers(0, 300, 200),
         lost_time=[np.nan] * 200,
         candidate_id=days + 10**7,
         note=[f"note {i}" for i in range(200)],
-        seen_at=pa.array(days).cast(pa.int32()).cast(pa.date32()),
+        birth_date=pa.array(days).cast(pa.int32()).cast(pa.date32()),
         empty=pa.nulls(200),
+        as_text=["[1, 2]"] * 200,
+        number=random.permutation(200),
         __index_level_0__=random.permutation(200),
     )
     found = written(tmp_path, table.drop_columns(["uid"]), table.drop_columns(["y", "unused"]))
-    assert (found["label"], found["id"]) == ("y", "uid")
+    named = [found[role] for role in ("label", "id", "time", "group", "score")]
+    assert named == ["y", "uid", "shown_time", "user_id", "logloss"]
     (group,) = found["groups"].values()
     assert group["sequences"] == {"events": "item", "pages": "candidate_id"}
+    assert group["times"] == {"seen_times": "shown_time"}
     assert group["share_embedding"] == ["events"]
-    assert {*group["profile"]} == {"country", "user_id", "hour"}
-    assert {*group["numeric"]} == {"age", "price", "lost_time"}
-    unusable = ("event_time", "shown_time", "note", "seen_at", "empty", "__index_level_0__")
-    for name in (*unusable, "unused"):
-        assert f'# "{name}" is left out: ' in found["text"]
-    assert '# sampling: {split: {time: "shown_time"}}' in found["text"]
-    assert '# sampling: {split: {group: "user_id"}}' in found["text"]
+    assert {*group["profile"]} == {"country", "hour"}
+    assert group["context"] == ["user_id"]
+    assert {*group["numeric"]} == {"age", "price", "lost_time", "stay_time"}
+    lines = found["text"].splitlines()
+    for doubt in ("- hour  # or numeric", "- stay_time  # or context, or columns.time"):
+        assert any(line.strip().startswith(doubt) for line in lines)
+    unusable = ("event_time", "note", "birth_date", "empty", "as_text", "number")
+    for name in (*unusable, "__index_level_0__", "unused"):
+        assert f"# {name} is left out: " in found["text"]
+
+
+def test_words_are_labels_and_a_history_needs_an_item(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    tokens = [" ".join(map(str, random.integers(100, 110, n))) for n in np.arange(ROWS) % 5]
+    given: dict[str, Any] = {
+        "ID": np.arange(ROWS) // 2,
+        "day": ["07", "08", "09"] * (ROWS // 3),
+        "memberId": random.integers(0, 20, ROWS),
+        "device": random.integers(0, 3, ROWS),
+        "town": ["New York", "Lyon", "Los Angeles"] * (ROWS // 3),
+        "seen": tokens,
+        "bought": ["no", "Yes"] * (ROWS // 2),
+    }
+    found = written(tmp_path, pa.table(given))
+    assert [found[role] for role in ("label", "time", "group")] == ["bought", "day", "memberId"]
+    assert found["id"] not in given
+    (group,) = found["groups"].values()
+    assert group == {"profile": ["ID", "device", "town"], "context": ["memberId"]}
+    assert "label: bought  # yes is 1, no is 0" in found["text"]
+    assert "or sequences: {seen: " in found["text"].partition("# seen is left out")[2]
+    # With one, its tokens are read by what joins them.
+    found = written(tmp_path, pa.table(given | {"shown": [t[:3] or "500" for t in tokens]}))
+    (group,) = found["groups"].values()
+    assert (group["sequences"], group["separator"]) == ({"seen": "shown"}, " ")
 
 
 def test_without_a_label_or_an_id_nothing_is_suggested(tmp_path: Path) -> None:
@@ -82,6 +115,7 @@ def test_without_a_label_or_an_id_nothing_is_suggested(tmp_path: Path) -> None:
 # Names that YAML or the config could take for something else.
 NAMES = st.one_of(
     st.sampled_from(["a", "yes", "1", "1e3", "a: b", "#c", "- d", "", " ", "'", '"', "f_{1..3}"]),
+    st.sampled_from(["day", "user_id", "created_at", "x_time"]),
     st.sampled_from(["{x}", "null", "~", "a\nb: c", "a\x85b", " \u2028c", "\u2029", "값"]),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6),
 )
@@ -90,7 +124,8 @@ VALUES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (pa.string(), st.sampled_from(["x", "y", "", None])),
     (pa.dictionary(pa.int32(), pa.string()), st.sampled_from(["x", "y", "", None])),
     (pa.string(), st.text(st.characters(exclude_categories=["Cs"]), max_size=3)),
-    (pa.string(), LISTS.map(lambda row: ",".join(map(str, row)))),
+    *((pa.string(), LISTS.map(lambda row, s=s: s.join(map(str, row)))) for s in SEPARATORS),
+    (pa.string(), st.sampled_from(["2024-01-31", "2024-02-01 10:00:00"])),
     (pa.string(), LISTS.map(lambda row: ",".join(f"p{i}" for i in row))),
     (pa.list_(pa.int64()), LISTS),
     (pa.list_(pa.string()), LISTS.map(lambda row: [f"p {i}" for i in row])),
@@ -123,17 +158,18 @@ def test_whatever_the_table_what_is_suggested_can_be_used_as_it_is(
 ) -> None:
     folder = tmp_path_factory.mktemp("suggested")
     feature = {"feature": [1.5, 2.5] * (ROWS // 2)}
-    train = pa.table({"y": [0, 1] * (ROWS // 2), **feature, **given})
+    labels = data.draw(st.sampled_from([[0, 1], ["n", "Y"], ["False", "true"]]))
+    train = pa.table({"y": labels * (ROWS // 2), **feature, **given})
     others = data.draw(st.lists(st.sampled_from([*given]), unique=True)) if given else []
     test = pa.table({"uid": [f"u{i}" for i in range(ROWS)], **feature})
     for name in others:
         test = test.append_column(name, given[name])
     found = written(folder, train, test if data.draw(st.booleans()) else None)
-    text = found.pop("text")
+    text, _ = found.pop("text"), found.pop("score")
     columns = Columns.from_config(checked_config(DEFAULT | {"columns": found})["columns"])
+    roles = {*columns.features, found.get("time"), found.get("group")}
     for name in given:
-        remark = f"# {json.dumps(name)} is left out: "
-        assert (name in columns.features) != (remark in text), name
+        assert name in roles or f"# {scalar(name)} is left out: " in text, name
     files: dict[str, Any] = {"selection": folder / "s.parquet", "parts": folder / "parts.json"}
     sample(folder / "train.parquet", "y", None, Sampling(), part_rows=ROWS, **files)
     h5 = folder / "train.h5", folder / "valid.h5"

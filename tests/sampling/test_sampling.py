@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
 from feseq.config.sampling import Sampling
+from feseq.raw.labels import as_numbers, pair_of
 from feseq.raw.reading import RawTable
 from feseq.sampling.draw import draw, read_labels, select_within
 from feseq.sampling.selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
@@ -129,6 +131,10 @@ LABELS = [0, 1, 1, 0, 0, 1]
         ([0.0, 1.0, float("nan"), 0.0], r"row 2: nan "),
         ([0, 1, 1, 0, None, None], r"row 4: None .*2 such rows"),
         (["0", "1", "0", "1", "yes", "no"], r"'y' has type string, .*row 4: .*'yes'"),
+        (["no", "Yes", "YES", "no", "No", "yes"], None),
+        (pa.array(["f", "t", "T", "f", "F", "t"]).dictionary_encode(), None),
+        (["no", "yes", "yes", "no", "n", "yes"], r"row 4: 'n' is neither"),
+        (["false", "true", "true", "false", "0", None], r"row 4: '0' .*2 such rows"),
         ([[0], [1]], r"type list"),
         (pa.array([b"0", b"\xff"]).view(pa.string()).dictionary_encode(), r"row 1: "),
         ([0, 0, 1, 0], r"'y' is 1 in 1 of 4"),
@@ -142,6 +148,10 @@ def test_labels_of_any_number_type_are_read_or_refused_with_their_row(
     if refused is None:
         labels = read_labels(RawTable(raw), "y")
         assert (labels.tolist(), labels.dtype) == (LABELS, np.uint8)
+        # Each part is converted alone.
+        parts = (batch.column(0) for _, batch in RawTable(raw).stream(["y"], 4))
+        read = [as_numbers(part, pair_of(part)).cast(pa.float64()).to_pylist() for part in parts]
+        assert [*chain(*read)] == LABELS
         return
     with pytest.raises(UserError, match=rf"{raw}.*{refused}"):
         read_labels(RawTable(raw), "y")

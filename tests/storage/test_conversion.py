@@ -14,11 +14,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from feseq.common import files
 from feseq.common.errors import UserError
 from feseq.config.sampling import Sampling
+from feseq.features.feature_map import FeatureMap, read_columns
+from feseq.features.fitting import fit_feature_map
 from feseq.sampling.draw import sample
 from feseq.sampling.selection import write_selections
 from feseq.storage import conversion, shuffle
@@ -33,6 +36,7 @@ from support.raw_tables import (
     split_events,
     to_test_h5,
     to_train_h5,
+    with_columns,
     with_roles,
     write_raw,
 )
@@ -181,6 +185,31 @@ def test_values_of_every_type_become_their_text_or_float32(
     rows = rows_of_h5(to_test_h5(tmp_path, raw_table(len(column), **given)))
     assert [row["country"] for row in rows] == words
     assert numbers is None or [row["age"] for row in rows] == numbers
+
+
+def test_histories_with_another_separator_and_words_for_labels_read_the_same(
+    tmp_path: Path,
+) -> None:
+    table = raw_table(40)
+    words = {
+        "events": pc.replace_substring(table["events"], ",", "|").to_pylist(),
+        "y": ["Yes" if y else "no" for y in table["y"].to_pylist()],
+    }
+    columns = with_roles(separator="|")
+    paths, others = (
+        to_train_h5(tmp_path / name, each, columns=roles)
+        for name, each, roles in (
+            ("plain", table, COLUMNS),
+            ("words", with_columns(table, **words), columns),
+        )
+    )
+    assert [*map(content, paths)] == [*map(content, others)]
+    # Who scores rows by a model knows what joins their events.
+    feature_map = fit_feature_map(others[0], columns, 1)
+    feature_map = FeatureMap.from_dict(feature_map.to_dict())
+    assert read_columns([feature_map], None).separator == "|"
+    with pytest.raises(UserError, match="separators"):
+        read_columns([feature_map, fit_feature_map(paths[0], COLUMNS, 1)], None)
 
 
 def test_columns_whose_names_are_paths_keep_apart(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
+from feseq.config.columns import SEPARATORS
 from feseq.storage.categories import ByCode, codes_of, is_number, tokens_of
 from feseq.storage.sequence_parser import NO_TEXT, parse_sequences
 from support.raw_tables import as_lists, split_events
@@ -47,13 +48,15 @@ def lists_of(draw: st.DrawFn, texts: Texts) -> pa.Array:
 def test_any_text_of_integers_is_parsed_as_by_a_plain_loop(
     texts: Texts, data: st.DataObject
 ) -> None:
-    column = data.draw(columns_of(texts) | lists_of(texts))
+    separator = data.draw(st.sampled_from(SEPARATORS))
+    written = [text and text.replace(",", separator) for text in texts]
+    column = data.draw(columns_of(written) | lists_of(texts))
     # Any rows in any order, some of them twice.
     order = data.draw(st.lists(st.sampled_from(range(len(texts))), max_size=20) if texts else
                       st.just([]))  # fmt: skip
     rows = np.arange(len(texts))
     arguments = (column, "events", "raw.parquet", rows, np.array(order, np.int64))
-    parsed, words = parse_sequences(*arguments, times=data.draw(st.booleans()))
+    parsed, words = parse_sequences(*arguments, times=data.draw(st.booleans()), separator=separator)
     assert words == []
     expected = [split_events(texts[place]) for place in order]
     assert as_lists(parsed) == expected
@@ -63,7 +66,7 @@ def test_any_text_of_integers_is_parsed_as_by_a_plain_loop(
 
 
 # Whatever can stand in text, integers among them, and what a list alone may hold.
-WORDS = st.text(min_size=1, max_size=5).filter(lambda w: not NO_TEXT.search(w) and "," not in w)
+WORDS = st.text(min_size=1, max_size=5).filter(lambda w: not NO_TEXT.search(w))
 ANY = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 
 
@@ -73,11 +76,12 @@ def test_any_token_is_an_integer_or_the_token_of_its_word_as_a_category(
 ) -> None:
     token = st.one_of(st.sampled_from(["7", "12", "007", "a12"]), ANY if is_list else WORDS)
     tokens = data.draw(st.lists(st.none() | st.lists(token, max_size=6), min_size=1, max_size=8))
-    texts = [None if row is None else ",".join(row) for row in tokens]
+    separator = data.draw(st.sampled_from(SEPARATORS))
+    texts = [None if row is None else separator.join(row) for row in tokens]
     column = pa.array(tokens, STRINGS) if is_list else data.draw(columns_of(texts))
     order = data.draw(st.lists(st.sampled_from(range(len(tokens)))))
     arguments: Any = (column, "events", "raw.parquet", np.arange(len(tokens)), np.array(order, int))
-    parsed, words = parse_sequences(*arguments)
+    parsed, words = parse_sequences(*arguments, separator=separator)
 
     def is_integer(word: str) -> bool:
         return word.isascii() and word.isdigit() and len(word) <= 18

@@ -83,6 +83,8 @@ VALUES: dict[str, list[Any]] = {
         {"events": "item", "clips": "film"},
     ],
     "table.columns.groups.main.times": [{}, {"event_times": "at"}],
+    # Of the table's sequences.
+    "table.columns.groups.main.separator": [","],
     "table.columns.groups.main.share_embedding": [[], ["events"]],
     "sizes.toy.rows": [None, 140],
     "sizes.toy.max_len": [[1], [4]],

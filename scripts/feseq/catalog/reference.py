@@ -95,12 +95,18 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(map(_allowed, schema["anyOf"]))
     if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
+        return ", ".join(map(_value, schema["enum"]))
     if "const" in schema:
         return str(schema["const"])
     bounds = [f"{sign} {schema[key]}" for key, sign in _SIGNS.items() if key in schema]
     text = " ".join([_WORDS[schema["type"]], " and ".join(bounds)]).strip()
     return f"{text} of: {_allowed(schema['items'])}" if "items" in schema else text
+
+
+def _value(value: Any) -> str:
+    """An allowed value: a word as it is; punctuation in quotes, for a cell of a table."""
+    text = str(value)
+    return text if text.isalnum() or len(text) > 1 else json.dumps(text).replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
+from ..config.columns import SEPARATORS, Separator
 from ..config.declared import AS_WRITTEN, CLOSED, Seed, partial
 from ..config.names import BASELINES, Baseline
 from ..config.runtime import Runtime
@@ -89,7 +90,7 @@ class Group(_Block):
     numeric: list[Name] = []
     """numeric columns; `model.scaling` and `model.numerics` say how a network takes them"""
     sequences: dict[str, Name] = {}
-    """`sequence column: target column`. A sequence is text of tokens joined by commas, such as
+    """`sequence column: target column`. A sequence is text of tokens joined by `separator`, such as
     `12,7,301` or `a12,b7`, or a list of integers or texts, newest last, empty or missing for none;
     the target is the categorical column of the item that the history is matched with. Sequences
     used together have equal lengths in each row. Without any, FESeq has an empty history"""
@@ -98,6 +99,8 @@ class Group(_Block):
     in use. The former is written like a sequence of integers and as long, one time for each event;
     the latter is an integer or a timestamp (counted in whole seconds since 1970) in the same unit,
     in every row. An event later than its row counts as of the same time"""
+    separator: Separator = SEPARATORS[0]
+    """what joins the tokens of sequences and times in text; groups in use have the same one"""
     share_embedding: list[Name] = []
     """sequences of the group whose events are items of their target column: token a12 is category
     `a12`, and 12 is `12` (not `012`), counted together for `min_count`, and learned as one"""
@@ -107,7 +110,8 @@ class ColumnRoles(_Block):
     """Which column plays which role."""
 
     label: Name
-    """column of 0 and 1, or of true and false, in the train file"""
+    """column of 0 and 1, of true and false, or of text in one of the pairs yes and no, y and n,
+    true and false, t and f, in upper or lower case, in the train file"""
     id: Name
     """column of unique IDs in the test file"""
     time: Name | None = None

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ..common.errors import UserError
 
@@ -12,6 +12,9 @@ RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(
 MOST_LEVELS = 256
 # A name that ends in a number as `expand` writes it, without zeros before it.
 _NUMBERED = re.compile(r"(.*?)(?<!\d)(0|[1-9]\d{0,17})")
+# What joins the tokens of a sequence in text.
+Separator = Literal[",", ";", "|", " "]
+SEPARATORS: tuple[Separator, ...] = get_args(Separator)
 # A longer range is a typing error, and would fill the memory with names.
 _MOST_IN_RANGE = 100_000
 
@@ -23,7 +26,7 @@ class Columns:
     `sequences[i]` is the history whose candidate item is `targets[i]`; those in `shared` count in
     the same items as their target. `context` are categories for the output network alone, and `ids`
     numeric columns whose values are such categories as well. A table with times has both
-    `event_time`, of each event, and `row_time`.
+    `event_time`, of each event, and `row_time`. `separator` joins the tokens of sequences in text.
     """
 
     label: str
@@ -37,6 +40,7 @@ class Columns:
     shared: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    separator: str = SEPARATORS[0]
 
     @property
     def categorical(self) -> tuple[str, ...]:
@@ -57,12 +61,14 @@ class Columns:
     def plain(self, *others: str) -> dict[str, Any]:
         """The roles of the features, and those of `label`, `id`, `shared`, `ids` named, for JSON.
 
-        Roles that few tables have are left out if no column takes them.
+        Roles that few tables have are left out if no column takes them, and so is a comma as the
+        separator.
         """
         names = ("profile", "numeric", "sequences", "targets")
         roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
         few = ("context", "event_time", "row_time", *others)
         optional = {name: getattr(self, name) for name in few}
+        optional["separator"] = self.separator if self.separator != SEPARATORS[0] else ""
         return roles | {name: value for name, value in optional.items() if value}
 
     @classmethod
@@ -82,6 +88,7 @@ class Columns:
         sequences: dict[str, str] = {}
         times: dict[str, str] = {}
         shared: list[str] = []
+        separators: dict[str, str] = {}
         group_of: dict[str, str] = {}
         not_features = {config["label"], config["id"]}
         _check_names(config)
@@ -96,6 +103,8 @@ class Columns:
             profile, numeric = profile + group_profile, numeric + group_numeric
             sequences |= group_sequences
             times |= group_times
+            if group_sequences or group_times:
+                separators[roles.get("separator") or SEPARATORS[0]] = group
             shared += _shared(roles.get("share_embedding") or [], group_sequences, group)
             named = [*group_profile, *group_numeric]
             for pairs in (group_sequences, group_times):
@@ -114,6 +123,12 @@ class Columns:
                 f"columns: the groups in use have {len(times)} pairs of times, {times}; an event "
                 f"has one time: keep one pair"
             )
+        if len(separators) > 1:
+            listed = ", ".join(f"{group} {text!r}" for text, group in separators.items())
+            raise UserError(
+                f"columns: the sequences of the groups in use have several separators ({listed}); "
+                f"a table has one: write their text with the same one"
+            )
         ids: dict[str, str] = {}
         for group, names in context.items():
             _claim([name for name in names if name not in numeric], group, group_of, not_features)
@@ -131,6 +146,7 @@ class Columns:
             shared=tuple(shared),
             context=tuple(name for names in context.values() for name in names if name not in ids),
             ids=tuple(ids),
+            separator=next(iter(separators), SEPARATORS[0]),
         )
 
 
@@ -138,6 +154,8 @@ def described(roles: Mapping[str, Any]) -> dict[str, str]:
     """The roles of each column as a text, from the `roles` that `Columns.plain` gives."""
     roles_of: dict[str, list[str]] = {}
     for role, names in roles.items():
+        if role == "separator":
+            continue
         for name in [names] if isinstance(names, str) else names:
             roles_of.setdefault(name, []).append(role)
     return {name: ", ".join(listed) for name, listed in roles_of.items()}

@@ -1,212 +1,150 @@
-"""A first config for a table: roles of its columns, guessed from types, names and some rows."""
+"""A first table file: roles of a table's columns, guessed from types, names and some rows."""
 
-import json
-import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import yaml
 
 from ..common.errors import UserError
 from ..common.files import Output, written_beside
-from ..common.ragged import Ragged
-from ..config.columns import RANGE, Columns
-from ..raw.location import TableLocation
-from ..raw.reading import RawTable, type_name
+from ..config.columns import MOST_LEVELS, RANGE, SEPARATORS, Columns
+from ..raw.location import Location, TableLocation
+from ..raw.reading import RawTable
 from ..raw.source import RawFiles
-from ..raw.text import as_text
-from ..storage.categories import codes_of, tokens_of
-from ..storage.sequence_parser import parse_sequences
+from .first_rows import GROUPS, IDS, LABELS, ROWS, Column, first_columns
+from .histories import is_history, match
+from .table_file import Place, as_yaml, scalar
 
-# All is guessed from this many first rows of a table.
-ROWS = 20_000
+# The only group of the table file.
+_GROUP = "all"
+_IN_GROUP: Place = ("columns", "groups", _GROUP)
 # Profile columns cost at every position; further categories go to the output network alone.
 _MOST_IN_PROFILE, _LARGEST_PROFILE = 4, 1_000
 # A text with more different values than this share of its rows is an ID or free text.
 _UNIQUE = 0.5
-# An item's column and a history share at least this much of each other's values.
-_SHARED = 0.3
-_LABELS = r"click|label|target|bought|purchas|convert|conversion|^y$"
-_IDS = r"(^|_)(id|uid|uuid|key|index|row)$"
-_CATEGORIES = (
-    r"(^|_|\b)(id|code|type|kind|cat(egory)?|group|class|zone|region|city|country|gender|sex"
-    r"|hour|weekday|day_of_week|month|os|device|brand|channel|site|app|user|item|product)$"
-)
-_ITEMS = r"item|product|inventory|sku|article|video|movie|news|ad(_|$)|target|candidate"
-_TIMES, _GROUPS = (
-    r"time|(?<!candi)date|^day$|^ts$|_at$",
-    r"user|member|customer|visitor|session|uid",
-)
-# Numbers from here on are dates: 20000101, or seconds since 1970.
-_FIRST_DATE = 10_000_000
+_ORDER = ("profile", "context", "sequences", "times", "share_embedding", "numeric")
+_POINT = "a point in time, and later rows have others"
+_BY_NAME = "by its name alone: the history has hardly any of its values"
+# Columns of the table that config/toss.yaml describes.
+_TOSS = {"clicked", "seq", "inventory_id", "l_feat_1"}
+# Columns in a remark.
+_MOST_NAMED = 3
 
 
 @dataclass
-class _Column:
-    """A column of the first rows of a table."""
+class _Guess:
+    """Roles of columns; why others are left out; and remarks on lines of the table file."""
 
-    name: str
-    values: pa.Array
-
-    @cached_property
-    def kind(self) -> str:
-        """The kind of its values."""
-        return type_name(self.values.type)
-
-    def named(self, pattern: str) -> bool:
-        """True if its name holds the pattern."""
-        return re.search(pattern, self.name, re.IGNORECASE) is not None
-
-    @cached_property
-    def words(self) -> pa.Array:
-        """Its values as text, each once."""
-        return pc.drop_null(pc.unique(as_text(self.values)))
-
-    @property
-    def known(self) -> int:
-        """Rows with a value."""
-        return len(self.values) - self.values.null_count
-
-    @property
-    def is_unique(self) -> bool:
-        """True if each row has a different value, as an ID."""
-        return self.kind in ("integer", "text") and len(self.words) == len(self.values)
-
-    @property
-    def is_label(self) -> bool:
-        """True for 0 and 1, or true and false, both of them unless its name is a label's."""
-        if self.kind not in ("integer", "float", "boolean"):
-            return False
-        numbers = {*pc.unique(self.values.cast(pa.float64(), safe=False)).to_pylist()}
-        return numbers <= {0, 1} and (len(numbers) == 2 or self.named(_LABELS))
-
-    @property
-    def is_date(self) -> bool:
-        """True for numbers of a time's name such as 20240131 or seconds since 1970."""
-        if self.kind not in ("integer", "float") or not self.named(_TIMES):
-            return False
-        median = pc.quantile(self.values)[0].as_py()  # None if all are NaN
-        return median is not None and median >= _FIRST_DATE
-
-    @cached_property
-    def history(self) -> Ragged | None:
-        """Its rows as sequences, if it has such."""
-        if self.kind == "text":
-            texts = pc.drop_null(as_text(self.values))
-            if not pc.any(pc.match_substring(texts, ","), min_count=0).as_py():
-                return None
-        elif self.kind not in ("list of ", "list of integer", "list of text"):
-            return None
-        rows = np.arange(len(self.values))
-        try:
-            return parse_sequences(self.values, self.name, "", rows, rows)[0]
-        except (UserError, pa.ArrowException):
-            return None
-
-    @property
-    def is_category(self) -> bool:
-        """True for texts, booleans, and numbers whose name says so."""
-        is_code = self.kind in ("integer", "float") and self.named(_CATEGORIES)
-        return self.kind in ("text", "boolean") or is_code
+    roles: dict[str, list[str] | dict[str, str]] = field(default_factory=dict)
+    separator: str = ""
+    left_out: dict[str, str] = field(default_factory=dict)
+    remarks: dict[Place, str] = field(default_factory=dict)
 
 
-def suggest_columns(train: list[str], output: Output, *, test: list[str] | None = None) -> None:
-    """Write `suggested` of the files to `output`."""
+def suggest_columns(
+    train: list[str],
+    output: Output,
+    *,
+    test: list[str] | None = None,
+    sample_submission: str | None = None,
+) -> str:
+    """Write `suggested` of the files to `output`; returns what to do next."""
     with written_beside(output) as temporary:
-        temporary.write_text(suggested(train, test), encoding="utf-8")
+        temporary.write_text(suggested(train, test, sample_submission), encoding="utf-8")
+    table = shlex.quote(f"table={output}")
+    return (
+        f"{output} is written: look through it, above all where it says 'or'. Next come the page "
+        f"of what the rows look like, and all the rest (README.md):\n"
+        f"    snakemake --cores 4 results/toy/data.md --config {table}\n"
+        f"    snakemake --cores 4 --config {table}"
+    )
 
 
-def suggested(train: list[str], test: list[str] | None = None) -> str:
-    """A config for a train table and, if there is one, its test table, as YAML with remarks.
+def suggested(
+    train: list[str], test: list[str] | None = None, sample_submission: str | None = None
+) -> str:
+    """A table file for a train table and, if there is one, its test table, with remarks.
 
     All is guessed from the first ROWS rows. Raises UserError if there is no label, no ID in the
     test table, or nothing to learn from.
     """
-    columns = _head(RawTable(train))
-    test_columns = _head(RawTable(test)) if test else columns
-    kinds = {column.name: column.kind for column in test_columns}
-    label = _label([c for c in columns if not test or c.name not in kinds] or columns)
-    identity = _identity(columns, test_columns) if test else "ID"
+    columns, test_columns = first_columns(RawTable(train), RawTable(test) if test else None)
+    in_test = {column.name: column for column in test_columns}
+    label, others = _label(columns, in_test if test else {})
+    identity = _identity(columns, test_columns if test else None, label.name)
     features = [c for c in columns if c.name not in (label.name, identity)]
-    left_out = {c.name: why for c in features if (why := _fault(c, kinds))}
-    usable = [c for c in features if c.name not in left_out]
-    histories = _equally_long([c for c in usable if c.history is not None], left_out)
-    others = [c for c in usable if c.history is None]
-    targets = _targets(histories, [c for c in others if c.is_category])
-    left_out |= {c.name: "a sequence, and no column is its item" for c in histories[len(targets) :]}
-    items = {item.name for item, _ in targets.values()}
-    categories = [c for c in others if c.is_category and c.name not in items]
-    profile = [c for c in categories if len(c.words) <= _LARGEST_PROFILE][:_MOST_IN_PROFILE]
-    roles: dict[str, list[str] | dict[str, str]] = {
-        "sequences": {name: item.name for name, (item, _) in targets.items()},
-        "share_embedding": [name for name, (_, is_shared) in targets.items() if is_shared],
-        "profile": [c.name for c in profile],
-        "context": [c.name for c in categories if c not in profile],
-        "numeric": [c.name for c in others if not c.is_category],
-    }
-    remarks = [f"{json.dumps(name)} is left out: {why}" for name, why in left_out.items()]
-    if not any(roles.values()):
-        why = "\n  ".join(["", *remarks])
+    time, group = _time_of_row(features), _group(features)
+    labels = others if label.named(LABELS) else []
+    guess = _guess(features, in_test, time, group, labels)
+    if not guess.roles:
+        why = "\n  ".join(["", *_why(guess)])
         raise UserError(f"no column of the train file can be learned from; add one:{why}")
-    block: dict[str, Any] = {"label": label.name, "id": identity, "use": ["all"]}
-    block["groups"] = {"all": {role: names for role, names in roles.items() if names}}
+    block: dict[str, Any] = {"label": label.name, "id": identity}
+    block |= {role: c.name for role, c in (("time", time), ("group", group)) if c}
+    separator = {"separator": guess.separator} if guess.separator not in ("", SEPARATORS[0]) else {}
+    block |= {"use": [_GROUP], "groups": {_GROUP: guess.roles | separator}}
     # Raises an error if the columns cannot be used as suggested.
     locations = TableLocation(train), TableLocation(test) if test else None
-    RawFiles(*locations, None).check(Columns.from_config(block))
-    remarks += _hints([c for c in columns if c.name not in (label.name, identity)])
-    config = {"raw": {"source": "files", "train": train, "test": test}, "columns": block}
-    return "\n".join(
-        [
-            f"# Guessed from the first {len(label.values):,} rows: check each line.",
-            # Unescaped, YAML would read line breaks of Unicode as its own.
-            yaml.safe_dump(config, sort_keys=False, allow_unicode=not _has_breaks(columns)).strip(),
-            *(f"# {remark}" for remark in remarks),
-            "",
-        ]
-    )
+    sample = Location(sample_submission) if sample_submission else None
+    RawFiles(*locations, sample).check(Columns.from_config(block))
+    raw: dict[str, Any] = {"train": _one_or_more(train), "test": test and _one_or_more(test)}
+    raw |= {"sample_submission": sample_submission} if sample_submission else {}
+    is_toss = {column.name for column in columns} >= _TOSS
+    content = {"raw": raw, "columns": block, "score": "toss" if is_toss else "logloss"}
+    remarks = _remarks(label, others, time, identity not in in_test)
+    lines = [
+        f"# Guessed from the first {len(label.values):,} rows: check all. Where it says 'or',",
+        "# move the name if that is what the column is. config/README.md explains each role.",
+        *(["# These are the columns that config/toss.yaml describes."] if is_toss else []),
+        as_yaml(content, remarks | guess.remarks),
+        *(f"# {line}" for line in _why(guess)),
+    ]
+    return "\n".join([*lines, ""])
 
 
-def _has_breaks(columns: Sequence[_Column]) -> bool:
-    return any(column.named("[\x85\u2028\u2029]") for column in columns)
+def _why(guess: _Guess) -> Iterator[str]:
+    for name, why in guess.left_out.items():
+        yield f"{scalar(name)} is left out: {why}"
 
 
-def _head(table: RawTable) -> list[_Column]:
-    """The columns of a table's first rows."""
-    schema, batches, rows = table.schema_arrow, [], 0
-    for _, batch in table.stream(schema.names, 4_096):
-        batches.append(batch.slice(0, ROWS - rows))
-        rows += len(batches[-1])
-        if rows == ROWS:
-            break
-    head = pa.Table.from_batches(batches, schema).combine_chunks()
-    if not rows:
-        raise UserError(f"{table.location}: the file has no rows; give one with rows")
-    return [_Column(name, head[name].chunk(0)) for name in schema.names]
+def _one_or_more(files: list[str]) -> str | list[str]:
+    return files[0] if len(files) == 1 else files
 
 
-def _label(columns: Sequence[_Column]) -> _Column:
-    """A column of 0 and 1, preferably one that is named like a label."""
-    labels = [column for column in columns if column.is_label]
-    labels = [column for column in labels if column.named(_LABELS)] or labels
+def _label(columns: Sequence[Column], in_test: Mapping[str, Column]) -> tuple[Column, list[str]]:
+    """A column of 0 and 1, preferably one that is named like a label, and what else it could be.
+
+    `in_test` are the columns of the test table, if there is one, which has no label.
+    """
+    only_here = [c for c in columns if c.name not in in_test] or columns
+    labels = [column for column in only_here if column.is_label]
+    labels = [column for column in labels if column.named(LABELS)] or labels
     if not labels:
         raise UserError(
-            f"no column of the train file is a label: one with 0 and 1, or true and false, and "
-            f"nothing else in the first {ROWS:,} rows, that is not in a test file; add one, or "
-            f"write the config by hand (config/README.md)"
+            f"no column of the train file is a label: one with 0 and 1, true and false, or yes and "
+            f"no, and nothing else in the first {ROWS:,} rows, that is not in a test file; add "
+            f"one, or write the table file by hand (config/README.md)"
         )
-    return labels[0]
+    return labels[0], [column.name for column in labels[1:]]
 
 
-def _identity(columns: Sequence[_Column], test_columns: Sequence[_Column]) -> str:
-    """The ID column of the test table."""
+def _identity(columns: Sequence[Column], test_columns: Sequence[Column] | None, label: str) -> str:
+    """The ID column of the test table or, without one, a train column of IDs or a new name."""
     in_train = {column.name for column in columns}
-    ids = [column for column in test_columns if column.is_unique]
-    ids.sort(key=lambda column: (not column.named(_IDS), column.name in in_train))
+    ids = [c for c in (columns if test_columns is None else test_columns) if c.is_unique]
+    ids = [c for c in ids if c.name != label]
+    if test_columns is None:
+        ids = [c for c in ids if c.named(IDS) and not c.named(GROUPS)]
+        free = [name for name in ("ID", "row_id", "row_id_of_test") if name not in in_train]
+        return ids[0].name if ids else free[0]
+    ids.sort(
+        key=lambda c: (
+            c.may_be_time,
+            c.named(GROUPS) and c.name in in_train,
+            not c.named(IDS),
+            c.name in in_train,
+        )
+    )
     if not ids:
         raise UserError(
             "no column of the test file has a different value in each row, as an ID has; add one"
@@ -214,85 +152,142 @@ def _identity(columns: Sequence[_Column], test_columns: Sequence[_Column]) -> st
     return ids[0].name
 
 
-def _fault(column: _Column, test_kinds: Mapping[str, str]) -> str:
-    """Why a column cannot be learned from, or ''; `test_kinds`: kinds of the test's columns."""
-    kind, other = column.kind, test_kinds.get(column.name)
-    is_plain = kind in ("text", "boolean", "integer", "float")
-    unique = is_plain and column.is_category and len(column.words) > _UNIQUE * column.known + 1
+def _time_of_row(features: Sequence[Column]) -> Column | None:
+    """The column that tells when a row was, if there is one."""
+    times = sorted(_points_in_time(features), key=lambda column: column.time_rank)
+    return times[0] if times and not times[0].is_of_others else None
+
+
+def _points_in_time(features: Sequence[Column]) -> list[Column]:
+    # One value in all rows has no order; there may be others in the rows behind the first.
+    return [c for c in features if c.is_time and (len(c.words) > 1 or len(c.values) == ROWS)]
+
+
+def _group(features: Sequence[Column]) -> Column | None:
+    """The column of users or the like; a user's sessions are of one user."""
+    groups = [column for column in features if column.is_group]
+    return min(groups, key=lambda column: column.named("session|visit"), default=None)
+
+
+def _guess(
+    features: Sequence[Column],
+    in_test: Mapping[str, Column],
+    time: Column | None,
+    group: Column | None,
+    labels: Sequence[str],
+) -> _Guess:
+    """The roles of the features. The time is none, and the group goes to the context.
+
+    `labels` are features that may be labels.
+    """
+    guess = _Guess()
+    plain = [column for column in features if column.is_plain]
+    sequences = [column for column in features if is_history(column, plain)]
+    times = [c for c in _points_in_time(features) if c not in sequences]
+    for column in (column for column in features if column is not time):
+        fault = _fault(column, in_test.get(column.name), column in sequences)
+        if column in times and column.name in in_test:
+            fault = f"{_POINT}; or columns.time"
+        if fault:
+            guess.left_out[column.name] = fault
+    usable = [c for c in features if c.name not in guess.left_out and c is not time]
+    others = [column for column in usable if column not in sequences]
+    row_times = [c for c in times if c.kind in ("integer", "timestamp") and _is_alike(c, in_test)]
+    row_times.sort(key=lambda column: column is not time)
+    histories = match([c for c in usable if c in sequences], others, row_times)
+    guess.left_out |= histories.left_out
+    for name in histories.times.values():
+        guess.left_out.pop(name, None)
+    guess.separator = histories.separator
+    others = [c for c in others if c.name not in histories.targets.values()]
+    categories = [column for column in others if column.is_category]
+    profile = [c for c in categories if len(c.words) <= _LARGEST_PROFILE and c is not group]
+    profile = profile[:_MOST_IN_PROFILE]
+    by_role = {
+        "profile": profile,
+        "context": [column for column in categories if column not in profile],
+        "numeric": [column for column in others if not column.is_category],
+    }
+    for role, columns in by_role.items():
+        for column in columns:
+            if doubt := _doubt(column, group, labels):
+                guess.remarks[(*_IN_GROUP, role, column.name)] = doubt
+    for name in histories.by_name:
+        guess.remarks[(*_IN_GROUP, "sequences", name)] = _BY_NAME
+    roles: dict[str, list[str] | dict[str, str]] = {
+        role: [column.name for column in columns] for role, columns in by_role.items()
+    }
+    roles |= {"sequences": histories.targets, "times": histories.times}
+    roles |= {"share_embedding": histories.share}
+    guess.roles = {role: roles[role] for role in _ORDER if roles[role]}
+    return guess
+
+
+def _is_alike(column: Column, in_test: Mapping[str, Column]) -> bool:
+    return column.name in in_test and in_test[column.name].kind == column.kind
+
+
+def _doubt(column: Column, group: Column | None, labels: Sequence[str]) -> str:
+    """What else a column could be."""
+    if column is group:
+        return "the group; leave it out here if rows to come have new ones"
+    is_number = column.kind in ("integer", "float")
+    is_name = column.named(f"{IDS}|{GROUPS}")
+    doubts = ["numeric"] if is_number and column.is_category and not is_name else []
+    if is_number and not column.is_category:
+        are_levels = column.kind == "integer" and 2 < len(column.words) <= MOST_LEVELS
+        doubts = ["context"] if are_levels else []
+        doubts += ["columns.time"] if column.may_be_time else []
+    doubts += ["columns.label"] if column.name in labels else []
+    return "or " + ", or ".join(doubts) if doubts else ""
+
+
+def _fault(column: Column, in_test: Column | None, is_history: bool) -> str:
+    """Why a column cannot be learned from, or ''; `in_test` is the test table's of its name."""
+    kind, other = column.kind, in_test.kind if in_test else None
+    is_named = column.is_category or column.named(IDS)
+    unique = column.is_plain and is_named and len(column.words) > _UNIQUE * column.known + 1
     faults = {
         "the test file has no such column": other is None,
         "it has no values": not column.known,
         f"{kind} here, and {other} in the test file": other
-        and column.history is None
+        and not is_history
         and len({k.replace("integer", "float") for k in (kind, other)} - {""}) > 1,
         "its name is empty, or reads as a range": not column.name or RANGE.match(column.name),
         "an index of pandas": column.named("^__index_level_"),
-        f"{kind} is not a type of a feature": column.history is None and not is_plain,
-        "nearly one value a row: an ID, or free text": column.history is None and unique,
-        "a point in time, and later rows have others": column.is_date,
+        f"{kind} is not a type of a feature": not is_history and not column.is_plain,
+        "a list written as text: write its tokens alone, joined by commas": kind == "text"
+        and not is_history
+        and all(word[:1] == "[" and word[-1:] == "]" for word in column.words.to_pylist() if word),
+        _POINT: not is_history and column.is_date,
+        "a date that is not written like 2024-01-31": not is_history and column.is_unreadable_date,
+        "nearly one value a row: an ID, or free text": not is_history and unique,
+        "the number of the row": column.is_counter,
     }
     return next((why for why, is_so in faults.items() if is_so), "")
 
 
-def _equally_long(histories: Sequence[_Column], left_out: dict[str, str]) -> list[_Column]:
-    """The first history that holds no times, and those of the same lengths."""
-    kept: list[_Column] = []
-    offsets = np.zeros(1, np.int64)
-    for column in histories:
-        history = column.history
-        assert history is not None
-        if kept and not np.array_equal(history.offsets, offsets):
-            left_out[column.name] = f"not as long as {json.dumps(kept[0].name)} in each row"
-        elif column.named(_TIMES) and column.kind != "list of text":
-            left_out[column.name] = "times of events? See `times` in config/README.md"
-        else:
-            offsets = history.offsets
-            kept.append(column)
-    return kept
+def _remarks(
+    label: Column, others: Sequence[str], time: Column | None, has_no_ids: bool
+) -> dict[Place, str]:
+    """Remarks on the label, the ID, the time and the group."""
+    read_as = (
+        [f"{label.label_pair[0]} is 1, {label.label_pair[1]} is 0"] if label.label_pair else []
+    )
+    named = ", ".join(map(scalar, others[:_MOST_NAMED]))
+    read_as += [f"or {named}{', ...' if len(others) > _MOST_NAMED else ''}"] if others else []
+    texts = {
+        "label": "; ".join(read_as),
+        "id": "no column has this name yet: tables to score or to submit need one"
+        if has_no_ids
+        else "",
+        "time": "no feature; rows can be held out by it: docs/validation.md",
+        "group": "its rows can be kept on one side of the split",
+    }
+    if time and time.name == "day" and time.kind == "integer" and _is_within(time, 0, 31):
+        texts["time"] += "; or context, if it is a day of the week or month"
+    return {("columns", key): text for key, text in texts.items() if text}
 
 
-def _targets(
-    histories: Sequence[_Column], categories: Sequence[_Column]
-) -> dict[str, tuple[_Column, bool]]:
-    """The item of each history, and whether its values are the history's events.
-
-    The item is the category that shares most values with the history, else one that is named like
-    an item, else the one with most values. With too few categories, later histories have no item.
-    """
-    targets: dict[str, tuple[_Column, bool]] = {}
-    free = list(categories)
-    for column in histories[: len(free)]:
-        shares = [_shared(column, c) for c in free]
-        likely = [
-            (share >= _SHARED and share, c.named(_ITEMS), not c.named(_GROUPS), len(c.words))
-            for share, c in zip(shares, free)
-        ]
-        best = likely.index(max(likely))
-        targets[column.name] = free.pop(best), shares[best] >= _SHARED
-    return targets
-
-
-def _shared(history: _Column, category: _Column) -> float:
-    """The share of events that are values of the category, or of rows whose value is an event.
-
-    The smaller of the two, since small numbers are everywhere.
-    """
-    assert history.history is not None
-    events = history.history.values.astype(np.int64)
-    encoded = pc.drop_null(as_text(category.values)).dictionary_encode()
-    tokens = tokens_of(codes_of(encoded.dictionary.to_pylist()))[encoded.indices.to_numpy()]
-    pairs = (events, tokens), (tokens, events)
-    return min(float(np.isin(*pair).sum()) / max(1, len(pair[0])) for pair in pairs)
-
-
-def _hints(columns: Sequence[_Column]) -> Iterator[str]:
-    """Remarks that suggest columns to hold out rows by."""
-    plain = [c for c in columns if c.history is None and not pa.types.is_nested(c.values.type)]
-    times = [c for c in plain if c.kind == "timestamp" or c.named(_TIMES)]
-    groups = [c for c in plain if c.named(_GROUPS) and c.kind in ("text", "integer")]
-    for key, suggestions in (("time", times), ("group", groups)):
-        for column in suggestions[:1]:
-            yield (
-                f"sampling: {{split: {{{key}: {json.dumps(column.name)}}}}} # an honest "
-                f"validation? See docs/validation.md"
-            )
+def _is_within(column: Column, least: int, most: int) -> bool:
+    return all(least <= int(word) <= most for word in column.words.to_pylist())

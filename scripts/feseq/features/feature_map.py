@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from ..common.errors import UserError
 from ..common.files import read_json, write_json
-from ..config.columns import Columns
+from ..config.columns import SEPARATORS, Columns
 from ..config.names import check_name
 from ..storage.table import Table, of_other_draw, require_drawn
 from .numeric import NumericField
@@ -84,6 +84,7 @@ class FeatureMap:
     numeric columns that a model may take as such categories, too.
     `statistics` are those of the whole histories, as numeric columns; their ranges are a sample's.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
+    `separator` joins the tokens of sequences in text.
     `fitted_on` is the train table's identity.
     """
 
@@ -98,6 +99,7 @@ class FeatureMap:
     ids: list[LevelField] = field(default_factory=list)
     levels: list[LevelField] = field(default_factory=list)
     statistics: list[NumericField] = field(default_factory=list)
+    separator: str = SEPARATORS[0]
 
     @property
     def history_columns(self) -> list[str]:
@@ -210,7 +212,7 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
     """The columns that models with these maps read, each once; all categories are profile.
 
     `row_time` is the column of the rows' times. Raises UserError if it is needed and None, or the
-    reverse.
+    reverse, or if the models' sequences have several separators.
     """
     event_times = {m.event_time for m in maps if m.event_time}
     if len(event_times) > 1 or bool(event_times) != (row_time is not None):
@@ -219,6 +221,12 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
             f"--row_time is {row_time!r}, and the models take the events' times from {named}: name "
             f"the column of the rows' times only if they take one, with --row_time or in "
             f"columns.groups.<group>.times of the config"
+        )
+    separators = {m.separator for m in maps if m.sequences}
+    if len(separators) > 1:
+        raise UserError(
+            f"the models read sequences with several separators, {sorted(separators)}; score with "
+            f"those of one table at a time"
         )
 
     def names(fields: Iterable[str]) -> tuple[str, ...]:
@@ -234,4 +242,5 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
         targets=(),
         event_time=next(iter(event_times), None),
         row_time=row_time,
+        separator=next(iter(separators), SEPARATORS[0]),
     )

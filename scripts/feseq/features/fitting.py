@@ -97,6 +97,7 @@ def fit_feature_map(
         ids=[LevelField(*item) for item in numeric.id_values(min_count).items()],
         levels=[LevelField(*item) for item in numeric.levels(columns.numeric, min_count).items()],
         statistics=statistics.fields(histories.columns),
+        separator=columns.separator,
     )
 
 

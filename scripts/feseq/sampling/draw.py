@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..config.sampling import Sampling
+from ..raw.labels import PAIRS, as_numbers, pair_of
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
-from ..raw.text import truth_as_digits
 from .selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
 from .split import cast_rows, require_column, split_rows
 
@@ -74,30 +74,39 @@ def draw(
 
 
 def read_labels(file: RawTable, label: str) -> np.ndarray:
-    """The labels as uint8 [rows]; raises UserError unless each is 0 or 1 and both occur twice."""
+    """The labels as uint8 [rows]: 0 and 1, or the two words of the pair that the first one is of.
+
+    Raises UserError for another value, and unless both labels occur twice.
+    """
     require_column(file, label, "columns.label")
+    pair = None
     # Not allocated at once: the footer's number of rows may be wrong.
     pieces = [np.empty(0, np.uint8)]
     for first_row, batch in file.stream([label], _BATCH_ROWS):
         column, path = batch.column(0), file.where(first_row)
+        if len(pieces) == 1:
+            pair = pair_of(column)
         try:
-            cast = cast_rows(truth_as_digits(column), pa.float64(), first_row)
+            cast = cast_rows(as_numbers(column, pair), pa.float64(), first_row)
         except ValueError as error:
             raise UserError(
                 f"{path}: label {label!r} has type {column.type}, and not every value is a number "
-                f"({error}); labels are 0 and 1, or of a boolean type: correct the column, or name "
-                f"another in columns.label"
+                f"({error}); labels are 0 and 1, of a boolean type, or one of the pairs "
+                f"{', '.join(map('/'.join, PAIRS))}: correct the column, or name another in "
+                f"columns.label"
             ) from None
         numbers = pc.fill_null(cast, float("nan")).to_numpy()
         wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
         if len(wrong):
             raise UserError(
                 f"{path}: label {label!r}, row {first_row + wrong[0]}: "
-                f"{column[int(wrong[0])].as_py()!r} is neither 0 nor 1 "
+                f"{column[int(wrong[0])].as_py()!r} is neither {' nor '.join(pair or ('1', '0'))} "
                 f"({len(wrong):,} such rows among rows {first_row:,} to "
                 f"{first_row + len(batch) - 1:,}); correct these rows or leave them out"
             )
         pieces.append(numbers.astype(np.uint8))
+    if pair is not None:
+        logger.info("label %r: %s is 1, %s is 0", label, *pair)
     labels = np.concatenate(pieces)
     clicks = int(labels.sum())
     if not 2 <= clicks <= len(labels) - 2:

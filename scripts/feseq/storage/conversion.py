@@ -16,9 +16,10 @@ from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.columns import Columns
 from ..config.names import SIDES
+from ..raw.labels import as_numbers, pair_of
 from ..raw.parts import Part, read_parts
 from ..raw.reading import RawTable
-from ..raw.text import checked_ids, truth_as_digits
+from ..raw.text import checked_ids
 from ..sampling.selection import Selection
 from .block import Block
 from .raw_values import RawStrings, add_strings, convert_batch
@@ -70,11 +71,11 @@ def convert_train(
         order, row = np.lexsort((place, side)), chosen.row[here] + file.first_row
         path = file.where(int(row[0]) if len(row) else file.first_row)
         block, words = convert_batch(batch, row, columns, path, order)
+        label = batch.column(columns.label)
         # Via float, since labels may be text such as '1.0'.
-        label = truth_as_digits(batch.column(columns.label)).cast(pa.float64())
-        label = label.cast(pa.uint8()).to_numpy()[order]
+        label = as_numbers(label, pair_of(label)).cast(pa.float64()).cast(pa.uint8())
         row, period = chosen.row[here][order], chosen.period[here][order]
-        block = replace(block, label=label, period=period, row=row)
+        block = replace(block, label=label.to_numpy()[order], period=period, row=row)
         return block, words, side[order], place[order]
 
     known: dict[str, set[str]] = {name: set() for name in columns.categorical}

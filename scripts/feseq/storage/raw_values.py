@@ -41,7 +41,7 @@ def convert_batch(
     for name in columns.ragged:
         times = name == columns.event_time
         sequences[name], words[name] = parse_sequences(
-            batch.column(name), name, path, rows, order, times=times
+            batch.column(name), name, path, rows, order, times=times, separator=columns.separator
         )
     require_equal_lengths(sequences, lambda i: f"{path}: row {rows[order][i]}")
     time = None

@@ -1,4 +1,4 @@
-"""The parser of sequences: text of comma-joined tokens, or lists, to ragged rows.
+"""The parser of sequences: text of tokens joined by a separator, or lists, to ragged rows.
 
 The loops over events are compiled by Numba. A token is an integer, or any other text, which is kept
 as a hash (`categories.py`).
@@ -16,19 +16,18 @@ from ..common.ragged import Ragged, narrow
 from .categories import codes_of, tokens_of
 
 _ZERO = np.uint8(ord("0"))
-# A comma minus the character 0, as digits are.
-_COMMA_DIGIT = np.uint8(256 + ord(",") - ord("0"))
 # 18 digits always fit int64, and 4 uint16.
 _MOST_DIGITS, _DIGITS_OF_UINT16 = 18, 4
 _INTEGER = f"^[0-9]{{1,{_MOST_DIGITS}}}$"
-# In text, a token has no characters of other separators, or of a list that is written as text.
-NO_TEXT = re.compile(r"""[\x00\s\v|;\[\]{}"']""", re.ASCII)
+# In text, a token has no characters of any separator, or of a list that is written as text.
+NO_TEXT = re.compile(r"""[\x00\s\v,|;\[\]{}"']""", re.ASCII)
 _TEXT_TOKEN = rf"^[^{NO_TEXT.pattern[1:-1]}]+$"
 _LIST_TOKEN = r"^[^\x00]+$"
 _WANTED = {
     _INTEGER: f"a non-negative integer of at most {_MOST_DIGITS} digits, as times of events are",
-    _TEXT_TOKEN: "a token: in text, tokens are joined by commas and have no blank, quote, bracket, "
-    "| or ; in them, for example 12,a7,301; a column of lists may hold any others",
+    _TEXT_TOKEN: "a token: in text, tokens are joined by commas, or by the `separator` of their "
+    "group of columns, and have no blank, comma, quote, bracket, | or ; in them, for example "
+    "12,a7,301; a column of lists may hold any others",
     _LIST_TOKEN: "a token: write a text or an integer, or leave it out",
 }
 
@@ -41,8 +40,9 @@ def parse_sequences(
     order: np.ndarray,
     *,
     times: bool = False,
+    separator: str = ",",
 ) -> tuple[Ragged, list[str]]:
-    """Parse comma-joined tokens to ragged rows; also returns the tokens that are not integers.
+    """Parse tokens joined by `separator` to ragged rows; also returns those that are not integers.
 
     Row i is parsed from text[order[i]], which may also be a list of integers or of texts; null and
     '' are empty rows. Tokens of up to 18 digits are integers; of `times`, all are. `rows` are the
@@ -66,19 +66,22 @@ def parse_sequences(
     most_tokens = (int((ends - starts).sum()) + 1) // 2 + len(order)
     offsets = np.zeros(len(order) + 1, np.int64)
     values = np.empty(most_tokens, np.uint16)
-    if _parse(raw, starts, ends, _DIGITS_OF_UINT16, values, offsets) >= 0:
+    # Minus the character 0, as digits are.
+    separator_digit = np.uint8((ord(separator) - ord("0")) % 256)
+    texts = raw, starts, ends, separator_digit
+    if _parse(*texts, _DIGITS_OF_UINT16, values, offsets) >= 0:
         values = np.empty(most_tokens, np.uint64)
-        if _parse(raw, starts, ends, _MOST_DIGITS, values, offsets) >= 0:
-            lists = split_text(text.take(pa.array(order)))
+        if _parse(*texts, _MOST_DIGITS, values, offsets) >= 0:
+            lists = _split_text(text.take(pa.array(order)), separator)
             return _from_lists(lists, _INTEGER if times else _TEXT_TOKEN, *where)
     tokens = values[: offsets[-1]]
     # A copy, so that the buffer, up to twice as large, is freed.
     return Ragged(tokens.astype(np.min_scalar_type(int(tokens.max(initial=0)))), offsets), []
 
 
-def split_text(text: pa.Array) -> pa.Array:
-    """Comma-joined tokens as lists, without a check; '' is null."""
-    return pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), ",")
+def _split_text(text: pa.Array, separator: str) -> pa.Array:
+    """Joined tokens as lists, without a check; '' is null."""
+    return pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), separator)
 
 
 # A single loop: other forms run a quarter faster, but compile a second longer.
@@ -87,6 +90,7 @@ def _parse(
     raw: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
+    separator_digit: np.uint8,
     most_digits: int,
     values: np.ndarray,
     offsets: np.ndarray,
@@ -104,7 +108,7 @@ def _parse(
                 value = value * np.uint64(10) + np.uint64(digit)
                 digits += 1
             else:
-                if digit != _COMMA_DIGIT or not 0 < digits <= most_digits:
+                if digit != separator_digit or not 0 < digits <= most_digits:
                     return row
                 values[count] = value
                 count += np.uintp(1)
