@@ -2,7 +2,7 @@
 
     python benchmarks/quality.py --rows 500000 --seeds 42 43 44
 
-Runs the workflow with config/leaderboard.yaml on a stand-in of so many train rows: the default
+Runs the workflow with config/best.yaml on a stand-in of so many train rows: the default
 network, the briefing's, the paper's, the preset's others, boosting, and the baselines. Prints the
 AUC of the validation rows by their true probabilities, to which the number of clicks adds no error,
 for each seed, and the mean share of what the true probabilities reach. `--ablation` changes one

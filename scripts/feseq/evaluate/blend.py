@@ -21,8 +21,8 @@ from ..common.files import Output, write_json
 from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name
-from .delong import Entry, is_significant
-from .intervals import behind_best
+from .delong import Auc, Entry, is_significant
+from .intervals import RESAMPLES, behind_best, bootstrap
 from .metrics import BY_NAME, Metric, Predictions
 from .valid_predictions import read_predictions
 
@@ -86,16 +86,32 @@ def blend_predictions(
                 blended = cross_fitted(logits, label, fit)
         _log_fit(basis, left_out, least)
     shares = checked_weights(given, names)
+    blended = mean_logit(logits, shares) if blended is None else blended
     columns = {
-        "logit": mean_logit(logits, shares) if blended is None else blended,
+        "logit": blended,
         "logit_ablated": mean_logit([t["logit_ablated"].to_numpy() for t in tables], shares),
         "logit_best": logits[best],
     }
     write_table(pa.table({**rows, **columns}), blend, {**metadata, "best": names[best]})
     write_json(weights, given)
-    write_json(training, {"settings": given, **basis, "left_out": left_out, "spread": spread})
+    reported = slice(None) if chooses.all() else ~chooses
+    value = _reported(label[reported], blended[reported], metric, click_rate)
+    facts = {**basis, "left_out": left_out, "spread": spread, "valid_score": value}
+    write_json(training, {"settings": given, **facts})
     shown = ", ".join(f"{name} {weight:.2g}" for name, weight in given.items())
     logger.info("%s; the best of them is %s", shown, names[best])
+
+
+def _reported(
+    label: np.ndarray, logit: np.ndarray, metric: Metric, click_rate: float
+) -> dict[str, Any]:
+    """The metric of the rows to report on, with its interval and their clicks."""
+    rows, auc = Predictions.of(label, logit, click_rate), Auc.of(label, logit)
+    entries = {"auc": auc.entry()}
+    if metric.name != "auc":
+        resamples = RESAMPLES if auc.enough else 0
+        entries |= bootstrap(lambda rows: {metric.name: metric.of(rows)}, [rows], resamples)
+    return {"name": metric.heading, **entries[metric.name], "clicks": int(label.sum())}
 
 
 def _log_fit(basis: Mapping[str, Any], left_out: Mapping[str, Entry], least: int) -> None:

@@ -58,19 +58,23 @@ def _submission(results: Path, path: Path) -> Iterator[str]:
 
 
 def _score(folder: Path) -> str:
-    """How good a model is by its metrics, or else by what its training saw; '' if unknown."""
+    """How good a model or a blend is, by its metrics or by what its training saw; '' if unknown."""
     training, metrics = folder / "training.json", folder / "metrics.json"
     with suppress(UserError, KeyError, TypeError, ArithmeticError):
-        is_new = _time(metrics) >= _time(training)
+        is_new = folder.name != BLEND and _time(metrics) >= _time(training)
         content = read_json(metrics if is_new else training)
-        if "metrics" in content:
+        name = "AUC"
+        if "valid_score" in content:
+            entry = content["valid_score"]
+            name, clicks = entry["name"], entry["clicks"]
+        elif "metrics" in content:
             entry, clicks = content["metrics"]["auc"], content["clicks"]
         else:
             clicks = round(content["valid_rows"] * content["click_rate"])
             entry = _about(content["valid_auc"], clicks, content["valid_rows"] - clicks)
         ends = (entry["low"], entry["high"])
         interval = "" if None in ends else f" [{ends[0]:.3f}, {ends[1]:.3f}]"
-        return f"AUC {entry['value']:.4f}{interval}, {clicks:,} clicks"
+        return f"{name} {entry['value']:.4f}{interval}, {clicks:,} clicks"
     return ""
 
 
