@@ -17,6 +17,7 @@ checkpoint sample:
     params:
         **settings(
             **raw_params(raw=RAW.train),
+            delimiter=config["raw"]["delimiter"],
             label=config["columns"]["label"],
             rows=size_key("rows"),
             part_rows=config["parts"]["rows"],
@@ -82,6 +83,7 @@ checkpoint list_parts:
     params:
         **settings(
             **raw_params(raw=RAW.test, sample_submission=RAW.sample_submission),
+            delimiter=config["raw"]["delimiter"],
             **config["parts"],
         ),
         **column_params("id"),

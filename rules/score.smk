@@ -25,6 +25,7 @@ rule score:
             weights=scored(lambda scoring: scoring.weights),
             id_column=config["columns"]["id"],
             row_time=COLUMNS.row_time,
+            delimiter=config["raw"]["delimiter"],
             part_rows=config["parts"]["rows"],
             prior=config["submission"]["prior"],
             dependencies=dependency_digest(scored(lambda scoring: scoring.jobs), "score"),

@@ -18,7 +18,7 @@ import pytest
 from pyarrow import fs
 
 from feseq.common.errors import UserError
-from feseq.raw import reading
+from feseq.raw import parquet_file
 from feseq.raw.location import TableLocation
 from feseq.raw.parts import read_parts
 from feseq.raw.reading import RawTable
@@ -81,6 +81,7 @@ def put(store: str, monkeypatch: pytest.MonkeyPatch) -> Put:
 
 S3 = {
     "source": "auto",
+    "delimiter": None,
     "test": "s3://shop/in/new.parquet",
     "sample_submission": "s3://shop/in/s.csv",
 }
@@ -91,7 +92,7 @@ def test_a_table_in_a_bucket_has_the_rows_and_parts_of_a_local_one(
     put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_of_group: int
 ) -> None:
     """Large row groups are read in pieces. The country comes from the folders."""
-    monkeypatch.setattr(reading, "MOST_OF_GROUP", most_of_group)
+    monkeypatch.setattr(parquet_file, "MOST_OF_GROUP", most_of_group)
     table = raw_table(rows=300).drop_columns("country")
     for i, country in enumerate(["K R", "US", "__HIVE_DEFAULT_PARTITION__"]):
         folder = tmp_path / f"in/country={country}"

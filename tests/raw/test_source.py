@@ -74,7 +74,9 @@ def test_types_that_cannot_be_used_or_compared_are_refused(
 @pytest.fixture
 def raw(tmp_path: Path) -> dict[str, Any]:
     names = {"train": "a.parquet", "test": "b.parquet", "sample_submission": "c.csv"}
-    return {"source": "auto"} | {key: str(tmp_path / name) for key, name in names.items()}
+    return {"source": "auto", "delimiter": None} | {
+        key: str(tmp_path / name) for key, name in names.items()
+    }
 
 
 BOTH = ("train", "test")

@@ -10,6 +10,7 @@ from ..config.names import BASELINES, Baseline
 from ..config.runtime import Runtime
 from ..config.sampling import Sampling
 from ..families.feseq.settings import MaxLen
+from ..raw.file import Delimiter
 from .families import MODEL_PATTERN, blocks
 from .space import TuneConfig
 
@@ -46,11 +47,16 @@ class Raw(_Block):
     does; a remote file counts as one that exists. The stand-in is refused in a folder with results
     or H5 files of real data"""
     train: Name | Files = "data/raw/train.parquet"
-    """table with features and label: a parquet file, a list of files, a pattern such as
-    `in/day-*.parquet`, or a folder of files"""
+    """table with features and label: a file, a list of files, a pattern such as
+    `in/day-*.parquet`, or a folder of files. Names tell the format: .csv, .tsv, .csv.gz, .tsv.gz,
+    .arrow, .feather and .ipc, and parquet with any other. Where the default is not there,
+    data/raw/train.csv, or with another of these endings, is taken"""
     test: Name | Files | None = "data/raw/test.parquet"
     """table with features and ID, the same; null: there is none, so models are trained and compared
     and nothing is submitted"""
+    delimiter: Delimiter | None = None
+    """the character between the values of CSV files, such as `;`, of all tables; null: a comma, or
+    a tab in files .tsv"""
     sample_submission: Name = "data/raw/sample_submission.csv"
     """CSV file whose ID column sets the rows and the order of the submission, and whose other
     column names the prediction. Without it the test file sets rows and order; a remote one must
@@ -214,7 +220,7 @@ class Config(_WithBlocks):
     score: dict[
         Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=MOST_IN_NAME)], Name | Files
     ] = Field(default_factory=dict)
-    """tables to score by name, each a parquet file, pattern or folder like the test table, or a
+    """tables to score by name, each a file, pattern or folder like the test table, or a
     list of such, local or in a store; `results/scores/<name>.parquet` has the probabilities"""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     tuning: TuneConfig = Field(default_factory=TuneConfig)

@@ -27,6 +27,7 @@ from ..config.names import folder_name
 from ..config.runtime import Runtime
 from ..family.model import Model
 from ..features.feature_map import check_kind, read_columns
+from ..raw.file import Delimiter
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
 from ..storage.conversion import convert_test
@@ -50,13 +51,15 @@ def score_files(
     weights: list[float] | None = None,
     fitted: Path | None = None,
     prior: Literal["observed", "balanced"] = "observed",
+    delimiter: Delimiter | None = None,
     part_rows: Annotated[int, Field(ge=1, le=10**9)] = 500_000,
     runtime: Runtime = _RUNTIME,
     threads: Annotated[int, Field(ge=1, le=1_000)] = os.cpu_count() or 1,
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
 
-    `input` are parquet files, local or remote, in this order. The logits of several models are
+    `input` are raw tables, local or remote, in this order; `delimiter` separates the values of
+    CSV files, if their names do not say it. The logits of several models are
     averaged by `weights`, or by those in the file `fitted`; the prior 'balanced' shifts them to
     50:50 odds, as in a submission. `row_time` is the column of the rows' times, for models with
     times. Only the columns that the models need are read, so not a label. During the run a part of
@@ -76,7 +79,10 @@ def score_files(
     weights = checked_weights(weights, names, fitted)
     shift = prior_shift(prior, (each.about.click_rate for each in loaded))
     columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
-    files = [_checked(RawTable(table), columns, loaded) for table in tables_of(input)]
+    files = [
+        _checked(RawTable(table, columns=columns), columns, loaded)
+        for table in tables_of(input, delimiter)
+    ]
     models = " + ".join(each.about.full_name or str(path) for each, path in zip(loaded, model))
     metadata = {"models": models, "prior": prior, "inputs": " ".join(input)}
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, metadata)

@@ -160,14 +160,18 @@ class TableLocation:
     """Where the files of one raw table are; `written` is what the user wrote, one text or a list.
 
     A text names a file, a folder or, for local files, a pattern of `glob`; `files` looks for them.
+    `delimiter` separates the values of CSV files; None: their names say it.
     Raises UserError for a mix of local and remote files.
     """
 
-    def __init__(self, written: str | Path | Sequence[str | Path]) -> None:
+    def __init__(
+        self, written: str | Path | Sequence[str | Path], delimiter: str | None = None
+    ) -> None:
         many = [written] if isinstance(written, str | Path) else written
         self._entries = list(map(Location, many))
         texts = [entry.written for entry in self._entries]
         self.written = texts if many is written else texts[0]
+        self.delimiter = delimiter
         self.is_remote = self._entries[0].is_remote
         if any(entry.is_remote != self.is_remote for entry in self._entries):
             raise UserError(
@@ -203,16 +207,18 @@ class TableLocation:
 
     @property
     def version(self) -> str:
-        """A digest of the content of the files, their order and the folders' keys."""
+        """A digest of the content of the files, their order, the folders' keys, the delimiter."""
         versions = [(file.keys, file.version) for file in self.files]
+        if self.delimiter is not None:
+            return digest_of([versions, self.delimiter])
         if len(versions) == 1 and not versions[0][0]:
             return versions[0][1]
         return digest_of(versions)
 
 
-def tables_of(written: Sequence[str]) -> list[TableLocation]:
+def tables_of(written: Sequence[str], delimiter: str | None = None) -> list[TableLocation]:
     """A table for each path; raises UserError if two of them have a file in common."""
-    tables = list(map(TableLocation, written))
+    tables = [TableLocation(path, delimiter) for path in written]
     _check_once([file for table in tables for file in table.files], ", ".join(written))
     return tables
 

@@ -7,7 +7,7 @@ they are:
     files of 2, 1, 1 and 9 rows, in parts of about 4:   [2 1 1] [5 of 9] [4 of 9]
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -35,7 +35,8 @@ class Part:
     """Some rows of a table, and the types of the columns that folders give in all of the table.
 
     `version` changes with the content of its files, their order and the folders' keys. `draw` is
-    the digest of the rows that a size draws from a train table.
+    the digest of the rows that a size draws from a train table, and `delimiter` what separates the
+    values of CSV files, if their names do not say it.
     """
 
     version: str
@@ -43,6 +44,7 @@ class Part:
     key_types: Mapping[str, str]
     pieces: Sequence[Piece]
     draw: str = ""
+    delimiter: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,14 @@ def _read(path: Path, *state: int) -> Listing:
     return read_json(path, parse, kind="parts.json")
 
 
-def cut(group_rows: Sequence[Sequence[int]], rows: int) -> list[list[tuple[int, int, int]]]:
+def cut(
+    group_rows: Sequence[Sequence[int]], rows: int, whole: Collection[int] = ()
+) -> list[list[tuple[int, int, int]]]:
     """Parts of about `rows` rows, of files with these rows in their row groups.
 
-    A part is a list of (number of the file, first row, end); files without rows are in none. A
-    group of small files ends where it is nearest to `rows`, so another file that is a little longer
-    moves no bounds behind it.
+    Files whose numbers are in `whole` are not cut. A part is a list of (number of the file, first
+    row, end); files without rows are in none. A group of small files ends where it is nearest to
+    `rows`, so another file that is a little longer moves no bounds behind it.
     """
     parts: list[list[tuple[int, int, int]]] = [[]]
     waiting = 0  # rows of the last part
@@ -106,7 +110,8 @@ def cut(group_rows: Sequence[Sequence[int]], rows: int) -> list[list[tuple[int, 
         if is_large or waiting + count / 2 > rows:
             parts.append([])
             waiting = 0
-        for start, stop in pairwise(_bounds(groups, rows)):
+        bounds = [0, count] if number in whole and count else _bounds(groups, rows)
+        for start, stop in pairwise(bounds):
             parts[-1].append((number, start, stop))
             if is_large:
                 parts.append([])

@@ -1,85 +1,85 @@
-"""Reading raw tables: one or more parquet files, checked and streamed as one table."""
+"""Reading raw tables: one or more files of one format, checked and streamed as one table."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..common.errors import UserError, first_line
 from ..common.files import digest_of
-from ..common.parquet import SIMULATED_MARK
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
+from . import arrow_file, parquet_file, text_file
+from .file import Contents, File, Reading
 from .location import Location, TableLocation
 from .parts import Listing, Part, Piece, cut
+from .text import guessed
 
 logger = logging.getLogger(__name__)
 
 # Files of a table that are opened side by side; each takes a few requests to a store.
 _OPENED_AT_ONCE = 8
-# A remote row group of at most this many bytes is fetched at once, since each request takes a
-# while; a larger one, and a local one, is read in pieces, so that memory stays flat.
-MOST_OF_GROUP = 1 << 30
-# Bytes of one read of a column, by whether the file is remote.
-_BUFFER = {False: 1 << 16, True: 1 << 22}
+# Rows of one read of a table's head.
+_HEAD_ROWS = 4_096
 # Columns in a message.
 _MOST_NAMED = 8
 
 
-@dataclass(frozen=True)
-class _File:
-    """What a file's footer says, and which of its rows, `start` to `stop`, are read."""
+# By a pattern of file names in lower case, the name of a format and what reads it.
+_FORMATS: Mapping[str, tuple[str, "_Format"]] = {
+    r"\.[ct]sv(\.gz)?$": ("CSV or TSV", text_file),
+    r"\.(arrow|feather|ipc)$": ("Arrow", arrow_file),
+    "": ("parquet", parquet_file),
+}
 
-    location: Location
-    version: str
-    bytes: int
-    schema: pa.Schema
-    keys: dict[str, str | None]
-    group_rows: list[int]
-    largest_group: int
-    start: int
-    stop: int
 
-    @property
-    def is_simulated(self) -> bool:
-        return SIMULATED_MARK.items() <= (self.schema.metadata or {}).items()
+class _Format(Protocol):
+    """A module that reads files of a format."""
 
-    @property
-    def columns(self) -> set[str]:
-        """The columns of the file and its folders."""
-        return {*self.schema.names, *self.keys}
+    def contents(self, location: Location, version: str, how: Reading) -> Contents:
+        """What a file says of itself."""
+
+    def batches(self, file: File, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows of a file that are read, at most `rows` at once, with these columns."""
 
 
 class RawTable:
-    """The files of a raw table, or of a part of it, as one table.
+    """The files of a raw table, or of a part of it, as one table; all are of one format.
 
     Rows are numbered through the files in order, from the first row's place in its file on. A
     folder key=value above a file is a column of it, unless the file has one of that name; its type
     is int64 if all values are integers, else string. A column has the type that fits the values of
     all files, by pyarrow's permissive promotion. With a part, `written` names the files of its
-    pieces, which must be those that were listed. Raises UserError if a file cannot be opened, does
-    not fit the others, or is simulated and another is not.
+    pieces, which must be those that were listed. The columns of CSV files have types by their roles
+    in `columns`, and are text without one. Raises UserError if a file cannot be opened, does not
+    fit the others, or is simulated and another is not.
     """
 
     def __init__(
-        self, written: str | Path | Sequence[str] | TableLocation, part: Part | None = None
+        self,
+        written: str | Path | Sequence[str] | TableLocation,
+        part: Part | None = None,
+        columns: Columns | None = None,
     ) -> None:
         location = written if isinstance(written, TableLocation) else TableLocation(written)
         self.location = location
+        _check_one_format(location)
+        how = Reading(columns, part.delimiter if part else location.delimiter)
         pieces: Sequence[Piece | None] = part.pieces if part else [None] * len(location.files)
         pairs = zip(location.files, pieces, strict=True)
-        self._files = list(prefetch_map(lambda pair: _look_at(*pair), pairs, _OPENED_AT_ONCE))
+        self._files = list(prefetch_map(lambda pair: _look_at(*pair, how), pairs, _OPENED_AT_ONCE))
         self.version = part.version if part else location.version
         self.first_row = self._files[0].start
         rows = [file.stop - file.start for file in self._files]
         self._first_rows = self.first_row + np.cumsum([0, *rows])[:-1]
-        self.rows, self.bytes = sum(rows), sum(file.bytes for file in self._files)
+        self.rows, self.bytes = sum(rows), sum(file.contents.bytes for file in self._files)
         self.is_simulated = self._files[0].is_simulated
         self._key_types = _key_types(self._files, part)
         self.schema_arrow = self._schema(self._files[0])
@@ -112,6 +112,7 @@ class RawTable:
         if a file lacks a column or cannot be decoded, or was replaced before its last batch.
         """
         names = list(dict.fromkeys(names))
+        self._check_once(names)
         self._check_present(names)
         schema = pa.schema([self.schema_arrow.field(name) for name in names])
         for file, row in zip(self._files, self._first_rows.tolist()):
@@ -120,12 +121,27 @@ class RawTable:
                 yield row, _completed(batch, schema, file)
                 row += len(batch)
 
+    def head(self, rows: int) -> pa.Table:
+        """The first rows; columns of CSV files have types guessed from these, as 7 is a number."""
+        names, batches, found = self.schema_arrow.names, [], 0
+        for _, batch in self.stream(names, _HEAD_ROWS):
+            batches.append(batch.slice(0, rows - found))
+            found += len(batches[-1])
+            if found == rows:
+                break
+        head = pa.Table.from_batches(batches, self.schema_arrow).combine_chunks()
+        if not self._files[0].contents.is_one_part:
+            return head
+        columns = [guessed(head[name].combine_chunks()) for name in names]
+        return pa.table(columns, names)
+
     def check_columns(self, columns: Columns, extra: str) -> None:
         """Raise UserError unless there are rows, and all columns in use have usable types.
 
         `extra` is the label or the ID, which must be there as well.
         """
         wanted, present = (*columns.features, extra), dict.fromkeys(self.schema_arrow.names)
+        self._check_once(wanted)
         missing = [name for name in wanted if name not in present]
         if missing:
             raise UserError(
@@ -185,13 +201,18 @@ class RawTable:
         files = self._files
         key_types = {name: str(each) for name, each in self._key_types.items()}
         parts = []
-        for cuts in cut([file.group_rows for file in files], rows):
+        whole = {i for i, file in enumerate(files) if file.contents.is_one_part}
+        delimiter = self.location.delimiter
+        how = [] if delimiter is None else [delimiter]
+        for cuts in cut([file.contents.group_rows for file in files], rows, whole):
             pieces = [Piece(str(files[i].location), files[i].version, *b) for i, *b in cuts]
-            version = digest_of([(files[i].keys, files[i].version, *b) for i, *b in cuts])
-            parts.append(Part(version, sum(b - a for _, a, b in cuts), key_types, pieces))
+            said = [(files[i].keys, files[i].version, *b) for i, *b in cuts]
+            part_rows = sum(b - a for _, a, b in cuts)
+            part = Part(digest_of([*said, *how]), part_rows, key_types, pieces, delimiter=delimiter)
+            parts.append(part)
         logger.info("%s: %s rows in %d parts", self.location, f"{self.rows:,}", len(parts))
-        largest = max(max(file.group_rows, default=0) for file in files)
-        if largest > 2 * rows:
+        largest = max(max(file.contents.group_rows, default=0) for file in files)
+        if largest > 2 * rows and not whole:
             logger.warning(
                 "%s: a row group has %s rows; each part that it is cut into decodes all rows of "
                 "the group before its own; row groups of some 100,000 rows are converted faster",
@@ -200,9 +221,17 @@ class RawTable:
             )
         return Listing(self.location.name, self.rows, parts)
 
-    def _schema(self, file: _File) -> pa.Schema:
+    def _schema(self, file: File) -> pa.Schema:
         """The columns of a file and its folders."""
         return pa.schema([*file.schema, *((name, self._key_types[name]) for name in file.keys)])
+
+    def _check_once(self, names: Sequence[str]) -> None:
+        """Raise UserError if a column occurs twice in a file."""
+        for file in self._files:
+            if twice := [name for name in names if name in file.contents.repeated]:
+                raise UserError(
+                    f"{file.location}: column {twice[0]!r} occurs twice; rename or drop one"
+                )
 
     def _check_present(self, names: Sequence[str]) -> None:
         """Raise UserError if a file lacks a column that others have."""
@@ -216,31 +245,42 @@ class RawTable:
                 )
 
 
-def _look_at(location: Location, piece: Piece | None) -> _File:
+def _look_at(location: Location, piece: Piece | None, how: Reading) -> File:
     # Taken before it is opened: if it is replaced in between, its version differs in the end.
     version = location.version
-    if piece is not None and piece.version != version:
-        raise UserError(
-            f"{location}: was replaced since the parts of its table were listed; run the same "
-            f"command again"
-        )
-    with location.reading(), location.open() as source:
-        file = pq.ParquetFile(source)
-        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-        rows = [group.num_rows for group in groups]
-        largest = max((group.total_byte_size for group in groups), default=0)
-        fields = [field.with_type(value_type(field.type)) for field in file.schema_arrow]
-        schema = pa.schema(fields, file.schema_arrow.metadata)
-        (most, times), *_ = [*Counter(schema.names).most_common(1), ("", 0)]
-        if times > 1:
-            raise UserError(f"{location}: column {most!r} occurs twice; rename or drop one")
-        # Some writers leave the columns of the folders in the files.
-        keys = {name: key for name, key in location.keys.items() if name not in schema.names}
-        bounds = (piece.start, piece.stop) if piece else (0, sum(rows))
-        return _File(location, version, source.size(), schema, keys, rows, largest, *bounds)
+    if piece is not None:
+        how = replace(how, rows=piece.stop)
+        if piece.version != version:
+            raise UserError(
+                f"{location}: was replaced since the parts of its table were listed; run the same "
+                f"command again"
+            )
+    with location.reading():
+        found = _format(location)[1].contents(location, version, how)
+        fields = [field.with_type(value_type(field.type)) for field in found.schema]
+        found = replace(found, schema=pa.schema(fields, found.schema.metadata))
+    names = found.schema.names
+    (most, times), *_ = [*Counter(names).most_common(1), ("", 0)]
+    if times > 1:
+        raise UserError(f"{location}: column {most!r} occurs twice; rename or drop one")
+    # Some writers leave the columns of the folders in the files.
+    keys = {name: key for name, key in location.keys.items() if name not in names}
+    bounds = (piece.start, piece.stop) if piece else (0, sum(found.group_rows))
+    return File(location, version, found, keys, *bounds, how.delimiter)
 
 
-def _key_types(files: Sequence[_File], part: Part | None) -> dict[str, pa.DataType]:
+def _check_one_format(table: TableLocation) -> None:
+    first, *others = table.files
+    for file in others:
+        if _format(file) is not _format(first):
+            names = [f"{each} ({_format(each)[0]})" for each in (first, file)]
+            raise UserError(
+                f"{table}: {' and '.join(names)} are of two formats; give the table's files one, "
+                f"and move others away"
+            )
+
+
+def _key_types(files: Sequence[File], part: Part | None) -> dict[str, pa.DataType]:
     """The types of the columns that folders give; a part has those of the whole table."""
     types = {}
     for name in dict.fromkeys(name for file in files for name in file.keys):
@@ -255,35 +295,22 @@ def _key_types(files: Sequence[_File], part: Part | None) -> dict[str, pa.DataTy
     return types
 
 
-def _batches(file: _File, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a file that are read, one row group after the other."""
-    with file.location.reading(file.version), file.location.open() as source:
-        is_remote = file.location.is_remote
-        at_once = is_remote and file.largest_group <= MOST_OF_GROUP
-        parquet = pq.ParquetFile(
-            source,
-            pre_buffer=at_once,
-            buffer_size=0 if at_once else _BUFFER[is_remote],
-            page_checksum_verification=True,
-        )
-        ends = np.cumsum(file.group_rows)
-        for group, row in enumerate((ends - file.group_rows).tolist()):
-            if ends[group] <= file.start:
-                continue
-            if row >= file.stop:
-                break
-            for batch in parquet.iter_batches(rows, [group], names):
-                begin, end = (min(max(r - row, 0), len(batch)) for r in (file.start, file.stop))
-                if begin < end:
-                    yield batch.slice(begin, end - begin)
-                row += len(batch)
-                if row >= file.stop:
-                    break
+def _batches(file: File, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a file that are read."""
+    with file.location.reading(file.version):
+        yield from _format(file.location)[1].batches(file, names, rows)
+
+
+def _format(location: Location) -> tuple[str, _Format]:
+    name = location.name.lower()
+    return next(each for pattern, each in _FORMATS.items() if re.search(pattern, name))
 
 
 def value_type(arrow_type: pa.DataType) -> pa.DataType:
-    """The type of a column's values, which may be dictionary-encoded."""
-    return arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
+    """The type of a column's values, which may be dictionary-encoded, or text in views."""
+    if pa.types.is_dictionary(arrow_type):
+        return value_type(arrow_type.value_type)
+    return pa.string() if pa.types.is_string_view(arrow_type) else arrow_type
 
 
 def decoded(values: pa.Array) -> pa.Array:
@@ -291,7 +318,7 @@ def decoded(values: pa.Array) -> pa.Array:
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 
-def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: _File) -> pa.RecordBatch:
+def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: File) -> pa.RecordBatch:
     """A batch of one file with all columns, in the table's types."""
     columns = [
         pa.repeat(pa.scalar(file.keys[field.name], pa.string()), len(batch))

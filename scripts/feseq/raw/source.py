@@ -12,6 +12,8 @@ from .location import Location, TableLocation
 from .reading import RawTable
 
 _HEADER_BYTES = 1 << 16
+# Of the files that are looked for in data/raw; the first is the default's.
+_ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".arrow", ".feather", ".ipc")
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,11 @@ class RawFiles:
             label_name(self.sample_submission, columns.id, columns.label)
         if self.simulated:
             return None
-        train = RawTable(self.train)
+        train = RawTable(self.train, columns=columns)
         train.check_columns(columns, columns.label)
         if self.test is None:
             return train.rows
-        test = RawTable(self.test)
+        test = RawTable(self.test, columns=columns)
         if train.is_simulated != test.is_simulated:
             simulated, real = (train, test) if train.is_simulated else (test, train)
             raise UserError(
@@ -81,7 +83,12 @@ def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
     names one wants no stand-in. Raises UserError if `source` is `files` and one is missing, or if
     only some of them are present.
     """
-    train, test = TableLocation(raw["train"]), raw["test"] and TableLocation(raw["test"])
+    # A config without files to find names them for the messages.
+    find = _default_file if raw["source"] != "simulated" else lambda name, written: written
+    train, test = (
+        raw[name] and TableLocation(find(name, raw[name]), raw["delimiter"])
+        for name in ("train", "test")
+    )
     tables = [table for table in (train, test) if table]
     sample = Location(raw["sample_submission"])
     # Its IDs are compared with those of the test file, so it can serve either source.
@@ -101,6 +108,24 @@ def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
             f"to do without), or set raw.source: simulated; real and simulated data never mix"
         )
     return RawFiles(train, test, sample_submission)
+
+
+def _default_file(name: str, written: str | list[str]) -> str | list[str]:
+    """The file data/raw/<name> with any ending, if the default is asked for and is not there.
+
+    Raises UserError if several are there.
+    """
+    default = f"data/raw/{name}{_ENDINGS[0]}"
+    if written != default:
+        return written
+    paths = [f"data/raw/{name}{ending}" for ending in _ENDINGS]
+    there = [path for path in paths if not Location(path).is_missing]
+    if len(there) > 1:
+        raise UserError(
+            f"{' and '.join(there)} are all there: move all but one away, or name it as "
+            f"./{there[0]} in raw.{name}"
+        )
+    return there[0] if there else default
 
 
 def label_name(location: Location, id_column: str, label_column: str) -> str:

@@ -1,6 +1,8 @@
 """Raw values as text: equal texts are the same category, ID or group."""
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.errors import UserError, first_line
+
+_ZONE = re.compile("[Z+-]")
+_NUMBER = re.compile("-?[0-9]+")
 
 
 def as_text(column: pa.Array) -> pa.Array:
@@ -34,6 +39,41 @@ def _number_as_text(value: float | Decimal, written: Callable[[float], Any]) -> 
         return str(int(value)) if value.is_integer() else repr(float(str(written(value))))
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def truth_as_digits(texts: pa.Array) -> pa.Array:
+    """Texts in lower case and without blanks around them; true is 1 and false is 0.
+
+    Values of other types stay, and so do those that are not UTF-8, whose cast tells it.
+    """
+    if not pa.types.is_string(texts.type) and not pa.types.is_large_string(texts.type):
+        return texts
+    try:
+        lower = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
+    except pa.ArrowException:
+        return texts
+    is_true, is_false = pc.equal(lower, "true"), pc.equal(lower, "false")
+    return pc.if_else(is_true, "1", pc.if_else(is_false, "0", lower))
+
+
+def time_type(word: str) -> pa.DataType:
+    """The type in which texts like this one have the order of time: int64, or a timestamp."""
+    if _NUMBER.fullmatch(word):
+        return pa.int64()
+    return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
+
+
+def guessed(column: pa.Array) -> pa.Array:
+    """Texts as integers, numbers or booleans if all are; 007 and values of other types stay."""
+    if not pa.types.is_string(column.type):
+        return column
+    for wanted in (pa.int64(), pa.float64(), pa.bool_()):
+        with suppress(pa.ArrowException):
+            cast = column.cast(wanted)
+            if wanted != pa.int64() or cast.cast(pa.string()).equals(column):
+                return cast
+            return column
+    return column
 
 
 def checked_text(

@@ -1,14 +1,15 @@
 """Versions of raw files: what changes with their content, and not with a touch.
 
 A local file's version is a digest of all its bytes. It is remembered for as long as the file system
-says that nobody wrote to the file, so only a new or a touched file is read.
+says that nobody wrote to the file, so only a new or a touched file is read. So are the rows of a
+file that does not say how many it has.
 """
 
 import hashlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import xxhash
@@ -39,8 +40,7 @@ def content_version(path: Path) -> str:
     memory = REMEMBERED / f"{text_digest(os.path.realpath(path))[:16]}.json"
     with open(path, "rb", buffering=0) as file:
         before = _state(file.fileno())
-        is_kept = REMEMBERED.parent.is_dir()
-        remembered = _recall(memory) if is_kept else _remembered.get(memory, {})
+        remembered = _recall(memory)
         if remembered.get("state") == before:
             return str(remembered["version"])
         if before["size"] >= _LARGE_BYTES:
@@ -49,15 +49,21 @@ def content_version(path: Path) -> str:
         version = str(hashlib.file_digest(file, xxhash.xxh3_128).hexdigest())
         is_settled = max(before["mtime_ns"], before["ctime_ns"]) + SETTLED_NS < started
         if is_settled and before == _state(file.fileno()):
-            entry: dict[str, object] = {"path": str(path), "state": before, "version": version}
-            try:
-                if is_kept:
-                    write_json(memory, entry)
-                else:
-                    _remembered[memory] = entry
-            except OSError as error:
-                logger.info("%s: not written (%s); the file is read again", memory, error)
+            _remember(memory, {"path": str(path), "state": before, "version": version})
     return version
+
+
+def remembered_rows(version: str, how: str, count: Callable[[], list[int]]) -> list[int]:
+    """The rows of each group of a file of this version, counted once.
+
+    `how` says in which way it is read.
+    """
+    memory = REMEMBERED / f"rows_{text_digest(f'{version} {how}')}.json"
+    rows = _recall(memory).get("rows")
+    if not isinstance(rows, list):
+        rows = count()
+        _remember(memory, {"rows": rows})
+    return rows
 
 
 def object_version(metadata: Mapping[str, bytes], size: int) -> str:
@@ -78,7 +84,19 @@ def _state(file: int) -> dict[str, int]:
 
 
 def _recall(memory: Path) -> dict[str, object]:
+    if not REMEMBERED.parent.is_dir():
+        return _remembered.get(memory, {})
     try:
         return read_json(memory)
     except (OSError, UserError):
         return {}
+
+
+def _remember(memory: Path, entry: dict[str, object]) -> None:
+    if not REMEMBERED.parent.is_dir():
+        _remembered[memory] = entry
+        return
+    try:
+        write_json(memory, entry)
+    except OSError as error:
+        logger.info("%s: not written (%s); the file is read again", memory, error)

@@ -20,6 +20,7 @@ from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..config.sampling import Sampling
 from ..raw.labels import PAIRS, as_numbers, pair_of
+from ..raw.location import TableLocation
 from ..raw.reading import RawTable
 from .selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
 from .split import cast_rows, require_column, split_rows
@@ -42,12 +43,13 @@ def sample(
     part_rows: int,
     selection: Output,
     parts: Output,
+    delimiter: str | None = None,
 ) -> None:
     """Draw `rows` rows (None: all) of a train table, and write them and the table's parts.
 
     Each part has about `part_rows` of the drawn rows.
     """
-    file = RawTable(raw)
+    file = RawTable(TableLocation(raw, delimiter))
     share = min(1, rows / max(1, file.rows)) if rows else 1
     listing = file.listing(max(part_rows, min(round(part_rows / share), _MOST_RAW_ROWS)))
     bounds = np.cumsum([0, *(part.rows for part in listing.parts)]).tolist()

@@ -9,6 +9,7 @@ from ..common.files import Output, write_json
 from ..common.ids import id_tables
 from ..common.progress import Progress
 from ..config.columns import Columns
+from ..raw.location import TableLocation
 from ..raw.reading import RawTable
 from ..raw.sample_submission import ID, add_sample, check_same
 from ..raw.text import checked_ids
@@ -23,6 +24,7 @@ def list_parts(
     *,
     rows: int,
     sample_submission: str | Path | None = None,
+    delimiter: str | None = None,
     threads: int = 1,
 ) -> None:
     """Write a test table's parts of about `rows` rows, as JSON.
@@ -30,7 +32,7 @@ def list_parts(
     Raises UserError if a file lacks a column or has it in another type than the others, an ID is
     missing or occurs twice, or the sample submission has other IDs.
     """
-    file = RawTable(raw)
+    file = RawTable(TableLocation(raw, delimiter), columns=columns)
     file.check_columns(columns, columns.id)
     listing = Progress("listed", file.rows)
     with id_tables(parts, threads) as tables:

@@ -6,7 +6,6 @@ holdout rows, for reporting alone.
 """
 
 import logging
-import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,13 +21,11 @@ from ..common.errors import UserError, first_line
 from ..config.names import SIDES
 from ..config.sampling import Sampling, Split
 from ..raw.reading import RawTable, type_name
-from ..raw.text import as_text
+from ..raw.text import as_text, time_type
 from .selection import HOLDOUT, TRAIN, VALIDATION
 
 logger = logging.getLogger(__name__)
 
-_ZONE = re.compile("[Z+-]")
-_NUMBER = re.compile("-?[0-9]+")
 # A row on no side.
 _OUT = -1
 # A cut that misses the share asked for by such a factor is worth a warning.
@@ -219,10 +216,7 @@ def _read_as(values: pa.Array) -> pa.DataType:
     """The type in which values of a column have the order of time."""
     arrow_type = values.type
     if type_name(arrow_type) == "text":
-        word = values[0].as_py()
-        if _NUMBER.fullmatch(word):
-            return pa.int64()
-        return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
+        return time_type(values[0].as_py())
     if pa.types.is_floating(arrow_type):
         return pa.float64()
     types = pa.types

@@ -54,7 +54,7 @@ def convert_train(
     """
     outputs = [train, valid, holdout] if holdout else [train, valid]
     listed = read_parts(parts)[part] if parts else None
-    file = RawTable(raw, listed)
+    file = RawTable(raw, listed, columns)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection, part, listed.draw if listed else None)
     if chosen.side.max(initial=0) >= len(outputs):
@@ -109,7 +109,7 @@ def convert_test(
 
     It takes one pass and bounded memory.
     """
-    file = RawTable(parquet, part)
+    file = RawTable(parquet, part, columns)
     file.check_columns(columns, columns.id)
 
     def convert(item: tuple[int, pa.RecordBatch]) -> tuple[Block, RawStrings]:

@@ -1,0 +1,315 @@
+"""Tables in other formats than parquet: the same rows, types by roles, and what is refused."""
+
+import csv
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+import pytest
+
+from feseq.common.errors import UserError
+from feseq.config.columns import Columns
+from feseq.config.sampling import Sampling
+from feseq.raw.location import TableLocation
+from feseq.raw.parts import cut, read_parts
+from feseq.raw.reading import RawTable
+from feseq.raw.source import locate_raw
+from feseq.sampling.draw import read_labels, sample
+from feseq.sampling.list_parts import list_parts
+from feseq.sampling.selection import Selection
+from feseq.storage.conversion import convert_test_part, convert_train
+from support import shop
+from support.raw_tables import content, raw_table, with_roles, write_raw
+
+TIMED = with_roles(event_time="times", row_time="when", shared=("events",))
+ITEMS = ("007", "7", "NA", "a, b", 'the "best"', "two\nlines", None)
+SAMPLING = Sampling(valid_share=0.25, holdout_share=0.2, seed=3)
+
+
+def with_lines(rows: int = 300) -> pa.Table:
+    """A table whose texts have commas, quotes, line breaks and leading zeros."""
+    table = raw_table(rows)
+    country = [None if text == "" else text for text in table["country"].to_pylist()]
+    columns = {
+        "uid": pa.array([f"{i:05}" for i in range(rows)]),
+        "country": pa.array(country),
+        "item": pa.array([ITEMS[i % len(ITEMS)] for i in range(rows)]),
+        "times": table["events"],
+        "when": pa.array(range(10**6, 10**6 + rows)),
+        "unused": pa.array(['"\r\n,;\t', "x", None] * (rows // 3)),
+    }
+    return pa.table({name: table[name] for name in table.schema.names} | columns)
+
+
+def as_csv(table: pa.Table, path: Path, **options: Any) -> Path:
+    """Written as Python writes it: with \\r\\n, and quotes where they are needed."""
+    encoding = options.pop("encoding", "utf-8")
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "wt", encoding=encoding, newline="") as file:  # type: ignore[operator]
+        writer = csv.writer(file, **options)
+        writer.writerow(table.schema.names)
+        for row in table.to_pylist():
+            writer.writerow(["" if value is None else value for value in row.values()])
+    return path
+
+
+def as_quoted_csv(table: pa.Table, path: Path) -> Path:
+    pacsv.write_csv(table, path)
+    return path
+
+
+def as_folder(table: pa.Table, path: Path) -> Path:
+    """Two files in folders, whose names have the country's column and no role here."""
+    for i, rows in enumerate((table[:100], table[100:])):
+        (path / f"day={i}").mkdir(parents=True)
+        as_csv(rows, path / f"day={i}/part.csv")
+    return path
+
+
+def as_feather(table: pa.Table, path: Path, **options: Any) -> Path:
+    encoded = {
+        "country": table["country"].dictionary_encode(),
+        "item": table["item"].cast("string_view"),
+    }
+    kept = {name: encoded.get(name, table[name]) for name in table.schema.names}
+    feather.write_feather(pa.table(kept), path, chunksize=70, **options)
+    return path
+
+
+WAYS: dict[str, tuple[str, Callable[..., Path], dict[str, Any]]] = {
+    "csv": ("raw.csv", as_csv, {}),
+    "csv with a mark": ("RAW.CSV", as_csv, {"encoding": "utf-8-sig", "lineterminator": "\n"}),
+    "csv of pyarrow": ("raw.csv", as_quoted_csv, {}),
+    "semicolons": ("raw.csv", as_csv, {"delimiter": ";"}),
+    "csv.gz": ("raw.csv.gz", as_csv, {}),
+    "tsv": ("raw.tsv", as_csv, {"delimiter": "\t"}),
+    "folder": ("in", as_folder, {}),
+    "feather": ("raw.feather", as_feather, {}),
+    "arrow": ("raw.arrow", as_feather, {"compression": "uncompressed"}),
+}
+
+
+def converted(folder: Path, raw: Path, delimiter: str | None = None) -> dict[str, Any]:
+    """The drawn rows and the H5 files of a table, as train and as test table."""
+    folder.mkdir()
+    files = {"selection": folder / "s.parquet", "parts": folder / "parts.json"}
+    sample(raw, "y", 200, SAMPLING, part_rows=1000, **files, delimiter=delimiter)
+    paths = [piece.file for piece in read_parts(files["parts"])[0].pieces]
+    h5 = {name: folder / f"{name}.h5" for name in ("train", "valid", "holdout")}
+    convert_train(paths, columns=TIMED, **files, **h5)
+    listed = folder / "test.json"
+    list_parts(raw, TIMED, listed, rows=1000, delimiter=delimiter)
+    h5["test"] = folder / "test.h5"
+    convert_test_part(paths, listed, 0, TIMED, h5["test"], threads=1, code="")
+    drawn = Selection.read(files["selection"], 0, read_parts(files["parts"])[0].draw)
+    found: dict[str, Any] = {name: content(path) for name, path in h5.items()}
+    return found | {"drawn": [each.tolist() for each in vars(drawn).values() if each is not None]}
+
+
+@pytest.fixture(scope="module")
+def of_parquet(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("parquet")
+    return converted(folder / "h5", write_raw(folder, with_lines()))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_table_gives_the_same_rows_in_every_format(
+    of_parquet: dict[str, Any], tmp_path: Path, way: str
+) -> None:
+    name, write, options = WAYS[way]
+    raw = write(with_lines(), tmp_path / name, **options)
+    delimiter = ";" if way == "semicolons" else None
+    assert converted(tmp_path / "h5", raw, delimiter) == of_parquet
+
+
+# Contents of a CSV file with the columns y, uid, price, country, and what is said of it.
+GOOD = 'y,uid,price,country,note\n0,a,1.5,"k\nr",\n'
+WRONG: list[tuple[str | bytes, str]] = [
+    (GOOD + "1,b,2\n", "line 4 has 3 values, and the header names 5"),
+    (GOOD + "\n1,b,2,kr,,\n", "line 5 has 6 values"),
+    (GOOD + "1,b,2.5.1,kr,\n", "line 4, column 'price': '2.5.1' is not a number"),
+    (
+        GOOD.encode() + b"1,b,2,S\xe3o,\n",
+        "line 4, column 'country': .*S.*xe3o' is not text in UTF-8",
+    ),
+    (GOOD.replace("country", "Stra\xdfe").encode("latin-1"), "line 1 is not UTF-8"),
+    (GOOD.replace("note", "price"), "column 'price' occurs twice"),
+    (GOOD.encode("utf-16"), "is UTF-16"),
+    (GOOD + '1,b,2,kr,"open\n0,c,3,kr,\n', "line 4: a double quote is not closed"),
+    ("", "is empty"),
+    ("y,uid,price,country", "the file has no rows"),
+    (gzip.compress(GOOD.encode() * 99)[:-9], "cannot be read: Truncated"),
+]
+
+
+@pytest.mark.parametrize(("written", "said"), WRONG)
+def test_a_line_that_cannot_be_read_is_told_by_file_line_and_column(
+    tmp_path: Path, written: str | bytes, said: str
+) -> None:
+    columns = Columns("y", "uid", ("country",), ("price",), (), ())
+
+    def read(path: Path) -> None:
+        table = RawTable(path, columns=columns)
+        table.check_columns(columns, columns.label)
+        list(table.stream(columns.features, 1))
+
+    bytes_ = written.encode() if isinstance(written, str) else written
+    raw = tmp_path / ("raw.csv.gz" if bytes_[:2] == b"\x1f\x8b" else "raw.csv")
+    raw.write_bytes(bytes_)
+    with pytest.raises(UserError, match=rf"^{raw}: {said}"):
+        read(raw)
+
+
+def test_unused_columns_may_be_anything_and_missing_numbers_are_written_in_many_ways(
+    tmp_path: Path,
+) -> None:
+    raw = tmp_path / "raw.csv"
+    lines = ["y,a,a,,price,country", "True,1,x,,NA,NA", "false,?,,0, 1.5 ,", " TRUE,,,,-inf,null"]
+    lines.append("False,,,,true,1.0")
+    raw.write_text("\n".join(lines))
+    columns = Columns("y", "uid", ("country",), ("price",), (), ())
+    table = RawTable(raw, columns=columns)
+    table.check_columns(columns, columns.label)
+    rows = pa.Table.from_batches([b for _, b in table.stream(columns.features, 3)])
+    assert rows["price"].to_pylist() == [None, 1.5, float("-inf"), 1.0]
+    assert rows["country"].to_pylist() == ["NA", None, "null", "1.0"]
+    assert read_labels(table, "y").tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["5", "17"], [5, 17]),
+        (["1970-01-01 00:01:00", "1970-01-02"], [60, 86_400]),
+        (["1970-01-01T00:00:07Z", "1970-01-01T01:00:00+01:00"], [7, 0]),
+        (["5", "1970-01-02"], "line 3, column 'when': '1970-01-02' is not a whole number"),
+        (["1970-01-02", "5"], "line 3, column 'when': '5' is not a time"),
+        (["5", ""], "row 1: the row's time is missing"),
+    ],
+)
+def test_a_row_s_time_is_a_whole_number_or_in_iso_8601(
+    tmp_path: Path, words: list[str], kept: list[int] | str
+) -> None:
+    table = raw_table(2, times=["1", ""], events=["1", ""], when=words)
+    as_csv(table, tmp_path / "raw.csv")
+    list_parts(tmp_path / "raw.csv", TIMED, tmp_path / "parts.json", rows=9)
+
+    def convert() -> Any:
+        convert_test_part(
+            [str(tmp_path / "raw.csv")],
+            tmp_path / "parts.json",
+            0,
+            TIMED,
+            tmp_path / "h5",
+            threads=1,
+            code="",
+        )
+        return content(tmp_path / "h5")["time"][1]
+
+    if isinstance(kept, str):
+        with pytest.raises(UserError, match=kept):
+            convert()
+    else:
+        assert convert() == str(kept)
+
+
+def test_rows_are_counted_once_for_each_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    caplog.set_level("INFO")
+    raw = as_csv(with_lines(30), Path("raw.csv"))
+    assert [RawTable(raw).rows, RawTable(raw).rows] == [30, 30]
+    assert caplog.text.count("counting") == 1
+    as_csv(with_lines(33), raw)
+    assert RawTable(raw).rows == 33
+    # Another separator may make other rows.
+    Path("raw.csv").write_text("a\n1\n")
+    assert [RawTable(TableLocation(raw, mark)).rows for mark in (",", ";")] == [1, 1]
+    assert caplog.text.count("counting") == 4
+
+
+def test_a_csv_file_is_one_part_beside_small_ones() -> None:
+    assert cut([[9], [1], [1], [9]], 2, whole={0}) == [
+        [(0, 0, 9)],
+        [(1, 0, 1), (2, 0, 1)],
+        *([(3, i, j)] for i, j in ((0, 2), (2, 4), (4, 6), (6, 9))),
+    ]
+
+
+def test_a_table_is_of_one_format(tmp_path: Path) -> None:
+    table = with_lines(30)
+    write_raw(tmp_path, table, "a")
+    as_csv(table, tmp_path / "b.csv")
+    with pytest.raises(UserError, match=r"a.parquet \(parquet\) and .*b.csv \(CSV"):
+        RawTable(tmp_path)
+    (tmp_path / "c.txt").write_text("y\tuid\n")
+    with pytest.raises(UserError, match=r"c.txt: is no parquet file"):
+        RawTable(tmp_path / "c.txt")
+
+
+def test_a_head_has_guessed_types_where_a_file_has_none(tmp_path: Path) -> None:
+    as_csv(with_lines(30), tmp_path / "raw.csv")
+    found = RawTable(tmp_path / "raw.csv").head(20)
+    types = {field.name: str(field.type) for field in found.schema}
+    assert len(found) == 20
+    expected = {"uid": "string", "y": "int64", "price": "double", "age": "int64", "item": "string"}
+    assert types.items() >= expected.items()
+    path = write_raw(tmp_path, with_lines(30).drop_columns("price"))  # with NaN
+    assert (
+        RawTable(path).head(20).to_pylist() == with_lines(30).drop_columns("price")[:20].to_pylist()
+    )
+
+
+DEFAULT = {
+    "source": "auto",
+    "train": "data/raw/train.parquet",
+    "test": "data/raw/test.parquet",
+    "sample_submission": "none.csv",
+    "delimiter": None,
+}
+
+
+def test_a_csv_file_in_the_default_s_place_is_found_and_no_second_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data/raw").mkdir(parents=True)
+    Path("data/raw/train.csv").touch()
+    with pytest.raises(UserError, match=r"missing: data/raw/test.parquet"):
+        locate_raw(DEFAULT)
+    Path("data/raw/test.tsv.gz").touch()
+    found = locate_raw(DEFAULT)
+    assert (str(found.train), str(found.test)) == ("data/raw/train.csv", "data/raw/test.tsv.gz")
+    assert not found.simulated
+    Path("data/raw/train.parquet").touch()
+    with pytest.raises(UserError, match=r"train.parquet and data/raw/train.csv"):
+        locate_raw(DEFAULT)
+    assert locate_raw(DEFAULT | {"source": "simulated"}).simulated
+    assert str(locate_raw(DEFAULT | {"train": "data/raw/train.csv"}).train) == "data/raw/train.csv"
+
+
+@pytest.mark.workflow
+def test_a_submission_from_csv_files_is_that_from_parquet(tmp_path: Path) -> None:
+    submission, texts = "results/submission_toy.csv", []
+    config = shop.changed("parts.rows", 1000)
+    for kind in ("parquet", "csv"):
+        folder = tmp_path / kind
+        shop.write_inputs(folder)
+        if kind == "csv":
+            for name, ending in (("log", "csv"), ("new", "csv.gz")):
+                path = folder / f"in/{name}.parquet"
+                as_csv(pq.read_table(path), path.with_name(f"{name}.{ending}"), delimiter="|")
+                path.unlink()
+            raw = {"train": "in/log.csv", "test": "in/new.csv.gz", "delimiter": "|"}
+            config = shop.changed("raw", raw, config)
+        shop.snakemake(folder, submission, config=config)
+        texts.append((folder / submission).read_text())
+    assert texts[0] == texts[1]
+    assert "Nothing to be done" in shop.snakemake(folder, submission, config=config)
