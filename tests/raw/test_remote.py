@@ -72,7 +72,7 @@ def put(store: str, monkeypatch: pytest.MonkeyPatch) -> Put:
     system.create_dir("shop")
 
     def put(key: str, content: bytes | Path) -> str:
-        with system.open_output_stream(f"shop/{key}") as file:
+        with system.open_output_stream(f"shop/{key}", compression=None) as file:
             file.write(content.read_bytes() if isinstance(content, Path) else content)
         return f"s3://shop/{key}"
 
@@ -110,6 +110,14 @@ def test_a_table_in_a_bucket_has_the_rows_and_parts_of_a_local_one(
         made.append([read(raw).to_pandas() for raw in (RawTable(place), *opened)])
     assert [len(rows) for rows in made[0]] == [300, *[70, 30] * 3]
     assert all(map(pd.DataFrame.equals, *made))
+
+
+def test_a_csv_file_in_a_bucket_has_the_rows_of_a_local_one(put: Put, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv.gz"
+    raw_table(rows=300).to_pandas().to_csv(path, index=False)
+    tables = [RawTable(place, columns=COLUMNS) for place in (path, put("in/log.csv.gz", path))]
+    assert [table.rows for table in tables] == [300, 300]
+    assert pd.DataFrame.equals(*(read(table).to_pandas() for table in tables))
 
 
 @pytest.mark.workflow

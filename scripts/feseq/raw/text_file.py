@@ -85,7 +85,8 @@ def _type(name: str, row: dict[str, str], columns: Columns | None) -> pa.DataTyp
         return pa.string()
     if name in columns.numeric:
         return pa.float64()
-    return time_type(row[name].strip()) if row.get(name) else pa.null()
+    # A first row without a time is refused later on.
+    return time_type(row[name].strip() or "0") if row else pa.null()
 
 
 @contextmanager
@@ -106,7 +107,8 @@ def _records(
     Python's reader knows the lines and is slow: for the first records, and for messages. If it is
     strict, it raises UserError for quotes that do not go together.
     """
-    line, limit = 1, csv.field_size_limit(sys.maxsize)
+    line = 1
+    csv.field_size_limit(sys.maxsize)  # of the process, so not set back: others may be reading
     try:
         with _opened(location) as stream:
             start = stream.read(3)
@@ -126,8 +128,6 @@ def _records(
             f"{location}: line {line}: a double quote is not closed, or stands within a quoted "
             f"value ({error}); close it, or write it twice there"
         ) from None
-    finally:
-        csv.field_size_limit(limit)
 
 
 def _line(location: Location, delimiter: str, record: int) -> int:
