@@ -143,6 +143,7 @@ WRONG: list[tuple[str | bytes, str]] = [
     (GOOD + '1,b,2,kr,"open\n0,c,3,kr,\n', "line 4: a double quote is not closed"),
     ("", "is empty"),
     ("y,uid,price,country", "the file has no rows"),
+    (GOOD.replace(",", ";"), "3 of 3 columns are missing.* raw.delimiter"),
     (gzip.compress(GOOD.encode() * 99)[:-9], "cannot be read: Truncated"),
 ]
 
@@ -189,7 +190,7 @@ def test_unused_columns_may_be_anything_and_missing_numbers_are_written_in_many_
         (["1970-01-01T00:00:07Z", "1970-01-01T01:00:00+01:00"], [7, 0]),
         (["5", "1970-01-02"], "line 3, column 'when': '1970-01-02' is not a whole number"),
         (["1970-01-02", "5"], "line 3, column 'when': '5' is not a time"),
-        (["5", ""], "row 1: the row's time is missing"),
+        (["", "5"], "row 0: the row's time is missing"),
     ],
 )
 def test_a_row_s_time_is_a_whole_number_or_in_iso_8601(
@@ -247,7 +248,7 @@ def test_a_table_is_of_one_format(tmp_path: Path) -> None:
     table = with_lines(30)
     write_raw(tmp_path, table, "a")
     as_csv(table, tmp_path / "b.csv")
-    with pytest.raises(UserError, match=r"a.parquet \(parquet\) and .*b.csv \(CSV"):
+    with pytest.raises(UserError, match=r"a.parquet and .*b.csv are of two"):
         RawTable(tmp_path)
     (tmp_path / "c.txt").write_text("y\tuid\n")
     with pytest.raises(UserError, match=r"c.txt: is no parquet file"):
@@ -289,10 +290,14 @@ def test_a_csv_file_in_the_default_s_place_is_found_and_no_second_one(
     assert (str(found.train), str(found.test)) == ("data/raw/train.csv", "data/raw/test.tsv.gz")
     assert not found.simulated
     Path("data/raw/train.parquet").touch()
-    with pytest.raises(UserError, match=r"train.parquet and data/raw/train.csv"):
+    with pytest.raises(UserError, match=r"train.csv and data/raw/train.parquet"):
         locate_raw(DEFAULT)
     assert locate_raw(DEFAULT | {"source": "simulated"}).simulated
     assert str(locate_raw(DEFAULT | {"train": "data/raw/train.csv"}).train) == "data/raw/train.csv"
+    for path in Path("data/raw").iterdir():
+        path.rename(path.with_name("train.csv.zip"))
+    with pytest.raises(UserError, match=r"^data/raw/train.csv.zip: "):
+        locate_raw(DEFAULT)
 
 
 @pytest.mark.workflow

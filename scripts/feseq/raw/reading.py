@@ -1,13 +1,11 @@
 """Reading raw tables: one or more files of one format, checked and streamed as one table."""
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +14,8 @@ from ..common.errors import UserError, first_line
 from ..common.files import digest_of
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
-from . import arrow_file, parquet_file, text_file
-from .file import Contents, File, Reading
+from .file import File, Reading
+from .formats import check_one_format, format_of
 from .location import Location, TableLocation
 from .parts import Listing, Part, Piece, cut
 from .text import guessed
@@ -30,24 +28,6 @@ _OPENED_AT_ONCE = 8
 _HEAD_ROWS = 4_096
 # Columns in a message.
 _MOST_NAMED = 8
-
-
-# By a pattern of file names in lower case, the name of a format and what reads it.
-_FORMATS: Mapping[str, tuple[str, "_Format"]] = {
-    r"\.[ct]sv(\.gz)?$": ("CSV or TSV", text_file),
-    r"\.(arrow|feather|ipc)$": ("Arrow", arrow_file),
-    "": ("parquet", parquet_file),
-}
-
-
-class _Format(Protocol):
-    """A module that reads files of a format."""
-
-    def contents(self, location: Location, version: str, how: Reading) -> Contents:
-        """What a file says of itself."""
-
-    def batches(self, file: File, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """The rows of a file that are read, at most `rows` at once, with these columns."""
 
 
 class RawTable:
@@ -70,7 +50,7 @@ class RawTable:
     ) -> None:
         location = written if isinstance(written, TableLocation) else TableLocation(written)
         self.location = location
-        _check_one_format(location)
+        check_one_format(location.files)
         how = Reading(columns, part.delimiter if part else location.delimiter)
         pieces: Sequence[Piece | None] = part.pieces if part else [None] * len(location.files)
         pairs = zip(location.files, pieces, strict=True)
@@ -144,11 +124,14 @@ class RawTable:
         self._check_once(wanted)
         missing = [name for name in wanted if name not in present]
         if missing:
+            how = ""
+            if len(present) == 1 and self._files[0].contents.is_one_part:
+                how = "name what separates them in raw.delimiter, or "
             raise UserError(
                 f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
                 f"{_some(missing)}; the file has {len(present)}: {_some([*present])}; "
-                f"correct columns in the config (the ID by hand: --id_column), or drop their group "
-                f"from columns.use"
+                f"{how}correct columns in the config (the ID by hand: --id_column), or drop their "
+                f"group from columns.use"
             )
         if self.rows == 0:
             raise UserError(f"{self.location}: the file has no rows; give one with rows")
@@ -256,7 +239,7 @@ def _look_at(location: Location, piece: Piece | None, how: Reading) -> File:
                 f"command again"
             )
     with location.reading():
-        found = _format(location)[1].contents(location, version, how)
+        found = format_of(location).contents(location, version, how)
         fields = [field.with_type(value_type(field.type)) for field in found.schema]
         found = replace(found, schema=pa.schema(fields, found.schema.metadata))
     names = found.schema.names
@@ -267,17 +250,6 @@ def _look_at(location: Location, piece: Piece | None, how: Reading) -> File:
     keys = {name: key for name, key in location.keys.items() if name not in names}
     bounds = (piece.start, piece.stop) if piece else (0, sum(found.group_rows))
     return File(location, version, found, keys, *bounds, how.delimiter)
-
-
-def _check_one_format(table: TableLocation) -> None:
-    first, *others = table.files
-    for file in others:
-        if _format(file) is not _format(first):
-            names = [f"{each} ({_format(each)[0]})" for each in (first, file)]
-            raise UserError(
-                f"{table}: {' and '.join(names)} are of two formats; give the table's files one, "
-                f"and move others away"
-            )
 
 
 def _key_types(files: Sequence[File], part: Part | None) -> dict[str, pa.DataType]:
@@ -298,12 +270,7 @@ def _key_types(files: Sequence[File], part: Part | None) -> dict[str, pa.DataTyp
 def _batches(file: File, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
     """The rows of a file that are read."""
     with file.location.reading(file.version):
-        yield from _format(file.location)[1].batches(file, names, rows)
-
-
-def _format(location: Location) -> tuple[str, _Format]:
-    name = location.name.lower()
-    return next(each for pattern, each in _FORMATS.items() if re.search(pattern, name))
+        yield from format_of(file.location).batches(file, names, rows)
 
 
 def value_type(arrow_type: pa.DataType) -> pa.DataType:

@@ -1,6 +1,7 @@
 """Which raw files a run reads: the user's, or the simulated stand-in."""
 
 import csv
+import glob
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from .location import Location, TableLocation
 from .reading import RawTable
 
 _HEADER_BYTES = 1 << 16
-# Of the files that are looked for in data/raw; the first is the default's.
+# Of the files that are looked for in data/raw.
 _ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".arrow", ".feather", ".ipc")
 
 
@@ -111,21 +112,26 @@ def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
 
 
 def _default_file(name: str, written: str | list[str]) -> str | list[str]:
-    """The file data/raw/<name> with any ending, if the default is asked for and is not there.
+    """The file data/raw/<name> of any format, if the default is asked for and is not there.
 
-    Raises UserError if several are there.
+    Raises UserError if several are there, or one of another ending, such as train.csv.zip.
     """
-    default = f"data/raw/{name}{_ENDINGS[0]}"
-    if written != default:
+    stem = f"data/raw/{name}"
+    if written != f"{stem}.parquet":
         return written
-    paths = [f"data/raw/{name}{ending}" for ending in _ENDINGS]
-    there = [path for path in paths if not Location(path).is_missing]
+    files = {path: path[len(stem) :].lower() for path in sorted(glob.glob(f"{stem}.*"))}
+    there = [path for path, ending in files.items() if ending in _ENDINGS]
     if len(there) > 1:
         raise UserError(
-            f"{' and '.join(there)} are all there: move all but one away, or name it as "
+            f"{' and '.join(there)} are there: move all but one away, or name one as "
             f"./{there[0]} in raw.{name}"
         )
-    return there[0] if there else default
+    if files and not there:
+        raise UserError(
+            f"{next(iter(files))}: its ending is none of {', '.join(_ENDINGS)}: unpack or convert "
+            f"it, or move it away"
+        )
+    return there[0] if there else written
 
 
 def label_name(location: Location, id_column: str, label_column: str) -> str:

@@ -86,7 +86,7 @@ def _type(name: str, row: dict[str, str], columns: Columns | None) -> pa.DataTyp
     if name in columns.numeric:
         return pa.float64()
     # A first row without a time is refused later on.
-    return time_type(row[name].strip() or "0") if row else pa.null()
+    return time_type(row.get(name, "").strip() or "0") if row else pa.null()
 
 
 @contextmanager
