@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
@@ -99,6 +100,30 @@ def test_words_are_labels_and_a_history_needs_an_item(tmp_path: Path) -> None:
     found = written(tmp_path, pa.table(given | {"shown": [t[:3] or "500" for t in tokens]}))
     (group,) = found["groups"].values()
     assert (group["sequences"], group["separator"]) == ({"seen": "shown"}, " ")
+
+
+def test_csv_has_the_roles_of_the_same_rows_in_parquet(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "y": [True, False] * (ROWS // 2),
+            "user_id": random.integers(0, 20, ROWS),
+            "seen_at": pd.date_range("2024-01-31", periods=ROWS, freq="h").as_unit("us"),
+            "age": random.choice([18.5, 30, np.nan], ROWS),
+            "zip": [f"0{i % 9}" for i in range(ROWS)],
+            "item": random.choice(["a", "b"], ROWS),
+            "seen": random.choice(["a|b", "a", "b|b|a"], ROWS),
+        }
+    )
+    raw = tmp_path / "train.csv"
+    table.to_csv(raw, sep=";", index=False, na_rep="NA")
+    found = yaml.safe_load(suggested([str(raw)]))
+    assert found["raw"] == {"train": str(raw), "test": None, "delimiter": ";"}
+    parquet = written(tmp_path, pa.table(table))
+    assert found["columns"] == {key: parquet[key] for key in found["columns"]}
+    assert parquet["time"] == "seen_at"
+    assert parquet["groups"]["all"]["numeric"] == ["age"]
+    assert parquet["groups"]["all"]["separator"] == "|"
 
 
 def test_without_a_label_or_an_id_nothing_is_suggested(tmp_path: Path) -> None:

@@ -170,8 +170,8 @@ def test_unused_columns_may_be_anything_and_missing_numbers_are_written_in_many_
     tmp_path: Path,
 ) -> None:
     raw = tmp_path / "raw.csv"
-    lines = ["y,a,a,,price,country", "True,1,x,,NA,NA", "false,?,,0, 1.5 ,", "1.0,,,,-inf,null"]
-    lines.append("0,,,,true,1.0")
+    lines = ["y,a,a,,price,country", "True,1,x,,NA,NA", "false,?,,0, 1.5 ,", " TRUE,,,,-inf,null"]
+    lines.append("False,,,,true,1.0")
     raw.write_text("\n".join(lines))
     columns = Columns("y", "uid", ("country",), ("price",), (), ())
     table = RawTable(raw, columns=columns)

@@ -290,16 +290,10 @@ def first_columns(train: RawTable, test: RawTable | None) -> tuple[list[Column],
 
 
 def _head(table: RawTable) -> dict[str, pa.Array]:
-    schema, batches, rows = table.schema_arrow, [], 0
-    for _, batch in table.stream(schema.names, 4_096):
-        batches.append(batch.slice(0, ROWS - rows))
-        rows += len(batches[-1])
-        if rows == ROWS:
-            break
-    if not rows:
+    head = table.head(ROWS)
+    if not len(head):
         raise UserError(f"{table.location}: the file has no rows; give one with rows")
-    head = pa.Table.from_batches(batches, schema).combine_chunks()
-    return {name: head[name].chunk(0) for name in schema.names}
+    return {name: head[name].combine_chunks() for name in head.column_names}
 
 
 def _typed(values: pa.Array) -> pa.Array:

@@ -27,6 +27,8 @@ _POINT = "a point in time, and later rows have others"
 _BY_NAME = "by its name alone: the history has hardly any of its values"
 # Columns of the table that config/toss.yaml describes.
 _TOSS = {"clicked", "seq", "inventory_id", "l_feat_1"}
+# Of CSV files whose header has no comma.
+_DELIMITERS = (";", "\t", "|")
 # Columns in a remark.
 _MOST_NAMED = 3
 
@@ -68,7 +70,11 @@ def suggested(
     All is guessed from the first ROWS rows. Raises UserError if there is no label, no ID in the
     test table, or nothing to learn from.
     """
-    columns, test_columns = first_columns(RawTable(train), RawTable(test) if test else None)
+    names = RawTable(train).schema_arrow.names
+    delimiter = next((d for d in _DELIMITERS if len(names) == 1 and d in names[0]), None)
+    locations = TableLocation(train, delimiter), TableLocation(test, delimiter) if test else None
+    tables = RawTable(locations[0]), RawTable(locations[1]) if locations[1] else None
+    columns, test_columns = first_columns(*tables)
     in_test = {column.name: column for column in test_columns}
     label, others = _label(columns, in_test if test else {})
     identity = _identity(columns, test_columns if test else None, label.name)
@@ -84,10 +90,10 @@ def suggested(
     separator = {"separator": guess.separator} if guess.separator not in ("", SEPARATORS[0]) else {}
     block |= {"use": [_GROUP], "groups": {_GROUP: guess.roles | separator}}
     # Raises an error if the columns cannot be used as suggested.
-    locations = TableLocation(train), TableLocation(test) if test else None
     sample = Location(sample_submission) if sample_submission else None
     RawFiles(*locations, sample).check(Columns.from_config(block))
     raw: dict[str, Any] = {"train": _one_or_more(train), "test": test and _one_or_more(test)}
+    raw |= {"delimiter": delimiter} if delimiter is not None else {}
     raw |= {"sample_submission": sample_submission} if sample_submission else {}
     is_toss = {column.name for column in columns} >= _TOSS
     content = {"raw": raw, "columns": block, "score": "toss" if is_toss else "logloss"}
