@@ -33,7 +33,7 @@ _STYLE = """\
   border-bottom: 1px solid #ddd; overflow-wrap: normal; }
 .page td { white-space: nowrap; }
 .page :is(th, td):first-child { position: sticky; left: 0; background: #fff; }
-@media (max-width: 48rem) {
+@media screen and (max-width: 48rem) {
   .page td:first-child { max-width: 10rem; white-space: normal; overflow-wrap: break-word; }
   .page p:has(> img) { overflow-x: auto; } .page img { max-width: none; min-width: 40rem; }
 }
@@ -41,6 +41,7 @@ _STYLE = """\
   .page table { font-size: 7pt; } .page th, .page td { padding: 2px 3px; min-width: 0 !important;
     white-space: normal !important; }
   .page p:has(+ p > img) { break-after: avoid; }
+  .page :is(th, td):first-child { position: static; }
   .page .wide { overflow: visible; background: none; } .page img { max-width: 100%; min-width: 0; }
   .page img, .page tr { break-inside: avoid; }
 }
