@@ -15,10 +15,10 @@ def known_targets(target):
         "name": sorted({*models, BLEND, *BASELINES}),
         "baseline": BASELINES,
     }
-    for rule in workflow.rules:
-        if not rule.has_wildcards():
-            yield rule.name
-        for output in rule.output:
+    for each in workflow.rules:
+        if not each.has_wildcards():
+            yield each.name
+        for output in each.output:
             names = sorted(output.get_wildcard_names())
             if values.keys() >= {*names}:
                 for chosen in product(*(values[name] for name in names)):
