@@ -5,13 +5,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
 from ..config.columns import SEPARATORS, Separator
-from ..config.declared import AS_WRITTEN, CLOSED, Seed, partial
+from ..config.declared import AS_WRITTEN, CLOSED, Delimiter, Seed, partial
 from ..config.names import BASELINES, Baseline
 from ..config.runtime import Runtime
 from ..config.sampling import SamplingConfig
 from ..config.scores import ScoreName
 from ..families.feseq.settings import MaxLen
-from ..raw.file import Delimiter
 from .families import MODEL_PATTERN, blocks
 from .space import TuneConfig
 

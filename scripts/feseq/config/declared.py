@@ -10,6 +10,7 @@ from functools import cache
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -33,6 +34,16 @@ FROM_NAME, NOT_SEARCHED = "from name", "not searched"
 
 # What torch.manual_seed takes.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
+
+
+def _checked_delimiter(value: str) -> str:
+    if len(value) != 1 or value.isalnum() or not value.isascii() or value in '"\r\n':
+        raise ValueError('must be one character that is no letter, digit or quote, or "\\t"')
+    return value
+
+
+# What separates the values of CSV files.
+Delimiter = Annotated[str, AfterValidator(_checked_delimiter)]
 
 # The new names of keys that were renamed.
 _RENAMED = {

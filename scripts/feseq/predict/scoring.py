@@ -27,7 +27,7 @@ from ..config.names import folder_name
 from ..config.runtime import Runtime
 from ..family.model import Model
 from ..features.feature_map import check_kind, read_columns
-from ..raw.file import Delimiter
+from ..config.declared import Delimiter
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
 from ..storage.conversion import convert_test

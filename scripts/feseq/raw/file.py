@@ -1,24 +1,12 @@
 """A file of a raw table, of any format: what is known of it before its rows are read."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import pyarrow as pa
-from pydantic import AfterValidator
 
 from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
 from .location import Location
-
-
-def _checked_delimiter(value: str) -> str:
-    if len(value) != 1 or value.isalnum() or not value.isascii() or value in '"\r\n':
-        raise ValueError('must be one character that is no letter, digit or quote, or "\\t"')
-    return value
-
-
-# What separates the values of CSV files.
-Delimiter = Annotated[str, AfterValidator(_checked_delimiter)]
 
 
 @dataclass(frozen=True)
