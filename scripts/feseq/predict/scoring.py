@@ -23,11 +23,11 @@ from ..common.files import Output, folder_beside, written_beside
 from ..common.logits import checked_weights, mean_logit, require_finite, sigmoid
 from ..common.progress import Progress
 from ..config.columns import Columns
+from ..config.declared import Delimiter
 from ..config.names import folder_name
 from ..config.runtime import Runtime
 from ..family.model import Model
 from ..features.feature_map import check_kind, read_columns
-from ..config.declared import Delimiter
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
 from ..storage.conversion import convert_test
