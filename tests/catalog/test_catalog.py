@@ -208,12 +208,19 @@ FULL = [("full", name) for name in ("len150", "constant", PAPER)]
         ([], [*TOY, *MEDIUM, *FULL]),
         (["summary.md", "medium/data.md", "full/blend/metrics.json"], [*TOY, *MEDIUM, *FULL]),
         (["toy/len100/metrics.json"], TOY),
-        (["submission_toy.csv", "medium/boosting/plots/roc_pr.svg"], [*TOY, *MEDIUM]),
+        (
+            ["submission_toy.csv", "medium/boosting/plots/roc_pr.svg"],
+            [("toy", name) for name in ("len100", "boosting", "blend", "constant")] + MEDIUM,
+        ),
         (
             ["submission_full.csv", "summary.md"],
             [("full", name) for name in ("len150", "len500", "blend", "constant", PAPER)],
         ),
-        (["medium/len150/metrics.json"], [("medium", "len150"), *MEDIUM]),
+        (
+            ["medium/len150/metrics.json"],
+            # All that submit are trained, and so their blend is there.
+            [("medium", "len150"), *MEDIUM[:3], ("medium", "blend"), *MEDIUM[3:]],
+        ),
     ],
 )
 def test_the_comparison_has_the_sizes_of_trained_models_and_none_that_targets_do_not_name(

@@ -191,7 +191,9 @@ def test_whatever_the_table_what_is_suggested_can_be_used_as_it_is(
         test = test.append_column(name, given[name])
     found = written(folder, train, test if data.draw(st.booleans()) else None)
     text, _ = found.pop("text"), found.pop("score")
-    columns = Columns.from_config(checked_config(DEFAULT | {"columns": found})["columns"])
+    table = {"raw": {"train": "train.parquet"}, "columns": found}
+    checked = checked_config(DEFAULT | {"table": table})
+    columns = Columns.from_config(checked["table"]["columns"])
     roles = {*columns.features, found.get("time"), found.get("group")}
     for name in given:
         assert name in roles or f"# {scalar(name)} is left out: " in text, name

@@ -98,7 +98,7 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
     (tmp_path / "train.h5").symlink_to(data / "valid.h5")
     (tmp_path / "valid.h5").symlink_to(data / "train.h5")
     for named, call in {
-        "lacks 5 columns": lambda: model.source(train_h5),
+        "lacks 4 columns": lambda: model.source(train_h5),
         r"test\.h5: holds test rows": lambda: predict_validation(path, data / "test.h5", *outputs),
         r"h5: holds test rows": lambda: attention(model, data / "test.h5"),
         r".*h5: holds test rows": lambda: open_table(AllRows(train_h5, test_h5)),

@@ -215,7 +215,8 @@ def models(*names: str, **given: Any) -> pd.DataFrame:
         "auc": auc,
         "auc_low": auc - 0.01,
         "auc_high": auc + 0.01,
-        "auc_behind_p_value": 0.5,
+        "metric": "auc",
+        "behind_p_value": 0.5,
     }
     return pd.DataFrame(values | given)
 

@@ -238,7 +238,7 @@ REFUSED: list[tuple[dict[str, Any] | Callable[[pa.Table], pa.Table], str]] = [
     ({"events": [[None, None]] * 10}, "'events', row 0: token None"),
     ({"events": ["1,2"] * 9 + ["1, x"]}, "'events', row 9: token ' x'"),
     (lambda table: table.drop_columns(["item", "price"]), "'item', 'price'.*columns.use"),
-    (lambda table: table.drop_columns(["uid"]), "'uid'.*columns in the config"),
+    (lambda table: table.drop_columns(["uid"]), "'uid'.*columns in the table"),
     (lambda table: table.append_column("uid", table["uid"]), "occurs twice"),
     (lambda table: table[:0], "no rows"),
 ]
