@@ -22,6 +22,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from feseq.common.logits import mean_logit, sigmoid
 from feseq.evaluate.blend import bagged_weights, fit_weights
+from feseq.evaluate.delong import is_significant
+from feseq.evaluate.intervals import behind_best
 from feseq.evaluate.metrics import BY_NAME, Metric, Predictions
 from feseq.evaluate.valid_predictions import read_predictions
 
@@ -78,8 +80,19 @@ def ways(found: Logits, metric: Metric, click_rate: float) -> dict[str, Sequence
         "equal": [1 / models] * models,
         "fitted": fit_weights(*found, metric, click_rate),
         "ours": bagged_weights(*found, metric, click_rate).mean(0).tolist(),
+        "worse left out": without_worse(found, metric, click_rate),
         "best single": np.eye(models)[int(np.argmax(of_each))].tolist(),
     }
+
+
+def without_worse(found: Logits, metric: Metric, click_rate: float) -> Sequence[float]:
+    """The workflow's weights, 0 for models that are significantly worse than the best."""
+    _, behind = behind_best(found.label, found.logits, metric, click_rate)
+    kept = [i for i, entry in enumerate(behind) if not is_significant(entry)]
+    weights = np.zeros(len(found.logits))
+    chosen = [found.logits[i] for i in kept]
+    weights[kept] = bagged_weights(chosen, found.label, metric, click_rate).mean(0)
+    return weights.tolist()
 
 
 def compare(
@@ -118,13 +131,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clicks", type=int, nargs="+", default=[9, 30, 100, 1000])
     parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--by", default="logloss", help="as submission.weights_by")
+    parser.add_argument("--by", default="logloss", help="a metric")
     parser.add_argument("--predictions", type=Path, nargs="+", help="of models of one size")
     options = parser.parse_args()
     metric = BY_NAME[options.by]
-    heads = ("regime", "clicks", "equal mean", "fitted once", "the workflow's", "best single")
-    print(f"| {' | '.join(heads)} by the same clicks |")
-    print("|---|---|---|---|---|---|")
+    heads = ("regime", "clicks", "equal mean", "fitted once", "the workflow's", "worse left out")
+    print(f"| {' | '.join(heads)} | best single by the same clicks |")
+    print("|---|---|---|---|---|---|---|")
     if options.predictions:
         tables = [read_predictions(path, None) for path in options.predictions]
         logits = [table["logit"].to_numpy() for table in tables]

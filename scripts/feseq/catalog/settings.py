@@ -166,10 +166,9 @@ class Size(_WithBlocks):
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         "auto"
     )
-    """their weights in that mean. `auto`: fitted to the validation rows by the table's score, 0 for
-    a model that is significantly worse than the best (p < .05, at least 30 clicks) and does not
-    help the blend; all are equal with fewer than 9 clicks, or 18 without `sampling.holdout_share`.
-    null: equal"""
+    """their weights in that mean. `auto`: fitted to the validation rows by the table's score, none
+    below 0, and equal with fewer than 9 clicks, or 18 without `sampling.holdout_share`. null:
+    equal"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens seen less often in training count as out of vocabulary"""
 

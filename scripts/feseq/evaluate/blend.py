@@ -1,9 +1,9 @@
 """The models that submit together: their weights, and the blend of their validation predictions.
 
-A model that is significantly worse than the best of them, and does not help the blend, has no
-weight. Weights fitted to few clicks are mostly noise, so those of the others are fitted to several
-draws of the rows, and averaged (bagging, Breiman, Machine Learning 24, 1996). Where the draws
-disagree, the mean spreads over the models.
+Weights fitted to few clicks are mostly noise. So weights are fitted to several draws of the rows,
+and averaged (bagging, Breiman, Machine Learning 24, 1996). Where the draws disagree, the mean
+spreads over the models. A model that is significantly worse than the best keeps the weight that it
+is worth: one with errors of its own helps (benchmarks/blend.py).
 """
 
 import logging
@@ -21,7 +21,7 @@ from ..common.files import Output, write_json
 from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name
-from .delong import Auc, Entry, is_significant
+from .delong import Auc, is_significant
 from .intervals import RESAMPLES, behind_best, bootstrap
 from .metrics import BY_NAME, Metric, Predictions
 from .valid_predictions import read_predictions
@@ -71,20 +71,20 @@ def blend_predictions(
     metric, click_rate = BY_NAME[by], float(metadata["click_rate"])
     fit_logits, fit_label = [logit[chooses] for logit in logits], label[chooses]
     best, behind = behind_best(fit_label, fit_logits, metric, click_rate)
+    worse = {name: entry for name, entry in zip(names, behind) if is_significant(entry)}
     basis = {"metric": by, "rows": len(fit_label), "clicks": int(fit_label.sum())}
-    spread, left_out, blended = None, {}, None
+    spread, blended = None, None
     if given is None:
-        fit = partial(fitted_weights, metric=metric, click_rate=click_rate)
+        fit = partial(bagged_weights, metric=metric, click_rate=click_rate)
         # Without holdout rows, each half is blended by the weights of the other.
         least = 2 * LEAST_CLICKS if chooses.all() else LEAST_CLICKS
         fitted = fit(fit_logits, fit_label, least=least)
         given = dict(zip(names, fitted.mean(0).tolist()))
-        left_out = {n: e for n, e in zip(names, behind) if is_significant(e) and not given[n]}
         if len(fitted) > 1:
             spread = dict(zip(names, fitted.std(0).tolist()))
             if chooses.all():
                 blended = cross_fitted(logits, label, fit)
-        _log_fit(basis, left_out, least)
+        _log_fit(basis, least)
     shares = checked_weights(given, names)
     blended = mean_logit(logits, shares) if blended is None else blended
     columns = {
@@ -96,10 +96,11 @@ def blend_predictions(
     write_json(weights, given)
     reported = slice(None) if chooses.all() else ~chooses
     value = _reported(label[reported], blended[reported], metric, click_rate)
-    facts = {**basis, "left_out": left_out, "spread": spread, "valid_score": value}
+    facts = {**basis, "spread": spread, "worse": worse, "valid_score": value}
     write_json(training, {"settings": given, **facts})
     shown = ", ".join(f"{name} {weight:.2g}" for name, weight in given.items())
-    logger.info("%s; the best of them is %s", shown, names[best])
+    alone = f"; significantly worse: {', '.join(worse)}" if worse else ""
+    logger.info("%s; the best of them alone is %s%s", shown, names[best], alone)
 
 
 def _reported(
@@ -114,9 +115,8 @@ def _reported(
     return {"name": metric.heading, **entries[metric.name], "clicks": int(label.sum())}
 
 
-def _log_fit(basis: Mapping[str, Any], left_out: Mapping[str, Entry], least: int) -> None:
-    """Say what the weights are fitted to, and which models have none."""
-    heading, digits = BY_NAME[basis["metric"]].heading, BY_NAME[basis["metric"]].digits
+def _log_fit(basis: Mapping[str, Any], least: int) -> None:
+    """Say what the weights are fitted to."""
     counts = f"{basis['clicks']:,} clicks in {basis['rows']:,} rows"
     if min(basis["clicks"], basis["rows"] - basis["clicks"]) < least:
         logger.warning(
@@ -125,43 +125,8 @@ def _log_fit(basis: Mapping[str, Any], left_out: Mapping[str, Entry], least: int
             counts,
             least,
         )
-        return
-    logger.info("weights are fitted to %s, by %s", counts, heading)
-    for name, entry in left_out.items():
-        logger.warning(
-            "%s has no weight: it does not help, and its %s is worse than the best model's by "
-            "%.*f [%.*f, %.*f]",
-            name,
-            heading,
-            *(x for number in ("value", "low", "high") for x in (digits, entry[number])),
-        )
-
-
-def fitted_weights(
-    logits: Sequence[np.ndarray],
-    label: np.ndarray,
-    metric: Metric,
-    click_rate: float,
-    least: int = LEAST_CLICKS,
-) -> np.ndarray:
-    """The weights of `bagged_weights`, [draws, models].
-
-    Models that are significantly worse than the best have none, unless the blend with them is
-    better than without, on rows that its weights were not fitted to.
-    """
-    fit = partial(bagged_weights, metric=metric, click_rate=click_rate)
-    _, behind = behind_best(label, logits, metric, click_rate)
-    kept = [i for i, entry in enumerate(behind) if not is_significant(entry)]
-    some = [logits[i] for i in kept]
-    if len(kept) < len(logits):
-        blends = (cross_fitted(each, label, fit) for each in (logits, some))
-        with_all, without = (_value(blend, label, metric, click_rate) for blend in blends)
-        if with_all > without:
-            kept, some = list(range(len(logits))), list(logits)
-    fitted = fit(some, label, least=least)
-    weights = np.zeros((len(fitted), len(logits)))
-    weights[:, kept] = fitted
-    return weights
+    else:
+        logger.info("weights are fitted to %s, by %s", counts, BY_NAME[basis["metric"]].heading)
 
 
 def bagged_weights(

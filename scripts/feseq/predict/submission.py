@@ -105,9 +105,9 @@ def write_submission(
 
 
 def _basis(path: Path) -> dict[str, Any]:
-    """What the fitted weights rest on: a metric, rows and clicks, and models without a weight."""
+    """What fitted weights rest on: a metric, rows, clicks; models that are significantly worse."""
     content = read_json(path, kind="training.json of a blend", keys=("metric", "rows", "clicks"))
-    return {key: content[key] for key in ("metric", "rows", "clicks", "left_out")}
+    return {key: content[key] for key in ("metric", "rows", "clicks", "worse")}
 
 
 def _models_text(sources: Mapping[str, Any]) -> str:
