@@ -53,6 +53,11 @@ def test_a_submission_is_told_with_its_models_weights_odds_and_their_scores() ->
     assert "0.7000" in outcome(RESULTS, START, "snakemake --report")[1]
     put(RESULTS / "full/len150/metrics.json", metrics(0.9, 0.8, 0.95))
     assert "0.9000 [0.800, 0.950]" in outcome(RESULTS, START, "snakemake --report")[1]
+    # A summary says what to submit.
+    summary = RESULTS / "summary.md"
+    summary.write_text("**Submit len150** (100 clicks).\n\n# Models\n")
+    os.utime(summary, (START + 10, START + 10))
+    assert "Submit len150 (100 clicks)." in outcome(RESULTS, START, "snakemake --report")
     # With few clicks, there is no interval.
     put(RESULTS / "full/len150/metrics.json", metrics(0.9, None, None))
     assert "[" not in outcome(RESULTS, START, "snakemake --report")[1]

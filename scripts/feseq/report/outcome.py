@@ -20,20 +20,23 @@ def outcome(results: Path, started: float, report: str) -> list[str]:
     """Lines on what is newer than `started` in `results`: submissions, models and pages.
 
     A submission has its rows, odds, models and weights, and a line of how good it is by validation
-    rows. Without one, each model has such a line. `report` is the command that shows the pages in a
-    browser. A file that is damaged or lacks facts is left out.
+    rows. A summary has its first line. Without both, each model has a line. `report` is the command
+    that shows the pages in a browser. A file that is damaged or lacks facts is left out.
     """
     lines: list[str] = []
     for path in _newer(results.glob("submission_*.json"), started):
         with suppress(UserError, KeyError, TypeError):
             lines += _submission(results, path)
+    summary = results / "summary.md"
+    if _newer([summary], started):
+        lines.append(summary.read_text(encoding="utf-8").split("\n", 1)[0].replace("**", ""))
     if not lines:
         folders = [path.parent for path in _newer(results.glob("*/*/training.json"), started)]
         measured = [path.parent for path in _newer(results.glob("*/*/metrics.json"), started)]
         for folder in list(dict.fromkeys([*measured, *folders]))[:_MOST]:
             if score := _score(folder):
                 lines.append(f"{folder}: {score}")
-    pages = [results / "summary.md", *results.glob("*/data.md"), *results.glob("*/compare/*.md")]
+    pages = [summary, *results.glob("*/data.md"), *results.glob("*/compare/*.md")]
     if shown := [str(page) for page in _newer(pages, started)][:_MOST]:
         lines.append(f"see {', '.join(shown)}; report: {report}")
     return [wrapped for line in lines for wrapped in _wrapped(line)]
