@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import runs
+import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
@@ -40,6 +41,7 @@ from feseq.simulation.stand_in import simulate_split
 from feseq.storage.conversion import BATCH_ROWS, convert_test, convert_train
 from feseq.storage.store import H5Table
 
+CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 COLUMNS = Columns.from_config(runs.simulated()["columns"])
 # Rows of the plain reference, whose memory and time grow with every one of them.
 REFERENCE_ROWS = 3_000

@@ -137,7 +137,7 @@ def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> No
     assert scores["visit"].tolist() == 2 * submitted["visit"].tolist()
     assert scores["probability"].tolist() == 2 * np.float32(submitted["bought"]).tolist()
     output = refused(copied, "results/scores/agian.parquet", config=config)
-    assert "score has no 'agian'; did you mean 'again'?" in output
+    assert "scores has no 'agian'; did you mean 'again'?" in output
     output = refused(copied, "results/scores/twice.parquet", config=config)
     assert "in/copy.parquet is found twice; name each file once" in output
     output = refused(copied, "results/scores/toy/blend/again.parquet", config=config)

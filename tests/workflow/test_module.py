@@ -46,7 +46,7 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_on_the_stan
     output = plan(target)
     assert "SIMULATED DATA: no data/raw/train.parquet" in output
     # Not yet the jobs of single parts.
-    assert output.count("Reason: Missing output files") == 8
+    assert output.count("Reason: Missing output files") == 12
     results, metrics = tmp_path / "clicks/results", "clicks/results/toy/len100/metrics.json"
     output = shop.run(tmp_path, target, metrics)
     assert "1,000 rows asked for, the file has 600: taking all" in output
