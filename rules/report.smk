@@ -48,6 +48,7 @@ rule compare_two:
         "../envs/report.yaml"
     params:
         **settings(
+            metric=table_score(config).metric,
             dependencies=dependency_digest(
                 lambda wildcards: [
                     (wildcards.size, name) for name in (wildcards.one, wildcards.two)

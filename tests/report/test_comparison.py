@@ -124,7 +124,7 @@ def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path)
     # The last two have the same name, in two sizes.
     for two, named in ((metrics[1:3], "different rows"), (metrics[2:4], "same name")):
         with pytest.raises(UserError, match=named):
-            write_two_models(*two, tmp_path / "page.md", resamples=0)
+            write_two_models(*two, tmp_path / "page.md", metric="auc", resamples=0)
 
 
 def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
@@ -272,7 +272,7 @@ def test_the_comparison_is_by_the_metric_that_the_table_is_scored_by(tmp_path: P
 
 def page_of(first: Path, other: Path) -> str:
     page = other.with_name("page.md")
-    write_two_models(first, other, page, resamples=20)
+    write_two_models(first, other, page, metric="auc", resamples=20)
     return page.read_text()
 
 
@@ -287,7 +287,7 @@ def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path
     scores = [pd.read_parquet(path.with_name("valid_predictions.parquet")) for path in (one, two)]
     aucs = [roc_auc_score(table["label"], table["logit"]) for table in scores]
     for part in (
-        f"**len150-wide is better than len150**: the AUCs differ by {aucs[1] - aucs[0]:.5f} [",
+        f"**len150-wide is better than len150**: their AUC differs by {aucs[1] - aucs[0]:.5f} [",
         "SIMULATED",
         "| model.heads | 2 | 4 |",
         "| model.mlp | 2, 8 | 4, 8 |",

@@ -21,6 +21,10 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Blocks of a table's file, and the splits that need a column of it.
 _OF_TABLE = ("raw", "simulation", "columns")
 _SPLITS_BY = {"time": ("newest", "newest_groups"), "group": ("groups", "newest_groups")}
+_IN_TABLE = (
+    "stands in the table's file now, which --config table=mine.yaml names; config/toss.yaml is an "
+    "example"
+)
 _HINT = (
     "config/README.md explains every key. YAML reads 1e-3 as text (write 1.0e-3), as Snakemake "
     "does numbers in a mapping of --config."
@@ -35,7 +39,7 @@ def with_table(
     A relative path is looked up in the `folders`, one after the other. A `table` that is a mapping
     is kept. Raises UserError if there is no such file, or it holds no mapping.
     """
-    name = config.get("table")
+    name = config.get("table") or ""
     if not isinstance(name, str):
         return dict(config), []
     paths = [folder / name for folder in folders or [Path()]]
@@ -48,8 +52,8 @@ def with_table(
         )
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: must be a mapping with raw and columns, not {content!r:.100}")
     return {**config, "table": content}, [path]
@@ -87,9 +91,10 @@ def checked_workflow(
             named = {f"columns.{key}": table["columns"][key] for key in ("time", "group")}
             rows = raw.check(columns, named) if opens_raw else None
         except UserError as error:
-            if not lines:  # of the files, not of the config
+            texts = str(error).split("\n")
+            if not lines and len(texts) == 1:  # of the files, not of the config
                 raise
-            lines += str(error).split("\n")
+            lines += texts
     full = _without_mistakes(full, lines)
     assert columns is not None, "a table without a mistake has columns"
     assert raw is not None, "and files"
@@ -99,7 +104,7 @@ def checked_workflow(
 def _checked(
     config: Mapping[str, Any], files: Iterable[Path | str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """The config with defaults, and its mistakes; it is complete only without any."""
+    """The config with defaults, and its mistakes; it is empty if a key is wrong."""
     moved = dict(_moved(config))
     lines = [*repeated_keys(files), *(f"{path}: {text}" for path, text in moved.items())]
     lines += [line for line in mistakes(Config, config) if line.split(": ")[0] not in moved]
@@ -122,11 +127,9 @@ def _moved(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Keys that stand where they stood before, each with the text that says where they are now."""
     for key in _OF_TABLE:
         if key in config:
-            yield (
-                key,
-                "stands in the table's file now, which --config table=mine.yaml names; "
-                "config/toss.yaml is an example",
-            )
+            yield key, _IN_TABLE
+    if isinstance(config.get("score"), str):
+        yield "score", _IN_TABLE
     sampling, submission = (config.get(block) or {} for block in ("sampling", "submission"))
     if isinstance(sampling, Mapping) and isinstance(sampling.get("split"), Mapping):
         yield (
@@ -178,6 +181,8 @@ def _mistakes_of_split(config: Mapping[str, Any], columns: Columns) -> Iterator[
     for key, splits in _SPLITS_BY.items():
         if split in splits and table["columns"][key] is None:
             yield f"sampling.split: is {split}, and the table has no columns.{key}; name the column"
+        if table["columns"][key] == columns.label:
+            yield f"columns.{key}: {columns.label!r} is the label; name another column"
     if table["columns"]["time"] in columns.ragged:
         yield f"columns.time: {table['columns']['time']!r} is a history, and has no order in time"
     if table["raw"]["source"] == "simulated" and table["simulation"] is None:

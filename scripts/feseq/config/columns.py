@@ -112,23 +112,7 @@ class Columns:
             _claim(named, group, group_of, not_features)
         if not group_of and not any(context.values()):
             raise UserError("columns.use: the groups in use name no column; add some to a group")
-        if times and not sequences:
-            raise UserError(
-                f"columns: the groups in use have times, {times}, and no sequence whose events "
-                f"these are of: add sequences: {{<sequence column>: <target column>}}, or leave "
-                f"times out"
-            )
-        if len(times) > 1:
-            raise UserError(
-                f"columns: the groups in use have {len(times)} pairs of times, {times}; an event "
-                f"has one time: keep one pair"
-            )
-        if len(separators) > 1:
-            listed = ", ".join(f"{group} {text!r}" for text, group in separators.items())
-            raise UserError(
-                f"columns: the sequences of the groups in use have several separators ({listed}); "
-                f"a table has one: write their text with the same one"
-            )
+        _check_sequences(sequences, times, separators)
         ids: dict[str, str] = {}
         for group, names in context.items():
             _claim([name for name in names if name not in numeric], group, group_of, not_features)
@@ -195,6 +179,29 @@ def in_ranges(names: Iterable[str]) -> list[str]:
         f"{head}{{{first}..{last}}}" if first < last else head if last < 0 else f"{head}{last}"
         for head, first, last in runs
     ]
+
+
+def _check_sequences(
+    sequences: Mapping[str, str], times: Mapping[str, str], separators: Mapping[str, str]
+) -> None:
+    """Raise UserError if times have no sequence, or there are several pairs or separators."""
+    if times and not sequences:
+        raise UserError(
+            f"columns: the groups in use have times, {times}, and no sequence whose events "
+            f"these are of: add sequences: {{<sequence column>: <target column>}}, or leave "
+            f"times out"
+        )
+    if len(times) > 1:
+        raise UserError(
+            f"columns: the groups in use have {len(times)} pairs of times, {times}; an event "
+            f"has one time: keep one pair"
+        )
+    if len(separators) > 1:
+        listed = ", ".join(f"{group} {text!r}" for text, group in separators.items())
+        raise UserError(
+            f"columns: the sequences of the groups in use have several separators ({listed}); "
+            f"a table has one: write their text with the same one"
+        )
 
 
 def _check_names(config: Mapping[str, Any]) -> None:

@@ -277,7 +277,7 @@ def first_columns(train: RawTable, test: RawTable | None) -> tuple[list[Column],
     """
     tables = [train, test] if test else [train]
     heads = [_head(table) for table in tables]
-    if all(re.search(r"\.[ct]sv(\.gz)?$", str(table.location.files[0])) for table in tables):
+    if not any(table.has_types for table in tables):
         for name in {name for head in heads for name in head}:
             having = [head for head in heads if name in head]
             typed = [_typed(head[name]) for head in having]

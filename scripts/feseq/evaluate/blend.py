@@ -2,8 +2,8 @@
 
 Weights fitted to few clicks are mostly noise. So weights are fitted to several draws of the rows,
 and averaged (bagging, Breiman, Machine Learning 24, 1996). Where the draws disagree, the mean
-spreads over the models. A model that is significantly worse than the best keeps the weight that it
-is worth: one with errors of its own helps (benchmarks/blend.py).
+spreads over the models. A model that is significantly worse than the best keeps
+its weight: its errors differ from the best model's, which helps the mean (benchmarks/blend.py).
 """
 
 import logging

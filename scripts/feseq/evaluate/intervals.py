@@ -65,8 +65,8 @@ def behind_best(
     aucs = [Auc.of(label, logit) for logit in logits]
 
     def values(*models: Predictions) -> np.ndarray:
-        found = np.array([metric.sign * metric.of(rows) for rows in models])
-        return np.where(np.isnan(found), -np.inf, found)
+        signed = np.array([metric.sign * metric.of(rows) for rows in models])
+        return np.where(np.isnan(signed), -np.inf, signed)
 
     best = int(np.argmax(values(*models)))
     if metric.name == "auc":
@@ -74,8 +74,8 @@ def behind_best(
     else:
 
         def behind(*models: Predictions) -> dict[str, float]:
-            found = values(*models)
-            return dict(zip(map(str, range(len(found))), (found[best] - found).tolist()))
+            signed = values(*models)
+            return dict(zip(map(str, range(len(signed))), (signed[best] - signed).tolist()))
 
         enough = aucs[best].enough
         entries = list(bootstrap(behind, models, resamples if enough else 0, differ=True).values())

@@ -45,7 +45,7 @@ def expected_time(
         if not re.fullmatch(family.pattern + VARIANT, path.parent.name):
             continue
         # Unreadable files are skipped; the job that needs one reports it.
-        with suppress(UserError, KeyError, TypeError, ValueError, ArithmeticError):
+        with suppress(OSError, UserError, KeyError, TypeError, ValueError, ArithmeticError):
             training = read_json(path)
             if training["device"] == device and training["seconds"] >= _LEAST:
                 is_same = path.parent.name == model and _same(settings, training["settings"])
@@ -62,7 +62,7 @@ def expected_time(
 def known_facts(results: Path) -> tuple[float | None, float | None]:
     """The click rate and the mean length of a history, by a data.json in `results`, if any."""
     for path in results.glob("*/data.json"):
-        with suppress(UserError, KeyError, TypeError, ArithmeticError):
+        with suppress(OSError, UserError, KeyError, TypeError, ArithmeticError):
             facts = read_json(path)
             rate = facts["clicks"]["train"] / facts["rows"]["train"]
             lengths = [sequence["mean"]["train"] for sequence in facts["sequences"]]

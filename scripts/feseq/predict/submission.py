@@ -85,29 +85,35 @@ def write_submission(
         shift=prior_shift(prior, (float(first["click_rate"]) for first in firsts)),
     )
     write_json(about, sources)
-    logger.info(
-        "%s: %s rows of %s from %s data; IDs in the order of %s",
-        submission,
-        f"{sources['rows']:,}",
-        listing.table,
-        "SIMULATED" if sources["simulated_data"] else "real",
-        sample_submission or "the test file",
-    )
-    logger.info("by %s", _models_text(sources))
-    logger.info(
-        "at %s odds: mean probability %.5f; %.5f of the train rows are clicks",
-        prior,
-        mean,
-        float(firsts[0]["click_rate"]),
-    )
+    _log_submission(submission, sources, mean, float(firsts[0]["click_rate"]))
     if facts is not None:
         warn_of(alarms, facts.with_suffix(".md"))
 
 
+def _log_submission(path: Path, sources: Mapping[str, Any], mean: float, click_rate: float) -> None:
+    """Say what a submission holds: rows, models with their weights, odds."""
+    logger.info(
+        "%s: %s rows of %s from %s data; IDs in the order of %s",
+        path,
+        f"{sources['rows']:,}",
+        sources["test_file"],
+        "SIMULATED" if sources["simulated_data"] else "real",
+        sources["sample_submission"] or "the test file",
+    )
+    logger.info("by %s", _models_text(sources))
+    logger.info(
+        "at %s odds: mean probability %.5f; %.5f of the train rows are clicks",
+        sources["prior"],
+        mean,
+        click_rate,
+    )
+
+
 def _basis(path: Path) -> dict[str, Any]:
     """What fitted weights rest on: a metric, rows, clicks; models that are significantly worse."""
-    content = read_json(path, kind="training.json of a blend", keys=("metric", "rows", "clicks"))
-    return {key: content[key] for key in ("metric", "rows", "clicks", "worse")}
+    keys = ("metric", "rows", "clicks", "worse")
+    content = read_json(path, kind="training.json of a blend", keys=keys)
+    return {key: content[key] for key in keys}
 
 
 def _models_text(sources: Mapping[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """The formats of raw files, told by the endings of their names."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -22,18 +21,18 @@ class Format(Protocol):
         """The rows of a file that are read, at most `rows` at once, with these columns."""
 
 
-# By a pattern of file names in lower case; the first that fits.
-_FORMATS: Mapping[str, Format] = {
-    r"\.[ct]sv(\.gz)?$": text_file,
-    r"\.(arrow|feather|ipc)$": arrow_file,
-    "": parquet_file,
+# By the endings of file names in lower case. A file of another ending is read as parquet.
+FORMATS: Mapping[str, Format] = {
+    ".parquet": parquet_file,
+    **dict.fromkeys((".csv", ".csv.gz", ".tsv", ".tsv.gz"), text_file),
+    **dict.fromkeys((".arrow", ".feather", ".ipc"), arrow_file),
 }
 
 
 def format_of(location: Location) -> Format:
     """What reads a file of this name."""
     name = location.name.lower()
-    return next(each for pattern, each in _FORMATS.items() if re.search(pattern, name))
+    return next((FORMATS[end] for end in FORMATS if name.endswith(end)), parquet_file)
 
 
 def check_one_format(files: Sequence[Location]) -> None:

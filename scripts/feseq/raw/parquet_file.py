@@ -27,8 +27,7 @@ def contents(location: Location, version: str, how: Reading) -> Contents:
                 raise
             raise UserError(
                 f"{location}: is no parquet file ({first_line(error)}), and the ending of its name "
-                f"is none of those of other formats: .csv, .tsv, .csv.gz, .tsv.gz, .arrow, "
-                f".feather, .ipc; rename it, or convert it to one of these"
+                f"is none of another format's (config/README.md); rename or convert it"
             ) from None
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         largest = max((group.total_byte_size for group in groups), default=0)

@@ -18,7 +18,6 @@ from .file import File, Reading
 from .formats import check_one_format, format_of
 from .location import Location, TableLocation
 from .parts import Listing, Part, Piece, cut
-from .text import guessed
 
 logger = logging.getLogger(__name__)
 
@@ -102,18 +101,19 @@ class RawTable:
                 row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
-        """The first rows; columns of CSV files have types guessed from these, as 7 is a number."""
-        names, batches, found = self.schema_arrow.names, [], 0
-        for _, batch in self.stream(names, _HEAD_ROWS):
-            batches.append(batch.slice(0, rows - found))
-            found += len(batches[-1])
-            if found == rows:
+        """The first rows."""
+        batches, left = [], rows
+        for _, batch in self.stream(self.schema_arrow.names, _HEAD_ROWS):
+            batches.append(batch.slice(0, left))
+            left -= len(batches[-1])
+            if not left:
                 break
-        head = pa.Table.from_batches(batches, self.schema_arrow).combine_chunks()
-        if not self._files[0].contents.is_one_part:
-            return head
-        columns = [guessed(head[name].combine_chunks()) for name in names]
-        return pa.table(columns, names)
+        return pa.Table.from_batches(batches, self.schema_arrow).combine_chunks()
+
+    @property
+    def has_types(self) -> bool:
+        """True if files say the types of their columns; a CSV does not."""
+        return not self._files[0].contents.is_one_part
 
     def check_columns(
         self, columns: Columns, extra: str, named: Mapping[str, str | None] | None = None
@@ -131,13 +131,13 @@ class RawTable:
         if missing:
             keys = "".join(f", {name!r} by {keys_of[name]}" for name in missing if name in keys_of)
             how = ""
-            if len(present) == 1 and self._files[0].contents.is_one_part:
+            if len(present) == 1 and not self.has_types:
                 how = "name what separates them in raw.delimiter, or "
             raise UserError(
                 f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
                 f"{_some(missing)}{keys and f' (named{keys[1:]})'}; the file has {len(present)}: "
-                f"{_some([*present])}; {how}correct columns in the table's file (the ID by hand: "
-                f"--id_column), or drop their group from columns.use"
+                f"{_some([*present])}; {how}correct columns in the table's file, or leave their "
+                f"group out of columns.use; for scripts/score.py, --id_column names the ID"
             )
         if self.rows == 0:
             raise UserError(f"{self.location}: the file has no rows; give one with rows")
@@ -166,9 +166,12 @@ class RawTable:
             types = [file.schema_arrow.field(name).type for file in (other, self)]
             kinds = set(map(_written_like, types))
             if len(kinds - {""}) > 1:
+                how = "take one type"
+                if not (self.has_types and other.has_types):
+                    how = "write both tables in one format, or the column as text in both"
                 raise UserError(
                     f"column {name!r} has type {types[0]} in {other.location} and {types[1]} in "
-                    f"{self.location}; values are compared as they are written: take one type"
+                    f"{self.location}; values are compared as they are written: {how}"
                 )
 
     def check_one_width(self, names: Sequence[str]) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 
 from ..common.errors import UserError
 from ..config.columns import Columns
+from .formats import FORMATS
 from .location import Location, TableLocation
 from .reading import RawTable
 
 _HEADER_BYTES = 1 << 16
-# Of the files that are looked for in data/raw.
-_ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".arrow", ".feather", ".ipc")
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,13 @@ class RawFiles:
             label_name(self.sample_submission, columns.id, columns.label)
         if self.simulated:
             return None
-        train = RawTable(self.train, columns=columns)
-        train.check_columns(columns, columns.label, named or {})
+        train, mistakes = RawTable(self.train, columns=columns), []
+        try:
+            train.check_columns(columns, columns.label, named)
+        except UserError as error:
+            if self.test is None:
+                raise
+            mistakes.append(str(error))
         if self.test is None:
             return train.rows
         test = RawTable(self.test, columns=columns)
@@ -72,7 +76,12 @@ class RawFiles:
                 f"{simulated.location} was written by the simulation and {real.location} was not; "
                 f"real and simulated data are never mixed: take both from one source"
             )
-        test.check_columns(columns, columns.id)
+        try:
+            test.check_columns(columns, columns.id)
+        except UserError as error:
+            mistakes.append(str(error))
+        if mistakes:
+            raise UserError("\n".join(mistakes))
         test.check_kinds(train, columns)
         return train.rows
 
@@ -121,7 +130,7 @@ def _default_file(name: str, written: str | list[str]) -> str | list[str]:
     if written != f"{stem}.parquet":
         return written
     files = {path: path[len(stem) :].lower() for path in sorted(glob.glob(f"{stem}.*"))}
-    there = [path for path, ending in files.items() if ending in _ENDINGS]
+    there = [path for path, ending in files.items() if ending in FORMATS]
     if len(there) > 1:
         raise UserError(
             f"{' and '.join(there)} are there: move all but one away, or name one as "
@@ -129,7 +138,7 @@ def _default_file(name: str, written: str | list[str]) -> str | list[str]:
         )
     if files and not there:
         raise UserError(
-            f"{next(iter(files))}: its ending is none of {', '.join(_ENDINGS)}: unpack or convert "
+            f"{next(iter(files))}: its ending is none of {', '.join(FORMATS)}: unpack or convert "
             f"it, or move it away"
         )
     return there[0] if there else written

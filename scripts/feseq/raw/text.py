@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -61,19 +60,6 @@ def time_type(word: str) -> pa.DataType:
     if _NUMBER.fullmatch(word):
         return pa.int64()
     return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
-
-
-def guessed(column: pa.Array) -> pa.Array:
-    """Texts as integers, numbers or booleans if all are; 007 and values of other types stay."""
-    if not pa.types.is_string(column.type):
-        return column
-    for wanted in (pa.int64(), pa.float64(), pa.bool_()):
-        with suppress(pa.ArrowException):
-            cast = column.cast(wanted)
-            if wanted != pa.int64() or cast.cast(pa.string()).equals(column):
-                return cast
-            return column
-    return column
 
 
 def checked_text(

@@ -1,7 +1,7 @@
 """Comparisons of models: all in one table, and two on a page with their settings and costs."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -121,17 +121,17 @@ def _behind(models: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     tables = [_predictions(path) for path in paths]
     for path, table in zip(paths, tables):
         _check_same_rows(paths[0], tables[0], path, table)
-    click_rate = float(metadata_of(tables[0])["click_rate"])
-    logits = [table["logit"].to_numpy() for table in tables]
-    best, entries = behind_best(tables[0]["label"].to_numpy(), logits, metric, click_rate)
-    ranks = [pd.Series(logit).rank() for logit in logits]
+    best, entries = _best(tables, metric)
+    ranks = [table["logit"].to_pandas().rank() for table in tables]
     columns = [_flat({"behind": entry}) for entry in entries]
     agreement = [ranks[best].corr(each) for each in ranks]
     return pd.DataFrame(columns, index=models.index).assign(agreement=agreement)
 
 
-def write_two_models(first: Path, other: Path, page: Output, *, resamples: int = RESAMPLES) -> None:
-    """Write a page (Markdown) that compares two models, and log the verdict.
+def write_two_models(
+    first: Path, other: Path, page: Output, *, metric: str, resamples: int = RESAMPLES
+) -> None:
+    """Write a page (Markdown) that compares two models, and log the verdict by the table's metric.
 
     `first` and `other` are their metrics.json, with the files of the models beside them. Raises
     UserError unless both were measured on the same rows.
@@ -142,11 +142,11 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
     measured = {name: _measured(path) for name, path in paths.items()}
     tables = {name: _predictions(path) for name, path in paths.items()}
     _check_same_rows(first, tables[first.parent.name], other, tables[other.parent.name])
-    aucs = {name: _auc(table) for name, table in tables.items()}
-    worse, better = sorted(paths, key=lambda name: aucs[name].value)
-    gain = aucs[better].minus(aucs[worse])
-    rows = {name: _rows(table) for name, table in tables.items()}
-    gains = gain_entries(rows[better], rows[worse], gain, resamples)
+    names = [*tables]
+    best, behind = _best(list(tables.values()), BY_NAME[metric], resamples)
+    better, worse, gain = names[best], names[1 - best], behind[1 - best]
+    auc_gain = _auc(tables[better]).minus(_auc(tables[worse]))
+    gains = gain_entries(_rows(tables[better]), _rows(tables[worse]), auc_gain, resamples)
     entries = {name: content["metrics"] for name, content in measured.items()}
     entries[f"{better} better by"] = gains
     metrics = {
@@ -157,7 +157,8 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
     settings = {name: _settings(name, training[name].get("settings", {})) for name in paths}
     costs = {name: _costs(path, training[name]) for name, path in paths.items()}
     content = measured[better]
-    verdict = _verdict(better, worse, gain, content["clicks"], content["rows"])
+    counts = f"{content['clicks']:,} clicks in {content['rows']:,} rows"
+    verdict = _verdict(better, worse, BY_NAME[metric], gain, counts)
     sections = [f"# {' beside '.join([*paths][::-1])}, size {first.absolute().parts[-3]}\n"]
     if content["simulated_data"]:
         sections.append(SIMULATED)
@@ -173,9 +174,18 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
     logger.info("%s: %s", page, verdict.replace("**", ""))
 
 
-def _verdict(better: str, worse: str, gain: Entry, clicks: int, rows: int) -> str:
-    """Whether `better` is significantly better; `gain` is its AUC minus that of `worse`."""
-    by = f"the AUCs differ by {_text('auc', gain)}, {clicks:,} clicks in {rows:,} rows"
+def _best(
+    tables: Sequence[pa.Table], metric: Metric, resamples: int = RESAMPLES
+) -> tuple[int, list[Entry]]:
+    """The best of some predictions of the same rows, and how far each is behind it."""
+    click_rate = float(metadata_of(tables[0])["click_rate"])
+    logits = [table["logit"].to_numpy() for table in tables]
+    return behind_best(tables[0]["label"].to_numpy(), logits, metric, click_rate, resamples)
+
+
+def _verdict(better: str, worse: str, metric: Metric, gain: Entry, counts: str) -> str:
+    """Whether `better` is significantly better; `gain` is by how much, in the metric."""
+    by = f"their {metric.heading} differs by {_text(metric.name, gain)}, {counts}"
     if gain["p_value"] is None:
         return (
             f"**Too few clicks**: {by}; below {FEW_CLICKS} clicks, or rows without one, no model "
@@ -184,7 +194,7 @@ def _verdict(better: str, worse: str, gain: Entry, clicks: int, rows: int) -> st
     claim = "The difference is not significant"
     if gain["p_value"] < SIGNIFICANCE:
         claim = f"{better} is better than {worse}"
-    return f"**{claim}**: {by}, p = {gain['p_value']:.2g} by DeLong's test."
+    return f"**{claim}**: {by}, p = {gain['p_value']:.2g}."
 
 
 def _settings(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:

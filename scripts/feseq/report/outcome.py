@@ -25,7 +25,7 @@ def outcome(results: Path, started: float, report: str) -> list[str]:
     """
     lines: list[str] = []
     for path in _newer(results.glob("submission_*.json"), started):
-        with suppress(UserError, KeyError, TypeError):
+        with suppress(OSError, UserError, KeyError, TypeError):
             lines += _submission(results, path)
     summary = results / "summary.md"
     if _newer([summary], started):
@@ -63,7 +63,7 @@ def _submission(results: Path, path: Path) -> Iterator[str]:
 def _score(folder: Path) -> str:
     """How good a model or a blend is, by its metrics or by what its training saw; '' if unknown."""
     training, metrics = folder / "training.json", folder / "metrics.json"
-    with suppress(UserError, KeyError, TypeError, ArithmeticError):
+    with suppress(OSError, UserError, KeyError, TypeError, ArithmeticError):
         is_new = folder.name != BLEND and _time(metrics) >= _time(training)
         content = read_json(metrics if is_new else training)
         name = "AUC"

@@ -150,7 +150,7 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str
         shown = some[(some["model"] != chosen) & ~_is_minor(some, submitting)]
         if len(shown):
             verb = "is" if len(shown) == 1 else "are"
-            phrases.append(f"{_listed(shown)} {verb} {phrase}")
+            phrases.append(f"{_enumerated([*shown['model']])} {verb} {phrase}")
     if not level[rivals["model"] == chosen].any():
         phrases.insert(0, f"{best['model']}, which cannot be submitted, is significantly better")
     why = f": {'; '.join(phrases)}" if phrases else ""
@@ -165,11 +165,12 @@ def _is_minor(rivals: pd.DataFrame, submitting: Sequence[str]) -> pd.Series:
 
 
 def _called(name: str, submitting: Sequence[str]) -> str:
-    return f"the blend of {' and '.join(submitting)}" if name == BLEND else name
+    return f"the blend of {_enumerated(submitting)}" if name == BLEND else name
 
 
-def _listed(rivals: pd.DataFrame) -> str:
-    return " and ".join(rivals["model"])
+def _enumerated(names: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _how(size: str, chosen: str, submitting: Sequence[str], command: str) -> str:
