@@ -14,9 +14,14 @@ PRESET = REPOSITORY / "config/best.yaml"
 
 
 def run(
-    folder: Path, settings: Mapping[str, Any], targets: Sequence[str], cores: int, threads: int = 1
+    folder: Path,
+    settings: Mapping[str, Any],
+    targets: Sequence[str],
+    cores: int,
+    threads: int = 1,
+    preset: Path | None = PRESET,
 ) -> None:
-    """Let the workflow make the targets in `folder` with `settings` on top of the preset.
+    """Let the workflow make the targets in `folder` with `settings` on top of a preset, or of none.
 
     Small networks gain little from threads, so a training has one of the cores, unless
     `threads` says otherwise. Exits with what Snakemake printed if it fails.
@@ -32,7 +37,7 @@ def run(
         *targets,
         "--configfile",
     ]
-    command += [str(PRESET), str(folder / "settings.yaml")]
+    command += [str(path) for path in (preset, folder / "settings.yaml") if path]
     command += ["--set-threads", f"train={threads}", "--resources", f"gpu={cores}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
