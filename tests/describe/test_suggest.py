@@ -35,6 +35,22 @@ def written(folder: Path, train: pa.Table, test: pa.Table | None = None) -> dict
     return found["columns"] | {"text": text, "score": found["score"]}
 
 
+def test_a_table_of_semicolons_has_histories_by_commas_codes_and_odd_dates(tmp_path: Path) -> None:
+    lines = ["y;uid;seen;item;events"]
+    codes = [f"{i:03}" for i in range(20)]
+    for i in range(400):
+        events = ",".join(codes[(i + k) % 20] for k in range(i % 4))
+        lines.append(f"{i % 2};u{i};{1 + i % 28:02}/03/2024;{codes[i % 20]};{events}")
+    path = tmp_path / "raw.csv"
+    path.write_text("\n".join(lines) + "\n")
+    text = suggested([str(path)])
+    found = yaml.safe_load(text)
+    assert found["raw"]["delimiter"] == ";"
+    (group,) = found["columns"]["groups"].values()
+    assert (group["sequences"], group["share_embedding"]) == ({"events": "item"}, ["events"])
+    assert "# seen is left out: a date " in text
+
+
 def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     days = np.repeat(np.arange(20_000, 20_010), 20)

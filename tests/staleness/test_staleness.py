@@ -130,7 +130,7 @@ CHANGES: dict[str, Change] = {
     ),
     **{path: set_to(path, value) for path, value in SETTINGS.items()},
     "raw.source": set_to("table.raw.source", "files"),
-    "score of the table": set_to("table.score", "auc"),
+    "score of the table: auc": set_to("table.score", "auc"),
     "nothing": lambda *_: None,
     "the same commit checked out again": check_out_again,
     "train file replaced, time kept": replace_raw("in/log.parquet", ROWS),

@@ -102,7 +102,7 @@ class Group(_Block):
     """what joins the tokens of sequences and times in text; groups in use have the same one"""
     share_embedding: list[Name] = []
     """sequences of the group whose events are items of their target column: token a12 is category
-    `a12`, and 12 is `12` (not `012`), counted together for `min_count`, and learned as one"""
+    `a12`, 12 is `12` and 012 is `012`, counted together for `min_count`, and learned as one"""
 
 
 class ColumnRoles(_Block):

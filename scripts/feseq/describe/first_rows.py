@@ -47,6 +47,9 @@ _HISTORIES = (
     r"hist|seq|recent|prev|past|events|views|viewed|clicks|clicked|pages|items|products|basket"
     r"|cart|list$|ids$"
 )
+# The day or the month first: no order in time.
+_OTHER_DATE = r"^\d{1,2}([./-])\d{1,2}[./-](\d{4}|\d{2})(\D|$)"
+_LOOKED_AT = 1_000
 # Numbers from here on are dates: 20000101, or seconds since 1970.
 _FIRST_DATE = 10_000_000
 _TIMESTAMPS = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
@@ -164,12 +167,11 @@ class Column:
 
     @property
     def is_unreadable_date(self) -> bool:
-        """True for text of a date's name that is none, such as 31/01/2024."""
-        return (
-            self.kind == "text"
-            and self.named("(^|_)(date|datetime|timestamp)$")
-            and self._as_time is None
-        )
+        """True for text that looks like a date or has its name, and is none, such as 31/01/2024."""
+        if self.kind != "text" or self._as_time is not None or not len(self.words):
+            return False
+        is_like = pc.match_substring_regex(self.words[:_LOOKED_AT], _OTHER_DATE)
+        return self.named("(^|_)(date|datetime|timestamp)$") or bool(pc.all(is_like).as_py())
 
     @property
     def time_rank(self) -> tuple[bool, bool, bool]:

@@ -120,7 +120,8 @@ def _without_item(history: Column, columns: Sequence[Column]) -> str:
     why = "a history needs the column of the row's item, and none has values of it or such a name"
     if best is None:
         return why
-    return f"{why}; or sequences: {{{scalar(history.name)}: {scalar(best.name)}}}"
+    name = scalar(best.name)
+    return f"{why}; or sequences: {{{scalar(history.name)}: {name}}}, and {name} in no other role"
 
 
 def _are_before(events: Column, row: Column) -> bool:

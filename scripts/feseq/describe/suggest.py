@@ -70,8 +70,7 @@ def suggested(
     All is guessed from the first ROWS rows. Raises UserError if there is no label, no ID in the
     test table, or nothing to learn from.
     """
-    names = RawTable(train).schema_arrow.names
-    delimiter = next((d for d in _DELIMITERS if len(names) == 1 and d in names[0]), None)
+    delimiter = _delimiter(train)
     locations = TableLocation(train, delimiter), TableLocation(test, delimiter) if test else None
     tables = RawTable(locations[0]), RawTable(locations[1]) if locations[1] else None
     columns, test_columns = first_columns(*tables)
@@ -106,6 +105,23 @@ def suggested(
         *(f"# {line}" for line in _why(guess)),
     ]
     return "\n".join([*lines, ""])
+
+
+def _delimiter(train: list[str]) -> str | None:
+    """What separates the values of a CSV table: None for a comma, and for other formats.
+
+    Raises UserError if the table cannot be read with any.
+    """
+    fault = None
+    for delimiter in (None, *_DELIMITERS):
+        try:
+            if len(RawTable(TableLocation(train, delimiter)).schema_arrow.names) > 1:
+                return delimiter
+        except UserError as error:
+            fault = fault or error
+    if fault is not None:
+        raise fault
+    return None
 
 
 def _why(guess: _Guess) -> Iterator[str]:
@@ -266,7 +282,9 @@ def _fault(column: Column, in_test: Column | None, is_history: bool) -> str:
         and not is_history
         and all(word[:1] == "[" and word[-1:] == "]" for word in column.words.to_pylist() if word),
         _POINT: not is_history and column.is_date,
-        "a date that is not written like 2024-01-31": not is_history and column.is_unreadable_date,
+        "a date that is not written like 2024-01-31; so written, it can be columns.time": (
+            not is_history and column.is_unreadable_date
+        ),
         "nearly one value a row: an ID, or free text": not is_history and unique,
         "the number of the row": column.is_counter,
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..common.errors import UserError, first_line
+from ..common.errors import UserError, first_line, nearest
 from ..common.files import digest_of
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
@@ -125,20 +125,11 @@ class RawTable:
         """
         keys_of = {name: key for key, name in (named or {}).items() if name}
         wanted = tuple(dict.fromkeys((*columns.features, extra, *keys_of)))
-        present = dict.fromkeys(self.schema_arrow.names)
+        present = list(dict.fromkeys(self.schema_arrow.names))
         self._check_once(wanted)
         missing = [name for name in wanted if name not in present]
         if missing:
-            keys = "".join(f", {name!r} by {keys_of[name]}" for name in missing if name in keys_of)
-            how = ""
-            if len(present) == 1 and not self.has_types:
-                how = "name what separates them in raw.delimiter, or "
-            raise UserError(
-                f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
-                f"{_some(missing)}{keys and f' (named{keys[1:]})'}; the file has {len(present)}: "
-                f"{_some([*present])}; {how}correct columns in the table's file, or leave their "
-                f"group out of columns.use; for scripts/score.py, --id_column names the ID"
-            )
+            raise self._lacks(missing, present, len(wanted), keys_of)
         if self.rows == 0:
             raise UserError(f"{self.location}: the file has no rows; give one with rows")
         self._check_present(wanted)
@@ -156,6 +147,24 @@ class RawTable:
         unused = [name for name in present if name not in used]
         if unused:
             logger.info("%s: %d columns not in use: %s", self.location, len(unused), _some(unused))
+
+    def _lacks(
+        self, missing: Sequence[str], present: Sequence[str], wanted: int, keys: Mapping[str, str]
+    ) -> UserError:
+        """The error that columns are missing of those wanted; `keys` name some of them."""
+        named = ", ".join(f"{keys[name]} names {name!r}" for name in missing if name in keys)
+        near = {name: nearest(name, present) for name in missing}
+        meant = ", ".join(f"{each!r} for {name!r}" for name, each in near.items() if each)
+        texts = [
+            f"{self.location}: {len(missing)} of {wanted} columns are missing: {_some(missing)}",
+            f" ({named})" if named else "",
+            f"; did you mean {meant}?" if meant else ";",
+            f" The file has {len(present)}: {_some(present)}; ",
+            "" if len(present) > 1 or self.has_types else "name their separator in raw.delimiter, ",
+            "correct columns in the table's file, or leave their group out of columns.use; for "
+            "scripts/score.py, --id_column names the ID",
+        ]
+        return UserError("".join(texts))
 
     def check_kinds(self, other: "RawTable", columns: Columns) -> None:
         """Raise UserError if a category or a row's time has an incompatible type in the other.

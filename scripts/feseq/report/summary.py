@@ -259,7 +259,7 @@ def _submission(
             gain = difference_text(row, "gain_over_best")
             weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
             yield (
-                f"The blend has the weights {weights}. Its {metric.heading} differs from that of "
+                f"The blend has the weights {weights}. By {metric.heading} it is ahead of "
                 f"{row['best_model']}, the best model in it, by {gain}, on rows that the weights "
                 f"were not fitted to."
             )

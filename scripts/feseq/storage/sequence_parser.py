@@ -1,7 +1,7 @@
 """The parser of sequences: text of tokens joined by a separator, or lists, to ragged rows.
 
-The loops over events are compiled by Numba. A token is an integer, or any other text, which is kept
-as a hash (`categories.py`).
+The loops over events are compiled by Numba. A token is an integer, or any other text, such as 007,
+which is kept as a hash (`categories.py`).
 """
 
 import re
@@ -19,6 +19,10 @@ _ZERO = np.uint8(ord("0"))
 # 18 digits always fit int64, and 4 uint16.
 _MOST_DIGITS, _DIGITS_OF_UINT16 = 18, 4
 _INTEGER = f"^[0-9]{{1,{_MOST_DIGITS}}}$"
+# Of events, 007 is no number but a code, as it is in a category.
+_NUMBER = f"^(0|[1-9][0-9]{{0,{_MOST_DIGITS - 1}}})$"
+# The least number of so many digits; 0 of one.
+_LEAST = np.array([0, 0, *(10**n for n in range(1, _MOST_DIGITS))], np.uint64)
 # In text, a token has no characters of any separator, or of a list that is written as text.
 NO_TEXT = re.compile(r"""[\x00\s\v,|;\[\]{}"']""", re.ASCII)
 _TEXT_TOKEN = rf"^[^{NO_TEXT.pattern[1:-1]}]+$"
@@ -45,9 +49,9 @@ def parse_sequences(
     """Parse tokens joined by `separator` to ragged rows; also returns those that are not integers.
 
     Row i is parsed from text[order[i]], which may also be a list of integers or of texts; null and
-    '' are empty rows. Tokens of up to 18 digits are integers; of `times`, all are. `rows` are the
-    row numbers of `text` in `file`, from 0. Raises UserError with the row and the value of the
-    first bad token.
+    '' are empty rows. Tokens of up to 18 digits are integers, without a 0 in front; of `times`, all
+    are. `rows` are the row numbers of `text` in `file`, from 0. Raises UserError with the row and
+    the value of the first bad token.
     """
     where = column, file, rows, order
     if pa.types.is_list(text.type) or pa.types.is_large_list(text.type):
@@ -97,7 +101,8 @@ def _parse(
 ) -> int:
     """Fill `values` and `offsets` from the bytes raw[starts[i]:ends[i]] of each row i.
 
-    Returns the first row with a bad token, or one of more than `most_digits`; or -1.
+    Returns the first row with a bad token, one of more than `most_digits`, or with a 0 in front;
+    or -1.
     """
     count = np.uintp(0)
     for row in range(len(starts)):
@@ -110,11 +115,13 @@ def _parse(
             else:
                 if digit != separator_digit or not 0 < digits <= most_digits:
                     return row
+                if value < _LEAST[digits]:
+                    return row
                 values[count] = value
                 count += np.uintp(1)
                 value, digits = np.uint64(0), 0
         if ends[row] > starts[row]:
-            if not 0 < digits <= most_digits:
+            if not 0 < digits <= most_digits or value < _LEAST[digits]:
                 return row
             values[count] = value
             count += np.uintp(1)
@@ -155,7 +162,7 @@ def _from_lists(
             f"{file}: column {column!r}, row {rows[places[first]]}: token {shown!r} is not "
             f"{_WANTED[good]}"
         )
-    is_integer = pc.match_substring_regex(distinct, _INTEGER)
+    is_integer = pc.match_substring_regex(distinct, _INTEGER if good == _INTEGER else _NUMBER)
     words = distinct.filter(pc.invert(is_integer)).to_pylist()
     chosen, values = np.asarray(is_integer), np.empty(len(distinct), np.int64)
     values[chosen] = distinct.filter(is_integer).cast(pa.int64())
