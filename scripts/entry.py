@@ -34,7 +34,10 @@ if (
 if sys.flags.optimize > 1:
     sys.exit("PYTHONOPTIMIZE=2 takes away docstrings, which XGBoost needs; unset it")
 
-from pydantic import TypeAdapter, ValidationError
+try:
+    from pydantic import TypeAdapter, ValidationError
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}: `source .venv/bin/activate`, which `make run` builds, comes first")
 
 from feseq.common.errors import UserError
 from feseq.common.files import Output, folder_beside

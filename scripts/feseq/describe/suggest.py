@@ -142,12 +142,23 @@ def _label(columns: Sequence[Column], in_test: Mapping[str, Column]) -> tuple[Co
     labels = [column for column in only_here if column.is_label]
     labels = [column for column in labels if column.named(LABELS)] or labels
     if not labels:
+        near = next((_content(c) for c in only_here if c.named(LABELS)), "")
         raise UserError(
             f"no column of the train file is a label: one with 0 and 1, true and false, or yes and "
-            f"no, and nothing else in the first {ROWS:,} rows, that is not in a test file; add "
-            f"one, or write the table file by hand (config/README.md)"
+            f"no, and nothing else in the first {ROWS:,} rows, that is not in a test file"
+            f"{near and f' ({near})'}; add one, or write the table file by hand (config/README.md)"
         )
     return labels[0], [column.name for column in labels[1:]]
+
+
+def _content(column: Column) -> str:
+    """What a column has, for messages."""
+    words = column.words[:_MOST_NAMED].to_pylist()
+    shown = ", ".join(map(repr, words)) + (", ..." if len(column.words) > len(words) else "")
+    gaps = len(column.values) - column.known
+    return f"{column.name!r} has {shown}, {len(column.words):,} values in {column.known:,} rows" + (
+        f", and {gaps:,} rows without one" if gaps else ""
+    )
 
 
 def _identity(columns: Sequence[Column], test_columns: Sequence[Column] | None, label: str) -> str:
@@ -168,8 +179,10 @@ def _identity(columns: Sequence[Column], test_columns: Sequence[Column] | None, 
         )
     )
     if not ids:
+        near = next((_content(c) for c in test_columns if c.named(IDS)), "")
         raise UserError(
-            "no column of the test file has a different value in each row, as an ID has; add one"
+            f"no column of the test file has a different value in each row, as an ID has"
+            f"{near and f' ({near})'}; add one"
         )
     return ids[0].name
 
