@@ -70,28 +70,28 @@ def with_clicks(found: Logits, clicks: int) -> Logits:
     return found.take(slice(int(np.searchsorted(np.cumsum(found.label), clicks)) + 1))
 
 
-def ways(found: Logits, metric: Metric, click_rate: float) -> dict[str, Sequence[float]]:
+def ways(rows: Logits, metric: Metric, click_rate: float) -> dict[str, Sequence[float]]:
     """Weights by the way they are chosen."""
-    models = len(found.logits)
+    models = len(rows.logits)
     of_each = [
-        metric.sign * metric.of(Predictions.of(found.label, x, click_rate)) for x in found.logits
+        metric.sign * metric.of(Predictions.of(rows.label, x, click_rate)) for x in rows.logits
     ]
     return {
         "equal": [1 / models] * models,
-        "fitted": fit_weights(*found, metric, click_rate),
-        "ours": bagged_weights(*found, metric, click_rate).mean(0).tolist(),
-        "worse left out": without_worse(found, metric, click_rate),
+        "fitted": fit_weights(*rows, metric, click_rate),
+        "ours": bagged_weights(*rows, metric, click_rate).mean(0).tolist(),
+        "worse left out": without_worse(rows, metric, click_rate),
         "best single": np.eye(models)[int(np.argmax(of_each))].tolist(),
     }
 
 
-def without_worse(found: Logits, metric: Metric, click_rate: float) -> Sequence[float]:
+def without_worse(rows: Logits, metric: Metric, click_rate: float) -> Sequence[float]:
     """The workflow's weights, 0 for models that are significantly worse than the best."""
-    _, behind = behind_best(found.label, found.logits, metric, click_rate)
+    _, behind = behind_best(rows.label, rows.logits, metric, click_rate)
     kept = [i for i, entry in enumerate(behind) if not is_significant(entry)]
-    weights = np.zeros(len(found.logits))
-    chosen = [found.logits[i] for i in kept]
-    weights[kept] = bagged_weights(chosen, found.label, metric, click_rate).mean(0)
+    weights = np.zeros(len(rows.logits))
+    chosen = [rows.logits[i] for i in kept]
+    weights[kept] = bagged_weights(chosen, rows.label, metric, click_rate).mean(0)
     return weights.tolist()
 
 

@@ -30,9 +30,9 @@ def written(folder: Path, train: pa.Table, test: pa.Table | None = None) -> dict
     """What is suggested for two tables, as YAML reads it."""
     paths = [[str(write_raw(folder, t, n))] for t, n in ((train, "train"), (test, "test")) if t]
     text = suggested(*paths)
-    found = yaml.safe_load(text)
-    assert [[f] for f in found["raw"].values() if f] == paths
-    return found["columns"] | {"text": text, "score": found["score"]}
+    table = yaml.safe_load(text)
+    assert [[f] for f in table["raw"].values() if f] == paths
+    return table["columns"] | {"text": text, "score": table["score"]}
 
 
 def test_a_table_of_semicolons_has_histories_by_commas_codes_and_odd_dates(tmp_path: Path) -> None:
@@ -44,9 +44,9 @@ def test_a_table_of_semicolons_has_histories_by_commas_codes_and_odd_dates(tmp_p
     path = tmp_path / "raw.csv"
     path.write_text("\n".join(lines) + "\n")
     text = suggested([str(path)])
-    found = yaml.safe_load(text)
-    assert found["raw"]["delimiter"] == ";"
-    (group,) = found["columns"]["groups"].values()
+    suggestion = yaml.safe_load(text)
+    assert suggestion["raw"]["delimiter"] == ";"
+    (group,) = suggestion["columns"]["groups"].values()
     assert (group["sequences"], group["share_embedding"]) == ({"events": "item"}, ["events"])
     assert "# seen is left out: a date " in text
 
@@ -75,22 +75,22 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
         number=random.permutation(200),
         __index_level_0__=random.permutation(200),
     )
-    found = written(tmp_path, table.drop_columns(["uid"]), table.drop_columns(["y", "unused"]))
-    named = [found[role] for role in ("label", "id", "time", "group", "score")]
+    suggestion = written(tmp_path, table.drop_columns(["uid"]), table.drop_columns(["y", "unused"]))
+    named = [suggestion[role] for role in ("label", "id", "time", "group", "score")]
     assert named == ["y", "uid", "shown_time", "user_id", "logloss"]
-    (group,) = found["groups"].values()
+    (group,) = suggestion["groups"].values()
     assert group["sequences"] == {"events": "item", "pages": "candidate_id"}
     assert group["times"] == {"seen_times": "shown_time"}
     assert group["share_embedding"] == ["events"]
     assert {*group["profile"]} == {"country", "hour"}
     assert group["context"] == ["user_id"]
     assert {*group["numeric"]} == {"age", "price", "lost_time", "stay_time"}
-    lines = found["text"].splitlines()
+    lines = suggestion["text"].splitlines()
     for doubt in ("- hour  # or numeric", "- stay_time  # or context, or columns.time"):
         assert any(line.strip().startswith(doubt) for line in lines)
     unusable = ("event_time", "note", "birth_date", "empty", "as_text", "number")
     for name in (*unusable, "__index_level_0__", "unused"):
-        assert f"# {name} is left out: " in found["text"]
+        assert f"# {name} is left out: " in suggestion["text"]
 
 
 def test_words_are_labels_and_a_history_needs_an_item(tmp_path: Path) -> None:
@@ -105,16 +105,20 @@ def test_words_are_labels_and_a_history_needs_an_item(tmp_path: Path) -> None:
         "seen": tokens,
         "bought": ["no", "Yes"] * (ROWS // 2),
     }
-    found = written(tmp_path, pa.table(given))
-    assert [found[role] for role in ("label", "time", "group")] == ["bought", "day", "memberId"]
-    assert found["id"] not in given
-    (group,) = found["groups"].values()
+    suggestion = written(tmp_path, pa.table(given))
+    assert [suggestion[role] for role in ("label", "time", "group")] == [
+        "bought",
+        "day",
+        "memberId",
+    ]
+    assert suggestion["id"] not in given
+    (group,) = suggestion["groups"].values()
     assert group == {"profile": ["ID", "device", "town"], "context": ["memberId"]}
-    assert "label: bought  # yes is 1, no is 0" in found["text"]
-    assert "or sequences: {seen: " in found["text"].partition("# seen is left out")[2]
+    assert "label: bought  # yes is 1, no is 0" in suggestion["text"]
+    assert "or sequences: {seen: " in suggestion["text"].partition("# seen is left out")[2]
     # With one, its tokens are read by what joins them.
-    found = written(tmp_path, pa.table(given | {"shown": [t[:3] or "500" for t in tokens]}))
-    (group,) = found["groups"].values()
+    suggestion = written(tmp_path, pa.table(given | {"shown": [t[:3] or "500" for t in tokens]}))
+    (group,) = suggestion["groups"].values()
     assert (group["sequences"], group["separator"]) == ({"seen": "shown"}, " ")
 
 
@@ -133,10 +137,10 @@ def test_csv_has_the_roles_of_the_same_rows_in_parquet(tmp_path: Path) -> None:
     )
     raw = tmp_path / "train.csv"
     table.to_csv(raw, sep=";", index=False, na_rep="NA")
-    found = yaml.safe_load(suggested([str(raw)]))
-    assert found["raw"] == {"train": str(raw), "test": None, "delimiter": ";"}
+    suggestion = yaml.safe_load(suggested([str(raw)]))
+    assert suggestion["raw"] == {"train": str(raw), "test": None, "delimiter": ";"}
     parquet = written(tmp_path, pa.table(table))
-    assert found["columns"] == {key: parquet[key] for key in found["columns"]}
+    assert suggestion["columns"] == {key: parquet[key] for key in suggestion["columns"]}
     assert parquet["time"] == "seen_at"
     assert parquet["groups"]["all"]["numeric"] == ["age"]
     assert parquet["groups"]["all"]["separator"] == "|"
@@ -205,12 +209,12 @@ def test_whatever_the_table_what_is_suggested_can_be_used_as_it_is(
     test = pa.table({"uid": [f"u{i}" for i in range(ROWS)], **feature})
     for name in others:
         test = test.append_column(name, given[name])
-    found = written(folder, train, test if data.draw(st.booleans()) else None)
-    text, _ = found.pop("text"), found.pop("score")
-    table = {"raw": {"train": "train.parquet"}, "columns": found}
+    suggestion = written(folder, train, test if data.draw(st.booleans()) else None)
+    text, _ = suggestion.pop("text"), suggestion.pop("score")
+    table = {"raw": {"train": "train.parquet"}, "columns": suggestion}
     checked = checked_config(DEFAULT | {"table": table})
     columns = Columns.from_config(checked["table"]["columns"])
-    roles = {*columns.features, found.get("time"), found.get("group")}
+    roles = {*columns.features, suggestion.get("time"), suggestion.get("group")}
     for name in given:
         assert name in roles or f"# {scalar(name)} is left out: " in text, name
     files: dict[str, Any] = {"selection": folder / "s.parquet", "parts": folder / "parts.json"}

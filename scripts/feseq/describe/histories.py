@@ -56,7 +56,7 @@ def match(
     The first history, one that shares its item's values if there is such, says how long all are in
     each row and what joins their tokens.
     """
-    found, free = Histories(), list(others)
+    matched, free = Histories(), list(others)
     kept: list[Column] = []
     events = [column for column in histories if not column.has_times]
     events.sort(key=lambda column: not any(_is_shared(column, c) for c in free))
@@ -64,21 +64,21 @@ def match(
         why = _unlike(kept, column)
         item = None if why else _item(column, free)
         if item is None:
-            found.left_out[column.name] = why or _without_item(column, free)
+            matched.left_out[column.name] = why or _without_item(column, free)
             continue
         kept.append(column)
         free.remove(item)
-        found.targets[column.name] = item.name
-        (found.share if _is_shared(column, item) else found.by_name).append(column.name)
+        matched.targets[column.name] = item.name
+        (matched.share if _is_shared(column, item) else matched.by_name).append(column.name)
     for column in (column for column in histories if column.has_times):
         fits = [] if _unlike(kept, column) else [c for c in row_times if _are_before(column, c)]
-        if kept and fits and not found.times:
-            found.times[column.name] = fits[0].name
+        if kept and fits and not matched.times:
+            matched.times[column.name] = fits[0].name
             kept.append(column)
         else:
-            found.left_out[column.name] = "times of events? See `times` in config/README.md"
-    found.separator = next((c.separator for c in kept if c.separator), "")
-    return found
+            matched.left_out[column.name] = "times of events? See `times` in config/README.md"
+    matched.separator = next((c.separator for c in kept if c.separator), "")
+    return matched
 
 
 def _unlike(kept: Sequence[Column], column: Column) -> str:

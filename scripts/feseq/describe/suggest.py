@@ -27,7 +27,7 @@ _POINT = "a point in time, and later rows have others"
 _BY_NAME = "by its name alone: the history has hardly any of its values"
 # Columns of the table that config/toss.yaml describes.
 _TOSS = {"clicked", "seq", "inventory_id", "l_feat_1"}
-# Of CSV files whose header has no comma.
+# What may separate the values of a CSV file, beside a comma.
 _DELIMITERS = (";", "\t", "|")
 # Columns in a remark.
 _MOST_NAMED = 3

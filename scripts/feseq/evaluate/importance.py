@@ -100,7 +100,7 @@ def write_importance(
     facts |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc.entry()}
     entries: list[Entry] = []
     columns = len(table.categorical_columns) + len(table.numeric_columns)
-    progress = Progress("measured", columns + 4 * bool(block.sequences), "changes")
+    progress = Progress("measured", columns + (4 if block.sequences else 0), "changes")
     for group, changes in (
         ("columns", _with_columns(block, table, feature_map, donors)),
         ("histories", _with_histories(block, donors)),

@@ -257,17 +257,17 @@ def _look_at(location: Location, piece: Piece | None, how: Reading) -> File:
                 f"command again"
             )
     with location.reading():
-        found = format_of(location).contents(location, version, how)
-        fields = [field.with_type(value_type(field.type)) for field in found.schema]
-        found = replace(found, schema=pa.schema(fields, found.schema.metadata))
-    names = found.schema.names
+        contents = format_of(location).contents(location, version, how)
+        fields = [field.with_type(value_type(field.type)) for field in contents.schema]
+        contents = replace(contents, schema=pa.schema(fields, contents.schema.metadata))
+    names = contents.schema.names
     (most, times), *_ = [*Counter(names).most_common(1), ("", 0)]
     if times > 1:
         raise UserError(f"{location}: column {most!r} occurs twice; rename or drop one")
     # Some writers leave the columns of the folders in the files.
     keys = {name: key for name, key in location.keys.items() if name not in names}
-    bounds = (piece.start, piece.stop) if piece else (0, sum(found.group_rows))
-    return File(location, version, found, keys, *bounds, how.delimiter)
+    bounds = (piece.start, piece.stop) if piece else (0, sum(contents.group_rows))
+    return File(location, version, contents, keys, *bounds, how.delimiter)
 
 
 def _key_types(files: Sequence[File], part: Part | None) -> dict[str, pa.DataType]:

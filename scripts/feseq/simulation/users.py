@@ -19,7 +19,7 @@ Indices = NDArray[np.int64]
 
 # The real train file has 10,704,179 rows and 7,179,942 distinct sequences: 1.49 rows a user.
 TRAIN_RETURNS = 1 - 7_179_942 / 10_704_179
-# Of the real test users we only know that most are new; these shares are invented.
+# We only know that most of the real test users are new; these shares are invented.
 TEST_RETURNS = 0.15  # of the test rows: the user of an earlier test row
 TEST_FROM_TRAIN = 0.15  # of the other test rows: a user of the train file
 _TRAIN, _TEST, _STRANGERS = 0, 1, 2

@@ -19,7 +19,7 @@ _ZERO = np.uint8(ord("0"))
 # 18 digits always fit int64, and 4 uint16.
 _MOST_DIGITS, _DIGITS_OF_UINT16 = 18, 4
 _INTEGER = f"^[0-9]{{1,{_MOST_DIGITS}}}$"
-# Of events, 007 is no number but a code, as it is in a category.
+# An event 007 is a code, not a number, as it is in a category.
 _NUMBER = f"^(0|[1-9][0-9]{{0,{_MOST_DIGITS - 1}}})$"
 # The least number of so many digits; 0 of one.
 _LEAST = np.array([0, 0, *(10**n for n in range(1, _MOST_DIGITS))], np.uint64)

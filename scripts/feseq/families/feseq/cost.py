@@ -8,8 +8,8 @@ from typing import Any
 from ...config.names import MONITORED_ROWS
 from ...family.base import Work
 
-# Of one core, fitted to trainings of toy, medium and full size (docs/costs.md): operations a
-# second, and the seconds of a row, of a step and of a start whatever the network.
+# Operations a second of one core, and seconds of a row, a step and a start whatever the network,
+# fitted to trainings of toy, medium and full size (docs/costs.md).
 _SPEED, _ROW, _STEP, _START = 30e9, 250e-6, 0.01, 5.0
 # The layers of the score `din`.
 _DIN = (512, 256, 128)
