@@ -52,14 +52,6 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 TABLE = config["table"]
-if (
-    workflow.is_main_process
-    and config["sampling"]["split"] == "auto"
-    and not TABLE["columns"]["time"]
-):
-    logger.warning(
-        "sampling.split: auto, and the table has no columns.time: rows are held out at random"
-    )
 
 
 def clear_errors(function):

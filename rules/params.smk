@@ -15,27 +15,22 @@ from feseq.catalog.models import (
     variant_settings,
 )
 from feseq.catalog.space import space_of
+from feseq.catalog.training_times import TrainingTimes
 from feseq.common.cuda import SAID_CPU, has_cuda_device
 from feseq.config.columns import described, in_ranges
 from feseq.config.declared import fields_of
 from feseq.config.sampling import sampling_of
 from feseq.config.scores import submission_prior, table_score
-from feseq.config.names import MODEL_FILE, REFIT
+from feseq.config.names import REFIT
 from feseq.config.sizes import size_block
-from feseq.family.base import Work
-from feseq.family.expected_time import (
-    GUESSED_CLICK_RATE,
-    expected_time,
-    known_facts,
-    processors,
-    time_text,
-)
+from feseq.family.expected_time import processors
 from feseq.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
 CODE_AT_LAST_END = Path(".snakemake/code_at_last_end.json")
 DIGESTS = Digests(config, RAW, COLUMNS, CODE)
 HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+TIMES = TrainingTimes(config, RAW, COLUMNS, TRAIN_ROWS, HAS_CONDA)
 # The config files of this call, and its folder where it names one, for commands that pages print.
 CONFIG_FILES = list(map(str, workflow.overwrite_configfiles))
 CONFIG_OPTIONS = ["--configfile", *CONFIG_FILES] if CONFIG_FILES else []
@@ -125,58 +120,22 @@ def size_key(name):
     return clear_errors(lambda wildcards: size_block(config, wildcards.size)[name])
 
 
-def rows_known(size):
-    """How many rows of the train table a size has; None if that is not known."""
-    there = TABLE["simulation"]["train_rows"] if RAW.simulated else TRAIN_ROWS
-    known = [rows for rows in (size_block(config, size)["rows"], there) if rows]
-    return min(known) if known else None
+def local_cores():
+    """Cores of this machine that jobs may use; None where they run on others."""
+    cores = workflow.resource_settings.cores or processors()
+    return min(cores, processors()) if workflow.local_exec else None
 
 
-def training_time(size, model, is_refit=False):
-    """The time that a training may take, on this machine or on the 8 cores of a job elsewhere."""
-    rows, family, cores = rows_known(size), family_of(model), 8
-    if rows is None:
-        return None
-    if workflow.local_exec:
-        cores = min(cores, workflow.resource_settings.cores or cores, processors())
-    held_out = round(rows * config["sampling"]["valid_share"])
-    click_rate, length = known_facts(results())
-    work = Work(
-        rows if is_refit else rows - held_out,
-        held_out,
-        COLUMNS,
-        cores,
-        click_rate or GUESSED_CLICK_RATE,
-        TABLE["simulation"]["mean_length"] if RAW.simulated else length,
-        is_refit,
-    )
-    on_gpu = (
-        family.layout(config, size, model, HAS_CONDA)[1] and config["runtime"]["device"] != "cpu"
-    )
-    device = "cuda" if on_gpu and (not workflow.local_exec or has_cuda_device()) else "cpu"
-    return expected_time(results(), model, family, settings_of(size, model), work, device)
-
-
+# Snakemake never compares these params, since they take `resources`.
 def rows_shown(wildcards, output, resources):
-    """How many rows a training reads and how long it may take, for its message.
-
-    Snakemake never compares it, since it takes `resources`.
-    """
-    rows = rows_known(wildcards.size)
+    """How many rows a training reads and how long it may take, for its message."""
     is_refit = Path(output.model).parent.name == REFIT
-    time = time_text([training_time(wildcards.size, wildcards.model, is_refit)])
-    return ", ".join(filter(None, [f"{rows:,} rows" if rows else "all rows", time]))
+    return TIMES.message(results(), (wildcards.size, wildcards.model, is_refit), local_cores())
 
 
 def time_to_come(wildcards, resources):
-    """The time of the trainings that a submission lacks, for its message; see `rows_shown`."""
-    times = []
-    for size, model in submitting_jobs(wildcards):
-        folder = results() / size / model
-        times += [] if (folder / MODEL_FILE).exists() else [training_time(size, model)]
-        if LAST_FIT == REFIT and not (folder / REFIT / MODEL_FILE).exists():
-            times.append(training_time(size, model, True))
-    time = time_text(times)
+    """The time of the trainings that a submission lacks, for its message."""
+    time = TIMES.missing(results(), wildcards.size, local_cores())
     return f", after trainings of {time}" if time else ""
 
 

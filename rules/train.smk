@@ -87,12 +87,12 @@ rule tune:
 onstart:
     # What takes longest, before it begins.
     fits = {rules.train.rule.name: False, rules.refit.rule.name: True}
-    ahead = [job for job in workflow.dag.needrun_jobs() if job.rule.name in fits]
-    times = [
-        training_time(job.wildcards.size, job.wildcards.model, fits[job.rule.name])
-        for job in ahead
+    trainings = [
+        (job.wildcards.size, job.wildcards.model, fits[job.rule.name])
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name in fits
     ]
-    if shown := time_text(times):
+    if shown := TIMES.text(results(), trainings, local_cores()):
         logger.info(f"trainings of this run: {shown}")
     # Jobs on this machine need not warn of it each.
     if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():

@@ -189,6 +189,14 @@ def _mistakes_of_split(config: Mapping[str, Any], columns: Columns) -> Iterator[
         yield "raw.source: is simulated, and the table has no stand-in (simulation)"
 
 
+def warnings_of(config: Mapping[str, Any], raw: RawFiles) -> Iterator[str]:
+    """What a user may not expect of a config without mistakes and of its raw files."""
+    if raw.simulated:
+        yield raw.warning
+    if config["sampling"]["split"] == "auto" and not config["table"]["columns"]["time"]:
+        yield "sampling.split: auto, and the table has no columns.time: rows are held out at random"
+
+
 def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:
     """Keys that occur twice in a mapping of a YAML file; readers silently keep the last one."""
     for file in files:
