@@ -56,14 +56,8 @@ def blend_predictions(
     has the best model's logits, and `training` (JSON) what the weights rest on. Raises UserError
     unless all files have the same rows.
     """
-    tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
+    tables = _of_same_rows(predictions)
     metadata = _rows_metadata(tables[0])
-    for path, table in zip(predictions, tables):
-        if not (table["row"].equals(tables[0]["row"]) and _rows_metadata(table) == metadata):
-            raise UserError(
-                f"{path}: has other rows than {predictions[0]}; delete both, and run the same "
-                f"command again"
-            )
     names = [path.absolute().parent.name for path in predictions]
     rows = {name: tables[0][name] for name in ("row", "label", "holdout")}
     label, chooses = rows["label"].to_numpy(), ~rows["holdout"].to_numpy()
@@ -75,16 +69,9 @@ def blend_predictions(
     basis = {"metric": by, "rows": len(fit_label), "clicks": int(fit_label.sum())}
     spread, blended = None, None
     if given is None:
-        fit = partial(bagged_weights, metric=metric, click_rate=click_rate)
-        # Without holdout rows, each half is blended by the weights of the other.
-        least = 2 * LEAST_CLICKS if chooses.all() else LEAST_CLICKS
-        fitted = fit(fit_logits, fit_label, least=least)
-        given = dict(zip(names, fitted.mean(0).tolist()))
-        if len(fitted) > 1:
-            spread = dict(zip(names, fitted.std(0).tolist()))
-            if chooses.all():
-                blended = cross_fitted(logits, label, fit)
-        _log_fit(basis, least)
+        draws, blended = _fitted(logits, label, chooses, metric, click_rate)
+        given = dict(zip(names, draws.mean(0).tolist()))
+        spread = dict(zip(names, draws.std(0).tolist())) if len(draws) > 1 else None
     shares = checked_weights(given, names)
     blended = mean_logit(logits, shares) if blended is None else blended
     columns = {
@@ -103,6 +90,40 @@ def blend_predictions(
     logger.info("%s; the best of them alone is %s%s", shown, names[best], alone)
 
 
+def _of_same_rows(predictions: Sequence[Path]) -> list[pa.Table]:
+    """The predictions of each model; raises UserError unless all have the same rows."""
+    tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
+    metadata = _rows_metadata(tables[0])
+    for path, table in zip(predictions, tables):
+        if not (table["row"].equals(tables[0]["row"]) and _rows_metadata(table) == metadata):
+            raise UserError(
+                f"{path}: has other rows than {predictions[0]}; delete both, and run the same "
+                f"command again"
+            )
+    return tables
+
+
+def _fitted(
+    logits: Sequence[np.ndarray],
+    label: np.ndarray,
+    chooses: np.ndarray,
+    metric: Metric,
+    click_rate: float,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The weights fitted to each draw of the rows that choose, [draws, models], and a blend.
+
+    The blend is of all rows, each half by the weights of the other; None where there are holdout
+    rows or too few clicks.
+    """
+    fit = partial(bagged_weights, metric=metric, click_rate=click_rate)
+    least = 2 * LEAST_CLICKS if chooses.all() else LEAST_CLICKS
+    draws = fit([logit[chooses] for logit in logits], label[chooses], least=least)
+    _log_fit(label[chooses], metric, least)
+    if len(draws) == 1 or not chooses.all():
+        return draws, None
+    return draws, cross_fitted(logits, label, fit)
+
+
 def _reported(
     label: np.ndarray, logit: np.ndarray, metric: Metric, click_rate: float
 ) -> dict[str, Any]:
@@ -115,10 +136,11 @@ def _reported(
     return {"name": metric.heading, **entries[metric.name], "clicks": int(label.sum())}
 
 
-def _log_fit(basis: Mapping[str, Any], least: int) -> None:
+def _log_fit(label: np.ndarray, metric: Metric, least: int) -> None:
     """Say what the weights are fitted to."""
-    counts = f"{basis['clicks']:,} clicks in {basis['rows']:,} rows"
-    if min(basis["clicks"], basis["rows"] - basis["clicks"]) < least:
+    clicks, rows = int(label.sum()), len(label)
+    counts = f"{clicks:,} clicks in {rows:,} rows"
+    if min(clicks, rows - clicks) < least:
         logger.warning(
             "%s: fewer than %d clicks, or fewer rows without one, are too few to fit weights, so "
             "all are equal",
@@ -126,7 +148,7 @@ def _log_fit(basis: Mapping[str, Any], least: int) -> None:
             least,
         )
     else:
-        logger.info("weights are fitted to %s, by %s", counts, BY_NAME[basis["metric"]].heading)
+        logger.info("weights are fitted to %s, by %s", counts, metric.heading)
 
 
 def bagged_weights(

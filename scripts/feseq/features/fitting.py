@@ -51,49 +51,41 @@ def fit_feature_map(
             table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
         )
         require_drawn(table)
-        words = {name: table.vocabulary(name) for name in table.categorical_columns}
-        places_of = {
-            name: ByCode(known, np.arange(1, len(known) + 1), missing=0, other=0)
-            for name, known in words.items()
+        categories = {
+            name: _WordCounts(table.vocabulary(name)) for name in table.categorical_columns
         }
-        category_counts = {name: np.zeros(len(words[name]) + 1, np.int64) for name in words}
-        token_counts = {name: TokenCounts(table.vocabulary(name)) for name in columns.sequences}
+        tokens = {name: TokenCounts(table.vocabulary(name)) for name in columns.sequences}
         numeric = NumericFit(table.numeric_columns, columns.ids)
         histories = HistoryColumns(columns.sequences)
         statistics = NumericFit(histories.columns)
         counting = Progress("counted", table.rows)
         for block in table.blocks(columns.sequences):
-            for i, (name, counts) in enumerate(category_counts.items()):
-                places = places_of[name](block.categorical[:, i])
-                counts += np.bincount(places, minlength=len(counts))
-            for name, token_count in token_counts.items():
-                token_count.add(block.sequences[name].values)
+            for i, category in enumerate(categories.values()):
+                category.add(block.categorical[:, i])
+            for name, sequence in tokens.items():
+                sequence.add(block.sequences[name].values)
             numeric.add(block.numeric)
             if statistics.sample_rows < SAMPLE_ROWS:
                 statistics.add(histories(block, np.arange(len(block))))
             counting.advance(len(block))
-
-    def category(name: str) -> CategoryField:
-        enough = np.flatnonzero(category_counts[name][1:] >= min_count)
-        return CategoryField(name, [words[name][place] for place in enough])
-
-    def pair(sequence: str, target: str) -> tuple[SequenceField, CategoryField]:
-        tokens = token_counts[sequence]
-        if sequence not in columns.shared:
-            return SequenceField(sequence, tokens.at_least(min_count)), category(target)
-        counts = dict(zip(words[target], category_counts[target][1:].tolist()))
-        return _share(sequence, tokens, target, counts, min_count)
-
-    pairs = [pair(*names) for names in zip(columns.sequences, columns.targets)]
+    fields = {
+        name: CategoryField(name, categories[name].at_least(min_count)) for name in categories
+    }
+    pairs = [
+        _share(sequence, tokens[sequence], target, categories[target].by_word, min_count)
+        if sequence in columns.shared
+        else (SequenceField(sequence, tokens[sequence].at_least(min_count)), fields[target])
+        for sequence, target in zip(columns.sequences, columns.targets)
+    ]
     return FeatureMap(
-        profile=[category(name) for name in columns.profile],
+        profile=[fields[name] for name in columns.profile],
         targets=[target for _, target in pairs],
         sequences=[sequence for sequence, _ in pairs],
         numeric=numeric.fields(columns.numeric),
         min_count=min_count,
         event_time=columns.event_time,
         fitted_on=table.identity,
-        context=[category(name) for name in columns.context],
+        context=[fields[name] for name in columns.context],
         ids=[LevelField(*item) for item in numeric.id_values(min_count).items()],
         levels=[LevelField(*item) for item in numeric.levels(columns.numeric, min_count).items()],
         statistics=statistics.fields(histories.columns),
@@ -127,6 +119,26 @@ def _share(
         SequenceField(sequence, known, target, len(others)),
         CategoryField(target, [*(name_of.get(token, str(token)) for token in known), *others]),
     )
+
+
+class _WordCounts:
+    """Counts the categories of a column, whose `words` are known."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+        self._place = ByCode(words, np.arange(1, len(words) + 1), missing=0, other=0)
+        self._counts = np.zeros(len(words) + 1, np.int64)
+
+    def add(self, codes: np.ndarray) -> None:
+        self._counts += np.bincount(self._place(codes), minlength=len(self._counts))
+
+    @property
+    def by_word(self) -> dict[str, int]:
+        return dict(zip(self.words, self._counts[1:].tolist()))
+
+    def at_least(self, min_count: int) -> list[str]:
+        enough = np.flatnonzero(self._counts[1:] >= min_count)
+        return [self.words[place] for place in enough.tolist()]
 
 
 class TokenCounts:

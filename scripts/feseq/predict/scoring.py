@@ -93,18 +93,25 @@ def score_files(
         written_beside(output) as temporary,
         pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
     ):
-        for file in files:
-            for part in file.listing(part_rows).parts:
-                paths = [piece.file for piece in part.pieces]
-                convert_test(paths, columns, folder / "part.h5", part=part, threads=threads)
-                with open_table(folder / "part.h5") as table:
-                    logit = mean_logit([predict_table(m, table) for m in loaded], weights)
-                    ids = ids_of(table)
-                require_finite(logit, ids)
-                probability = sigmoid(logit - shift).astype(np.float32)
-                writer.write_table(pa.table([ids, probability], schema))
-                progress.advance(part.rows)
+        for part in (part for file in files for part in file.listing(part_rows).parts):
+            paths, h5 = [piece.file for piece in part.pieces], folder / "part.h5"
+            convert_test(paths, columns, h5, part=part, threads=threads)
+            ids, logit = _mean_logits(h5, loaded, weights)
+            probability = sigmoid(logit - shift).astype(np.float32)
+            writer.write_table(pa.table([ids, probability], schema))
+            progress.advance(part.rows)
     logger.info("%s: %s rows of %s scored by %s", output, f"{total:,}", metadata["inputs"], models)
+
+
+def _mean_logits(
+    h5: Path, models: Sequence[Model], weights: Sequence[float]
+) -> tuple[pa.Array, np.ndarray]:
+    """The IDs of a part, and the weighted means of its logits, which are finite."""
+    with open_table(h5) as table:
+        logit = mean_logit([predict_table(model, table) for model in models], weights)
+        ids = ids_of(table)
+    require_finite(logit, ids)
+    return ids, logit
 
 
 def _wanted_name(model: Path) -> str:

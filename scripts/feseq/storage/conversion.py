@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,26 +64,12 @@ def convert_train(
             f"snakemake again"
         )
 
-    def convert(
-        item: tuple[slice, pa.RecordBatch],
-    ) -> tuple[Block, RawStrings, np.ndarray, np.ndarray]:
-        here, batch = item
-        side, place = chosen.side[here], chosen.position[here]
-        order, row = np.lexsort((place, side)), chosen.row[here] + file.first_row
-        path = file.where(int(row[0]) if len(row) else file.first_row)
-        block, words = convert_batch(batch, row, columns, path, order)
-        label = batch.column(columns.label)
-        # Via float, since labels may be text such as '1.0'.
-        label = as_numbers(label, pair_of(label)).cast(pa.float64()).cast(pa.uint8())
-        row, period = chosen.row[here][order], chosen.period[here][order]
-        block = replace(block, label=label.to_numpy()[order], period=period, row=row)
-        return block, words, side[order], place[order]
-
     known: dict[str, set[str]] = {name: set() for name in columns.categorical}
     with ExitStack() as stack:
         paths = [stack.enter_context(written_beside(output)) for output in outputs]
         writers = [stack.enter_context(_writer(path, columns)) for path in paths]
         shuffle = Shuffle(writers)
+        convert = partial(_convert_drawn, file, columns, chosen)
         batches = prefetch_map(convert, _selected(file, columns, chosen.row), threads)
         converting = Progress("converted", len(chosen))
         for block, words, side, place in batches:
@@ -94,6 +81,23 @@ def convert_train(
         for writer, name in zip(writers, SIDES):
             writer.finish(known, drawn, name)
     logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
+
+
+def _convert_drawn(
+    file: RawTable, columns: Columns, chosen: Selection, item: tuple[slice, pa.RecordBatch]
+) -> tuple[Block, RawStrings, np.ndarray, np.ndarray]:
+    """An item of `_selected` as a block sorted by side and position, its strings, and both."""
+    here, batch = item
+    side, place = chosen.side[here], chosen.position[here]
+    order, row = np.lexsort((place, side)), chosen.row[here] + file.first_row
+    path = file.where(int(row[0]) if len(row) else file.first_row)
+    block, words = convert_batch(batch, row, columns, path, order)
+    label = batch.column(columns.label)
+    # Via float, since labels may be text such as '1.0'.
+    label = as_numbers(label, pair_of(label)).cast(pa.float64()).cast(pa.uint8())
+    row, period = chosen.row[here][order], chosen.period[here][order]
+    block = replace(block, label=label.to_numpy()[order], period=period, row=row)
+    return block, words, side[order], place[order]
 
 
 def convert_test(

@@ -14,7 +14,7 @@ from ...storage.table import monitored_rows
 from .device import choose_device
 from .features import SETTINGS
 from .settings import BoostingConfig
-from .train import BoostingRun
+from .train import BaggedMatrices, BoostingRun, FittedFeatures
 from .trees import fit
 
 # The settings that the rows of a bag depend on.
@@ -38,8 +38,7 @@ def trials(
     rows are the same. A large matrix is in a file in `folder`.
     """
     base, device = BoostingConfig(**settings["boosting"]), choose_device(runtime.device)
-    fields = FeatureMap.read(feature_map)
-    kept: dict[str, Any] = {}
+    fields, kept = FeatureMap.read(feature_map), _Kept()
     with (
         folder_beside(folder / "matrix") as work,
         open_table(train_h5) as train,
@@ -53,33 +52,57 @@ def trials(
             config = base.model_copy(update=dict(changes["boosting"]))
             place = work if device == "cpu" else None
             job = BoostingRun(train, chooses, fields, config, device, threads, place)
-            features, drawn = (config.values(keys) for keys in (SETTINGS, _DRAW))
-            features["leaf"] = config.min_child_weight == "auto"
-            # The old ones are freed before the new ones take their memory.
-            if features != kept.get("features"):
-                kept.clear()
-                kept.update(features=features, fitted=job.make_features())
-            if drawn != kept.get("drawn"):
-                kept.pop("bag", None)
-                kept.update(drawn=drawn, bag=job.bin_rows(kept["fitted"], 0))
-            sign = -1 if config.monitor == "logloss" else 1
-            best: dict[str, Any] = {"value": float("-inf")}
-
-            def after_tree(trees: int, metrics: Mapping[str, float]) -> None:
-                value = sign * metrics[config.monitor]
-                if value > best["value"]:
-                    shown = {name: metrics[name] for name in ("auc", "logloss")}
-                    best.update(value=value, **shown, trees=trees)
-                # A low rate needs more trees, so trials are compared at equal sums of the rates.
-                learned = int(trees * config.learning_rate)
-                if learned > int((trees - 1) * config.learning_rate):
-                    report(best["value"], learned, may_end=trees < config.trees)
-
-            bag = kept["bag"]
-            settled = job.settled(kept["fitted"])
-            options = (device, threads, runtime.verbosity, after_tree)
-            fit(bag.train, bag.valid, settled, *options, start=bag.start)
-            return best
+            fitted, bag = kept.made_for(job)
+            best = _Best(config, report)
+            options = (device, threads, runtime.verbosity, best.after_tree)
+            fit(bag.train, bag.valid, job.settled(fitted), *options, start=bag.start)
+            return best.metrics
 
         yield run
         kept.clear()  # XGBoost removes the matrix's file before its folder is removed
+
+
+class _Kept:
+    """The features and the binned rows of the last trial, for a next one that has the same."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Free the memory and the file."""
+        self.fitted: FittedFeatures | None = None
+        self.bag: BaggedMatrices | None = None
+        self._features: dict[str, Any] = {}
+        self._drawn: dict[str, Any] = {}
+
+    def made_for(self, job: BoostingRun) -> tuple[FittedFeatures, BaggedMatrices]:
+        """Those of this training; old ones are freed before new ones take their memory."""
+        features, drawn = (job.config.values(keys) for keys in (SETTINGS, _DRAW))
+        features["leaf"] = job.config.min_child_weight == "auto"
+        if self.fitted is None or features != self._features:
+            self.clear()
+            self.fitted, self._features = job.make_features(), features
+        if self.bag is None or drawn != self._drawn:
+            self.bag = None
+            self.bag, self._drawn = job.bin_rows(self.fitted, 0), drawn
+        return self.fitted, self.bag
+
+
+class _Best:
+    """The metrics of a trial at its best number of trees, which it reports as trees grow."""
+
+    def __init__(self, config: BoostingConfig, report: Any) -> None:
+        self.config, self.report = config, report
+        self.metrics: dict[str, Any] = {"value": float("-inf")}
+
+    def after_tree(self, trees: int, metrics: Mapping[str, float]) -> None:
+        """See `trees.AfterTree`."""
+        monitor, rate = self.config.monitor, self.config.learning_rate
+        value = metrics[monitor] * (-1 if monitor == "logloss" else 1)
+        if value > self.metrics["value"]:
+            shown = {name: metrics[name] for name in ("auc", "logloss")}
+            self.metrics = {"value": value, **shown, "trees": trees}
+        # A low rate needs more trees, so trials are compared at equal sums of the rates.
+        learned = int(trees * rate)
+        if learned > int((trees - 1) * rate):
+            self.report(self.metrics["value"], learned, may_end=trees < self.config.trees)
