@@ -103,9 +103,8 @@ onstart:
 onsuccess:
     CODE.keep(CODE_AT_LAST_END)
     report = ["--report", str(results() / "report.html"), *workflow.dag_settings.targets]
-    for line in outcome(
-        results(), STARTED, shlex.join(["snakemake", *report, *CONFIG_OPTIONS])
-    ):
+    shown_by = shlex.join(["snakemake", *report, *CONFIG_OPTIONS])
+    for line in outcome(results(), STARTED, table_score(config).metric, shown_by):
         logger.info(line)
     # Not earlier: a finished job runs again if Snakemake is killed with it.
     for states in ("*/*/training_state", "*/*/*/training_state"):

@@ -133,7 +133,7 @@ def _reported(
     if metric.name != "auc":
         resamples = RESAMPLES if auc.enough else 0
         entries |= bootstrap(lambda rows: {metric.name: metric.of(rows)}, [rows], resamples)
-    return {"name": metric.heading, **entries[metric.name], "clicks": int(label.sum())}
+    return {**entries[metric.name], "clicks": int(label.sum())}
 
 
 def _log_fit(label: np.ndarray, metric: Metric, least: int) -> None:

@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import Self
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from ..common.logits import log_odds, sigmoid
 
@@ -192,6 +191,5 @@ BY_NAME = {
 
 def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
     """The expected AUC over labels drawn from the true probabilities, free of their noise."""
-    label = np.repeat([1, 0], len(score))
-    weight = np.concatenate([probability, 1 - probability])
-    return float(roc_auc_score(label, np.tile(score, 2), sample_weight=weight))
+    rows = Predictions.of(np.repeat([1, 0], len(score)), np.tile(score, 2))
+    return _auc(rows.resampled(np.concatenate([probability, 1 - probability])))

@@ -9,24 +9,28 @@ from pathlib import Path
 from ..common.errors import UserError
 from ..common.files import read_json
 from ..config.names import BLEND, FEW_CLICKS, MODEL_FILE
+from ..evaluate.metrics import BY_NAME
 
 _COLUMNS = 100
 # The most pages, and models of a run without a submission.
 _MOST = 3
 _Z = 1.96  # half the width of a 95 % interval, in standard errors
+# Metrics that trainings of every family write.
+_OF_TRAININGS = ("auc", "logloss")
 
 
-def outcome(results: Path, started: float, report: str) -> list[str]:
+def outcome(results: Path, started: float, metric: str, report: str) -> list[str]:
     """Lines on what is newer than `started` in `results`: submissions, models and pages.
 
     A submission has its rows, odds, models and weights, and a line of how good it is by validation
-    rows. A summary has its first line. Without both, each model has a line. `report` is the command
-    that shows the pages in a browser. A file that is damaged or lacks facts is left out.
+    rows, by the `metric` of this name. A summary has its first line. Without both, each model has
+    a line. `report` is the command that shows the pages in a browser. A file that is damaged or
+    lacks facts is left out.
     """
     lines: list[str] = []
     for path in _newer(results.glob("submission_*.json"), started):
         with suppress(OSError, UserError, KeyError, TypeError):
-            lines += _submission(results, path)
+            lines += _submission(results, path, metric)
     summary = results / "summary.md"
     if _newer([summary], started):
         lines.append(summary.read_text(encoding="utf-8").split("\n", 1)[0].replace("**", ""))
@@ -34,7 +38,7 @@ def outcome(results: Path, started: float, report: str) -> list[str]:
         folders = [path.parent for path in _newer(results.glob("*/*/training.json"), started)]
         measured = [path.parent for path in _newer(results.glob("*/*/metrics.json"), started)]
         for folder in list(dict.fromkeys([*measured, *folders]))[:_MOST]:
-            if score := _score(folder):
+            if score := _score(folder, metric):
                 lines.append(f"{folder}: {score}")
     pages = [summary, *results.glob("*/data.md"), *results.glob("*/compare/*.md")]
     if shown := [str(page) for page in _newer(pages, started)][:_MOST]:
@@ -42,7 +46,7 @@ def outcome(results: Path, started: float, report: str) -> list[str]:
     return [wrapped for line in lines for wrapped in _wrapped(line)]
 
 
-def _submission(results: Path, path: Path) -> Iterator[str]:
+def _submission(results: Path, path: Path, metric: str) -> Iterator[str]:
     about = read_json(path)
     folders = [results / name for name in about["models"]]
     weights = [f" ({weight:.2g})" if len(folders) > 1 else "" for weight in about["weights"]]
@@ -53,31 +57,37 @@ def _submission(results: Path, path: Path) -> Iterator[str]:
     blend = folders[0].with_name(BLEND)
     # An older blend is not of these models.
     newest = max(_time(folder / MODEL_FILE) for folder in folders)
-    if len(folders) > 1 and _time(blend / "training.json") >= newest and _score(blend):
+    if len(folders) > 1 and _time(blend / "training.json") >= newest and _score(blend, metric):
         folders = [blend]
-    scores = {folder.name: _score(folder) for folder in folders}
+    scores = {folder.name: _score(folder, metric) for folder in folders}
     if known := [f"{name} {score}" for name, score in scores.items() if score]:
         yield f"on validation rows: {'; '.join(known)}"
 
 
-def _score(folder: Path) -> str:
-    """How good a model or a blend is, by its metrics or by what its training saw; '' if unknown."""
+def _score(folder: Path, metric: str) -> str:
+    """How good a model or a blend is, by its metrics or by what its training saw; '' if unknown.
+
+    A training of a single model may not know the metric, and then it has the AUC.
+    """
     training, metrics = folder / "training.json", folder / "metrics.json"
     with suppress(OSError, UserError, KeyError, TypeError, ArithmeticError):
         is_new = folder.name != BLEND and _time(metrics) >= _time(training)
         content = read_json(metrics if is_new else training)
-        name = "AUC"
         if "valid_score" in content:
-            entry = content["valid_score"]
-            name, clicks = entry["name"], entry["clicks"]
+            metric, entry = content["metric"], content["valid_score"]
+            clicks = entry["clicks"]
         elif "metrics" in content:
-            entry, clicks = content["metrics"]["auc"], content["clicks"]
+            entry, clicks = content["metrics"][metric], content["clicks"]
         else:
+            metric = metric if metric in _OF_TRAININGS else "auc"
+            entry = {"value": content[f"valid_{metric}"], "low": None, "high": None}
             clicks = round(content["valid_rows"] * content["click_rate"])
-            entry = _about(content["valid_auc"], clicks, content["valid_rows"] - clicks)
-        ends = (entry["low"], entry["high"])
-        interval = "" if None in ends else f" [{ends[0]:.3f}, {ends[1]:.3f}]"
-        return f"{name} {entry['value']:.4f}{interval}, {clicks:,} clicks"
+            if metric == "auc":
+                entry = _about(entry["value"], clicks, content["valid_rows"] - clicks)
+        heading, digits = BY_NAME[metric].heading, BY_NAME[metric].digits
+        ends = [f"{end:.{digits - 1}f}" for end in (entry["low"], entry["high"]) if end is not None]
+        interval = f" [{', '.join(ends)}]" if ends else ""
+        return f"{heading} {entry['value']:.{digits}f}{interval}, {clicks:,} clicks"
     return ""
 
 
