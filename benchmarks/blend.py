@@ -65,9 +65,9 @@ def simulated(regime: str, rows: int, random: np.random.Generator) -> Logits:
     return Logits(logits, (random.random(rows) < sigmoid(MEAN + truth)).astype(np.uint8))
 
 
-def with_clicks(found: Logits, clicks: int) -> Logits:
+def with_clicks(rows: Logits, clicks: int) -> Logits:
     """The first rows, up to so many clicks."""
-    return found.take(slice(int(np.searchsorted(np.cumsum(found.label), clicks)) + 1))
+    return rows.take(slice(int(np.searchsorted(np.cumsum(rows.label), clicks)) + 1))
 
 
 def ways(rows: Logits, metric: Metric, click_rate: float) -> dict[str, Sequence[float]]:
@@ -114,8 +114,8 @@ def compare(
     for clicks in options.clicks:
         gains: dict[str, list[np.ndarray]] = {}
         for seed in range(options.draws):
-            found = draw(clicks, np.random.default_rng([seed, clicks]))
-            for way, weights in ways(found, metric, click_rate).items():
+            rows = draw(clicks, np.random.default_rng([seed, clicks]))
+            for way, weights in ways(rows, metric, click_rate).items():
                 gains.setdefault(way, []).append(measured(weights) - best)
         means = {way: np.mean(of, axis=1) for way, of in gains.items()}
         errors = {way: np.std(of, axis=1, ddof=1) / BLOCKS**0.5 for way, of in gains.items()}
@@ -142,8 +142,8 @@ def main() -> None:
         tables = [read_predictions(path, None) for path in options.predictions]
         logits = [table["logit"].to_numpy() for table in tables]
         half = np.random.default_rng(0).random(len(logits[0])) < 0.5
-        found = Logits(logits, tables[0]["label"].to_numpy())
-        chosen, kept = found.take(half), found.take(~half)
+        rows = Logits(logits, tables[0]["label"].to_numpy())
+        chosen, kept = rows.take(half), rows.take(~half)
 
         def draw(clicks: int, random: np.random.Generator) -> Logits:
             return with_clicks(chosen.take(random.permutation(half.sum())), clicks)

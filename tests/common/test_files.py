@@ -82,7 +82,7 @@ def test_json_comes_back_and_what_is_damaged_or_of_another_kind_is_refused(tmp_p
     path, values = tmp_path / "a.json", {"auc": 0.5, "name": "성별", "none": float("nan")}
     write_json(path, values)
     assert str(read_json(path)) == str(values)
-    for given in ({"parse": lambda found: found["parts"]}, {"keys": ["auc", "parts"]}):
+    for given in ({"parse": lambda content: content["parts"]}, {"keys": ["auc", "parts"]}):
         with pytest.raises(UserError, match=r"a.json: .*parts.json") as refusal:
             read_json(path, kind="parts.json", **given)
         assert "delete" not in str(refusal.value)

@@ -24,22 +24,22 @@ def test_what_is_counted_is_what_pandas_counts(
     monkeypatch.setattr(counts, "SAMPLE_ROWS", 150)
     valid_rows = list(range(5, 600, 7))
     table, test = raw_table(600, 3, longest=40), raw_table(90, 4)
-    found = facts_of(tmp_path, table, test, valid_rows=valid_rows, holdout=20)
+    facts = facts_of(tmp_path, table, test, valid_rows=valid_rows, holdout=20)
     frame, test_frame = table.to_pandas(), test.to_pandas()
     train, valid = frame.drop(index=valid_rows), frame.loc[valid_rows]
 
-    assert found["rows"] == {"train": len(train), "valid": len(valid), "test": 90}
-    assert found["clicks"] == {"train": train["y"].sum(), "valid": valid["y"].sum()}
-    assert found["reported"] == {"rows": 20, "clicks": valid["y"][-20:].sum()}
-    assert found["sampled_rows"] == {"train": 129, "valid": 85, "test": 90}
+    assert facts["rows"] == {"train": len(train), "valid": len(valid), "test": 90}
+    assert facts["clicks"] == {"train": train["y"].sum(), "valid": valid["y"].sum()}
+    assert facts["reported"] == {"rows": 20, "clicks": valid["y"][-20:].sum()}
+    assert facts["sampled_rows"] == {"train": 129, "valid": 85, "test": 90}
     parts = {"train": train, "valid": valid, "test": test_frame}
     for name in ("price", "age", "country", "item"):
         for part, rows in parts.items():
-            missing = column(found, name)[f"missing_{part}"]
+            missing = column(facts, name)[f"missing_{part}"]
             assert missing == pytest.approx(rows[name].isna().mean()), name
     infinite = sum(np.isinf(rows["price"]).sum() for rows in parts.values())
-    assert column(found, "price")["infinite"] == infinite
-    age = column(found, "age")
+    assert column(facts, "price")["infinite"] == infinite
+    age = column(facts, "age")
     outside = ~test_frame["age"].dropna().between(age["low"], age["high"])
     assert [age["low"], age["high"]] == [train["age"].min(), train["age"].max()]
     assert age["test_outside"] == pytest.approx(outside.mean())
@@ -47,7 +47,7 @@ def test_what_is_counted_is_what_pandas_counts(
     lengths = {
         part: rows["events"].fillna("").map(split_events).map(len) for part, rows in parts.items()
     }
-    (sequence,) = found["sequences"]
+    (sequence,) = facts["sequences"]
     starts = [entry["start"] for entry in sequence["lengths"]]
     for entry, end in zip(sequence["lengths"], [*starts[1:], 10**9]):
         inside = {part: of.between(entry["start"], end - 1) for part, of in lengths.items()}
@@ -56,10 +56,10 @@ def test_what_is_counted_is_what_pandas_counts(
         # Labels of holdout rows are not looked at.
         assert entry["rows"] == sum(map(len, chosen))
         assert entry["clicks"] == sum(map(sum, chosen))
-    assert sequence["mean"] == pytest.approx({p: found.mean() for p, found in lengths.items()})
-    assert sequence["longest"] == {part: found.max() for part, found in lengths.items()}
+    assert sequence["mean"] == pytest.approx({p: of.mean() for p, of in lengths.items()})
+    assert sequence["longest"] == {part: of.max() for part, of in lengths.items()}
 
-    places, country, item = found["click_rates"]
+    places, country, item = facts["click_rates"]
     frame["place"] = np.arange(600) * 20 // 600
     frame = frame.drop(index=valid_rows[-20:])
     clicks = frame.groupby("place")["y"].sum()
@@ -67,11 +67,11 @@ def test_what_is_counted_is_what_pandas_counts(
     for panel in (country, item):
         by_word = frame.assign(word=frame[panel["column"]].fillna("(missing)"))
         expected = by_word.groupby("word")["y"].agg(["size", "sum"])
-        found = {
+        shown = {
             "(missing)" if v["value"] is None else v["value"]: [v["rows"], v["clicks"]]
             for v in panel["values"]
         }
-        assert found == {word: [*pair] for word, pair in expected.T.items()}
+        assert shown == {word: [*pair] for word, pair in expected.T.items()}
 
 
 def test_without_a_test_table_the_other_facts_are_the_same(tmp_path: Path) -> None:

@@ -189,12 +189,12 @@ VALUES: list[tuple[Any, st.SearchStrategy[Any]]] = [
 def columns_of(draw: st.DrawFn) -> dict[str, pa.Array]:
     """Some columns of any types and names, but the label's and the ID's."""
     names = draw(st.lists(NAMES.filter(lambda n: n not in ("y", "uid")), max_size=6, unique=True))
-    found = {}
+    columns = {}
     for name in names:
         kind, value = draw(st.sampled_from(VALUES))
         some = draw(st.lists(value, min_size=1, max_size=5))
-        found[name] = pa.array((some * ROWS)[:ROWS], kind)
-    return found
+        columns[name] = pa.array((some * ROWS)[:ROWS], kind)
+    return columns
 
 
 @given(given=columns_of(), data=st.data())

@@ -201,11 +201,11 @@ def test_a_blend_is_the_mean_of_its_logits(data: Path) -> None:
         other = plain.assign(logit=plain["logit"] * np.float32(factor))
         write_table(pa.Table.from_pandas(other), path, {"click_rate": "0.25"})
     blend(data, paths, {"b": 0.25, "a": 0.75})
-    found = pd.read_parquet(data / "blend")
-    np.testing.assert_allclose(found["logit"], 0 * plain["logit"], atol=1e-6)
+    blended = pd.read_parquet(data / "blend")
+    np.testing.assert_allclose(blended["logit"], 0 * plain["logit"], atol=1e-6)
     measured = measure_predictions(data / "blend", data / "valid.h5", None, resamples=0)
     assert measured["best_model"] == "a"
-    best, both = (roc_auc_score(plain["label"], found[name]) for name in ("logit_best", "logit"))
+    best, both = (roc_auc_score(plain["label"], blended[name]) for name in ("logit_best", "logit"))
     assert measured["gain_over_best"]["auc"]["value"] == pytest.approx(both - best)
     write_table(pa.Table.from_pandas(plain[::-1]), paths[1], {"click_rate": "0.25"})
     with pytest.raises(UserError, match=r"b/p.parquet: has other rows"):
@@ -298,8 +298,8 @@ def write_models(
 def assert_blend_is(folder: Path, weights: list[float], logits: list[np.ndarray]) -> None:
     expected = sum(weight * logit for weight, logit in zip(weights, logits))
     for name in ("logit", "logit_ablated"):
-        found = read_table(folder / "blend", (name,))[name].to_numpy()
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        logit = read_table(folder / "blend", (name,))[name].to_numpy()
+        np.testing.assert_allclose(logit, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_fitted_weights_rest_on_all_but_the_holdout_rows(tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ def test_a_metric_is_that_of_plain_loops(name: str, rows: list[tuple[int, ...]])
     # A row that counts twice is two rows; the bins of the calibration stay those of the rows.
     if name != "calibration_error":
         label, logit = (np.repeat(x, count).tolist() for x in (label, logit))
-        found = metric.of(arrays.resampled(np.array(count)))
-        assert found == pytest.approx(plain(label, logit), abs=1e-9)
+        value = metric.of(arrays.resampled(np.array(count)))
+        assert value == pytest.approx(plain(label, logit), abs=1e-9)
 
 
 def test_the_calibration_error_is_free_of_chance_and_lies_in_its_interval() -> None:
@@ -223,7 +223,7 @@ def test_gains_are_positive_where_a_model_is_better_whatever_the_metric() -> Non
     rows = [Predictions.of(label, logit, label.mean()) for logit in logits]
     gain = Auc.of(label, logits[0]).minus(Auc.of(label, logits[1]))
     gains = gain_entries(*rows, gain, 30)
-    for name, found in gains.items():
-        assert 0 < found["low"] < found["value"], name  # type: ignore[operator]
+    for name, entry in gains.items():
+        assert 0 < entry["low"] < entry["value"], name  # type: ignore[operator]
     same = gain_entries(rows[0], rows[0], gain, 5)
     assert {entry["value"] for name, entry in same.items() if name != "auc"} <= {0, None}

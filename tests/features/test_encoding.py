@@ -99,7 +99,7 @@ class Plain:
             if sequence in columns.shared:
                 self.known[target] = often([*words, *(row[target] for row in train)], least)
         numbers = {name: [number(row, name) for row in train] for name in columns.numeric}
-        finite = {name: [*filter(math.isfinite, found)] for name, found in numbers.items()}
+        finite = {name: [*filter(math.isfinite, values)] for name, values in numbers.items()}
         for name, values in finite.items():
             self.known[name] = often(values, least)
         self.levels = [
@@ -127,10 +127,10 @@ class Plain:
 
     def context(self, row: Row, histories: list[list[int]]) -> list[int]:
         levels = [*self.columns.ids, *self.levels]
-        found = [self.category(name, row[name]) for name in self.columns.context]
-        found += [self.category(name, number(row, name)) for name in levels]
+        context = [self.category(name, row[name]) for name in self.columns.context]
+        context += [self.category(name, number(row, name)) for name in levels]
         newest = [codes[-1] if codes else 0 for codes in histories]
-        return found + newest * ("newest" in self.inputs.statistics)
+        return context + newest * ("newest" in self.inputs.statistics)
 
     def scaled(self, row: Row) -> list[float]:
         values = {name: number(row, name) for name in self.columns.numeric}

@@ -158,8 +158,8 @@ def test_a_model_in_the_place_of_another_or_of_other_data_is_refused(
 def test_a_vocabulary_may_be_larger_than_a_header_of_safetensors(
     data: Path, tmp_path: Path
 ) -> None:
-    found, path = FeatureMap.read(data / "feature_map.json"), tmp_path / "model.safetensors"
+    feature_map, path = FeatureMap.read(data / "feature_map.json"), tmp_path / "model.safetensors"
     words = [letter * 40_000_000 for letter in "abc"]
-    found = replace(found, profile=[replace(found.profile[0], vocabulary=words)])
-    random_model(replace(MODEL, heads=1), found).save(path)
-    assert TrainedModel.load(path).about.feature_map == found
+    feature_map = replace(feature_map, profile=[replace(feature_map.profile[0], vocabulary=words)])
+    random_model(replace(MODEL, heads=1), feature_map).save(path)
+    assert TrainedModel.load(path).about.feature_map == feature_map

@@ -107,8 +107,10 @@ def converted(folder: Path, raw: Path, delimiter: str | None = None) -> dict[str
     h5["test"] = folder / "test.h5"
     convert_test_part(paths, listed, 0, TIMED, h5["test"], threads=1, code="")
     drawn = Selection.read(files["selection"], 0, read_parts(files["parts"])[0].draw)
-    found: dict[str, Any] = {name: content(path) for name, path in h5.items()}
-    return found | {"drawn": [each.tolist() for each in vars(drawn).values() if each is not None]}
+    contents: dict[str, Any] = {name: content(path) for name, path in h5.items()}
+    return contents | {
+        "drawn": [each.tolist() for each in vars(drawn).values() if each is not None]
+    }
 
 
 @pytest.fixture(scope="module")
@@ -284,9 +286,9 @@ def test_a_csv_file_in_the_default_s_place_is_found_and_no_second_one(
     with pytest.raises(UserError, match=r"missing: data/raw/test.parquet"):
         locate_raw(DEFAULT)
     Path("data/raw/test.tsv.gz").touch()
-    found = locate_raw(DEFAULT)
-    assert (str(found.train), str(found.test)) == ("data/raw/train.csv", "data/raw/test.tsv.gz")
-    assert not found.simulated
+    raw = locate_raw(DEFAULT)
+    assert (str(raw.train), str(raw.test)) == ("data/raw/train.csv", "data/raw/test.tsv.gz")
+    assert not raw.simulated
     Path("data/raw/train.parquet").touch()
     with pytest.raises(UserError, match=r"train.csv and data/raw/train.parquet"):
         locate_raw(DEFAULT)

@@ -46,26 +46,31 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def found(written: Any) -> list[str]:
+def files_of(written: Any) -> list[str]:
     return list(map(str, TableLocation(written).files))
 
 
 def test_files_are_found_in_the_order_of_paths_and_what_is_hidden_is_no_data(folder: Path) -> None:
     pair = [f"in/country=KR/part-{i}.parquet" for i in (1, 2)]
-    everything = found("in")
+    everything = files_of("in")
     assert everything == sorted(ROWS_OF)
-    assert found("in/") == found("in/*") == found("i[n]/country=*/part-*.parquet") == everything
-    assert found("**/part-*.parquet") == found("in/**") == everything
+    assert (
+        files_of("in/")
+        == files_of("in/*")
+        == files_of("i[n]/country=*/part-*.parquet")
+        == everything
+    )
+    assert files_of("**/part-*.parquet") == files_of("in/**") == everything
     with pytest.raises(UserError, match="no file with data"):
-        found("in/*/0/part-*.parquet")
-    assert found("in/c*KR") == pair
-    assert found(str(folder / "in/*KR")) == [str(folder / path) for path in pair]
-    assert found([pair[1], "in/*KR/*-1.*"]) == pair[::-1]
+        files_of("in/*/0/part-*.parquet")
+    assert files_of("in/c*KR") == pair
+    assert files_of(str(folder / "in/*KR")) == [str(folder / path) for path in pair]
+    assert files_of([pair[1], "in/*KR/*-1.*"]) == pair[::-1]
     # Whoever names a hidden folder wants its files.
-    assert found("in/_temporary") == ["in/_temporary/0/part-9.parquet"]
+    assert files_of("in/_temporary") == ["in/_temporary/0/part-9.parquet"]
     # A name with the signs of a pattern is a name where there is such a file.
     Path("in/[1].parquet").touch()
-    assert found("in/[1].parquet") == ["in/[1].parquet"]
+    assert files_of("in/[1].parquet") == ["in/[1].parquet"]
 
 
 def test_folders_name_columns_unless_the_files_do(
@@ -74,7 +79,7 @@ def test_folders_name_columns_unless_the_files_do(
     """Where files have such a column, its values count."""
     path = "x=1/in/day=02/country=K%2FR/hour=__HIVE_DEFAULT_PARTITION__/a=b.parquet"
     assert Location(path).keys == {"day": "02", "country": "K/R", "hour": None}
-    for path in found("in"):
+    for path in files_of("in"):
         file = pq.read_table(path, partitioning=None)
         pq.write_table(file.append_column("country", pa.array(["its own"] * len(file))), path)
     table = RawTable("in")
@@ -87,9 +92,9 @@ def test_folders_name_columns_unless_the_files_do(
 def test_a_folder_reads_like_one_file_with_the_same_rows(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    order = np.concatenate([ROWS_OF[path] for path in found("in")])
+    order = np.concatenate([ROWS_OF[path] for path in files_of("in")])
     expected = TABLE.take(order).to_pandas()
-    for written in ("in", found("in")):
+    for written in ("in", files_of("in")):
         file = RawTable(written)
         assert (file.rows, file.is_simulated) == (60, False)
         file.check_columns(COLUMNS, COLUMNS.label)
@@ -106,7 +111,7 @@ def with_age_as(table: pa.Table, kind: str) -> pa.Table:
 def test_empty_files_columns_without_values_and_wider_numbers_go_with_the_others(
     folder: Path,
 ) -> None:
-    first, second = found("in")[:2]
+    first, second = files_of("in")[:2]
     pq.write_table(pq.ParquetFile(first).read()[:0], "in/country=KR/part-0.parquet")
     bare = with_age_as(pq.ParquetFile(second).read(), "int32")
     pq.write_table(with_columns(bare, events=pa.nulls(len(bare))), second)
@@ -219,8 +224,8 @@ def test_a_table_changes_with_its_files_and_their_order_and_not_with_a_touch(fol
     path = Path("in/country=KR/part-2.parquet")
     before = TableLocation("in").version
     path.touch()
-    assert TableLocation("in").version == TableLocation(found("in")).version == before
-    assert TableLocation(found("in")[::-1]).version != before
+    assert TableLocation("in").version == TableLocation(files_of("in")).version == before
+    assert TableLocation(files_of("in")[::-1]).version != before
     path.rename("in/country=KR/part-3.parquet")
     assert TableLocation("in").version == before
     Path("in/country=KR").rename("in/country=KS")

@@ -80,12 +80,12 @@ def test_the_parts_give_all_rows_once_in_their_order_with_the_table_s_types(fold
         assert written != "in" or str(whole.schema.field("shop").type) == "string"
         listing = listed(rows, written)
         assert sum(part.rows for part in listing.parts) == listing.rows == len(whole)
-        found = []
+        batches = []
         for part in listing.parts:
             table = RawTable(files_of(part), part)
             assert table.rows == part.rows
-            found += [batch for _, batch in table.stream(names, 7)]
-        assert pa.Table.from_batches(found).equals(whole)
+            batches += [batch for _, batch in table.stream(names, 7)]
+        assert pa.Table.from_batches(batches).equals(whole)
 
 
 def test_a_replaced_file_changes_its_part_alone(folder: Path) -> None:
@@ -126,9 +126,9 @@ def test_rows_within_row_groups_are_those_that_were_asked_for(tmp_path: Path) ->
     piece = Piece(str(path), RawTable(path).version, 40, 177)
     part = RawTable(path, Part("", 137, {}, [piece]))
     assert (part.rows, part.first_row, part.where(60)) == (137, 40, str(path))
-    found = list(part.stream(["uid", "code"], 32))
-    assert [row for row, _ in found] == list(np.cumsum([40, *(len(b) for _, b in found)])[:-1])
-    rows = [row for _, batch in found for row in batch.to_pylist()]
+    batches = list(part.stream(["uid", "code"], 32))
+    assert [row for row, _ in batches] == list(np.cumsum([40, *(len(b) for _, b in batches)])[:-1])
+    rows = [row for _, batch in batches for row in batch.to_pylist()]
     assert rows == table.select(["uid", "code"]).slice(40, 137).to_pylist()
 
 

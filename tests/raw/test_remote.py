@@ -100,8 +100,8 @@ def test_a_table_in_a_bucket_has_the_rows_and_parts_of_a_local_one(
         path = write_raw(folder, table[100 * i : 100 * i + 100], "a", row_group_size=70)
         put(str(path.relative_to(tmp_path)), path)
     put("in/_SUCCESS", b"")
-    found = list(map(str, TableLocation("s3://shop/in/").files))
-    assert found[0] == "s3://shop/in/country=K%20R/a.parquet"
+    files = list(map(str, TableLocation("s3://shop/in/").files))
+    assert files[0] == "s3://shop/in/country=K%20R/a.parquet"
     made = []
     for place in (str(tmp_path / "in"), "s3://shop/in"):
         list_parts(place, COLUMNS, tmp_path / "parts.json", rows=60)
@@ -164,12 +164,12 @@ def parquet(table: pa.Table) -> bytes:
 
 def test_the_ids_of_a_remote_sample_submission_are_read(put: Put) -> None:
     sample = put("s.csv", b'\xef\xbb\xbfID,clicked\n"a,b",0\nc,0\n')
-    found = locate_raw(S3 | {"train": "s3://shop/no.parquet", "sample_submission": sample})
+    raw = locate_raw(S3 | {"train": "s3://shop/no.parquet", "sample_submission": sample})
     (batch,) = sample_ids(sample, "ID")
     assert batch["id"].to_pylist() == ["a,b", "c"]
     # The header is looked at first.
     with pytest.raises(UserError, match=r"s3://shop/s.csv: .* column 'uid'"):
-        found.check(COLUMNS)
+        raw.check(COLUMNS)
 
 
 def test_what_cannot_be_read_is_named(

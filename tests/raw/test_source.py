@@ -97,28 +97,28 @@ def test_the_files_are_used_or_the_stand_in_or_what_is_missing_is_named(
         with pytest.raises(UserError, match=rf"missing: {re.escape(', '.join(missing))}[ ;]"):
             locate_raw(raw)
         return
-    found = locate_raw(raw)
-    tables = found.train, *([found.test] if found.test else [])
-    assert found.simulated == simulated
+    files = locate_raw(raw)
+    tables = files.train, *([files.test] if files.test else [])
+    assert files.simulated == simulated
     assert len(tables) == len(named)
     for name, table in zip(named, tables):
         assert (str(table) == raw[name]) != simulated
-    assert "SIMULATED DATA" in found.warning
-    assert (raw["train"] in found.warning) == (simulated and source == "auto")
+    assert "SIMULATED DATA" in files.warning
+    assert (raw["train"] in files.warning) == (simulated and source == "auto")
 
 
 def test_a_sample_submission_that_is_there_is_looked_at(raw: dict[str, str]) -> None:
     for source in ("auto", "simulated"):
         assert locate_raw(raw | {"source": source}).sample_submission is None
     Path(raw["sample_submission"]).write_text("clicked,ID\n")
-    found = locate_raw(raw)
-    assert str(found.sample_submission) == raw["sample_submission"]
+    files = locate_raw(raw)
+    assert str(files.sample_submission) == raw["sample_submission"]
     with pytest.raises(UserError, match="'uid'"):
-        found.check(COLUMNS)
+        files.check(COLUMNS)
     for header in (b"uid,klick\xe9\n", b"uid,\n"):
         Path(raw["sample_submission"]).write_bytes(header)
         with pytest.raises(UserError, match="UTF-8"):
-            found.check(COLUMNS)
+            files.check(COLUMNS)
 
 
 @pytest.mark.parametrize("source", ["auto", "files"])

@@ -47,8 +47,8 @@ def test_a_selection_survives_its_file(tmp_path: Path) -> None:
     parts = [Selection(*(column[:n] for column in vars(whole).values())) for n in (0, 500, 7)]
     digests = write_selections(parts, path)
     for number, expected in enumerate(parts):
-        found = Selection.read(path, number, digests[number])
-        assert all(map(np.array_equal, vars(found).values(), vars(expected).values()))
+        selection = Selection.read(path, number, digests[number])
+        assert all(map(np.array_equal, vars(selection).values(), vars(expected).values()))
     with pytest.raises(UserError, match=r"selection.parquet: was drawn for other parts .*delete"):
         Selection.read(path, 1, digests[0])
     with pytest.raises(UserError, match=r"not a complete file .*row group 3 of 3"):
@@ -97,12 +97,12 @@ def test_train_and_valid_are_disjoint_and_fill_their_positions(data: st.DataObje
     rows = data.draw(st.none() | st.integers(20, total), "rows")
     share = data.draw(st.floats(0.001, 0.999), "valid_share")
     labels = (np.random.default_rng(total).permutation(total) < clicks).astype(np.uint8)
-    found = selected(labels, rows, valid_share=share, seed=data.draw(st.integers(0, 9), "seed"))
-    assert len(found.row) == (rows or total)
-    assert (np.diff(found.row, prepend=-1, append=total) > 0).all()
-    for part in (found.side == TRAIN, found.side == VALIDATION):
-        assert sorted(found.position[part]) == list(range(part.sum()))
-        assert set(labels[found.row[part]]) == {0, 1}
+    selection = selected(labels, rows, valid_share=share, seed=data.draw(st.integers(0, 9), "seed"))
+    assert len(selection.row) == (rows or total)
+    assert (np.diff(selection.row, prepend=-1, append=total) > 0).all()
+    for part in (selection.side == TRAIN, selection.side == VALIDATION):
+        assert sorted(selection.position[part]) == list(range(part.sum()))
+        assert set(labels[selection.row[part]]) == {0, 1}
 
 
 def test_a_changed_part_leaves_the_draws_of_the_others_as_they_are(tmp_path: Path) -> None:
@@ -176,15 +176,15 @@ def test_by_time_the_newest_rows_are_held_out_but_of_groups_that_have_older_ones
 ) -> None:
     with caplog.at_level(logging.INFO):
         (chosen,) = drawn(tmp_path, USERS, {"time": "t", "group": group}, valid_share=share)
-    found = np.full(600, -1)
-    found[chosen.row] = chosen.side
-    cut = USERS["t"][found != TRAIN].min()
+    side = np.full(600, -1)
+    side[chosen.row] = chosen.side
+    cut = USERS["t"][side != TRAIN].min()
     older = {u for t, u in zip(USERS["t"], USERS["u"]) if group and t < cut}
     expected = [
         TRAIN if t < cut else -1 if u in older else VALIDATION
         for t, u in zip(USERS["t"], USERS["u"])
     ]
-    assert found.tolist() == expected
+    assert side.tolist() == expected
     if group:
         assert f"{expected.count(-1)} of 600 rows FALL OUT" in caplog.text
     else:
@@ -198,14 +198,14 @@ def test_by_time_the_newest_rows_are_held_out_but_of_groups_that_have_older_ones
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(-3, 30), min_size=1, max_size=90))
 def test_periods_ascend_with_time_and_keep_one_time_together(times: list[int]) -> None:
-    found = periods(np.array(times))
-    for time, period in zip(times, found):
-        assert {int(p) for t, p in zip(times, found) if t == time} == {int(period)}
-        assert all(p <= period for t, p in zip(times, found) if t < time)
+    spans = periods(np.array(times))
+    for time, period in zip(times, spans):
+        assert {int(p) for t, p in zip(times, spans) if t == time} == {int(period)}
+        assert all(p <= period for t, p in zip(times, spans) if t < time)
     distinct = len(set(times))
-    assert found.max() < PERIODS
+    assert spans.max() < PERIODS
     if distinct <= PERIODS:
-        assert len(set(found.tolist())) == distinct
+        assert len(set(spans.tolist())) == distinct
 
 
 def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
@@ -213,12 +213,12 @@ def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
         *drawn(tmp_path, USERS, {"group": "u"}, seed=1, holdout_share=0.4),
         *drawn(tmp_path, USERS, {"group": "u"}, seed=2, holdout_share=0.4),
     ]
-    for found in both:
-        group = np.array(USERS["u"])[found.row]
-        parts = [{*group[found.side == part]} for part in (TRAIN, VALIDATION, HOLDOUT)]
+    for selection in both:
+        group = np.array(USERS["u"])[selection.row]
+        parts = [{*group[selection.side == part]} for part in (TRAIN, VALIDATION, HOLDOUT)]
         assert sum(map(len, parts)) == len({*USERS["u"]})
-        assert abs((found.side != TRAIN).mean() - 0.2) < 0.02
-        assert not found.period.any()
+        assert abs((selection.side != TRAIN).mean() - 0.2) < 0.02
+        assert not selection.period.any()
     assert not np.array_equal(both[0].side, both[1].side)
 
 
@@ -235,15 +235,15 @@ def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> 
     rows = data.draw(st.none() | st.integers(min(20, inside), inside + 5), "rows")
     seed = data.draw(st.integers(0, 9), "seed")
     period = random.integers(0, 9, total).astype(np.uint8)
-    (found,) = select_within(labels, part, period, rows, seed, [0, total])
+    (selection,) = select_within(labels, part, period, rows, seed, [0, total])
     count = inside if rows is None else min(rows, inside)
-    assert len(np.unique(found.row)) == len(found.row) == count
-    assert np.array_equal(part[found.row], found.side)
-    assert np.array_equal(period[found.row], found.period)
-    for of_draw in (found.side == TRAIN, found.side != TRAIN):
-        assert sorted(found.position[of_draw]) == list(range(of_draw.sum()))
+    assert len(np.unique(selection.row)) == len(selection.row) == count
+    assert np.array_equal(part[selection.row], selection.side)
+    assert np.array_equal(period[selection.row], selection.period)
+    for of_draw in (selection.side == TRAIN, selection.side != TRAIN):
+        assert sorted(selection.position[of_draw]) == list(range(of_draw.sum()))
     for number in (TRAIN, VALIDATION, HOLDOUT):
-        there, taken = labels[part == number], labels[found.row[found.side == number]]
+        there, taken = labels[part == number], labels[selection.row[selection.side == number]]
         assert set(taken) == {0, 1}
         # Two of each part at least, which the largest part pays for.
         assert abs(len(taken) - len(there) * count / inside) <= 5
@@ -335,8 +335,8 @@ def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
     assert np.unique(groups, return_counts=True)[1].tolist().count(2) == 2
     assert groups[0] == groups[4] != groups[1] == groups[7]
     for name in columns:
-        found = read_groups(raw, name, 7)
-        assert np.array_equal(np.equal.outer(found, found), np.equal.outer(groups, groups))
+        codes = read_groups(raw, name, 7)
+        assert np.array_equal(np.equal.outer(codes, codes), np.equal.outer(groups, groups))
     assert read_groups(raw, "n", 7)[5] == groups[5] != read_groups(raw, "g", 8)[5]
 
 

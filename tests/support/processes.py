@@ -34,10 +34,10 @@ def run_python(*arguments: str | Path, **options: Any) -> subprocess.CompletedPr
 def workers_of(launcher: int) -> list[int]:
     """The processes that torchrun has started, once they are there."""
     until = time.monotonic() + PATIENCE_SECONDS
-    while not (found := psutil.Process(launcher).children()):
+    while not (children := psutil.Process(launcher).children()):
         assert time.monotonic() < until
         time.sleep(0.05)
-    return [child.pid for child in found]
+    return [child.pid for child in children]
 
 
 def have_ended(processes: list[int]) -> bool:

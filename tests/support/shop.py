@@ -136,12 +136,12 @@ def run(folder: Path, *arguments: str, code: int = 0) -> str:
         job_starter.start()
         try:
             environment = os.environ | {STARTER: str(asked.address)}
-            found = _end(_start(_snakemake, command, str(printed), environment, str(folder)))
+            status = _end(_start(_snakemake, command, str(printed), environment, str(folder)))
         finally:
             connection.Client(asked.address).close()
             job_starter.join()
     output = printed.read_text()
-    assert found == code, output
+    assert status == code, output
     return output
 
 

@@ -105,13 +105,13 @@ def environments() -> dict[str, dict[str, str]]:
 
 def imports(code: str | bytes) -> set[str]:
     """Dotted names that Python code imports, inside functions too; relative imports aside."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            modules |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return modules
 
 
 def imports_of_the_workflow() -> set[str]:

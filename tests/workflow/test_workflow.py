@@ -129,8 +129,8 @@ def test_bad_input_gives_one_clear_error_and_no_output(
     write_inputs(tmp_path)
     spoil(tmp_path)
     assert message in refused(tmp_path, target)
-    found = (tmp_path / "data").rglob("*")
-    made = [p.name for p in found if p.suffix in (".h5", ".json", ".part")]
+    files = (tmp_path / "data").rglob("*")
+    made = [p.name for p in files if p.suffix in (".h5", ".json", ".part")]
     assert made == (["parts.json"] if target == TEST_H5 else [])
 
 

@@ -321,5 +321,5 @@ def test_packed_attention_is_for_half_precision_on_new_gpus(
     ):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)  # noqa: B023
         is_sound = not change and capability >= (8, 0) and attention.flash_attention() is not None
-        found: Any = SimpleNamespace(**sound | change)
-        assert attention.takes_packed(found) == is_sound
+        layer: Any = SimpleNamespace(**sound | change)
+        assert attention.takes_packed(layer) == is_sound

@@ -99,22 +99,22 @@ def test_a_step_does_not_wait_for_the_gpu(name: str, precision: torch.dtype) -> 
         stepper = a_stepper(PARTS[name], precision)
         for seed in range(2):
             batch = single(make_batch(LENGTHS, SIZED, seed))
-            found = waits(gpu, lambda: stepper.take(batch))  # noqa: B023
-        assert not found
+            waited = waits(gpu, lambda: stepper.take(batch))  # noqa: B023
+        assert not waited
         assert waits(gpu, stepper.mean_loss).total() == 1
     # Without dropout the losses are the CPU's: nothing is missing, and a scale changes nothing.
     still = replace(PARTS[name], dropout=0.0, unknown_share=0.0)
     with pretended_gpu():
-        found = losses(a_stepper(still, precision))
-    assert found == pytest.approx(losses(a_stepper(still, device="cpu")), rel=1e-5)
+        curve = losses(a_stepper(still, precision))
+    assert curve == pytest.approx(losses(a_stepper(still, device="cpu")), rel=1e-5)
 
 
 def losses(stepper: Stepper) -> list[float]:
-    found = []
+    curve = []
     for seed in range(3):
         stepper.take(single(make_batch(LENGTHS, SIZED, seed)))
-        found.append(stepper.mean_loss())
-    return found
+        curve.append(stepper.mean_loss())
+    return curve
 
 
 def test_a_pinned_batch_is_copied_beside_the_steps_and_kept_for_them(
@@ -166,8 +166,8 @@ def test_a_training_on_a_gpu_is_evaluated_resumed_and_predicts_like_one_on_the_c
     assert (tmp_path / "gpu.json").read_text() == (tmp_path / "cpu.json").read_text()
     trained = train(data, tmp_path / "cpu", config, WEIGHTED)
     on_cpu = results_of(data, TrainedModel.load(trained["model"]))
-    for found, expected in zip(on_gpu, on_cpu):
-        np.testing.assert_allclose(found, expected, atol=2e-4)
+    for actual, expected in zip(on_gpu, on_cpu):
+        np.testing.assert_allclose(actual, expected, atol=2e-4)
 
 
 def test_the_loop_waits_for_no_step_and_once_for_many_predictions(

@@ -92,9 +92,9 @@ def train_here(data: Path, out: Path, gpus: int = 1, verbosity: int = 1) -> None
     train(data, out, config, STILL, verbosity=verbosity)
 
 
-def assert_like(found: Path, expected: Path) -> None:
+def assert_like(actual: Path, expected: Path) -> None:
     """Losses and metrics are alike, but for rounding."""
-    one, other = (pd.read_csv(folder / "history.csv") for folder in (found, expected))
+    one, other = (pd.read_csv(folder / "history.csv") for folder in (actual, expected))
     assert len(one["train_loss"]) == 20
     for name in ("train_loss", "auc", "logloss"):
         np.testing.assert_allclose(one[name], other[name], rtol=2e-4, err_msg=name)

@@ -56,19 +56,19 @@ def assert_goes_on(
     return go_on
 
 
-def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
-    assert same_weights(expected["model"], found["model"])
+def assert_same(actual: dict[str, Path], expected: dict[str, Path]) -> None:
+    assert same_weights(expected["model"], actual["model"])
     # The last column are the seconds.
     lines, whole_lines = (
         [line.rsplit(",", 1)[0] for line in run["history"].read_text().splitlines()]
-        for run in (found, expected)
+        for run in (actual, expected)
     )
     assert lines == whole_lines
-    about, whole_about = (json.loads(run["training"].read_text()) for run in (found, expected))
+    about, whole_about = (json.loads(run["training"].read_text()) for run in (actual, expected))
     for name in ("best_step", "learning_rate"):
         assert about[name] == whole_about[name]
     names = ["history.csv", "model.safetensors", "training.json", "training_state"]
-    assert sorted(os.listdir(found["model"].parent)) == names
+    assert sorted(os.listdir(actual["model"].parent)) == names
 
 
 @pytest.mark.parametrize(

@@ -152,8 +152,8 @@ def test_looks_within_a_long_epoch_find_better_weights_and_change_nothing_else(
     looking = fitted(data, config)
     assert [evaluation.step for evaluation in looking.history] == list(range(1, 10))
     for step in (3, 6, 9):
-        found, expected = looking.history[step - 1], plain.history[step // 3 - 1]
-        assert (found.auc, found.learning_rate) == (expected.auc, expected.learning_rate)
+        evaluation, expected = looking.history[step - 1], plain.history[step // 3 - 1]
+        assert (evaluation.auc, evaluation.learning_rate) == (expected.auc, expected.learning_rate)
     assert looking.learning_rate == plain.learning_rate
     assert looking.best.step == 7
 
@@ -216,7 +216,7 @@ def test_what_is_measured_is_near_the_peak_of_a_step(precision: torch.dtype) -> 
     model = FESeq(config, SIZES).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    found = StepMemory.measured(model, config, SIZES, precision)
+    measured = StepMemory.measured(model, config, SIZES, precision)
     # Network and random numbers stay as they were.
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -232,14 +232,14 @@ def test_what_is_measured_is_near_the_peak_of_a_step(precision: torch.dtype) -> 
         peaks.append(tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"])
     per_row = (peaks[1] - peaks[0]) / 8
     # In half precision it must not be less, but for what is left free.
-    assert (1 - SPARE_SHARE) * per_row < found.per_row < 1.3 * per_row
-    assert peaks[0] < found.step(4)
-    assert peaks[1] < found.step(12)
+    assert (1 - SPARE_SHARE) * per_row < measured.per_row < 1.3 * per_row
+    assert peaks[0] < measured.step(4)
+    assert peaks[1] < measured.step(12)
     # Rows that fit do, and one more does not.
-    for memory in (10 * found.step(1), 3_456_789_012):
-        rows = found.rows_in(memory)
-        assert found.step(rows) <= memory < found.step(rows + 1)
-    assert found.rows_in(found.step(1) - 1) == 0
+    for memory in (10 * measured.step(1), 3_456_789_012):
+        rows = measured.rows_in(memory)
+        assert measured.step(rows) <= memory < measured.step(rows + 1)
+    assert measured.rows_in(measured.step(1) - 1) == 0
 
 
 def test_attention_needs_no_memory_that_grows_with_the_square_of_the_length() -> None:
