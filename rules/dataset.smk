@@ -185,6 +185,7 @@ rule describe:
     threads: 2
     params:
         **settings(
+            rows=size_key("rows"),
             scalings=submitting_scalings,
             dependencies=dependency_digest(
                 lambda wildcards: [(wildcards.size, "")],

@@ -258,15 +258,40 @@ def test_a_fault_gives_its_alarm_and_no_other(
     train, test, text = FAULTS[fault]
     test_table = with_columns(TEST, **test) if isinstance(test, dict) else test
     facts = facts_of(tmp_path, with_columns(TRAIN, **train), test_table)
-    (alarm,) = alarms_of(facts, ["minmax"])
+    (alarm,) = alarms_of(facts, ["minmax"], None)
     assert text in alarm.text
     # Models that take ranks see no outlier.
-    assert bool(alarms_of(facts, ["quantile"])) == (fault != "an outlier")
+    assert bool(alarms_of(facts, ["quantile"], None)) == (fault != "an outlier")
 
 
 def test_a_healthy_table_gives_no_alarm_but_of_few_holdout_clicks(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, TRAIN, TEST)
-    assert alarms_of(facts, ["minmax"]) == []
+    assert alarms_of(facts, ["minmax"], None) == []
     assert not any(results["is_significant"] for results in facts["adversary"].values())
-    (alarm,) = alarms_of(facts | {"reported": {"rows": 400, "clicks": 60}}, ["minmax"])
+    (alarm,) = alarms_of(facts | {"reported": {"rows": 400, "clicks": 60}}, ["minmax"], None)
     assert "The 400 holdout rows have 60 clicks" in alarm.text
+
+
+def test_a_larger_size_is_advised_where_the_table_has_more_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "adversary", lambda *_: None)
+    sound = facts_of(tmp_path, TRAIN, TEST)
+    assert sound["table_rows"] == ROWS
+    unknown = [sound["sequences"][0] | {"unseen_test": 0.5}]
+    for size_rows, drawn, table_rows, is_advised in (
+        (1_000, 1_000, 50_000, True),
+        (None, 1_000, 1_000, False),
+        (5_000, 1_000, 1_000, False),
+        # Rows that fall out of a split by groups and time are in no size.
+        (None, 900, 1_000, False),
+        (5_000, 900, 1_000, False),
+    ):
+        rows = {"train": drawn - 100, "valid": 100, "test": 50}
+        faulty = {"rows": rows, "reported": {"rows": 100, "clicks": 3}, "sequences": unknown}
+        for min_count in (1, 2):
+            given = sound | faulty | {"table_rows": table_rows, "min_count": min_count}
+            of_events, of_clicks = (alarm.advice for alarm in alarms_of(given, [], size_rows))
+            for advice in (of_events, of_clicks):
+                assert (f"{drawn:,} of the table's {table_rows:,} rows" in advice) == is_advised
+            assert ("min_count" in of_events) == (min_count > 1)

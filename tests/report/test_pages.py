@@ -79,7 +79,7 @@ def test_the_page_starts_with_its_alarms_and_says_what_the_facts_say(tmp_path: P
 def test_without_a_test_table_the_page_says_nothing_of_it(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, raw_table(200), None)
     plots = [tmp_path / f"plots/{name}.svg" for name in PLOTS]
-    assert not [alarm for alarm in alarms_of(facts, ["minmax"]) if "test" in alarm.text]
+    assert not [alarm for alarm in alarms_of(facts, ["minmax"], None) if "test" in alarm.text]
     write_data_page(facts, [], plots, tmp_path / "data.md", tmp_path / "data.html")
     page = (tmp_path / "data.md").read_text()
     assert re.findall(r"^[|-].*\btest\b.*", page, re.M) == []

@@ -74,16 +74,18 @@ _SEQUENCE_CHECK = (
     f"unseen_test > {UNSEEN}",
     "{unseen_test:.0%} of the test events are a code that the train rows do not have often enough "
     "to be known",
-    "Check that both files are coded alike; lower the size's min_count, or take a larger size if "
-    "the table has more",
 )
 
 
-def alarms_of(facts: Mapping[str, Any], scalings: Collection[str]) -> list[Alarm]:
+def alarms_of(
+    facts: Mapping[str, Any], scalings: Collection[str], size_rows: int | None
+) -> list[Alarm]:
     """The alarms that follow from the facts of `describe`.
 
-    `scalings` are those of the numeric columns in the models that will submit.
+    `scalings` are those of the numeric columns in the models that will submit. `size_rows` is how
+    many rows the size draws from the table, None for all.
     """
+    larger = _larger_size(facts, size_rows)
     columns = pd.DataFrame(facts["columns"])
     # Facts that columns of some role lack are None.
     numbers = columns.columns.drop(["column", "role", "kind"])
@@ -97,11 +99,31 @@ def alarms_of(facts: Mapping[str, Any], scalings: Collection[str]) -> list[Alarm
     return [
         *(alarm for check in checks for alarm in _column_alarms(columns, *check)),
         *_column_alarms(
-            pd.DataFrame(facts["sequences"], columns=["column", "unseen_test"]), *_SEQUENCE_CHECK
+            pd.DataFrame(facts["sequences"], columns=["column", "unseen_test"]),
+            *_SEQUENCE_CHECK,
+            _joined(
+                "Check that both files are coded alike",
+                "lower the size's min_count" if facts["min_count"] > 1 else "",
+                larger,
+            ),
         ),
         *_same_rows(facts["same_rows"]),
-        *_few_clicks(facts["reported"], facts["rows"]["valid"]),
+        *_few_clicks(facts["reported"], facts["rows"]["valid"], larger),
     ]
+
+
+def _larger_size(facts: Mapping[str, Any], size_rows: int | None) -> str:
+    """The advice to take a larger size; '' where this one has all rows that can be drawn."""
+    drawn, there = facts["rows"]["train"] + facts["rows"]["valid"], facts["table_rows"]
+    # A split by groups and time leaves some rows out, of whatever size.
+    if size_rows is None or drawn < min(size_rows, there) or drawn == there:
+        return ""
+    return f"take a larger size, since this one has {drawn:,} of the table's {there:,} rows"
+
+
+def _joined(*advice: str) -> str:
+    """Several pieces of advice, without empty ones."""
+    return ", or ".join(filter(None, advice))
 
 
 def _column_alarms(columns: pd.DataFrame, fault: str, text: str, advice: str) -> Iterator[Alarm]:
@@ -126,7 +148,7 @@ def _same_rows(shares: Mapping[str, float]) -> Iterator[Alarm]:
         )
 
 
-def _few_clicks(reported: Mapping[str, int], valid_rows: int) -> Iterator[Alarm]:
+def _few_clicks(reported: Mapping[str, int], valid_rows: int, larger: str) -> Iterator[Alarm]:
     if reported["clicks"] < LEAST_CLICKS:
         side, setting = "validation", "sampling.valid_share"
         if reported["rows"] < valid_rows:
@@ -134,5 +156,5 @@ def _few_clicks(reported: Mapping[str, int], valid_rows: int) -> Iterator[Alarm]
         yield Alarm(
             f"The {reported['rows']:,} {side} rows have {reported['clicks']:,} clicks, fewer than "
             f"{LEAST_CLICKS}, so every metric on them is uncertain",
-            f"Raise {setting}, or measure models on a larger size if the table has more rows",
+            _joined(f"Raise {setting}", larger),
         )

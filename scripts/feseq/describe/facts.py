@@ -47,7 +47,7 @@ def describe(
 
     Each table is read once, as a stream. Counts are of all rows, facts of single columns of a
     sample, whose rows `sampled_rows` counts. The validation rows are all held-out rows. Without
-    test files the test has 0 rows.
+    test files the test has 0 rows. `table_rows` are those of the raw train table.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with ExitStack() as stack:
@@ -61,7 +61,7 @@ def describe(
         bits = max(0, int(np.ceil(np.log2(max(1, largest) / KEYS))))
         tables = {name: Counts(side, feature_map, bits, threads) for name, side in opened.items()}
         reported = held_out[-1].column("label")
-        simulated = bool(train_rows.source["simulated"])
+        simulated, table_rows = bool(train_rows.source["simulated"]), train_rows.source["rows"]
     train, samples = tables["train"], _numbers(tables)
     numeric = list(train.table.numeric_columns)
     blocks = missing_blocks(samples["train"][[*numeric, *train.words]])
@@ -75,6 +75,8 @@ def describe(
         "simulated_data": simulated,
         "rows": {name: table.rows for name, table in tables.items()},
         "clicks": {name: tables[name].clicks for name in ("train", "valid")},
+        "table_rows": table_rows,
+        "min_count": feature_map.min_count,
         "reported": {"rows": len(reported), "clicks": int(reported.sum())},
         "sampled_rows": {name: len(sample) for name, sample in samples.items()},
         "columns": columns,

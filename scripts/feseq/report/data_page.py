@@ -61,12 +61,13 @@ def describe_data(
     plots: list[Output],
     *,
     size: str,
+    rows: int | None,
     scalings: list[str],
     threads: int,
 ) -> None:
-    """Describe the rows of one size; write facts and alarms, the page and its plots."""
+    """Describe the `rows` of one size, None for all; write facts and alarms, page and plots."""
     content = describe(train, valid, test, feature_map, size=size, threads=threads)
-    alarms = alarms_of(content, scalings)
+    alarms = alarms_of(content, scalings, rows)
     write_data_page(content, alarms, plots, page, view)
     write_json(facts, {**content, "alarms": [asdict(alarm) for alarm in alarms]})
     warn_of(alarms, page)
