@@ -9,7 +9,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from feseq.catalog.check import checked_config, repeated_keys, warnings_of
+from feseq.catalog.check import checked_config, repeated_keys, warnings_of, with_table
 from feseq.catalog.families import family_of
 from feseq.catalog.reference import key_rows, with_tables
 from feseq.catalog.space import TuneConfig, by_block
@@ -121,6 +121,18 @@ def test_a_split_that_falls_back_to_random_is_warned_of(config: Config) -> None:
             put(config, "table.columns.time", time)
             warned = [*warnings_of(checked_config(config), raw)]
             assert bool(warned) == (split == "auto" and time is None)
+
+
+def test_a_table_s_file_is_looked_up_in_all_folders_which_are_named(tmp_path: Path) -> None:
+    folders = [tmp_path / "mine", tmp_path / "repository"]
+    for folder in folders:
+        folder.mkdir()
+    with pytest.raises(UserError) as refusal:
+        with_table({"table": "table.yaml"}, folders)
+    assert all(str(folder / "table.yaml") in str(refusal.value) for folder in folders)
+    for folder in reversed(folders):
+        (folder / "table.yaml").write_text("score: auc")
+        assert with_table({"table": "table.yaml"}, folders)[1] == [folder / "table.yaml"]
 
 
 def test_all_mistakes_are_listed_at_once(config: Config) -> None:

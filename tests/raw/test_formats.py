@@ -283,7 +283,7 @@ def test_a_csv_file_in_the_default_s_place_is_found_and_no_second_one(
     monkeypatch.chdir(tmp_path)
     Path("data/raw").mkdir(parents=True)
     Path("data/raw/train.csv").touch()
-    with pytest.raises(UserError, match=r"missing: data/raw/test.parquet"):
+    with pytest.raises(UserError, match=rf"missing: data/raw/test.parquet in .*{tmp_path}"):
         locate_raw(DEFAULT)
     Path("data/raw/test.tsv.gz").touch()
     raw = locate_raw(DEFAULT)

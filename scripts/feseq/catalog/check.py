@@ -45,10 +45,11 @@ def with_table(
     paths = [folder / name for folder in folders or [Path()]]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
+        looked_up = " and no ".join(dict.fromkeys(str(path.absolute()) for path in paths))
         raise UserError(
-            f"table: there is no file {paths[0].absolute()}; name the file that describes your "
-            f"table, `table: mine.yaml` in a config file or --config table=mine.yaml; "
-            f"config/README.md says what is in it"
+            f"table: there is no file {looked_up}; name the file that describes your table, "
+            f"`table: mine.yaml` in a config file or --config table=mine.yaml; config/README.md "
+            f"says what is in it"
         )
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)

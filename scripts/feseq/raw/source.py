@@ -3,6 +3,7 @@
 import csv
 import glob
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -106,8 +107,10 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
     why = "raw.source is simulated" if raw["source"] == "simulated" else ""
     missing = [] if why else [path for table in tables for path in table.missing]
     present = [] if why else [str(table) for table in tables if not table.missing]
+    # Another one than is thought, with Snakemake's --directory.
+    where = "" if all(map(os.path.isabs, missing)) else f" in the working folder {os.getcwd()}"
     if raw["source"] == "auto" and has_stand_in and missing and not present:
-        why = f"no {' and no '.join(missing)}"
+        why = f"no {' and no '.join(missing)}{where}"
     if why:
         stand_in = [TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test")]
         return RawFiles(stand_in[0], test and stand_in[1], sample_submission, why)
@@ -115,8 +118,8 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
         instead = ", or set raw.source: simulated; real and simulated data never mix"
         raise UserError(
             f"raw.source is {raw['source']}, and these raw files are missing: "
-            f"{', '.join(missing)}; put them there, or correct raw.train and raw.test (raw.test: "
-            f"null to do without){instead if has_stand_in else ''}"
+            f"{', '.join(missing)}{where}; put them there, or correct raw.train and raw.test "
+            f"(raw.test: null to do without){instead if has_stand_in else ''}"
         )
     return RawFiles(train, test, sample_submission)
 
