@@ -46,26 +46,28 @@ class RowTable(MemoryTable):
             {"simulated": simulated},
             columns.row_time is not None,
         )
+        numeric = None
         if hasattr(rows, "columns") and getattr(rows, "ndim", 2) == 2:  # no Series of that name
-            table, numeric = _from_frame(rows, columns), None
+            arrays = _from_frame(rows, columns)
         else:
             listed = _listed(rows, columns)
-            numeric = _numbers([row[name] for name in columns.numeric for row in listed])
+            numeric = _numbers(listed, columns.numeric)
             columns = columns if numeric is None else replace(columns, numeric=())
-            lists = {name: [row[name] for row in listed] for name in columns.features}
-            table = {name: _column(values, name) for name, values in lists.items()}
-        batch = pa.RecordBatch.from_arrays([*table.values()], [*table])
+            arrays = {
+                name: _column([row[name] for row in listed], name) for name in columns.features
+            }
+        batch = pa.RecordBatch.from_arrays([*arrays.values()], [*arrays])
         if len(batch):
             check_types(batch.schema, columns, _NAME)
-        numbers = np.arange(len(batch))
-        block, words = convert_batch(batch, numbers, columns, _NAME, numbers)
+        number = np.arange(len(batch))
+        block, words = convert_batch(batch, number, columns, _NAME, number)
         if numeric is not None:
-            by_row = numeric.reshape(len(header.numeric_columns), len(batch)).T
-            block = replace(block, numeric=np.ascontiguousarray(by_row))
+            block = replace(block, numeric=numeric)
         super().__init__(header, block, words)
 
 
 def _from_frame(frame: Any, columns: Columns) -> dict[str, pa.Array]:
+    """The columns of a pandas DataFrame or an Arrow table; raises UserError if one is not there."""
     names = list(columns.features)
     try:
         chosen = (
@@ -88,6 +90,7 @@ def _from_frame(frame: Any, columns: Columns) -> dict[str, pa.Array]:
 
 
 def _listed(rows: Rows, columns: Columns) -> list[Row]:
+    """The mappings; raises UserError for what is none, or lacks a column."""
     # An error in the caller's generator is not caught.
     are_many = isinstance(rows, Iterable) and not hasattr(rows, "keys")
     listed: list[Any] = [*rows] if are_many else [rows]
@@ -104,11 +107,13 @@ def _listed(rows: Rows, columns: Columns) -> list[Row]:
     return listed
 
 
-def _numbers(values: list[Any]) -> np.ndarray | None:
-    """All values of the numeric columns at once; None if each column must be read alone."""
+def _numbers(rows: list[Row], names: Sequence[str]) -> np.ndarray | None:
+    """Numeric columns at once, float32 [rows, columns]; None if each must be read alone."""
+    values = [row[name] for row in rows for name in names]
     if {*map(type, values)} <= {int, float, type(None)}:
         with suppress(*_ARROW_ERRORS):
-            return as_float32(pa.array(values, from_pandas=True))
+            numbers = as_float32(pa.array(values, from_pandas=True))
+            return numbers.reshape(len(rows), len(names))
     return None
 
 
@@ -140,15 +145,9 @@ def _plain(value: Any) -> Any:
 
     Raises ValueError or OverflowError for times in years that Python does not have.
     """
-    # By name, since a service need not have pandas.
-    is_pandas_na = type(value).__name__ in ("NAType", "NaTType")
-    if is_pandas_na or (isinstance(value, float | np.floating) and value != value):
-        return None
-    if isinstance(value, Decimal) and value.is_nan():
+    if _is_missing(value):
         return None
     if isinstance(value, np.datetime64):
-        if np.isnat(value):
-            return None
         year = int(value.astype("M8[Y]").astype(np.int64)) + 1970
         if not 1 <= year <= 9999:
             raise ValueError(f"year {year} is not from 1 to 9999")
@@ -157,11 +156,22 @@ def _plain(value: Any) -> Any:
     return value.tolist() if getattr(value, "ndim", 0) == 1 and len(value) else value
 
 
+def _is_missing(value: Any) -> bool:
+    """True for NaN, NaT and pandas' missing values."""
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, float | np.floating | np.datetime64):
+        return bool(value != value)
+    # By name, since a service need not have pandas.
+    return type(value).__name__ in ("NAType", "NaTType")
+
+
 def _check_one_type(values: Sequence[Any], name: str) -> None:
     """Raise UserError for a value of another type than those before it."""
-    types = {row: _type_name(value) for row, value in enumerate(values) if value is not None}
-    first = next(iter(types.values()), "")
-    for row, type_ in types.items():
+    first = ""
+    for row, value in enumerate(values):
+        type_ = first if value is None else _type_name(value)
+        first = first or type_
         if type_ != first:
             raise UserError(
                 f"row {row}: column {name!r} holds a {type_}, and the rows before it a {first}; "

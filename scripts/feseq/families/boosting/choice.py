@@ -61,24 +61,10 @@ def choose(
     rate = train.column("label").mean()
     leaf = min(_LEAF, _most_of_leaf(train.rows, rate))
     trials = _Trials(device, threads)
-
-    def losses(sets: Sequence[str]) -> np.ndarray:
-        train_features, valid_features = (each.with_sets(sets) for each in features)
-        if not train_features.columns():
-            return -np.log(np.where(valid.column("label") == 1, rate, 1 - rate))
-        matrix = quantile_matrix(train, train_features, threads=threads)
-        held = quantile_matrix(valid, valid_features, like=matrix, threads=threads)
-        return trials.losses(matrix, held, leaf)
-
-    sets = [name for name in FEATURE_SETS if name in config.features]
     if config.features == "auto":
-        best = losses(sets)
-        for name in FEATURE_SETS:
-            more = [*sets, name]
-            if features[0].with_sets(more).columns() == features[0].with_sets(sets).columns():
-                continue  # the set adds no column
-            if trials.lower(f"features {name}", best, loss := losses(more)):
-                best, sets = loss, more
+        sets = trials.chosen_sets((train, valid), features, leaf)
+    else:
+        sets = [name for name in FEATURE_SETS if name in config.features]
     few = SomeRows(train, np.arange(min(train.rows, _LEAF_ROWS)))
     if config.min_child_weight != "auto":
         leaf = config.min_child_weight
@@ -110,13 +96,38 @@ class _Trials:
 
     def lower(self, what: str, before: np.ndarray, after: np.ndarray) -> bool:
         """Whether a change lowers the losses by more than their error."""
-        gain, error = float((before - after).mean()), (before - after).std() / np.sqrt(len(after))
-        kept = bool(gain > error)
+        falls, rows = before - after, len(after)
+        gain, error = float(falls.mean()), float(falls.std() / np.sqrt(rows))
         text = "%s: the logloss of %s held-out rows falls by %.5f +- %.5f, kept: %s"
-        logger.info(text, what, f"{len(after):,}", gain, error, kept)
-        numbers = {"rows": len(after), "gain": gain, "error": float(error)}
-        self.tried.append({"what": what, **numbers, "kept": kept})
-        return kept
+        logger.info(text, what, f"{rows:,}", gain, error, gain > error)
+        numbers = {"rows": rows, "gain": gain, "error": error}
+        self.tried.append({"what": what, **numbers, "kept": gain > error})
+        return gain > error
+
+    def chosen_sets(
+        self, rows: tuple[Table, Table], features: tuple[Features, Features], leaf: float
+    ) -> list[str]:
+        """The sets that lower the logloss of the validation rows, as `choose` has these."""
+        train, valid = rows
+        rate = train.column("label").mean()
+
+        def losses(sets: Sequence[str]) -> np.ndarray:
+            train_features, valid_features = (each.with_sets(sets) for each in features)
+            if not train_features.columns():
+                return -np.log(np.where(valid.column("label") == 1, rate, 1 - rate))
+            matrix = quantile_matrix(train, train_features, threads=self.threads)
+            held = quantile_matrix(valid, valid_features, like=matrix, threads=self.threads)
+            return self.losses(matrix, held, leaf)
+
+        sets: list[str] = []
+        best = losses(sets)
+        for name in FEATURE_SETS:
+            more = [*sets, name]
+            if features[0].with_sets(more).columns() == features[0].with_sets(sets).columns():
+                continue  # the set adds no column
+            if self.lower(f"features {name}", best, loss := losses(more)):
+                best, sets = loss, more
+        return sets
 
     def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
         """The best by cross-validation of train rows: `leaf`, or a fraction of it."""
