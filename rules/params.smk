@@ -17,13 +17,13 @@ from feseq.catalog.models import (
 from feseq.catalog.space import space_of
 from feseq.catalog.training_times import TrainingTimes
 from feseq.common.cuda import SAID_CPU, has_cuda_device
+from feseq.common.memory import processors
 from feseq.config.columns import described, in_ranges
 from feseq.config.declared import fields_of
 from feseq.config.sampling import sampling_of
 from feseq.config.scores import submission_prior, table_score
 from feseq.config.names import REFIT
 from feseq.config.sizes import size_block
-from feseq.family.expected_time import processors
 from feseq.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))

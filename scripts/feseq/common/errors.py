@@ -30,6 +30,12 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def some_of(names: Sequence[str], most: int) -> str:
+    """The first names, at most so many, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def nearest(name: str, known: Sequence[str]) -> str | None:
     """The known name that is most like `name`; None if none is like it."""
     near = difflib.get_close_matches(name, known, n=1)

@@ -1,4 +1,4 @@
-"""Memory of a process with large arrays: its allocator, its peak, and the machine's total."""
+"""What a process has of its machine: processors, memory, and the peak of what it took."""
 
 import ctypes
 import logging
@@ -28,6 +28,13 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     except (OSError, AttributeError):
         logger.debug("no glibc: the allocator is left as it is")
+
+
+def processors() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def machine_memory(root: Path = Path("/")) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..common.errors import some_of
 from .alarms import Alarm
 from .drift import MUCH_DRIFT
 
@@ -133,8 +134,7 @@ def _column_alarms(columns: pd.DataFrame, fault: str, text: str, advice: str) ->
         faulty = faulty.sort_values("click_auc", ascending=False, kind="stable")
     names = list(faulty["column"])
     if names:
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        which = f"Column{'s' if len(names) > 1 else ''} {', '.join(names[:_NAMED])}{more}"
+        which = f"Column{'s' if len(names) > 1 else ''} {some_of(names, _NAMED)}"
         yield Alarm(f"{which}: {text.format(**faulty.iloc[0])}", advice)
 
 

@@ -49,10 +49,7 @@ class Counts:
             name: sorted({word for table in tables for word in table.vocabulary(name)})
             for name in self.table.categorical_columns
         }
-        self._place_of = {
-            name: ByCode(words, np.arange(1, len(words) + 1), missing=0, other=0)
-            for name, words in self.words.items()
-        }
+        self._place_of = {name: ByCode.places(words) for name, words in self.words.items()}
         # Shared by all blocks: a type per block would hold all words again.
         self._types = {name: pd.CategoricalDtype(words) for name, words in self.words.items()}
         derived = {f"{what} of {name}" for name in self.lookups for what in ("length", "newest")}

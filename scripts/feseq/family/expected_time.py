@@ -1,6 +1,5 @@
 """The expected time of trainings: the family's guess, scaled by what was timed here."""
 
-import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
@@ -68,13 +67,6 @@ def known_facts(results: Path) -> tuple[float | None, float | None]:
             lengths = [sequence["mean"]["train"] for sequence in facts["sequences"]]
             return rate, max(lengths, default=0.0)
     return None, None
-
-
-def processors() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _same(settings: Settings, others: dict[str, Any]) -> bool:

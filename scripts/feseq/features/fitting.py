@@ -9,7 +9,7 @@ import numpy as np
 from ..common.files import Output
 from ..common.progress import Progress
 from ..config.columns import Columns
-from ..storage.categories import ByCode, codes_of, is_number, tokens_of
+from ..storage.categories import ByCode, is_number, words_by_token
 from ..storage.opening import AllRows, Files, open_table
 from ..storage.table import require_drawn
 from .feature_map import (
@@ -103,7 +103,7 @@ def _share(
     """
     events = {w: count for w, count in words.items() if tokens.texts or is_number(w)}
     named = [*events, *tokens.texts]
-    name_of = dict(zip(tokens_of(codes_of(named)).tolist(), named))
+    name_of = words_by_token(named)
     if words and not any(map(tokens.count, [*name_of][: len(events)])):
         logger.warning(
             "share_embedding: no value of column %r, such as %s, is an event of %r: are both "
@@ -126,7 +126,7 @@ class _WordCounts:
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = words
-        self._place = ByCode(words, np.arange(1, len(words) + 1), missing=0, other=0)
+        self._place = ByCode.places(words)
         self._counts = np.zeros(len(words) + 1, np.int64)
 
     def add(self, codes: np.ndarray) -> None:

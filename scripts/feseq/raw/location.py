@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 from pyarrow import fs
 
-from ..common.errors import UserError, first_line
+from ..common.errors import UserError, first_line, some_of
 from ..common.files import digest_of
 from .version import content_version, object_version
 
@@ -180,9 +180,7 @@ class TableLocation:
             )
 
     def __str__(self) -> str:
-        named = ", ".join(map(str, self._entries[:_MOST_NAMED]))
-        more = len(self._entries) - _MOST_NAMED
-        return named if more <= 0 else f"{named} and {more} more"
+        return some_of([entry.written for entry in self._entries], _MOST_NAMED)
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..common.errors import UserError, first_line, nearest
+from ..common.errors import UserError, first_line, nearest, some_of
 from ..common.files import digest_of
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
@@ -327,9 +327,7 @@ def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: File) -> pa.Recor
 
 def _some(names: Sequence[str]) -> str:
     """The first of some names, for messages."""
-    listed = ", ".join(map(repr, names[:_MOST_NAMED]))
-    more = len(names) - _MOST_NAMED
-    return listed if more <= 0 else f"{listed} and {more} more"
+    return some_of([*map(repr, names)], _MOST_NAMED)
 
 
 def _times(columns: Columns) -> Sequence[str]:

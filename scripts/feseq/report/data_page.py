@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from ..common.errors import some_of
 from ..common.files import Output, write_json
 from ..describe.alarms import Alarm, warn_of
 from ..describe.checks import alarms_of
@@ -178,8 +179,7 @@ def _columns_table(facts: Mapping[str, Any]) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(literal, names[:_NAMED])) + more
+    return some_of([*map(literal, names)], _NAMED)
 
 
 def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
@@ -204,9 +204,8 @@ def missing_plot(facts: Mapping[str, Any]) -> Figure:
     blocks, sampled = facts["missing_blocks"][:_MOST_ROWS], facts["sampled_rows"]["train"]
     names = []
     for block in blocks:
-        first, *rest = block["columns"]
-        more = f" and {len(rest)} more" if rest else ""
-        names.append(f"{short(first, 24)}{more}   {percent(block['rows'] / sampled)}")
+        columns = some_of([short(name, 24) for name in block["columns"]], 1)
+        names.append(f"{columns}   {percent(block['rows'] / sampled)}")
     panels = {"Columns": _rates(pd.DataFrame(blocks), names)} if blocks else {}
     note = f"Percentages: share of {sampled:,} sampled train rows; `missing` of model.numerics."
     return _rates_plot(facts, panels, "Values missing together, and the click rate there", note)

@@ -13,6 +13,7 @@ the number             a whole number as text
 
 import re
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import xxhash
@@ -43,6 +44,11 @@ def tokens_of(codes: np.ndarray) -> np.ndarray:
     return np.where(codes < _HASHED, codes.astype(np.int64) - 1, text.astype(np.int64))
 
 
+def words_by_token(words: Sequence[str]) -> dict[int, str]:
+    """The words, in their order, by their tokens."""
+    return dict(zip(tokens_of(codes_of(words)).tolist(), words))
+
+
 class ByCode:
     """Looks up the value of a category: one of `values` [words], or `missing`, or `other`."""
 
@@ -54,6 +60,11 @@ class ByCode:
         self._codes = codes[order]
         self._values = np.concatenate([[missing], values])[order]
         self._other = other
+
+    @classmethod
+    def places(cls, words: Sequence[str]) -> Self:
+        """Looks up the place of a category among the words, from 1 on; 0 if it is none of them."""
+        return cls(words, np.arange(1, len(words) + 1), missing=0, other=0)
 
     def __call__(self, codes: np.ndarray) -> np.ndarray:
         """The value of each code, int64."""

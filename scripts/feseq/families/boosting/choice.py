@@ -67,7 +67,7 @@ def choose(
         sets = [name for name in FEATURE_SETS if name in config.features]
     few = SomeRows(train, np.arange(min(train.rows, _LEAF_ROWS)))
     if config.min_child_weight != "auto":
-        leaf = config.min_child_weight
+        leaf = float(config.min_child_weight)
     elif leaf <= _most_of_leaf(few.rows * (1 - 1 / _LEAF_FOLDS), rate):
         # With fewer clicks, leaves fill worse than with all rows, and smaller ones would win.
         leaf = trials.chosen_leaf(few, features[0].with_sets(sets), leaf)

@@ -127,12 +127,9 @@ class BoostingRun:
         )
         if valid is None:
             choice = Choice(*(before[name] for name in Choice._fields))
-        elif "auto" in (config.features, config.min_child_weight):
+        else:
             rows = (self.train, valid)
             choice = choose(rows, (train_features, features), config, self.device, self.threads)
-        else:
-            sets = [name for name in FEATURE_SETS if name in config.features]
-            choice = Choice(float(config.min_child_weight), sets, [])
         train_features, features = (
             each.with_sets(choice.sets) for each in (train_features, features)
         )

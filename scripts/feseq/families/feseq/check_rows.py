@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ...storage.categories import codes_of, tokens_of
+from ...storage.categories import codes_of, words_by_token
 from ...storage.table import Table
 
 _UNSEEN_WORD, _UNSEEN_TOKEN = "never seen in training", str(10**12)
@@ -22,7 +22,7 @@ def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[
         columns[name] = [word_of.get(code) for code in codes.tolist()]
     for name, ragged in block.sequences.items():
         words = table.vocabulary(name)
-        name_of = dict(zip(tokens_of(codes_of(words)).tolist(), words))
+        name_of = words_by_token(words)
         tokens = np.split(ragged.values, ragged.offsets[1:-1])
         columns[name] = [[name_of.get(t) or str(t) for t in row.tolist()] for row in tokens]
     if row_time and block.time is not None:

@@ -16,7 +16,7 @@ from torch.utils._triton import has_triton
 from ....batches.batch import Batch
 from ....common.cuda import SAID_CPU
 from ....common.errors import UserError, first_line
-from ....common.memory import machine_memory, peak_memory
+from ....common.memory import machine_memory, peak_memory, processors
 from ....common.prefetch import prefetch_map
 from ....common.ranks import Ranks
 from ....config.runtime import Runtime
@@ -73,8 +73,7 @@ def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) ->
     Each of several `ranks` on a machine gets its share of the threads and a GPU.
     """
     ranks = ranks or Ranks()
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
-    torch.set_num_threads(max(1, min(threads // ranks.local_count, available)))
+    torch.set_num_threads(max(1, min(threads // ranks.local_count, processors())))
     device = choose_device(runtime.device, ranks)
     precision = choose_precision(runtime.precision, device)
     ranks.agree(

@@ -10,6 +10,7 @@ import sys
 from typing import NoReturn
 
 from ....common.errors import UserError
+from ....common.memory import processors
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def _become_srun(machines: int) -> NoReturn:
     os.environ |= {"MASTER_ADDR": socket.gethostname(), "MASTER_PORT": str(port)}
     command = ["srun", "--overlap", "--kill-on-bad-exit", f"--nodes={machines}"]
     command += [f"--ntasks={machines}", "--ntasks-per-node=1"]
-    command += [f"--cpus-per-task={len(os.sched_getaffinity(0))}", sys.executable, *sys.argv]
+    command += [f"--cpus-per-task={processors()}", sys.executable, *sys.argv]
     if shutil.which("srun") is None:
         raise UserError(
             f"train.nodes is {machines}: a Slurm job starts the others by srun, which is "
