@@ -143,7 +143,8 @@ def write_h5(path: Path, blocks: Sequence[Lists], dtypes: Sequence[Any]) -> None
             values = row[:, None].astype(np.float32), row[:, None].astype(np.uint64)
             writer.append(Block(*values, {"events": ragged(lists, dtype)}, row))
         words = list(map(str, range(max(1, writer.rows))))
-        writer.finish({"category": words}, {"simulated": False})
+        source = {"simulated": False, "rows": writer.rows, "fingerprint": ""}
+        writer.finish({"category": words}, source)
 
 
 @given(blocks=st.lists(LISTS, min_size=1, max_size=5), data=st.data())

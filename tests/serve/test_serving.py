@@ -1,8 +1,10 @@
 """Trained networks in ONNX: the same logits as the network's, from raw values."""
 
+import json
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -25,7 +28,7 @@ from feseq.families.feseq.model_file import TrainedModel
 from feseq.families.feseq.network.pooling import POOLINGS
 from feseq.features.feature_map import FeatureMap, read_columns
 from feseq.features.fitting import fit_feature_map
-from feseq.serve.scorer import Scorer
+from feseq.serve.scorer import METADATA, Scorer, signed
 from feseq.storage.opening import open_table
 from support import REPOSITORY, SCRIPTS, trainings
 from support.networks import WHOLE, random_model
@@ -333,6 +336,55 @@ def test_another_file_or_one_of_a_changed_bit_is_refused(
         changed[place] ^= 1 << int(random.integers(8))
         with pytest.raises(UserError, match="wrong checksum"):
             Scorer(bytes(changed))
+
+
+def with_weights_elsewhere(model: onnx.ModelProto, about: dict[str, Any]) -> None:
+    weights = max(model.graph.initializer, key=lambda each: len(each.raw_data))
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="weights")
+    weights.ClearField("raw_data")
+
+
+def with_nan(model: onnx.ModelProto, about: dict[str, Any]) -> None:
+    for weights in model.graph.initializer:
+        if weights.data_type == onnx.TensorProto.FLOAT and weights.raw_data:
+            nan = np.full(len(weights.raw_data) // 4, np.nan, np.float32)
+            weights.raw_data = nan.tobytes()
+
+
+CHANGES: dict[str, tuple[str, Callable[[onnx.ModelProto, dict[str, Any]], object]]] = {
+    "no positions": ("max_len is 0", lambda _, about: about.update(max_len=0)),
+    **{
+        f"longer {kind}": (
+            "not a complete exported model",
+            lambda _, about, kind=kind: about["feature_map"][kind][0]["vocabulary"].append("zz"),
+        )
+        for kind in ("profile", "targets")
+    },
+    "weights in another file": ("External", with_weights_elsewhere),
+    "no numbers": ("1 predictions are not finite", with_nan),
+}
+
+
+@pytest.mark.parametrize(("named", "change"), CHANGES.values(), ids=CHANGES)
+def test_a_changed_export_is_refused(
+    files: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+    change: Callable[[onnx.ModelProto, dict[str, Any]], object],
+) -> None:
+    model = onnx.load(files["onnx"])
+    metadata = {entry.key: entry for entry in model.metadata_props}
+    model.metadata_props.remove(metadata["sha256"])
+    about = json.loads(metadata[METADATA].value)
+    change(model, about)
+    metadata[METADATA].value = json.dumps(about)
+    # A file of that name lies in the folder that the scorer runs in.
+    (tmp_path / "weights").write_bytes(bytes(100_000))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=named):
+        Scorer(signed(model.SerializeToString())).logits(ROW)
 
 
 # A Python that lacks some modules.

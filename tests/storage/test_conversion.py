@@ -323,6 +323,69 @@ def test_an_h5_file_that_is_damaged_or_of_another_format_is_refused(
             H5Table(path)
 
 
+OFFSETS, VALUES = "sequence/events/offsets", "sequence/events/values"
+
+
+def put(file: h5py.File, name: str, value: Any) -> None:
+    """Replace a dataset, by another with these values or by a link."""
+    del file[name]
+    file[name] = value
+
+
+def moved(file: h5py.File, rows: slice, by: int) -> None:
+    """The offsets of these rows, moved."""
+    offsets = file[OFFSETS][:]
+    offsets[rows] += by
+    put(file, OFFSETS, offsets)
+
+
+def stored_elsewhere(file: h5py.File, is_virtual: bool) -> None:
+    name, shape = "numeric", file["numeric"].shape
+    del file[name]
+    if is_virtual:
+        layout = h5py.VirtualLayout(shape, np.float32)
+        layout[:] = h5py.VirtualSource("other.h5", name, shape)
+        file.create_virtual_dataset(name, layout)
+    else:
+        file.create_dataset(name, shape, np.float32, external=[("/etc/passwd", 0, 99_999)])
+
+
+def with_rows(file: h5py.File, rows: int) -> None:
+    """As many rows everywhere, most of which were never written."""
+    file.attrs["rows"] = rows
+    for name in ("numeric", "categorical", "row", "id", OFFSETS):
+        file[name].resize(rows + (name == OFFSETS), axis=0)
+
+
+CHANGES: dict[str, Callable[[h5py.File], object]] = {
+    "offsets fall": lambda file: moved(file, slice(150, 160), 90),
+    "offsets below 0": lambda file: moved(file, slice(0, 9), -(10**6)),
+    "offsets beyond the values": lambda file: moved(file, slice(290, None), 10**6),
+    "fewer offsets": lambda file: put(file, OFFSETS, file[OFFSETS][:-3]),
+    "negative tokens": lambda file: put(file, VALUES, file[VALUES][:].astype(np.int64)),
+    "numbers of another type": lambda file: put(file, "numeric", file["numeric"][:].astype("f8")),
+    "rows that do not exist": lambda file: with_rows(file, 10**12),
+    "external link": lambda file: put(file, "row", h5py.ExternalLink("train.h5", "/row")),
+    "loop of links": lambda file: put(file, "row", h5py.SoftLink("/row")),
+    "link to a group": lambda file: put(file, "sequence", h5py.ExternalLink("a.h5", "/sequence")),
+    "external storage": lambda file: stored_elsewhere(file, False),
+    "virtual dataset": lambda file: stored_elsewhere(file, True),
+    "source": lambda file: file.attrs.update(source="[]"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_a_program_changed_is_refused_before_compiled_loops_read_it(
+    tmp_path: Path, change: Callable[[h5py.File], object]
+) -> None:
+    h5 = to_test_h5(tmp_path, raw_table(300))
+    with h5py.File(h5, "r+") as file:
+        change(file)
+    with pytest.raises(UserError, match=f"{re.escape(str(h5))}: not a complete"):  # noqa: SIM117
+        with H5Table(h5) as table:
+            table.read(0, table.rows)
+
+
 @pytest.mark.parametrize("most", [0, 10_000, 100_000])
 def test_where_no_more_can_be_written_a_clear_error_and_no_half_file_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int

@@ -109,7 +109,7 @@ def read_json(
         if missing := [key for key in keys if key not in content]:
             raise KeyError(missing)
         return parse(content)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise UserError(
             f"{path}: of another kind or version than this workflow's {kind}; give a {kind}"
         ) from None

@@ -21,6 +21,8 @@ from ..storage.block import Block
 from ..storage.opening import TableSource, open_table
 
 FORMAT, VERSION = "feseq-model", 13
+# What a damaged or changed content makes Python and its libraries raise.
+_DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Model:
             plain = json.loads(shared.pop("feature_map").tobytes())
             about = About(**shared, feature_map=FeatureMap.from_dict(plain))
             model = cls.from_content(about, content, threads)
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        except _DAMAGES as error:
             raise unreadable(path, error) from None
         check_name(path, about.full_name, full_name)
         return model

@@ -250,7 +250,7 @@ class TokenLookup:
     """Token -> index: one array if tokens are small, else a search in the sorted vocabulary."""
 
     def __init__(self, field: SequenceField) -> None:
-        self.column, self.vocabulary = field.column, np.array(field.vocabulary, np.int64)
+        self.column, self.vocabulary = field.column, np.array(field.vocabulary, np.uint64)
         self.first_index = field.first_index
         largest = int(self.vocabulary.max(initial=0))
         self.dense = None
@@ -260,9 +260,10 @@ class TokenLookup:
             self.dense[self.vocabulary] = np.arange(len(self.vocabulary)) + self.first_index
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
-        tokens = tokens.astype(np.int64)
+        # Unsigned, or a token of 2^63 and more, which no text has, would be negative.
+        tokens = tokens.astype(np.uint64)
         if self.dense is not None:
-            return self.dense[np.minimum(tokens, len(self.dense) - 1)]
+            return self.dense[np.minimum(tokens, np.uint64(len(self.dense) - 1)).view(np.int64)]
         place = np.searchsorted(self.vocabulary, tokens)
         is_known = self.vocabulary[np.minimum(place, len(self.vocabulary) - 1)] == tokens
         return np.where(is_known, place + self.first_index, OUT_OF_VOCABULARY)

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..config.columns import SEPARATORS, Columns
@@ -118,8 +120,14 @@ class FeatureMap:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "FeatureMap":
-        """The inverse of `to_dict`; keys of other versions are ignored."""
-        return _from_plain(cls, plain)
+        """The inverse of `to_dict`; keys of other versions are ignored.
+
+        Raises TypeError or ValueError for fields that no table gives: indices would lie beyond the
+        tables of a model.
+        """
+        found = _from_plain(cls, plain)
+        _check(found)
+        return found
 
     def write(self, path: Path) -> None:
         """Write as JSON, complete or not at all."""
@@ -141,6 +149,31 @@ def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
             value = plain[name]
             values[name] = [_from_plain(inner, x) for x in value] if is_nested else value
     return cls(**values)
+
+
+def _check(found: FeatureMap) -> None:
+    """Raise TypeError or ValueError for words and values that are none, or out of order."""
+    for category in (*found.profile, *found.targets, *found.context):
+        if {*map(type, category.vocabulary)} - {str}:
+            raise TypeError(f"the words of {category.column!r} are not all texts")
+    for level in (*found.ids, *found.levels):
+        _require_ascending(level.column, np.array(level.vocabulary, np.float64), -np.inf)
+    for sequence, target in zip(found.sequences, found.targets, strict=True):
+        _require_ascending(sequence.column, np.array(sequence.vocabulary, np.int64), -1)
+        is_other = sequence.size != target.size if sequence.shared_with else sequence.other_words
+        if is_other or sequence.other_words < 0:
+            raise ValueError(f"{sequence.column!r} has other words than {target.column!r}")
+    for numeric in (*found.numeric, *found.statistics):
+        numbers = [numeric.minimum, numeric.maximum, *numeric.knots, *numeric.ranks]
+        is_whole = np.isfinite(np.array(numbers, np.float64)).all()
+        if not is_whole or len(numeric.knots) != len(numeric.ranks):
+            raise ValueError(f"the distribution of {numeric.column!r} is none")
+
+
+def _require_ascending(column: str, values: np.ndarray, before: float) -> None:
+    """Raise ValueError if the values do not ascend, from above `before` on."""
+    if not (np.diff(values, prepend=before) > 0).all():
+        raise ValueError(f"the values of {column!r} do not ascend")
 
 
 def require_columns(

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ..catalog.loading import load_model
 from ..common.errors import UserError
-from ..common.files import Output, fingerprint
+from ..common.files import Output, fingerprint, whole_file
 from ..common.parquet import write_table
 from ..config.runtime import Runtime
 from ..family.model import Model
@@ -60,11 +60,14 @@ def predict_table(model: Model, table: Table, verbosity: int = 0) -> np.ndarray:
 def ids_of(table: Table) -> pa.StringArray:
     """The IDs of a test table's rows."""
     # A block at a time: NumPy makes each ID as wide as the longest.
-    texts = [
-        pa.array(table.column("id", start, start + table.block_rows), pa.binary()).cast(pa.string())
-        for start in range(0, max(1, table.rows), table.block_rows)
-    ]
-    return pa.concat_arrays(texts)
+    with whole_file(table.path):
+        texts = [
+            pa.array(table.column("id", start, start + table.block_rows), pa.binary()).cast(
+                pa.string()
+            )
+            for start in range(0, max(1, table.rows), table.block_rows)
+        ]
+        return pa.concat_arrays(texts)
 
 
 def model_metadata(model: Model) -> dict[str, str]:

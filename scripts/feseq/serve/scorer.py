@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 
 from ..common.errors import UserError, first_line
-from ..common.logits import sigmoid
+from ..common.logits import require_finite, sigmoid
 from ..features.encoding import FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap, read_columns
 from .rows import Rows, RowTable
@@ -25,6 +25,8 @@ FORMAT, VERSION = "feseq-onnx", 2
 # The bytes that `signed` adds.
 _SIGNATURE = 76
 _MOST_THREADS = 1_000
+# ONNX Runtime's key of the folder with the files of weights.
+_WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
 # The most positions of a run: they fit in a core's caches.
 _POSITIONS = 1 << 13
 # If at least this many events are all later than their row, that is no coincidence.
@@ -52,6 +54,8 @@ class Scorer:
         options.intra_op_num_threads = threads
         # No warnings of shapes that it cannot infer.
         options.log_severity_level = 3
+        # Weights are in the content itself, not in a file that it names.
+        options.add_session_config_entry(_WEIGHTS_IN, os.devnull)
         try:
             if content != signed(content[:-_SIGNATURE]):
                 raise ValueError("wrong checksum, or of another version")
@@ -64,13 +68,15 @@ class Scorer:
             written = self.about["format"], self.about["version"]
             if written != (FORMAT, VERSION):
                 raise ValueError(f"format {written}, not {(FORMAT, VERSION)}")
+            if type(self.about["max_len"]) is not int or self.about["max_len"] < 1:
+                raise ValueError(f"max_len is {self.about['max_len']!r}")
             self.feature_map = FeatureMap.from_dict(self.about["feature_map"])
             inputs = Inputs(**self.about["inputs"])
             self.wanted = {wanted.name for wanted in self.session.get_inputs()}
             self.columns = read_columns([self.feature_map], self.about["row_time"])
             self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
             # The first call compiles, so it happens here.
-            self.logits([dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}])
+            self._check_sizes(inputs)
         except Exception as error:  # ONNX Runtime raises its own classes
             raise UserError(
                 f"{name}: not a complete exported model of this workflow ({first_line(error)}); "
@@ -102,11 +108,15 @@ class Scorer:
         return sigmoid(self.logits(rows))
 
     def logits(self, rows: Rows) -> np.ndarray:
-        """The logits float32 [rows], which can be averaged with those of other models."""
+        """The logits float32 [rows], which can be averaged with those of other models.
+
+        Raises UserError where RowTable does, and if one is not finite.
+        """
         table = self.table(rows)
         logits = np.empty(table.rows, np.float32)
         for chunk in self.chunks(table):
-            (logits[chunk],) = self.session.run(None, self.inputs(table, chunk))
+            logits[chunk] = self._run(self.inputs(table, chunk), len(chunk))
+        require_finite(logits)
         return logits
 
     def chunks(self, table: RowTable) -> Iterator[np.ndarray]:
@@ -149,6 +159,34 @@ class Scorer:
             **encoded.numbers,
         }
         return {name: value for name, value in inputs.items() if name in self.wanted}
+
+    def _run(self, inputs: dict[str, np.ndarray], rows: int) -> np.ndarray:
+        """The graph's logits float32 [rows]; raises UserError if it has none for these rows."""
+        try:
+            (logit,) = self.session.run(None, inputs)
+            if logit.shape != (rows,):
+                raise ValueError(f"{logit.shape} logits for {rows} rows")
+        except Exception as error:  # ONNX Runtime raises its own classes
+            raise UserError(
+                f"the model's graph does not take these rows ({first_line(error)}); take another "
+                f"file, or export the model again"
+            ) from None
+        return logit
+
+    def _check_sizes(self, inputs: Inputs) -> None:
+        """Score a row of the largest index of each field; raises UserError if a table lacks it."""
+        fields, networks = self.feature_map, self.feature_map.for_networks()
+        context = [*inputs.context_fields(fields), *inputs.newest_fields(fields)]
+        columns: dict[str, Sequence[Any]]
+        columns = {"profile": fields.profile, "target": networks.targets, "context": context}
+        largest = {name: np.array([[f.size - 1 for f in each]]) for name, each in columns.items()}
+        history, one = np.array([[[f.size - 1]] for f in networks.sequences]), np.ones(1, np.int64)
+        largest |= {"history": history, "whole_history": history}
+        largest |= {"length": one, "whole_length": one}
+        row = dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}
+        encoded = self.inputs(self.table([row]), np.arange(1))
+        # An array without columns would be float64.
+        self._run({n: largest.get(n, x).astype(x.dtype) for n, x in encoded.items()}, 1)
 
 
 def signed(model: bytes) -> bytes:

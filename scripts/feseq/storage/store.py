@@ -18,7 +18,8 @@ fingerprint, whether it is simulated, the column of the rows' times and, in a fi
 the digest of the draw). Drawn rows are shuffled, as many together as a conversion holds in memory.
 
 HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them;
-vocabularies, which it stores elsewhere, have a checksum.
+vocabularies, which it stores elsewhere, have a checksum. A file that a program has changed has
+right checksums: `H5Table` checks shapes, types and offsets, which compiled loops rely on.
 """
 
 import hashlib
@@ -34,7 +35,7 @@ import numpy as np
 
 from ..common.errors import UserError
 from ..common.files import whole_file
-from ..common.ragged import Ragged
+from ..common.ragged import Ragged, require_equal_lengths
 from .block import OPTIONAL, Block
 from .table import Table
 
@@ -44,6 +45,12 @@ FORMAT, VERSION = "feseq-table", 9
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
 # How each dataset is stored.
 _CHECKED: dict[str, Any] = {"fill_time": "never", "fletcher32": True}
+# The types of a block's arrays, and what must be in `source`.
+_TYPES: dict[str, Any] = {
+    **{"numeric": np.float32, "categorical": np.uint64, "row": np.int64, "label": np.uint8},
+    **{"period": np.uint8, "id": np.bytes_, "time": np.int64},
+}
+_SOURCE = {"rows": int, "fingerprint": str, "simulated": bool}
 # Cache of each dataset for the chunk at its end until it is full.
 _OPEN_CHUNKS_BYTES = 4 << 20
 
@@ -209,17 +216,49 @@ class H5Table(Table):
         header = {key: json.loads(attributes[key]) for key in keys}
         content = json.dumps([VERSION, *header.values()], sort_keys=True)
         identity = hashlib.sha256(content.encode()).hexdigest()[:16]
+        if wrong := [k for k, type_ in _SOURCE.items() if type(header["source"][k]) is not type_]:
+            raise ValueError(f"{wrong[0]!r} of its source is no {_SOURCE[wrong[0]].__name__}")
         self.rows = int(attributes["rows"])
         side, has_times = str(attributes["side"]), "time" in self.file
         super().__init__(path, **header, has_times=has_times, identity=identity, side=side)
-        # Kept, since each lookup in the file takes as long as some hundred rows.
+        widths = {
+            "numeric": (len(self.numeric_columns),),
+            "categorical": (len(self.categorical_columns),),
+        }
         names = ["numeric", "categorical", "row", *(name for name in OPTIONAL if name in self.file)]
-        self._data = {name: self.file[name] for name in names}
+        # Kept, since each lookup in the file takes as long as some hundred rows.
+        self._data = {
+            name: self._dataset(name, _TYPES[name], self.rows, *widths.get(name, ()))
+            for name in names
+        }
         self._sequences = {
-            name: (self.file[f"{place}/offsets"], self.file[f"{place}/values"])
+            name: (
+                self._dataset(f"{place}/offsets", np.int64, self.rows + 1),
+                self._dataset(f"{place}/values", np.unsignedinteger, None),
+            )
             for name in self.sequence_columns
             if (place := f"sequence/{_h5_name(name)}")
         }
+
+    def _dataset(self, name: str, type_: Any, *shape: int | None) -> h5py.Dataset:
+        """The dataset of this name, of this type and shape, where None is any length.
+
+        Raises ValueError for another, and for a link: it may lead to any file of the machine.
+        """
+        place: Any = self.file
+        for step in name.split("/"):
+            if place.get(step, getclass=True, getlink=True) is not h5py.HardLink:
+                raise ValueError(f"{name} is missing or a link")
+            place = place[step]
+        if place.is_virtual or place.external:
+            raise ValueError(f"the values of {name} are in another place")
+        lengths = zip(place.shape, shape)
+        is_other = place.ndim != len(shape) or any(b not in (None, a) for a, b in lengths)
+        if is_other or not np.issubdtype(place.dtype, type_) or not place.dtype.isnative:
+            raise ValueError(f"{name} is {place.dtype} {place.shape}")
+        if place.id.get_storage_size() < place.size * place.dtype.itemsize:
+            raise ValueError(f"{name} lacks values")
+        return place
 
     def vocabulary(self, column: str) -> list[str]:
         """The raw strings of a categorical column, or the text tokens of a sequence, sorted."""
@@ -227,7 +266,7 @@ class H5Table(Table):
             name = f"vocabulary/{_h5_name(column)}"
             if column in self.sequence_columns and name not in self.file:
                 return []
-            dataset = self.file[name]
+            dataset = self._dataset(name, np.object_, None)
             words = list(dataset.asstr()[:])
             if _digest_of_words(words) != dataset.attrs["sha256"]:
                 raise ValueError(f"the vocabulary of {column!r} has a wrong checksum")
@@ -240,14 +279,21 @@ class H5Table(Table):
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
+        wanted = self.sequence_columns if sequences is None else sequences
         with whole_file(self.path):
-            ragged = {}
-            for name in self.sequence_columns if sequences is None else sequences:
-                offsets, values = self._sequences[name]
-                bounds = offsets[start : stop + 1]
-                ragged[name] = Ragged(values[bounds[0] : bounds[-1]], bounds - bounds[0])
+            ragged = {name: self._ragged(name, start, stop) for name in wanted}
+            require_equal_lengths(ragged, lambda i: f"{self.path}: row {start + i}")
             arrays = {name: data[start:stop] for name, data in self._data.items()}
             return Block(sequences=ragged, **arrays)
+
+    def _ragged(self, name: str, start: int, stop: int) -> Ragged:
+        """A sequence of rows start to stop; raises ValueError if these overlap or end nowhere."""
+        offsets, values = self._sequences[name]
+        bounds = offsets[start : stop + 1]
+        first, last = bounds[0], bounds[-1]
+        if first < 0 or last > values.shape[0] or (bounds[1:] < bounds[:-1]).any():
+            raise ValueError(f"offsets of {name!r} fall, or lead beyond its values")
+        return Ragged(values[first:last], bounds - first)
 
     def close(self) -> None:
         """Close the file."""

@@ -10,6 +10,7 @@ import xgboost
 from ...family.model import About, Model
 from ...features.encoding import FeatureEncoder
 from ...storage.block import Block
+from .booster import load_booster
 from .features import Features
 from .matrix import finite
 
@@ -38,17 +39,26 @@ class BoostedModel(Model):
     @classmethod
     def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
         """The model with this `content`."""
-        boosters = [xgboost.Booster() for _ in content["boosters"]]
-        for bag, booster in enumerate(boosters):
-            booster.load_model(bytearray(content["boosters"][str(bag)].tobytes()))
-            # Blocks are predicted in parallel.
-            booster.set_param({"nthread": 1, "device": "cpu"})
-        features = {name: content[name] for name in ("sets", "tables", "common")}
-        return cls(about, boosters, Features(about.feature_map, **features), threads=threads)
+        features = Features(
+            about.feature_map, content["sets"], content["tables"], content["common"]
+        )
+        features.check()
+        boosters = [
+            load_booster(content["boosters"][str(bag)].tobytes(), features)
+            for bag in range(len(content["boosters"]))
+        ]
+        model = cls(about, boosters, features, threads=threads)
+        # What a booster's settings contradict, XGBoost finds as it predicts.
+        if model.margins(np.zeros((1, len(features.columns())), np.float32)).shape != (1,):
+            raise ValueError("not one logit for a row")
+        return model
 
     def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
         """Logits float32 [rows of the block]."""
-        rows = finite(self.features.matrix(encoder, block))
+        return self.margins(finite(self.features.matrix(encoder, block)))
+
+    def margins(self, rows: np.ndarray) -> np.ndarray:
+        """Logits float32 [rows] of features [rows, columns]."""
         logits = [
             booster.inplace_predict(rows, predict_type="margin", validate_features=False)
             for booster in self.boosters

@@ -137,8 +137,13 @@ class TrainedModel(Model):
     @classmethod
     def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
         """The network with these weights."""
-        network = build_model(ModelConfig(**about.settings["model"]), about.feature_map)
+        config = ModelConfig(**about.settings["model"])
         weights = {name: torch.from_numpy(array) for name, array in content["weights"].items()}
+        # Before a network takes the memory that other settings ask for.
+        sizes = {size for weight in weights.values() for size in weight.shape}
+        if not {config.embedding_dim, *config.mlp} <= sizes:
+            raise ValueError("weights of other sizes than its settings")
+        network = build_model(config, about.feature_map)
         network.load_state_dict(weights)
         return cls(about, network, threads=threads)
 
