@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY / "tests")]
 
 from fuzz_commands import outputs
-from fuzz_files import environment, json_files, onnx, predictions
+from fuzz_files import environment, files
 from fuzz_names import columns, paths, times
 from fuzz_values import raw_values
 
@@ -35,10 +35,7 @@ from feseq.common.errors import UserError
 
 TARGETS = {
     prepare.__name__: prepare
-    for prepare in (
-        *(raw_values, outputs, columns, paths, times),
-        *(json_files, predictions, onnx, environment),
-    )
+    for prepare in (*(raw_values, outputs, columns, paths, times, files, environment),)
 }
 BAD = ("wrong", "traceback", "hang")
 

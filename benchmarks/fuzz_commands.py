@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from glob import glob
 from pathlib import Path
@@ -13,10 +14,8 @@ import numpy as np
 import pandas as pd
 
 from entry import run_script
-from feseq.config.runtime import Runtime
-from feseq.families.boosting.train import train
-from feseq.family.job import TrainJob
 from feseq.predict.scoring import score_files
+from support.jobs import run_job
 from support.learnable import learnable_table, make
 from support.raw_tables import write_raw
 
@@ -55,6 +54,8 @@ def in_child(function: Callable[[], object], printed: Path) -> int:
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -71,12 +72,8 @@ def prepare(folder: Path) -> None:
     """Tables, a model, and files that a command has nothing to do with."""
     os.chdir(folder)
     made = make(folder / "made", learnable_table(300))
-    files = {name: made / f"{name}.h5" for name in ("train", "valid")}
-    outputs = {"model": "model.safetensors", "history": "made/h.csv", "training": "made/t.json"}
     settings = {"boosting": {"trees": 3, "min_child_weight": 1}}
-    job = {"settings": settings, "full_name": "", "runtime": Runtime(device="cpu"), **files}
-    job |= {name: folder / path for name, path in outputs.items()}
-    train(TrainJob(feature_map=made / "feature_map.json", **job))
+    run_job(made, made, settings)["model"].rename(folder / "model.safetensors")
     for seed, name in enumerate(("new", "other")):
         write_raw(folder, learnable_table(ROWS[f"{name}.parquet"], seed=seed), name)
     shutil.rmtree(made)

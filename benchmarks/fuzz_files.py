@@ -3,135 +3,206 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import h5py
 import numpy as np
-import pyarrow as pa
-import torch
+import onnx
+from fuzz_commands import in_child
 
-from feseq.catalog.loading import export_model
-from feseq.common.files import read_json, write_json
-from feseq.common.parquet import read_table, write_table
-from feseq.families.feseq.check_rows import check_rows
-from feseq.families.feseq.model_file import TrainedModel
-from feseq.families.feseq.network.build import build_model
-from feseq.families.feseq.settings import ModelConfig
-from feseq.family.model import About
+from feseq.catalog.loading import export_model, load_model
+from feseq.common import tensors
+from feseq.common.errors import UserError
+from feseq.common.files import write_json
+from feseq.common.logits import require_finite
+from feseq.common.parquet import read_table
+from feseq.families.feseq.check_rows import raw_rows
+from feseq.features.encoding import FeatureEncoder
 from feseq.features.feature_map import FeatureMap
-from feseq.raw.parts import read_parts
-from feseq.sampling.list_parts import list_parts
-from feseq.serve.scorer import Scorer
+from feseq.predict.part import predict_part
+from feseq.serve.scorer import METADATA, Scorer, signed
 from feseq.storage.opening import open_table
 from support import SCRIPTS
+from support.jobs import run_job
 from support.learnable import learnable_table, make
-from support.raw_tables import COLUMNS, raw_table, write_raw
+from support.networks import WHOLE, random_model
+from support.raw_tables import to_test_h5
 from support.trainings import OFTEN, STILL, make_data
 
 Draw = Callable[[Random], tuple[str, Callable[[], str]]]
-FOOTER_BYTES = 1_200
-SMALL = ModelConfig(
-    max_len=6, embedding_dim=4, interaction_layers=1, transformer_layers=1, heads=1, mlp=(8,)
-)
+NUMBERS = [0, -1, 1, 7, 255, 10**6, 2**31 - 1, -(2**31), 2**62, 0.5, float("nan"), float("inf")]
+TYPES = ["i1", "u1", "i4", "i8", "u8", "f4", "f8", "S3", ">i4"]
+REFUSED = 3
 
 
-def json_files(folder: Path) -> Draw:
-    """A changed JSON file: what is read is what was written, or it is refused."""
-    make(folder, raw_table(200))
-    list_parts(write_raw(folder, raw_table(30)), COLUMNS, folder / "parts.json", rows=30)
-    figures = {"auc": {"value": 0.703, "low": None}, "simulated_data": False, "rows": [3, 1e-05]}
-    write_json(folder / "metrics.json", figures)
-    readers = {
-        "feature_map": FeatureMap.read,
-        "parts": read_parts,
-        "metrics": partial(read_json, keys=["auc"]),
-    }
-    whole = {kind: (folder / f"{kind}.json").read_bytes() for kind in readers}
-    expected = {kind: read(folder / f"{kind}.json") for kind, read in readers.items()}
+def prepare(folder: Path) -> None:
+    """A test table in H5, a model of each family, an export and a feature map."""
+    make(folder, learnable_table(400))
+    to_test_h5(folder, learnable_table(300, seed=9))
+    settings = {"trees": 9, "min_child_weight": 1, "features": ["histories", "clicks", "ids"]}
+    run_job(folder, folder, {"boosting": settings})["model"].rename(folder / "boosting")
+    random_model(WHOLE, FeatureMap.read(folder / "feature_map.json")).save(folder / "feseq")
+    export_model(folder / "feseq", [folder / "valid.h5"], folder / "onnx")
+    predict_part(folder / "boosting", folder / "test.h5", folder / "part000.parquet")
 
-    def attempt(kind: str, content: bytes) -> str:
-        changed = folder / "changed.json"
-        changed.write_bytes(content)
-        # The same size and time as before, as for the memory of `read_parts`.
-        os.utime(changed, (1, 1))
-        assert readers[kind](changed) == expected[kind], "taken, and not as it was written"
-        return "the same"
+
+def other(random: Random, value: Any) -> Any:
+    """A value in which one, at any depth, is another."""
+    if isinstance(value, dict | list) and value and random.random() < 0.95:
+        key = random.choice([*value] if isinstance(value, dict) else range(len(value)))
+        value[key] = other(random, value[key])
+        return value
+    if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "iuf" and value.ndim:
+        changed = value.copy().reshape(-1)
+        start = random.randrange(changed.size)
+        stop = start + random.choice([1, 9, changed.size])
+        with np.errstate(invalid="ignore"):
+            changed[start:stop] = np.array(random.choice(NUMBERS)).astype(value.dtype)
+        shapes = [changed.reshape(value.shape)] * 4 + [value[:-1], value[:0], changed]
+        return random.choice([*shapes, value.astype(random.choice(TYPES))])
+    return random.choice([*NUMBERS, "x", None, [], {}, [value], True])
+
+
+def h5(path: Path, random: Random) -> None:
+    with h5py.File(path, "r+") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        name, key = random.choice(names), random.choice([*file.attrs])
+        links = [h5py.SoftLink(f"/{name}"), h5py.SoftLink("/row"), file]
+        links += [h5py.ExternalLink(path.with_name("train.h5"), name)]
+        values = file[name][()] if isinstance(file[name], h5py.Dataset) else None
+        kind = random.randrange(6)
+        if kind == 0:
+            text = file.attrs[key]
+            is_json = isinstance(text, str) and text[:1] in ("[", "{")
+            file.attrs[key] = json.dumps(other(random, json.loads(text))) if is_json else 10**12
+            return
+        del file[name]
+        if kind == 1 or values is None or values.dtype.kind not in "iuf":
+            file[name] = random.choice(links)
+        elif kind == 2:
+            file.create_dataset(name, values.shape, values.dtype, external=[(path, 0, 10**6)])
+        else:
+            file[name] = other(random, values)
+
+
+def model(path: Path, random: Random) -> None:
+    content = tensors.load(path)
+    key = random.choice([key for key in content if key != "marks"] + ["feature_map", "boosters"])
+    if key == "boosters" and key in content and random.random() < 0.9:
+        booster = bytearray(content[key]["0"].tobytes())
+        arrays = [*re.finditer(rb"\w\[\$(.)#L(.{8})", booster, re.DOTALL)]
+        array = random.choice([a for a in arrays if int.from_bytes(a[2], "big")])
+        size = {b"d": 4, b"l": 4, b"L": 8, b"U": 1}[array[1]]
+        at = array.end() + size * random.randrange(int.from_bytes(array[2], "big"))
+        number = random.choice([each for each in NUMBERS if isinstance(each, int)])
+        booster[at : at + size] = (number % 256**size).to_bytes(size, "big")
+        if random.random() < 0.3:
+            booster[random.randrange(len(booster))] = random.randrange(256)
+        content[key]["0"] = np.frombuffer(bytes(booster), np.uint8)
+    elif key == "feature_map":
+        fields = other(random, json.loads(content[key].tobytes()))
+        content[key] = np.frombuffer(json.dumps(fields).encode(), np.uint8)
+    else:
+        content[key] = other(random, content.get(key))
+    tensors.save(content, path)
+
+
+def exported(path: Path, random: Random) -> None:
+    graph = onnx.load(path)
+    entries = {entry.key: entry for entry in graph.metadata_props}
+    graph.metadata_props.remove(entries["sha256"])
+    if random.random() < 0.5:
+        about = other(random, json.loads(entries[METADATA].value))
+        entries[METADATA].value = json.dumps(about)
+    else:
+        weights = random.choice(graph.graph.initializer)
+        values = other(random, onnx.numpy_helper.to_array(weights))
+        weights.CopyFrom(onnx.numpy_helper.from_array(np.asarray(values), weights.name))
+    path.write_bytes(signed(graph.SerializeToString()))
+
+
+def json_file(path: Path, random: Random) -> None:
+    plain = asdict(FeatureMap.read(path))
+    key = random.choice([*plain])
+    write_json(path, plain | {key: other(random, plain[key])})
+
+
+def damage(path: Path, random: Random) -> None:
+    """Bits that flip; in parquet, most of them in the footer."""
+    content = bytearray(path.read_bytes())
+    first = random.choice([0, max(0, len(content) - 1_200)])
+    for place in random.choices(range(first, len(content)), k=random.choice([1, 1, 3])):
+        content[place] ^= 1 << random.randrange(8)
+    if random.random() < 0.1:
+        del content[random.randrange(len(content)) :]
+    path.write_bytes(content)
+
+
+CHANGES: dict[str, Callable[[Path, Random], None]] = {
+    **{"test.h5": h5, "boosting": model, "feseq": model},
+    **{"onnx": exported, "feature_map.json": json_file, "part000.parquet": damage},
+}
+
+
+def predictions(folder: Path, name: str, rows: int) -> list[np.ndarray]:
+    """What follows from the changed file, of blocks of so many rows."""
+    if name == "onnx":
+        with open_table(folder / "valid.h5") as table:
+            some = raw_rows(table, 60)
+        scorer = Scorer.load(folder / name)
+        parts = [some[i : i + rows] for i in range(0, len(some), rows)]
+        return [np.concatenate([scorer.logits(part) for part in parts])]
+    if name == "part000.parquet":
+        return [read_table(folder / name, ("logit",))["logit"].to_numpy()]
+    with open_table(folder / "test.h5") as table:
+        table.block_rows = rows
+        if name == "feature_map.json":
+            encoder = FeatureEncoder(FeatureMap.read(folder / name), table)
+            return [np.concatenate([encoder.categories(block) for block in table.blocks()])]
+        models = ["boosting", "feseq"] if name == "test.h5" else [name]
+        return [load_model(folder / each).predict(table) for each in models]
+
+
+def files(folder: Path) -> Draw:
+    """A changed file is refused, or gives finite logits that do not depend on the blocks' size.
+
+    A damaged one is refused, or gives what the whole one gives.
+    """
+    pristine, place, printed = (folder / name for name in ("pristine", "place", "printed.txt"))
+    pristine.mkdir()
+    assert in_child(lambda: prepare(pristine), printed) == 0, printed.read_text()
+
+    def compare(name: str, is_damaged: bool) -> None:
+        try:
+            other = predictions(pristine if is_damaged else place, name, 7)
+            for one, again in zip(predictions(place, name, 8_192), other):
+                require_finite(one.reshape(-1))
+                assert one.shape == again.shape, "another number of rows"
+                assert np.allclose(one, again, 1e-3, 1e-3), "another result in other blocks"
+        except UserError:
+            raise SystemExit(REFUSED) from None
+
+    def attempt(name: str, change: Callable[[Path, Random], None], random: Random) -> str:
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(pristine, place)
+        change(place / name, random)
+        code = in_child(lambda: compare(name, change is damage), printed)
+        if code not in (0, REFUSED):
+            raise RuntimeError(f"exit code {code}: {printed.read_text()[-200:]}")
+        return "refused" if code else "taken"
 
     def draw(random: Random) -> tuple[str, Callable[[], str]]:
-        kind, content = random.choice([*readers]), bytearray()
-        while not content or content == whole[kind]:
-            content = bytearray(whole[kind])
-            at, byte = random.randrange(len(content)), random.choice(b'0189.,:"{}[]- eaN\n\xff')
-            match random.randrange(5):
-                case 0 | 1:
-                    content[at] = byte
-                case 2:
-                    content.insert(at, byte)
-                case 3:
-                    del content[at : at + random.choice([1, 1, 9])]
-                case 4:
-                    other = bytes(whole[random.choice([*readers])])
-                    others = [b"{}", b"[]", b"", other, other[:at], b"[" * at]
-                    content = bytearray(random.choice(others))
-        return f"{kind}, byte {at}", lambda: attempt(kind, bytes(content))
-
-    return draw
-
-
-def predictions(folder: Path) -> Draw:
-    """Predictions with a few changed bits, most of them in the footer, are refused."""
-    table = pa.table({"id": ["U1", "U2", "U3"] * 50, "logit": np.arange(150, dtype=np.float32)})
-    path = folder / "part000.parquet"
-    write_table(table, path, {"click_rate": "0.1", "full_name": "toy/len5", "simulated": "true"})
-    whole, names = path.read_bytes(), table.column_names
-    expected = read_table(path, names)
-
-    def attempt(content: bytes) -> str:
-        path.write_bytes(content)
-        assert read_table(path, names).equals(expected, check_metadata=True), "another table"
-        return "the same"
-
-    def draw(random: Random) -> tuple[str, Callable[[], str]]:
-        content, first = bytearray(whole), random.choice([0, len(whole) - FOOTER_BYTES])
-        places = random.choices(range(max(0, first), len(whole)), k=random.choice([1, 1, 3]))
-        for place in places:
-            content[place] ^= 1 << random.randrange(8)
-        return f"bytes {places}", lambda: attempt(bytes(content))
-
-    return draw
-
-
-def onnx(folder: Path) -> Draw:
-    """An exported model with a few changed bits or bytes is refused."""
-    make(folder, learnable_table(200))
-    fields = FeatureMap.read(folder / "feature_map.json")
-    torch.manual_seed(0)
-    about = About({"model": asdict(SMALL)}, fields, simulated=False, click_rate=0.1)
-    TrainedModel(about, build_model(SMALL, fields)).save(folder / "model.safetensors")
-    files = folder / "model.safetensors", folder / "valid.h5", folder / "model.onnx"
-    export_model(*files)
-    whole = files[2].read_bytes()
-    with open_table(files[1]) as table:
-        rows, _ = check_rows(table, 20, None, {"events"})
-    expected = Scorer(whole).logits(rows)
-
-    def attempt(content: bytes) -> str:
-        assert np.array_equal(Scorer(content).logits(rows), expected), "other logits"
-        return "the same"
-
-    def draw(random: Random) -> tuple[str, Callable[[], str]]:
-        content, places = bytearray(whole), [random.randrange(len(whole))]
-        places += [random.randrange(len(whole)) for _ in range(random.choice([0, 0, 3]))]
-        for place in places:
-            content[place] ^= 1 << random.randrange(8)
-        if random.random() < 0.1:
-            del content[places[0] : places[0] + random.choice([1, 1000, len(whole)])]
-        return f"bytes {places}", lambda: attempt(bytes(content))
+        name = random.choice([*CHANGES])
+        change = random.choice([CHANGES[name]] * 3 + [damage])
+        return f"{name}, {change.__name__}", lambda: attempt(name, change, random)
 
     return draw
 

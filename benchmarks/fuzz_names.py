@@ -14,15 +14,13 @@ import pyarrow as pa
 import yaml
 
 from feseq.config.columns import Columns
-from feseq.config.runtime import Runtime
 from feseq.families.boosting.model_file import load
 from feseq.families.boosting.settings import BoostingConfig
-from feseq.families.boosting.train import train
-from feseq.family.job import TrainJob
 from feseq.raw.reading import RawTable
 from feseq.sampling.split import read_times
 from feseq.storage.store import H5Table
 from support import REPOSITORY
+from support.jobs import run_job
 from support.learnable import learnable_table, make
 from support.raw_tables import COLUMNS, renamed, write_raw
 from support.shop import changed, write_inputs
@@ -70,20 +68,9 @@ def columns(folder: Path) -> Draw:
 def logits(folder: Path, table: pa.Table, roles: Columns) -> np.ndarray:
     """Logits of the validation rows, by a small model."""
     make(folder, table, columns=roles)
-    job = TrainJob(
-        train=folder / "train.h5",
-        valid=folder / "valid.h5",
-        feature_map=folder / "feature_map.json",
-        settings={"boosting": BOOSTING.model_dump()},
-        model=folder / "model.safetensors",
-        history=folder / "history.csv",
-        training=folder / "training.json",
-        full_name="",
-        runtime=Runtime(device="cpu", verbosity=0),
-    )
-    train(job)
+    model = run_job(folder, folder, {"boosting": BOOSTING.model_dump()})["model"]
     with H5Table(folder / "valid.h5") as valid:
-        return load(job.model).predict(valid)
+        return load(model).predict(valid)
 
 
 def paths(folder: Path) -> Draw:

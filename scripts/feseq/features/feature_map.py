@@ -18,6 +18,7 @@ from ..common.files import read_json, write_json
 from ..config.columns import SEPARATORS, Columns
 from ..config.names import check_name
 from ..storage.table import Table, of_other_draw, require_drawn
+from .history_statistics import HistoryColumns
 from .numeric import NumericField
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
@@ -153,6 +154,12 @@ def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
 
 def _check(found: FeatureMap) -> None:
     """Raise TypeError or ValueError for words and values that are none, or out of order."""
+    for fields, columns in (
+        (found.statistics, HistoryColumns(found.history_columns).columns),
+        ((*found.ids, *found.levels), [each.column for each in found.numeric]),
+    ):
+        if unknown := {each.column for each in fields}.difference(columns):
+            raise ValueError(f"no column {unknown.pop()!r}")
     for category in (*found.profile, *found.targets, *found.context):
         if {*map(type, category.vocabulary)} - {str}:
             raise TypeError(f"the words of {category.column!r} are not all texts")
