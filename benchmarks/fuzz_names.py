@@ -15,7 +15,6 @@ import yaml
 
 from feseq.config.columns import Columns
 from feseq.families.boosting.model_file import load
-from feseq.families.boosting.settings import BoostingConfig
 from feseq.raw.reading import RawTable
 from feseq.sampling.split import read_times
 from feseq.storage.store import H5Table
@@ -33,9 +32,8 @@ PIECES = [
     *("f0", "label", "probability", "__index_level_0__", "sha256", "nan", "1e5", "-"),
 ]
 FEATURES = ("price", "age", "events", "country", "item")
-BOOSTING = BoostingConfig(
-    trees=5, min_child_weight=1, max_depth=3, features=["histories", "groups", "clicks", "ids"]
-)
+SETS = ["histories", "groups", "clicks", "ids"]
+BOOSTING = {"trees": 5, "min_child_weight": 1, "max_depth": 3, "features": SETS}
 
 
 def name(random: Random) -> str:
@@ -68,7 +66,7 @@ def columns(folder: Path) -> Draw:
 def logits(folder: Path, table: pa.Table, roles: Columns) -> np.ndarray:
     """Logits of the validation rows, by a small model."""
     make(folder, table, columns=roles)
-    model = run_job(folder, folder, {"boosting": BOOSTING.model_dump()})["model"]
+    model = run_job(folder, folder, {"boosting": BOOSTING})["model"]
     with H5Table(folder / "valid.h5") as valid:
         return load(model).predict(valid)
 

@@ -20,15 +20,8 @@ from feseq.storage.opening import open_table
 from support.raw_tables import with_roles
 
 COLUMNS = with_roles(event_time="when", row_time="now")
-ROW = {
-    "country": "KR",
-    "price": 0.5,
-    "age": 30,
-    "item": 7,
-    "events": [7, 9, 7],
-    "when": [10, 20, 30],
-    "now": 85,
-}
+ROW = {"country": "KR", "price": 0.5, "age": 30, "item": 7, "events": [7, 9, 7]}
+ROW |= {"when": [10, 20, 30], "now": 85}
 EDGES = [
     0,
     7,
