@@ -87,6 +87,8 @@ def test_without_a_test_table_the_other_facts_are_the_same(tmp_path: Path) -> No
     # A test of other words would join these to the panels of click rates.
     contents = [facts_of(tmp_path / str(i), table, test) for i, test in enumerate((table, None))]
     assert contents[1]["rows"]["test"] == 0
+    of_test = [entry[key] for entry in contents[1]["columns"] for key in entry if "_test" in key]
+    assert {*of_test} == {None}
     assert of_train(contents[1]) == of_train(contents[0])
 
 
@@ -209,7 +211,14 @@ def test_a_column_called_as_what_is_derived_from_others_is_refused(tmp_path: Pat
 
 
 ROWS = 2_000
-TRAIN, TEST = raw_table(ROWS, 1), raw_table(ROWS, 2)
+# Of 1 % of the rows, "None" would be an alarm.
+TRAIN, TEST = (
+    with_columns(
+        table,
+        country=["None" if i % 200 == 3 else c for i, c in enumerate(table["country"].to_pylist())],
+    )
+    for table in (raw_table(ROWS, 1), raw_table(ROWS, 2))
+)
 CLICKS = TRAIN["y"].to_numpy()
 NORMAL = np.random.default_rng(0).normal(size=ROWS)
 SMALL = np.append(1e-6, np.exp(NORMAL[1:]))
@@ -221,6 +230,10 @@ PRICES[np.argsort(CLICKS, kind="stable")] = np.linspace(-3, 3, ROWS)
 EVENTS = [f"{e or 3},{333 if y else 5}" for e, y in zip(TRAIN["events"].to_pylist(), CLICKS)]
 SECONDS = {"age": 1.7e9 + 60 * np.arange(ROWS)}
 TEST_AGES = [a and a * 100 for a in TEST["age"].to_pylist()]
+AS_TEXT, NO_HISTORY = (
+    {name: [value or text for value in TRAIN[name].to_pylist()]}
+    for name, text in (("country", "<NA>"), ("events", "NULL"))
+)
 SIXTHS = [int(i % 6 == 0) for i in range(ROWS)]
 # The columns that are other ones in the train table and in the test table, or all of the latter,
 # and what the alarm names.
@@ -245,6 +258,12 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any] | pa.Table, str]] = {
     ),
     "new codes": ({}, {"events": ["5,9001"] * ROWS}, "Column events: 50% of the test events"),
     "an outlier": ({"age": [*AGES[:-1], 1e9]}, {"age": AGES}, "Column age: outliers"),
+    "missing as text": (AS_TEXT, AS_TEXT, "have the text '<NA>'"),
+    "no history as text": (
+        NO_HISTORY,
+        NO_HISTORY,
+        "Column events: 17% of the rows of a table have",
+    ),
     "few clicks": ({"y": SIXTHS}, {}, "validation rows have 84 clicks"),
 }
 

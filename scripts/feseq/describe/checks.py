@@ -20,12 +20,21 @@ SPREAD = 1e-3
 # Another unit makes values this much larger or smaller; other drift rarely does.
 SCALE = 5.0
 OUTSIDE = MISSING = 0.5
+# The share of rows with one text that means missing.
+SAID_MISSING = 0.01
 # Numbers above 2^24 that span a smaller share of their size, such as seconds since 1970, are too
 # coarse: float32 keeps 24 bits of a number.
 SPAN = 0.25
 _NAMED = 8
+# Numbers among the facts of a sequence.
+_OF_SEQUENCES = ["unseen_test", "missing_word_share"]
 
-
+_SAID_MISSING_CHECK = (
+    f"missing_word_share >= {SAID_MISSING}",
+    "{missing_word_share:.0%} of the rows of a table have the text {missing_word!r}, which counts "
+    "as a value like any other",
+    "If it means that a value is missing, leave it empty in the file, or null",
+)
 # Each check: the columns with a fault, for `DataFrame.query`; the text, filled from the first of
 # them; the advice. A comparison with an unknown number is false.
 _COLUMN_CHECKS = (
@@ -64,6 +73,7 @@ _COLUMN_CHECKS = (
         "enough to be known",
         "Check that both files are coded alike; leave out a column of IDs that are always new",
     ),
+    _SAID_MISSING_CHECK,
 )
 _MINMAX_CHECK = (
     f"middle_share < {SPREAD}",
@@ -89,25 +99,25 @@ def alarms_of(
     larger = _larger_size(facts, size_rows)
     columns = pd.DataFrame(facts["columns"])
     # Facts that columns of some role lack are None.
-    numbers = columns.columns.drop(["column", "role", "kind"])
+    numbers = columns.columns.drop(["column", "role", "kind", "missing_word"])
     columns[numbers] = columns[numbers].astype(float)
+    sequences = pd.DataFrame(facts["sequences"], columns=["column", *_OF_SEQUENCES, "missing_word"])
+    sequences[_OF_SEQUENCES] = sequences[_OF_SEQUENCES].astype(float)
     columns["span"] = columns["high"] - columns["low"]
     columns["largest"] = columns[["low", "high"]].abs().max(axis=1)
     columns["step"] = np.spacing(columns["largest"].to_numpy(np.float32))
     checks = [*_COLUMN_CHECKS]
     if "minmax" in scalings:
         checks.append(_MINMAX_CHECK)
+    advice = _joined(
+        "Check that both files are coded alike",
+        "lower the size's min_count" if facts["min_count"] > 1 else "",
+        larger,
+    )
+    sequence_checks = ((*_SEQUENCE_CHECK, advice), _SAID_MISSING_CHECK)
     return [
         *(alarm for check in checks for alarm in _column_alarms(columns, *check)),
-        *_column_alarms(
-            pd.DataFrame(facts["sequences"], columns=["column", "unseen_test"]),
-            *_SEQUENCE_CHECK,
-            _joined(
-                "Check that both files are coded alike",
-                "lower the size's min_count" if facts["min_count"] > 1 else "",
-                larger,
-            ),
-        ),
+        *(alarm for check in sequence_checks for alarm in _column_alarms(sequences, *check)),
         *_same_rows(facts["same_rows"]),
         *_few_clicks(facts["reported"], facts["rows"]["valid"], larger),
     ]

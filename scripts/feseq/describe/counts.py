@@ -1,6 +1,6 @@
 """One pass over a table: counts over all of its rows, and a sample of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -13,8 +13,9 @@ from ..common.progress import Progress
 from ..common.ragged import Ragged
 from ..features.encoding import TokenLookup
 from ..features.feature_map import OUT_OF_VOCABULARY, FeatureMap
+from ..raw.text import MEANS_MISSING
 from ..storage.block import Block
-from ..storage.categories import ByCode
+from ..storage.categories import ByCode, codes_of, tokens_of
 from ..storage.table import Table
 
 # Rows of the sample at most, at equal distances in the table.
@@ -64,6 +65,10 @@ class Counts:
         self.numbers = np.zeros((2, len(self.table.numeric_columns)), np.int64)
         self.events = {name: np.zeros(3, np.int64) for name in self.lookups}
         self.longest = dict.fromkeys(self.lookups, 0)
+        self._rows_said_missing = {
+            name: dict.fromkeys(_said_missing(w for t in tables for w in t.vocabulary(name)), 0)
+            for name in self.lookups
+        }
         total = sum(table.rows for table in tables)
         step = -(-total // SAMPLE_ROWS) or 1
         samples, labels, kept = [], [np.empty(0, np.uint8)], []
@@ -97,13 +102,29 @@ class Counts:
         for name, lookup in self.lookups.items():
             ragged = block.sequences[name]
             index[f"length of {name}"] = np.searchsorted(LENGTHS, ragged.lengths, "right") - 1
-            unknown = lookup(ragged.take(sampled).values) == OUT_OF_VOCABULARY
+            seen = ragged.take(sampled)
+            unknown = lookup(seen.values) == OUT_OF_VOCABULARY
             self.events[name] += [len(ragged.values), len(unknown), unknown.sum()]
+            said = self._rows_said_missing[name]
+            for word in said:
+                (token,) = tokens_of(codes_of([word])).astype(np.uint64)
+                places = np.flatnonzero(seen.values == token)
+                said[word] += len(np.unique(np.searchsorted(seen.offsets, places, "right")))
             self.longest[name] = max(self.longest[name], int(ragged.lengths.max(initial=0)))
         for group, values in index.items():
             counts = self.groups[group]
             for i, rows in enumerate((slice(None), known, known & clicked)):
                 counts[:, i] += np.bincount(values[rows], minlength=len(counts))
+
+    def said_missing(self, column: str) -> dict[str, float]:
+        """The share of rows with each text that means missing, as a category or an event."""
+        if column in self._rows_said_missing:
+            said, rows = self._rows_said_missing[column], len(self.sample)
+        else:
+            places = {word: i for i, word in enumerate(self.words[column], 1)}
+            counts = self.groups[column][:, 0].tolist()
+            said, rows = {w: counts[places[w]] for w in _said_missing(places)}, self.rows
+        return {word: count / max(1, rows) for word, count in said.items()}
 
     def _sampled(self, block: Block, rows: np.ndarray) -> pd.DataFrame:
         """These rows: numeric columns, categories, and of each sequence length and newest event."""
@@ -132,6 +153,11 @@ class Counts:
         keys[""] = hashed((columns * _weights(columns.shape[1])).sum(axis=1))
         low = np.uint64(2 ** (64 - self.bits) - 1)
         return block, {name: key[key <= low] for name, key in keys.items()}
+
+
+def _said_missing(words: Iterable[str]) -> list[str]:
+    """Those of the words that mean a missing value."""
+    return [word for word in words if word.lower() in MEANS_MISSING]
 
 
 def _sequence_keys(ragged: Ragged) -> np.ndarray:

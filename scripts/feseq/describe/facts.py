@@ -119,7 +119,7 @@ def _column(
         "click_auc": auc_alone(values["train"], train.label, is_category),
         # Facts that not all columns have.
         **dict.fromkeys(("low", "high", "middle_share", "test_outside", "test_scale")),
-        **dict.fromkeys(("infinite", "unseen_test")),
+        **dict.fromkeys(("infinite", "unseen_test", "missing_word", "missing_word_share")),
     }
     for other in OTHERS:
         psi = stability_index(values["train"], values[other], is_category)
@@ -130,7 +130,7 @@ def _column(
         else:
             group = f"length of {name.removeprefix('newest of ')}" if role == "newest" else name
             missing = counts.groups[group][0, 0]
-        entry[f"missing_{table}"] = int(missing) / max(1, counts.rows)
+        entry[f"missing_{table}"] = int(missing) / counts.rows if counts.rows else None
     if role == "numeric":
         i = numeric.index(name)
         entry["infinite"] = sum(int(counts.numbers[1, i]) for counts in tables.values())
@@ -140,8 +140,17 @@ def _column(
         fields = (*feature_map.profile, *feature_map.targets, *feature_map.context)
         vocabulary = next(f.vocabulary for f in fields if f.column == name)
         unknown = ~pd.Index(test.words[name]).isin(vocabulary)
-        entry["unseen_test"] = float(test.groups[name][1:, 0][unknown].sum() / max(1, test.rows))
+        unseen = int(test.groups[name][1:, 0][unknown].sum())
+        entry["unseen_test"] = unseen / test.rows if test.rows else None
+        entry |= _said_missing(tables, name)
     return entry
+
+
+def _said_missing(tables: Tables, name: str) -> Facts:
+    """The most frequent text that means missing, and its share of the rows of a table."""
+    shares = [item for counts in tables.values() for item in counts.said_missing(name).items()]
+    word, share = max(shares, key=lambda item: item[1], default=(None, None))
+    return {"missing_word": word, "missing_word_share": share}
 
 
 def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Facts:
@@ -211,7 +220,8 @@ def _sequence(tables: Tables, field: SequenceField) -> Facts:
             "records"
         ),
         "tokens": len(field.vocabulary),
-        "unseen_test": unseen / max(1, events),
+        "unseen_test": unseen / max(1, events) if test.rows else None,
+        **_said_missing(tables, name),
         "twice_in_train": _mean(keys["train"].duplicated(keep=False)),
         "mean": {table: int(c.events[name][0]) / max(1, c.rows) for table, c in tables.items()},
         "longest": {table: counts.longest[name] for table, counts in tables.items()},

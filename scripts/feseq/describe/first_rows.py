@@ -14,7 +14,7 @@ from ..common.ragged import Ragged
 from ..config.columns import SEPARATORS
 from ..raw.labels import as_numbers, pair_of
 from ..raw.reading import RawTable, type_name
-from ..raw.text import as_text
+from ..raw.text import MEANS_MISSING, as_text
 from ..storage.categories import codes_of, tokens_of
 from ..storage.sequence_parser import parse_sequences
 
@@ -54,7 +54,7 @@ _LOOKED_AT = 1_000
 _FIRST_DATE = 10_000_000
 _TIMESTAMPS = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
 # What a file without types has for a missing number.
-_MISSING = "^(|na|n/a|nan|null|none)$"
+_MISSING = f"^(|{'|'.join(map(re.escape, MEANS_MISSING))})$"
 
 
 @dataclass(eq=False)

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 
 from ..common.errors import UserError, first_line
 
+# What programs write for a missing value, in lower case: R, pandas, Python, databases, Excel.
+MEANS_MISSING = ("na", "nan", "<na>", "nat", "none", "null", r"\n", "n/a", "#n/a")
 _ZONE = re.compile("[Z+-]")
 _NUMBER = re.compile("-?[0-9]+")
 
@@ -75,7 +77,8 @@ def checked_text(
     except pa.ArrowException as error:
         raise UserError(
             f"{path}: column {name!r} of type {column.type} cannot be read as UTF-8 text "
-            f"({first_line(error)}); write it as strings or integers, or name another one"
+            f"({first_line(error)}); write it as strings (bytes in hexadecimal digits) or "
+            f"integers, or name another one"
         ) from None
     has_nul = pc.match_substring(texts, "\0")
     if pc.any(has_nul).as_py():

@@ -22,15 +22,14 @@ from ..common.errors import UserError
 from ..config.columns import Columns
 from .file import Contents, File, Reading
 from .location import Location
-from .text import time_type, truth_as_digits
+from .text import MEANS_MISSING, time_type, truth_as_digits
 from .version import remembered_rows
 
 logger = logging.getLogger(__name__)
 
 # Bytes that are parsed at once; no line may be longer.
 _BLOCK_BYTES = 1 << 23
-# What other programs write for a missing number, in lower case.
-_NO_NUMBER = pa.array(["", "na", "n/a", "#n/a", "null", "none", r"\n"])
+_NO_NUMBER = pa.array(["", *MEANS_MISSING])
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # Characters of a value or line in a message.
 _MOST_SHOWN = 60

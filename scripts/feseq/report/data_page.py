@@ -120,7 +120,7 @@ def _sequence_table(sequence: Mapping[str, Any]) -> str:
         "shared": pd.Series({"train": sequence["twice_in_train"], **sequence["in_train"]}).map(
             percent
         ),
-        "unknown codes": pd.Series({"test": percent(sequence["unseen_test"])}),
+        "unknown codes": pd.Series({"test": sequence["unseen_test"]}).dropna().map(percent),
     }
     return f"### {literal(sequence['column'])}, {sequence['tokens']:,} codes\n\n{_by_table(cells)}"
 
