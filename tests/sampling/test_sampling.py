@@ -1,7 +1,7 @@
 """Which rows are drawn and held out, by chance, time and group, beside plain loops."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -17,10 +17,11 @@ from feseq.common.errors import UserError
 from feseq.config.sampling import Sampling
 from feseq.raw.labels import as_numbers, pair_of
 from feseq.raw.reading import RawTable
-from feseq.sampling.draw import draw, read_labels, select_within
+from feseq.sampling.draw import draw, read_labels, sample, select_within
+from feseq.sampling.list_parts import list_parts
 from feseq.sampling.selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
 from feseq.sampling.split import PERIODS, periods, read_groups, read_times
-from support.raw_tables import selected, write_raw
+from support.raw_tables import raw_table, selected, with_roles, write_raw
 
 # 2 % clicks in most days, 10 % in the fourth; sorted by day.
 DAY = np.repeat(np.arange(7), [9_000, 1_000, 14_000, 6_000, 2_000, 11_000, 7_000])
@@ -319,6 +320,27 @@ def test_times_of_any_type_have_their_order_or_are_refused(
             read_times(raw, "t")
     else:
         assert np.unique(read_times(raw, "t"), return_inverse=True)[1].tolist() == order
+
+
+def test_times_of_rows_in_two_units_are_refused_whatever_the_split(tmp_path: Path) -> None:
+    columns = with_roles(event_time="event_time", row_time="time")
+    outputs = {"selection": tmp_path / "s.parquet", "parts": tmp_path / "train.json"}
+
+    def steps(times: np.ndarray) -> list[Callable[[], None]]:
+        table = raw_table(time=times)
+        raw = write_raw(tmp_path, table.append_column("event_time", table["events"]))
+        options = {"part_rows": 60, "row_time": "time"}
+        return [
+            lambda: sample(raw, "y", None, Sampling(), **options, **outputs),
+            lambda: list_parts(raw, columns, tmp_path / "test.json", rows=60),
+        ]
+
+    seconds = 1_706_659_200 + 60 * np.arange(120)
+    for step in steps(seconds):
+        step()
+    for step in steps(np.where(np.arange(120) % 5, seconds, 1_000 * seconds)):
+        with pytest.raises(UserError, match=r"'time'.* two units"):
+            step()
 
 
 def test_groups_are_equal_where_their_texts_are_and_none_are_apart(

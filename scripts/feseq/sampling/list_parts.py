@@ -13,6 +13,7 @@ from ..raw.location import TableLocation
 from ..raw.reading import RawTable
 from ..raw.sample_submission import ID, add_sample, check_same
 from ..raw.text import checked_ids
+from .split import ROW_TIME, read_times
 
 _BATCH_ROWS = 1 << 17
 
@@ -30,10 +31,13 @@ def list_parts(
     """Write a test table's parts of about `rows` rows, as JSON.
 
     Raises UserError if a file lacks a column or has it in another type than the others, an ID is
-    missing or occurs twice, or the sample submission has other IDs.
+    missing or occurs twice, the sample submission has other IDs, or the numbers in the column of
+    the rows' times are not in the order of time.
     """
     file = RawTable(TableLocation(raw, delimiter), columns=columns)
     file.check_columns(columns, columns.id)
+    if columns.row_time:
+        read_times(file, columns.row_time, ROW_TIME)
     listing = Progress("listed", file.rows)
     with id_tables(parts, threads) as tables:
         for first_row, batch in file.stream([columns.id], _BATCH_ROWS):
