@@ -9,7 +9,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from feseq.catalog.check import checked_config, repeated_keys, warnings_of, with_table
+from feseq.catalog.check import checked_config, slips_of_text, warnings_of, with_table
 from feseq.catalog.families import family_of
 from feseq.catalog.reference import key_rows, with_tables
 from feseq.catalog.space import TuneConfig, by_block
@@ -83,9 +83,19 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("sizes.toy.rows", 1000.0),
     ("sizes.toy.min_count", True),
     ("sizes.full.max_len", [150, 0], "sizes.full.max_len.1"),
+    ("sizes.full.max_len", [150, 150]),
+    ("model.numerics", ["direct", "direct"]),
+    (
+        "variants.feseq_paper.model",
+        {"numerics": ["ranks"] * 2},
+        "variants.feseq_paper.model.numerics",
+    ),
+    ("evaluation.baselines", ["constant", "constant"]),
+    ("table.raw.train", ["in/a.csv", "in/a.csv"]),
     ("sizes.full.submission_models", ["len150", "len150"]),
     ("sizes.full.submission_models", ["len151"], "max_len 151 is not listed for size full"),
     ("sizes.full.submission_weights", [1, 2, 3], "sizes.full"),
+    ("sizes.full.submission_weights", [1e-200, 1e-200], "sizes.full"),
     ("variants", {"Big one": {}}, "variants.Big one"),
     ("variants", {"v" * 300: {}}, f"variants.{'v' * 300}"),
     ("scores", {"s" * 300: "in/new.parquet"}, f"scores.{'s' * 300}"),
@@ -160,15 +170,20 @@ def test_all_mistakes_are_listed_at_once(config: Config) -> None:
         ("", []),
         ("a: {c: 1}\nb: {c: 1}\n", []),
         ("a: &x {c: 1}\nb: *x\nc:\n  <<: *x\n  d: 1\n", []),
+        (
+            "a: 0\nb: 010\nc: [0.5, 1:30, 1:30.5]\n0777: 0x10\n",
+            ["line 2", "line 3", "line 3", "line 4"],
+        ),
+        ("a: '010'\nb: [1.0e-3, -0, 10, 08]\nc: 2024-01-31 23:59:00\nd: a:1\n", []),
     ],
 )
-def test_a_key_that_stands_twice_is_named_with_its_line(
+def test_what_yaml_takes_otherwise_than_it_looks_is_named_with_its_line(
     tmp_path: Path, text: str, places: list[str]
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    named = [line.removeprefix(f"{file}, ").split(":")[0] for line in repeated_keys([file])]
-    assert named == places
+    named = [line.removeprefix(f"{file}, ").split(":")[0] for line in slips_of_text([file])]
+    assert sorted(named) == places
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The check of the config and its table: it lists all mistakes at once, and fills in defaults."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def _checked(
 ) -> tuple[dict[str, Any], list[str]]:
     """The config with defaults, and its mistakes; it is empty if a key is wrong."""
     moved = dict(_moved(config))
-    lines = [*repeated_keys(files), *(f"{path}: {text}" for path, text in moved.items())]
+    lines = [*slips_of_text(files), *(f"{path}: {text}" for path, text in moved.items())]
     lines += [line for line in mistakes(Config, config) if line.split(": ")[0] not in moved]
     if lines:
         return {}, lines
@@ -198,8 +199,12 @@ def warnings_of(config: Mapping[str, Any], raw: RawFiles) -> Iterator[str]:
         yield "sampling.split: auto, and the table has no columns.time: rows are held out at random"
 
 
-def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:
-    """Keys that occur twice in a mapping of a YAML file; readers silently keep the last one."""
+def slips_of_text(files: Iterable[Path | str]) -> Iterator[str]:
+    """What readers of YAML silently take otherwise than it looks, with its line.
+
+    That is a key that stands twice in a mapping, of which they keep the last one, and numbers in
+    base 8 or 60: 010 is 8, and 1:30 is 90.
+    """
     for file in files:
         # As JSON, a file may hold tabs.
         text = Path(file).read_text(encoding="utf-8").expandtabs()
@@ -207,6 +212,12 @@ def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:
         # It grows as it is walked; an anchor and its aliases are one node.
         for node in nodes:
             inner = node.value if isinstance(node, yaml.CollectionNode) else []
+            if isinstance(node, yaml.ScalarNode) and _is_odd_number(node):
+                read = yaml.load(node.value, Loader=_LOADER)
+                yield (
+                    f"{file}, line {node.start_mark.line + 1}: {node.value} is {read} in YAML; "
+                    f"write the number without a leading 0 or colon, or text in quotes"
+                )
             if isinstance(node, yaml.MappingNode):
                 keys = [(key.tag, str(key.value)) for key, _ in inner]
                 for i, (key, _) in enumerate(inner):
@@ -215,3 +226,9 @@ def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:
                         yield f"{file}, line {line}: key {key.value!r} stands above too; keep one"
                 inner = [child for pair in inner for child in pair]
             nodes += [child for child in inner if child not in nodes]
+
+
+def _is_odd_number(node: yaml.ScalarNode) -> bool:
+    """True for a number in base 8 or 60."""
+    is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    return is_number and re.match(r"[-+]?0[0-7_]|.*:", node.value) is not None

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
+from ..common.errors import UserError
+from ..common.logits import checked_weights
 from ..config.columns import SEPARATORS, Separator
 from ..config.declared import AS_WRITTEN, CLOSED, Delimiter, Seed, partial
 from ..config.names import BASELINES, Baseline
@@ -20,7 +22,7 @@ Files = Annotated[list[Name], Field(min_length=1)]
 MOST_IN_NAME = 60
 
 
-def _without_repeats(values: list[str]) -> list[str]:
+def _without_repeats(values: list[int]) -> list[int]:
     if twice := [value for i, value in enumerate(values) if value in values[:i]]:
         raise ValueError(f"names {twice[0]!r} twice")
     return values
@@ -157,10 +159,10 @@ class Size(_WithBlocks):
 
     rows: Annotated[int, Field(ge=20)] | None
     """rows drawn evenly from the whole train file, stratified by label; null: all"""
-    max_len: Annotated[list[MaxLen], Field(min_length=1)]
+    max_len: Annotated[list[MaxLen], Field(min_length=1), AfterValidator(_without_repeats)]
     """how many of a history's newest events have positions in a network; models are named by it.
     Sums and statistics take all events"""
-    submission_models: Annotated[list[str], Field(min_length=1), AfterValidator(_without_repeats)]
+    submission_models: Annotated[list[str], Field(min_length=1)]
     """the models that submit, by name: `len150`, or `len150-briefing` for a variant; of several,
     the mean of their logits"""
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
@@ -174,9 +176,11 @@ class Size(_WithBlocks):
 
     @model_validator(mode="after")
     def _has_a_weight_for_each(self) -> Self:
-        weights, models = self.submission_weights, self.submission_models
-        if isinstance(weights, list) and len(weights) != len(models):
-            raise ValueError(f"{len(weights)} submission_weights for {len(models)} models")
+        if isinstance(self.submission_weights, list):
+            try:
+                checked_weights(self.submission_weights, self.submission_models)
+            except UserError as error:
+                raise ValueError(f"submission_{error}") from None
         return self
 
 

@@ -205,12 +205,9 @@ def _check_sequences(
 
 
 def _check_names(config: Mapping[str, Any]) -> None:
-    """Raise UserError unless label and ID differ, and each group in use is known and named once."""
+    """Raise UserError unless label and ID differ, and each group in use is known."""
     if config["label"] == config["id"]:
         raise UserError(f"columns.label and columns.id both name {config['id']!r}")
-    twice = [group for i, group in enumerate(config["use"]) if group in config["use"][:i]]
-    if twice:
-        raise UserError(f"columns.use: group {twice[0]!r} is named twice")
     for group in config["use"]:
         if group not in config["groups"]:
             known = ", ".join(config["groups"])

@@ -4,7 +4,8 @@ A setting is declared once, with its type, bounds, default and meaning: the text
 of the config, the params of rules and the tables of config/README.md follow from it.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from functools import cache
 from typing import Annotated, Any, Self, get_args
@@ -20,6 +21,7 @@ from pydantic import (
     model_serializer,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from ..common.errors import UserError, did_you_mean
 
@@ -115,12 +117,11 @@ def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
     """What is wrong with `values` of a declared class, one line each, in pydantic's words."""
     if not isinstance(values, Mapping):
         return [f"{place}: must be a mapping, not {values!r}"]
+    errors: Sequence[ErrorDetails] = []
     try:
         declared(**{str(key): value for key, value in values.items()})
     except ValidationError as error:
         errors = error.errors(include_url=False)
-    else:
-        return []
     # A union gives an error for each of its types.
     texts: dict[str, list[str]] = {}
     for mistake in errors:
@@ -132,7 +133,27 @@ def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
             if mistake["type"] != "value_error":
                 text += f", not {mistake['input']!r}"
         texts.setdefault(".".join(map(str, (*place.split(), *loc))), []).append(text)
+    for loc, text in _repeats(values):
+        texts.setdefault(".".join(map(str, (*place.split(), *loc))), []).append(
+            f"names {text!r} twice"
+        )
     return [f"{where}: {', or '.join(dict.fromkeys(each))}" for where, each in texts.items()]
+
+
+def _repeats(values: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Texts that stand twice in a list within the values, each with the list's location.
+
+    No list of texts means anything by a repeat; lists of numbers do, as in `model.mlp`.
+    """
+    is_mapping = isinstance(values, Mapping)
+    # YAML can put a list into itself.
+    if not (is_mapping or isinstance(values, list | tuple)) or any(values is e for e in above):
+        return
+    if not is_mapping:
+        counts = Counter(value for value in values if isinstance(value, str))
+        yield from (((), text) for text, count in counts.items() if count > 1)
+    for key, inner in values.items() if is_mapping else enumerate(values):
+        yield from (((key, *loc), text) for loc, text in _repeats(inner, (*above, values)))
 
 
 def _meant(name: str, known: list[str]) -> str:
