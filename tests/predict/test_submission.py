@@ -247,6 +247,9 @@ def test_a_sample_is_compared_with_the_test_file_before_anything_is_trained(fold
     sample.write_text("uid,y\n1,0\n9,0\n")
     with pytest.raises(UserError, match=r"1 of its IDs .*'9' and 2 IDs .*'3'"):
         list_parts(test, COLUMNS, parts, rows=3, sample_submission=sample)
+    sample.write_bytes(b"uid,y\n1,0\ncaf\xe9,0\n")
+    with pytest.raises(UserError, match=rf"{sample}: .*UTF-8"):
+        list_parts(test, COLUMNS, parts, rows=3, sample_submission=sample)
     assert not parts.exists()
     sample.write_text("uid,y\n1,0\n2,0\n3,0\n")
     list_parts(test, COLUMNS, parts, rows=3, sample_submission=sample)

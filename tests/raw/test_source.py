@@ -115,10 +115,18 @@ def test_a_sample_submission_that_is_there_is_looked_at(raw: dict[str, str]) -> 
     assert str(files.sample_submission) == raw["sample_submission"]
     with pytest.raises(UserError, match="'uid'"):
         files.check(COLUMNS)
-    for header in (b"uid,klick\xe9\n", b"uid,\n"):
+    for header, named in {
+        b"uid,klick\xe9\n": "UTF-8",
+        b"uid,\n": "UTF-8",
+        b"uid,uid,y\n": "twice",
+    }.items():
         Path(raw["sample_submission"]).write_bytes(header)
-        with pytest.raises(UserError, match="UTF-8"):
+        with pytest.raises(UserError, match=named):
             files.check(COLUMNS)
+    Path(raw["sample_submission"]).unlink()
+    Path(raw["sample_submission"]).mkdir()
+    with pytest.raises(UserError, match="folder"):
+        files.check(COLUMNS)
 
 
 @pytest.mark.parametrize("source", ["auto", "files"])

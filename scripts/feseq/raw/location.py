@@ -104,7 +104,8 @@ class Location:
     def _require_file(self) -> None:
         """Raise UserError for a folder, or for a pipe, whose reader would wait forever."""
         if not self.is_remote and os.path.exists(self.written) and not os.path.isfile(self.written):
-            raise UserError(f"{self}: is not a file that can be read in parts")
+            what = "folder" if os.path.isdir(self.written) else "pipe or device"
+            raise UserError(f"{self}: is a {what}, not a file; name a file")
 
     @contextmanager
     def reading(self, version: str | None = None) -> Iterator[None]:

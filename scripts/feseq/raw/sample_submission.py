@@ -27,7 +27,10 @@ def add_sample(tables: IdTables, path: str | Path, id_column: str) -> None:
 
 
 def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
-    """The IDs of a sample submission, in batches of one column `id`."""
+    """The IDs of a sample submission, in batches of one column `id`.
+
+    Raises UserError for a file that cannot be read, or is not UTF-8.
+    """
     location = Location(path)
     with location.reading(location.version), location.open() as file:
         reader = pacsv.open_csv(
@@ -36,12 +39,17 @@ def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
             parse_options=pacsv.ParseOptions(newlines_in_values=True),
             convert_options=pacsv.ConvertOptions(
                 include_columns=[id_column],
-                column_types={id_column: pa.string()},
+                column_types={id_column: pa.binary()},
                 strings_can_be_null=False,
             ),
         )
         for batch in reader:
-            yield batch.rename_columns(ID.names)
+            try:
+                yield pa.RecordBatch.from_arrays([batch.column(0).cast(pa.string())], schema=ID)
+            except pa.ArrowInvalid:
+                raise UserError(
+                    f"{path}: its IDs are not UTF-8; write it in this encoding"
+                ) from None
 
 
 def check_same(tables: IdTables, name: str, path: str | Path, there: str) -> None:

@@ -156,6 +156,8 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
     with location.open() as file:
         head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     header = next(csv.reader(io.StringIO(head, newline="")), [])
+    if header.count(id_column) > 1:
+        raise UserError(f"{location}: column {id_column!r} occurs twice; rename or drop one")
     others = [name for name in header if name != id_column]
     if id_column in header and (label_column in others or not others):
         return label_column
