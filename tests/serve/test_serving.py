@@ -261,6 +261,7 @@ def test_values_of_several_types_are_refused_in_rows_and_in_a_frame(
         (None, "row 0: is of type NoneType"),
         ([ROW, None], "row 1: is of type NoneType"),
         ("events", "row 0: is of type str"),
+        (pd.DataFrame([ROW]).groupby("item"), "row 0: is of type tuple"),
         (pd.DataFrame([ROW]).drop(columns="item"), "the rows: .*item"),
         (pa.table(pd.DataFrame([ROW])).append_column("item", [[7]]), "the rows: .*item"),
         (pd.DataFrame([[*ROW.values()]], columns=pd.MultiIndex.from_product([ROW, [""]])), "rows"),
@@ -320,14 +321,18 @@ def test_nothing_is_written_where_the_logits_differ_or_columns_lack(
 
 
 def test_another_file_or_one_of_a_changed_bit_is_refused(
-    files: dict[str, Any], tmp_path: Path
+    files: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     content, damaged = files["onnx"].read_bytes(), tmp_path / "model.onnx"
     damaged.write_bytes(content[:-100])
     for path in (damaged, files["model"], tmp_path / "none.onnx", "n" * 5_000):
         with pytest.raises(UserError, match=f"^{path}: "):
             Scorer.load(path)
-    for threads in (0, 10**9, "2"):
+    with pytest.raises(UserError, match="NoneType"):
+        Scorer.load(None)  # type: ignore[arg-type]
+    Scorer.load(files["onnx"], threads=10**9)
+    assert "1000000000 threads" in caplog.text
+    for threads in (0, "2"):
         with pytest.raises(UserError, match="threads"):
             Scorer.load(files["onnx"], threads=threads)
     random = np.random.default_rng(5)

@@ -34,7 +34,7 @@ def written_beside(target: Path) -> Iterator[Path]:
 
     The temporary file is in the same directory, so the rename is atomic. Its name holds the host
     and the process number, so two writers never share it. Leftovers of killed writers are removed.
-    Raises UserError if `target` is a folder, a device or a URI.
+    Raises UserError if `target` is a folder, a device or a URI, or in a loop of links.
     """
     temporary = _working_name(Path(target), "part")
     try:
@@ -145,7 +145,10 @@ def fingerprint(path: Path) -> str:
 
 def _working_name(target: Path, ending: str) -> Path:
     """A name beside `target` for this process alone; removes files of dead processes."""
-    folder = target.absolute().parent.resolve()
+    try:
+        folder = target.absolute().parent.resolve()
+    except (RuntimeError, OSError):  # the former up to Python 3.12
+        raise UserError(f"{target}: its folder is a link that leads to itself; remove it") from None
     # A redirected /dev/stdout is a link to a file, and would be replaced by one.
     is_device = folder == Path("/dev") or folder.is_relative_to("/proc")
     if is_device or (target.exists() and not target.is_file()):

@@ -92,10 +92,10 @@ def _from_frame(frame: Any, columns: Columns) -> dict[str, pa.Array]:
 def _listed(rows: Rows, columns: Columns) -> list[Row]:
     """The mappings; raises UserError for what is none, or lacks a column."""
     # An error in the caller's generator is not caught.
-    are_many = isinstance(rows, Iterable) and not hasattr(rows, "keys")
+    are_many = isinstance(rows, Iterable) and not _is_mapping(rows)
     listed: list[Any] = [*rows] if are_many else [rows]
     for i, row in enumerate(listed):
-        if not hasattr(row, "keys"):
+        if not _is_mapping(row):
             raise UserError(
                 f"row {i}: is of type {type(row).__name__}; give one or several mappings of column "
                 f"names to values, or a DataFrame"
@@ -105,6 +105,11 @@ def _listed(rows: Rows, columns: Columns) -> list[Row]:
                 f"row {i}: lacks column {min(lacking)!r}; give None where a value is missing"
             )
     return listed
+
+
+def _is_mapping(row: Any) -> bool:
+    # A GroupBy of pandas has `keys` that are no method.
+    return callable(getattr(type(row), "keys", None))
 
 
 def _numbers(rows: list[Row], names: Sequence[str]) -> np.ndarray | None:

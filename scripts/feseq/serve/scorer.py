@@ -13,6 +13,7 @@ import onnxruntime
 
 from ..common.errors import UserError, first_line
 from ..common.logits import require_finite, sigmoid
+from ..common.memory import processors
 from ..features.encoding import FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap, read_columns
 from .rows import Rows, RowTable
@@ -24,7 +25,6 @@ METADATA = "feseq"
 FORMAT, VERSION = "feseq-onnx", 2
 # The bytes that `signed` adds.
 _SIGNATURE = 76
-_MOST_THREADS = 1_000
 # ONNX Runtime's key of the folder with the files of weights.
 _WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
 # The most positions of a run: they fit in a core's caches.
@@ -38,20 +38,22 @@ _EVENTS = 1 << 15
 class Scorer:
     """An exported model that scores rows of raw values.
 
-    Several threads may use it at once; one call computes on `threads` cores.
+    Several threads may use it at once; one call computes on `threads` cores, or all that there are.
     """
 
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
-        if type(threads) is not int or not 1 <= threads <= _MOST_THREADS:
-            raise UserError(f"threads is {threads!r}; give a number from 1 to {_MOST_THREADS:,}")
+        if type(threads) is not int or threads < 1:
+            raise UserError(f"threads is {threads!r}; give a number from 1 on")
         if not isinstance(content, bytes):
             raise UserError(
                 f"content is of type {type(content).__name__}; give a file's bytes, or use "
                 f"Scorer.load"
             )
+        if threads > (most := processors()):
+            logger.warning("%d threads asked for, and there are %d processors", threads, most)
         self.has_warned = False
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = min(threads, most)
         # No warnings of shapes that it cannot infer.
         options.log_severity_level = 3
         # Weights are in the content itself, not in a file that it names.
@@ -87,6 +89,8 @@ class Scorer:
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
         """The model of a file `model.onnx`; raises UserError for other files."""
+        if not isinstance(path, str | os.PathLike):
+            raise UserError(f"path is of type {type(path).__name__}; give that of a model.onnx")
         if not os.path.isfile(path):
             raise UserError(f"{path}: is not a file; make it by `snakemake --cores 4 {path}`")
         return cls(Path(path).read_bytes(), threads, str(path))
