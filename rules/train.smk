@@ -3,10 +3,19 @@ import shlex
 import shutil
 import time
 
+from feseq.common.locks import locked
 from feseq.report.outcome import outcome
 
 # Files that are newer are this run's.
 STARTED = time.time()
+
+
+@clear_errors
+def check_unlocked(folder):
+    """End Snakemake if a process is at work in a folder of saved state."""
+    if folder.exists():
+        with locked(folder, "is training this model already"):
+            pass
 
 
 rule train:
@@ -87,10 +96,12 @@ rule tune:
 onstart:
     # What takes longest, before it begins.
     fits = {rules.train.rule.name: False, rules.refit.rule.name: True}
+    ahead = [job for job in workflow.dag.needrun_jobs() if job.rule.name in fits]
+    # Before Snakemake removes the log of a training that outlived another Snakemake.
+    for job in ahead:
+        check_unlocked(Path(job.output.model).with_name("training_state"))
     trainings = [
-        (job.wildcards.size, job.wildcards.model, fits[job.rule.name])
-        for job in workflow.dag.needrun_jobs()
-        if job.rule.name in fits
+        (job.wildcards.size, job.wildcards.model, fits[job.rule.name]) for job in ahead
     ]
     if shown := TIMES.text(results(), trainings, local_cores()):
         logger.info(f"trainings of this run: {shown}")

@@ -33,10 +33,10 @@ from .common.errors import (
     first_line,
 )
 from .common.files import Output, written_beside
+from .common.locks import locked
 from .common.log import only_errors
 from .config.names import FEW_CLICKS, MODEL_FILE
 from .config.runtime import Runtime
-from .families.feseq.training.checkpoint import locked
 from .storage.opening import open_table
 
 logger = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import platform
 import re
 import shutil
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feseq.common.files import read_json
+from feseq.common.locks import locked
 from feseq.common.parquet import SIMULATED_MARK
 from support.shop import (
     CONFIG,
@@ -83,6 +85,18 @@ def test_both_families_submit_together_with_weights_fitted_to_the_validation_row
     assert "Training boosting on size full" in output
     assert "Training len20" not in output
     assert "Writing the submission of size full" in output
+
+
+def test_a_training_that_outlived_its_snakemake_keeps_its_log(copied: Path) -> None:
+    target = "results/toy/len20/model.safetensors"
+    (copied / target).unlink()
+    log = copied / "results/toy/len20/train.log"
+    before = log.read_text()
+    with locked((copied / target).with_name("training_state"), "is training"):
+        assert f"process {os.getpid()} on " in refused(copied, target)
+        assert "Training len20" in snakemake(copied, "-n", target)
+    assert log.read_text() == before
+    snakemake(copied, target)
 
 
 def sample(ids: list[str]) -> str:

@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from feseq.common import tensors
 from feseq.common.errors import UserError
+from feseq.common.locks import locked
 from feseq.families.feseq.network import FESeq
 from feseq.families.feseq.settings import TrainConfig
 from feseq.families.feseq.training import checkpoint
@@ -179,7 +180,7 @@ def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> No
     held = f"""
 import sys; sys.path.insert(0, {str(SCRIPTS)!r})
 from pathlib import Path
-from feseq.families.feseq.training.checkpoint import locked
+from feseq.common.locks import locked
 with locked(Path({str(state)!r}), 'is training this model'):
     print('held', flush=True); sys.stdin.read()
 """
@@ -190,7 +191,7 @@ with locked(Path({str(state)!r}), 'is training this model'):
             train_saving(data, tmp_path, CONFIG)
         other.kill()
     # The lock ends with its holder, however that ended.
-    with checkpoint.locked(state, "is free"):
+    with locked(state, "is free"):
         pass
 
 

@@ -17,6 +17,7 @@ import torch
 from ...batches.source import BatchSource
 from ...common.errors import UserError
 from ...common.files import fingerprint
+from ...common.locks import locked
 from ...common.log import only_errors
 from ...common.ranks import Ranks, in_group, joined
 from ...family.job import TrainJob
@@ -28,7 +29,7 @@ from .model_file import TrainedModel, inference_source
 from .network.build import batch_source, build_model, field_sizes, inputs_of
 from .network.device import Machine, start_runtime
 from .settings import ModelConfig, TrainConfig
-from .training.checkpoint import Checkpoint, locked
+from .training.checkpoint import Checkpoint
 from .training.loop import Trainer
 from .training.memory import COPIES_OF_PARAMETERS, check_network, count_parameters, micro_batch_rows
 from .training.processes import end_with_launcher, run_under_torchrun

@@ -1,19 +1,13 @@
-"""The checkpoint of an interrupted training: its state on disk, and a lock."""
+"""The checkpoint of an interrupted training: its state on disk."""
 
 import logging
-import os
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from ....common import tensors
-from ....common.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -66,25 +60,3 @@ class Checkpoint:
     def is_due(self) -> bool:
         """True if the last state is older than it should be."""
         return time.monotonic() - self._saved_at > SECONDS_BETWEEN_SAVES
-
-
-@contextmanager
-def locked(folder: Path, does: str) -> Iterator[None]:
-    """Keep other processes out of a folder of saved state; raises UserError if one is in it.
-
-    `does` says for the message what such a process does.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    owner, job = folder / "owner", os.environ.get("SLURM_JOB_ID")
-    try:
-        with FileLock(folder / "lock", timeout=0):
-            process = f"process {os.getpid()} on {socket.gethostname()}"
-            owner.write_text(f"{process}, Slurm job {job}" if job else process)
-            yield
-    except Timeout:
-        who = owner.read_text() if owner.exists() else "another process"
-        raise UserError(
-            f"{folder}: {who} {does}; wait until it ends, or, if its snakemake is gone, stop it "
-            f"with `kill`, a Slurm job with `scancel`: it saves its state, and the same command "
-            f"goes on from there"
-        ) from None

@@ -1,0 +1,33 @@
+"""Locks on folders of saved state, which a second process must not use."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import UserError
+
+
+@contextmanager
+def locked(folder: Path, does: str) -> Iterator[None]:
+    """Keep other processes out of a folder of saved state; raises UserError if one is in it.
+
+    `does` says for the message what such a process does. The lock ends with its process.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    owner, job = folder / "owner", os.environ.get("SLURM_JOB_ID")
+    with open(folder / "lock", "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = owner.read_text() if owner.exists() else "another process"
+            raise UserError(
+                f"{folder}: {who} {does}; wait until it ends, or, if its snakemake is gone, stop "
+                f"it with `kill`, a Slurm job with `scancel`: it saves its state, and the same "
+                f"command goes on from there"
+            ) from None
+        process = f"process {os.getpid()} on {socket.gethostname()}"
+        owner.write_text(f"{process}, Slurm job {job}" if job else process)
+        yield
