@@ -1,13 +1,14 @@
-"""Trainings killed at random moments: each must go on, and end with the same submission.
+"""Jobs killed at random moments: each must go on, and end with the same submission.
 
-    python benchmarks/kills.py --kills 20 --group_kills 5 --terms 5 --seed 1
+    python benchmarks/kills.py --aim train --kills 20 --group_kills 5 --terms 5 --seed 1
 
-Runs the workflow undisturbed on a small simulated table; then, once per line of the table, from the
-point where all but the model is made until a random moment of the training process's life, imports
-and the writing of the model included. `kill` is SIGKILL to that process, `group` SIGKILL to
-snakemake and all its processes, `term` SIGTERM to the training. The same command must then go on
-from the step last saved, if any, and write the same bytes. `lost s` is what is repeated: the
-seconds between the last save, or else the start of the process, and its end.
+The aim is one job: a network's training (`train`) or its refit, a training of boosting, or the
+writing of the submission (`submit`). Runs the workflow undisturbed on a small simulated table;
+then, once per line of the table, from the point where all before the job is made until a random
+moment of its process's life, imports and the writing of its files included. `kill` is SIGKILL to
+that process, `group` SIGKILL to snakemake and all its processes, `term` SIGTERM to the process. The
+same command must then go on from the step last saved, if any, and write the same bytes. `lost s` is
+what is repeated: the seconds between the last save, or else the start of the process, and its end.
 """
 
 import argparse
@@ -20,7 +21,8 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -29,6 +31,7 @@ from typing import Any
 import psutil
 import runs
 import yaml
+from snakemake.utils import update_config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
@@ -36,18 +39,61 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 from feseq.common import tensors
 
 SUBMISSION = "results/submission_toy.csv"
-STATE = "results/toy/len100/training_state/state.safetensors"
+MODEL, STATE = "results/toy/len100/model.safetensors", "training_state/state.safetensors"
 BEFORE_TRAINING = ("data/h5/toy/feature_map.json", "data/h5/test/part000.h5")
+BEFORE_SUBMISSION = ("results/toy/len100/predictions/part000.parquet", "results/toy/data.json")
 # Evaluated, and so saved, every few steps.
 CONFIG: dict[str, Any] = {
     "table": runs.simulated(train_rows=4000, test_rows=300),
     "sizes": {
-        "toy": {"rows": None, "train": {"epochs": 12, "evaluations_per_epoch": 4, "patience": 1000}}
+        "toy": {
+            "rows": None,
+            "submission_models": ["len100"],
+            "train": {"epochs": 12, "evaluations_per_epoch": 4, "patience": 1000},
+        }
     },
     "runtime": {"device": "cpu"},
 }
 HEADER = """| kind | after s | step saved | lost s | rerun | CSV equal |
 |---|---|---|---|---|---|"""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A job that is killed: its script, what Snakemake says of it, what is made before.
+
+    `state` is the file of its saved state, if it has one; `changes` are to the config's blocks.
+    """
+
+    script: str
+    message: str
+    before: tuple[str, ...] = BEFORE_TRAINING
+    state: str = ""
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def config(self) -> dict[str, Any]:
+        """The config with the changes."""
+        config = deepcopy(CONFIG)
+        update_config(config, self.changes)
+        return config
+
+
+AIMS = {
+    "train": Aim("train", "Training len100 on", state=f"results/toy/len100/{STATE}"),
+    "refit": Aim(
+        "train",
+        "Training len100 on the validation rows",
+        (*BEFORE_TRAINING, MODEL),
+        f"results/toy/len100/refit/{STATE}",
+        {"submission": {"refit": True}},
+    ),
+    "boosting": Aim(
+        "train",
+        "Training boosting on",
+        changes={"sizes": {"toy": {"submission_models": ["boosting"]}}},
+    ),
+    "submit": Aim("submit", "Writing the submission", BEFORE_SUBMISSION),
+}
 
 
 class Run:
@@ -69,26 +115,26 @@ class Run:
             raise RuntimeError(f"exit code {code}:\n{printed}")
         return printed
 
-    def training(self) -> psutil.Process:
-        """The process that trains, as soon as it is there."""
+    def job(self, script: str) -> psutil.Process:
+        """The process that runs the script, as soon as it is there."""
         while self.process.poll() is None:
             for child in self._children():
                 with suppress(psutil.Error):
                     command = child.cmdline()
                     # Not the shell around it, which has the name in its command too.
-                    if command and "python" in command[0] and command[-1].endswith(".train.py"):
+                    if command and "python" in command[0] and command[-1].endswith(f".{script}.py"):
                         return child
             time.sleep(0.02)
-        raise RuntimeError(f"no training was seen:\n{self.output.read_text()}")
+        raise RuntimeError(f"no {script} was seen:\n{self.output.read_text()}")
 
-    def end(self, kind: str, training: psutil.Process) -> None:
+    def end(self, kind: str, job: psutil.Process) -> None:
         """Send the signal and wait until all processes are gone."""
         children = self._children()
         with suppress(psutil.NoSuchProcess, ProcessLookupError):  # its own end may be faster
             if kind == "group":
                 os.killpg(self.process.pid, signal.SIGKILL)
             else:
-                training.send_signal(signal.SIGTERM if kind == "term" else signal.SIGKILL)
+                job.send_signal(signal.SIGTERM if kind == "term" else signal.SIGKILL)
         self.process.wait()
         if psutil.wait_procs(children, timeout=120)[1]:
             raise RuntimeError(f"processes outlived a {kind}")
@@ -101,7 +147,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One line of the table. `rerun` says what its training did."""
+    """One line of the table. `rerun` says what its job did."""
 
     kind: str
     after_s: float
@@ -116,48 +162,50 @@ class Outcome:
         return f"| {' | '.join(map(str, cells))} |"
 
 
-def undisturbed(before: Path, number: int) -> tuple[bytes, float]:
-    """Make the submission in a copy of `before`; its bytes and the training's seconds."""
+def undisturbed(before: Path, number: int, aim: Aim) -> tuple[bytes, float]:
+    """Make the submission in a copy of `before`; its bytes and the job's seconds."""
     folder = before.with_name(f"undisturbed{number}")
     shutil.copytree(before, folder)
     run = Run(folder, SUBMISSION)
-    training, started = run.training(), time.time()
-    psutil.wait_procs([training])
+    job, started = run.job(aim.script), time.time()
+    psutil.wait_procs([job])
     ended = time.time()
     run.finish()
     return (folder / SUBMISSION).read_bytes(), ended - started
 
 
-def disturbed(before: Path, number: int, kind: str, after_s: float, expected: bytes) -> Outcome:
-    """Start the training in a copy of `before`, end it, and run the same command again."""
+def disturbed(
+    before: Path, number: int, kind: str, after_s: float, expected: bytes, aim: Aim
+) -> Outcome:
+    """Start the job in a copy of `before`, end it, and run the same command again."""
     folder = before.with_name(f"disturbed{number}")
     shutil.copytree(before, folder)
     run = Run(folder, SUBMISSION)
-    training, started = run.training(), time.time()
+    job, started = run.job(aim.script), time.time()
     time.sleep(after_s)
     ended = time.time()
-    run.end(kind, training)
-    state = folder / STATE
-    step = tensors.load(state)["state"]["stepper"]["step"] if state.exists() else None
+    run.end(kind, job)
+    state = folder / aim.state
+    step = tensors.load(state)["state"]["stepper"]["step"] if state.is_file() else None
     # A signalled training saves after the signal.
     lost_s = max(0.0, ended - (started if step is None else state.stat().st_mtime))
     try:
-        rerun = run_again(folder, kind, step)
+        rerun = run_again(folder, kind, step, aim)
         is_equal = (folder / SUBMISSION).read_bytes() == expected
     except RuntimeError as error:
         print(f"{kind} after {after_s:.1f} s: {error}", file=sys.stderr)
         rerun, is_equal = "failed", False
-    lost_s *= rerun != "nothing left to train"
+    lost_s *= rerun != "nothing left to do"
     return Outcome(kind, after_s, step, lost_s, rerun, is_equal)
 
 
-def run_again(folder: Path, kind: str, step: int | None) -> str:
-    """What the training of a second run did. Raises RuntimeError if it was not from `step` on."""
+def run_again(folder: Path, kind: str, step: int | None, aim: Aim) -> str:
+    """What the job of a second run did. Raises RuntimeError if it was not from `step` on."""
     if kind == "group":
         Run(folder, "--unlock", SUBMISSION).finish()
     printed = Run(folder, SUBMISSION).finish()
-    if "Training len100 on" not in printed:
-        return "nothing left to train"
+    if aim.message not in printed:
+        return "nothing left to do"
     went_on = re.search(r"resuming an interrupted training.*, step (\d+),", printed)
     if (int(went_on[1]) if went_on else None) != step:
         raise RuntimeError(f"did not go on from step {step}:\n{printed}")
@@ -171,21 +219,25 @@ def main() -> None:
     parser.add_argument(
         "--at_once", type=int, default=2, help="runs beside each other, a core each"
     )
+    parser.add_argument("--aim", choices=AIMS, default="train")
     options = parser.parse_args()
+    aim = AIMS[options.aim]
     kinds = ["kill"] * options.kills + ["group"] * options.group_kills + ["term"] * options.terms
     random, outcomes = Random(options.seed), []
     with TemporaryDirectory() as temporary, ThreadPoolExecutor(options.at_once) as pool:
         before = Path(temporary) / "before"
         before.mkdir()
-        (before / "kills.yaml").write_text(yaml.safe_dump(CONFIG))
-        Run(before, *BEFORE_TRAINING).finish()
+        (before / "kills.yaml").write_text(yaml.safe_dump(aim.config()))
+        Run(before, *aim.before).finish()
         # As many beside each other as later, so that the seconds are as long.
-        whole = list(pool.map(lambda number: undisturbed(before, number), range(options.at_once)))
+        whole = list(
+            pool.map(lambda number: undisturbed(before, number, aim), range(options.at_once))
+        )
         expected, seconds = whole[0]
         assert all(content == expected for content, _ in whole), "undisturbed runs differ"
-        print(f"undisturbed: {len(expected):,} bytes, {seconds:.1f} s of training\n\n{HEADER}")
+        print(f"undisturbed: {len(expected):,} bytes, {seconds:.1f} s of {options.aim}\n\n{HEADER}")
         lines = [(n, kind, random.uniform(0, seconds)) for n, kind in enumerate(kinds)]
-        for outcome in pool.map(lambda line: disturbed(before, *line, expected), lines):
+        for outcome in pool.map(lambda line: disturbed(before, *line, expected, aim), lines):
             print(outcome, flush=True)
             outcomes.append(outcome)
     bad = sum(not outcome.is_equal for outcome in outcomes)

@@ -5,7 +5,7 @@ of the config, the params of rules and the tables of config/README.md follow fro
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from copy import copy
 from functools import cache
 from typing import Annotated, Any, Self, get_args
@@ -21,7 +21,6 @@ from pydantic import (
     model_serializer,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from ..common.errors import UserError, did_you_mean
 
@@ -117,7 +116,7 @@ def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
     """What is wrong with `values` of a declared class, one line each, in pydantic's words."""
     if not isinstance(values, Mapping):
         return [f"{place}: must be a mapping, not {values!r}"]
-    errors: Sequence[ErrorDetails] = []
+    errors: list[Any] = []
     try:
         declared(**{str(key): value for key, value in values.items()})
     except ValidationError as error:
