@@ -40,7 +40,7 @@ _CLOCKS = (1, 10**2, 10**4, 10**6, 10**9)
 # A row's time is one of so many periods, at most.
 PERIODS = 8
 # The key that names the column of the rows' times, beside columns.time.
-ROW_TIME = "times in columns.groups"
+ROW_TIME = "the row's time in columns.groups"
 # Rows of one read: 16 MB of sequences of 500 events.
 _BATCH_ROWS = 8_192
 
