@@ -19,6 +19,7 @@ if not SCRIPTS.is_dir():
 sys.path.insert(0, str(SCRIPTS))
 from feseq.common.errors import UserError
 from feseq.common.interrupt import interrupt_jobs
+from feseq.common.locks import locked
 from feseq.catalog.check import checked_workflow
 from feseq.config.names import BASELINES, BLEND
 from feseq.catalog.families import MODEL_PATTERN
@@ -69,6 +70,14 @@ def clear_errors(function):
             raise SystemExit(1) from None
 
     return wrapped
+
+
+@clear_errors
+def check_unlocked(folder):
+    """End Snakemake if a process is at work in a folder of saved state."""
+    if folder.exists():
+        with locked(folder, "is training this model already"):
+            pass
 
 
 # Not within an f-string below, whose tokens differ between versions of Python, and so snakefmt's form.

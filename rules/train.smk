@@ -3,19 +3,10 @@ import shlex
 import shutil
 import time
 
-from feseq.common.locks import locked
 from feseq.report.outcome import outcome
 
 # Files that are newer are this run's.
 STARTED = time.time()
-
-
-@clear_errors
-def check_unlocked(folder):
-    """End Snakemake if a process is at work in a folder of saved state."""
-    if folder.exists():
-        with locked(folder, "is training this model already"):
-            pass
 
 
 rule train:
