@@ -357,14 +357,20 @@ def with_nan(model: onnx.ModelProto, about: dict[str, Any]) -> None:
             weights.raw_data = nan.tobytes()
 
 
+def with_longer(kind: str, about: dict[str, Any]) -> None:
+    about["feature_map"][kind][0]["vocabulary"].append("zz")
+    if kind != "context":  # told in older exports, too
+        del about["sizes"]
+
+
 CHANGES: dict[str, tuple[str, Callable[[onnx.ModelProto, dict[str, Any]], object]]] = {
     "no positions": ("max_len is 0", lambda _, about: about.update(max_len=0)),
     **{
         f"longer {kind}": (
             "not a complete exported model",
-            lambda _, about, kind=kind: about["feature_map"][kind][0]["vocabulary"].append("zz"),
+            lambda _, about, kind=kind: with_longer(kind, about),
         )
-        for kind in ("profile", "targets")
+        for kind in ("profile", "targets", "context")
     },
     "weights in another file": ("External", with_weights_elsewhere),
     "no numbers": ("1 predictions are not finite", with_nan),

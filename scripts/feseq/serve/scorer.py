@@ -178,15 +178,24 @@ class Scorer:
         return logit
 
     def _check_sizes(self, inputs: Inputs) -> None:
-        """Score a row of the largest index of each field; raises UserError if a table lacks it."""
+        """Score a row of the largest index of each field; raises UserError if a table lacks it.
+
+        The tables of the context are one below the other, so a field with more words than at the
+        export would read another's: raises ValueError for one.
+        """
         fields, networks = self.feature_map, self.feature_map.for_networks()
         context = [*inputs.context_fields(fields), *inputs.newest_fields(fields)]
         columns: dict[str, Sequence[Any]]
         columns = {"profile": fields.profile, "target": networks.targets, "context": context}
-        largest = {name: np.array([[f.size - 1 for f in each]]) for name, each in columns.items()}
-        history, one = np.array([[[f.size - 1]] for f in networks.sequences]), np.ones(1, np.int64)
-        largest |= {"history": history, "whole_history": history}
-        largest |= {"length": one, "whole_length": one}
+        columns["history"] = networks.sequences
+        sizes = {name: [field.size for field in each] for name, each in columns.items()}
+        # Older exports have none.
+        if self.about.get("sizes", sizes) != sizes:
+            raise ValueError("vocabularies of other sizes than its tables")
+        largest = {name: np.array([each]) - 1 for name, each in sizes.items()}
+        largest["history"] = history = largest["history"].reshape(-1, 1, 1)
+        one = np.ones(1, np.int64)
+        largest |= {"whole_history": history, "length": one, "whole_length": one}
         row = dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}
         encoded = self.inputs(self.table([row]), np.arange(1))
         # An array without columns would be float64.

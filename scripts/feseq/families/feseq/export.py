@@ -86,6 +86,7 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
     """The metadata of the exported file."""
     feature_map = trained.about.feature_map
     inputs = asdict(inputs_of(trained.config))
+    sizes = field_sizes(trained.config, feature_map)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -97,6 +98,11 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
         # Defaults are left out, so that older scorers need not know new inputs.
         "inputs": {name: x for name, x in inputs.items() if x != getattr(DEFAULT_INPUTS, name)},
         "feature_map": feature_map.to_dict(),
+        # Of the tables, by the graph's inputs.
+        "sizes": {
+            **{"profile": sizes.profile, "target": sizes.target},
+            **{"history": sizes.sequence, "context": sizes.context},
+        },
     }
 
 
