@@ -170,6 +170,10 @@ def _check(found: FeatureMap) -> None:
         is_other = sequence.size != target.size if sequence.shared_with else sequence.other_words
         if is_other or sequence.other_words < 0:
             raise ValueError(f"{sequence.column!r} has other words than {target.column!r}")
+    # Statistics are never missing.
+    blocks = [each.missing_block for each in found.numeric if each.missing_block is not None]
+    if {*map(type, blocks)} - {int} or {each.missing_block for each in found.statistics} - {None}:
+        raise ValueError("the blocks of columns that are missing together are none")
     for numeric in (*found.numeric, *found.statistics):
         numbers = [numeric.minimum, numeric.maximum, *numeric.knots, *numeric.ranks]
         is_whole = np.isfinite(np.array(numbers, np.float64)).all()
