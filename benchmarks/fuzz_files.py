@@ -20,34 +20,45 @@ from fuzz_commands import in_child
 from feseq.catalog.loading import export_model, load_model
 from feseq.common import tensors
 from feseq.common.errors import UserError
-from feseq.common.files import write_json
+from feseq.common.files import read_json, write_json
 from feseq.common.logits import require_finite
 from feseq.common.parquet import read_table
+from feseq.evaluate.measure import write_metrics
+from feseq.evaluate.validation import predict_validation
 from feseq.families.feseq.check_rows import raw_rows
 from feseq.features.encoding import FeatureEncoder
 from feseq.features.feature_map import FeatureMap
 from feseq.predict.part import predict_part
+from feseq.report.comparison import write_comparison
+from feseq.report.plots.one_model import plot_model
 from feseq.serve.scorer import METADATA, Scorer, signed
+from feseq.storage.conversion import convert_test_part
 from feseq.storage.opening import open_table
 from support import SCRIPTS
 from support.jobs import run_job
 from support.learnable import learnable_table, make
 from support.networks import WHOLE, random_model
-from support.raw_tables import to_test_h5
+from support.raw_tables import COLUMNS, to_test_h5
 from support.trainings import OFTEN, STILL, make_data
 
 Draw = Callable[[Random], tuple[str, Callable[[], str]]]
 NUMBERS = [0, -1, 1, 7, 255, 10**6, 2**31 - 1, -(2**31), 2**62, 0.5, float("nan"), float("inf")]
 TYPES = ["i1", "u1", "i4", "i8", "u8", "f4", "f8", "S3", ">i4"]
 REFUSED = 3
+TRAINING, METRICS = "toy/boosting/training.json", "toy/boosting/metrics.json"
+PREDICTED = "toy/boosting/valid_predictions.parquet"
 
 
 def prepare(folder: Path) -> None:
-    """A test table in H5, a model of each family, an export and a feature map."""
+    """A test table in H5, a model of each family, what is known of one, and an export."""
     make(folder, learnable_table(400))
     to_test_h5(folder, learnable_table(300, seed=9))
+    out = folder / "toy/boosting"
     settings = {"boosting": {"trees": 9, "min_child_weight": 1, "features": ["clicks", "ids"]}}
-    run_job(folder, folder, settings)["model"].rename(folder / "boosting")
+    run_job(folder, out, settings)["model"].rename(folder / "boosting")
+    valid, predicted, speed = [folder / "valid.h5"], folder / PREDICTED, out / "valid_speed.json"
+    predict_validation(folder / "boosting", valid, predicted, speed)
+    write_metrics(predicted, valid, folder / METRICS, full_name="toy/boosting")
     random_model(WHOLE, FeatureMap.read(folder / "feature_map.json")).save(folder / "feseq")
     export_model(folder / "feseq", [folder / "valid.h5"], folder / "onnx")
     predict_part(folder / "boosting", folder / "test.h5", folder / "part000.parquet")
@@ -127,7 +138,7 @@ def exported(path: Path, random: Random) -> None:
 
 
 def json_file(path: Path, random: Random) -> None:
-    plain = asdict(FeatureMap.read(path))
+    plain = read_json(path)
     key = random.choice([*plain])
     write_json(path, plain | {key: other(random, plain[key])})
 
@@ -146,6 +157,7 @@ def damage(path: Path, random: Random) -> None:
 CHANGES: dict[str, Callable[[Path, Random], None]] = {
     **{"test.h5": h5, "boosting": model, "feseq": model},
     **{"onnx": exported, "feature_map.json": json_file, "part000.parquet": damage},
+    **{"parts.json": json_file, TRAINING: json_file, METRICS: json_file},
 }
 
 
@@ -159,6 +171,15 @@ def predictions(folder: Path, name: str, rows: int) -> list[np.ndarray]:
         return [np.concatenate([scorer.logits(part) for part in parts])]
     if name == "part000.parquet":
         return [read_table(folder / name, ("logit",))["logit"].to_numpy()]
+    if name == "parts.json":
+        raw = folder.with_name("pristine") / "test.parquet"
+        convert_test_part([str(raw)], folder / name, 0, COLUMNS, folder / name, threads=1, code="")
+        return []
+    if name in (TRAINING, METRICS):
+        write_comparison([folder / METRICS], folder / "comparison.csv", metric="auc")
+        pages = [folder / f"{page}.svg" for page in ("curves", "calibration", "slices")]
+        plot_model(folder / PREDICTED, folder / METRICS, *pages)
+        return []
     with open_table(folder / "test.h5") as table:
         table.block_rows = rows
         if name == "feature_map.json":

@@ -116,6 +116,13 @@ def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path)
         with pytest.raises(UserError, match="full/boosting"):
             compared(metrics, tmp_path)
     write_json(metrics[2], about)
+    training = metrics[2].with_name("training.json")
+    known = read_json(training)
+    for wrong in ({"train_rows": float("inf")}, {"sets": [7]}, {"settings": []}):
+        write_json(training, wrong)
+        with pytest.raises(UserError, match="full/boosting"):
+            compared(metrics, tmp_path)
+    write_json(training, known)
     predictions = metrics[2].with_name("valid_predictions.parquet")
     table = pq.read_table(predictions)
     write_table(table.set_column(0, "row", pa.array(np.arange(1, 301))), predictions)

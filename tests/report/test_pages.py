@@ -301,7 +301,7 @@ def test_an_edited_history_is_named_and_not_drawn(tmp_path: Path) -> None:
     write_json(training, {"simulated_data": False})
     for text in ("", "step;auc\n1;0.5\n", history(3).assign(auc="-").to_csv()):
         path.write_text(text)
-        with pytest.raises(UserError, match=r"history\.csv: is not what learning_curves shows"):
+        with pytest.raises(UserError, match=r"history\.csv: not a complete file"):
             plot_one("learning_curves", path, training, "toy/len100", tmp_path / "plot.svg")
     history(3).to_csv(path)
     plot_one("learning_curves", path, training, "toy/len100", tmp_path / "plot.svg")

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from ..catalog.families import family_of, is_model
 from ..common.errors import UserError
-from ..common.files import Output, read_json, written_beside
+from ..common.files import Output, read_json, whole_file, written_beside
 from ..common.parquet import metadata_of
 from ..config.declared import fields_of
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, check_name, folder_name
@@ -65,23 +66,27 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
 
 
 def _row(path: Path, metric: str) -> dict[str, Any]:
-    """A row of comparison.csv, from a model's metrics.json and the files beside it."""
-    measured, training = _measured(path), read_json(path.with_name("training.json"))
-    size, name = path.absolute().parts[-3:-1]
-    family = family_of(name).name if is_model(name) else {BLEND: BLEND}.get(name, "baseline")
-    row: dict[str, Any] = {"size": size, "model": name, "kind": family}
-    row |= {"valid_rows": measured["rows"], "valid_clicks": measured["clicks"]}
-    row |= {key: measured[key] for key in _MEASURED}
-    row |= _flat(measured["metrics"])
-    row |= _flat({key: measured[key] for key in ("score_gain", "histories")})
-    row |= _flat({"gain_over_best": (measured["gain_over_best"] or {}).get(metric)})
-    row |= _costs(path, training)
-    sets = training.get("sets")
-    row["features"] = None if sets is None else "+".join(sets) or "none"
-    # Spaces separate the settings, so values have none.
-    settings = training.get("settings", {}).items()
-    row["settings"] = " ".join(f"{key}={value}".replace(" ", "") for key, value in settings)
-    return row
+    """A row of comparison.csv, from a model's metrics.json and the files beside it.
+
+    Raises UserError if these hold other things.
+    """
+    with whole_file(path):
+        measured, training = _measured(path), read_json(path.with_name("training.json"))
+        size, name = path.absolute().parts[-3:-1]
+        family = family_of(name).name if is_model(name) else {BLEND: BLEND}.get(name, "baseline")
+        row: dict[str, Any] = {"size": size, "model": name, "kind": family}
+        row |= {"valid_rows": measured["rows"], "valid_clicks": measured["clicks"]}
+        row |= {key: measured[key] for key in _MEASURED}
+        row |= _flat(measured["metrics"])
+        row |= _flat({key: measured[key] for key in ("score_gain", "histories")})
+        row |= _flat({"gain_over_best": (measured["gain_over_best"] or {}).get(metric)})
+        row |= _costs(path, training)
+        sets = training.get("sets")
+        row["features"] = None if sets is None else "+".join(sets) or "none"
+        # Spaces separate the settings, so values have none.
+        settings = training.get("settings", {}).items()
+        row["settings"] = " ".join(f"{key}={value}".replace(" ", "") for key, value in settings)
+        return row
 
 
 def _measured(path: Path) -> dict[str, Any]:
@@ -93,7 +98,9 @@ def _measured(path: Path) -> dict[str, Any]:
 
 def _costs(path: Path, training: Mapping[str, Any]) -> dict[str, Any]:
     """The costs of a training, and the speed of predictions."""
+    costs: dict[str, Any]
     costs = {f"train_{key}" if key in _TRAIN else key: training.get(key) for key in _COSTS}
+    costs |= {key: index(costs[key]) for key in _WHOLE if costs[key] is not None}
     if is_model(path.absolute().parent.name):
         speed = read_json(path.with_name("valid_speed.json"))
         costs["predict_samples_per_second"] = speed.get("samples_per_second")

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
-from ...common.errors import UserError, first_line
-from ...common.files import Output, read_json
+from ...common.errors import UserError
+from ...common.files import Output, read_json, whole_file
 from ...common.logits import sigmoid
 from ...evaluate.metrics import BY_NAME, Scores
 from ...evaluate.valid_predictions import read_predictions
@@ -35,19 +35,22 @@ def plot_model(
     table = read_predictions(predictions)
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     measured = read_json(metrics, kind="metrics.json", keys=("metrics", "slices"))
-    save(roc_pr_plot(label, logit, measured), roc_pr)
-    save(calibration_plot(label, logit, measured), calibration)
-    save(slices_plot(measured), slices)
+    with whole_file(metrics):
+        figures = {
+            roc_pr: roc_pr_plot(label, logit, measured),
+            calibration: calibration_plot(label, logit, measured),
+            slices: slices_plot(measured),
+        }
+    for path, figure in figures.items():
+        save(figure, path)
 
 
 def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
     """Draw `plot`, one of PLOTS, from a file of a model; `training` is its training.json."""
     about = read_json(training, kind="training.json", keys=("simulated_data",))
-    try:
+    with whole_file(data):  # history.csv has no digest
         content = pd.read_csv(data) if plot == "learning_curves" else read_json(data)
         figure = PLOTS[plot](content, {**about, "full_name": full_name})
-    except (KeyError, ValueError) as error:  # history.csv has no digest
-        raise UserError(f"{data}: is not what {plot} shows ({first_line(error)})") from None
     save(figure, svg)
 
 
