@@ -270,7 +270,7 @@ def environment(folder: Path) -> Draw:
 def training(folder: Path, variables: dict[str, str]) -> tuple[int, bytes, str]:
     """Exit code, model and log of scripts/train.py; no log if it ended well."""
     model = folder / "out/model.safetensors"
-    model.unlink(missing_ok=True)
+    shutil.rmtree(model.parent, ignore_errors=True)
     arguments = {
         **{name: folder / f"{name}.h5" for name in ("train", "valid")},
         "feature_map": folder / "feature_map.json",
