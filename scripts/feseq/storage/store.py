@@ -290,10 +290,11 @@ class H5Table(Table):
         """A sequence of rows start to stop; raises ValueError if these overlap or end nowhere."""
         offsets, values = self._sequences[name]
         bounds = offsets[start : stop + 1]
-        first, last = bounds[0], bounds[-1]
+        first, last = int(bounds[0]), int(bounds[-1])
         if first < 0 or last > values.shape[0] or (bounds[1:] < bounds[:-1]).any():
             raise ValueError(f"offsets of {name!r} fall, or lead beyond its values")
-        return Ragged(values[first:last], bounds - first)
+        bounds -= first
+        return Ragged(values[first:last], bounds)
 
     def close(self) -> None:
         """Close the file."""
