@@ -146,7 +146,7 @@ WRONG: list[tuple[str | bytes, str]] = [
     ("", "is empty"),
     ("y,uid,price,country", "the file has no rows"),
     (GOOD.replace(",", ";"), "3 of 3 columns are missing.* raw.delimiter"),
-    (gzip.compress(GOOD.encode() * 99)[:-9], "cannot be read: Truncated"),
+    (gzip.compress(GOOD.encode() * 99, mtime=0)[:-9], "cannot be read: Truncated"),
 ]
 
 
@@ -192,7 +192,7 @@ def test_unused_columns_may_be_anything_and_missing_numbers_are_written_in_many_
         (["1970-01-01T00:00:07Z", "1970-01-01T01:00:00+01:00"], [7, 0]),
         (["5", "1970-01-02"], "line 3, column 'when': '1970-01-02' is not a whole number"),
         (["1970-01-02", "5"], "line 3, column 'when': '5' is not a time"),
-        (["", "5"], "row 0: the row's time is missing"),
+        (["", "5"], "column 'when' is missing in 1 of the rows.* first row 0"),
     ],
 )
 def test_a_row_s_time_is_a_whole_number_or_in_iso_8601(
@@ -200,9 +200,9 @@ def test_a_row_s_time_is_a_whole_number_or_in_iso_8601(
 ) -> None:
     table = raw_table(2, times=["1", ""], events=["1", ""], when=words)
     as_csv(table, tmp_path / "raw.csv")
-    list_parts(tmp_path / "raw.csv", TIMED, tmp_path / "parts.json", rows=9)
 
     def convert() -> Any:
+        list_parts(tmp_path / "raw.csv", TIMED, tmp_path / "parts.json", rows=9)
         convert_test_part(
             [str(tmp_path / "raw.csv")],
             tmp_path / "parts.json",
