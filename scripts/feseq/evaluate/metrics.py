@@ -189,7 +189,12 @@ BY_NAME = {
 }
 
 
+def expected(score: np.ndarray, probability: np.ndarray, click_rate: float = 0.5) -> Predictions:
+    """Each row as a click and as none [2 * rows], weighted by the true probabilities."""
+    rows = Predictions.of(np.repeat([1, 0], len(score)), np.tile(score, 2), click_rate)
+    return rows.resampled(np.concatenate([probability, 1 - probability]))
+
+
 def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
     """The expected AUC over labels drawn from the true probabilities, free of their noise."""
-    rows = Predictions.of(np.repeat([1, 0], len(score)), np.tile(score, 2))
-    return _auc(rows.resampled(np.concatenate([probability, 1 - probability])))
+    return _auc(expected(score, probability))

@@ -1,12 +1,16 @@
-"""Every column but the sequence: categories, numerics, advert IDs and history columns.
+"""Every column but the sequence: categories, adverts, numbers of a user, and history columns.
 
 Columns by name, each [R]: codes into `category_values` (int8, -1 missing) or numbers (float32, NaN
 missing) until they are written, where both become parquet nulls.
 
-Legend: R rows of the chunk, C columns.
+A user keeps gender, age group, what is missing, and the numbers that are neither an advert's nor a
+history's, except feat_e_3, which also depends on the row's inventory. Two hidden scores of a user,
+normal numbers, tie columns to clicks: LENGTH to the sequence, RATE to the history columns.
+
+Legend: R rows of the chunk, C columns, U columns of a user.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -14,30 +18,47 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .adverts import (
+    ADVERT_COLUMNS,
+    CALENDAR_DAYS,
+    OWN_INVENTORY,
+    Days,
+    draw_adverts,
+    own_inventory_share,
+)
 from .statistics import (
     Floats,
+    Floats32,
+    category_log_odds,
     category_values,
+    copula_factor,
     load_statistics,
-    logistic,
     missing_shares,
     normal_distribution,
+    quantile_function,
 )
-from .users import Draw, Users, uniform
+from .users import Draw, Users, normals, uniform
 
 Columns = Mapping[str, NDArray[Any]]
-Days = NDArray[np.int8]
 
 CATEGORIES = ("gender", "age_group", "inventory_id", "day_of_week", "hour")
-# The days of the train file, 0 to 6, and the day after them, which is the test file's.
-CALENDAR_DAYS = 8
 TEST_DAY = CALENDAR_DAYS - 1
-# Advert IDs (campaign, creative, ad set) come and go. How long they live and how unlike their
-# popularity is are invented: a day's rows fall on some hundreds of the IDs.
-_MEAN_LIFE_DAYS = 4.0
-_LOG_POPULARITY = 1.2
-_ADVERT_SEED = 20_258
-# Columns of up to this many distinct values have a grid of them.
-_GRID_DISTINCT = 160
+# The hidden scores are sums of a user's column scores and of a number of their own, of variance 1,
+# so that the published correlations of lengths and clicks with these columns come out.
+_SCORES = {
+    "LENGTH": {"feat_b_3": 0.65, "noise": 0.7599},
+    "RATE": {
+        "LENGTH": -0.15,
+        "feat_d_3": -0.3,
+        "feat_b_4": -0.25,
+        "feat_e_1": -0.35,
+        "noise": 0.4526,
+    },
+}
+# The rate of a row: the user's, and more of it in inventories that are clicked more.
+_RATE_OF_USER, _RATE_OF_INVENTORY = 0.968, 0.512
+# How far feat_e_3 is higher in rows of the inventory that has adverts of its own.
+_SHIFT_OF_FEAT_E_3 = 1.5
 
 
 def train_day(row: NDArray[np.int64], total_rows: int) -> Days:
@@ -53,34 +74,44 @@ def train_day(row: NDArray[np.int64], total_rows: int) -> Days:
 def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> Columns:
     """Draw all columns of rows of these users on these calendar days, 0 to 7, but the sequence.
 
-    A user has one gender and age group, and misses the same columns in all rows: one uniform number
-    decides for all columns, which are missing in blocks.
+    Beside the file's columns there are `calendar_day`, and the score `LENGTH` that
+    `draw_sequences` reads. A user misses the same columns in all rows: one uniform number decides
+    for all columns, which are missing in blocks.
     """
     level = {"gender": uniform(users, Draw.GENDER), "age_group": uniform(users, Draw.AGE_GROUP)}
     level |= {name: rng.random(len(users)) for name in ("inventory_id", "hour")}
     columns: dict[str, NDArray[Any]] = {name: _category(name, level[name]) for name in level}
     # The test file's day has the name of the last train day.
     columns["day_of_week"] = np.minimum(day, TEST_DAY - 1)
-    columns |= _draw_numerics(rng, day) | _draw_history(rng, len(users))
+    columns["calendar_day"] = day
+    inventory = columns["inventory_id"]
+    columns |= draw_adverts(rng.random(len(users)), has_own_adverts(inventory), day)
+    scores = _user_scores(users)
+    columns["LENGTH"] = scores["LENGTH"]
+    columns |= _user_numbers(scores, has_own_adverts(inventory))
+    columns |= _draw_history(rng, scores, inventory)
     missing_level = uniform(users, Draw.MISSING)
-    for name, value_R in columns.items():
-        if name not in ("inventory_id", "day_of_week", "hour"):
+    for name in load_statistics()["column_order"]:
+        if name in columns and missing_shares(name)[0]:
             is_missing = missing_level < missing_shares(name)[0]
-            value_R[is_missing] = -1 if name in CATEGORIES else np.nan
-    columns["l_feat_17"] = columns["l_feat_9"]
-    columns["l_feat_16"] = 1 + (columns["l_feat_3"] == 1).astype(np.float32)
+            columns[name][is_missing] = -1 if name in CATEGORIES else np.nan
     return columns
+
+
+def has_own_adverts(inventory: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Where the row's inventory is 36, whose adverts are in no other, [R]."""
+    return inventory == category_values("inventory_id").index(OWN_INVENTORY)
 
 
 def as_arrow(columns: Columns) -> dict[str, pa.Array]:
     """The columns as the file holds them, missing values as null."""
     arrays = {}
-    for name, value in columns.items():
+    for name in columns.keys() & load_statistics()["column_order"]:
         if name in CATEGORIES:
             words = pa.array(category_values(name))
-            arrays[name] = words.take(pa.array(value, mask=value < 0))
+            arrays[name] = words.take(pa.array(columns[name], mask=columns[name] < 0))
         else:
-            arrays[name] = pa.array(value, from_pandas=True)
+            arrays[name] = pa.array(columns[name], from_pandas=True)
     return arrays
 
 
@@ -89,142 +120,71 @@ def _category(column: str, level: Floats) -> NDArray[np.int8]:
     return np.searchsorted(upper[:-1], level * upper[-1], side="right").astype(np.int8)
 
 
-def _draw_numerics(rng: np.random.Generator, day: Days) -> dict[str, NDArray[np.float32]]:
-    """The 75 numeric columns, of the measured quantiles and rank correlations."""
-    factor_CC = _copula_factor()
-    score_CR = factor_CC @ rng.standard_normal((len(factor_CC), len(day)), dtype=np.float32)
+@cache
+def user_columns() -> list[str]:
+    """The numeric columns drawn from the user's scores, [U]; feat_e_3 alone differs by row."""
+    return [name for name in load_statistics()["numeric"] if name not in ADVERT_COLUMNS]
+
+
+def _user_scores(users: Users) -> dict[str, Floats32]:
+    """Normal scores of each of a user's columns, and of LENGTH and RATE, by name."""
+    factor_UU, names = copula_factor(tuple(user_columns())), user_columns()
+    normal_UR = normals(users, len(names) + 2)
+    scores = dict(zip(names, factor_UU @ normal_UR[:-2], strict=True))
+    for (score, loadings), noise_R in zip(_SCORES.items(), normal_UR[-2:], strict=True):
+        values = scores | {"noise": noise_R}
+        scores[score] = np.sum([np.float32(x) * values[name] for name, x in loadings.items()], 0)
+    return scores
+
+
+def _user_numbers(
+    scores: Mapping[str, Floats32], is_own_inventory: NDArray[np.bool_]
+) -> dict[str, Floats32]:
+    """The columns of `user_columns`, of the measured quantiles and rank correlations."""
     drawn = {}
-    for column, score_R in zip(load_statistics()["numeric"], score_CR, strict=True):
-        level_R = normal_distribution(score_R)
-        if column in load_statistics()["ids"]:
-            drawn[column] = _draw_ids(column, level_R, day)
-        else:
-            drawn[column] = quantile_function(column)(level_R).astype(np.float32)
+    for column in user_columns():
+        level_R = normal_distribution(scores[column])
+        if column == "feat_e_3":
+            share = own_inventory_share()
+            shifted_R = scores[column] + _SHIFT_OF_FEAT_E_3 * is_own_inventory
+            level_R = (1.0 - share) * normal_distribution(shifted_R)
+            level_R += share * normal_distribution(shifted_R - _SHIFT_OF_FEAT_E_3)
+        drawn[column] = quantile_function(column)(level_R).astype(np.float32)
     return drawn
 
 
-@cache
-def _copula_factor() -> NDArray[np.float32]:
-    """A, [C, C], such that A·normal has the latent correlation of the rank correlation.
+def _draw_history(
+    rng: np.random.Generator, scores: Mapping[str, Floats32], inventory: NDArray[np.int8]
+) -> dict[str, Floats32]:
+    """The history columns: of a past click rate (of a user in an inventory), and of its volume.
 
-    A normal pair of correlation 2 sin(pi r / 6) has rank correlation r. The matrix of these need
-    not be positive definite: negative eigenvalues become 0 and the diagonal 1 again.
+    history_b_3 to 30 are k / D of one row times the column's constant: k clicks, mostly one, in D
+    events of the past. In `statistics.json` each column begins with its score, rate or length, and
+    with the loading that ties it to this.
     """
-    rank_correlation = np.array(load_statistics()["rank_correlation"], dtype=np.float64)
-    latent = 2.0 * np.sin(np.pi / 6.0 * (rank_correlation + rank_correlation.T) / 2.0)
-    np.fill_diagonal(latent, 1.0)
-    eigenvalue, eigenvector = np.linalg.eigh(latent)
-    factor = eigenvector * np.sqrt(eigenvalue.clip(min=0.0))
-    factor /= np.sqrt((factor**2).sum(axis=1, keepdims=True))
-    return factor.astype(np.float32)
-
-
-@cache
-def quantile_function(column: str) -> Callable[[Floats], Floats]:
-    """The inverse distribution function of the observed values of a numeric column.
-
-    The published quantiles and zero shares count a missing value as 0. Zeros occupy the levels
-    `zero_from` to `zero_to`; the first of them are the missing values, which no observed value may
-    take again.
-    """
-    measured = load_statistics()["numeric"][column]
-    level = np.array(load_statistics()["quantile_levels"], dtype=np.float64)
-    value = np.array(measured["quantiles"], dtype=np.float64)
-    missing = missing_shares(column)[1]
-    zero_share = max(float(measured["zero_share"]), missing)
-    zero_from = max(float(np.interp(0.0, value, level)) - zero_share / 2, 0.0)
-    if value[0] >= 0.0 or value[-1] <= 0.0:
-        zero_from = 0.0 if value[0] >= 0.0 else 1.0 - zero_share
-    zero_to = min(zero_from + zero_share, 1.0)
-    keep = (value != 0.0) & np.where(value < 0.0, level <= zero_from, level >= zero_to)
-    level, value = level[keep], value[keep]
-    has_zeros, is_integer = zero_share > missing, column.startswith("l_feat_")
-    grid = _grid(value, measured["distinct"], has_zeros, is_integer)
-    if has_zeros:
-        level, value = np.append(level, [zero_from, zero_to]), np.append(value, [0.0, 0.0])
-        order = np.lexsort((value, level))
-        level, value = level[order], value[order]
-
-    def observed(uniform: Floats) -> Floats:
-        at = uniform * (1.0 - missing)
-        at = np.where(at >= zero_from, at + missing, at)
-        result = np.interp(at, level, value)
-        if grid is not None:
-            result = grid[np.searchsorted((grid[1:] + grid[:-1]) / 2, result)]
-        elif is_integer:
-            result = np.rint(result)
-        return np.where((at >= zero_from) & (at < zero_to), 0.0, result)
-
-    return observed
-
-
-def _grid(value: Floats, distinct: int, has_zeros: bool, is_integer: bool) -> Floats | None:
-    """All values but 0 of a column that has few: as many as in the file, evenly spaced.
-
-    The measured quantiles, `value` without 0, take the place of the nearest of them.
-    """
-    if distinct > _GRID_DISTINCT:
-        return None
-    ends = [*value, 0.0] if has_zeros else value
-    grid = np.linspace(min(ends), max(ends), distinct)
-    if has_zeros:
-        grid = np.delete(grid, np.argmin(np.abs(grid)))
-    grid = np.rint(grid) if is_integer else grid
-    free = np.ones(len(grid), dtype=bool)
-    for measured in np.unique(value)[: len(grid)]:
-        place = np.argmin(np.where(free, np.abs(grid - measured), np.inf))
-        grid[place], free[place] = measured, False
-    return np.unique(grid)
-
-
-def _draw_ids(column: str, level: Floats, day: Days) -> NDArray[np.float32]:
-    """The advert ID at each level of the day's distribution, [R]."""
-    drawn = np.empty(len(level), dtype=np.float32)
-    for today in np.unique(day):
-        rows, (ids, upper) = day == today, advert_ids(column)[today]
-        drawn[rows] = ids[np.searchsorted(upper[:-1], level[rows], side="right")]
-    return drawn
-
-
-@cache
-def advert_ids(column: str) -> list[tuple[NDArray[np.float32], Floats]]:
-    """The IDs of each day, rising, and the level up to which each of them is drawn.
-
-    Each ID has a life and a popularity; each day keeps the measured quantiles exactly.
-    """
-    count = load_statistics()["ids"][column]
-    rng = np.random.default_rng([_ADVERT_SEED, count])
-    level = np.array(load_statistics()["quantile_levels"])
-    # The ends were measured on few rows: the file's IDs run from 1 to their number.
-    edge = np.array([1.0, *load_statistics()["numeric"][column]["quantiles"][1:-1], count])
-    ids = np.arange(1, count + 1)
-    is_old = rng.random(count) < _MEAN_LIFE_DAYS / (_MEAN_LIFE_DAYS + CALENDAR_DAYS - 1)
-    born = np.where(is_old, 0, rng.integers(1, CALENDAR_DAYS, count))
-    dies = born + rng.geometric(1.0 / _MEAN_LIFE_DAYS, count)
-    always = np.isin(ids, np.rint(edge))
-    popularity = np.exp(_LOG_POPULARITY * rng.standard_normal(count))
-    span = np.searchsorted(edge[1:-1], ids)  # between which two quantiles an ID lies
-    days = []
-    for day in range(CALENDAR_DAYS):
-        lives = always | ((born <= day) & (day < dies))
-        weight = popularity * lives
-        weight *= (np.diff(level) / np.bincount(span, weight, len(level) - 1))[span]
-        days.append((ids[lives].astype(np.float32), np.cumsum(weight[lives])))
-    return days
-
-
-def _draw_history(rng: np.random.Generator, rows: int) -> dict[str, NDArray[np.float32]]:
-    """The history columns, of the shapes in `statistics.json`: a common factor and noise.
-
-    The logistic curve keeps a column inside (0, scale), so that min-max scaling does not crush it.
-    """
-    factor_R = rng.standard_normal(rows, dtype=np.float32)
-    drawn = {}
-    for column, shape in load_statistics()["history"].items():
-        noise_R = rng.standard_normal(rows, dtype=np.float32)
-        loading = shape["loading"]
-        score_R = loading * factor_R + np.float32(np.sqrt(1.0 - loading**2)) * noise_R
-        value_R = shape["scale"] * logistic(shape["spread"] * score_R + shape["shift"])
-        value_R[normal_distribution(score_R) < shape["zero_share"]] = 0.0
+    history = load_statistics()["history"]
+    inventory_R = _RATE_OF_INVENTORY * category_log_odds("inventory_id")[inventory]
+    rate_R = _RATE_OF_USER * scores["RATE"] + inventory_R
+    score_of = {"rate": rate_R, "length": scores["LENGTH"]}
+    noise = {name: rng.standard_normal(len(inventory), dtype=np.float32) for name in "abcl"}
+    drawn: dict[str, Floats32] = {}
+    for column, (score, loading, kind, *values) in history["values"].items():
+        noise_R = np.sqrt(1.0 - loading**2) * noise[kind]
+        level_R = normal_distribution(loading * score_of[score] + noise_R)
+        value_R = _history_quantiles(level_R, values)
+        value_R[level_R < history["zero_share"].get(column, 0.0)] = 0.0
         drawn[column] = value_R.astype(np.float32)
+    loading, kind, *values = history["past_rate"]
+    level_R = normal_distribution(loading * rate_R + np.sqrt(1.0 - loading**2) * noise[kind])
+    clicks_R = 1 + (rng.random(len(inventory)) < 0.15)
+    past_R = clicks_R / np.rint(clicks_R / _history_quantiles(level_R, values))
+    for column, constant in history["past_rate_columns"].items():
+        drawn[column] = (constant * past_R).astype(np.float32)
     return drawn
+
+
+def _history_quantiles(level_R: Floats, values: list[float]) -> Floats:
+    """Values at levels, [R], on a logarithmic scale between the published quantiles."""
+    sign = np.sign(values[-1])
+    logs = np.log(np.abs(values))
+    return sign * np.exp(np.interp(level_R, load_statistics()["history"]["levels"], logs))

@@ -17,44 +17,47 @@ from numpy.typing import NDArray
 
 from ..common.hashing import GOLDEN, hashed
 from ..common.ragged import Ragged
-from .statistics import Floats, load_statistics
-from .users import Draw, Users, bits, normal
+from .statistics import Floats, Floats32, load_statistics, normal_distribution
+from .users import Draw, Users, bits
 
 INTERESTS = 8
 MEAN_SEGMENT = 60.0
+# The mean length of the real sequences, to which the published lengths belong.
+REAL_MEAN = 530.751
 # Above 1 a user has a few favourite interests, below 1 all users grow alike.
-_PREFERENCE = 1.2
+_PREFERENCE = 2.0
 # How many times likelier the tokens of an interest become.
-_TILT = 5.0
-# Log-normal lengths whose logarithm has deviation 1: 3.5 % come out below a tenth of the mean.
-_LONGEST_IN_MEANS = 10.0
-# The mean of min(X, 10) for such an X of mean 1, to make up for the cut.
-_MEAN_OF_CUT = 0.9896207205726549
+_TILT = 40.0
 _LEVELS = 4_096
 _WORLD_SEED = 20_252
-# Successors were counted for the 12 most frequent only: each token keeps this much for the rest.
+# The real file has 594 codes; those that nobody published are rarer than all others.
+_CODES, _RARE_SHARES = 594, (2e-6, 2e-10)
+# Only the most frequent successors were counted: each token keeps this much for the rest.
 _LEAST_UNSEEN = 0.02
 
 
 @cache
 def vocabulary() -> list[str]:
     """The event codes by token, [V], most frequent first."""
-    return list(load_statistics()["sequence"]["token_share"])
+    known = list(load_statistics()["sequence"]["token_share"])
+    others = sorted({str(code) for code in range(1, 1_000)}.difference(known), key=int)
+    return [*known, *others[: _CODES - len(known)]]
 
 
 @cache
 def token_shares() -> Floats:
     """The measured token shares, [V], summing to 1."""
-    share = np.array(list(load_statistics()["sequence"]["token_share"].values()))
+    known = list(load_statistics()["sequence"]["token_share"].values())
+    share = np.append(known, np.geomspace(*_RARE_SHARES, _CODES - len(known)))
     return share / share.sum()
 
 
 @cache
-def first_token_shares() -> Floats:
-    """The share of each token at the oldest position, [V]; the rest follows the token shares."""
-    shares = load_statistics()["sequence"]["first_token_share"]
-    first = np.array([shares.get(code, 0.0) for code in vocabulary()])
-    return first + (1.0 - first.sum()) * token_shares()
+def _place_shares(place: str) -> Floats:
+    """The share of each token at a place (`first`, `last`, `only`), [V]; the rest as anywhere."""
+    shares = load_statistics()["sequence"][f"{place}_token_share"]
+    known = np.array([shares.get(code, 0.0) for code in vocabulary()])
+    return known + (1.0 - known.sum()) * token_shares()
 
 
 @cache
@@ -78,11 +81,12 @@ def _normalised(weight: Floats) -> Floats:
 def interest_chains() -> Floats:
     """Successor probabilities by interest, [K, V, V].
 
-    Each token belongs to two interests, which make it _TILT times likelier. Two corrections
-    alternate until the mixture over interests is like the data again: one per target token, for the
-    token shares, and one per pair, for the successors.
+    Each token belongs to one or two interests, which make it _TILT times likelier. Two corrections
+    are made in turn until the mixture over interests is like the data again: one per target token,
+    for the token shares, and one per pair, for the successors. This weighs less, since successors
+    were counted on fewer rows, and the two do not quite agree.
     """
-    share_V, first_V, successors_VV = token_shares(), first_token_shares(), measured_successors()
+    share_V, successors_VV = token_shares(), measured_successors()
     rng = np.random.default_rng(_WORLD_SEED)
     tokens = len(share_V)
     # Neighbours in frequency go to different interests, so that all interests weigh about alike.
@@ -91,8 +95,9 @@ def interest_chains() -> Floats:
     for _ in range(2):
         owner_V = np.concatenate([rng.permutation(INTERESTS) for _ in range(turns)])[:tokens]
         tilt_KV[owner_V, np.arange(tokens)] = _TILT
-    # The shares were counted in the first 50 events, and the oldest event has other shares.
-    target_V = _normalised((share_V - first_V / 50.0).clip(min=share_V * 0.02))
+    # The first event and the last two have shares of their own.
+    ends_V = _place_shares("first") + 2.0 * _place_shares("last")
+    target_V = _normalised((share_V - ends_V / REAL_MEAN).clip(min=share_V * 0.02))
     pair_VV = successors_VV.copy()
     occupancy_KV = np.tile(share_V, (INTERESTS, 1))
     switch = 1.0 / MEAN_SEGMENT
@@ -103,8 +108,8 @@ def interest_chains() -> Floats:
             occupancy_KV = np.matmul(left_KV[:, None, :], chain_KVV)[:, 0, :]
         joint_VV = np.einsum("kv,kvw->vw", occupancy_KV, chain_KVV)
         realised_V = _normalised(joint_VV.sum(axis=0))
-        pair_VV *= np.sqrt(successors_VV / _normalised(joint_VV))
-        pair_VV = _normalised(pair_VV * (target_V / realised_V) ** 0.5)
+        pair_VV *= (successors_VV / _normalised(joint_VV)) ** 0.15
+        pair_VV = _normalised(pair_VV * (target_V / realised_V) ** 0.8)
     return _normalised(pair_VV * tilt_KV[:, None, :])
 
 
@@ -126,20 +131,44 @@ def _next_token_table() -> NDArray[np.uint16]:
     )
 
 
-def draw_lengths(users: Users, mean_length: float) -> NDArray[np.int64]:
-    """Draw log-normal lengths, [R]: at least 1, at most 10 means, `mean_length` on average."""
-    length = mean_length / _MEAN_OF_CUT * np.exp(normal(users, Draw.LENGTH) - 0.5)
-    return np.rint(length.clip(1.0, _LONGEST_IN_MEANS * mean_length)).astype(np.int64)
+def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
+    """The published lengths at the level of normal scores, [R], scaled to the mean; at least 1."""
+    published = load_statistics()["sequence"]["lengths"]
+    logs = np.log(published["values"])
+    length = np.exp(np.interp(normal_distribution(score), published["levels"], logs))
+    return np.rint(length * (mean_length / REAL_MEAN)).clip(1).astype(np.int64)
 
 
-def draw_sequences(users: Users, mean_length: float) -> Ragged:
-    """Draw the event sequence of each row's user: equal users have equal sequences."""
-    offsets = np.concatenate([[0], np.cumsum(draw_lengths(users, mean_length))])
+def draw_sequences(users: Users, score: Floats32, mean_length: float) -> Ragged:
+    """Draw the event sequence of each row's user, its length by the user's score.
+
+    Equal users have equal sequences.
+    """
+    offsets = np.concatenate([[0], np.cumsum(draw_lengths(score, mean_length))])
     tokens = np.empty(offsets[-1], dtype=np.uint16)
-    first_upper = np.cumsum(first_token_shares())
+    upper = [np.cumsum(_place_shares(place)) for place in ("first", "only")]
     key, table = bits(users, Draw.EVENTS), _next_token_table()
-    _walk(key, offsets, first_upper / first_upper[-1], table, tokens)
+    _walk(key, offsets, upper[0], upper[1], table, tokens, *_endings())
     return Ragged(tokens, offsets)
+
+
+@cache
+def _endings() -> tuple[Floats, NDArray[np.int64]]:
+    """How sequences end: the level up to which each pair is drawn, and its two tokens.
+
+    Pairs that were not published keep the walk's next to last token, which V stands for.
+    """
+    statistics, code = load_statistics()["sequence"], vocabulary().index
+    last_V = _place_shares("last").copy()
+    pairs = []
+    for pair, share in statistics["last_two_share"].items():
+        before, final = map(code, pair.split(","))
+        pairs.append((share, before, final))
+        last_V[final] -= share
+    pairs += [(max(rest, 0.0), len(last_V), token) for token, rest in enumerate(last_V)]
+    upper = np.cumsum([share for share, _, _ in pairs])
+    ends = [(before, final) for _, before, final in pairs]
+    return upper / upper[-1], np.array(ends).T.copy()
 
 
 @numba.njit(nogil=True)
@@ -153,10 +182,16 @@ def _walk(
     key: NDArray[np.uint64],
     offsets: NDArray[np.int64],
     first_upper: Floats,
+    only_upper: Floats,
     table: NDArray[np.uint16],
     tokens: NDArray[np.uint16],
+    ending_upper: Floats,
+    ending: NDArray[np.int64],
 ) -> None:
-    """Write the tokens of all rows: geometric segments of one interest, preferences by user."""
+    """Write the tokens of all rows: geometric segments of one interest, preferences by user.
+
+    The last two are drawn by themselves.
+    """
     # 16 bits of a number decide whether an interest ends, 12 the next token, 32 a new interest.
     switch = np.uint64(65_536 / MEAN_SEGMENT)
     upper = np.empty(INTERESTS)
@@ -169,7 +204,11 @@ def _walk(
         upper /= total
         interest = np.searchsorted(upper, _uniform(hashed(state + GOLDEN)), side="right")
         state += GOLDEN + GOLDEN
-        now = np.searchsorted(first_upper, _uniform(hashed(state)), side="right")
+        level_0 = _uniform(hashed(state))
+        if offsets[row + 1] - offsets[row] == 1:
+            tokens[offsets[row]] = np.searchsorted(only_upper, level_0 * only_upper[-1])
+            continue
+        now = np.searchsorted(first_upper, level_0 * first_upper[-1])
         tokens[offsets[row]] = now
         for place in range(offsets[row] + 1, offsets[row + 1]):
             state += GOLDEN
@@ -179,6 +218,10 @@ def _walk(
             level = np.int64((drawn >> np.uint64(16)) & np.uint64(_LEVELS - 1))
             now = table[(interest * len(first_upper) + now) * _LEVELS + level]
             tokens[place] = now
+        end = np.searchsorted(ending_upper, _uniform(hashed(state + GOLDEN)))
+        tokens[offsets[row + 1] - 1] = ending[1, end]
+        if ending[0, end] < len(first_upper) and offsets[row + 1] - offsets[row] > 2:
+            tokens[offsets[row + 1] - 2] = ending[0, end]
 
 
 def join_codes(sequences: Ragged) -> pa.StringArray:

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from ..common.files import Output, written_beside
 from ..common.parquet import SIMULATED_MARK, signed
 from ..common.progress import Progress
-from .clicks import click_logit, mean_over_users, user_part
-from .columns import CATEGORIES, TEST_DAY, as_arrow, draw_columns, train_day
-from .sequences import draw_sequences, join_codes
+from .clicks import click_logit, draw_rows, mean_over_users, user_part
+from .columns import CATEGORIES, TEST_DAY, as_arrow, train_day
+from .sequences import join_codes
 from .statistics import load_statistics, logistic
 from .users import test_users, train_users
 
@@ -67,12 +67,12 @@ def simulate_split(
             rng = np.random.default_rng([seed, not is_train, chunk])
             users = train_users(seed, row) if is_train else test_users(seed, row, train_rows)
             day = train_day(row, rows) if is_train else np.full(len(row), TEST_DAY, np.int8)
-            columns, sequences = draw_columns(rng, users, day), draw_sequences(users, mean_length)
-            logit = click_logit(columns, sequences, mean_length)
+            simulated = draw_rows(rng, users, day, mean_length)
+            logit = click_logit(simulated)
             probability = logistic(logit + user_part(users))
             drawn: dict[str, Any] = {
-                **as_arrow(columns),
-                "seq": join_codes(sequences),
+                **as_arrow(simulated.columns),
+                "seq": join_codes(simulated.sequences),
                 "probability": probability,
                 "probability_of_new_user": mean_over_users(logit),
                 "row": row,

@@ -1,8 +1,8 @@
-"""The measured marginal statistics of the real files, and the small mathematics they need."""
+"""The published statistics of the real files, the solved effects, and the mathematics they need."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+# Columns of up to this many distinct values have a grid of them.
+_GRID_DISTINCT = 160
 
 
 @cache
@@ -41,6 +44,21 @@ def category_values(column: str) -> list[str]:
     return list(load_statistics()["categories"][column]["shares"])
 
 
+def click_rate() -> float:
+    """The share of clicks among all train rows."""
+    rows = load_statistics()["rows"]
+    return float(rows["clicks"] / rows["train"])
+
+
+@cache
+def category_log_odds(column: str) -> Floats32:
+    """Log-odds of a category's values against the mean by code; the last entry, 0, for -1."""
+    measured = load_statistics()["categories"][column]
+    rate = np.array([*measured["click_rate"].values(), click_rate()])
+    mean = click_rate()
+    return (np.log(rate / (1.0 - rate)) - np.log(mean / (1.0 - mean))).astype(np.float32)
+
+
 @cache
 def _normal_table() -> tuple[Floats, Floats]:
     grid = np.linspace(-6.0, 6.0, 2401)
@@ -60,3 +78,78 @@ def normal_quantile(level: Floats) -> Floats:
 def logistic(logit: NDArray[np.floating]) -> Floats:
     """1 / (1 + exp(-logit)) without overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logit, dtype=np.float64)))
+
+
+@cache
+def copula_factor(columns: tuple[str, ...]) -> Floats32:
+    """A, [C, C], such that A·normal has the latent correlation of the rank correlation.
+
+    A normal pair of correlation 2 sin(pi r / 6) has rank correlation r. The matrix of these need
+    not be positive definite: negative eigenvalues become 0 and the diagonal 1 again.
+    """
+    place = [list(load_statistics()["numeric"]).index(column) for column in columns]
+    rank_correlation = np.array(load_statistics()["rank_correlation"], dtype=np.float64)
+    latent = 2.0 * np.sin(np.pi / 6.0 * rank_correlation[np.ix_(place, place)])
+    np.fill_diagonal(latent, 1.0)
+    eigenvalue, eigenvector = np.linalg.eigh(latent)
+    factor = eigenvector * np.sqrt(eigenvalue.clip(min=0.0))
+    factor /= np.sqrt((factor**2).sum(axis=1, keepdims=True))
+    return factor.astype(np.float32)
+
+
+@cache
+def quantile_function(column: str) -> Callable[[Floats], Floats]:
+    """The inverse distribution function of the observed values of a numeric column.
+
+    The published quantiles and zero shares count a missing value as 0. Zeros occupy the levels
+    `zero_from` to `zero_to`; the first of them are the missing values, which no observed value may
+    take again.
+    """
+    measured = load_statistics()["numeric"][column]
+    level = np.array(load_statistics()["quantile_levels"], dtype=np.float64)
+    value = np.array(measured["quantiles"], dtype=np.float64)
+    missing = missing_shares(column)[1]
+    zero_share = max(float(measured["zero_share"]), missing)
+    zero_from = max(float(np.interp(0.0, value, level)) - zero_share / 2, 0.0)
+    if value[0] >= 0.0 or value[-1] <= 0.0:
+        zero_from = 0.0 if value[0] >= 0.0 else 1.0 - zero_share
+    zero_to = min(zero_from + zero_share, 1.0)
+    keep = (value != 0.0) & np.where(value < 0.0, level <= zero_from, level >= zero_to)
+    level, value = level[keep], value[keep]
+    has_zeros, is_integer = zero_share > missing, column.startswith("l_feat_")
+    grid = _grid(value, measured["distinct"], has_zeros, is_integer)
+    if has_zeros:
+        level, value = np.append(level, [zero_from, zero_to]), np.append(value, [0.0, 0.0])
+        order = np.lexsort((value, level))
+        level, value = level[order], value[order]
+
+    def observed(uniform: Floats) -> Floats:
+        at = uniform * (1.0 - missing)
+        at = np.where(at >= zero_from, at + missing, at)
+        result = np.interp(at, level, value)
+        if grid is not None:
+            result = grid[np.searchsorted((grid[1:] + grid[:-1]) / 2, result)]
+        elif is_integer:
+            result = np.rint(result)
+        return np.where((at >= zero_from) & (at < zero_to), 0.0, result)
+
+    return observed
+
+
+def _grid(value: Floats, distinct: int, has_zeros: bool, is_integer: bool) -> Floats | None:
+    """All values but 0 of a column that has few: as many as in the file, evenly spaced.
+
+    The measured quantiles, `value` without 0, take the place of the nearest of them.
+    """
+    if distinct > _GRID_DISTINCT:
+        return None
+    ends = [*value, 0.0] if has_zeros else value
+    grid = np.linspace(min(ends), max(ends), distinct)
+    if has_zeros:
+        grid = np.delete(grid, np.argmin(np.abs(grid)))
+    grid = np.rint(grid) if is_integer else grid
+    free = np.ones(len(grid), dtype=bool)
+    for measured in np.unique(value)[: len(grid)]:
+        place = np.argmin(np.where(free, np.abs(grid - measured), np.inf))
+        grid[place], free[place] = measured, False
+    return np.unique(grid)

@@ -6,13 +6,15 @@ a user are functions of it. So any chunk can be drawn without the others, and me
 Legend: R rows.
 """
 
+import math
 from enum import IntEnum
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from ..common.hashing import GOLDEN, hashed
-from .statistics import Floats, normal_quantile
+from .statistics import Floats, Floats32, normal_quantile
 
 Users = NDArray[np.uint64]
 Indices = NDArray[np.int64]
@@ -21,12 +23,12 @@ Indices = NDArray[np.int64]
 TRAIN_RETURNS = 1 - 7_179_942 / 10_704_179
 # We only know that most of the real test users are new; these shares are invented.
 TEST_RETURNS = 0.15  # of the test rows: the user of an earlier test row
-TEST_FROM_TRAIN = 0.15  # of the other test rows: a user of the train file
+TEST_FROM_TRAIN = 0.15  # of the test users: users of the train file
 _TRAIN, _TEST, _STRANGERS = 0, 1, 2
 
 
 # What is drawn for a user, each by another random number.
-Draw = IntEnum("Draw", "RETURNS EARLIER FROM_TRAIN GENDER AGE_GROUP MISSING LENGTH EVENTS CLICKS")
+Draw = IntEnum("Draw", "RETURNS EARLIER FROM_TRAIN GENDER AGE_GROUP MISSING EVENTS CLICKS NUMBERS")
 
 
 def bits(users: Users, draw: Draw) -> NDArray[np.uint64]:
@@ -43,6 +45,26 @@ def uniform(users: Users, draw: Draw) -> Floats:
 def normal(users: Users, draw: Draw) -> Floats:
     """Standard normal numbers."""
     return normal_quantile(uniform(users, draw))
+
+
+def normals(users: Users, count: int) -> Floats32:
+    """`count` standard normal numbers of each user, [count, R], by the method of Box and Muller."""
+    drawn = np.empty((count + count % 2, len(users)), dtype=np.float32)
+    _fill_normals(bits(users, Draw.NUMBERS), drawn)
+    return drawn[:count]
+
+
+@numba.njit(nogil=True)
+def _fill_normals(state: Users, drawn: Floats32) -> None:
+    for row in range(len(state)):
+        number = state[row]
+        for place in range(0, len(drawn), 2):
+            number += GOLDEN
+            both = hashed(number)
+            radius = math.sqrt(-2.0 * math.log(((both >> np.uint64(32)) + 0.5) * 2.0**-32))
+            angle = 2.0 * math.pi * (both & np.uint64(0xFFFFFFFF)) * 2.0**-32
+            drawn[place, row] = radius * math.cos(angle)
+            drawn[place + 1, row] = radius * math.sin(angle)
 
 
 def train_users(seed: int, row: Indices) -> Users:
