@@ -143,12 +143,19 @@ def fingerprint(path: Path) -> str:
         return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:16]
 
 
+def _leads_to_itself(folder: Path) -> bool:
+    try:
+        os.stat(folder)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
+
+
 def _working_name(target: Path, ending: str) -> Path:
     """A name beside `target` for this process alone; removes files of dead processes."""
-    try:
-        folder = target.absolute().parent.resolve()
-    except (RuntimeError, OSError):  # the former up to Python 3.12
-        raise UserError(f"{target}: its folder is a link that leads to itself; remove it") from None
+    if _leads_to_itself(target.absolute().parent):
+        raise UserError(f"{target}: its folder is a link that leads to itself; remove it")
+    folder = target.absolute().parent.resolve()
     # A redirected /dev/stdout is a link to a file, and would be replaced by one.
     is_device = folder == Path("/dev") or folder.is_relative_to("/proc")
     if is_device or (target.exists() and not target.is_file()):
