@@ -211,7 +211,7 @@ def test_a_column_called_as_what_is_derived_from_others_is_refused(tmp_path: Pat
 
 
 ROWS = 2_000
-# Of 1 % of the rows, "None" would be an alarm.
+# Fewer rows than 1 % have "None": no alarm.
 TRAIN, TEST = (
     with_columns(
         table,

@@ -57,7 +57,7 @@ def long_rows() -> clicks.Rows:
 
 def parsed(table: pa.Table) -> clicks.Rows:
     """The columns and histories of a file, as they were drawn."""
-    found = {
+    drawn = {
         name: pd.Categorical(table[name].to_pandas(), category_values(name)).codes
         for name in columns.CATEGORIES
     }
@@ -66,9 +66,9 @@ def parsed(table: pa.Table) -> clicks.Rows:
     rows = [[token_of[code] for code in text.split(",")] for text in table["seq"].to_pylist()]
     offsets = np.cumsum([0, *map(len, rows)])
     histories = Ragged(np.concatenate(rows).astype(np.uint16), offsets)
-    day = found["day_of_week"] if "clicked" in table.schema.names else columns.TEST_DAY
-    found["calendar_day"] = np.full(len(table), day)
-    return clicks.Rows(found | {n: table[n].to_numpy() for n in numbers}, histories, MEAN_LENGTH)
+    day = drawn["day_of_week"] if "clicked" in table.schema.names else columns.TEST_DAY
+    drawn["calendar_day"] = np.full(len(table), day)
+    return clicks.Rows(drawn | {n: table[n].to_numpy() for n in numbers}, histories, MEAN_LENGTH)
 
 
 def test_the_files_have_the_columns_and_types_of_the_real_ones(simulated: Simulated) -> None:

@@ -126,9 +126,9 @@ class FeatureMap:
         Raises TypeError or ValueError for fields that no table gives: indices would lie beyond the
         tables of a model.
         """
-        found = _from_plain(cls, plain)
-        _check(found)
-        return found
+        fitted = _from_plain(cls, plain)
+        _check(fitted)
+        return fitted
 
     def write(self, path: Path) -> None:
         """Write as JSON, complete or not at all."""
@@ -152,29 +152,29 @@ def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
     return cls(**values)
 
 
-def _check(found: FeatureMap) -> None:
+def _check(fitted: FeatureMap) -> None:
     """Raise TypeError or ValueError for words and values that are none, or out of order."""
     for fields, columns in (
-        (found.statistics, HistoryColumns(found.history_columns).columns),
-        ((*found.ids, *found.levels), [each.column for each in found.numeric]),
+        (fitted.statistics, HistoryColumns(fitted.history_columns).columns),
+        ((*fitted.ids, *fitted.levels), [each.column for each in fitted.numeric]),
     ):
         if unknown := {each.column for each in fields}.difference(columns):
             raise ValueError(f"no column {unknown.pop()!r}")
-    for category in (*found.profile, *found.targets, *found.context):
+    for category in (*fitted.profile, *fitted.targets, *fitted.context):
         if {*map(type, category.vocabulary)} - {str}:
             raise TypeError(f"the words of {category.column!r} are not all texts")
-    for level in (*found.ids, *found.levels):
+    for level in (*fitted.ids, *fitted.levels):
         _require_ascending(level.column, np.array(level.vocabulary, np.float64), -np.inf)
-    for sequence, target in zip(found.sequences, found.targets, strict=True):
+    for sequence, target in zip(fitted.sequences, fitted.targets, strict=True):
         _require_ascending(sequence.column, np.array(sequence.vocabulary, np.int64), -1)
         is_other = sequence.size != target.size if sequence.shared_with else sequence.other_words
         if is_other or sequence.other_words < 0:
             raise ValueError(f"{sequence.column!r} has other words than {target.column!r}")
     # Statistics are never missing.
-    blocks = [each.missing_block for each in found.numeric if each.missing_block is not None]
-    if {*map(type, blocks)} - {int} or {each.missing_block for each in found.statistics} - {None}:
+    blocks = [each.missing_block for each in fitted.numeric if each.missing_block is not None]
+    if {*map(type, blocks)} - {int} or {each.missing_block for each in fitted.statistics} - {None}:
         raise ValueError("the blocks of columns that are missing together are none")
-    for numeric in (*found.numeric, *found.statistics):
+    for numeric in (*fitted.numeric, *fitted.statistics):
         numbers = [numeric.minimum, numeric.maximum, *numeric.knots, *numeric.ranks]
         is_whole = np.isfinite(np.array(numbers, np.float64)).all()
         if not is_whole or len(numeric.knots) != len(numeric.ranks):

@@ -146,7 +146,7 @@ def _spans(column: str) -> tuple[NDArray[np.int64], Floats]:
 @cache
 def _on_a_day(day: int, own: bool) -> tuple[NDArray[np.int64], Floats]:
     """A day's creatives, of inventory 36 or the others, and the level up to which each is drawn."""
-    weight = _weights()[day] * (own_adverts() == own)
+    weight = np.where(own_adverts() == own, _weights()[day], 0.0)
     ids = np.flatnonzero(weight)
     upper = np.cumsum(weight[ids])
     return ids, upper / upper[-1]

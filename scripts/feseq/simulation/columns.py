@@ -146,7 +146,7 @@ def _user_numbers(
         level_R = normal_distribution(scores[column])
         if column == "feat_e_3":
             share = own_inventory_share()
-            shifted_R = scores[column] + _SHIFT_OF_FEAT_E_3 * is_own_inventory
+            shifted_R = scores[column] + np.where(is_own_inventory, _SHIFT_OF_FEAT_E_3, 0.0)
             level_R = (1.0 - share) * normal_distribution(shifted_R)
             level_R += share * normal_distribution(shifted_R - _SHIFT_OF_FEAT_E_3)
         drawn[column] = quantile_function(column)(level_R).astype(np.float32)

@@ -38,7 +38,7 @@ def _check(learner: Mapping[str, Any], features: Features) -> None:
     booster, shape = learner["gradient_booster"], learner["learner_model_param"]
     model = booster["model"]
     count = len(model["trees"])
-    found = {
+    actual = {
         "types": (booster["name"], learner["objective"]["name"], learner["feature_types"]),
         "outputs": (shape["num_class"], shape["num_target"], shape["num_feature"]),
         "trees": (count > 0, model["gbtree_model_param"]["num_trees"], *model["iteration_indptr"]),
@@ -52,7 +52,7 @@ def _check(learner: Mapping[str, Any], features: Features) -> None:
         "groups": [0] * count,
         "encodings": [0] * len(model["cats"]),
     }
-    if wrong := [name for name in expected if found[name] != expected[name]]:
+    if wrong := [name for name in expected if actual[name] != expected[name]]:
         raise ValueError(f"a booster has other {wrong[0]} than its features give")
     for number, tree in enumerate(model["trees"]):
         if not _is_sound(tree, len(types)):
@@ -95,14 +95,14 @@ def _read(file: io.BytesIO, kind: bytes = b"") -> Any:
         return _numbers(file, kind, 1).tolist()[0]
     if kind == b"S":
         return _taken(file, _length(file)).decode()
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if kind == b"{":
         while (mark := file.read(1)) != b"}":
             name = _taken(file, _length(file, mark)).decode()
-            if name in found:
+            if name in fields:
                 raise ValueError(f"a booster has {name!r} twice")
-            found[name] = _read(file)
-        return found
+            fields[name] = _read(file)
+        return fields
     if kind != b"[":
         raise ValueError("a booster is not in the form UBJ")
     mark = file.read(1)

@@ -98,7 +98,7 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
         # Defaults are left out, so that older scorers need not know new inputs.
         "inputs": {name: x for name, x in inputs.items() if x != getattr(DEFAULT_INPUTS, name)},
         "feature_map": feature_map.to_dict(),
-        # Of the tables, by the graph's inputs.
+        # How many rows each embedding table has, by the input of the graph that it serves.
         "sizes": {
             **{"profile": sizes.profile, "target": sizes.target},
             **{"history": sizes.sequence, "context": sizes.context},
