@@ -79,8 +79,8 @@ class Table:
     def inner(self) -> "Table":
         """The table without its test rows: a share of the train rows stands for them."""
         held_out = self.held_out(TEST_SHARE)
-        parts = (self.train[part].reset_index(drop=True) for part in (~held_out, held_out))
-        return replace(self, train=parts[0], test=parts[1])
+        train, test = (self.train[part].reset_index(drop=True) for part in (~held_out, held_out))
+        return replace(self, train=train, test=test)
 
     def write(self, folder: Path) -> None:
         """Write train.parquet, and test.parquet without labels."""
