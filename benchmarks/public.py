@@ -9,8 +9,8 @@
 Runs the workflow on each table of `tables.py` with config/best.yaml as it is, as a new user
 would: networks, boosting, their blend (without `--models`), all refitted, and the scripts of
 `plain.py`. Without `--test` a fifth of the train rows, cut off as the test is, stands for the test.
-The stand-in is judged by its true probabilities. Intervals are of the rows: 200 paired bootstrap
-draws.
+The stand-in and the shop are judged by their true probabilities. Intervals are of the rows: 200
+paired bootstrap draws.
 """
 
 import argparse
@@ -188,7 +188,10 @@ def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) 
         for model, pair in one.items():
             found.setdefault(model, []).append(pair)
     clicks = f"{table.train[table.label].sum():,} clicks"
-    print(f"\n## {name}: {len(table.train):,} rows, {clicks}; {len(table.test):,} judge\n")
+    judged = f"{len(table.test):,} judge"
+    if table.truth != table.label:
+        judged += f", best possible AUC {judge.metrics(table.chance)[0]:.4f}"
+    print(f"\n## {name}: {len(table.train):,} rows, {clicks}; {judged}\n")
     print("| model | AUC | by seed | AP | logloss | s |\n|---|---|---|---|---|---|")
     means = {}
     for model, pairs in found.items():

@@ -1,8 +1,8 @@
 """Click tables that differ: who comes back, how many clicks there are, what is known of a row.
 
 MovieLens 100k (who gives a film four stars or more) comes from PyPI's recbole wheel. The stand-in
-is simulated, and its test rows are judged by their true probabilities. `real_tables.py` has four
-more.
+and the shop of `made_up_tables.py` are simulated, and their test rows are judged by their true
+probabilities. `real_tables.py` has four more.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import made_up_tables
 import numpy as np
 import pandas as pd
 import real_tables
@@ -111,13 +112,16 @@ def new_users() -> Table:
 
 
 def without_ids() -> Table:
-    """Neither user nor film is known; the history is matched with the film's first genre."""
+    """Neither user nor film is known; the history is matched with the film's first genre.
+
+    So the genre is a target here, no context.
+    """
     table = movielens()
     group = table.columns["groups"]["movielens"]
     numeric = [name for name in group["numeric"] if name not in ("user", "item_number")]
     group = {
         **group,
-        "context": [],
+        "context": ["decade"],
         "numeric": numeric,
         "sequences": {"history": "genre"},
         "share_embedding": [],
@@ -139,9 +143,10 @@ def _movielens(train: pd.DataFrame, test: pd.DataFrame, split: dict[str, str]) -
     numeric = ["age", "user_count", "user_mean", "user_days", "item_count", "item_mean"]
     group = {
         "profile": ["gender"],
-        "context": ["user"],
+        "context": ["user", "genre", "decade"],
         "numeric": [*numeric, "release_year", "hour", "user", "item_number"],
         "sequences": {"history": "item"},
+        "times": {"history_times": "timestamp"},
         "share_embedding": ["history"],
     }
     columns = {"label": "liked", "id": "ID", "use": ["movielens"], "groups": {"movielens": group}}
@@ -153,8 +158,8 @@ def _movielens(train: pd.DataFrame, test: pd.DataFrame, split: dict[str, str]) -
 def ratings() -> pd.DataFrame:
     """One row a rating in the order of time: what was known of user and film before it.
 
-    `history`: the films that the user rated before, oldest first. Numbers stay in their natural,
-    skewed units.
+    `history`: the films that the user rated before, oldest first; `history_times`: when, in seconds
+    like `timestamp`. Numbers stay in their natural, skewed units.
     """
     inter, item, user = _recbole()
     rows = inter.merge(user, on="user_id").merge(item, on="item_id")
@@ -177,7 +182,9 @@ def ratings() -> pd.DataFrame:
     table["item_number"] = rows["item_id"].astype(np.float32)
     table["item"] = rows["item_id"].astype(str)
     table["genre"] = rows["class"].str.split().str[0]
-    table["history"] = _histories(rows)
+    table["decade"] = table["release_year"].floordiv(10).mul(10).astype("Int64").astype("string")
+    table["history"] = _histories(rows, "item_id")
+    table["history_times"] = _histories(rows, "timestamp")
     return table
 
 
@@ -188,13 +195,14 @@ def _recbole() -> list[pd.DataFrame]:
     return [table.rename(columns=lambda name: name.split(":")[0]) for table in tables]
 
 
-def _histories(rows: pd.DataFrame) -> list[str]:
+def _histories(rows: pd.DataFrame, column: str) -> list[str]:
+    """What the column has in the user's earlier rows, oldest first."""
     seen: dict[int, list[str]] = {}
     histories = []
-    for user, item in zip(rows["user_id"], rows["item_id"]):
+    for user, value in zip(rows["user_id"], rows[column].astype(np.int64)):
         before = seen.setdefault(user, [])
         histories.append(",".join(before))
-        before.append(str(item))
+        before.append(str(value))
     return histories
 
 
@@ -253,6 +261,13 @@ def long_histories() -> Table:
     return stand_in(500)
 
 
+def shop() -> Table:
+    """The made-up shop: rows are drawn at random."""
+    rows, columns = made_up_tables.shop()
+    train, test = rows[:25_000], rows[25_000:].reset_index(drop=True)
+    return Table(train, test, columns, {}, "probability")
+
+
 def of_real(
     rows: Callable[[], tuple[pd.DataFrame, dict[str, Any]]], split: dict[str, str]
 ) -> Callable[[], Table]:
@@ -277,6 +292,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "stand-in, rare": rare_clicks,
     "stand-in, no histories": without_histories,
     "stand-in, long histories": long_histories,
+    "shop": shop,
     "coupons": of_real(real_tables.coupons, {"time": "time"}),
     "flights": of_real(real_tables.flights, {"time": "time"}),
     "proteins": of_real(real_tables.proteins, {"group": "search"}),
