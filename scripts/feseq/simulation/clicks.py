@@ -39,6 +39,8 @@ USER_STRENGTH = 0.5
 # With this one of forty seeds the published correlations of columns with clicks come out best.
 _RULES_SEED = 20_267
 _SEED = 20_255
+# With this one of eight no day is much easier to predict than the others.
+_ADVERTS_SEED = 20_263
 # A mean over n events is weighted n / (n + this share of the mean length).
 _DAMPING = 0.05
 # The median of history_a_1, and the log rate against it above which its effect flattens.
@@ -182,7 +184,7 @@ def _adverts(rows: Rows) -> Floats32:
     """A random number of each campaign, ad set and creative; without train rows it is unknown."""
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
     for place, (column, weight) in enumerate(((CAMPAIGN, 0.5), (AD_SET, 0.7), (CREATIVE, 0.5))):
-        rng = np.random.default_rng([_SEED + 3, place])
+        rng = np.random.default_rng([_ADVERTS_SEED, place])
         number = rng.standard_normal(load_statistics()["ids"][column] + 1).astype(np.float32)
         effect += np.float32(weight) * number[rows.columns[column].astype(np.int64)]
     return effect
@@ -207,10 +209,10 @@ EFFECTS: Mapping[str, tuple[Callable[[Rows], Floats32], float]] = {
     "missing": (lambda rows: _solved("missing")[missing_block(rows.columns)], 1.0),
     "last": (lambda rows: _solved("last")[last_token(rows.sequences)], 1.0),
     "length": (_length, 1.0),
-    "rate": (_rate, 0.69),
-    "rate by inventory": (_rate_by_inventory, 0.6),
-    "pairs": (_pairs, 0.38),
-    "rules": (_rules, 0.61),
+    "rate": (_rate, 0.63),
+    "rate by inventory": (_rate_by_inventory, 0.9),
+    "pairs": (_pairs, 0.44),
+    "rules": (_rules, 0.5),
     "adverts": (_adverts, 0.36),
     "events": (_events, 0.3),
 }

@@ -29,7 +29,6 @@ from .adverts import (
 from .statistics import (
     Floats,
     Floats32,
-    category_log_odds,
     category_values,
     copula_factor,
     load_statistics,
@@ -55,8 +54,6 @@ _SCORES = {
         "noise": 0.4526,
     },
 }
-# The rate of a row: the user's, and more of it in inventories that are clicked more.
-_RATE_OF_USER, _RATE_OF_INVENTORY = 0.968, 0.512
 # How far feat_e_3 is higher in rows of the inventory that has adverts of its own.
 _SHIFT_OF_FEAT_E_3 = 1.5
 
@@ -89,7 +86,7 @@ def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> Columns:
     scores = _user_scores(users)
     columns["LENGTH"] = scores["LENGTH"]
     columns |= _user_numbers(scores, has_own_adverts(inventory))
-    columns |= _draw_history(rng, scores, inventory)
+    columns |= _draw_history(rng, scores, len(users))
     missing_level = uniform(users, Draw.MISSING)
     for name in load_statistics()["column_order"]:
         if name in columns and missing_shares(name)[0]:
@@ -154,19 +151,17 @@ def _user_numbers(
 
 
 def _draw_history(
-    rng: np.random.Generator, scores: Mapping[str, Floats32], inventory: NDArray[np.int8]
+    rng: np.random.Generator, scores: Mapping[str, Floats32], rows: int
 ) -> dict[str, Floats32]:
-    """The history columns: of a past click rate (of a user in an inventory), and of its volume.
+    """The history columns: of a user's past click rate, and of its volume.
 
     history_b_3 to 30 are k / D of one row times the column's constant: k clicks, mostly one, in D
     events of the past. In `statistics.json` each column begins with its score, rate or length, and
     with the loading that ties it to this.
     """
     history = load_statistics()["history"]
-    inventory_R = _RATE_OF_INVENTORY * category_log_odds("inventory_id")[inventory]
-    rate_R = _RATE_OF_USER * scores["RATE"] + inventory_R
-    score_of = {"rate": rate_R, "length": scores["LENGTH"]}
-    noise = {name: rng.standard_normal(len(inventory), dtype=np.float32) for name in "abcl"}
+    score_of = {"rate": scores["RATE"], "length": scores["LENGTH"]}
+    noise = {name: rng.standard_normal(rows, dtype=np.float32) for name in "abcdl"}
     drawn: dict[str, Floats32] = {}
     for column, (score, loading, kind, *values) in history["values"].items():
         noise_R = np.sqrt(1.0 - loading**2) * noise[kind]
@@ -175,8 +170,9 @@ def _draw_history(
         value_R[level_R < history["zero_share"].get(column, 0.0)] = 0.0
         drawn[column] = value_R.astype(np.float32)
     loading, kind, *values = history["past_rate"]
-    level_R = normal_distribution(loading * rate_R + np.sqrt(1.0 - loading**2) * noise[kind])
-    clicks_R = 1 + (rng.random(len(inventory)) < 0.15)
+    noise_R = np.sqrt(1.0 - loading**2) * noise[kind]
+    level_R = normal_distribution(loading * scores["RATE"] + noise_R)
+    clicks_R = 1 + (rng.random(rows) < 0.15)
     past_R = clicks_R / np.rint(clicks_R / _history_quantiles(level_R, values))
     for column, constant in history["past_rate_columns"].items():
         drawn[column] = (constant * past_R).astype(np.float32)
@@ -184,7 +180,15 @@ def _draw_history(
 
 
 def _history_quantiles(level_R: Floats, values: list[float]) -> Floats:
-    """Values at levels, [R], on a logarithmic scale between the published quantiles."""
-    sign = np.sign(values[-1])
+    """Values at levels, [R], on a logarithmic scale between the published quantiles.
+
+    The last of these, the file's largest values, are each of one row in ten million. Between them
+    and the .999 quantile, a tenth of the rows is a step.
+    """
+
+    def stretched(level: Floats) -> Floats:
+        return level + np.maximum(0.0, -np.log10(np.maximum(1.0 - level, 1e-7)) - 3.0)
+
+    levels = stretched(np.array(load_statistics()["history"]["levels"]))
     logs = np.log(np.abs(values))
-    return sign * np.exp(np.interp(level_R, load_statistics()["history"]["levels"], logs))
+    return np.sign(values[-1]) * np.exp(np.interp(stretched(level_R), levels, logs))
