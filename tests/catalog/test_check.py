@@ -9,13 +9,11 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from feseq.catalog.check import checked_config, slips_of_text, warnings_of, with_table
+from feseq.catalog.check import checked_config, slips_of_text, with_table
 from feseq.catalog.families import family_of
 from feseq.catalog.reference import key_rows, with_tables
 from feseq.catalog.space import TuneConfig, by_block
 from feseq.common.errors import UserError
-from feseq.raw.location import TableLocation
-from feseq.raw.source import RawFiles
 from support.configs import CONFIG, Config, put, shipped
 
 
@@ -121,16 +119,6 @@ def test_a_renamed_key_is_refused_with_its_new_name(config: Config) -> None:
     put(config, "sampling.judge_share", 0.5)
     with pytest.raises(UserError, match=r"sampling\.judge_share: .*'holdout_share' now"):
         checked_config(config)
-
-
-def test_a_split_that_falls_back_to_random_is_warned_of(config: Config) -> None:
-    raw = RawFiles(TableLocation("train.parquet"), None, None)
-    for split in ("auto", "random"):
-        for time in (None, "f_1"):
-            put(config, "sampling.split", split)
-            put(config, "table.columns.time", time)
-            warned = [*warnings_of(checked_config(config), raw)]
-            assert bool(warned) == (split == "auto" and time is None)
 
 
 def test_a_table_s_file_is_looked_up_in_all_folders_which_are_named(tmp_path: Path) -> None:

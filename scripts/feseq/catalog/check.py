@@ -195,8 +195,6 @@ def warnings_of(config: Mapping[str, Any], raw: RawFiles) -> Iterator[str]:
     """What a user may not expect of a config without mistakes and of its raw files."""
     if raw.simulated:
         yield raw.warning
-    if config["sampling"]["split"] == "auto" and not config["table"]["columns"]["time"]:
-        yield "sampling.split: auto, and the table has no columns.time: rows are held out at random"
 
 
 def slips_of_text(files: Iterable[Path | str]) -> Iterator[str]:

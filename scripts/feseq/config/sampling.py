@@ -7,15 +7,18 @@ from pydantic import BaseModel, Field
 
 from .declared import AS_WRITTEN, CLOSED, Declared, Seed, SettingsBlock
 
+_BY_TIME, _BY_GROUP = ("newest", "newest_groups"), ("groups", "newest_groups")
+
 
 class SamplingConfig(SettingsBlock):
     """Which rows are used, and which are held out."""
 
-    split: Literal["random", "newest", "groups", "newest_groups", "auto"] = "random"
+    split: Literal["auto", "random", "newest", "groups", "newest_groups"] = "auto"
     """which rows are held out: any, drawn at `random`; the `newest` by the table's `columns.time`;
     whole `groups`, drawn at random, so that no value of `columns.group` is on both sides;
     `newest_groups`, the newest rows whose group has no older rows (the others among them fall out,
-    said in the log); `auto`, the newest where the table has a time, else any"""
+    said in the log). `auto`: the newest where the table has a time, else whole groups where it has
+    a group, else any"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
     """share of the rows held out for validation, drawn within each label; of `newest` and `groups`
     the nearest share of whole times or groups"""
@@ -57,8 +60,9 @@ def sampling_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `Sampling` for the table and the `sampling` keys of a config."""
     settings, columns = dict(config["sampling"]), config["table"]["columns"]
     split = settings.pop("split")
-    by_time = split in ("newest", "newest_groups") or (split == "auto" and columns["time"])
-    by_group = split in ("groups", "newest_groups")
+    if split == "auto":
+        split = "newest" if columns["time"] else "groups" if columns["group"] else "random"
+    by_time, by_group = (split in splits for splits in (_BY_TIME, _BY_GROUP))
     return {
         "time": columns["time"] if by_time else None,
         "group": columns["group"] if by_group else None,
