@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
+from feseq.config.names import FOLDS
 from feseq.config.sampling import Sampling
 from feseq.raw.labels import as_numbers, pair_of
 from feseq.raw.reading import RawTable
@@ -220,6 +221,10 @@ def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
         assert sum(map(len, parts)) == len({*USERS["u"]})
         assert abs((selection.side != TRAIN).mean() - 0.2) < 0.02
         assert not selection.period.any()
+        # Rows of a group are in one fold, and folds have about as many groups.
+        folds = [{*selection.fold[group == each]} for each in {*group}]
+        assert {*map(len, folds)} == {1}
+        assert np.bincount(selection.fold, minlength=FOLDS).min() > 0
     assert not np.array_equal(both[0].side, both[1].side)
 
 
@@ -236,11 +241,13 @@ def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> 
     rows = data.draw(st.none() | st.integers(min(20, inside), inside + 5), "rows")
     seed = data.draw(st.integers(0, 9), "seed")
     period = random.integers(0, 9, total).astype(np.uint8)
-    (selection,) = select_within(labels, part, period, rows, seed, [0, total])
+    fold = random.integers(0, 9, total).astype(np.uint8)
+    (selection,) = select_within(labels, part, period, fold, rows, seed, [0, total])
     count = inside if rows is None else min(rows, inside)
     assert len(np.unique(selection.row)) == len(selection.row) == count
     assert np.array_equal(part[selection.row], selection.side)
     assert np.array_equal(period[selection.row], selection.period)
+    assert np.array_equal(fold[selection.row], selection.fold)
     for of_draw in (selection.side == TRAIN, selection.side != TRAIN):
         assert sorted(selection.position[of_draw]) == list(range(of_draw.sum()))
     for number in (TRAIN, VALIDATION, HOLDOUT):

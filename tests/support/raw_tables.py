@@ -129,7 +129,8 @@ def to_train_h5(
         position = np.where(is_valid, np.cumsum(is_valid), np.cumsum(~is_valid)) - 1
         part = is_valid.astype(np.int8)
         part[list(valid_rows)[len(valid_rows) - holdout :]] = HOLDOUT
-        chosen = Selection(np.arange(len(table)), part, position, np.zeros(len(table), np.uint8))
+        none = np.zeros(len(table), np.uint8)
+        chosen = Selection(np.arange(len(table)), part, position, none, none)
     if period is not None:
         chosen = dataclasses.replace(chosen, period=period[chosen.row].astype(np.uint8))
     write_selections([chosen], selection)

@@ -20,7 +20,7 @@ from ..features.feature_map import FeatureMap, check_same_kind
 from ..storage.block import Block
 from ..storage.opening import TableSource, open_table
 
-FORMAT, VERSION = "feseq-model", 13
+FORMAT, VERSION = "feseq-model", 14
 # What a damaged or changed content makes Python and its libraries raise.
 _DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -66,8 +66,9 @@ class Model:
         """Logits float32 [rows], in the order of the rows; histories may be ablated."""
         table = open_table(rows)
         check_same_kind(table, self.about.simulated)
-        predict = partial(self.logits, FeatureEncoder(self.about.feature_map, table))
-        read = table.blocks(self.about.feature_map.history_columns)
+        encoder = FeatureEncoder(self.about.feature_map, table)
+        predict = partial(self.logits, encoder)
+        read = table.blocks(encoder.history_columns)
         blocks = (block.without_events() if ablate_histories else block for block in read)
         logits = [np.empty(0, np.float32)]
         predicting = Progress("predicted", table.rows, verbosity=verbosity)

@@ -7,9 +7,11 @@ from itertools import islice
 
 import numpy as np
 
+from ..common.ragged import Ragged
 from ..storage.block import Block
 from ..storage.categories import ByCode
 from ..storage.table import Table
+from .events import EventColumns, elapsed
 from .feature_map import (
     DENSE_LIMIT,
     FIRST_CATEGORY,
@@ -107,16 +109,49 @@ class FeatureEncoder:
         self.numbers = NumericEncoder(fields, inputs.numbers)
         self.newest = [field.column for field in inputs.newest_fields(feature_map)]
         self.history_statistics = HistoryColumns(feature_map.history_columns)
+        self.events = EventColumns(feature_map)
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
-        self.statistics = [self.history_statistics.columns.index(column) for column in chosen]
+        self.statistics = [self.statistics_columns.index(column) for column in chosen]
         times = [self.event_time] if self.event_time else []
         # The columns to read for histories.
         self.history_columns = [*feature_map.history_columns, *times]
 
+    @property
+    def statistics_columns(self) -> list[str]:
+        """The columns that `statistics_of` gives."""
+        return self.history_statistics.columns + self.events.columns
+
+    def statistics_of(self, block: Block, rows: np.ndarray) -> np.ndarray:
+        """All statistics of these rows' histories, float32 [rows, columns]."""
+        statistics = self.history_statistics(block, rows)
+        if not self.events.columns:
+            return statistics
+        histories = []
+        for lookup in self.sequences:
+            history = block.sequences[lookup.column].take(rows)
+            histories.append(Ragged(lookup(history.values), history.offsets))
+        ages = elapsed(block, rows, self.event_time) if self.event_time else None
+        columns = (field.column for field in self.fields)
+        categories = self._categories(block.categorical[rows], block.numeric[rows])
+        known = np.where(categories < FIRST_CATEGORY, -1, categories)
+        events = self.events(histories, ages, dict(zip(columns, known.T)))
+        return np.concatenate([statistics, events], axis=1)
+
+    def ages(
+        self, block: Block, rows: np.ndarray | None = None, newest: int | None = None
+    ) -> Ragged | None:
+        """The times from the events of these rows, or of all, to the rows; None without times."""
+        if self.event_time is None or block.time is None:
+            return None
+        rows = np.arange(len(block)) if rows is None else rows
+        return elapsed(block, rows, self.event_time, newest)
+
     def categories(self, block: Block) -> np.ndarray:
         """Indices of the profile, then target, then context columns, int64 [rows, fields]."""
-        lookups = [*self.profile, *self.target, *self.context]
-        return _stack(lookups, block.categorical, block.numeric)
+        return self._categories(block.categorical, block.numeric)
+
+    def _categories(self, categorical: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        return _stack([*self.profile, *self.target, *self.context], categorical, numeric)
 
     def unknown_shares(self, table: Table, rows: int | None = None) -> np.ndarray:
         """The share of a table's rows, all or the first, with an unknown category, [fields]."""
@@ -163,7 +198,7 @@ class FeatureEncoder:
         values = block.categorical[rows], block.numeric[rows]
         raw = values[1][:, self.numeric_columns]
         if self.statistics:
-            statistics = self.history_statistics(block, rows)[:, self.statistics]
+            statistics = self.statistics_of(block, rows)[:, self.statistics]
             raw = np.concatenate([raw, statistics], axis=1)
         return EncodedRows(
             self.numbers(raw),
@@ -187,16 +222,13 @@ class FeatureEncoder:
         Codes int64 [sequences, events], without sequences [1, 0]; offsets int64 [rows + 1]; times
         from each event to its row, 0 if it is later, int64 [events], or None without times.
         """
-        cut = {name: block.sequences[name].take(rows, max_len) for name in self.history_columns}
+        cut = {f.column: block.sequences[f.column].take(rows, max_len) for f in self.sequences}
         if not self.sequences:
             return np.zeros((1, 0), np.int64), np.zeros(len(rows) + 1, np.int64), None
         codes = [lookup(cut[lookup.column].values) for lookup in self.sequences]
-        offsets = cut[self.history_columns[0]].offsets
-        elapsed = None
-        if self.event_time is not None and block.time is not None:
-            now = np.repeat(block.time[rows], np.diff(offsets))
-            elapsed = np.maximum(now - cut[self.event_time].values.astype(np.int64), 0)
-        return np.stack(codes), offsets, elapsed
+        offsets = cut[self.sequences[0].column].offsets
+        ages = self.ages(block, rows, max_len)
+        return np.stack(codes), offsets, None if ages is None else ages.values
 
     def _newest(self, block: Block, rows: np.ndarray) -> np.ndarray:
         """The newest code of each history, padding without one, int64 [rows, sequences or 0]."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..common.errors import UserError
 from .feature_map import CategoryField, FeatureMap, LevelField, SequenceField
+from .kinds import extended_kinds
 
 Field = CategoryField | LevelField | SequenceField
 
@@ -44,12 +45,14 @@ def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
             sequence = replace(sequence, other_words=len(others))
         sequences.append(replace(sequence, vocabulary=merged))
         targets.append(target)
+    profile, context = categories(old.profile), categories(old.context)
     return replace(
         old,
-        profile=categories(old.profile),
+        profile=profile,
         sequences=sequences,
         targets=targets,
-        context=categories(old.context),
+        context=context,
+        kinds=extended_kinds(old, new, targets, [*profile, *context]),
         ids=[LevelField(f.column, sorted({*f.vocabulary, *numbers[f.column]})) for f in old.ids],
         min_count=new.min_count,
         fitted_on=new.fitted_on,

@@ -18,6 +18,7 @@ from ..common.files import read_json, write_json
 from ..config.columns import SEPARATORS, Columns
 from ..config.names import check_name
 from ..storage.table import Table, of_other_draw, require_drawn
+from .events import EventColumns
 from .history_statistics import HistoryColumns
 from .numeric import NumericField
 
@@ -80,13 +81,28 @@ class SequenceField:
 
 
 @dataclass(frozen=True)
+class KindField:
+    """A categorical column that is a function of a sequence's items, such as a film's genre.
+
+    `of_code` has its index for each index of the sequence, PADDING where it is not known.
+    """
+
+    column: str
+    sequence: str
+    of_code: list[int]
+
+
+@dataclass(frozen=True)
 class FeatureMap:
     """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
 
     `context`: categories for the output network alone. `ids`, and `levels` of few distinct values:
     numeric columns that a model may take as such categories, too.
-    `statistics` are those of the whole histories, as numeric columns; their ranges are a sample's.
+    `statistics` are those of the whole histories (`history_statistics.py`, `events.py`), as numeric
+    columns; their ranges are a sample's.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
+    `event_ages` are quantiles of the times from the train rows' events to their rows.
+    `kinds`: categories that are functions of items.
     `separator` joins the tokens of sequences in text.
     `fitted_on` is the train table's identity.
     """
@@ -103,6 +119,8 @@ class FeatureMap:
     levels: list[LevelField] = field(default_factory=list)
     statistics: list[NumericField] = field(default_factory=list)
     separator: str = SEPARATORS[0]
+    event_ages: list[float] = field(default_factory=list)
+    kinds: list[KindField] = field(default_factory=list)
 
     @property
     def history_columns(self) -> list[str]:
@@ -154,8 +172,9 @@ def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
 
 def _check(fitted: FeatureMap) -> None:
     """Raise TypeError or ValueError for words and values that are none, or out of order."""
+    statistics = HistoryColumns(fitted.history_columns).columns + EventColumns(fitted).columns
     for fields, columns in (
-        (fitted.statistics, HistoryColumns(fitted.history_columns).columns),
+        (fitted.statistics, statistics),
         ((*fitted.ids, *fitted.levels), [each.column for each in fitted.numeric]),
     ):
         if unknown := {each.column for each in fields}.difference(columns):
@@ -170,15 +189,30 @@ def _check(fitted: FeatureMap) -> None:
         is_other = sequence.size != target.size if sequence.shared_with else sequence.other_words
         if is_other or sequence.other_words < 0:
             raise ValueError(f"{sequence.column!r} has other words than {target.column!r}")
-    # Statistics are never missing.
-    blocks = [each.missing_block for each in fitted.numeric if each.missing_block is not None]
-    if {*map(type, blocks)} - {int} or {each.missing_block for each in fitted.statistics} - {None}:
+    _check_kinds(fitted)
+    numerics = (*fitted.numeric, *fitted.statistics)
+    if {type(each.missing_block) for each in numerics} - {int, type(None)}:
         raise ValueError("the blocks of columns that are missing together are none")
-    for numeric in (*fitted.numeric, *fitted.statistics):
+    for numeric in numerics:
         numbers = [numeric.minimum, numeric.maximum, *numeric.knots, *numeric.ranks]
         is_whole = np.isfinite(np.array(numbers, np.float64)).all()
         if not is_whole or len(numeric.knots) != len(numeric.ranks):
             raise ValueError(f"the distribution of {numeric.column!r} is none")
+
+
+def _check_kinds(fitted: FeatureMap) -> None:
+    """Raise ValueError for kinds or ages of events that no train rows give."""
+    _require_ascending("event_ages", np.array(fitted.event_ages, np.float64), -1)
+    if fitted.event_ages and fitted.event_time is None:
+        raise ValueError("ages of events without a time")
+    sizes = {each.column: each.size for each in (*fitted.profile, *fitted.context)}
+    shared = {each.column: each.size for each in fitted.sequences if each.shared_with}
+    for kind in fitted.kinds:
+        codes = np.array(kind.of_code, np.int64)
+        if len(codes) != shared[kind.sequence] or (codes < 0).any():
+            raise ValueError(f"the kinds of {kind.sequence!r} are not of its codes")
+        if codes.max(initial=0) >= sizes[kind.column]:
+            raise ValueError(f"kinds that {kind.column!r} does not have")
 
 
 def _require_ascending(column: str, values: np.ndarray, before: float) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from ..common.progress import Progress
 from ..config.columns import Columns
 from ..storage.categories import ByCode, is_number, words_by_token
 from ..storage.opening import AllRows, Files, open_table
-from ..storage.table import require_drawn
+from ..storage.table import Table, require_drawn
+from .encoding import FeatureEncoder
+from .events import AgeQuantiles
 from .feature_map import (
     DENSE_LIMIT,
     CategoryField,
@@ -20,8 +23,9 @@ from .feature_map import (
     SequenceField,
     require_columns,
 )
-from .history_statistics import HistoryColumns
-from .numeric import SAMPLE_ROWS, NumericFit
+from .kinds import KindFit
+from .numeric import SAMPLE_ROWS, NumericField, NumericFit
+from .numeric_encodings import count_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -51,23 +55,29 @@ def fit_feature_map(
             table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
         )
         require_drawn(table)
-        categories = {
-            name: _WordCounts(table.vocabulary(name)) for name in table.categorical_columns
+        fitted = _counted(table, columns, min_count)
+        first_block = count_blocks(fitted.numeric)
+        return replace(fitted, statistics=_statistics(table, fitted, first_block))
+
+
+def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
+    """The feature map without the statistics of histories."""
+    categories = {name: _WordCounts(table.vocabulary(name)) for name in table.categorical_columns}
+    tokens = {name: TokenCounts(table.vocabulary(name)) for name in columns.sequences}
+    numeric = NumericFit(table.numeric_columns, columns.ids)
+    kinds = KindFit(columns, {name: category.words for name, category in categories.items()})
+    ages, counting = AgeQuantiles(columns.event_time), Progress("counted", table.rows)
+    for block in table.blocks(columns.ragged):
+        places = {
+            name: category.add(codes)
+            for (name, category), codes in zip(categories.items(), block.categorical.T)
         }
-        tokens = {name: TokenCounts(table.vocabulary(name)) for name in columns.sequences}
-        numeric = NumericFit(table.numeric_columns, columns.ids)
-        histories = HistoryColumns(columns.sequences)
-        statistics = NumericFit(histories.columns)
-        counting = Progress("counted", table.rows)
-        for block in table.blocks(columns.sequences):
-            for i, category in enumerate(categories.values()):
-                category.add(block.categorical[:, i])
-            for name, sequence in tokens.items():
-                sequence.add(block.sequences[name].values)
-            numeric.add(block.numeric)
-            if statistics.sample_rows < SAMPLE_ROWS:
-                statistics.add(histories(block, np.arange(len(block))))
-            counting.advance(len(block))
+        for name, sequence in tokens.items():
+            sequence.add(block.sequences[name].values)
+        numeric.add(block.numeric)
+        kinds.add(places)
+        ages.add(block)
+        counting.advance(len(block))
     fields = {
         name: CategoryField(name, categories[name].at_least(min_count)) for name in categories
     }
@@ -77,10 +87,11 @@ def fit_feature_map(
         else (SequenceField(sequence, tokens[sequence].at_least(min_count)), fields[target])
         for sequence, target in zip(columns.sequences, columns.targets)
     ]
+    sequences, targets = [sequence for sequence, _ in pairs], [target for _, target in pairs]
     return FeatureMap(
         profile=[fields[name] for name in columns.profile],
-        targets=[target for _, target in pairs],
-        sequences=[sequence for sequence, _ in pairs],
+        targets=targets,
+        sequences=sequences,
         numeric=numeric.fields(columns.numeric),
         min_count=min_count,
         event_time=columns.event_time,
@@ -88,9 +99,22 @@ def fit_feature_map(
         context=[fields[name] for name in columns.context],
         ids=[LevelField(*item) for item in numeric.id_values(min_count).items()],
         levels=[LevelField(*item) for item in numeric.levels(columns.numeric, min_count).items()],
-        statistics=statistics.fields(histories.columns),
         separator=columns.separator,
+        event_ages=ages.quantiles(),
+        kinds=kinds.fields(sequences, targets, fields),
     )
+
+
+def _statistics(table: Table, fitted: FeatureMap, first_block: int) -> list[NumericField]:
+    """The statistics of the histories, of a sample of the rows.
+
+    Their blocks of missing values are numbered from `first_block` on.
+    """
+    encoder = FeatureEncoder(fitted, table)
+    statistics = NumericFit(encoder.statistics_columns)
+    for block in table.blocks(encoder.history_columns, SAMPLE_ROWS if statistics.columns else 0):
+        statistics.add(encoder.statistics_of(block, np.arange(len(block))))
+    return statistics.fields(statistics.columns, first_block)
 
 
 def _share(
@@ -129,8 +153,11 @@ class _WordCounts:
         self._place = ByCode.places(words)
         self._counts = np.zeros(len(words) + 1, np.int64)
 
-    def add(self, codes: np.ndarray) -> None:
-        self._counts += np.bincount(self._place(codes), minlength=len(self._counts))
+    def add(self, codes: np.ndarray) -> np.ndarray:
+        """Count the words of these codes, and return their places, int64 [rows]; 0 is missing."""
+        places = self._place(codes)
+        self._counts += np.bincount(places, minlength=len(self._counts))
+        return places
 
     @property
     def by_word(self) -> dict[str, int]:

@@ -94,8 +94,8 @@ class HistoryColumns:
 
 
 def statistic_of(column: str) -> str:
-    """The name of the statistic that a column holds."""
-    return column.partition(" of ")[0]
+    """The name of the statistic that a column holds: of `length of HISTORY`, `length`."""
+    return column.partition(" of ")[0].partition(":")[0]
 
 
 def _with_small_codes(histories: Ragged) -> Ragged:

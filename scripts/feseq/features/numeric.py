@@ -74,8 +74,8 @@ class NumericFit:
             if sum(len(distinct) for distinct, _ in counted[1:]) > len(counted[0][0]):
                 counted[:] = [_merged(counted)]
 
-    def fields(self, names: Sequence[str]) -> list[NumericField]:
-        """The columns of these names."""
+    def fields(self, names: Sequence[str], first_block: int = 0) -> list[NumericField]:
+        """The columns of these names; blocks are numbered from `first_block` on."""
         blocks: dict[bytes, int] = {}
         fields = []
         for name in names:
@@ -85,7 +85,7 @@ class NumericFit:
             low, high = (float(self.low[i]), float(self.high[i])) if has_range else (0.0, 0.0)
             block = None
             if not self.never_missing[i]:
-                block = blocks.setdefault(self.missing[i].digest(), len(blocks))
+                block = blocks.setdefault(self.missing[i].digest(), first_block + len(blocks))
             distribution, _ = self._sampled[i]
             fields.append(NumericField(name, low, high, *distribution, missing_block=block))
         return fields

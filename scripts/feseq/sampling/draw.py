@@ -172,22 +172,24 @@ def select_rows(labels: np.ndarray, quota_32: np.ndarray, seed: int, number: int
         side[held[_spread(len(held), holdout, holdout_random)]] = HOLDOUT
         sides.append(side)
     row = np.concatenate(chosen)
-    return Selection.placed(row, np.concatenate(sides), np.zeros(len(row), np.uint8), random)
+    none = np.zeros(len(row), np.uint8)
+    return Selection.placed(row, np.concatenate(sides), none, none, random)
 
 
 def select_within(
     labels: np.ndarray,
     side: np.ndarray,
     period: np.ndarray,
+    fold: np.ndarray,
     rows: int | None,
     seed: int,
     bounds: Sequence[int],
 ) -> Iterator[Selection]:
     """Draw `rows` rows (None: all) of a table whose rows are split already, part by part.
 
-    `side` and `period` [rows of the table] as in a Selection; a side below 0: on none. Each side,
-    and on it each label, gets its proportional share, at least one row of each label, spread
-    evenly over the table.
+    `side`, `period` and `fold` [rows of the table] as in a Selection; a side below 0: on none.
+    Each side, and on it each label, gets its proportional share, at least one row of each label,
+    spread evenly over the table.
     """
     parts = [slice(*pair) for pair in pairwise(bounds)]
     count_P32 = np.array([_counted(side[part], labels[part]) for part in parts])
@@ -208,7 +210,8 @@ def select_within(
             chosen.append(candidates[_spread(len(candidates), wanted, random)])
             sides.append(np.full(wanted, place, np.int8))
         row = np.concatenate(chosen)
-        yield Selection.placed(row, np.concatenate(sides), period[part][row], random)
+        of_rows = period[part][row], fold[part][row]
+        yield Selection.placed(row, np.concatenate(sides), *of_rows, random)
 
 
 def _counted(side: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -18,7 +18,13 @@ TRAIN, VALIDATION, HOLDOUT = 0, 1, 2
 
 # The file calls the side `part`.
 _SCHEMA = pa.schema(
-    {"row": pa.int64(), "part": pa.int8(), "position": pa.int64(), "period": pa.uint8()}
+    {
+        "row": pa.int64(),
+        "part": pa.int8(),
+        "position": pa.int64(),
+        "period": pa.uint8(),
+        "fold": pa.uint8(),
+    }
 )
 
 
@@ -29,13 +35,15 @@ class Selection:
     `row` int64: number in that part. `side` int8: TRAIN, VALIDATION or HOLDOUT. `position` int64:
     the order of the rows in an H5 file, a random permutation of the train rows and one of the
     held-out rows. `period` uint8: which of a few spans of time the row is from, 0 the oldest; 0 if
-    no time is known.
+    no time is known. `fold` uint8: which of a few folds of groups the row's group is in; 0 if none
+    is known.
     """
 
     row: np.ndarray
     side: np.ndarray
     position: np.ndarray
     period: np.ndarray
+    fold: np.ndarray
 
     def __len__(self) -> int:
         return len(self.row)
@@ -48,15 +56,20 @@ class Selection:
 
     @classmethod
     def placed(
-        cls, row: np.ndarray, side: np.ndarray, period: np.ndarray, random: np.random.Generator
+        cls,
+        row: np.ndarray,
+        side: np.ndarray,
+        period: np.ndarray,
+        fold: np.ndarray,
+        random: np.random.Generator,
     ) -> "Selection":
-        """Rows in any order, with side and period, put in file order and given random places."""
+        """Rows in any order, with what is known of each, in file order and given random places."""
         order = np.argsort(row)
         row, side = row[order], side[order].astype(np.int8)
         position = np.empty(len(row), np.int64)
         for is_here in (side == TRAIN, side != TRAIN):
             position[is_here] = random.permutation(int(np.count_nonzero(is_here)))
-        return cls(row, side, position, period[order])
+        return cls(row, side, position, period[order], fold[order])
 
     @classmethod
     def read(cls, path: Path, number: int = 0, digest: str | None = None) -> "Selection":

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from ..common.errors import UserError, first_line
-from ..config.names import SIDES
+from ..config.names import FOLDS, SIDES
 from ..config.sampling import Sampling
 from ..raw.reading import RawTable, type_name
 from ..raw.text import as_text, time_type
@@ -47,8 +47,8 @@ _BATCH_ROWS = 8_192
 
 def split_rows(
     file: RawTable, labels: np.ndarray, sampling: Sampling
-) -> tuple[np.ndarray, np.ndarray]:
-    """Side and period of each row of the file, as in a Selection; a side below 0: on none.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Side, period and fold of each row of the file, as in a Selection; a side below 0: on none.
 
     By time, the newest rows are held out: those of as many values as come nearest to `valid_share`
     of the rows. By group, some groups drawn at random. By both, the newest rows without those of a
@@ -71,7 +71,9 @@ def split_rows(
         again = _cut(held_time, held_group, sampling.holdout_share, sampling, whose)
         side[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
     _check_sides(side, labels, time, sampling, where)
-    return side, np.zeros(len(side), np.uint8) if time is None else periods(time)
+    none = np.zeros(len(side), np.uint8)
+    fold = none if group is None else (group % np.uint64(FOLDS)).astype(np.uint8)
+    return side, none if time is None else periods(time), fold
 
 
 def periods(time: np.ndarray) -> np.ndarray:

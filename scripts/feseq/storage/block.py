@@ -9,7 +9,7 @@ import numpy as np
 from ..common.ragged import Ragged
 
 # Arrays that not every file has.
-OPTIONAL = ("label", "period", "id", "time")
+OPTIONAL = ("label", "period", "fold", "id", "time")
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class Block:
     """Some rows of a click table, encoded as in H5; events as narrow as these rows allow.
 
     `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
-    `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `period` uint8 [rows] as
-    in a Selection, `id` bytes [rows], `time` int64 [rows], each of these or None. `place` int64
-    [rows] is the rows' place in their table, if that was noted.
+    `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `period` and `fold`
+    uint8 [rows] as in a Selection, `id` bytes [rows], `time` int64 [rows], each of these or None.
+    `place` int64 [rows] is the rows' place in their table, if that was noted.
     """
 
     numeric: np.ndarray
@@ -28,6 +28,7 @@ class Block:
     row: np.ndarray
     label: np.ndarray | None = None
     period: np.ndarray | None = None
+    fold: np.ndarray | None = None
     id: np.ndarray | None = None
     time: np.ndarray | None = None
     place: np.ndarray | None = None

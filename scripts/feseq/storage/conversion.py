@@ -95,8 +95,8 @@ def _convert_drawn(
     label = batch.column(columns.label)
     # Via float, since labels may be text such as '1.0'.
     label = as_numbers(label, pair_of(label)).cast(pa.float64()).cast(pa.uint8())
-    row, period = chosen.row[here][order], chosen.period[here][order]
-    block = replace(block, label=label.to_numpy()[order], period=period, row=row)
+    row, period, fold = (each[here][order] for each in (chosen.row, chosen.period, chosen.fold))
+    block = replace(block, label=label.to_numpy()[order], period=period, fold=fold, row=row)
     return block, words, side[order], place[order]
 
 

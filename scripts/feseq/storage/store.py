@@ -7,7 +7,8 @@
     sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1];
                        the events' times, if any, are one more of these
     label, id          uint8 [rows] and bytes [rows], if any
-    period             uint8 [rows], the row's span of time, 0 the oldest, in a file of drawn rows
+    period, fold       uint8 [rows], the row's span of time, 0 the oldest, and its group's fold,
+                       of drawn rows
     row                int64 [rows], the row's number in its part of the raw table
     time               int64 [rows], the row's time, if the events have times
 
@@ -39,7 +40,7 @@ from ..common.ragged import Ragged, require_equal_lengths
 from .block import OPTIONAL, Block
 from .table import Table
 
-FORMAT, VERSION = "feseq-table", 9
+FORMAT, VERSION = "feseq-table", 10
 # One chunk of a dataset, at most: large enough to read near the disk's speed, small enough that
 # little is read in vain where a window takes a thousand rows from each of many places.
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
@@ -48,7 +49,7 @@ _CHECKED: dict[str, Any] = {"fill_time": "never", "fletcher32": True}
 # The types of a block's arrays, and what must be in `source`.
 _TYPES: dict[str, Any] = {
     **{"numeric": np.float32, "categorical": np.uint64, "row": np.int64, "label": np.uint8},
-    **{"period": np.uint8, "id": np.bytes_, "time": np.int64},
+    **{"period": np.uint8, "fold": np.uint8, "id": np.bytes_, "time": np.int64},
 }
 _SOURCE = {"rows": int, "fingerprint": str, "simulated": bool}
 # Cache of each dataset for the chunk at its end until it is full.

@@ -16,11 +16,11 @@ from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.parquet import read_table
+from feseq.config.names import FOLDS
 from feseq.evaluate.importance import measure_importance
 from feseq.evaluate.validation import predict_validation
 from feseq.families.boosting import family, matrix, trees
 from feseq.families.boosting import features as features_module
-from feseq.families.boosting.clicks import FOLDS
 from feseq.families.boosting.features import Features, fit_features, with_unknown
 from feseq.families.boosting.matrix import finite, quantile_matrix
 from feseq.families.boosting.model_file import load

@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.ragged import Ragged
+from feseq.config.names import FOLDS
 from feseq.families.boosting import choice, clicks
 from feseq.families.boosting.clicks import (
-    FOLDS,
     ClickCounts,
     Places,
     hashed_below,

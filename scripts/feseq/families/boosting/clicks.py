@@ -16,7 +16,6 @@ import numpy as np
 from ...common.hashing import GOLDEN, hashed
 from ...common.ragged import Ragged
 
-FOLDS = 5
 # The variance of places' log odds is taken to be from 1 / the second to 1 / the first of these.
 SMOOTHING = (1, 500)
 # With more pairs of a target and a token, pairs share places, by a hash.

@@ -8,8 +8,10 @@ Every model has:
 
 A model has any of these sets:
 
-    histories           their statistics (`features/history_statistics.py`), and the shares of their
-                        commonest codes
+    histories           their statistics (`features/history_statistics.py`, `features/events.py`),
+                        and the shares of their commonest codes
+    similarities        of a history's target to its events, by which items stand together in
+                        histories (`features/item_vectors.py`)
     groups              shares of groups of codes, formed by a hash
     clicks              of each category, of a history's tokens, and of these with the row's target:
                         log odds of `clicks.py`, as means over the newest events
@@ -26,7 +28,9 @@ import numpy as np
 from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
 from ...common.ragged import Ragged
+from ...config.names import FOLDS
 from ...features.encoding import DEFAULT_INPUTS, FeatureEncoder
+from ...features.events import EventColumns
 from ...features.feature_map import (
     FIRST_CATEGORY,
     MOST_CATEGORIES,
@@ -39,8 +43,9 @@ from ...features.feature_map import (
 from ...features.history_statistics import NAMES, history_statistics
 from ...storage.block import Block
 from ...storage.table import Table
-from .clicks import FOLDS, ClickCounts, Places, hashed_below, mean_over_newest
+from .clicks import ClickCounts, Places, hashed_below, mean_over_newest
 from .settings import FEATURE_SETS
+from .similarities import Similarities, SimilarityFit
 
 # The settings that features depend on.
 SETTINGS = {"unknown_share", "features"}
@@ -73,6 +78,7 @@ class Features:
 
     `tables` has the log odds by the name of what is counted, float32 [F, places]: one row for each
     fold of the train rows (`by_period`: for each period), or a single one for all other rows.
+    `vectors` has those of `similarities.py`, whose folds are the blocks' array `fold_of`.
     `common` has the commonest codes of each sequence column. `unknown` has the share of known
     categories to take as unknown, by field; None stands for none.
     """
@@ -81,8 +87,10 @@ class Features:
     sets: Sequence[str] = FEATURE_SETS
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
     common: Mapping[str, list[int]] = field(default_factory=dict)
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
     unknown: np.ndarray | None = None
     by_period: bool = False
+    fold_of: str | None = None
 
     @cached_property
     def fields(self) -> list[CategoryField | LevelField]:
@@ -99,6 +107,18 @@ class Features:
     def few(self) -> list[int]:
         """The places of the fields with few categories."""
         return [i for i, field in enumerate(self.fields) if field.size <= MOST_CATEGORIES]
+
+    @cached_property
+    def events(self) -> EventColumns:
+        """What the histories tell of time and of the target."""
+        return EventColumns(self.feature_map)
+
+    @cached_property
+    def similarities(self) -> Similarities:
+        """Those of the target to its history; none if the set is not wanted."""
+        is_wanted = "similarities" in self.sets
+        sequences = [each for each in self.sequences if each.shared_with and is_wanted]
+        return Similarities(sequences, self.fold_of, self.vectors)
 
     @cached_property
     def counted(self) -> list[_Counted]:
@@ -124,7 +144,11 @@ class Features:
     def with_sets(self, sets: Sequence[str]) -> "Features":
         """The features of these sets alone."""
         fewer = replace(self, sets=[name for name in FEATURE_SETS if name in sets])
-        return replace(fewer, tables={c.name: self.tables[c.name] for c in fewer.counted})
+        return replace(
+            fewer,
+            tables={c.name: self.tables[c.name] for c in fewer.counted},
+            vectors=self.vectors if "similarities" in sets else {},
+        )
 
     def columns(self) -> list[tuple[str, str]]:
         """Name and type of each feature: `q`, a quantity, or `c`, a category.
@@ -144,6 +168,9 @@ class Features:
                 names += [(f"share of code {code} in {name}", "q") for code in self.common[name]]
             if "groups" in self.sets:
                 names += [(f"share of group {group} in {name}", "q") for group in range(GROUPS)]
+        if "histories" in self.sets:
+            names += [(name, "q") for name in self.events.columns]
+        names += [(name, "q") for name in self.similarities.columns]
         for counted in self.counted:
             ends = [""] if counted.sequence is None else _WINDOW_NAMES
             names += [(f"clicks of {counted.name}{end}", "q") for end in ends]
@@ -160,6 +187,7 @@ class Features:
             table = self.tables[counted.name]
             if table.dtype != np.float32 or table.shape != (1, counted.places.count):
                 raise ValueError(f"the clicks of {counted.name!r} have other places")
+        self.similarities.check()
         for sequence in self.sequences:
             if not all(code in range(sequence.size) for code in self.common[sequence.column]):
                 raise ValueError(f"the common codes of {sequence.column!r} are not its own")
@@ -174,6 +202,9 @@ class Features:
         for i, (sequence, history) in enumerate(zip(self.sequences, histories)):
             target = categories[:, len(self.feature_map.profile) + i]
             columns += [history.lengths[:, None], *self._of_history(sequence, history, target)]
+        if "histories" in self.sets and self.events.columns:
+            columns += [self.events(histories, encoder.ages(block), self._known(categories))]
+        columns += self.similarities(block, self._matched(categories, histories))
         fold = self._fold(block, len(next(iter(self.tables.values()), ())))
         for counted, tokens, target in self._tokens(categories, histories):
             windows = np.array((1,) if counted.sequence is None else _WINDOWS)
@@ -195,6 +226,19 @@ class Features:
             yield _shares(history, column, len(common))
         if "groups" in self.sets:
             yield _shares(history, hashed_below(np.arange(sequence.size), GROUPS), GROUPS)
+
+    def _matched(
+        self, categories: np.ndarray, histories: list[Ragged]
+    ) -> dict[str, tuple[Ragged, np.ndarray]]:
+        """Each history and its target, int64 [rows], by column."""
+        first = len(self.feature_map.profile)
+        pairs = zip(self.sequences, zip(histories, categories[:, first:].T))
+        return {sequence.column: pair for sequence, pair in pairs}
+
+    def _known(self, categories: np.ndarray) -> dict[str, np.ndarray]:
+        """The categories by column, int64 [rows]; -1, which no event has, where one is unknown."""
+        known = np.where(categories < FIRST_CATEGORY, -1, categories)
+        return dict(zip((field.column for field in self.fields), known.T))
 
     def _fold(self, block: Block, folds: int) -> np.ndarray:
         """The row of the tables that encodes each row, int64 [rows]."""
@@ -254,9 +298,11 @@ def fit_features(
     by_period = periods > 1 if by_period is None else by_period
     folds = periods if by_period else FOLDS
     sets = [name for name in FEATURE_SETS if name in sets]
-    features = Features(feature_map, sets, by_period=by_period)
+    fold_of = "period" if by_period else "fold" if train.column("fold").any() else None
+    features = Features(feature_map, sets, by_period=by_period, fold_of=fold_of)
     encoder = FeatureEncoder(feature_map, train)
     counts = {counted.name: ClickCounts(counted.places, folds) for counted in features.counted}
+    similar = SimilarityFit(train, encoder, features.similarities, folds)
     new_rows, known_rows = np.zeros((2, len(features.fields)))
     events = [np.zeros(sequence.size, np.int64) for sequence in features.sequences]
 
@@ -275,6 +321,7 @@ def fit_features(
         label, fold = block.label.astype(np.int64), features._fold(block, folds)
         for counted, tokens, target in features._tokens(categories, histories):
             counts[counted.name].add(fold, tokens, target, label)
+        similar.add(block, features._matched(categories, histories))
         counting.advance(len(block))
     common = {s.column: _commonest(count) for s, count in zip(features.sequences, events)}
     train_tables = {
@@ -286,10 +333,21 @@ def fit_features(
     drawn = np.clip((wanted * train.rows - new_rows) / np.maximum(1, known_rows), 0, 1)
     if by_period:
         drawn[[i for i in range(len(drawn)) if i not in features.few]] = 0
-    train_features = replace(features, tables=train_tables, common=common)
     return (
-        replace(train_features, unknown=drawn if drawn.any() else None),
-        replace(features, tables=all_tables, common=common, by_period=False),
+        replace(
+            features,
+            tables=train_tables,
+            common=common,
+            vectors=similar.of_train_rows(),
+            unknown=drawn if drawn.any() else None,
+        ),
+        replace(
+            features,
+            tables=all_tables,
+            common=common,
+            vectors=similar.of_other_rows(),
+            by_period=False,
+        ),
     )
 
 

@@ -117,7 +117,7 @@ def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterat
         return finite(features.matrix(encoder, block)), block.label
 
     progress = Progress("binned", rows)
-    blocks = table.blocks(features.feature_map.history_columns, rows)
+    blocks = table.blocks(encoder.history_columns, rows)
     for matrix, label in prefetch_map(labelled, blocks, threads):
         progress.advance(len(label))
         yield matrix, label

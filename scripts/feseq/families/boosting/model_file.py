@@ -33,14 +33,19 @@ class BoostedModel(Model):
             str(bag): np.frombuffer(booster.save_raw("ubj"), np.uint8)
             for bag, booster in enumerate(self.boosters)
         }
-        features = {name: dict(getattr(self.features, name)) for name in ("tables", "common")}
+        names = ("tables", "common", "vectors")
+        features = {name: dict(getattr(self.features, name)) for name in names}
         return {"boosters": boosters, **features, "sets": list(self.features.sets)}
 
     @classmethod
     def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
         """The model with this `content`."""
         features = Features(
-            about.feature_map, content["sets"], content["tables"], content["common"]
+            about.feature_map,
+            content["sets"],
+            content["tables"],
+            content["common"],
+            content["vectors"],
         )
         features.check()
         boosters = [

@@ -47,7 +47,7 @@ def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
         sequence=tuple(field.size for field in network_map.sequences),
         numeric=len(inputs.numeric_fields(feature_map)),
         context=tuple(field.size for field in context),
-        missing=count_blocks(feature_map.numeric),
+        missing=count_blocks(inputs.numeric_fields(feature_map)),
         shared=tuple(field.shared_with is not None for field in network_map.sequences),
     )
 

@@ -1,0 +1,122 @@
+"""What histories tell of time and of the target, beside loops over rows."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from feseq.config.columns import Columns
+from feseq.features.encoding import FeatureEncoder
+from feseq.features.extension import extended
+from feseq.features.feature_map import FeatureMap
+from feseq.features.fitting import fit_feature_map
+from feseq.storage.store import H5Table
+from support.raw_tables import raw_table, to_train_h5, with_roles
+
+COLUMNS = with_roles(
+    shared=("events",), context=("genre", "shop"), event_time="times", row_time="now"
+)
+ITEMS = 12
+
+
+def shop_rows(rows: int, seed: int = 0, items: int = ITEMS) -> pa.Table:
+    """Items of four genres, but for a rare mistake; shops that are no function of the item."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, 15, rows)
+    item = rng.integers(0, items, rows)
+    genre = [f"g{i % 4}" for i in item]
+    genre[rows // 2] = "g0"
+    times = [np.sort(rng.integers(0, 10_000, n)).tolist() for n in lengths]
+    return raw_table(
+        rows,
+        item=[None if i == 3 else str(i) for i in item],
+        genre=genre,
+        shop=[f"s{i}" for i in rng.integers(0, 3, rows)],
+        events=[",".join(map(str, rng.integers(0, items + 2, n))) for n in lengths],
+        times=[",".join(map(str, each)) for each in times],
+        # Some events are later than their row.
+        now=pa.array(rng.integers(9_500, 30_000, rows), pa.int64()),
+    )
+
+
+def fitted(folder: Path, table: pa.Table, columns: Columns = COLUMNS) -> tuple[Path, FeatureMap]:
+    train, _ = to_train_h5(folder, table, columns=columns, valid_rows=range(2))
+    return train, fit_feature_map(train, columns, 1)
+
+
+def expected(row: dict[str, Any], ages: list[float]) -> dict[str, float]:
+    """The columns of a row of `shop_rows`, from its texts."""
+    events, times = (row[name].split(",") if row[name] else [] for name in ("events", "times"))
+    age = [max(0, row["now"] - int(time)) for time in times]
+
+    def log(place: int) -> float:
+        return math.log1p(age[place]) if -len(age) <= place < len(age) else math.nan
+
+    def newest(is_wanted: list[bool]) -> float:
+        return log(max((i for i, wanted in enumerate(is_wanted) if wanted), default=len(age)))
+
+    target = [row["item"] is not None and event == row["item"] for event in events]
+    # No row has items 12 and 13, and no kind is known of them; nor of 3, which is missing.
+    known = [event if event not in ("3", "12", "13") else None for event in events]
+    kind = [event is not None and f"g{int(event) % 4}" == row["genre"] for event in known]
+    within = {f"times: events within {a:g}": math.log1p(sum(x <= a for x in age)) for a in ages}
+    return {
+        "times: newest": log(-1),
+        "times: tenth newest": log(-10),
+        "times: oldest": log(0),
+        **within,
+        "times: newest item of events": newest(target),
+        "times: newest genre of events": newest(kind),
+        "kinds: genre of events": sum(kind) / max(1, len(events)),
+    }
+
+
+def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
+    table = shop_rows(900)
+    path, fields = fitted(tmp_path, table)
+    assert [(kind.column, kind.sequence) for kind in fields.kinds] == [("genre", "events")]
+    assert FeatureMap.from_dict(fields.to_dict()) == fields
+    raw = table.to_pylist()
+    with H5Table(path) as train:
+        encoder = FeatureEncoder(fields, train)
+        block = train.read(0, train.rows)
+        values = encoder.statistics_of(block, np.arange(len(block)))[:, 3:]
+    ages = [
+        max(0, row["now"] - int(time))
+        for row in (raw[i] for i in block.row)
+        for time in row["times"].split(",")
+        if time
+    ]
+    for age, share in zip(fields.event_ages, (0.01, 0.05, 0.2, 0.5), strict=True):
+        assert np.mean(np.array(ages) <= age) == pytest.approx(share, abs=0.02)
+    for row, of_row in zip(block.row, values):
+        found = dict(zip(encoder.statistics_columns[3:], of_row.tolist(), strict=True))
+        assert found == pytest.approx(expected(raw[row], fields.event_ages), nan_ok=True, abs=1e-5)
+
+
+def test_without_times_only_kinds_are_told_and_without_kinds_nothing(tmp_path: Path) -> None:
+    for changes, wanted in (
+        ({}, ["kinds: genre of events"]),
+        ({"shared": ()}, []),
+        ({"context": ("shop",)}, []),
+    ):
+        columns = with_roles(**{"shared": ("events",), "context": ("genre", "shop")} | changes)
+        path, fields = fitted(tmp_path, shop_rows(900), columns)
+        with H5Table(path) as train:
+            assert FeatureEncoder(fields, train).statistics_columns[3:] == wanted
+
+
+def test_kinds_of_newer_rows_join_those_of_older_ones(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    _, old = fitted(tmp_path, shop_rows(900, items=10))
+    _, new = fitted(tmp_path / "new", shop_rows(900, seed=1, items=16))
+    both = extended(old, new)
+    (kind,) = FeatureMap.from_dict(both.to_dict()).kinds
+    (target,) = both.targets
+    (genre,) = (field for field in both.context if field.column == "genre")
+    for word, code in zip(target.vocabulary, kind.of_code[3:], strict=True):
+        known = word != "3" and int(word) < 16
+        assert code == (3 + genre.vocabulary.index(f"g{int(word) % 4}") if known else 0)
