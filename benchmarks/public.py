@@ -5,6 +5,7 @@
     python benchmarks/public.py --seeds 42 43 44 --test           # on test rows, to look at once
     python benchmarks/public.py --default --test                  # the default config
     python benchmarks/public.py --tables movielens --ablation     # the preset, a part left out
+    python benchmarks/public.py --plain --peers AutoGluon ...     # rivals, as peers.py says
 
 Runs the workflow on each table of `tables.py` with config/best.yaml as it is, as a new user
 would: networks, boosting, their blend (without `--models`), all refitted, and the scripts of
@@ -15,6 +16,7 @@ paired bootstrap draws.
 
 import argparse
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import peers
 import runs
 import yaml
 from plain import SCRIPTS
@@ -183,6 +186,9 @@ def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) 
     variants = ABLATION if options.ablation else {}
     for seed in options.seeds:
         one = {script: timed(SCRIPTS[script], table, seed) for script in options.scripts}
+        for peer in options.peers:
+            if peer != "FuxiCTR-DIN" or table.roles("sequences"):
+                one[peer] = peers.predict(peer, table, seed, options, folder / f"{peer}{seed}")
         if not options.plain:
             one |= ours(folder / f"seed{seed}", table, variants, seed, options)
         for model, pair in one.items():
@@ -208,6 +214,20 @@ def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) 
         print(f"| {model} | {', '.join(gains)} |", flush=True)
 
 
+def check_peers(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Exit by an error of argparse if the chosen peers lack an interpreter or the checkout."""
+    for peer in options.peers:
+        name = "autogluon" if peer == "AutoGluon" else "fuxictr_python"
+        python, option = getattr(options, name), f"--{name.replace('_', '-')}"
+        if not python:
+            parser.error(f"{peer} needs {option} PYTHON; peers.py says how")
+        if not shutil.which(python):
+            parser.error(f"{option} {python}: no such program")
+        source = Path(options.fuxictr or "", "model_zoo", peer.partition("-")[2], "src")
+        if peer != "AutoGluon" and not source.is_dir():
+            parser.error(f"{peer} needs --fuxictr CHECKOUT with {source}; peers.py says how")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
@@ -220,7 +240,13 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="the plain scripts alone")
     parser.add_argument("--ablation", action="store_true", help="the preset, a part left out")
     parser.add_argument("--folder", type=Path, help="keeps files for a later call")
+    parser.add_argument("--peers", nargs="+", choices=peers.PEERS, default=[], help="see peers.py")
+    parser.add_argument("--autogluon", metavar="PYTHON", help="a Python that has AutoGluon")
+    parser.add_argument("--autogluon-seconds", type=int, default=300, help="its limit for fits")
+    parser.add_argument("--fuxictr-python", metavar="PYTHON", help="it has what FuxiCTR needs")
+    parser.add_argument("--fuxictr", type=Path, metavar="CHECKOUT", help="of reczoo/FuxiCTR")
     options = parser.parse_args()
+    check_peers(parser, options)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).resolve()
         for name in options.tables:
