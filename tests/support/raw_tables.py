@@ -110,6 +110,7 @@ def to_train_h5(
     columns: Columns = COLUMNS,
     valid_rows: Sequence[int] | None = None,
     period: np.ndarray | None = None,
+    fold: np.ndarray | None = None,
     holdout: int = 0,
     size: str = "",
     **options: Any,
@@ -117,7 +118,7 @@ def to_train_h5(
     """All rows of `table` to train.h5 and valid.h5, and to holdout.h5 if some are holdout rows.
 
     `valid_rows` names the held-out rows, the last `holdout` of which are holdout rows. `period`
-    [rows] of the table, else 0.
+    and `fold` [rows] of the table, else 0.
     """
     folder.mkdir(exist_ok=True)
     raw = write_raw(folder, table, "train", **options)
@@ -131,8 +132,9 @@ def to_train_h5(
         part[list(valid_rows)[len(valid_rows) - holdout :]] = HOLDOUT
         none = np.zeros(len(table), np.uint8)
         chosen = Selection(np.arange(len(table)), part, position, none, none)
-    if period is not None:
-        chosen = dataclasses.replace(chosen, period=period[chosen.row].astype(np.uint8))
+    for name, values in {"period": period, "fold": fold}.items():
+        if values is not None:
+            chosen = dataclasses.replace(chosen, **{name: values[chosen.row].astype(np.uint8)})
     write_selections([chosen], selection)
     train, valid = folder / "train.h5", folder / "valid.h5"
     apart = folder / "holdout.h5" if holdout else None

@@ -68,7 +68,7 @@ class Raw(_Block):
 class Simulation(_Block):
     """The stand-in for the raw files, which has the columns of the Toss table."""
 
-    train_rows: Annotated[int, Field(ge=200)] = 60_000
+    train_rows: Annotated[int, Field(ge=200)] = 58_000
     """rows of its train file"""
     test_rows: Annotated[int, Field(ge=1)] = 20_000
     """rows of its test file"""

@@ -1,9 +1,9 @@
 """Vectors of items, by which of them stand together in histories, and similarities by these.
 
-Two items stand together if at most WINDOW events are between them and no other row. The positive
-pointwise mutual information of items is reduced to DIMENSIONS by a singular value decomposition
-(Levy and Goldberg, NeurIPS 2014), and each vector to length 1. No click is needed: a table of few
-clicks has many events.
+Two items stand together if one is among the WINDOW events behind the other in a history. The
+positive pointwise mutual information of items is reduced to DIMENSIONS by a singular value
+decomposition (Levy and Goldberg, NeurIPS 2014), and each vector to length 1. No click is needed: a
+table of few clicks has many events.
 
 A row's own events, and the same user's later ones, tell of its label: an item that was liked stands
 in the next history of its user. So a train row has vectors of other rows, by its fold: `of_older`
@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from ..common.ragged import Ragged
 
-WINDOW = 5
+WINDOW = 20
 DIMENSIONS = 24
 # Only so many codes, the commonest, have vectors.
 MOST_CODES = 2_048

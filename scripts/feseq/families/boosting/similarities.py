@@ -26,7 +26,7 @@ from ...storage.table import Table
 from .clicks import hashed_below
 
 # The rows whose histories say which items stand together, and those that say which are common.
-_TOGETHER_ROWS, _COMMON_ROWS = 2_000_000, 100_000
+_TOGETHER_ROWS, _COMMON_ROWS = 1_000_000, 100_000
 # A history and the index of each row's target, int64 [rows].
 Matched = tuple[Ragged, np.ndarray]
 
