@@ -15,13 +15,13 @@ A model has any of these sets:
     groups              shares of groups of codes, formed by a hash
     clicks              of each category, of a history's tokens, and of these with the row's target:
                         log odds of `clicks.py`, as means over the newest events
+    pairs               clicks of each pair of two columns' categories
     ids                 clicks of each category of columns with many, such as users, and of IDs
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -43,7 +43,8 @@ from ...features.feature_map import (
 from ...features.history_statistics import NAMES, history_statistics
 from ...storage.block import Block
 from ...storage.table import Table
-from .clicks import ClickCounts, Places, hashed_below, mean_over_newest
+from .clicks import ClickCounts, hashed_below, mean_over_newest
+from .counted import Counted, all_counted
 from .settings import FEATURE_SETS
 from .similarities import Similarities, SimilarityFit
 
@@ -59,17 +60,6 @@ _WINDOW_NAMES = [*(f", newest {window}" for window in _WINDOWS[:-1]), ""]
 _DRAWS = 1 << 20
 # Added to a history's length in shares: one event is not a habit.
 _DAMPING = 10
-
-
-class _Counted(NamedTuple):
-    """A category, or a sequence's tokens, with or without its target, to count clicks of."""
-
-    name: str
-    feature_set: str
-    places: Places
-    # The place of the category, or of the target, among the fields.
-    field: int
-    sequence: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,25 +111,10 @@ class Features:
         return Similarities(sequences, self.fold_of, self.vectors)
 
     @cached_property
-    def counted(self) -> list[_Counted]:
+    def counted(self) -> list[Counted]:
         """All that clicks are counted of."""
-        counted = []
-        for i, each in enumerate(self.fields):
-            is_item = each in self.feature_map.targets
-            is_id = isinstance(each, LevelField) or (i not in self.few and not is_item)
-            feature_set = "ids" if is_id else "clicks"
-            counted += [_Counted(each.column, feature_set, Places(1, each.size), i)]
-        for i, sequence in enumerate(self.sequences):
-            place, name, size = len(self.feature_map.profile) + i, sequence.column, sequence.size
-            target = self.fields[place]
-            both, taken = f"{name} with {target.column}", {each.name for each in counted}
-            while both in taken | {sequence.column for sequence in self.sequences}:
-                both += "'"  # a column may have any name
-            counted += [
-                _Counted(name, "clicks", Places(1, size), place, i),
-                _Counted(both, "clicks", Places(target.size, size), place, i),
-            ]
-        return [each for each in counted if each.feature_set in self.sets]
+        everything = all_counted(self.feature_map, self.fields, self.few)
+        return [each for each in everything if each.feature_set in self.sets]
 
     def with_sets(self, sets: Sequence[str]) -> "Features":
         """The features of these sets alone."""
@@ -257,12 +232,13 @@ class Features:
 
     def _tokens(
         self, categories: np.ndarray, histories: list[Ragged]
-    ) -> Iterator[tuple[_Counted, Ragged, np.ndarray]]:
+    ) -> Iterator[tuple[Counted, Ragged, np.ndarray]]:
         """Each row's tokens to count, and its target, int64 [rows]."""
         none, each = np.zeros(len(categories), np.int64), np.arange(len(categories) + 1)
         for counted in self.counted:
             if counted.sequence is None:
-                tokens = Ragged(np.ascontiguousarray(categories[:, counted.field]), each)
+                place = counted.field if counted.token is None else counted.token
+                tokens = Ragged(np.ascontiguousarray(categories[:, place]), each)
             else:
                 tokens = histories[counted.sequence]
             yield (
