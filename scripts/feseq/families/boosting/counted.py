@@ -1,18 +1,14 @@
-"""What clicks are counted of: categories, pairs of them, and a history's tokens."""
+"""What clicks are counted of: categories, and a history's tokens."""
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 from ...features.feature_map import CategoryField, FeatureMap, LevelField
 from .clicks import Places
 
-# The columns whose pairs are counted, and the places that a pair may take.
-_PAIRED_COLUMNS, _PAIR_PLACES = 10, 1 << 17
-
 
 class Counted(NamedTuple):
-    """A category or a sequence's tokens, with or without a target, to count clicks of."""
+    """A category, or a sequence's tokens, with or without its target, to count clicks of."""
 
     name: str
     feature_set: str
@@ -20,14 +16,12 @@ class Counted(NamedTuple):
     # The place of the category, or of the target, among the fields.
     field: int
     sequence: int | None = None
-    # The place of the category that is the token of a pair.
-    token: int | None = None
 
 
 def all_counted(
     feature_map: FeatureMap, fields: Sequence[CategoryField | LevelField], few: Sequence[int]
 ) -> list[Counted]:
-    """What the sets `clicks`, `pairs` and `ids` count.
+    """What the sets `clicks` and `ids` count.
 
     `fields` are all categories, `few` the places of those of few values.
     """
@@ -37,11 +31,6 @@ def all_counted(
         is_item = each in feature_map.targets
         is_id = isinstance(each, LevelField) or (i not in few and not is_item)
         counted += [Counted(each.column, "ids" if is_id else "clicks", Places(1, each.size), i)]
-    for i, j in combinations(range(min(len(fields), _PAIRED_COLUMNS)), 2):
-        places = Places(fields[j].size, fields[i].size)
-        if places.targets * places.tokens <= _PAIR_PLACES:
-            name = _other_than(taken, f"{fields[i].column} and {fields[j].column}")
-            counted += [Counted(name, "pairs", places, j, token=i)]
     for i, sequence in enumerate(feature_map.sequences):
         place, name, size = len(feature_map.profile) + i, sequence.column, sequence.size
         target = fields[place]

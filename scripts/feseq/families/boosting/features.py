@@ -15,7 +15,6 @@ A model has any of these sets:
     groups              shares of groups of codes, formed by a hash
     clicks              of each category, of a history's tokens, and of these with the row's target:
                         log odds of `clicks.py`, as means over the newest events
-    pairs               clicks of each pair of two columns' categories
     ids                 clicks of each category of columns with many, such as users, and of IDs
 """
 
@@ -237,8 +236,7 @@ class Features:
         none, each = np.zeros(len(categories), np.int64), np.arange(len(categories) + 1)
         for counted in self.counted:
             if counted.sequence is None:
-                place = counted.field if counted.token is None else counted.token
-                tokens = Ragged(np.ascontiguousarray(categories[:, place]), each)
+                tokens = Ragged(np.ascontiguousarray(categories[:, counted.field]), each)
             else:
                 tokens = histories[counted.sequence]
             yield (
