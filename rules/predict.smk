@@ -1,5 +1,4 @@
 # Predictions of the test table, part by part, and the submission.
-from feseq.catalog.check import warnings_of
 from feseq.raw.origin import refuse_stand_in_over_real
 
 
@@ -68,5 +67,5 @@ rule submit:
 # Here, where the folder of results is known.
 if workflow.is_main_process:
     clear_errors(refuse_stand_in_over_real)(RAW, results())
-    for warning in warnings_of(config, RAW):
-        logger.warning(warning)
+    if RAW.simulated:
+        logger.warning(RAW.warning)

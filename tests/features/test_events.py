@@ -62,7 +62,7 @@ def expected(row: dict[str, Any], ages: list[float]) -> dict[str, float]:
     # No row has items 12 and 13, and no kind is known of them; nor of 3, which is missing.
     known = [event if event not in ("3", "12", "13") else None for event in events]
     kind = [event is not None and f"g{int(event) % 4}" == row["genre"] for event in known]
-    within = {f"times: events within {a:g}": math.log1p(sum(x <= a for x in age)) for a in ages}
+    within = {f"times: events within {a:.15g}": math.log1p(sum(x <= a for x in age)) for a in ages}
     return {
         "times: newest": log(-1),
         "times: tenth newest": log(-10),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from feseq.features import item_vectors
-from feseq.features.item_vectors import Together, commonest, similarities
+from feseq.features.item_vectors import ItemVectors, Together, commonest, similarities
 from support.raw_tables import ragged
 
 ITEMS, CLUSTERS = 24, 3
@@ -28,7 +28,8 @@ def together(rows: list[list[int]], fold: np.ndarray, folds: int) -> Together:
 
 def test_items_of_a_cluster_are_near_each_other() -> None:
     rows = histories(2_000)
-    (vectors,) = together(rows, np.zeros(len(rows), np.int64), 1).of_all()
+    items = together(rows, np.zeros(len(rows), np.int64), 1).of_all()
+    vectors = items.vectors[0][items.place]
     cosine = vectors[3:] @ vectors[3:].T
     cluster = np.arange(ITEMS) % CLUSTERS
     is_near = cluster[:, None] == cluster
@@ -46,7 +47,16 @@ def test_a_fold_has_vectors_of_other_rows_and_a_period_of_older_ones() -> None:
         ):
             some = [row for row, counted in zip(rows, is_counted) if counted]
             alone = together(some, np.zeros(len(some), np.int64), 1)
-            assert np.array_equal(vectors[number], alone.of_all()[0])
+            assert np.array_equal(vectors.vectors[number], alone.of_all().vectors[0])
+
+
+def test_an_item_that_stands_with_none_has_no_vector() -> None:
+    rows = [*histories(300), [3 + ITEMS], [3 + ITEMS]]
+    counts = Together(np.arange(3, 8 + ITEMS), 8 + ITEMS, 1)
+    counts.add(np.zeros(len(rows), np.int64), ragged(rows))
+    items = counts.of_all()
+    assert not items.vectors[0][items.place[3 + ITEMS :]].any()
+    assert np.linalg.norm(items.vectors[0][items.place[3 : 3 + ITEMS]], axis=1).min() > 0.99
 
 
 @pytest.mark.parametrize("window", [1, 4])
@@ -73,7 +83,8 @@ def test_similarities_are_cosines() -> None:
     vectors[:, :4] = 0
     rows = [[4, 5, 8], [6, 2], [], [3, 1], [7, 7]]
     fold, target = np.array([0, 1, 0, 1, 1]), np.array([8, 5, 4, 4, 2])
-    found = similarities(vectors, fold, ragged(rows), target)
+    items = ItemVectors(np.arange(9, dtype=np.int32), vectors)
+    found = similarities(items, fold, ragged(rows), target)
     for row, f, t, values in zip(rows, fold, target, found):
         events = [vectors[f, code] for code in row if code >= 4]
         if not events or t < 4:

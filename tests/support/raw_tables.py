@@ -130,8 +130,8 @@ def to_train_h5(
         position = np.where(is_valid, np.cumsum(is_valid), np.cumsum(~is_valid)) - 1
         part = is_valid.astype(np.int8)
         part[list(valid_rows)[len(valid_rows) - holdout :]] = HOLDOUT
-        none = np.zeros(len(table), np.uint8)
-        chosen = Selection(np.arange(len(table)), part, position, none, none)
+        zeros = np.zeros(len(table), np.uint8)
+        chosen = Selection(np.arange(len(table)), part, position, zeros, zeros)
     for name, values in {"period": period, "fold": fold}.items():
         if values is not None:
             chosen = dataclasses.replace(chosen, **{name: values[chosen.row].astype(np.uint8)})

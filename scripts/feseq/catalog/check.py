@@ -10,6 +10,7 @@ import yaml
 from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.declared import defaults_of, mistakes, settable
+from ..config.sampling import SPLITS_BY
 from ..config.scores import table_score
 from ..config.sizes import block_settings
 from ..raw.source import RawFiles, locate_raw
@@ -21,7 +22,6 @@ from .settings import Config, Table
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Blocks of a table's file, and the splits that need a column of it.
 _OF_TABLE = ("raw", "simulation", "columns")
-_SPLITS_BY = {"time": ("newest", "newest_groups"), "group": ("groups", "newest_groups")}
 _IN_TABLE = (
     "stands in the table's file now, which --config table=mine.yaml names; config/toss.yaml is an "
     "example"
@@ -180,7 +180,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _mistakes_of_split(config: Mapping[str, Any], columns: Columns) -> Iterator[str]:
     split, table = config["sampling"]["split"], config["table"]
-    for key, splits in _SPLITS_BY.items():
+    for key, splits in SPLITS_BY.items():
         if split in splits and table["columns"][key] is None:
             yield f"sampling.split: is {split}, and the table has no columns.{key}; name the column"
         if table["columns"][key] == columns.label:
@@ -189,12 +189,6 @@ def _mistakes_of_split(config: Mapping[str, Any], columns: Columns) -> Iterator[
         yield f"columns.time: {table['columns']['time']!r} is a history, and has no order in time"
     if table["raw"]["source"] == "simulated" and table["simulation"] is None:
         yield "raw.source: is simulated, and the table has no stand-in (simulation)"
-
-
-def warnings_of(config: Mapping[str, Any], raw: RawFiles) -> Iterator[str]:
-    """What a user may not expect of a config without mistakes and of its raw files."""
-    if raw.simulated:
-        yield raw.warning
 
 
 def slips_of_text(files: Iterable[Path | str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
 # The sides of a draw: rows to learn from, rows that choose, rows that metrics are reported on.
 SIDES = ("train", "validation", "holdout")
-# Folds of train rows, where what a row is told by comes from other rows.
+# Folds of the train rows: what is fitted to rows comes, for a row, from the other folds.
 FOLDS = 5
 # What the name of a variant's model ends with.
 VARIANT = r"(?:-[a-z][a-z0-9_]*)?"

@@ -7,7 +7,8 @@ from pydantic import BaseModel, Field
 
 from .declared import AS_WRITTEN, CLOSED, Declared, Seed, SettingsBlock
 
-_BY_TIME, _BY_GROUP = ("newest", "newest_groups"), ("groups", "newest_groups")
+# The splits that need a column of the table, by its key.
+SPLITS_BY = {"time": ("newest", "newest_groups"), "group": ("groups", "newest_groups")}
 
 
 class SamplingConfig(SettingsBlock):
@@ -62,9 +63,5 @@ def sampling_of(config: Mapping[str, Any]) -> dict[str, Any]:
     split = settings.pop("split")
     if split == "auto":
         split = "newest" if columns["time"] else "groups" if columns["group"] else "random"
-    by_time, by_group = (split in splits for splits in (_BY_TIME, _BY_GROUP))
-    return {
-        "time": columns["time"] if by_time else None,
-        "group": columns["group"] if by_group else None,
-        **settings,
-    }
+    by = {key: columns[key] if split in splits else None for key, splits in SPLITS_BY.items()}
+    return {**by, **settings}

@@ -112,6 +112,7 @@ class FeatureEncoder:
         self.events = EventColumns(feature_map)
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
         self.statistics = [self.statistics_columns.index(column) for column in chosen]
+        self.takes_events = not {*chosen}.isdisjoint(self.events.columns)
         times = [self.event_time] if self.event_time else []
         # The columns to read for histories.
         self.history_columns = [*feature_map.history_columns, *times]
@@ -133,8 +134,9 @@ class FeatureEncoder:
         ages = elapsed(block, rows, self.event_time) if self.event_time else None
         columns = (field.column for field in self.fields)
         categories = self._categories(block.categorical[rows], block.numeric[rows])
-        known = np.where(categories < FIRST_CATEGORY, -1, categories)
-        events = self.events(histories, ages, dict(zip(columns, known.T)))
+        # Compiled loops would be compiled again for columns that are not contiguous.
+        known = np.ascontiguousarray(np.where(categories < FIRST_CATEGORY, -1, categories).T)
+        events = self.events(histories, ages, dict(zip(columns, known)))
         return np.concatenate([statistics, events], axis=1)
 
     def ages(
@@ -198,8 +200,8 @@ class FeatureEncoder:
         values = block.categorical[rows], block.numeric[rows]
         raw = values[1][:, self.numeric_columns]
         if self.statistics:
-            statistics = self.statistics_of(block, rows)[:, self.statistics]
-            raw = np.concatenate([raw, statistics], axis=1)
+            of = self.statistics_of if self.takes_events else self.history_statistics
+            raw = np.concatenate([raw, of(block, rows)[:, self.statistics]], axis=1)
         return EncodedRows(
             self.numbers(raw),
             _stack(self.profile, *values),

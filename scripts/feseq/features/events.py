@@ -58,7 +58,7 @@ class EventColumns:
     def _names(self) -> Iterator[str]:
         if self.ages:
             yield from (f"times: {place}" for place in (*_PLACES, "oldest"))
-            yield from (f"times: events within {age:g}" for age in self.ages)
+            yield from (f"times: events within {age:.15g}" for age in self.ages)
             yield from (f"times: newest {target} of {of}" for of, target in self.targets.items())
             yield from (f"times: newest {kind.column} of {kind.sequence}" for kind, _ in self.kinds)
         yield from (f"kinds: {kind.column} of {kind.sequence}" for kind, _ in self.kinds)

@@ -47,8 +47,8 @@ def fit_feature_map(
 ) -> FeatureMap:
     """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    One pass in blocks over the train rows, or over these and the validation rows. Raises UserError
-    for a test table.
+    One pass in blocks over the train rows, or over these and the validation rows, and one over a
+    sample, for the statistics of histories. Raises UserError for a test table.
     """
     with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(

@@ -12,6 +12,8 @@ or `of_other_folds`.
 Legend: F folds, V indices of a sequence, K of them counted, D dimensions.
 """
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 from sklearn.utils.extmath import randomized_svd
@@ -28,6 +30,26 @@ MOST_CODES = 2_048
 SIMILARITIES = ("history", "newest event", "nearest event")
 
 
+class ItemVectors(NamedTuple):
+    """Vectors of items by fold, float32 [F, K + 1, D], and the `place` of each index, int32 [V].
+
+    Place 0 is that of an index without a vector, and has zeros.
+    """
+
+    place: np.ndarray
+    vectors: np.ndarray
+
+    def check(self, size: int) -> None:
+        """Raise ValueError unless these are the vectors of a sequence of this size, of one fold."""
+        place, vectors = self
+        if place.dtype != np.int32 or place.shape != (size,):
+            raise ValueError("the places of vectors are not those of the sequence")
+        if vectors.dtype != np.float32 or vectors.ndim != 3 or not np.isfinite(vectors).all():
+            raise ValueError("the vectors are none")
+        if vectors.shape[0] != 1 or place.min() < 0 or place.max() >= vectors.shape[1]:
+            raise ValueError("places lead beyond the vectors")
+
+
 class Together:
     """How often the codes of a sequence stand together, by fold, [F, K, K].
 
@@ -35,35 +57,36 @@ class Together:
     """
 
     def __init__(self, counted: np.ndarray, size: int, folds: int) -> None:
-        self.counted, self.size = counted, size
-        self.place = np.full(size, -1, np.int64)
-        self.place[counted] = np.arange(len(counted))
+        self.place = np.zeros(size, np.int32)
+        self.place[counted] = np.arange(1, len(counted) + 1)
         self.counts = np.zeros((folds, len(counted), len(counted)), np.uint32)
 
     def add(self, fold: np.ndarray, histories: Ragged) -> None:
         """Count the histories of rows, indices of the sequence, with each row's fold, [rows]."""
-        _count(self.place[histories.values], histories.offsets, fold, self.counts)
+        _count(self.place[histories.values] - 1, histories.offsets, fold, self.counts)
 
-    def of_all(self) -> np.ndarray:
-        """Vectors of all rows, float32 [1, V, D]; a code without one has zeros."""
-        return self._vectors(self.counts.sum(axis=0, dtype=np.float64))[None]
-
-    def of_other_folds(self) -> np.ndarray:
-        """Vectors for each fold's rows, of the rows of all other folds, float32 [F, V, D]."""
+    def of_all(self) -> ItemVectors:
+        """Vectors of all rows, in one fold."""
         total = self.counts.sum(axis=0, dtype=np.float64)
-        return np.stack([self._vectors(total - count) for count in self.counts])
+        return ItemVectors(self.place, self._vectors(total)[None])
 
-    def of_older(self) -> np.ndarray:
-        """Vectors for each fold's rows, of the rows of earlier folds, float32 [F, V, D]."""
+    def of_other_folds(self) -> ItemVectors:
+        """Vectors for each fold's rows, of the rows of all other folds."""
+        total = self.counts.sum(axis=0, dtype=np.float64)
+        vectors = [self._vectors(total - count) for count in self.counts]
+        return ItemVectors(self.place, np.stack(vectors))
+
+    def of_older(self) -> ItemVectors:
+        """Vectors for each fold's rows, of the rows of earlier folds."""
         older, vectors = np.zeros(self.counts.shape[1:], np.float64), []
         for count in self.counts:
             vectors.append(self._vectors(older))
             older = older + count
-        return np.stack(vectors)
+        return ItemVectors(self.place, np.stack(vectors))
 
     def _vectors(self, counts: np.ndarray) -> np.ndarray:
-        """The vectors of counts [K, K], float32 [V, D]."""
-        vectors = np.zeros((self.size, DIMENSIONS), np.float32)
+        """The vectors of counts [K, K], float32 [K + 1, D]."""
+        vectors = np.zeros((len(counts) + 1, DIMENSIONS), np.float32)
         both = counts + counts.T
         total = both.sum(axis=1)
         expected = np.outer(total, total) / max(1.0, total.sum())
@@ -74,9 +97,11 @@ class Together:
             # Sums on several threads are rounded in another order.
             with threadpool_limits(1, "blas"):
                 left, values, _ = randomized_svd(information, dimensions, random_state=0)
-            found = left * np.sqrt(values)
-            length = np.linalg.norm(found, axis=1, keepdims=True)
-            vectors[self.counted, :dimensions] = found / np.maximum(length, 1e-12)
+            scaled = left * np.sqrt(values)
+            # Of an item that stands with none, what is left is rounding.
+            scaled[~information.any(axis=1)] = 0
+            length = np.linalg.norm(scaled, axis=1, keepdims=True)
+            vectors[1:, :dimensions] = scaled / np.maximum(length, 1e-12)
         return vectors
 
 
@@ -87,16 +112,17 @@ def commonest(count_V: np.ndarray) -> np.ndarray:
 
 
 def similarities(
-    vectors_FVD: np.ndarray, fold: np.ndarray, histories: Ragged, target: np.ndarray
+    items: ItemVectors, fold: np.ndarray, histories: Ragged, target: np.ndarray
 ) -> np.ndarray:
     """The cosines of each row's target, float32 [rows, SIMILARITIES].
 
     `fold` and `target` int64 [rows]: whose vectors, and the target's index. NaN where the target or
     no event has a vector; the newest event is the newest that has one.
     """
-    found = np.full((len(histories), len(SIMILARITIES)), np.nan, np.float32)
-    _compare(vectors_FVD, fold, histories.values, histories.offsets, target, found)
-    return found
+    cosines = np.full((len(histories), len(SIMILARITIES)), np.nan, np.float32)
+    event_place, target_place = items.place[histories.values], items.place[target]
+    _compare(items.vectors, fold, event_place, histories.offsets, target_place, cosines)
+    return cosines
 
 
 @numba.njit(nogil=True)
@@ -117,7 +143,7 @@ def _compare(
     events: np.ndarray,
     offsets: np.ndarray,
     target: np.ndarray,
-    found: np.ndarray,
+    cosines: np.ndarray,
 ) -> None:
     total = np.zeros(vectors.shape[2])
     for row in range(len(fold)):
@@ -125,7 +151,6 @@ def _compare(
         if not item.any():
             continue
         total[:] = 0
-        # Equal events have equal cosines.
         nearest, newest, has_event = -2.0, 0.0, False
         for i in range(offsets[row], offsets[row + 1]):
             event = vectors[fold[row], events[i]]
@@ -142,5 +167,5 @@ def _compare(
             for d in range(len(total)):
                 product += total[d] * item[d]
                 length += total[d] * total[d]
-            found[row, 0] = product / np.sqrt(length) if length > 0 else 0
-            found[row, 1], found[row, 2] = newest, nearest
+            cosines[row, 0] = product / np.sqrt(length) if length > 0 else 0
+            cosines[row, 1], cosines[row, 2] = newest, nearest

@@ -14,9 +14,9 @@ from .feature_map import (
     SequenceField,
 )
 
-# A kind is another than in the item's first row in at most this share of the rows, and in at most
-# that share of those that have not the commonest kind.
-_MOST_OTHERS, _MOST_OTHERS_OF_RARE = 0.01, 0.05
+# At most this share of the rows contradict their item's first row. A column that is nearly constant
+# would pass, so at most that share of the rows that have not the commonest kind do.
+_MOST_CONTRADICTIONS, _MOST_OF_RARE = 0.01, 0.05
 # The rows behind an item's first that are enough to tell, and those that are enough to give up.
 _LEAST_REPEATS, _ENOUGH_ROWS = 100, 10_000
 
@@ -73,7 +73,10 @@ def _kind_field(
 ) -> KindField:
     """The field of a `kind`, by the words of items; unknown words have none."""
     index = {word: i for i, word in enumerate(kind.vocabulary, FIRST_CATEGORY)}
-    known = (index.get(kind_of.get(word, ""), PADDING) for word in target.vocabulary)
+    known = (
+        index.get(kind_of[word], PADDING) if word in kind_of else PADDING
+        for word in target.vocabulary
+    )
     return KindField(kind.column, sequence.column, [*[PADDING] * FIRST_CATEGORY, *known])
 
 
@@ -113,16 +116,16 @@ def _words(fitted: FeatureMap, kind: KindField) -> dict[str, str]:
 
 
 class _FirstKinds:
-    """The kind in each item's first row, and how many rows have another."""
+    """The kind in each item's first row, and how many rows contradict it."""
 
     def __init__(self, items: int, kinds: int) -> None:
         self.kind = np.zeros(items + 1, np.int64)
         self.counts = np.zeros(kinds + 1, np.int64)
-        self.rows, self.others = 0, 0
+        self.rows, self.contradictions = 0, 0
 
     def add(self, item: np.ndarray, kind: np.ndarray) -> None:
         """Add the places of rows, int64 [rows]."""
-        if self.others > _MOST_OTHERS * max(self.rows, _ENOUGH_ROWS):
+        if self.contradictions > _MOST_CONTRADICTIONS * max(self.rows, _ENOUGH_ROWS):
             return
         known = (item > 0) & (kind > 0)
         item, kind = item[known], kind[known]
@@ -130,7 +133,7 @@ class _FirstKinds:
         is_new = self.kind[items] == 0
         self.kind[items[is_new]] = kind[row[is_new]]
         self.rows += len(item)
-        self.others += int((self.kind[item] != kind).sum())
+        self.contradictions += int((self.kind[item] != kind).sum())
         self.counts += np.bincount(kind, minlength=len(self.counts))
 
     def is_function(self) -> bool:
@@ -140,6 +143,6 @@ class _FirstKinds:
         return (
             repeats >= _LEAST_REPEATS
             and 1 < kinds <= items / 2
-            and self.others <= _MOST_OTHERS * repeats
-            and self.others <= _MOST_OTHERS_OF_RARE * rare
+            and self.contradictions <= _MOST_CONTRADICTIONS * repeats
+            and self.contradictions <= _MOST_OF_RARE * rare
         )

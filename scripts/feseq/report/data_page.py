@@ -37,8 +37,8 @@ TABLES = ["train", "valid", "test"]
 _SEQUENCES = """\
 Events: the average of the rows. None: rows without events. Shared: of the rows with five events or
 more, those whose events equal those of a train row, or for train rows, of another one. If far more
-validation rows than test rows share theirs, metrics flatter a model that remembers users, and
-name the column of users in `columns.group`, or that of the time in `columns.time`.
+validation rows than test rows share theirs, metrics flatter a model that remembers users: name
+the column of users in `columns.group`, or that of the time in `columns.time`.
 """
 _COLUMNS = f"""\
 Looks like: one value (constant) or none (empty) is useless; few values are levels rather than

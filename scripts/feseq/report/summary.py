@@ -203,7 +203,7 @@ def _held_out(split: Mapping[str, Any], on_holdout: bool) -> str:
         phrases.append(f"without a {literal(group)} that is in the train rows")
     phrases = phrases or [
         "drawn at random, so they share days and users with the train rows: where the test rows "
-        "do not, every metric is too good (`columns.time` and `columns.group` of the table)"
+        "do not, every metric is too good (`sampling.split`, the table's time or group)"
     ]
     chose = (
         "They chose nothing: each model's epoch was chosen on other held-out rows."

@@ -172,8 +172,8 @@ def select_rows(labels: np.ndarray, quota_32: np.ndarray, seed: int, number: int
         side[held[_spread(len(held), holdout, holdout_random)]] = HOLDOUT
         sides.append(side)
     row = np.concatenate(chosen)
-    none = np.zeros(len(row), np.uint8)
-    return Selection.placed(row, np.concatenate(sides), none, none, random)
+    zeros = np.zeros(len(row), np.uint8)
+    return Selection.placed(row, np.concatenate(sides), zeros, zeros, random)
 
 
 def select_within(

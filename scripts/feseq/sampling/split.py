@@ -71,9 +71,9 @@ def split_rows(
         again = _cut(held_time, held_group, sampling.holdout_share, sampling, whose)
         side[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
     _check_sides(side, labels, time, sampling, where)
-    none = np.zeros(len(side), np.uint8)
-    fold = none if group is None else (group % np.uint64(FOLDS)).astype(np.uint8)
-    return side, none if time is None else periods(time), fold
+    zeros = np.zeros(len(side), np.uint8)
+    fold = zeros if group is None else (group % np.uint64(FOLDS)).astype(np.uint8)
+    return side, zeros if time is None else periods(time), fold
 
 
 def periods(time: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def whole(path: Path, features: Features) -> tuple[Block, list[np.ndarray], np.n
 def by_hand(histories: list[np.ndarray], size: int) -> np.ndarray:
     counts = Together(np.arange(3, size), size, 1)
     counts.add(np.zeros(len(histories), np.int64), ragged([row.tolist() for row in histories]))
-    return counts.of_all()[0]
+    return counts.of_all().vectors[0]
 
 
 @pytest.mark.parametrize("what", ["period", "fold", ""])
@@ -70,9 +70,9 @@ def test_vectors_are_of_other_rows(tmp_path: Path, what: str) -> None:
     path, train, others = fitted(tmp_path, **({what: numbers} if what else {}))
     block, histories, target = whole(path, train)
     size = train.feature_map.sequences[0].size
-    assert np.array_equal(others.vectors["events"][0], by_hand(histories, size))
+    assert np.array_equal(others.vectors["events"].vectors[0], by_hand(histories, size))
     vectors = train.vectors["events"]
-    assert len(vectors) == (4 if what == "period" else FOLDS)
+    assert len(vectors.vectors) == (4 if what == "period" else FOLDS)
     if what:
         fold = numbers[block.row]
     else:
@@ -84,7 +84,7 @@ def test_vectors_are_of_other_rows(tmp_path: Path, what: str) -> None:
     for number in {*fold}:
         is_other = fold < number if what == "period" else fold != number
         some = [row for row, other in zip(histories, is_other) if other]
-        assert np.array_equal(vectors[number], by_hand(some, size))
+        assert np.array_equal(vectors.vectors[number], by_hand(some, size))
     names = [name for name, _ in train.columns()]
     places = [i for i, name in enumerate(names) if name.startswith("similarity of item and events")]
     with H5Table(path) as table:
@@ -104,8 +104,16 @@ def test_similar_items_are_clicked_and_the_model_s_file_has_their_vectors(tmp_pa
         auc[len(sets)] = read_json(outputs["training"])["valid_auc"]
     assert auc[1] > auc[0] + 0.2
     content = tensors.load(outputs["model"])
-    vectors = content["vectors"]["events"]
-    for damaged in (vectors[:, 1:], np.where(vectors > 0, np.nan, vectors), vectors.astype("f8")):
-        tensors.save({**content, "vectors": {"events": damaged}}, tmp_path / "model.safetensors")
-        with pytest.raises(UserError, match="not its own"):
+    items = content["vectors"]["events"]
+    place, vectors = items["place"], items["vectors"]
+    for damaged in (
+        {"vectors": vectors[:, 1:]},
+        {"vectors": np.where(vectors > 0, np.nan, vectors)},
+        {"vectors": vectors.astype("f8")},
+        {"place": place[1:]},
+        {"place": place - 1},
+    ):
+        changed = {**content, "vectors": {"events": items | damaged}}
+        tensors.save(changed, tmp_path / "model.safetensors")
+        with pytest.raises(UserError, match=r"model\.safetensors"):
             load(tmp_path / "model.safetensors")

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...config.names import MONITORED_ROWS
 from ...family.base import Work
+from .settings import FEATURE_SETS
 
 # Seconds of one core: to read a row; to bin a feature of a row; a tree's for a feature of a row,
 # for a validation row, and for itself. Fitted to trainings of 45,000 to 9,000,000 rows.
@@ -15,7 +16,8 @@ _TREES, _EARLY_STOPPING = 110, 50
 # Features of a sequence, with the sets of features that are often kept.
 _OF_SEQUENCE = 60
 # The short trainings that choose: see `choice.py`.
-_SHORT_RATE, _SHORT_ROWS, _SET_TRIALS, _LEAF_TRIALS, _LEAF_ROWS = 0.1, 200_000, 5, 6, 14_000
+_SET_TRIALS, _LEAF_TRIALS = 1 + len(FEATURE_SETS), 6
+_SHORT_RATE, _SHORT_ROWS, _LEAF_ROWS = 0.1, 200_000, 14_000
 
 
 def training_seconds(boosting: Mapping[str, Any], work: Work) -> float:

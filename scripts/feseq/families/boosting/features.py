@@ -40,6 +40,7 @@ from ...features.feature_map import (
     SequenceField,
 )
 from ...features.history_statistics import NAMES, history_statistics
+from ...features.item_vectors import ItemVectors
 from ...storage.block import Block
 from ...storage.table import Table
 from .clicks import ClickCounts, hashed_below, mean_over_newest
@@ -76,7 +77,7 @@ class Features:
     sets: Sequence[str] = FEATURE_SETS
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
     common: Mapping[str, list[int]] = field(default_factory=dict)
-    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    vectors: Mapping[str, ItemVectors] = field(default_factory=dict)
     unknown: np.ndarray | None = None
     by_period: bool = False
     fold_of: str | None = None
@@ -212,7 +213,9 @@ class Features:
     def _known(self, categories: np.ndarray) -> dict[str, np.ndarray]:
         """The categories by column, int64 [rows]; -1, which no event has, where one is unknown."""
         known = np.where(categories < FIRST_CATEGORY, -1, categories)
-        return dict(zip((field.column for field in self.fields), known.T))
+        columns = (field.column for field in self.fields)
+        # Compiled loops would be compiled again for columns that are not contiguous.
+        return dict(zip(columns, np.ascontiguousarray(known.T)))
 
     def _fold(self, block: Block, folds: int) -> np.ndarray:
         """The row of the tables that encodes each row, int64 [rows]."""

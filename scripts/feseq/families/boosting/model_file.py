@@ -9,6 +9,7 @@ import xgboost
 
 from ...family.model import About, Model
 from ...features.encoding import FeatureEncoder
+from ...features.item_vectors import ItemVectors
 from ...storage.block import Block
 from .booster import load_booster
 from .features import Features
@@ -33,8 +34,8 @@ class BoostedModel(Model):
             str(bag): np.frombuffer(booster.save_raw("ubj"), np.uint8)
             for bag, booster in enumerate(self.boosters)
         }
-        names = ("tables", "common", "vectors")
-        features = {name: dict(getattr(self.features, name)) for name in names}
+        features = {name: dict(getattr(self.features, name)) for name in ("tables", "common")}
+        features["vectors"] = {k: v._asdict() for k, v in self.features.vectors.items()}
         return {"boosters": boosters, **features, "sets": list(self.features.sets)}
 
     @classmethod
@@ -45,7 +46,7 @@ class BoostedModel(Model):
             content["sets"],
             content["tables"],
             content["common"],
-            content["vectors"],
+            {name: ItemVectors(**arrays) for name, arrays in content["vectors"].items()},
         )
         features.check()
         boosters = [

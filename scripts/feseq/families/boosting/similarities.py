@@ -14,9 +14,9 @@ from ...common.ragged import Ragged
 from ...features.encoding import FeatureEncoder
 from ...features.feature_map import FIRST_CATEGORY, SequenceField
 from ...features.item_vectors import (
-    DIMENSIONS,
     MOST_CODES,
     SIMILARITIES,
+    ItemVectors,
     Together,
     commonest,
     similarities,
@@ -35,13 +35,13 @@ Matched = tuple[Ragged, np.ndarray]
 class Similarities:
     """How rows become these features; `sequences` have their target's codes.
 
-    `vectors` float32 [F, V, D] by sequence are one for each fold of the train rows, or a single one
-    for all other rows. Folds are the blocks' array `fold_of`, or of histories if that is None.
+    `vectors` by sequence have one fold for each of the train rows, or a single one for all other
+    rows. Folds are the blocks' array `fold_of`, or of histories if that is None.
     """
 
     sequences: Sequence[SequenceField]
     fold_of: str | None = None
-    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    vectors: Mapping[str, ItemVectors] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -55,18 +55,15 @@ class Similarities:
     def check(self) -> None:
         """Raise ValueError or KeyError for vectors that do not fit the sequences."""
         for sequence in self.sequences:
-            vectors, shape = self.vectors[sequence.column], (1, sequence.size, DIMENSIONS)
-            is_whole = vectors.dtype == np.float32 and vectors.shape == shape
-            if not is_whole or not np.isfinite(vectors).all():
-                raise ValueError(f"the vectors of {sequence.column!r} are not its own")
+            self.vectors[sequence.column].check(sequence.size)
 
     def __call__(self, block: Block, matched: Mapping[str, Matched]) -> Iterator[np.ndarray]:
         """The features of a block's rows, float32 [rows, SIMILARITIES] for each sequence."""
         for sequence in self.sequences:
             history, target = matched[sequence.column]
-            vectors = self.vectors[sequence.column]
-            fold = self.fold(block, history, len(vectors))
-            yield similarities(vectors, fold, history, target)
+            items = self.vectors[sequence.column]
+            fold = self.fold(block, history, len(items.vectors))
+            yield similarities(items, fold, history, target)
 
     def fold(self, block: Block, history: Ragged, folds: int) -> np.ndarray:
         """The row of the vectors that each row has, int64 [rows]."""
@@ -101,7 +98,7 @@ class SimilarityFit:
             history = matched[name][0]
             together.add(self.like.fold(block, history, self.folds), history)
 
-    def of_train_rows(self) -> dict[str, np.ndarray]:
+    def of_train_rows(self) -> dict[str, ItemVectors]:
         """The vectors for each fold of the train rows."""
         by_period = self.like.fold_of == "period"
         return {
@@ -109,7 +106,7 @@ class SimilarityFit:
             for name, together in self.together.items()
         }
 
-    def of_other_rows(self) -> dict[str, np.ndarray]:
+    def of_other_rows(self) -> dict[str, ItemVectors]:
         """The vectors for all other rows."""
         return {name: together.of_all() for name, together in self.together.items()}
 
