@@ -49,7 +49,7 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_on_the_stan
     assert output.count("Reason: Missing output files") == 12
     results, metrics = tmp_path / "clicks/results", "clicks/results/toy/len100/metrics.json"
     output = shop.run(tmp_path, target, metrics)
-    assert "1,000 rows asked for, the file has 600: taking all" in output
+    assert "1,000 rows asked for, the split leaves 600: taking all" in output
     submission = pd.read_csv(results / "submission_toy.csv")
     assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]
     assert submission["clicked"].between(0, 1).all()

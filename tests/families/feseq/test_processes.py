@@ -40,7 +40,7 @@ from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run, fitted, sam
 DRAWN = replace(SMALL_MODEL, pooling="weighted_sum", score="din")
 SHARED = replace(
     OFTEN,
-    batch_size=151,
+    batch_size=153,
     evaluations_per_epoch=1,
     negative_share=0.5,
     weight_average=0.8,
