@@ -84,8 +84,8 @@ def test_similarities_are_cosines() -> None:
     rows = [[4, 5, 8], [6, 2], [], [3, 1], [7, 7]]
     fold, target = np.array([0, 1, 0, 1, 1]), np.array([8, 5, 4, 4, 2])
     items = ItemVectors(np.arange(9, dtype=np.int32), vectors)
-    found = similarities(items, fold, ragged(rows), target)
-    for row, f, t, values in zip(rows, fold, target, found):
+    cosines_of = similarities(items, fold, ragged(rows), target)
+    for row, f, t, values in zip(rows, fold, target, cosines_of):
         events = [vectors[f, code] for code in row if code >= 4]
         if not events or t < 4:
             assert np.isnan(values).all()

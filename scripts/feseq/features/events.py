@@ -102,13 +102,13 @@ def _logarithm(values: np.ndarray) -> np.ndarray:
 
 def _at_places(ages: Ragged) -> np.ndarray:
     """The ages of the newest, the tenth newest and the oldest event, float64 [3, rows]."""
-    found = np.full((len(_PLACES) + 1, len(ages)), np.nan)
+    ages_at = np.full((len(_PLACES) + 1, len(ages)), np.nan)
     for i, before in enumerate(_PLACES.values()):
         has_event = ages.lengths > before
-        found[i, has_event] = ages.values[ages.offsets[1:][has_event] - 1 - before]
+        ages_at[i, has_event] = ages.values[ages.offsets[1:][has_event] - 1 - before]
     has_event = ages.lengths > 0
-    found[-1, has_event] = ages.values[ages.offsets[:-1][has_event]]
-    return found
+    ages_at[-1, has_event] = ages.values[ages.offsets[:-1][has_event]]
+    return ages_at
 
 
 def _within(ages: Ragged, limits: Sequence[float]) -> np.ndarray:
