@@ -22,7 +22,12 @@ from feseq.features import encoding, fitting
 from feseq.features.encoding import FeatureEncoder, Inputs
 from feseq.features.feature_map import FeatureMap, check_one_draw
 from feseq.features.fitting import fit_feature_map
-from feseq.features.history_statistics import NAMES, QUANTITIES, history_statistics
+from feseq.features.history_statistics import (
+    NAMES,
+    QUANTITIES,
+    history_statistics,
+    statistic_of,
+)
 from feseq.storage.store import H5Table
 from support.raw_tables import COLUMNS, ragged, raw_table, to_test_h5, to_train_h5, with_roles
 
@@ -161,7 +166,9 @@ def check_map(feature_map: FeatureMap, plain: Plain) -> None:
     sizes = {field.column: field.size for field in feature_map.targets}
     for history in feature_map.sequences:
         assert history.shared_with is None or history.size == sizes[history.shared_with]
-    for scale in (*feature_map.numeric, *feature_map.statistics):
+    # tests/features/test_similarities.py has those.
+    own = [f for f in feature_map.statistics if statistic_of(f.column) != "similarities"]
+    for scale in (*feature_map.numeric, *own):
         assert (scale.minimum, scale.maximum) == pytest.approx(plain.ranges[scale.column], abs=1e-6)
 
 

@@ -83,7 +83,7 @@ def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
     with H5Table(path) as train:
         encoder = FeatureEncoder(fields, train)
         block = train.read(0, train.rows)
-        values = encoder.statistics_of(block, np.arange(len(block)))[:, 3:]
+        values = encoder.statistics_of(block, np.arange(len(block)))[:, 3:-3]
     ages = [
         max(0, row["now"] - int(time))
         for row in (raw[i] for i in block.row)
@@ -93,7 +93,7 @@ def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
     for age, share in zip(fields.event_ages, (0.01, 0.05, 0.2, 0.5), strict=True):
         assert np.mean(np.array(ages) <= age) == pytest.approx(share, abs=0.02)
     for row, of_row in zip(block.row, values):
-        told = dict(zip(encoder.statistics_columns[3:], of_row.tolist(), strict=True))
+        told = dict(zip(encoder.events.columns, of_row.tolist(), strict=True))
         assert told == pytest.approx(expected(raw[row], fields.event_ages), nan_ok=True, abs=1e-5)
 
 
@@ -106,7 +106,7 @@ def test_without_times_only_kinds_are_told_and_without_kinds_nothing(tmp_path: P
         columns = with_roles(**{"shared": ("events",), "context": ("genre", "shop")} | changes)
         path, fields = fitted(tmp_path, shop_rows(900), columns)
         with H5Table(path) as train:
-            assert FeatureEncoder(fields, train).statistics_columns[3:] == wanted
+            assert FeatureEncoder(fields, train).events.columns == wanted
 
 
 def test_kinds_of_newer_rows_join_those_of_older_ones(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from feseq.features import item_vectors
-from feseq.features.item_vectors import ItemVectors, Together, commonest, similarities
+from feseq.features import co_occurrence
+from feseq.features.co_occurrence import CoOccurrences, commonest, item_vectors
+from feseq.features.item_vectors import ItemVectors
 from support.raw_tables import ragged
 
 ITEMS, CLUSTERS = 24, 3
@@ -20,51 +21,71 @@ def histories(rows: int, seed: int = 0) -> list[list[int]]:
     ]
 
 
-def together(rows: list[list[int]], fold: np.ndarray, folds: int) -> Together:
-    counts = Together(np.arange(3, 3 + ITEMS), 3 + ITEMS, folds)
+def co_occurrences(rows: list[list[int]], fold: np.ndarray, folds: int) -> CoOccurrences:
+    counts = CoOccurrences(np.arange(3, 3 + ITEMS), 3 + ITEMS, folds)
     counts.add(fold, ragged(rows))
     return counts
 
 
 def test_items_of_a_cluster_are_near_each_other() -> None:
     rows = histories(2_000)
-    items = together(rows, np.zeros(len(rows), np.int64), 1).of_all()
-    vectors = items.vectors[0][items.place]
-    cosine = vectors[3:] @ vectors[3:].T
+    vectors = item_vectors(co_occurrences(rows, np.zeros(len(rows), np.int64), 1).counts[0])
+    cosine = vectors @ vectors.T
     cluster = np.arange(ITEMS) % CLUSTERS
     is_near = cluster[:, None] == cluster
     assert cosine[is_near].min() > 0.3 > 0.1 > np.abs(cosine[~is_near]).max()
-    assert not vectors[:3].any()
 
 
 def test_a_fold_has_vectors_of_other_rows_and_a_period_of_older_ones() -> None:
     rows, fold = histories(600), np.random.default_rng(1).integers(0, 3, 600)
-    counts = together(rows, fold, 3)
-    for number in range(3):
-        for vectors, is_counted in (
-            (counts.of_other_folds(), fold != number),
-            (counts.of_older(), fold < number),
-        ):
+    counts = co_occurrences(rows, fold, 3)
+    for fold_of in ("period", "fold"):
+        items = counts.vectors("events", fold_of)
+        assert items is not None
+        assert items.vectors.shape == (4, ITEMS + 1, 24)
+        for number in range(4):
+            is_counted = fold < number if fold_of == "period" else fold != number
             some = [row for row, counted in zip(rows, is_counted) if counted]
-            alone = together(some, np.zeros(len(some), np.int64), 1)
-            assert np.array_equal(vectors.vectors[number], alone.of_all().vectors[0])
+            alone = co_occurrences(some, np.zeros(len(some), np.int64), 1)
+            assert np.array_equal(items.vectors[number, 1:], item_vectors(alone.counts[0]))
+            assert not items.vectors[number, 0].any()
 
 
-def test_an_item_that_stands_with_none_has_no_vector() -> None:
+def test_rows_of_one_fold_give_no_vectors() -> None:
+    rows = histories(100)
+    assert co_occurrences(rows, np.full(100, 2), 4).vectors("events", "history") is None
+
+
+def test_an_item_that_co_occurs_with_none_has_no_vector() -> None:
     rows = [*histories(300), [3 + ITEMS], [3 + ITEMS]]
-    counts = Together(np.arange(3, 8 + ITEMS), 8 + ITEMS, 1)
+    counts = CoOccurrences(np.arange(3, 8 + ITEMS), 8 + ITEMS, 1)
     counts.add(np.zeros(len(rows), np.int64), ragged(rows))
-    items = counts.of_all()
-    assert not items.vectors[0][items.place[3 + ITEMS :]].any()
-    assert np.linalg.norm(items.vectors[0][items.place[3 : 3 + ITEMS]], axis=1).min() > 0.99
+    vectors = item_vectors(counts.counts[0])
+    assert not vectors[ITEMS:].any()
+    assert np.linalg.norm(vectors[:ITEMS], axis=1).min() > 0.99
+
+
+def test_vectors_go_with_their_codes() -> None:
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(3, 4, 24)).astype(np.float32)
+    items = ItemVectors.of("events", "fold", [9, 4, 7, 5], vectors)
+    items.check(10)
+    index = random.permutation(10)
+    for other, folds in ((items, [0, 1, 2]), (items.for_other_rows(), [2])):
+        moved = other.with_codes(index)
+        moved.check(10)
+        for n, code in enumerate([9, 4, 7, 5]):
+            for one, at in ((other, code), (moved, index[code])):
+                place = one.places(10)[at]
+                assert np.array_equal(one.vectors[:, place], vectors[folds, n])
 
 
 @pytest.mark.parametrize("window", [1, 4])
 def test_pairs_are_counted_within_the_window(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
     rows = [[5, 4, 5, 9, 4, 4], [], [7], [4, 5]]
-    monkeypatch.setattr(item_vectors, "WINDOW", window)
-    item_vectors._count.recompile()
-    counts = Together(np.array([4, 5]), 10, 1)
+    monkeypatch.setattr(co_occurrence, "WINDOW", window)
+    co_occurrence._count.recompile()
+    counts = CoOccurrences(np.array([4, 5]), 10, 1)
     counts.add(np.zeros(len(rows), np.int64), ragged(rows))
     expected = np.zeros((2, 2))
     for row in rows:
@@ -73,30 +94,11 @@ def test_pairs_are_counted_within_the_window(monkeypatch: pytest.MonkeyPatch, wi
                 if one != two and {one, two} <= {4, 5}:
                     expected[one - 4, two - 4] += 1
     monkeypatch.undo()
-    item_vectors._count.recompile()
+    co_occurrence._count.recompile()
     assert (counts.counts[0] == expected).all()
 
 
-def test_similarities_are_cosines() -> None:
-    vectors = np.random.default_rng(0).normal(size=(2, 9, 5)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
-    vectors[:, :4] = 0
-    rows = [[4, 5, 8], [6, 2], [], [3, 1], [7, 7]]
-    fold, target = np.array([0, 1, 0, 1, 1]), np.array([8, 5, 4, 4, 2])
-    items = ItemVectors(np.arange(9, dtype=np.int32), vectors)
-    cosines_of = similarities(items, fold, ragged(rows), target)
-    for row, f, t, values in zip(rows, fold, target, cosines_of):
-        events = [vectors[f, code] for code in row if code >= 4]
-        if not events or t < 4:
-            assert np.isnan(values).all()
-            continue
-        mean, item = np.mean(events, axis=0), vectors[f, t]
-        cosines = [event @ item for event in events]
-        expected = [mean @ item / np.linalg.norm(mean), cosines[-1], max(cosines)]
-        assert values == pytest.approx(expected, abs=1e-6)
-
-
 def test_the_commonest_codes_have_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(item_vectors, "MOST_CODES", 3)
+    monkeypatch.setattr(co_occurrence, "MOST_CODES", 3)
     assert commonest(np.array([0, 5, 1, 5, 9, 0, 5])).tolist() == [1, 3, 4]
     assert commonest(np.array([0, 2, 0])).tolist() == [1]

@@ -15,3 +15,8 @@ def hashed(bits: Any) -> Any:
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
+
+
+def hashed_below(number: np.ndarray, limit: int) -> np.ndarray:
+    """The hash of each number, such as a row's in the raw file, below `limit`."""
+    return (hashed(number.astype(np.uint64) * GOLDEN) % np.uint64(limit)).astype(np.int64)

@@ -27,6 +27,7 @@ from .feature_map import (
 from .history_statistics import HistoryColumns, statistic_of
 from .numeric import NumericField
 from .numeric_encodings import NumericEncoder
+from .similarities import SimilarityColumns
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,8 @@ class EncodedRows:
 class FeatureEncoder:
     """Encodes blocks of one table; train, validation and test take the same path.
 
-    Columns are looked up once, here. Raises UserError if the table lacks one.
+    But train rows, if the feature map was fitted to them, have item vectors of other rows. Columns
+    are looked up once, here. Raises UserError if the table lacks one.
     """
 
     def __init__(
@@ -110,9 +112,11 @@ class FeatureEncoder:
         self.newest = [field.column for field in inputs.newest_fields(feature_map)]
         self.history_statistics = HistoryColumns(feature_map.history_columns)
         self.events = EventColumns(feature_map)
+        is_fitted = table.identity == feature_map.fitted_on and table.side in ("train", "")
+        self.similarities = SimilarityColumns(feature_map, is_fitted)
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
         self.statistics = [self.statistics_columns.index(column) for column in chosen]
-        self.takes_events = not {*chosen}.isdisjoint(self.events.columns)
+        self.takes_all = not {*chosen} <= {*self.history_statistics.columns}
         times = [self.event_time] if self.event_time else []
         # The columns to read for histories.
         self.history_columns = [*feature_map.history_columns, *times]
@@ -120,12 +124,13 @@ class FeatureEncoder:
     @property
     def statistics_columns(self) -> list[str]:
         """The columns that `statistics_of` gives."""
-        return self.history_statistics.columns + self.events.columns
+        columns = (self.history_statistics, self.events, self.similarities)
+        return [name for each in columns for name in each.columns]
 
     def statistics_of(self, block: Block, rows: np.ndarray) -> np.ndarray:
         """All statistics of these rows' histories, float32 [rows, columns]."""
         statistics = self.history_statistics(block, rows)
-        if not self.events.columns:
+        if not (self.events.columns or self.similarities.columns):
             return statistics
         histories = []
         for lookup in self.sequences:
@@ -135,9 +140,11 @@ class FeatureEncoder:
         columns = (field.column for field in self.fields)
         categories = self._categories(block.categorical[rows], block.numeric[rows])
         # Compiled loops would be compiled again for columns that are not contiguous.
-        known = np.ascontiguousarray(np.where(categories < FIRST_CATEGORY, -1, categories).T)
-        events = self.events(histories, ages, dict(zip(columns, known)))
-        return np.concatenate([statistics, events], axis=1)
+        indices = np.ascontiguousarray(np.where(categories < FIRST_CATEGORY, -1, categories).T)
+        known = dict(zip(columns, indices))
+        events = self.events(histories, ages, known)
+        similarities = self.similarities(block, rows, histories, known)
+        return np.concatenate([statistics, events, similarities], axis=1)
 
     def ages(
         self, block: Block, rows: np.ndarray | None = None, newest: int | None = None
@@ -200,7 +207,7 @@ class FeatureEncoder:
         values = block.categorical[rows], block.numeric[rows]
         raw = values[1][:, self.numeric_columns]
         if self.statistics:
-            of = self.statistics_of if self.takes_events else self.history_statistics
+            of = self.statistics_of if self.takes_all else self.history_statistics
             raw = np.concatenate([raw, of(block, rows)[:, self.statistics]], axis=1)
         return EncodedRows(
             self.numbers(raw),

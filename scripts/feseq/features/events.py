@@ -74,7 +74,8 @@ class EventColumns:
         `histories` are indices of the feature map, in its order; `ages` are as `elapsed` has them;
         `categories` by column, int64 [rows], are those of targets and kinds, -1 where unknown.
         """
-        columns = []
+        offsets = histories[0].offsets
+        columns = [np.empty((0, len(offsets) - 1), np.float32)]
         events = dict(zip(self.sequences, histories))
         matched = [
             (events[name].values, categories[target]) for name, target in self.targets.items()
@@ -90,7 +91,6 @@ class EventColumns:
                 _logarithm(_since(codes, ages.values, ages.offsets, wanted)[None])
                 for codes, wanted in (*matched, *kinds)
             ]
-        offsets = histories[0].offsets
         columns += [_share(codes, offsets, wanted)[None] for codes, wanted in kinds]
         return np.concatenate(columns).T.astype(np.float32)
 

@@ -1,12 +1,13 @@
 """An earlier feature map, extended by the categories and tokens of newer rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..common.errors import UserError
 from .feature_map import CategoryField, FeatureMap, LevelField, SequenceField
+from .item_vectors import ItemVectors
 from .kinds import extended_kinds
 
 Field = CategoryField | LevelField | SequenceField
@@ -16,7 +17,8 @@ def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
     """The fields of `old` with the words and tokens of both, fitted on the rows of `new`.
 
     Ranges, knots, blocks and levels of numeric columns stay those of `old`: its weights were
-    trained with them. Raises UserError if the two have different columns.
+    trained with them. Vectors of items are those of `new`. Raises UserError if the two have
+    different columns.
     """
     _check_columns(old, new)
     words = {f.column: f.vocabulary for f in (*new.profile, *new.targets, *new.context)}
@@ -53,10 +55,18 @@ def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
         targets=targets,
         context=context,
         kinds=extended_kinds(old, new, targets, [*profile, *context]),
+        item_vectors=[*_moved_vectors(new, targets)],
         ids=[LevelField(f.column, sorted({*f.vocabulary, *numbers[f.column]})) for f in old.ids],
         min_count=new.min_count,
         fitted_on=new.fitted_on,
     )
+
+
+def _moved_vectors(new: FeatureMap, targets: Sequence[CategoryField]) -> Iterator[ItemVectors]:
+    """The vectors of `new`, by the indices of the extended targets."""
+    targets_of = {s.column: pair for s, *pair in zip(new.sequences, new.targets, targets)}
+    for items in new.item_vectors:
+        yield items.with_codes(places(*targets_of[items.sequence]))
 
 
 def places(old: Field, new: Field) -> np.ndarray:

@@ -20,7 +20,9 @@ from ..config.names import check_name
 from ..storage.table import Table, of_other_draw, require_drawn
 from .events import EventColumns
 from .history_statistics import HistoryColumns
+from .item_vectors import ItemVectors
 from .numeric import NumericField
+from .similarities import SimilarityColumns
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
@@ -98,11 +100,12 @@ class FeatureMap:
 
     `context`: categories for the output network alone. `ids`, and `levels` of few distinct values:
     numeric columns that a model may take as such categories, too.
-    `statistics` are those of the whole histories (`history_statistics.py`, `events.py`), as numeric
-    columns; their ranges are a sample's.
+    `statistics` are those of the whole histories (`history_statistics.py`, `events.py`,
+    `similarities.py`), as numeric columns; their ranges are a sample's.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
     `event_ages` are quantiles of the times from the train rows' events to their rows.
     `kinds`: categories that are functions of items.
+    `item_vectors` of histories that have their target's codes.
     `separator` joins the tokens of sequences in text.
     `fitted_on` is the train table's identity.
     """
@@ -121,6 +124,7 @@ class FeatureMap:
     separator: str = SEPARATORS[0]
     event_ages: list[float] = field(default_factory=list)
     kinds: list[KindField] = field(default_factory=list)
+    item_vectors: list[ItemVectors] = field(default_factory=list)
 
     @property
     def history_columns(self) -> list[str]:
@@ -132,6 +136,10 @@ class FeatureMap:
         if self.sequences:
             return self
         return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])
+
+    def for_other_rows(self) -> "FeatureMap":
+        """The same for rows that it was not fitted to: without what train rows alone need."""
+        return replace(self, item_vectors=[each.for_other_rows() for each in self.item_vectors])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, as stored in JSON and in model files."""
@@ -173,6 +181,7 @@ def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
 def _check(fitted: FeatureMap) -> None:
     """Raise TypeError or ValueError for words and values that are none, or out of order."""
     statistics = HistoryColumns(fitted.history_columns).columns + EventColumns(fitted).columns
+    statistics += SimilarityColumns(fitted).columns
     for fields, columns in (
         (fitted.statistics, statistics),
         ((*fitted.ids, *fitted.levels), [each.column for each in fitted.numeric]),
@@ -189,7 +198,10 @@ def _check(fitted: FeatureMap) -> None:
         is_other = sequence.size != target.size if sequence.shared_with else sequence.other_words
         if is_other or sequence.other_words < 0:
             raise ValueError(f"{sequence.column!r} has other words than {target.column!r}")
-    _check_kinds(fitted)
+    shared = {each.column: each.size for each in fitted.sequences if each.shared_with}
+    _check_kinds(fitted, shared)
+    for items in fitted.item_vectors:
+        items.check(shared[items.sequence])
     numerics = (*fitted.numeric, *fitted.statistics)
     if {type(each.missing_block) for each in numerics} - {int, type(None)}:
         raise ValueError("the blocks of columns that are missing together are none")
@@ -200,13 +212,12 @@ def _check(fitted: FeatureMap) -> None:
             raise ValueError(f"the distribution of {numeric.column!r} is none")
 
 
-def _check_kinds(fitted: FeatureMap) -> None:
+def _check_kinds(fitted: FeatureMap, shared: Mapping[str, int]) -> None:
     """Raise ValueError for kinds or ages of events that no train rows give."""
     _require_ascending("event_ages", np.array(fitted.event_ages, np.float64), -1)
     if fitted.event_ages and fitted.event_time is None:
         raise ValueError("ages of events without a time")
     sizes = {each.column: each.size for each in (*fitted.profile, *fitted.context)}
-    shared = {each.column: each.size for each in fitted.sequences if each.shared_with}
     for kind in fitted.kinds:
         codes = np.array(kind.of_code, np.int64)
         if len(codes) != shared[kind.sequence] or (codes < 0).any():

@@ -9,25 +9,32 @@ import numpy as np
 
 from ..common.files import Output
 from ..common.progress import Progress
+from ..common.ragged import Ragged
 from ..config.columns import Columns
 from ..storage.categories import ByCode, is_number, words_by_token
 from ..storage.opening import AllRows, Files, open_table
 from ..storage.table import Table, require_drawn
-from .encoding import FeatureEncoder
+from .co_occurrence import MOST_CODES, CoOccurrences, commonest, count_folds
+from .encoding import FeatureEncoder, TokenLookup
 from .events import AgeQuantiles
 from .feature_map import (
     DENSE_LIMIT,
+    FIRST_CATEGORY,
     CategoryField,
     FeatureMap,
     LevelField,
     SequenceField,
     require_columns,
 )
+from .item_vectors import ItemVectors, folds
 from .kinds import KindFit
 from .numeric import SAMPLE_ROWS, NumericField, NumericFit
 from .numeric_encodings import count_blocks
 
 logger = logging.getLogger(__name__)
+
+# The rows whose histories say which items co-occur, and those that say which are common.
+_CO_OCCURRENCE_ROWS, _COMMON_ROWS = 1_000_000, 100_000
 
 
 def write_feature_map(
@@ -47,8 +54,9 @@ def fit_feature_map(
 ) -> FeatureMap:
     """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    One pass in blocks over the train rows, or over these and the validation rows, and one over a
-    sample, for the statistics of histories. Raises UserError for a test table.
+    One pass in blocks over the train rows, or over these and the validation rows, one over as many
+    as tell which items co-occur, and one over a sample, for the statistics of histories. Raises
+    UserError for a test table.
     """
     with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(
@@ -56,6 +64,7 @@ def fit_feature_map(
         )
         require_drawn(table)
         fitted = _counted(table, columns, min_count)
+        fitted = replace(fitted, item_vectors=_item_vectors(table, fitted.sequences))
         first_block = count_blocks(fitted.numeric)
         return replace(fitted, statistics=_statistics(table, fitted, first_block))
 
@@ -103,6 +112,38 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
         event_ages=ages.quantiles(),
         kinds=kinds.fields(sequences, targets, fields),
     )
+
+
+def _item_vectors(table: Table, sequences: Sequence[SequenceField]) -> list[ItemVectors]:
+    """The vectors of items of sequences that have their target's codes."""
+    fields = [field for field in sequences if field.shared_with]
+    lookups = {field.column: TokenLookup(field) for field in fields}
+    fold_of, count = count_folds(table)
+    counts = {
+        field.column: CoOccurrences(_common(table, field), field.size, count) for field in fields
+    }
+    counting = Progress("counted what co-occurs", min(table.rows, _CO_OCCURRENCE_ROWS))
+    for block in table.blocks([*lookups], _CO_OCCURRENCE_ROWS if fields else 0):
+        rows = np.arange(len(block))
+        for name, lookup in lookups.items():
+            events = block.sequences[name]
+            history = Ragged(lookup(events.values), events.offsets)
+            counts[name].add(folds(fold_of, block, rows, history, count), history)
+        counting.advance(len(block))
+    vectors = (each.vectors(name, fold_of) for name, each in counts.items())
+    return [each for each in vectors if each is not None]
+
+
+def _common(table: Table, field: SequenceField) -> np.ndarray:
+    """The indices of the items that get vectors: all, or the commonest of a sample."""
+    counts = np.ones(field.size, np.int64)
+    if field.size > MOST_CODES:
+        lookup = TokenLookup(field)
+        for block in table.blocks([field.column], _COMMON_ROWS):
+            codes = lookup(block.sequences[field.column].values)
+            counts += np.bincount(codes, minlength=field.size)
+    counts[:FIRST_CATEGORY] = 0
+    return commonest(counts)
 
 
 def _statistics(table: Table, fitted: FeatureMap, first_block: int) -> list[NumericField]:

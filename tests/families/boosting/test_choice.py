@@ -9,13 +9,13 @@ from sklearn.metrics import roc_auc_score
 
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
+from feseq.common.hashing import hashed_below
 from feseq.common.ragged import Ragged
 from feseq.config.names import FOLDS
 from feseq.families.boosting import choice, clicks
 from feseq.families.boosting.clicks import (
     ClickCounts,
     Places,
-    hashed_below,
     mean_over_newest,
 )
 from feseq.families.boosting.model_file import load

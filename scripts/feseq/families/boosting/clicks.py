@@ -13,7 +13,7 @@ from functools import cached_property
 import numba
 import numpy as np
 
-from ...common.hashing import GOLDEN, hashed
+from ...common.hashing import GOLDEN
 from ...common.ragged import Ragged
 
 # The variance of places' log odds is taken to be from 1 / the second to 1 / the first of these.
@@ -21,11 +21,6 @@ SMOOTHING = (1, 500)
 # With more pairs of a target and a token, pairs share places, by a hash.
 MOST_PLACES = 1 << 20
 _SHIFT = np.uint64(44)
-
-
-def hashed_below(number: np.ndarray, limit: int) -> np.ndarray:
-    """The hash of each number, such as a row's in the raw file, below `limit`."""
-    return (hashed(number.astype(np.uint64) * GOLDEN) % np.uint64(limit)).astype(np.int64)
 
 
 @dataclass(frozen=True)

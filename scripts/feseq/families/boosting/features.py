@@ -10,8 +10,8 @@ A model has any of these sets:
 
     histories           their statistics (`features/history_statistics.py`, `features/events.py`),
                         and the shares of their commonest codes
-    similarities        of a history's target to its events, by which items stand together in
-                        histories (`features/item_vectors.py`)
+    similarities        of a history's target to its events, by which items co-occur in histories
+                        (`features/similarities.py`)
     groups              shares of groups of codes, formed by a hash
     clicks              of each category, of a history's tokens, and of these with the row's target:
                         log odds of `clicks.py`, as means over the newest events
@@ -24,6 +24,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ...common.hashing import hashed_below
 from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
 from ...common.ragged import Ragged
@@ -40,13 +41,12 @@ from ...features.feature_map import (
     SequenceField,
 )
 from ...features.history_statistics import NAMES, history_statistics
-from ...features.item_vectors import ItemVectors
+from ...features.similarities import SimilarityColumns
 from ...storage.block import Block
 from ...storage.table import Table
-from .clicks import ClickCounts, hashed_below, mean_over_newest
+from .clicks import ClickCounts, mean_over_newest
 from .counted import Counted, all_counted
 from .settings import FEATURE_SETS
-from .similarities import Similarities, SimilarityFit
 
 # The settings that features depend on.
 SETTINGS = {"unknown_share", "features"}
@@ -68,7 +68,6 @@ class Features:
 
     `tables` has the log odds by the name of what is counted, float32 [F, places]: one row for each
     fold of the train rows (`by_period`: for each period), or a single one for all other rows.
-    `vectors` has those of `similarities.py`, whose folds are the blocks' array `fold_of`.
     `common` has the commonest codes of each sequence column. `unknown` has the share of known
     categories to take as unknown, by field; None stands for none.
     """
@@ -77,10 +76,8 @@ class Features:
     sets: Sequence[str] = FEATURE_SETS
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
     common: Mapping[str, list[int]] = field(default_factory=dict)
-    vectors: Mapping[str, ItemVectors] = field(default_factory=dict)
     unknown: np.ndarray | None = None
     by_period: bool = False
-    fold_of: str | None = None
 
     @cached_property
     def fields(self) -> list[CategoryField | LevelField]:
@@ -104,13 +101,6 @@ class Features:
         return EventColumns(self.feature_map)
 
     @cached_property
-    def similarities(self) -> Similarities:
-        """Those of the target to its history; none if the set is not wanted."""
-        is_wanted = "similarities" in self.sets
-        sequences = [each for each in self.sequences if each.shared_with and is_wanted]
-        return Similarities(sequences, self.fold_of, self.vectors)
-
-    @cached_property
     def counted(self) -> list[Counted]:
         """All that clicks are counted of."""
         everything = all_counted(self.feature_map, self.fields, self.few)
@@ -119,11 +109,7 @@ class Features:
     def with_sets(self, sets: Sequence[str]) -> "Features":
         """The features of these sets alone."""
         fewer = replace(self, sets=[name for name in FEATURE_SETS if name in sets])
-        return replace(
-            fewer,
-            tables={c.name: self.tables[c.name] for c in fewer.counted},
-            vectors=self.vectors if "similarities" in sets else {},
-        )
+        return replace(fewer, tables={c.name: self.tables[c.name] for c in fewer.counted})
 
     def columns(self) -> list[tuple[str, str]]:
         """Name and type of each feature: `q`, a quantity, or `c`, a category.
@@ -145,7 +131,8 @@ class Features:
                 names += [(f"share of group {group} in {name}", "q") for group in range(GROUPS)]
         if "histories" in self.sets:
             names += [(name, "q") for name in self.events.columns]
-        names += [(name, "q") for name in self.similarities.columns]
+        if "similarities" in self.sets:
+            names += [(name, "q") for name in SimilarityColumns(self.feature_map).columns]
         for counted in self.counted:
             ends = [""] if counted.sequence is None else _WINDOW_NAMES
             names += [(f"clicks of {counted.name}{end}", "q") for end in ends]
@@ -162,7 +149,6 @@ class Features:
             table = self.tables[counted.name]
             if table.dtype != np.float32 or table.shape != (1, counted.places.count):
                 raise ValueError(f"the clicks of {counted.name!r} have other places")
-        self.similarities.check()
         for sequence in self.sequences:
             if not all(code in range(sequence.size) for code in self.common[sequence.column]):
                 raise ValueError(f"the common codes of {sequence.column!r} are not its own")
@@ -177,9 +163,11 @@ class Features:
         for i, (sequence, history) in enumerate(zip(self.sequences, histories)):
             target = categories[:, len(self.feature_map.profile) + i]
             columns += [history.lengths[:, None], *self._of_history(sequence, history, target)]
+        known = self._known(categories)
         if "histories" in self.sets and self.events.columns:
-            columns += [self.events(histories, encoder.ages(block), self._known(categories))]
-        columns += self.similarities(block, self._matched(categories, histories))
+            columns += [self.events(histories, encoder.ages(block), known)]
+        if "similarities" in self.sets:
+            columns += [encoder.similarities(block, np.arange(len(block)), histories, known)]
         fold = self._fold(block, len(next(iter(self.tables.values()), ())))
         for counted, tokens, target in self._tokens(categories, histories):
             windows = np.array((1,) if counted.sequence is None else _WINDOWS)
@@ -201,14 +189,6 @@ class Features:
             yield _shares(history, column, len(common))
         if "groups" in self.sets:
             yield _shares(history, hashed_below(np.arange(sequence.size), GROUPS), GROUPS)
-
-    def _matched(
-        self, categories: np.ndarray, histories: list[Ragged]
-    ) -> dict[str, tuple[Ragged, np.ndarray]]:
-        """Each history and its target, int64 [rows], by column."""
-        first = len(self.feature_map.profile)
-        pairs = zip(self.sequences, zip(histories, categories[:, first:].T))
-        return {sequence.column: pair for sequence, pair in pairs}
 
     def _known(self, categories: np.ndarray) -> dict[str, np.ndarray]:
         """The categories by column, int64 [rows]; -1, which no event has, where one is unknown."""
@@ -275,11 +255,9 @@ def fit_features(
     by_period = periods > 1 if by_period is None else by_period
     folds = periods if by_period else FOLDS
     sets = [name for name in FEATURE_SETS if name in sets]
-    fold_of = "period" if by_period else "fold" if train.column("fold").any() else None
-    features = Features(feature_map, sets, by_period=by_period, fold_of=fold_of)
+    features = Features(feature_map, sets, by_period=by_period)
     encoder = FeatureEncoder(feature_map, train)
     counts = {counted.name: ClickCounts(counted.places, folds) for counted in features.counted}
-    similar = SimilarityFit(train, encoder, features.similarities, folds)
     new_rows, known_rows = np.zeros((2, len(features.fields)))
     events = [np.zeros(sequence.size, np.int64) for sequence in features.sequences]
 
@@ -298,7 +276,6 @@ def fit_features(
         label, fold = block.label.astype(np.int64), features._fold(block, folds)
         for counted, tokens, target in features._tokens(categories, histories):
             counts[counted.name].add(fold, tokens, target, label)
-        similar.add(block, features._matched(categories, histories))
         counting.advance(len(block))
     common = {s.column: _commonest(count) for s, count in zip(features.sequences, events)}
     train_tables = {
@@ -315,14 +292,12 @@ def fit_features(
             features,
             tables=train_tables,
             common=common,
-            vectors=similar.of_train_rows(),
             unknown=drawn if drawn.any() else None,
         ),
         replace(
             features,
             tables=all_tables,
             common=common,
-            vectors=similar.of_other_rows(),
             by_period=False,
         ),
     )

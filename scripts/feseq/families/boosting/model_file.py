@@ -9,7 +9,6 @@ import xgboost
 
 from ...family.model import About, Model
 from ...features.encoding import FeatureEncoder
-from ...features.item_vectors import ItemVectors
 from ...storage.block import Block
 from .booster import load_booster
 from .features import Features
@@ -35,7 +34,6 @@ class BoostedModel(Model):
             for bag, booster in enumerate(self.boosters)
         }
         features = {name: dict(getattr(self.features, name)) for name in ("tables", "common")}
-        features["vectors"] = {k: v._asdict() for k, v in self.features.vectors.items()}
         return {"boosters": boosters, **features, "sets": list(self.features.sets)}
 
     @classmethod
@@ -46,7 +44,6 @@ class BoostedModel(Model):
             content["sets"],
             content["tables"],
             content["common"],
-            {name: ItemVectors(**arrays) for name, arrays in content["vectors"].items()},
         )
         features.check()
         boosters = [

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
 Numerics = Literal["linear", "direct", "buckets", "missing"]
-Statistic = Literal["length", "distinct", "entropy", "newest", "times", "kinds"]
+Statistic = Literal["length", "distinct", "entropy", "newest", "times", "kinds", "similarities"]
 MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -86,11 +86,13 @@ class ModelConfig(Declared):
         "newest",
         "times",
         "kinds",
+        "similarities",
     )
     """further columns about each whole history: `length` is log(1 + events), `distinct` log(1 +
     distinct codes), `entropy` that of the codes' shares. `newest` is the newest code, a category
     for the output network. `times`: from some events to the row, where events have times. `kinds`:
-    shares of the events that are of the target's kind (docs/boosting.md)"""
+    shares of the events that are of the target's kind. `similarities`: of the target to the events,
+    by which items co-occur in histories (docs/boosting.md)"""
     levels: Annotated[int, Field(ge=0, le=MOST_LEVELS)] = 0
     """numeric columns with at most this many distinct values are categories for the output network
     as well, like columns with the role `context`"""
