@@ -132,19 +132,27 @@ class FeatureEncoder:
         statistics = self.history_statistics(block, rows)
         if not (self.events.columns or self.similarities.columns):
             return statistics
-        histories = []
-        for lookup in self.sequences:
-            history = block.sequences[lookup.column].take(rows)
-            histories.append(Ragged(lookup(history.values), history.offsets))
-        ages = elapsed(block, rows, self.event_time) if self.event_time else None
-        columns = (field.column for field in self.fields)
-        categories = self._categories(block.categorical[rows], block.numeric[rows])
-        # Compiled loops would be compiled again for columns that are not contiguous.
-        indices = np.ascontiguousarray(np.where(categories < FIRST_CATEGORY, -1, categories).T)
-        known = dict(zip(columns, indices))
+        histories, ages = self.tokens(block, rows), self.ages(block, rows)
+        known = self.known(self._categories(block.categorical[rows], block.numeric[rows]))
         events = self.events(histories, ages, known)
         similarities = self.similarities(block, rows, histories, known)
         return np.concatenate([statistics, events, similarities], axis=1)
+
+    def known(self, categories: np.ndarray) -> dict[str, np.ndarray]:
+        """The categories by column, int64 [rows]; -1, which no event has, where one is unknown."""
+        columns = (field.column for field in self.fields)
+        # Compiled loops would be compiled again for columns that are not contiguous.
+        known = np.ascontiguousarray(np.where(categories < FIRST_CATEGORY, -1, categories).T)
+        return dict(zip(columns, known))
+
+    def tokens(self, block: Block, rows: np.ndarray | None = None) -> list[Ragged]:
+        """All events of these rows' histories, or of all, as indices of the feature map."""
+        tokens = []
+        for lookup in self.sequences:
+            history = block.sequences[lookup.column]
+            history = history if rows is None else history.take(rows)
+            tokens.append(Ragged(lookup(history.values), history.offsets))
+        return tokens
 
     def ages(
         self, block: Block, rows: np.ndarray | None = None, newest: int | None = None

@@ -96,11 +96,6 @@ class Features:
         return [i for i, field in enumerate(self.fields) if field.size <= MOST_CATEGORIES]
 
     @cached_property
-    def events(self) -> EventColumns:
-        """What the histories tell of time and of the target."""
-        return EventColumns(self.feature_map)
-
-    @cached_property
     def counted(self) -> list[Counted]:
         """All that clicks are counted of."""
         everything = all_counted(self.feature_map, self.fields, self.few)
@@ -130,7 +125,7 @@ class Features:
             if "groups" in self.sets:
                 names += [(f"share of group {group} in {name}", "q") for group in range(GROUPS)]
         if "histories" in self.sets:
-            names += [(name, "q") for name in self.events.columns]
+            names += [(name, "q") for name in EventColumns(self.feature_map).columns]
         if "similarities" in self.sets:
             names += [(name, "q") for name in SimilarityColumns(self.feature_map).columns]
         for counted in self.counted:
@@ -158,14 +153,14 @@ class Features:
         categories = encoder.categories(block)
         if self.unknown is not None:
             categories = with_unknown(categories, block.row, self.unknown)
-        histories = self._histories(encoder, block)
+        histories = encoder.tokens(block)
         columns = [block.numeric[:, encoder.numeric_columns], categories[:, self.few]]
         for i, (sequence, history) in enumerate(zip(self.sequences, histories)):
             target = categories[:, len(self.feature_map.profile) + i]
             columns += [history.lengths[:, None], *self._of_history(sequence, history, target)]
-        known = self._known(categories)
-        if "histories" in self.sets and self.events.columns:
-            columns += [self.events(histories, encoder.ages(block), known)]
+        known = encoder.known(categories)
+        if "histories" in self.sets and encoder.events.columns:
+            columns += [encoder.events(histories, encoder.ages(block), known)]
         if "similarities" in self.sets:
             columns += [encoder.similarities(block, np.arange(len(block)), histories, known)]
         fold = self._fold(block, len(next(iter(self.tables.values()), ())))
@@ -190,27 +185,12 @@ class Features:
         if "groups" in self.sets:
             yield _shares(history, hashed_below(np.arange(sequence.size), GROUPS), GROUPS)
 
-    def _known(self, categories: np.ndarray) -> dict[str, np.ndarray]:
-        """The categories by column, int64 [rows]; -1, which no event has, where one is unknown."""
-        known = np.where(categories < FIRST_CATEGORY, -1, categories)
-        columns = (field.column for field in self.fields)
-        # Compiled loops would be compiled again for columns that are not contiguous.
-        return dict(zip(columns, np.ascontiguousarray(known.T)))
-
     def _fold(self, block: Block, folds: int) -> np.ndarray:
         """The row of the tables that encodes each row, int64 [rows]."""
         if not self.by_period:
             return hashed_below(block.row, max(1, folds))
         assert block.period is not None, "a train file has periods"
         return block.period.astype(np.int64)
-
-    def _histories(self, encoder: FeatureEncoder, block: Block) -> list[Ragged]:
-        """The histories of a block's rows, as indices of the feature map."""
-        events = (block.sequences[sequence.column] for sequence in self.sequences)
-        return [
-            Ragged(lookup(history.values), history.offsets)
-            for lookup, history in zip(encoder.sequences, events)
-        ]
 
     def _tokens(
         self, categories: np.ndarray, histories: list[Ragged]
@@ -262,7 +242,7 @@ def fit_features(
     events = [np.zeros(sequence.size, np.int64) for sequence in features.sequences]
 
     def encoded(block: Block) -> tuple[Block, np.ndarray, list[Ragged]]:
-        return block, encoder.categories(block), features._histories(encoder, block)
+        return block, encoder.categories(block), encoder.tokens(block)
 
     counting = Progress("counted", train.rows)
     for block, categories, histories in prefetch_map(
