@@ -6,8 +6,8 @@
 Boosting learns from a table's train rows without similarities, with those by vectors of other rows,
 as the workflow has them, and, the wrong way, by vectors of all train rows. AUC of the rows that
 judge, as in public.py. With `--cost`, so many rows of 500 events on average, of 3,000 items, become
-an H5 file and a feature map, whose job counts what co-occurs: seconds, memory, and a digest, which
-should be equal for any number of threads.
+an H5 file and feature maps, with vectors and without: seconds, memory, and a digest of the vectors,
+which should be equal for any number of threads.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,15 @@ import runs
 from scipy.special import expit
 from tables import TABLES, Table
 
+from feseq.common.memory import peak_memory
+from feseq.config.columns import Columns
 from feseq.families.boosting.choice import SHORT
 from feseq.families.boosting.features import fit_features
 from feseq.families.boosting.matrix import finite, quantile_matrix
 from feseq.families.boosting.trees import fit
 from feseq.features.encoding import FeatureEncoder
 from feseq.features.feature_map import FeatureMap
+from feseq.features.fitting import fit_feature_map
 from feseq.storage.opening import open_table
 
 TRAIN, VALID = "data/h5/full/train/part000.h5", "data/h5/full/valid/part000.h5"
@@ -52,18 +55,18 @@ def prepare(folder: Path, table: Table) -> None:
 def auc(folder: Path, table: Table, sets: list[str], is_wrong: bool) -> float:
     """The AUC of boosting with these sets; its train rows have vectors of all rows if wrong."""
     fitted = FeatureMap.read(folder / FEATURE_MAP)
+    if is_wrong:
+        fitted = fitted.for_other_rows()  # without vectors for the folds of train rows
     with open_table(folder / TRAIN) as train, open_table(folder / VALID) as valid:
-        used = fitted.for_other_rows() if is_wrong else fitted
-        # Of a fold's vectors, those of all rows are left.
-        own, other = (replace(each, feature_map=used) for each in fit_features(train, used, sets))
-        matrix = quantile_matrix(train, own, threads=2)
-        held = quantile_matrix(valid, other, like=matrix, threads=2)
+        of_train, of_other = fit_features(train, fitted, sets)
+        matrix = quantile_matrix(train, of_train, threads=2)
+        held = quantile_matrix(valid, of_other, like=matrix, threads=2)
         booster, _ = fit(matrix, held, CONFIG, "cpu", 2)
     logit = np.empty(len(table.test))
     with open_table(folder / TEST) as test:
         encoder = FeatureEncoder(fitted, test)
         for block in test.blocks(encoder.history_columns):
-            rows = finite(other.matrix(encoder, block))
+            rows = finite(of_other.matrix(encoder, block))
             logit[block.row] = booster.inplace_predict(rows, predict_type="margin")
     return public.Judge(table.chance).metrics(expit(logit))[0]
 
@@ -109,40 +112,41 @@ def cost(rows: int, folder: Path) -> None:
     """Print what the feature map of so many rows costs, by one thread and by two."""
     (folder / "raw").mkdir(parents=True)
     write_rows(folder / "raw/train.parquet", rows)
-    group = {"numeric": ["price"], "sequences": {"history": "item"}}
+    group = {"numeric": ["price"], "sequences": {"history": "item"}, "share_embedding": ["history"]}
     table = {
         "raw": {"train": "raw/train.parquet", "test": None},
-        "columns": {"label": "clicked", "id": "ID", "use": ["shop"]},
+        "columns": {"label": "clicked", "id": "ID", "use": ["shop"], "groups": {"shop": group}},
         "score": "logloss",
     }
+    changes = {"table": table, "parts": {"rows": 2 * rows}}  # one file
+    runs.run(folder, changes, [TRAIN], 2, preset=None)
     print("\n| feature map | threads | s | CPU s | MiB | item vectors |\n|---|---|---|---|---|---|")
-    for shared in ([], ["history"]):
-        place = folder / ("with" if shared else "without")
-        columns = table["columns"] | {"groups": {"shop": {**group, "share_embedding": shared}}}
-        raw = {"train": str(folder / "raw/train.parquet"), "test": None}
-        changes = {"table": table | {"columns": columns, "raw": raw}}
-        runs.run(place, changes, [TRAIN, FEATURE_MAP], 2, preset=None)
-        for threads in (1, 2) if shared else (1,):
-            measure(place, threads, "with vectors" if shared else "without")
+    for shared, threads in (("", 1), ("history", 1), ("history", 2)):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+        env = os.environ | dict.fromkeys(names, str(threads))
+        command = [sys.executable, __file__, "--fit", str(folder / TRAIN), shared]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+        what = "with vectors" if shared else "without"
+        print(f"| {what} | {threads} | {done.stdout.strip()} |", flush=True)
 
 
-def measure(place: Path, threads: int, what: str) -> None:
-    """Print a line for the job that fits a feature map, run again with so many threads."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", runs.REPOSITORY / "Snakefile"]
-    command += ["--directory", place, "--cores", threads, "--configfile", place / "settings.yaml"]
-    command += ["--forcerun", "fit_feature_map", "--", FEATURE_MAP]
-    env = os.environ | dict.fromkeys(names, str(threads))
-    subprocess.run([*map(str, command)], check=True, capture_output=True, env=env)
-    seconds, _, memory, *_, cpu = (
-        (place / "data/h5/full/fit_feature_map.benchmark.tsv")
-        .read_text()
-        .splitlines()[1]
-        .split("\t")
+def fit_here(train: Path, shared: str) -> None:
+    """Fit the feature map of an H5 file, and print seconds, memory and a digest of the vectors."""
+    columns = Columns(
+        label="clicked",
+        id="ID",
+        profile=(),
+        numeric=("price",),
+        sequences=("history",),
+        targets=("item",),
+        shared=(shared,) if shared else (),
     )
-    data = "".join(each.data for each in FeatureMap.read(place / FEATURE_MAP).item_vectors)
+    start = time.perf_counter()
+    fitted = fit_feature_map(train, columns, 1)
+    seconds, cpu = time.perf_counter() - start, time.process_time()
+    data = "".join(items.data for items in fitted.item_vectors)
     digest = hashlib.sha256(data.encode()).hexdigest()[:12] if data else ""
-    print(f"| {what} | {threads} | {seconds} | {cpu} | {memory} | {digest} |", flush=True)
+    print(f"{seconds:.0f} | {cpu:.0f} | {peak_memory() >> 20:,} | {digest}")
 
 
 def main() -> None:
@@ -150,7 +154,10 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=[])
     parser.add_argument("--test", action="store_true", help="judge on the test rows")
     parser.add_argument("--cost", type=int, metavar="ROWS")
+    parser.add_argument("--fit", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.fit:
+        fit_here(Path(options.fit[0]), options.fit[1])
     with tempfile.TemporaryDirectory() as folder:
         for name in options.tables:
             table = TABLES[name]() if options.test else TABLES[name]().inner()

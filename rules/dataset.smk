@@ -130,7 +130,7 @@ rule fit_feature_map:
     benchmark:
         "data/h5/{size}/fit_feature_map.benchmark.tsv"
     conda:
-        "../envs/data.yaml"
+        "../envs/baseline.yaml"
     params:
         **settings(min_count=size_key("min_count")),
         **column_params("shared", "ids"),

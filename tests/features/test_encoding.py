@@ -167,8 +167,8 @@ def check_map(feature_map: FeatureMap, plain: Plain) -> None:
     for history in feature_map.sequences:
         assert history.shared_with is None or history.size == sizes[history.shared_with]
     # tests/features/test_similarities.py has those.
-    own = [f for f in feature_map.statistics if statistic_of(f.column) != "similarities"]
-    for scale in (*feature_map.numeric, *own):
+    here = [f for f in feature_map.statistics if statistic_of(f.column) != "similarities"]
+    for scale in (*feature_map.numeric, *here):
         assert (scale.minimum, scale.maximum) == pytest.approx(plain.ranges[scale.column], abs=1e-6)
 
 

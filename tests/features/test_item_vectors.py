@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from feseq.features import co_occurrence
-from feseq.features.co_occurrence import CoOccurrences, commonest, item_vectors
+from feseq.features.co_occurrence import CoOccurrences, commonest, reduced
 from feseq.features.item_vectors import ItemVectors
 from support.raw_tables import ragged
 
@@ -29,7 +29,7 @@ def co_occurrences(rows: list[list[int]], fold: np.ndarray, folds: int) -> CoOcc
 
 def test_items_of_a_cluster_are_near_each_other() -> None:
     rows = histories(2_000)
-    vectors = item_vectors(co_occurrences(rows, np.zeros(len(rows), np.int64), 1).counts[0])
+    vectors = reduced(co_occurrences(rows, np.zeros(len(rows), np.int64), 1).counts[0])
     cosine = vectors @ vectors.T
     cluster = np.arange(ITEMS) % CLUSTERS
     is_near = cluster[:, None] == cluster
@@ -47,7 +47,7 @@ def test_a_fold_has_vectors_of_other_rows_and_a_period_of_older_ones() -> None:
             is_counted = fold < number if fold_of == "period" else fold != number
             some = [row for row, counted in zip(rows, is_counted) if counted]
             alone = co_occurrences(some, np.zeros(len(some), np.int64), 1)
-            assert np.array_equal(items.vectors[number, 1:], item_vectors(alone.counts[0]))
+            assert np.array_equal(items.vectors[number, 1:], reduced(alone.counts[0]))
             assert not items.vectors[number, 0].any()
 
 
@@ -60,7 +60,7 @@ def test_an_item_that_co_occurs_with_none_has_no_vector() -> None:
     rows = [*histories(300), [3 + ITEMS], [3 + ITEMS]]
     counts = CoOccurrences(np.arange(3, 8 + ITEMS), 8 + ITEMS, 1)
     counts.add(np.zeros(len(rows), np.int64), ragged(rows))
-    vectors = item_vectors(counts.counts[0])
+    vectors = reduced(counts.counts[0])
     assert not vectors[ITEMS:].any()
     assert np.linalg.norm(vectors[:ITEMS], axis=1).min() > 0.99
 

@@ -10,16 +10,19 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
+from feseq.config.columns import Columns
 from feseq.config.names import FOLDS
 from feseq.families.boosting.model_file import load
 from feseq.families.boosting.settings import BoostingConfig
-from feseq.features.co_occurrence import CoOccurrences, item_vectors
+from feseq.features.co_occurrence import CoOccurrences, reduced
 from feseq.features.encoding import FeatureEncoder
 from feseq.features.extension import extended
 from feseq.features.feature_map import FeatureMap
 from feseq.features.fitting import fit_feature_map
 from feseq.features.item_vectors import folds
+from feseq.storage.opening import AllRows, open_table
 from feseq.storage.store import H5Table
+from feseq.storage.table import SomeRows
 from support.jobs import run_job
 from support.raw_tables import ragged, raw_table, to_train_h5, with_roles
 
@@ -63,7 +66,7 @@ def vectors_of(histories: list[list[int]], size: int) -> np.ndarray:
     """Vectors by code, of all these rows."""
     counts = CoOccurrences(np.arange(3, size), size, 1)
     counts.add(np.zeros(len(histories), np.int64), ragged(histories))
-    return np.concatenate([np.zeros((3, 24)), item_vectors(counts.counts[0])])
+    return np.concatenate([np.zeros((3, 24)), reduced(counts.counts[0])])
 
 
 def cosines(history: list[int], target: int, vectors: np.ndarray) -> list[float]:
@@ -88,7 +91,9 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
     train_histories, _ = codes(train, fields)
     with H5Table(train) as table:
         block, rows = table.read(0, table.rows), np.arange(table.rows)
-        fold = folds(what, block, rows, ragged(train_histories), FOLDS)
+        fold = folds("history", block, rows, "events", FOLDS)
+        if what != "history":
+            fold = numbers[block.row]
     of_fold = {FOLDS: vectors_of(train_histories, size)}
     for number in range(FOLDS):
         is_other = fold < number if what == "period" else fold != number
@@ -110,6 +115,37 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
             assert values == pytest.approx(expected, abs=1e-5, nan_ok=True)
 
 
+def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(1).integers(0, FOLDS, ROWS)
+    (train, valid), fields = fitted(tmp_path, cluster_rows(), fold=numbers)
+    random = np.random.default_rng(2)
+    for files in (train, AllRows(train, valid)):
+        with open_table(files) as table:
+            again = fields if files is train else fit_feature_map(train, COLUMNS, 1, valid)
+            whole, encoder = table.read(0, table.rows), FeatureEncoder(again, table)
+            told = encoder.statistics_of(whole, np.arange(table.rows))
+            rows = random.permutation(table.rows)[:50]
+            assert np.array_equal(encoder.statistics_of(whole, rows), told[rows], equal_nan=True)
+            some = SomeRows(table, np.sort(rows))
+            encoder, block = FeatureEncoder(again, some), some.read(0, 50)
+            of_some = encoder.statistics_of(block, np.arange(50))
+            assert np.array_equal(of_some, told[np.sort(rows)], equal_nan=True)
+            model = FeatureEncoder(again.for_other_rows(), table)
+            of_all_rows = model.statistics_of(whole, np.arange(table.rows))
+            assert np.nanmax(np.abs(of_all_rows - told)) > 0.01
+
+
+def test_a_refit_has_the_folds_of_the_first_training(tmp_path: Path) -> None:
+    numbers = np.arange(ROWS) // VALID  # the rows held out are of period 0
+    for period, kind in ((1 - (numbers > 0), "history"), (numbers, "period")):
+        folder = tmp_path / kind
+        files, fields = fitted(folder, cluster_rows(), period=period)
+        refit = fit_feature_map(files[0], COLUMNS, 1, files[1])
+        assert [items.fold_of for items in (*fields.item_vectors, *refit.item_vectors)] == 2 * [
+            kind
+        ]
+
+
 def test_a_fold_that_no_vectors_are_for_is_refused(tmp_path: Path) -> None:
     numbers = np.random.default_rng(1).integers(0, FOLDS, ROWS)
     (train, _), fields = fitted(tmp_path, cluster_rows(), period=numbers)
@@ -117,32 +153,64 @@ def test_a_fold_that_no_vectors_are_for_is_refused(tmp_path: Path) -> None:
     fewer = items.of("events", "period", items.codes, items.vectors[1:, 1:])
     with H5Table(train) as table:
         encoder = FeatureEncoder(replace(fields, item_vectors=[fewer]), table)
-        with pytest.raises(UserError, match="4 folds"):
+        with pytest.raises(UserError, match="knows 4"):
             encoder.statistics_of(table.read(0, table.rows), np.arange(table.rows))
 
 
 def test_histories_that_begin_alike_are_in_one_fold(tmp_path: Path) -> None:
-    (train, _), _ = fitted(tmp_path, cluster_rows())
+    rows = cluster_rows()
+    (train, _), _ = fitted(tmp_path, rows)
     with H5Table(train) as table:
-        block = table.read(0, 6)
-    histories = ragged([[5, 6], [5], [7, 5], [], [7], []])
-    fold = folds("history", block, np.arange(6), histories, 1 << 20).tolist()
-    assert fold[:3] == [fold[1], fold[0], fold[4]]
-    assert fold[3] == fold[5]
-    assert len({*fold}) == 3
+        block = table.read(0, table.rows)
+    fold = folds("history", block, np.arange(len(block)), "events", 1 << 20)
+    texts = [rows["events"][int(row)].as_py() for row in block.row]
+    first = [text.partition(",")[0] for text in texts]
+    assert len({*zip(first, fold)}) == len({*first}) == ITEMS + 1
+    # Without events as with token 0.
+    assert len({*fold}) == ITEMS
 
 
-def test_newer_rows_bring_their_vectors(tmp_path: Path) -> None:
-    _, old = fitted(tmp_path / "old", cluster_rows(items=12))
-    _, new = fitted(tmp_path / "new", cluster_rows(seed=1))
+def two_sequences(seed: int, first: int, order: int) -> tuple[pa.Table, Columns]:
+    """Rows with two histories of items from `first` on, and their columns in this order."""
+    rows = cluster_rows(seed)
+    events = [[int(x) for x in text.split(",") if x] for text in rows["events"].to_pylist()]
+    items = [int(x) for x in rows["item"].to_pylist()]
+    columns = {
+        "events": [",".join(str(x + first) for x in row) for row in events],
+        "clips": [",".join(str(2 * x + first) for x in row) for row in events],
+        "item": [str(x + first) for x in items],
+        "film": [str(2 * x + first) for x in reversed(items)],
+    }
+    rows = rows.drop_columns(["events", "item"])
+    for name, values in columns.items():
+        rows = rows.append_column(name, pa.array(values))
+    pairs = [("events", "item"), ("clips", "film")][::order]
+    sequences, targets = zip(*pairs)
+    return rows, with_roles(sequences=sequences, targets=targets, shared=("events", "clips"))
+
+
+def test_a_warm_start_has_the_similarities_of_its_own_rows(tmp_path: Path) -> None:
+    maps = []
+    for seed, first, order in ((0, 0, 1), (1, 7, -1)):
+        rows, columns = two_sequences(seed, first, order)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        train, _ = to_train_h5(folder, rows, columns=columns, valid_rows=range(VALID))
+        maps.append(fit_feature_map(train, columns, 1))
+    old, new = maps
     both = FeatureMap.from_dict(extended(old, new).to_dict())
-    for word in new.targets[0].vocabulary:
-        by_map = []
+    with H5Table(train) as table:
+        block, told = table.read(0, table.rows), []
         for fields in (new, both):
-            code = 3 + fields.targets[0].vocabulary.index(word)
-            (items,) = fields.item_vectors
-            by_map.append(items.vectors[:, items.places(fields.sequences[0].size)[code]])
-        assert np.array_equal(*by_map)
+            encoder = FeatureEncoder(fields, table)
+            values = encoder.statistics_of(block, np.arange(len(block)))
+            names = [n for n in encoder.statistics_columns if n.startswith("similarities")]
+            assert len(names) == 6
+            told.append({n: values[:, encoder.statistics_columns.index(n)] for n in names})
+    assert told[0].keys() == told[1].keys()
+    for name, values in told[0].items():
+        assert np.isfinite(values).mean() > 0.5
+        assert np.array_equal(values, told[1][name], equal_nan=True)
 
 
 def test_vectors_that_no_rows_give_are_refused(tmp_path: Path) -> None:
@@ -156,11 +224,12 @@ def test_vectors_that_no_rows_give_are_refused(tmp_path: Path) -> None:
         {"sequence": "other"},
         {"fold_of": "row"},
         {"data": items.data[4:]},
+        {"data": ""},
         {"data": "!" + items.data[1:]},
         {"data": "AADAfw==" * (len(items.data) // 8)},
     ):
         changed = replace(fields, item_vectors=[replace(items, **damaged)])
-        with pytest.raises((LookupError, TypeError, ValueError)):
+        with pytest.raises((KeyError, TypeError, ValueError)):
             FeatureMap.from_dict(changed.to_dict())
 
 

@@ -14,7 +14,6 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from ..common.ragged import Ragged
-from ..config.names import FOLDS
 from ..storage.table import Table
 from .item_vectors import DIMENSIONS, ItemVectors
 
@@ -23,12 +22,11 @@ WINDOW = 20
 MOST_CODES = 2_048
 
 
-def count_folds(table: Table) -> tuple[str, int]:
-    """What the folds of train rows are, one of FOLD_OF, and their number."""
-    periods = int(table.column("period").max()) + 1
-    if periods > 1:
-        return "period", periods
-    return "fold" if table.column("fold").any() else "history", FOLDS
+def fold_kind(train: Table) -> str:
+    """What the folds of train rows are, one of FOLD_OF."""
+    if train.column("period").any():
+        return "period"
+    return "fold" if train.column("fold").any() else "history"
 
 
 class CoOccurrences:
@@ -48,7 +46,7 @@ class CoOccurrences:
         _count(self.place[histories.values], histories.offsets, fold, self.counts)
 
     def vectors(self, sequence: str, fold_of: str) -> ItemVectors | None:
-        """The vectors of the counted items; None if rows of other folds tell nothing of a fold's.
+        """The vectors of the counted items; None if fewer than two folds have pairs of them.
 
         By period, those of a fold are of the rows of earlier folds, else of all other folds.
         """
@@ -57,13 +55,13 @@ class CoOccurrences:
         total = self.counts.sum(axis=0, dtype=np.float64)
         each, older = [], np.zeros_like(total)
         for count in self.counts:
-            each.append(item_vectors(older if fold_of == "period" else total - count))
+            each.append(reduced(older if fold_of == "period" else total - count))
             older += count
-        stacked = np.stack([*each, item_vectors(total)])
+        stacked = np.stack([*each, reduced(total)])
         return ItemVectors.of(sequence, fold_of, self.codes, stacked)
 
 
-def item_vectors(counts: np.ndarray) -> np.ndarray:
+def reduced(counts: np.ndarray) -> np.ndarray:
     """The vectors of items that co-occur `counts` [K, K] times, float32 [K, D]."""
     vectors = np.zeros((len(counts), DIMENSIONS), np.float32)
     both = counts.astype(np.float64)

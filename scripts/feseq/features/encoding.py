@@ -116,7 +116,7 @@ class FeatureEncoder:
         self.similarities = SimilarityColumns(feature_map, is_fitted)
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
         self.statistics = [self.statistics_columns.index(column) for column in chosen]
-        self.takes_all = not {*chosen} <= {*self.history_statistics.columns}
+        self.needs_indices = not {*chosen} <= {*self.history_statistics.columns}
         times = [self.event_time] if self.event_time else []
         # The columns to read for histories.
         self.history_columns = [*feature_map.history_columns, *times]
@@ -215,7 +215,7 @@ class FeatureEncoder:
         values = block.categorical[rows], block.numeric[rows]
         raw = values[1][:, self.numeric_columns]
         if self.statistics:
-            of = self.statistics_of if self.takes_all else self.history_statistics
+            of = self.statistics_of if self.needs_indices else self.history_statistics
             raw = np.concatenate([raw, of(block, rows)[:, self.statistics]], axis=1)
         return EncodedRows(
             self.numbers(raw),

@@ -64,9 +64,11 @@ def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
 
 def _moved_vectors(new: FeatureMap, targets: Sequence[CategoryField]) -> Iterator[ItemVectors]:
     """The vectors of `new`, by the indices of the extended targets."""
-    targets_of = {s.column: pair for s, *pair in zip(new.sequences, new.targets, targets)}
+    before, after = ({t.column: t for t in fields} for fields in (new.targets, targets))
+    target_of = {sequence.column: sequence.shared_with for sequence in new.sequences}
     for items in new.item_vectors:
-        yield items.with_codes(places(*targets_of[items.sequence]))
+        target = target_of[items.sequence] or ""
+        yield items.with_codes(places(before[target], after[target]))
 
 
 def places(old: Field, new: Field) -> np.ndarray:

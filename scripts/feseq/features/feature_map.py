@@ -22,7 +22,7 @@ from .events import EventColumns
 from .history_statistics import HistoryColumns
 from .item_vectors import ItemVectors
 from .numeric import NumericField
-from .similarities import SimilarityColumns
+from .similarities import similarity_names
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
@@ -181,7 +181,7 @@ def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
 def _check(fitted: FeatureMap) -> None:
     """Raise TypeError or ValueError for words and values that are none, or out of order."""
     statistics = HistoryColumns(fitted.history_columns).columns + EventColumns(fitted).columns
-    statistics += SimilarityColumns(fitted).columns
+    statistics += similarity_names(fitted.sequences)
     for fields, columns in (
         (fitted.statistics, statistics),
         ((*fitted.ids, *fitted.levels), [each.column for each in fitted.numeric]),

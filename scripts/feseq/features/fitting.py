@@ -11,10 +11,11 @@ from ..common.files import Output
 from ..common.progress import Progress
 from ..common.ragged import Ragged
 from ..config.columns import Columns
+from ..config.names import FOLDS
 from ..storage.categories import ByCode, is_number, words_by_token
 from ..storage.opening import AllRows, Files, open_table
 from ..storage.table import Table, require_drawn
-from .co_occurrence import MOST_CODES, CoOccurrences, commonest, count_folds
+from .co_occurrence import CoOccurrences, commonest, fold_kind
 from .encoding import FeatureEncoder, TokenLookup
 from .events import AgeQuantiles
 from .feature_map import (
@@ -64,7 +65,7 @@ def fit_feature_map(
         )
         require_drawn(table)
         fitted = _counted(table, columns, min_count)
-        fitted = replace(fitted, item_vectors=_item_vectors(table, fitted.sequences))
+        fitted = replace(fitted, item_vectors=_item_vectors(table, train_h5, fitted.sequences))
         first_block = count_blocks(fitted.numeric)
         return replace(fitted, statistics=_statistics(table, fitted, first_block))
 
@@ -114,34 +115,41 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
     )
 
 
-def _item_vectors(table: Table, sequences: Sequence[SequenceField]) -> list[ItemVectors]:
-    """The vectors of items of sequences that have their target's codes."""
+def _item_vectors(
+    table: Table, train_h5: Files, sequences: Sequence[SequenceField]
+) -> list[ItemVectors]:
+    """The vectors of items of sequences that have their target's codes.
+
+    The train files say what a fold is, so that it is the same for a refit.
+    """
     fields = [field for field in sequences if field.shared_with]
+    if not fields:
+        return []
+    with open_table(train_h5) as train:
+        kind = fold_kind(train)
+    count = int(table.column("period").max()) + 1 if kind == "period" else FOLDS
     lookups = {field.column: TokenLookup(field) for field in fields}
-    fold_of, count = count_folds(table)
     counts = {
         field.column: CoOccurrences(_common(table, field), field.size, count) for field in fields
     }
     counting = Progress("counted what co-occurs", min(table.rows, _CO_OCCURRENCE_ROWS))
-    for block in table.blocks([*lookups], _CO_OCCURRENCE_ROWS if fields else 0):
+    for block in table.blocks([*lookups], _CO_OCCURRENCE_ROWS):
         rows = np.arange(len(block))
         for name, lookup in lookups.items():
             events = block.sequences[name]
             history = Ragged(lookup(events.values), events.offsets)
-            counts[name].add(folds(fold_of, block, rows, history, count), history)
+            counts[name].add(folds(kind, block, rows, name, count), history)
         counting.advance(len(block))
-    vectors = (each.vectors(name, fold_of) for name, each in counts.items())
+    vectors = (each.vectors(name, kind) for name, each in counts.items())
     return [each for each in vectors if each is not None]
 
 
 def _common(table: Table, field: SequenceField) -> np.ndarray:
-    """The indices of the items that get vectors: all, or the commonest of a sample."""
-    counts = np.ones(field.size, np.int64)
-    if field.size > MOST_CODES:
-        lookup = TokenLookup(field)
-        for block in table.blocks([field.column], _COMMON_ROWS):
-            codes = lookup(block.sequences[field.column].values)
-            counts += np.bincount(codes, minlength=field.size)
+    """The indices of the items that get vectors: the commonest of a sample."""
+    lookup, counts = TokenLookup(field), np.ones(field.size, np.int64)
+    for block in table.blocks([field.column], _COMMON_ROWS):
+        codes = lookup(block.sequences[field.column].values)
+        counts += np.bincount(codes, minlength=field.size)
     counts[:FIRST_CATEGORY] = 0
     return commonest(counts)
 

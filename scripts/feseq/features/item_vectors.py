@@ -13,8 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ..common.errors import UserError
 from ..common.hashing import hashed_below
-from ..common.ragged import Ragged
 from ..storage.block import Block
 
 DIMENSIONS = 24
@@ -72,14 +72,26 @@ class ItemVectors:
         codes = np.array(self.codes, np.int64)
         if not len(codes) or (np.diff(codes, prepend=-1) < 1).any() or codes[-1] >= size:
             raise ValueError(f"the vectors of {self.sequence!r} are not of its codes")
-        if self.fold_of not in FOLD_OF or not np.isfinite(self.vectors).all():
+        is_known = self.fold_of in FOLD_OF and len(self.vectors) > 0
+        if not is_known or not np.isfinite(self.vectors).all():
             raise ValueError(f"the vectors of {self.sequence!r} are none")
 
 
-def folds(fold_of: str, block: Block, rows: np.ndarray, history: Ragged, count: int) -> np.ndarray:
-    """The fold of each of these train rows, with their `history`, int64 [rows]."""
-    if fold_of != "history":
-        return getattr(block, fold_of)[rows].astype(np.int64)
-    first, has_events = np.zeros(len(history), np.int64), history.lengths > 0
-    first[has_events] = history.values[history.offsets[:-1][has_events]]
-    return hashed_below(first, count)
+def folds(fold_of: str, block: Block, rows: np.ndarray, sequence: str, count: int) -> np.ndarray:
+    """The fold of each of these train rows for a sequence's vectors, int64 [rows], below `count`.
+
+    Raises UserError for rows of another fold: the file was changed.
+    """
+    if fold_of == "history":
+        # Tokens, since indices move where a warm start extends a feature map.
+        history = block.sequences[sequence]
+        first, has_events = np.zeros(len(rows), np.uint64), history.lengths[rows] > 0
+        first[has_events] = history.values[history.offsets[:-1][rows[has_events]]]
+        return hashed_below(first, count)
+    fold = getattr(block, fold_of)[rows].astype(np.int64)
+    if len(fold) and fold.max() >= count:
+        raise UserError(
+            f"a train row is of {fold_of} {fold.max()}, and the feature map knows {count} of them: "
+            f"delete the folders in data/h5 and run the same command again, they are rebuilt"
+        )
+    return fold

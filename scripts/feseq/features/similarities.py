@@ -15,16 +15,25 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
-from ..common.errors import UserError
 from ..common.ragged import Ragged
 from ..storage.block import Block
-from .item_vectors import ItemVectors, folds
+from .item_vectors import folds
 
 if TYPE_CHECKING:
-    from .feature_map import FeatureMap
+    from .feature_map import FeatureMap, SequenceField
 
 # What the target is compared with.
 COMPARED = ("all events", "newest event", "nearest event")
+
+
+def similarity_names(sequences: Sequence["SequenceField"]) -> list[str]:
+    """The names of these columns."""
+    return [
+        f"similarities: {field.shared_with} and {what} of {field.column}"
+        for field in sequences
+        if field.shared_with
+        for what in COMPARED
+    ]
 
 
 class SimilarityColumns:
@@ -33,21 +42,18 @@ class SimilarityColumns:
     `is_fitted` is true for rows that the feature map was fitted to.
     """
 
-    def __init__(self, feature_map: "FeatureMap", is_fitted: bool = False) -> None:
+    def __init__(self, feature_map: "FeatureMap", is_fitted: bool) -> None:
         self.is_fitted = is_fitted
+        self.columns = similarity_names(feature_map.sequences)
         self.vectors = {each.sequence: each for each in feature_map.item_vectors}
-        # The histories that have their target's codes, by their place.
-        self.matched = [(i, f) for i, f in enumerate(feature_map.sequences) if f.shared_with]
-        self.places = {
-            field.column: self.vectors[field.column].places(field.size)
-            for _, field in self.matched
-            if field.column in self.vectors
-        }
-        self.columns = [
-            f"similarities: {field.shared_with} and {what} of {field.column}"
-            for _, field in self.matched
-            for what in COMPARED
-        ]
+        # The place and the name of each history that has its target's codes, and the target.
+        self.matched: list[tuple[int, str, str]] = []
+        self.places: dict[str, np.ndarray] = {}
+        for i, field in enumerate(feature_map.sequences):
+            if field.shared_with:
+                self.matched.append((i, field.column, field.shared_with))
+            if field.column in self.vectors:
+                self.places[field.column] = self.vectors[field.column].places(field.size)
 
     def __call__(
         self,
@@ -62,34 +68,20 @@ class SimilarityColumns:
         column, int64 [rows], are those of targets, -1 where unknown.
         """
         columns = [np.empty((len(rows), 0), np.float32)]
-        for i, field in self.matched:
+        for i, name, target in self.matched:
             cosines = np.full((len(rows), len(COMPARED)), np.nan, np.float32)
-            if field.column in self.vectors:
-                items, history = self.vectors[field.column], histories[i]
-                fold = self._fold(items, block, rows, history)
-                place, target = self.places[field.column], categories[field.shared_with or ""]
-                of_target = np.where(target < 0, 0, place[target])
+            if name in self.vectors:
+                items, place, history = self.vectors[name], self.places[name], histories[i]
+                last = len(items.vectors) - 1
+                fold = np.full(len(rows), last)
+                # A model's file has the last ones alone.
+                if self.is_fitted and last:
+                    fold = folds(items.fold_of, block, rows, name, last)
+                of_target = np.where(categories[target] < 0, 0, place[categories[target]])
                 of_events = place[history.values]
                 _compare(items.vectors, fold, of_events, history.offsets, of_target, cosines)
             columns.append(cosines)
         return np.concatenate(columns, axis=1)
-
-    def _fold(
-        self, items: ItemVectors, block: Block, rows: np.ndarray, history: Ragged
-    ) -> np.ndarray:
-        """Whose vectors each row has, int64 [rows]."""
-        count = len(items.vectors) - 1
-        # A model's file has the last ones alone.
-        if not self.is_fitted or not count:
-            return np.full(len(rows), count)
-        fold = folds(items.fold_of, block, rows, history, count)
-        if len(fold) and fold.max() >= count:
-            raise UserError(
-                f"the feature map has vectors of items for {count} folds, and a train row is of "
-                f"fold {fold.max()}: delete the folders in data/h5 and run the same command "
-                f"again, they are rebuilt"
-            )
-        return fold
 
 
 @numba.njit(nogil=True)

@@ -45,7 +45,8 @@ from support.trainings import (
 )
 
 ROLES = with_roles(shared=("events",), context=("unused",), ids=("age",))
-MODEL = replace(WHOLE, pooling="weighted_sum")
+# Without similarities: the vectors of items are those of the newer rows.
+MODEL = replace(WHOLE, pooling="weighted_sum", history_statistics=("length", "entropy", "newest"))
 
 
 @pytest.fixture(scope="module")

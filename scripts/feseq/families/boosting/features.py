@@ -41,7 +41,7 @@ from ...features.feature_map import (
     SequenceField,
 )
 from ...features.history_statistics import NAMES, history_statistics
-from ...features.similarities import SimilarityColumns
+from ...features.similarities import similarity_names
 from ...storage.block import Block
 from ...storage.table import Table
 from .clicks import ClickCounts, mean_over_newest
@@ -127,7 +127,7 @@ class Features:
         if "histories" in self.sets:
             names += [(name, "q") for name in EventColumns(self.feature_map).columns]
         if "similarities" in self.sets:
-            names += [(name, "q") for name in SimilarityColumns(self.feature_map).columns]
+            names += [(name, "q") for name in similarity_names(self.sequences)]
         for counted in self.counted:
             ends = [""] if counted.sequence is None else _WINDOW_NAMES
             names += [(f"clicks of {counted.name}{end}", "q") for end in ends]
