@@ -71,6 +71,17 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(
     assert (given["min_child_weight"], given["tried"]) == (3, [])
 
 
+@pytest.mark.parametrize("held_out_by", ["", "period", "fold"])
+def test_train_rows_choose_sets_too_where_few_rows_like_them_do(
+    tmp_path: Path, held_out_by: str
+) -> None:
+    numbers = {held_out_by: np.arange(3000) % 4} if held_out_by else {}
+    make(tmp_path, learnable_table(3000), valid_rows=range(300), **numbers)
+    training = trained(tmp_path, tmp_path / "out")
+    rows = {entry["rows"] for entry in training["tried"] if "features" in entry["what"]}
+    assert rows == {300 if held_out_by else 3000}
+
+
 @pytest.mark.parametrize("tells", [True, False])
 def test_ids_alone_are_learned_from_where_they_tell_of_clicks(tmp_path: Path, tells: bool) -> None:
     person = np.arange(3000) % 100

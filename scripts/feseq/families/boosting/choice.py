@@ -5,10 +5,13 @@ which is the case. Small leaves learn more, or memorize noise. Cross-validation 
 which. So changes are tried one after the other, in short trainings. A change stays if the logloss
 of held-out rows falls by more than its standard error, so the simplest model that is as good as the
 best wins.
+
+Held-out rows are those of validation. If these are few, and drawn at random as the train rows are,
+train rows count as well, by cross-validation.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,8 +32,8 @@ SHORT = BoostingConfig(learning_rate=0.1, trees=300)
 # The first `min_child_weight`, and its largest share of the sum of p (1 - p) over all rows: trees
 # of few clicks must be able to split.
 _LEAF, _MOST_OF_LEAF = 20.0, 0.1
-# The train rows and the folds of the cross-validation that tries smaller ones.
-_LEAF_ROWS, _LEAF_FOLDS = 20_000, 3
+# The train rows and the folds of a cross-validation.
+_FOLDED_ROWS, _FOLDS = 20_000, 3
 
 
 class Choice(NamedTuple):
@@ -58,17 +61,20 @@ def choose(
     either, with all sets.
     """
     train, valid = (SomeRows(table, np.arange(min(table.rows, _MOST_ROWS))) for table in rows)
+    few = SomeRows(train, np.arange(min(train.rows, _FOLDED_ROWS)))
     rate = train.column("label").mean()
     leaf = min(_LEAF, _most_of_leaf(train.rows, rate))
     trials = _Trials(device, threads)
     if config.features == "auto":
-        sets = trials.chosen_sets((train, valid), features, leaf)
+        # Train rows would choose what they alone know, where rows are held out by time or group.
+        is_alike = not features[0].by_period and not train.column("fold").any()
+        folded = few if is_alike and valid.rows < few.rows else None
+        sets = trials.chosen_sets((train, valid), features, leaf, folded)
     else:
         sets = [name for name in FEATURE_SETS if name in config.features]
-    few = SomeRows(train, np.arange(min(train.rows, _LEAF_ROWS)))
     if config.min_child_weight != "auto":
         leaf = float(config.min_child_weight)
-    elif leaf <= _most_of_leaf(few.rows * (1 - 1 / _LEAF_FOLDS), rate):
+    elif leaf <= _most_of_leaf(few.rows * (1 - 1 / _FOLDS), rate):
         # With fewer clicks, leaves fill worse than with all rows, and smaller ones would win.
         leaf = trials.chosen_leaf(few, features[0].with_sets(sets), leaf)
     return Choice(leaf, sets, trials.tried)
@@ -105,19 +111,32 @@ class _Trials:
         return gain > error
 
     def chosen_sets(
-        self, rows: tuple[Table, Table], features: tuple[Features, Features], leaf: float
+        self,
+        rows: tuple[Table, Table],
+        features: tuple[Features, Features],
+        leaf: float,
+        few: Table | None,
     ) -> list[str]:
-        """The sets that lower the logloss of the validation rows, as `choose` has these."""
+        """The sets that lower the logloss of the validation rows, as `choose` has these.
+
+        If there are `few` train rows, these count as well, by cross-validation.
+        """
         train, valid = rows
         rate = train.column("label").mean()
 
         def losses(sets: Sequence[str]) -> np.ndarray:
             train_features, valid_features = (each.with_sets(sets) for each in features)
             if not train_features.columns():
-                return -np.log(np.where(valid.column("label") == 1, rate, 1 - rate))
+                tables = [valid] if few is None else [valid, few]
+                label = np.concatenate([table.column("label") for table in tables])
+                return -np.log(np.where(label == 1, rate, 1 - rate))
             matrix = quantile_matrix(train, train_features, threads=self.threads)
             held = quantile_matrix(valid, valid_features, like=matrix, threads=self.threads)
-            return self.losses(matrix, held, leaf)
+            losses = self.losses(matrix, held, leaf)
+            if few is None:
+                return losses
+            folded = self.folded(few, train_features)
+            return np.concatenate([losses, folded(leaf)])
 
         sets: list[str] = []
         best = losses(sets)
@@ -129,21 +148,26 @@ class _Trials:
                 best, sets = loss, more
         return sets
 
-    def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
-        """The best by cross-validation of train rows: `leaf`, or a fraction of it."""
-        fold = np.arange(rows.rows) % _LEAF_FOLDS
+    def folded(self, rows: Table, features: Features) -> Callable[[float], np.ndarray]:
+        """The logloss of each train row by cross-validation, for a size of leaves."""
+        fold = np.arange(rows.rows) % _FOLDS
         train = quantile_matrix(rows, features, threads=self.threads)
         held = quantile_matrix(rows, features, like=train, threads=self.threads)
 
         def out_of_fold(leaf: float) -> np.ndarray:
             losses = np.zeros(rows.rows)
-            for number in range(_LEAF_FOLDS):
+            for number in range(_FOLDS):
                 is_out = fold == number
                 train.set_weight((~is_out).astype(np.float32))
                 held.set_weight(is_out.astype(np.float32))
                 losses[is_out] = self.losses(train, held, leaf)[is_out]
             return losses
 
+        return out_of_fold
+
+    def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
+        """The best by cross-validation of train rows: `leaf`, or a fraction of it."""
+        out_of_fold = self.folded(rows, features)
         best, smaller = out_of_fold(leaf), leaf / 4
         while self.lower(f"min_child_weight {smaller:.3g}", best, loss := out_of_fold(smaller)):
             best, leaf, smaller = loss, smaller, smaller / 4
