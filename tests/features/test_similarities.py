@@ -135,15 +135,26 @@ def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:
             assert np.nanmax(np.abs(of_all_rows - told)) > 0.01
 
 
-def test_a_refit_has_the_folds_of_the_first_training(tmp_path: Path) -> None:
-    numbers = np.arange(ROWS) // VALID  # the rows held out are of period 0
-    for period, kind in ((1 - (numbers > 0), "history"), (numbers, "period")):
-        folder = tmp_path / kind
-        files, fields = fitted(folder, cluster_rows(), period=period)
-        refit = fit_feature_map(files[0], COLUMNS, 1, files[1])
-        assert [items.fold_of for items in (*fields.item_vectors, *refit.item_vectors)] == 2 * [
-            kind
-        ]
+@pytest.mark.parametrize("kind", ["history", "period"])
+def test_a_refit_has_the_folds_of_the_first_training(tmp_path: Path, kind: str) -> None:
+    # The rows held out are the newest; train rows are of one period, or of two.
+    row = np.arange(ROWS)
+    newest = 1 + (kind == "period")
+    period = np.where(row < VALID, newest, (row % 2) * (kind == "period"))
+    (train, valid), fields = fitted(tmp_path, cluster_rows(), period=period)
+    refit = fit_feature_map(train, COLUMNS, 1, valid)
+    fold = {}
+    for name, files, feature_map in (
+        ("first", train, fields),
+        ("refit", AllRows(train, valid), refit),
+    ):
+        (items,) = feature_map.item_vectors
+        with open_table(files) as table:
+            block, count = table.read(0, table.rows), len(items.vectors) - 1
+        numbers = folds(items.fold_of, block, np.arange(len(block)), "events", count)
+        assert items.fold_of == kind
+        fold[name] = dict(zip(block.row.tolist(), numbers.tolist()))
+    assert fold["first"].items() <= fold["refit"].items()
 
 
 def test_a_fold_that_no_vectors_are_for_is_refused(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ train rows count as well, by cross-validation.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...storage.table import SomeRows, Table
-from .features import Features
+from .features import Features, fit_features
 from .matrix import Matrix, quantile_matrix
 from .settings import FEATURE_SETS, BoostingConfig
 from .trees import fit
@@ -65,19 +65,42 @@ def choose(
     rate = train.column("label").mean()
     leaf = min(_LEAF, _most_of_leaf(train.rows, rate))
     trials = _Trials(device, threads)
+    has_clicks = leaf <= _most_of_leaf(few.rows * (1 - 1 / _FOLDS), rate)
     if config.features == "auto":
-        # Train rows would choose what they alone know, where rows are held out by time or group.
-        is_alike = not features[0].by_period and not train.column("fold").any()
-        folded = few if is_alike and valid.rows < few.rows else None
-        sets = trials.chosen_sets((train, valid), features, leaf, folded)
+        splits = [Split(train, valid, *features)]
+        # Train rows have users and days in common; rows held out by group or time do not.
+        is_random = not any(t.column(key).any() for t in rows for key in ("period", "fold"))
+        if is_random and has_clicks and valid.rows < few.rows:
+            splits += _cross_validation(few, features[0])
+        sets = trials.chosen_sets(splits, leaf)
     else:
         sets = [name for name in FEATURE_SETS if name in config.features]
     if config.min_child_weight != "auto":
         leaf = float(config.min_child_weight)
-    elif leaf <= _most_of_leaf(few.rows * (1 - 1 / _FOLDS), rate):
+    elif has_clicks:
         # With fewer clicks, leaves fill worse than with all rows, and smaller ones would win.
         leaf = trials.chosen_leaf(few, features[0].with_sets(sets), leaf)
     return Choice(leaf, sets, trials.tried)
+
+
+class Split(NamedTuple):
+    """Rows to learn from, rows held out, and the features of either, with all sets."""
+
+    train: Table
+    held: Table
+    train_features: Features
+    held_features: Features
+
+
+def _cross_validation(rows: Table, features: Features) -> Iterator[Split]:
+    """Folds of train rows; the features of each are fitted to the other folds."""
+    fold = np.arange(rows.rows) % _FOLDS
+    for number in range(_FOLDS):
+        train, held = (
+            SomeRows(rows, np.flatnonzero(part)) for part in (fold != number, fold == number)
+        )
+        fitted = fit_features(train, features.feature_map, features.sets, by_period=False)
+        yield Split(train, held, replace(fitted[0], unknown=features.unknown), fitted[1])
 
 
 def _most_of_leaf(rows: float, rate: float) -> float:
@@ -110,46 +133,35 @@ class _Trials:
         self.tried.append({"what": what, **numbers, "kept": gain > error})
         return gain > error
 
-    def chosen_sets(
-        self,
-        rows: tuple[Table, Table],
-        features: tuple[Features, Features],
-        leaf: float,
-        few: Table | None,
-    ) -> list[str]:
-        """The sets that lower the logloss of the validation rows, as `choose` has these.
-
-        If there are `few` train rows, these count as well, by cross-validation.
-        """
-        train, valid = rows
-        rate = train.column("label").mean()
+    def chosen_sets(self, splits: Sequence[Split], leaf: float) -> list[str]:
+        """The sets that lower the logloss of all held-out rows."""
 
         def losses(sets: Sequence[str]) -> np.ndarray:
-            train_features, valid_features = (each.with_sets(sets) for each in features)
-            if not train_features.columns():
-                tables = [valid] if few is None else [valid, few]
-                label = np.concatenate([table.column("label") for table in tables])
-                return -np.log(np.where(label == 1, rate, 1 - rate))
-            matrix = quantile_matrix(train, train_features, threads=self.threads)
-            held = quantile_matrix(valid, valid_features, like=matrix, threads=self.threads)
-            losses = self.losses(matrix, held, leaf)
-            if few is None:
-                return losses
-            folded = self.folded(few, train_features)
-            return np.concatenate([losses, folded(leaf)])
+            return np.concatenate([self._losses_of(split, sets, leaf) for split in splits])
 
         sets: list[str] = []
-        best = losses(sets)
+        best, features = losses(sets), splits[0].train_features
         for name in FEATURE_SETS:
             more = [*sets, name]
-            if features[0].with_sets(more).columns() == features[0].with_sets(sets).columns():
+            if features.with_sets(more).columns() == features.with_sets(sets).columns():
                 continue  # the set adds no column
             if self.lower(f"features {name}", best, loss := losses(more)):
                 best, sets = loss, more
         return sets
 
-    def folded(self, rows: Table, features: Features) -> Callable[[float], np.ndarray]:
-        """The logloss of each train row by cross-validation, for a size of leaves."""
+    def _losses_of(self, split: Split, sets: Sequence[str], leaf: float) -> np.ndarray:
+        """The logloss of each held-out row of a split."""
+        train, held, *features = split
+        train_features, held_features = (each.with_sets(sets) for each in features)
+        if not train_features.columns():
+            rate = train.column("label").mean()
+            return -np.log(np.where(held.column("label") == 1, rate, 1 - rate))
+        matrix = quantile_matrix(train, train_features, threads=self.threads)
+        binned = quantile_matrix(held, held_features, like=matrix, threads=self.threads)
+        return self.losses(matrix, binned, leaf)
+
+    def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
+        """The best by cross-validation of train rows: `leaf`, or a fraction of it."""
         fold = np.arange(rows.rows) % _FOLDS
         train = quantile_matrix(rows, features, threads=self.threads)
         held = quantile_matrix(rows, features, like=train, threads=self.threads)
@@ -163,11 +175,6 @@ class _Trials:
                 losses[is_out] = self.losses(train, held, leaf)[is_out]
             return losses
 
-        return out_of_fold
-
-    def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
-        """The best by cross-validation of train rows: `leaf`, or a fraction of it."""
-        out_of_fold = self.folded(rows, features)
         best, smaller = out_of_fold(leaf), leaf / 4
         while self.lower(f"min_child_weight {smaller:.3g}", best, loss := out_of_fold(smaller)):
             best, leaf, smaller = loss, smaller, smaller / 4
