@@ -76,7 +76,7 @@ def reduced(counts: np.ndarray) -> np.ndarray:
         with threadpool_limits(1, "blas"):
             left, values, _ = randomized_svd(information, dimensions, random_state=0)
         scaled = left * np.sqrt(values)
-        # Of an item that co-occurs with none, what is left is rounding.
+        # Rounding is all that an item has which co-occurs with none.
         scaled[~information.any(axis=1)] = 0
         length = np.linalg.norm(scaled, axis=1, keepdims=True)
         vectors[:, :dimensions] = scaled / np.maximum(length, 1e-12)

@@ -36,8 +36,8 @@ class BoostingConfig(SettingsBlock):
     have"""
     features: Literal["auto"] | list[FeatureSet] = "auto"
     """sets of features beside numerics, categories of few values and the histories' lengths, which
-    are always there (docs/boosting.md). `auto`: those that surely lower the logloss of the
-    validation rows in short trainings"""
+    are always there (docs/boosting.md). `auto`: those that surely lower the logloss of
+    held-out rows in short trainings"""
     negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
     """share of the train rows without a click, drawn at random, that trees are grown on;
     probabilities are those of all rows. `auto`: as that of `train`"""
