@@ -72,17 +72,18 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(
 
 
 @pytest.mark.parametrize("held_out_by", ["", "period", "fold"])
-@pytest.mark.parametrize("most", [2_700, 200])
+@pytest.mark.parametrize(("valid", "most"), [(300, 2_700), (300, 200), (2_900, 2_700)])
 def test_train_rows_choose_sets_too_where_few_rows_like_them_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_out_by: str, most: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_out_by: str, valid: int, most: int
 ) -> None:
     monkeypatch.setattr(choice, "_FOLDED_ROWS", most)
     # As by a split, where train rows may all be of one period, or groups of one fold.
-    numbers = {held_out_by: (np.arange(3000) < 300).astype(np.uint8)} if held_out_by else {}
-    make(tmp_path, learnable_table(3000), valid_rows=range(300), **numbers)
+    count = valid + 2_700
+    numbers = {held_out_by: (np.arange(count) < valid).astype(np.uint8)} if held_out_by else {}
+    make(tmp_path, learnable_table(count), valid_rows=range(valid), **numbers)
     training = trained(tmp_path, tmp_path / "out")
     rows = {entry["rows"] for entry in training["tried"] if "features" in entry["what"]}
-    assert rows == {300 if held_out_by or most < 300 else 300 + most}
+    assert rows == {valid if held_out_by or most < valid else valid + most}
 
 
 @pytest.mark.parametrize("tells", [True, False])
