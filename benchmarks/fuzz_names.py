@@ -32,7 +32,7 @@ PIECES = [
     *("f0", "label", "probability", "__index_level_0__", "sha256", "nan", "1e5", "-"),
 ]
 FEATURES = ("price", "age", "events", "country", "item")
-SETS = ["histories", "groups", "clicks", "ids"]
+SETS = ["histories", "clicks", "ids"]
 BOOSTING = {"trees": 5, "min_child_weight": 1, "max_depth": 3, "features": SETS}
 
 

@@ -72,7 +72,7 @@ def metrics(tmp_path: Path) -> list[Path]:
     return [
         put_model(tmp_path, "full", "constant", 0.5),
         put_model(tmp_path, "full", "len150", 0.71, training, speed, **measured),
-        put_model(tmp_path, "full", "boosting", 0.70, training={"sets": ["groups", "clicks"]}),
+        put_model(tmp_path, "full", "boosting", 0.70, training={"sets": ["histories", "clicks"]}),
         put_model(tmp_path, "toy", "boosting", 0.95, rows=100),
     ]
 

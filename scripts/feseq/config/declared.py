@@ -50,7 +50,6 @@ Delimiter = Annotated[str, AfterValidator(_checked_delimiter)]
 _RENAMED = {
     "judge_share": "holdout_share",
     "histories": "features",
-    "hash_groups": "features",
     "score": "scores",
 }
 

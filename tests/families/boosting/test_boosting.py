@@ -74,7 +74,6 @@ def test_features_are_those_of_plain_loops(
     monkeypatch.setattr(Table, "block_rows", 700)
     feature_map = FeatureMap.read(learnable / "feature_map.json")
     monkeypatch.setattr(features_module, "TOP_CODES", 4)
-    monkeypatch.setattr(features_module, "GROUPS", 7)
     with H5Table(learnable / "train.h5") as table:
         own, others = fit_features(table, feature_map)
         row, label = table.column("row"), table.column("label")
@@ -96,12 +95,6 @@ def test_features_are_those_of_plain_loops(
     length = np.array(list(map(len, events)))
     np.testing.assert_array_equal(features["length of events"], length)
     assert len([name for name in features if name.startswith("share of code")]) == 4
-    # Each code counts in one group, always the same, and the codes are in all of them.
-    share = np.array([features[f"share of group {group} in events"] for group in range(7)])
-    of_row = np.array([[history.count(code) for code in range(30)] for history in events])
-    of_code = np.linalg.lstsq(of_row, (share * (length + 10)).T, rcond=None)[0]
-    np.testing.assert_allclose(of_code, np.eye(7)[of_code.argmax(axis=1)], atol=1e-4)
-    assert {*of_code.argmax(axis=1)} == {*range(7)}
 
 
 def test_where_rows_have_a_time_their_clicks_are_of_older_rows(

@@ -12,7 +12,6 @@ A model has any of these sets:
                         and the shares of their commonest codes
     similarities        of a history's target to its events, by which items co-occur in histories
                         (`features/similarities.py`)
-    groups              shares of groups of codes, formed by a hash
     clicks              of each category, of a history's tokens, and of these with the row's target:
                         log odds of `clicks.py`, as means over the newest events
     ids                 clicks of each category of columns with many, such as users, and of IDs
@@ -52,7 +51,6 @@ from .settings import FEATURE_SETS
 SETTINGS = {"unknown_share", "features"}
 # The shares of this many of a history's commonest codes are features.
 TOP_CODES = 60
-GROUPS = 128
 # The newest events whose clicks are averaged; the last window has all events.
 _WINDOWS = (1, 20, 50, 150, 2**62)
 _WINDOW_NAMES = [*(f", newest {window}" for window in _WINDOWS[:-1]), ""]
@@ -122,8 +120,6 @@ class Features:
             if "histories" in self.sets:
                 names += [(f"{what} of {name}", "q") for what in _statistics(sequence)]
                 names += [(f"share of code {code} in {name}", "q") for code in self.common[name]]
-            if "groups" in self.sets:
-                names += [(f"share of group {group} in {name}", "q") for group in range(GROUPS)]
         if "histories" in self.sets:
             names += [(name, "q") for name in EventColumns(self.feature_map).columns]
         if "similarities" in self.sets:
@@ -156,8 +152,10 @@ class Features:
         histories = encoder.tokens(block)
         columns = [block.numeric[:, encoder.numeric_columns], categories[:, self.few]]
         for i, (sequence, history) in enumerate(zip(self.sequences, histories)):
-            target = categories[:, len(self.feature_map.profile) + i]
-            columns += [history.lengths[:, None], *self._of_history(sequence, history, target)]
+            columns += [history.lengths[:, None]]
+            if "histories" in self.sets:
+                target = categories[:, len(self.feature_map.profile) + i]
+                columns += self._of_history(sequence, history, target)
         known = encoder.known(categories)
         if "histories" in self.sets and encoder.events.columns:
             columns += [encoder.events(histories, encoder.ages(block), known)]
@@ -172,18 +170,13 @@ class Features:
 
     def _of_history(
         self, sequence: SequenceField, history: Ragged, target: np.ndarray
-    ) -> Iterator[np.ndarray]:
-        """A history's features in the sets `histories` and `groups`, [rows, columns] each."""
-        if "histories" in self.sets:
-            # An unknown item does not equal unknown events.
-            statistics = history_statistics(history, np.where(target < FIRST_CATEGORY, -1, target))
-            yield statistics[:, [NAMES.index(name) for name in _statistics(sequence)]]
-            common = self.common[sequence.column]
-            column = np.full(sequence.size, -1)
-            column[common] = np.arange(len(common))
-            yield _shares(history, column, len(common))
-        if "groups" in self.sets:
-            yield _shares(history, hashed_below(np.arange(sequence.size), GROUPS), GROUPS)
+    ) -> list[np.ndarray]:
+        """A history's features in the set `histories`, [rows, columns] each."""
+        # An unknown item does not equal unknown events.
+        statistics = history_statistics(history, np.where(target < FIRST_CATEGORY, -1, target))
+        places = [NAMES.index(name) for name in _statistics(sequence)]
+        shares = _shares(history, self.common[sequence.column], sequence.size)
+        return [statistics[:, places], shares]
 
     def _fold(self, block: Block, folds: int) -> np.ndarray:
         """The row of the tables that encodes each row, int64 [rows]."""
@@ -306,12 +299,11 @@ def _commonest(count: np.ndarray) -> list[int]:
     return order[count[order] > 0].tolist()
 
 
-def _shares(history: Ragged, column: np.ndarray, columns: int) -> np.ndarray:
-    """Shares of each history's events by the `column` int64 of their code, [rows, columns].
-
-    Codes of column -1 do not count.
-    """
+def _shares(history: Ragged, codes: Sequence[int], size: int) -> np.ndarray:
+    """Shares of each history's events that are of these codes below `size`, [rows, codes]."""
+    column = np.full(size, -1)
+    column[codes] = np.arange(len(codes))
     event_column = column[history.values]
-    place = np.repeat(np.arange(len(history)), history.lengths) * columns + event_column
-    count = np.bincount(place[event_column >= 0], minlength=len(history) * columns)
-    return count.reshape(len(history), columns) / (history.lengths[:, None] + _DAMPING)
+    place = np.repeat(np.arange(len(history)), history.lengths) * len(codes) + event_column
+    count = np.bincount(place[event_column >= 0], minlength=len(history) * len(codes))
+    return count.reshape(len(history), len(codes)) / (history.lengths[:, None] + _DAMPING)

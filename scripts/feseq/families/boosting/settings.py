@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ...config.declared import AS_WRITTEN, NOT_SEARCHED, SettingsBlock
 
-FeatureSet = Literal["histories", "similarities", "groups", "clicks", "ids"]
+FeatureSet = Literal["histories", "similarities", "clicks", "ids"]
 # From the surest to the one that needs most of the later rows to be like the train rows.
 FEATURE_SETS: tuple[str, ...] = get_args(FeatureSet)
 
