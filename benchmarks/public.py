@@ -4,8 +4,10 @@
     python benchmarks/public.py --seeds 42 43 44                  # on train rows, to choose by
     python benchmarks/public.py --seeds 42 43 44 --test           # on test rows, to look at once
     python benchmarks/public.py --default --test                  # the default config
-    python benchmarks/public.py --tables movielens --ablation     # the preset, a part left out
+    python benchmarks/public.py --tables movielens --ablation     # FESeq, a part left out
+    python benchmarks/public.py --ablation light --parts "without similarities"
     python benchmarks/public.py --plain --peers AutoGluon ...     # rivals, as peers.py says
+    python benchmarks/public.py --test --tables stand-in --rows 1000000
 
 Runs the workflow on each table of `tables.py` with config/best.yaml as it is, as a new user
 would: networks, boosting, their blend (without `--models`), all refitted, and the scripts of
@@ -19,7 +21,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ from scipy.special import expit
 from scipy.special import logit as logit_of
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from tables import TABLES, Table
+
+from feseq.evaluate.metrics import BY_NAME, expected
 
 # What the preset submits, and baselines, by the workflow's name.
 SUBMITTED = {
@@ -53,7 +57,9 @@ SPLITS = {
     ("group",): "groups",
     ("group", "time"): "newest_groups",
 }
-# The default network with one part left out, or taken from another of the preset.
+# Statistics of a history's codes alone.
+CODE_STATISTICS = ["length", "distinct", "entropy", "newest"]
+# A network with one part left out, or taken from another of the preset.
 ABLATION: dict[str, dict[str, Any]] = {
     "min-max for ranks": {"model": {"scaling": "minmax"}},
     "without plain values": {"model": {"numerics": ["buckets", "missing"]}},
@@ -63,6 +69,9 @@ ABLATION: dict[str, dict[str, Any]] = {
     "without crossing": {"model": {"crossing": 0}},
     "without the cross layer": {"model": {"mlp_cross_rank": 0}},
     "without history statistics": {"model": {"history_statistics": []}},
+    "without times, kinds": {"model": {"history_statistics": [*CODE_STATISTICS, "similarities"]}},
+    "without similarities": {"model": {"history_statistics": [*CODE_STATISTICS, "times", "kinds"]}},
+    "without times, kinds, similarities": {"model": {"history_statistics": CODE_STATISTICS}},
     "with levels": {"model": {"levels": 100}},
     "without unknown draws": {"model": {"unknown_share": 0}},
     "start values of 1e-4": {"model": {"embedding_std": 1e-4}},
@@ -77,20 +86,28 @@ ABLATION: dict[str, dict[str, Any]] = {
 
 
 class Judge:
-    """Metrics of log odds or probabilities [rows] where each row is clicked by its `chance`.
+    """Metrics of probabilities [rows] where each row is clicked by its `chance`.
 
     A chance of 0 or 1 is a label. Others count a row twice, as clicked and as not, by weight.
     """
 
     def __init__(self, chance: np.ndarray) -> None:
+        self.chance = chance
         self.label = np.repeat([1, 0], len(chance))
         self.weight = np.concatenate([chance, 1 - chance])
 
     def metrics(self, probability: np.ndarray) -> list[float]:
-        """AUC, average precision, logloss."""
+        """AUC, average precision, logloss of probabilities [rows]."""
         twice = np.tile(probability.astype(np.float64), 2)
         metrics = (roc_auc_score, average_precision_score, log_loss)
         return [metric(self.label, twice, sample_weight=self.weight) for metric in metrics]
+
+    def score(self, probability: np.ndarray, click_rate: float) -> float:
+        """The competition's score at 50:50 odds, `click_rate` being the train rows'."""
+        certain = np.finfo(np.float32).eps  # some models say 0 or 1
+        logit = logit_of(np.clip(probability, certain, 1 - certain, dtype=np.float64))
+        balanced = expected(logit, self.chance, click_rate).balanced
+        return BY_NAME["score"].of(balanced)
 
     def difference(self, one: np.ndarray, two: np.ndarray) -> str:
         """By how much the AUC of one is above the other's, with its 95 % interval."""
@@ -108,15 +125,22 @@ class Judge:
 
 
 def settings(
-    table: Table, variants: Mapping[str, Any], seed: int, is_default: bool
+    table: Table, seed: int, is_default: bool, whole: str | None = None, parts: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What a run lays over the preset, or over the default config."""
-    preset = {} if is_default else yaml.safe_load(runs.PRESET.read_text())["variants"]
-    networks = preset | {key(name): block for name, block in variants.items()}
-    for i, (name, block) in enumerate(networks.items(), 1):
-        # Each of the preset's networks has a seed of its own.
-        train = block.get("train", {}) | {"seed": seed + 1000 * min(i, len(preset) + 1)}
-        networks[name] = block | {"train": train}
+    """What a run lays over the preset, or over the default config.
+
+    Each network of the preset has a seed of its own. Those with one of the `parts` of the `whole`
+    left out have that of the whole.
+    """
+    networks = {} if is_default else yaml.safe_load(runs.PRESET.read_text())["variants"]
+    for i, block in enumerate(networks.values(), 1):
+        block["train"]["seed"] = seed + 1000 * i
+    base = networks.get(whole, {"train": {"seed": seed}})
+    for part in parts:
+        blocks = ("model", "train")
+        networks[key(part)] = {
+            name: base.get(name, {}) | ABLATION[part].get(name, {}) for name in blocks
+        }
     return {
         "table": {
             "raw": {"train": "raw/train.parquet", "test": "raw/test.parquet"},
@@ -138,29 +162,29 @@ def key(name: str) -> str:
 def ours(
     folder: Path,
     table: Table,
-    variants: Mapping[str, Any],
     seed: int,
     options: argparse.Namespace,
 ) -> dict[str, tuple[np.ndarray, float]]:
     """Probabilities [test rows] and seconds of training of each of the workflow's models."""
     names = ("FESeq", "boosting") if options.default else options.models
     models = {name: MODELS[name] for name in names}
-    models |= {name: f"len150-{key(name)}" for name in variants}
+    parts = options.parts if options.ablation else []
+    models |= {part: f"len150-{key(part)}" for part in parts}
     submitted = [name for name in SUBMITTED if not (options.default and name == "light")]
     has_blend = {*models} >= {*submitted}
     table.write(folder / "raw")
     results = Path("results/full")
-    parts = {n: results / model / "predictions/part000.parquet" for n, model in models.items()}
-    targets = [str(part) for part in parts.values()]
+    files = {n: results / model / "predictions/part000.parquet" for n, model in models.items()}
+    targets = [str(file) for file in files.values()]
     submission = "results/submission_full.csv"
     if has_blend:
         targets.append(submission)
     preset = None if options.default else runs.PRESET
-    changes = settings(table, variants, seed, options.default)
+    changes = settings(table, seed, options.default, options.ablation, parts)
     runs.run(folder, changes, targets, options.cores, preset=preset)
     found = {}
     for name, model in models.items():
-        logit = pd.read_parquet(folder / parts[name])["logit"].to_numpy(np.float64)
+        logit = pd.read_parquet(folder / files[name])["logit"].to_numpy(np.float64)
         trainings = (folder / results / model).glob("**/training.json")
         seconds = sum(json.loads(path.read_text())["seconds"] for path in trainings)
         found[name] = (expit(logit), seconds)
@@ -180,17 +204,19 @@ def timed(script: Callable[..., np.ndarray], table: Table, seed: int) -> tuple[n
 
 
 def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) -> None:
-    """Print the table of all models, and how far ours are ahead of the best plain script."""
+    """Print the table of all models, and how far they are ahead of the best plain script.
+
+    In an ablation, how far ahead of the whole network; without scripts, of the best model.
+    """
     judge = Judge(table.chance)
     found: dict[str, list[tuple[np.ndarray, float]]] = {}
-    variants = ABLATION if options.ablation else {}
     for seed in options.seeds:
         one = {script: timed(SCRIPTS[script], table, seed) for script in options.scripts}
         for peer in options.peers:
             if peer != "FuxiCTR-DIN" or table.roles("sequences"):
                 one[peer] = peers.predict(peer, table, seed, options, folder / f"{peer}{seed}")
         if not options.plain:
-            one |= ours(folder / f"seed{seed}", table, variants, seed, options)
+            one |= ours(folder / f"seed{seed}", table, seed, options)
         for model, pair in one.items():
             found.setdefault(model, []).append(pair)
     clicks = f"{table.train[table.label].sum():,} clicks"
@@ -198,18 +224,23 @@ def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) 
     if table.truth != table.label:
         judged += f", best possible AUC {judge.metrics(table.chance)[0]:.4f}"
     print(f"\n## {name}: {len(table.train):,} rows, {clicks}; {judged}\n")
-    print("| model | AUC | by seed | AP | logloss | s |\n|---|---|---|---|---|---|")
-    means = {}
+    print("| model | AUC | by seed | AP | logloss | score by seed | s |")
+    print("|---|---|---|---|---|---|---|")
+    means, click_rate = {}, table.train[table.label].mean()
     for model, pairs in found.items():
         metrics = np.array([judge.metrics(probability) for probability, _ in pairs])
         means[model], ap, loss = metrics.mean(0)
         seeds = " ".join(f"{auc:.4f}" for auc in metrics[:, 0])
-        seconds = np.mean([s for _, s in pairs])
-        print(f"| {model} | {means[model]:.4f} | {seeds} | {ap:.4f} | {loss:.4f} | {seconds:.0f} |")
-    best = max(options.scripts, key=lambda script: means[script])
-    print(f"\n| model | AUC above {best}, by seed |\n|---|---|")
-    for model in (name for name in found if name != best):
-        pairs = zip(found[model], found[best], strict=True)
+        scores = ""
+        if table.score == "toss":
+            scores = " ".join(f"{judge.score(each, click_rate):.4f}" for each, _ in pairs)
+        seconds = f"{np.mean([s for _, s in pairs]):.0f}"
+        metric = f"{means[model]:.4f} | {seeds} | {ap:.4f} | {loss:.4f} | {scores}"
+        print(f"| {model} | {metric} | {seconds} |")
+    reference = options.ablation or max(options.scripts or found, key=lambda name: means[name])
+    print(f"\n| model | AUC above {reference}, by seed |\n|---|---|")
+    for model in (name for name in found if name != reference):
+        pairs = zip(found[model], found[reference], strict=True)
         gains = [judge.difference(mine[0], plain[0]) for mine, plain in pairs]
         print(f"| {model} | {', '.join(gains)} |", flush=True)
 
@@ -232,13 +263,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--scripts", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
+    parser.add_argument("--scripts", nargs="*", choices=SCRIPTS, default=list(SCRIPTS))
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--rows", type=int, help="train rows of the stand-in, a fifth to judge")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--default", action="store_true", help="the default config, no preset")
     parser.add_argument("--test", action="store_true", help="judge on the test rows")
     parser.add_argument("--plain", action="store_true", help="the plain scripts alone")
-    parser.add_argument("--ablation", action="store_true", help="the preset, a part left out")
+    parser.add_argument("--ablation", nargs="?", const="FESeq", choices=("FESeq", "light"))
+    parser.add_argument("--parts", nargs="+", choices=ABLATION, default=list(ABLATION))
     parser.add_argument("--folder", type=Path, help="keeps files for a later call")
     parser.add_argument("--peers", nargs="+", choices=peers.PEERS, default=[], help="see peers.py")
     parser.add_argument("--autogluon", metavar="PYTHON", help="a Python that has AutoGluon")
@@ -246,11 +279,18 @@ def main() -> None:
     parser.add_argument("--fuxictr-python", metavar="PYTHON", help="it has what FuxiCTR needs")
     parser.add_argument("--fuxictr", type=Path, metavar="CHECKOUT", help="of reczoo/FuxiCTR")
     options = parser.parse_args()
+    if options.ablation:
+        if options.default or options.plain:
+            parser.error("--ablation is of the preset's networks: without --default and --plain")
+        options.models, options.scripts = [options.ablation], []
+    if options.rows and not all(name.startswith("stand-in") for name in options.tables):
+        parser.error("--rows is of the stand-in: --tables stand-in")
     check_peers(parser, options)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).resolve()
         for name in options.tables:
-            table = TABLES[name]() if options.test else TABLES[name]().inner()
+            table = TABLES[name](**({"rows": options.rows} if options.rows else {}))
+            table = table if options.test else table.inner()
             rows = "test" if options.test else "inner"
             place = f"{rows}_default" if options.default else rows
             compare(name, table, options, folder / key(name) / place)

@@ -5,7 +5,7 @@ and the shop of `made_up_tables.py` are simulated, and their test rows are judge
 probabilities. `real_tables.py` has four more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -104,11 +104,19 @@ def movielens(rows: pd.DataFrame | None = None) -> Table:
     return _movielens(rows[:cut], rows[cut:], {"time": "timestamp"})
 
 
-def new_users() -> Table:
+def new_users(rows: pd.DataFrame | None = None) -> Table:
     """The test's users have no train rows."""
-    rows = ratings()
+    rows = ratings() if rows is None else rows
     is_test = _drawn(rows["user"], TEST_SHARE)
     return _movielens(rows[~is_test], rows[is_test], {"group": "user"})
+
+
+def liked_films() -> Table:
+    """The test's users have no train rows, and histories hold the films that a user liked.
+
+    So a film of a row that was liked stands in the same user's later histories.
+    """
+    return new_users(ratings(liked_only=True))
 
 
 def without_ids() -> Table:
@@ -155,11 +163,11 @@ def _movielens(train: pd.DataFrame, test: pd.DataFrame, split: dict[str, str]) -
 
 
 @cache
-def ratings() -> pd.DataFrame:
+def ratings(liked_only: bool = False) -> pd.DataFrame:
     """One row a rating in the order of time: what was known of user and film before it.
 
-    `history`: the films that the user rated before, oldest first; `history_times`: when, in seconds
-    like `timestamp`. Numbers stay in their natural, skewed units.
+    `history`: the films that the user rated before, or liked, oldest first; `history_times`: when,
+    in seconds like `timestamp`. Numbers stay in their natural, skewed units.
     """
     inter, item, user = _recbole()
     rows = inter.merge(user, on="user_id").merge(item, on="item_id")
@@ -183,8 +191,9 @@ def ratings() -> pd.DataFrame:
     table["item"] = rows["item_id"].astype(str)
     table["genre"] = rows["class"].str.split().str[0]
     table["decade"] = table["release_year"].floordiv(10).mul(10).astype("Int64").astype("string")
-    table["history"] = _histories(rows, "item_id")
-    table["history_times"] = _histories(rows, "timestamp")
+    stays = rows["rating"] >= 4 if liked_only else np.ones(len(rows), bool)
+    table["history"] = _histories(rows, "item_id", stays)
+    table["history_times"] = _histories(rows, "timestamp", stays)
     return table
 
 
@@ -195,21 +204,25 @@ def _recbole() -> list[pd.DataFrame]:
     return [table.rename(columns=lambda name: name.split(":")[0]) for table in tables]
 
 
-def _histories(rows: pd.DataFrame, column: str) -> list[str]:
-    """What the column has in the user's earlier rows, oldest first."""
+def _histories(rows: pd.DataFrame, column: str, stays: Iterable[bool]) -> list[str]:
+    """What the column has in those of the user's earlier rows that stay, oldest first."""
     seen: dict[int, list[str]] = {}
     histories = []
-    for user, value in zip(rows["user_id"], rows[column].astype(np.int64)):
+    for user, value, stay in zip(rows["user_id"], rows[column].astype(np.int64), stays):
         before = seen.setdefault(user, [])
         histories.append(",".join(before))
-        before.append(str(value))
+        if stay:
+            before.append(str(value))
     return histories
 
 
 @cache
-def stand_in(mean_length: float | None = None) -> Table:
-    """The simulated stand-in, by default the default run's; the test is the day after the train."""
-    toss = runs.simulated()
+def stand_in(rows: int | None = None, mean_length: float | None = None) -> Table:
+    """The simulated stand-in, by default the default run's; the test is the day after the train.
+
+    With `rows` train rows, a fifth as many judge.
+    """
+    toss = runs.simulated(**({"train_rows": rows, "test_rows": rows // 5} if rows else {}))
     simulation, columns = toss["simulation"], toss["columns"]
     parts = {}
     with TemporaryDirectory() as folder:
@@ -230,35 +243,35 @@ def stand_in(mean_length: float | None = None) -> Table:
     return Table(parts["train"], parts["test"], columns, split, "probability", toss["score"])
 
 
-def _clicked_by(chance: Callable[[pd.DataFrame], pd.Series]) -> Table:
+def _clicked_by(chance: Callable[[pd.DataFrame], pd.Series], rows: int | None) -> Table:
     """The stand-in with clicks drawn again, from other probabilities."""
-    table = stand_in()
+    table = stand_in(rows)
     train, test = (rows.assign(probability=chance) for rows in (table.train, table.test))
     draw = np.random.default_rng(0).random(len(train))
     train = train.assign(clicked=(draw < train["probability"]).astype(np.int64))
     return replace(table, train=train, test=test)
 
 
-def without_returning() -> Table:
+def without_returning(rows: int | None = None) -> Table:
     """Clicks of the stand-in depend on the row alone, not on who the user is."""
-    return _clicked_by(lambda rows: rows["probability_of_new_user"])
+    return _clicked_by(lambda table: table["probability_of_new_user"], rows)
 
 
-def rare_clicks() -> Table:
+def rare_clicks(rows: int | None = None) -> Table:
     """One row of the stand-in in about 500 is clicked."""
-    return _clicked_by(lambda rows: rows["probability"] / 10)
+    return _clicked_by(lambda table: table["probability"] / 10, rows)
 
 
-def without_histories() -> Table:
+def without_histories(rows: int | None = None) -> Table:
     """Every history of the stand-in is empty."""
-    table = stand_in()
+    table = stand_in(rows)
     train, test = (part.assign(seq="") for part in (table.train, table.test))
     return replace(table, train=train, test=test)
 
 
-def long_histories() -> Table:
+def long_histories(rows: int | None = None) -> Table:
     """The stand-in with 500 events in a history on average, as the real data have them."""
-    return stand_in(500)
+    return stand_in(rows, mean_length=500)
 
 
 def shop() -> Table:
@@ -282,9 +295,11 @@ def of_real(
     return table
 
 
-TABLES: dict[str, Callable[[], Table]] = {
+# Those of the stand-in take its number of train rows.
+TABLES: dict[str, Callable[..., Table]] = {
     "movielens": movielens,
     "movielens, new users": new_users,
+    "movielens, liked films": liked_films,
     "movielens, without IDs": without_ids,
     "movielens, rare": rare_ratings,
     "stand-in": stand_in,

@@ -1,13 +1,14 @@
-"""What vectors of items gain, fitted to other rows or to all, and what they cost.
+"""What a history's times, kinds and similarities gain, and what vectors of items cost.
 
-    python benchmarks/similarities.py --tables shop "movielens, new users"
-    python benchmarks/similarities.py --cost 1000000
+    python benchmarks/histories.py --tables shop "movielens, new users" --seeds 42 43 44
+    python benchmarks/histories.py --cost 1000000
 
-Boosting learns from a table's train rows without similarities, with those by vectors of other rows,
-as the workflow has them, and, the wrong way, by vectors of all train rows. AUC of the rows that
-judge, as in public.py. With `--cost`, so many rows of 500 events on average, of 3,000 items, become
-an H5 file and feature maps, with vectors and without: seconds, memory, and a digest of the vectors,
-which should be equal for any number of threads.
+Boosting learns from a table's train rows, with the sets of features that validation keeps, by what
+a history's codes tell, by times and kinds, by similarities, and by all; then the wrong way, with
+vectors of items that are fitted to the train rows themselves. AUC of the rows that judge, as in
+public.py. With `--cost`, so many rows of 500 events on average, of 3,000 items, become an H5 file
+and feature maps, with vectors and without: seconds, memory, and a digest of the vectors, which
+should be equal for any number of threads.
 """
 
 import argparse
@@ -17,7 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import public
@@ -29,60 +33,71 @@ from tables import TABLES, Table
 
 from feseq.common.memory import peak_memory
 from feseq.config.columns import Columns
-from feseq.families.boosting.choice import SHORT
-from feseq.families.boosting.features import fit_features
-from feseq.families.boosting.matrix import finite, quantile_matrix
-from feseq.families.boosting.trees import fit
+from feseq.families.boosting.matrix import finite
+from feseq.families.boosting.settings import BoostingConfig
+from feseq.families.boosting.train import BoostingRun
 from feseq.features.encoding import FeatureEncoder
 from feseq.features.feature_map import FeatureMap
 from feseq.features.fitting import fit_feature_map
 from feseq.storage.opening import open_table
+from feseq.storage.table import monitored_rows
 
 TRAIN, VALID = "data/h5/full/train/part000.h5", "data/h5/full/valid/part000.h5"
 TEST, FEATURE_MAP = "data/h5/test/part000.h5", "data/h5/full/feature_map.json"
-# A leaf of the short trainings; that of the default.
-CONFIG = SHORT.model_copy(update={"min_child_weight": 20.0})
+THREADS = 2
 ITEMS, EVENTS, PART = 3_000, 500, 20_000
 
 
 def prepare(folder: Path, table: Table) -> None:
     """The H5 files and the feature map of a table, by the workflow."""
     table.write(folder / "raw")
-    changes = public.settings(table, {}, 42, True)
+    changes = public.settings(table, 42, True)
     runs.run(folder, changes, [TRAIN, VALID, TEST, FEATURE_MAP], 2, preset=None)
 
 
-def auc(folder: Path, table: Table, sets: list[str], is_wrong: bool) -> float:
-    """The AUC of boosting with these sets; its train rows have vectors of all rows if wrong."""
-    fitted = FeatureMap.read(folder / FEATURE_MAP)
-    if is_wrong:
-        fitted = fitted.for_other_rows()  # without vectors for the folds of train rows
+def aucs(
+    folder: Path,
+    table: Table,
+    fitted: FeatureMap,
+    sets: Sequence[str] | Literal["auto"],
+    seeds: Sequence[int],
+) -> tuple[list[float], Sequence[str]]:
+    """The AUC of boosting by seed, and its sets of features, which validation chooses if `auto`."""
+    config = BoostingConfig.from_values({"features": sets}, "boosting")
     with open_table(folder / TRAIN) as train, open_table(folder / VALID) as valid:
-        of_train, of_other = fit_features(train, fitted, sets)
-        matrix = quantile_matrix(train, of_train, threads=2)
-        held = quantile_matrix(valid, of_other, like=matrix, threads=2)
-        booster, _ = fit(matrix, held, CONFIG, "cpu", 2)
-    logit = np.empty(len(table.test))
+        run = BoostingRun(train, monitored_rows(valid), fitted, config, "cpu", THREADS, None)
+        features = run.make_features()
+        seeded = [config.model_copy(update={"seed": seed}) for seed in seeds]
+        grown = [replace(run, config=each).grow(features, verbosity=0) for each in seeded]
     with open_table(folder / TEST) as test:
         encoder = FeatureEncoder(fitted, test)
-        for block in test.blocks(encoder.history_columns):
-            rows = finite(of_other.matrix(encoder, block))
-            logit[block.row] = booster.inplace_predict(rows, predict_type="margin")
-    return public.Judge(table.chance).metrics(expit(logit))[0]
+        blocks = [*test.blocks(encoder.history_columns)]
+        x = np.concatenate([finite(features.features.matrix(encoder, block)) for block in blocks])
+    judge = public.Judge(table.chance[np.concatenate([block.row for block in blocks])])
+    logits = [boosters[0].inplace_predict(x, predict_type="margin") for boosters, _, _ in grown]
+    return [judge.metrics(expit(logit))[0] for logit in logits], features.choice.sets
 
 
-def compare(name: str, table: Table, folder: Path) -> None:
-    """Print the AUCs of a table."""
+def compare(name: str, table: Table, folder: Path, seeds: Sequence[int]) -> None:
+    """Print the AUCs of a table with times, kinds and similarities, and with parts left out."""
     prepare(folder, table)
-    print(f"\n| {name}: boosting with | AUC |\n|---|---|")
-    for sets, with_histories in (([], ""), (["histories"], "histories")):
-        also = f"{with_histories} and " if with_histories else ""
-        for what, more, is_wrong in (
-            (with_histories or "no set", [], False),
-            (f"{also}similarities by vectors of other rows", ["similarities"], False),
-            (f"{also}similarities by vectors of all rows", ["similarities"], True),
-        ):
-            print(f"| {what} | {auc(folder, table, [*sets, *more], is_wrong):.4f} |", flush=True)
+    everything = FeatureMap.read(folder / FEATURE_MAP)
+    of_codes = replace(everything, event_ages=[], kinds=[])
+    wrong = everything.for_other_rows()  # train rows have the vectors of all train rows
+    _, kept = aucs(folder, table, everything, "auto", [])
+    base = sorted({*kept, "histories"} - {"similarities"})
+    print(f"\n{name}: validation keeps {', '.join(kept)}; here {', '.join(base)} and:\n")
+    print("| a history's | AUC | by seed |\n|---|---|---|")
+    for what, fitted, sets in (
+        ("codes", of_codes, base),
+        ("codes, times and kinds", everything, base),
+        ("codes and similarities", of_codes, [*base, "similarities"]),
+        ("codes, times, kinds and similarities", everything, [*base, "similarities"]),
+        ("the same, vectors of all train rows", wrong, [*base, "similarities"]),
+    ):
+        by_seed, _ = aucs(folder, table, fitted, sets, seeds)
+        seen = " ".join(f"{auc:.4f}" for auc in by_seed)
+        print(f"| {what} | {np.mean(by_seed):.4f} | {seen} |", flush=True)
 
 
 def write_rows(path: Path, rows: int) -> None:
@@ -152,6 +167,7 @@ def fit_here(train: Path, shared: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=[])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--test", action="store_true", help="judge on the test rows")
     parser.add_argument("--cost", type=int, metavar="ROWS")
     parser.add_argument("--fit", nargs=2, help=argparse.SUPPRESS)
@@ -161,7 +177,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.tables:
             table = TABLES[name]() if options.test else TABLES[name]().inner()
-            compare(name, table, Path(folder, public.key(name)))
+            compare(name, table, Path(folder, public.key(name)), options.seeds)
         if options.cost:
             cost(options.cost, Path(folder, "cost"))
 
