@@ -3,7 +3,7 @@
     python benchmarks/histories.py --tables shop "movielens, new users" --seeds 42 43 44
     python benchmarks/histories.py --cost 1000000
 
-Boosting learns from a table's train rows, with the sets of features that validation keeps, by what
+Boosting learns from a table's train rows, with `histories` and what else validation keeps, by what
 a history's codes tell, by times and kinds, by similarities, and by all; then the wrong way, with
 vectors of items that are fitted to the train rows themselves. AUC of the rows that judge, as in
 public.py. With `--cost`, so many rows of 500 events on average, of 3,000 items, become an H5 file
@@ -86,7 +86,7 @@ def compare(name: str, table: Table, folder: Path, seeds: Sequence[int]) -> None
     wrong = everything.for_other_rows()  # train rows have the vectors of all train rows
     _, kept = aucs(folder, table, everything, "auto", [])
     base = sorted({*kept, "histories"} - {"similarities"})
-    print(f"\n{name}: validation keeps {', '.join(kept)}; here {', '.join(base)} and:\n")
+    print(f"\n{name}: validation keeps {', '.join(kept) or 'none'}; here {', '.join(base)} and:\n")
     print("| a history's | AUC | by seed |\n|---|---|---|")
     for what, fitted, sets in (
         ("codes", of_codes, base),

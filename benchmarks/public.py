@@ -270,8 +270,12 @@ def main() -> None:
     parser.add_argument("--default", action="store_true", help="the default config, no preset")
     parser.add_argument("--test", action="store_true", help="judge on the test rows")
     parser.add_argument("--plain", action="store_true", help="the plain scripts alone")
-    parser.add_argument("--ablation", nargs="?", const="FESeq", choices=("FESeq", "light"))
-    parser.add_argument("--parts", nargs="+", choices=ABLATION, default=list(ABLATION))
+    parser.add_argument(
+        "--ablation", nargs="?", const="FESeq", choices=("FESeq", "light"), help="without scripts"
+    )
+    parser.add_argument(
+        "--parts", nargs="+", choices=ABLATION, default=list(ABLATION), help="of --ablation"
+    )
     parser.add_argument("--folder", type=Path, help="keeps files for a later call")
     parser.add_argument("--peers", nargs="+", choices=peers.PEERS, default=[], help="see peers.py")
     parser.add_argument("--autogluon", metavar="PYTHON", help="a Python that has AutoGluon")
@@ -289,7 +293,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).resolve()
         for name in options.tables:
-            table = TABLES[name](**({"rows": options.rows} if options.rows else {}))
+            is_simulated = name.startswith("stand-in")
+            table = TABLES[name](options.rows) if is_simulated else TABLES[name]()
             table = table if options.test else table.inner()
             rows = "test" if options.test else "inner"
             place = f"{rows}_default" if options.default else rows

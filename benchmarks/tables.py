@@ -246,7 +246,7 @@ def stand_in(rows: int | None = None, mean_length: float | None = None) -> Table
 def _clicked_by(chance: Callable[[pd.DataFrame], pd.Series], rows: int | None) -> Table:
     """The stand-in with clicks drawn again, from other probabilities."""
     table = stand_in(rows)
-    train, test = (rows.assign(probability=chance) for rows in (table.train, table.test))
+    train, test = (part.assign(probability=chance) for part in (table.train, table.test))
     draw = np.random.default_rng(0).random(len(train))
     train = train.assign(clicked=(draw < train["probability"]).astype(np.int64))
     return replace(table, train=train, test=test)

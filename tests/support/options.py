@@ -64,7 +64,7 @@ VALUES: dict[str, list[Any]] = {
     "train.seed": [0, 2**64 - 1],
     "boosting.trees": [1, 6],
     "boosting.min_child_weight": [0, 3],
-    "boosting.features": ["auto", [], ["histories", "groups", "clicks", "ids"]],
+    "boosting.features": ["auto", [], ["histories", "clicks", "ids"]],
     "boosting.bags": [1, 2],
     "boosting.seed": [0, 2**31 - 1],
     "sampling.valid_share": [0.2, 0.4],
