@@ -51,8 +51,8 @@ ITEMS, EVENTS, PART = 3_000, 500, 20_000
 def prepare(folder: Path, table: Table) -> None:
     """The H5 files and the feature map of a table, by the workflow."""
     table.write(folder / "raw")
-    changes = public.settings(table, 42, True)
-    runs.run(folder, changes, [TRAIN, VALID, TEST, FEATURE_MAP], 2, preset=None)
+    changes = public.settings(table, 42)
+    runs.run(folder, changes, [TRAIN, VALID, TEST, FEATURE_MAP], 2)
 
 
 def aucs(
@@ -63,7 +63,7 @@ def aucs(
     seeds: Sequence[int],
 ) -> tuple[list[float], Sequence[str]]:
     """The AUC of boosting by seed, and its sets of features, which validation chooses if `auto`."""
-    config = BoostingConfig.from_values({"features": sets}, "boosting")
+    config = BoostingConfig.from_values({"features": sets, "bags": 1}, "boosting")
     with open_table(folder / TRAIN) as train, open_table(folder / VALID) as valid:
         run = BoostingRun(train, monitored_rows(valid), fitted, config, "cpu", THREADS, None)
         features = run.make_features()
@@ -134,7 +134,7 @@ def cost(rows: int, folder: Path) -> None:
         "score": "logloss",
     }
     changes = {"table": table, "parts": {"rows": 2 * rows}}  # one file
-    runs.run(folder, changes, [TRAIN], 2, preset=None)
+    runs.run(folder, changes, [TRAIN], 2)
     print("\n| feature map | threads | s | CPU s | MiB | item vectors |\n|---|---|---|---|---|---|")
     for shared, threads in (("", 1), ("history", 1), ("history", 2)):
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")

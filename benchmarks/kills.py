@@ -52,6 +52,7 @@ CONFIG: dict[str, Any] = {
             "train": {"epochs": 12, "evaluations_per_epoch": 4, "patience": 1000},
         }
     },
+    "submission": {"refit": False},
     "runtime": {"device": "cpu"},
 }
 HEADER = """| kind | after s | step saved | lost s | rerun | CSV equal |

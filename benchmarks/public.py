@@ -1,19 +1,19 @@
-"""The preset on unlike tables, beside plain scripts.
+"""The default config on unlike tables, beside plain scripts.
 
     pip install lightgbm==4.7.0
     python benchmarks/public.py --seeds 42 43 44                  # on train rows, to choose by
     python benchmarks/public.py --seeds 42 43 44 --test           # on test rows, to look at once
-    python benchmarks/public.py --default --test                  # the default config
+    python benchmarks/public.py --scripts --also mine.yaml        # beside the default: mine.yaml
     python benchmarks/public.py --tables movielens --ablation     # FESeq, a part left out
     python benchmarks/public.py --ablation light --parts "without similarities"
     python benchmarks/public.py --plain --peers AutoGluon ...     # rivals, as peers.py says
     python benchmarks/public.py --test --tables stand-in --rows 1000000
 
-Runs the workflow on each table of `tables.py` with config/best.yaml as it is, as a new user
-would: networks, boosting, their blend (without `--models`), all refitted, and the scripts of
-`plain.py`. Without `--test` a fifth of the train rows, cut off as the test is, stands for the test.
-The stand-in and the shop are judged by their true probabilities. Intervals are of the rows: 200
-paired bootstrap draws.
+Runs the workflow on each table of `tables.py` as a new user would: a network and boosting,
+refitted, and their blend (where `--models` has both), and the scripts of `plain.py`. Without
+`--test` a fifth of the train rows, cut off as the test is, stands for the test. The stand-in and
+the shop are judged by their true probabilities. Intervals are of the rows: 200 paired bootstrap
+draws.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,32 +34,23 @@ from plain import SCRIPTS
 from scipy.special import expit
 from scipy.special import logit as logit_of
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from snakemake.utils import update_config
 from tables import TABLES, Table
 
 from feseq.evaluate.metrics import BY_NAME, expected
 
-# What the preset submits, and baselines, by the workflow's name.
-SUBMITTED = {
-    "FESeq": "len150",
-    "light": "len150-light",
-    "boosting": "boosting",
-}
+# What the default config submits, and baselines, by the workflow's name.
+SUBMITTED = {"FESeq": "len150", "boosting": "boosting"}
 MODELS = SUBMITTED | {
+    "light": "len150-light",
     "boosting-plain": "boosting-plain",
     "DIN": "len150-din",
     "DCN-v2": "len150-dcnv2",
 }
 DRAWS = 200
-# The config's `sampling.split` for tables that are split by these columns.
-SPLITS = {
-    (): "random",
-    ("time",): "newest",
-    ("group",): "groups",
-    ("group", "time"): "newest_groups",
-}
 # Statistics of a history's codes alone.
 CODE_STATISTICS = ["length", "distinct", "entropy", "newest"]
-# A network with one part left out, or taken from another of the preset.
+# A network with one part left out, or taken from another.
 ABLATION: dict[str, dict[str, Any]] = {
     "min-max for ranks": {"model": {"scaling": "minmax"}},
     "without plain values": {"model": {"numerics": ["buckets", "missing"]}},
@@ -125,17 +116,17 @@ class Judge:
 
 
 def settings(
-    table: Table, seed: int, is_default: bool, whole: str | None = None, parts: Sequence[str] = ()
+    table: Table, seed: int, whole: str | None = None, parts: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What a run lays over the preset, or over the default config.
+    """What a run lays over the default config.
 
-    Each network of the preset has a seed of its own. Those with one of the `parts` of the `whole`
-    left out have that of the whole.
+    Each network has a seed of its own. Those with one of the `parts` of the `whole` left out have
+    that of the whole.
     """
-    networks = {} if is_default else yaml.safe_load(runs.PRESET.read_text())["variants"]
-    for i, block in enumerate(networks.values(), 1):
-        block["train"]["seed"] = seed + 1000 * i
-    base = networks.get(whole, {"train": {"seed": seed}})
+    light = yaml.safe_load(runs.CONFIG.read_text())["variants"]["light"]
+    light["train"]["seed"] = seed + 1000
+    base = light if whole == "light" else {"train": {"seed": seed}}
+    networks = {"light": light}
     for part in parts:
         blocks = ("model", "train")
         networks[key(part)] = {
@@ -147,7 +138,6 @@ def settings(
             "columns": table.columns | {"time": None, "group": None} | table.split,
             "score": table.score,
         },
-        **({} if is_default else {"sampling": {"split": SPLITS[tuple(sorted(table.split))]}}),
         "train": {"seed": seed},
         "boosting": {"seed": seed},
         "variants": networks,
@@ -165,33 +155,46 @@ def ours(
     seed: int,
     options: argparse.Namespace,
 ) -> dict[str, tuple[np.ndarray, float]]:
-    """Probabilities [test rows] and seconds of training of each of the workflow's models."""
-    names = ("FESeq", "boosting") if options.default else options.models
-    models = {name: MODELS[name] for name in names}
+    """Probabilities [test rows] and seconds of training of each of the workflow's models.
+
+    With `--also`, of them again with each of these configs over it, named by its file. What is as
+    in the run before is not trained again.
+    """
+    models = {name: MODELS[name] for name in options.models}
     parts = options.parts if options.ablation else []
     models |= {part: f"len150-{key(part)}" for part in parts}
-    submitted = [name for name in SUBMITTED if not (options.default and name == "light")]
-    has_blend = {*models} >= {*submitted}
     table.write(folder / "raw")
-    results = Path("results/full")
+    found: dict[str, tuple[np.ndarray, float]] = {}
+    for path in (None, *options.also):
+        changes = settings(table, seed, options.ablation, parts)
+        if path:
+            update_config(changes, yaml.safe_load(path.read_text()))
+        one = trained(folder, table, changes, models, options.cores)
+        found |= {f"{name}, {path.stem}" if path else name: pair for name, pair in one.items()}
+    return found
+
+
+def trained(
+    folder: Path, table: Table, changes: dict[str, Any], models: Mapping[str, str], cores: int
+) -> dict[str, tuple[np.ndarray, float]]:
+    """`ours` of one config: of the models, and of the blend if all that submit are among them."""
+    results, submission = Path("results/full"), "results/submission_full.csv"
     files = {n: results / model / "predictions/part000.parquet" for n, model in models.items()}
-    targets = [str(file) for file in files.values()]
-    submission = "results/submission_full.csv"
-    if has_blend:
-        targets.append(submission)
-    preset = None if options.default else runs.PRESET
-    changes = settings(table, seed, options.default, options.ablation, parts)
-    runs.run(folder, changes, targets, options.cores, preset=preset)
+    has_blend = {*models} >= {*SUBMITTED}
+    targets = [*map(str, files.values()), *([submission] if has_blend else [])]
+    fits = ("", "refit") if changes.get("submission", {}).get("refit", True) else ("",)
+    runs.run(folder, changes, targets, cores)
     found = {}
     for name, model in models.items():
         logit = pd.read_parquet(folder / files[name])["logit"].to_numpy(np.float64)
-        trainings = (folder / results / model).glob("**/training.json")
+        trainings = [folder / results / model / fit / "training.json" for fit in fits]
         seconds = sum(json.loads(path.read_text())["seconds"] for path in trainings)
         found[name] = (expit(logit), seconds)
     if not has_blend:
         return found
     blend = pd.read_csv(folder / submission)[table.label].to_numpy()
-    seconds = sum(found[name][1] for name in submitted)
+    submit = changes.get("sizes", {}).get("full", {}).get("submission_models", SUBMITTED.values())
+    seconds = sum(found[name][1] for name in models if models[name] in submit)
     if table.score == "toss":  # submitted at 50:50 odds
         blend = expit(logit_of(blend) + logit_of(table.train[table.label].mean()))
     return found | {"blend": (blend, seconds)}
@@ -206,7 +209,8 @@ def timed(script: Callable[..., np.ndarray], table: Table, seed: int) -> tuple[n
 def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) -> None:
     """Print the table of all models, and how far they are ahead of the best plain script.
 
-    In an ablation, how far ahead of the whole network; without scripts, of the best model.
+    In an ablation, how far ahead of the whole network; without scripts, of the blend, else of the
+    best model.
     """
     judge = Judge(table.chance)
     found: dict[str, list[tuple[np.ndarray, float]]] = {}
@@ -237,7 +241,9 @@ def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) 
         seconds = f"{np.mean([s for _, s in pairs]):.0f}"
         metric = f"{means[model]:.4f} | {seeds} | {ap:.4f} | {loss:.4f} | {scores}"
         print(f"| {model} | {metric} | {seconds} |")
-    reference = options.ablation or max(options.scripts or found, key=lambda name: means[name])
+    best = max(options.scripts or found, key=lambda name: means[name])
+    is_blend = "blend" in found and not options.scripts
+    reference = options.ablation or ("blend" if is_blend else best)
     print(f"\n| model | AUC above {reference}, by seed |\n|---|---|")
     for model in (name for name in found if name != reference):
         pairs = zip(found[model], found[reference], strict=True)
@@ -264,10 +270,12 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--scripts", nargs="*", choices=SCRIPTS, default=list(SCRIPTS))
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(SUBMITTED))
     parser.add_argument("--rows", type=int, help="train rows of the stand-in, a fifth to judge")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--default", action="store_true", help="the default config, no preset")
+    parser.add_argument(
+        "--also", type=Path, nargs="+", default=[], help="configs: ours again with one over it"
+    )
     parser.add_argument("--test", action="store_true", help="judge on the test rows")
     parser.add_argument("--plain", action="store_true", help="the plain scripts alone")
     parser.add_argument(
@@ -284,9 +292,11 @@ def main() -> None:
     parser.add_argument("--fuxictr", type=Path, metavar="CHECKOUT", help="of reczoo/FuxiCTR")
     options = parser.parse_args()
     if options.ablation:
-        if options.default or options.plain:
-            parser.error("--ablation is of the preset's networks: without --default and --plain")
+        if options.plain:
+            parser.error("--ablation is of the networks: without --plain")
         options.models, options.scripts = [options.ablation], []
+    if options.also and options.plain:
+        parser.error("--also is of our models: without --plain")
     if options.rows and not all(name.startswith("stand-in") for name in options.tables):
         parser.error("--rows is of the stand-in: --tables stand-in")
     check_peers(parser, options)
@@ -297,8 +307,7 @@ def main() -> None:
             table = TABLES[name](options.rows) if is_simulated else TABLES[name]()
             table = table if options.test else table.inner()
             rows = "test" if options.test else "inner"
-            place = f"{rows}_default" if options.default else rows
-            compare(name, table, options, folder / key(name) / place)
+            compare(name, table, options, folder / key(name) / rows)
 
 
 if __name__ == "__main__":

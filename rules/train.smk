@@ -106,7 +106,8 @@ onsuccess:
     CODE.keep(CODE_AT_LAST_END)
     report = ["--report", str(results() / "report.html"), *workflow.dag_settings.targets]
     shown_by = shlex.join(["snakemake", *report, *CONFIG_OPTIONS])
-    for line in outcome(results(), STARTED, table_score(config).metric, shown_by):
+    refit, metric = config["submission"]["refit"], table_score(config).metric
+    for line in outcome(results(), STARTED, metric, shown_by, refit=refit):
         logger.info(line)
     # Not earlier: a finished job runs again if Snakemake is killed with it.
     for states in ("*/*/training_state", "*/*/*/training_state"):

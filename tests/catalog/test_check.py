@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from snakemake.utils import update_config
 
 from feseq.catalog.check import checked_config, slips_of_text, with_table
-from feseq.catalog.families import family_of
 from feseq.catalog.reference import key_rows, with_tables
 from feseq.catalog.space import TuneConfig, by_block
 from feseq.common.errors import UserError
@@ -49,15 +47,6 @@ def test_numbers_keep_the_form_in_which_they_were_written(config: Config) -> Non
     put(config, "sizes.toy.model.dropout", 0)
     size = checked_config(config)["sizes"]["toy"]
     assert json.dumps([size["train"]["weight_decay"], size["model"]["dropout"]]) == "[1, 0]"
-
-
-def test_the_preset_lies_over_the_config(config: Config) -> None:
-    preset = CONFIG.with_name("best.yaml")
-    update_config(config, yaml.safe_load(preset.read_text()))
-    checked = checked_config(config, [CONFIG, preset])
-    submitting = checked["sizes"]["full"]["submission_models"]
-    assert checked["sizes"]["medium"]["submission_models"] == submitting
-    assert {family_of(model).name for model in submitting} == {"feseq", "boosting"}
 
 
 # A path, a value that is refused there, and the path that the refusal names where it is another.
@@ -231,4 +220,4 @@ def test_the_page_of_all_keys_is_in_step_with_the_declared_settings() -> None:
     assert [path for path, _, _, meaning in rows if not meaning] == []
     assert [path for path, *_ in rows if README.count(f"\n| `{path}` |") != 1] == []
     named = re.findall(r"`([a-z_]+(?:\.[a-z0-9_<>]+)+)`", README)
-    assert {*named} <= {path for path, *_ in rows} | {"config.yaml", "best.yaml", "toss.yaml"}
+    assert {*named} <= {path for path, *_ in rows} | {"config.yaml", "toss.yaml"}

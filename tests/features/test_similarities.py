@@ -250,7 +250,9 @@ def test_boosting_learns_by_similarities_and_its_file_has_their_vectors(tmp_path
     fields.write(tmp_path / "feature_map.json")
     auc = {}
     for sets in ([], ["similarities"]):
-        config = BoostingConfig(trees=30, learning_rate=0.3, min_child_weight=1, features=sets)
+        config = BoostingConfig(
+            trees=30, learning_rate=0.3, min_child_weight=1, features=sets, bags=1
+        )
         outputs = run_job(tmp_path, tmp_path / f"{len(sets)}", {"boosting": config.values()})
         auc[len(sets)] = read_json(outputs["training"])["valid_auc"]
     assert auc[1] > auc[0] + 0.2

@@ -39,7 +39,7 @@ def metrics(value: float, low: float | None, high: float | None) -> dict[str, An
 
 
 def last_lines(metric: str = "balanced_score") -> list[str]:
-    return outcome(RESULTS, START, metric, "snakemake --report")
+    return outcome(RESULTS, START, metric, "snakemake --report", refit=False)
 
 
 def test_a_submission_is_told_with_its_models_weights_odds_and_their_scores() -> None:

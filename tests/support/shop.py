@@ -54,6 +54,7 @@ CONFIG: dict[str, Any] = {
     },
     "train": {"min_steps_per_epoch": 1, "weight_decay": 0.25, "embedding_l2": 0},
     "parts": {"rows": 40},
+    "submission": {"refit": False},
     "sizes": {
         "toy": {"rows": 100, "max_len": [5, 20], "submission_models": ["len20"], **SMALL},
         "medium": {"rows": 200, "max_len": [20], "submission_models": ["len20"], **SMALL},

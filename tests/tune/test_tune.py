@@ -29,7 +29,8 @@ FESEQ = replace(MODEL, max_len=5, embedding_dim=4, heads=1, mlp=(8,), attention_
 BOOSTING = BoostingConfig(trees=12, min_child_weight=1, learning_rate=0.5)
 SETTINGS: dict[str, Any] = {
     "len5": {"model": asdict(FESEQ), "train": asdict(replace(TRAIN, batch_size=30, epochs=3))},
-    "boosting-deep": {"boosting": BOOSTING.values()},
+    # A trial has one bag.
+    "boosting-deep": {"boosting": BOOSTING.values() | {"bags": 1}},
 }
 # Each family takes its own.
 SPACE: dict[str, Any] = {

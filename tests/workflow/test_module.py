@@ -46,10 +46,12 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_on_the_stan
     output = plan(target)
     assert "SIMULATED DATA: no data/raw/train.parquet" in output
     # Not yet the jobs of single parts.
-    assert output.count("Reason: Missing output files") == 12
+    assert output.count("Reason: Missing output files") == 15
     results, metrics = tmp_path / "clicks/results", "clicks/results/toy/len100/metrics.json"
     output = shop.run(tmp_path, target, metrics)
     assert "1,000 rows asked for, the split leaves 600: taking all" in output
+    for model in ("len100", "boosting"):  # by default both families submit, refitted
+        assert (results / f"toy/{model}/refit/model.safetensors").exists()
     submission = pd.read_csv(results / "submission_toy.csv")
     assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]
     assert submission["clicked"].between(0, 1).all()

@@ -204,9 +204,9 @@ class Submission(_Block):
     logloss that weighs both classes equally; the order of the rows stays. null: as the table's
     `score` counts them, `balanced` for toss and `observed` for others; scores of further files are
     at observed odds then"""
-    refit: bool = False
-    """true: the models that submit also learn from the validation rows (docs/validation.md);
-    metrics stay those of the first training"""
+    refit: bool = True
+    """the models that submit also learn from the validation rows (docs/validation.md); metrics
+    stay those of the first training. false: the first training submits"""
 
 
 class Evaluation(_Block):

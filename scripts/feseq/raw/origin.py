@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
+from ..config.names import REFIT
 from .source import RawFiles
 from .version import content_version
 
@@ -52,12 +53,14 @@ def warm_start_file(start: str | None, output: Path) -> tuple[str, str | None] |
     """The file of `train.start_from` and its version; None without that setting.
 
     The version is None where the workflow makes the file. Raises UserError if the file is missing,
-    or is the training's `output` under any name: Snakemake removes an output before its job.
+    or is the training's `output`, or its refit, under any name: Snakemake removes an output before
+    its job.
     """
     if start is None:
         return None
     path = os.path.normpath(start)
-    if os.path.realpath(path) == os.path.realpath(output):
+    own = (output, output.parent / REFIT / output.name)
+    if os.path.realpath(path) in map(os.path.realpath, own):
         raise UserError(
             f"train.start_from: {path} is the file of the very model that would start from it; "
             f"copy it to another place, such as models/, and name the copy"

@@ -19,18 +19,18 @@ _Z = 1.96  # half the width of a 95 % interval, in standard errors
 _OF_TRAININGS = ("auc", "logloss")
 
 
-def outcome(results: Path, started: float, metric: str, report: str) -> list[str]:
+def outcome(results: Path, started: float, metric: str, report: str, *, refit: bool) -> list[str]:
     """Lines on what is newer than `started` in `results`: submissions, models and pages.
 
     A submission has its rows, odds, models and weights, and a line of how good it is by validation
-    rows, by the `metric` of this name. A summary has its first line. Without both, each model has
-    a line. `report` is the command that shows the pages in a browser. A file that is damaged or
-    lacks facts is left out.
+    rows, by the `metric` of this name; with `refit`, of its models before that. A summary has its
+    first line. Without both, each model has a line. `report` is the command that shows the pages in
+    a browser. A file that is damaged or lacks facts is left out.
     """
     lines: list[str] = []
     for path in _newer(results.glob("submission_*.json"), started):
         with suppress(OSError, UserError, KeyError, TypeError):
-            lines += _submission(results, path, metric)
+            lines += _submission(results, path, metric, refit)
     summary = results / "summary.md"
     if _newer([summary], started):
         lines.append(summary.read_text(encoding="utf-8").split("\n", 1)[0].replace("**", ""))
@@ -46,7 +46,7 @@ def outcome(results: Path, started: float, metric: str, report: str) -> list[str
     return [wrapped for line in lines for wrapped in _wrapped(line)]
 
 
-def _submission(results: Path, path: Path, metric: str) -> Iterator[str]:
+def _submission(results: Path, path: Path, metric: str, refit: bool) -> Iterator[str]:
     about = read_json(path)
     folders = [results / name for name in about["models"]]
     weights = [f" ({weight:.2g})" if len(folders) > 1 else "" for weight in about["weights"]]
@@ -61,7 +61,7 @@ def _submission(results: Path, path: Path, metric: str) -> Iterator[str]:
         folders = [blend]
     scores = {folder.name: _score(folder, metric) for folder in folders}
     if known := [f"{name} {score}" for name, score in scores.items() if score]:
-        yield f"on validation rows: {'; '.join(known)}"
+        yield f"on validation rows{', before the refit' if refit else ''}: {'; '.join(known)}"
 
 
 def _score(folder: Path, metric: str) -> str:

@@ -39,6 +39,7 @@ SMALL = BoostingConfig(
     learning_rate=0.3,
     max_depth=3,
     features=["histories", "clicks", "ids"],
+    bags=1,
 )
 
 

@@ -41,7 +41,7 @@ class BoostingConfig(SettingsBlock):
     negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
     """share of the train rows without a click, drawn at random, that trees are grown on;
     probabilities are those of all rows. `auto`: as that of `train`"""
-    bags: Annotated[int, Field(ge=1, le=100), NOT_SEARCHED] = 1
+    bags: Annotated[int, Field(ge=1, le=100), NOT_SEARCHED] = 3
     """ensembles of trees, each with a seed and a draw of `negative_share` of its own; their logits
     are averaged"""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
