@@ -164,14 +164,14 @@ def ours(
     parts = options.parts if options.ablation else []
     models |= {part: f"len150-{key(part)}" for part in parts}
     table.write(folder / "raw")
-    found: dict[str, tuple[np.ndarray, float]] = {}
+    pairs: dict[str, tuple[np.ndarray, float]] = {}
     for path in (None, *options.also):
         changes = settings(table, seed, options.ablation, parts)
         if path:
             update_config(changes, yaml.safe_load(path.read_text()))
         one = trained(folder, table, changes, models, options.cores)
-        found |= {f"{name}, {path.stem}" if path else name: pair for name, pair in one.items()}
-    return found
+        pairs |= {f"{name}, {path.stem}" if path else name: pair for name, pair in one.items()}
+    return pairs
 
 
 def trained(
@@ -184,20 +184,20 @@ def trained(
     targets = [*map(str, files.values()), *([submission] if has_blend else [])]
     fits = ("", "refit") if changes.get("submission", {}).get("refit", True) else ("",)
     runs.run(folder, changes, targets, cores)
-    found = {}
+    pairs = {}
     for name, model in models.items():
         logit = pd.read_parquet(folder / files[name])["logit"].to_numpy(np.float64)
         trainings = [folder / results / model / fit / "training.json" for fit in fits]
         seconds = sum(json.loads(path.read_text())["seconds"] for path in trainings)
-        found[name] = (expit(logit), seconds)
+        pairs[name] = (expit(logit), seconds)
     if not has_blend:
-        return found
+        return pairs
     blend = pd.read_csv(folder / submission)[table.label].to_numpy()
     submit = changes.get("sizes", {}).get("full", {}).get("submission_models", SUBMITTED.values())
-    seconds = sum(found[name][1] for name in models if models[name] in submit)
+    seconds = sum(pairs[name][1] for name in models if models[name] in submit)
     if table.score == "toss":  # submitted at 50:50 odds
         blend = expit(logit_of(blend) + logit_of(table.train[table.label].mean()))
-    return found | {"blend": (blend, seconds)}
+    return pairs | {"blend": (blend, seconds)}
 
 
 def timed(script: Callable[..., np.ndarray], table: Table, seed: int) -> tuple[np.ndarray, float]:

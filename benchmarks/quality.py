@@ -50,15 +50,15 @@ BAGS = {
 def networks(ablation: bool) -> dict[str, Any]:
     """The networks' settings by name: the default, the variants, and the paper's part by part."""
     variants = yaml.safe_load(runs.CONFIG.read_text())["variants"]
-    found: dict[str, Any] = {"default": {}}
-    found |= {name: block for name, block in variants.items() if "model" in block}
+    by_name: dict[str, Any] = {"default": {}}
+    by_name |= {name: block for name, block in variants.items() if "model" in block}
     if ablation:
-        paper = found["feseq_paper"]
-        found |= {
+        paper = by_name["feseq_paper"]
+        by_name |= {
             f"paper_{name}": {**paper, "model": {**paper["model"], **change}}
             for name, change in ABLATION.items()
         }
-    return found
+    return by_name
 
 
 def show(name: str, metrics: list[Mapping[str, Any]], trainings: list[Mapping[str, Any]]) -> None:

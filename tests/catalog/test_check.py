@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from feseq.catalog.check import checked_config, slips_of_text, with_table
+from feseq.catalog.families import family_of
 from feseq.catalog.reference import key_rows, with_tables
 from feseq.catalog.space import TuneConfig, by_block
 from feseq.common.errors import UserError
@@ -47,6 +48,14 @@ def test_numbers_keep_the_form_in_which_they_were_written(config: Config) -> Non
     put(config, "sizes.toy.model.dropout", 0)
     size = checked_config(config)["sizes"]["toy"]
     assert json.dumps([size["train"]["weight_decay"], size["model"]["dropout"]]) == "[1, 0]"
+
+
+def test_both_families_submit_by_default(config: Config) -> None:
+    for size in checked_config(config)["sizes"].values():
+        assert {family_of(model).name for model in size["submission_models"]} == {
+            "feseq",
+            "boosting",
+        }
 
 
 # A path, a value that is refused there, and the path that the refusal names where it is another.

@@ -63,7 +63,7 @@ def put(
     write_json(results / name / "training.json", training | facts)
 
 
-# Of two cores and one bag; benchmarks/README.md and the README have them.
+# Seconds on two cores, with one bag; benchmarks/README.md and the README have them.
 @pytest.mark.parametrize(
     ("model", "size", "work", "seconds"),
     [
