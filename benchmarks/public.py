@@ -182,7 +182,9 @@ def trained(
     files = {n: results / model / "predictions/part000.parquet" for n, model in models.items()}
     has_blend = {*models} >= {*SUBMITTED}
     targets = [*map(str, files.values()), *([submission] if has_blend else [])]
-    fits = ("", "refit") if changes.get("submission", {}).get("refit", True) else ("",)
+    config = yaml.safe_load(runs.CONFIG.read_text())
+    update_config(config, changes)
+    fits = ("", "refit") if config["submission"]["refit"] else ("",)
     runs.run(folder, changes, targets, cores)
     pairs = {}
     for name, model in models.items():
@@ -193,7 +195,7 @@ def trained(
     if not has_blend:
         return pairs
     blend = pd.read_csv(folder / submission)[table.label].to_numpy()
-    submit = changes.get("sizes", {}).get("full", {}).get("submission_models", SUBMITTED.values())
+    submit = config["sizes"]["full"]["submission_models"]
     seconds = sum(pairs[name][1] for name in models if models[name] in submit)
     if table.score == "toss":  # submitted at 50:50 odds
         blend = expit(logit_of(blend) + logit_of(table.train[table.label].mean()))
@@ -297,6 +299,8 @@ def main() -> None:
         options.models, options.scripts = [options.ablation], []
     if options.also and options.plain:
         parser.error("--also is of our models: without --plain")
+    if len({path.stem for path in options.also}) < len(options.also):
+        parser.error("--also: results are named by the files, so each needs another name")
     if options.rows and not all(name.startswith("stand-in") for name in options.tables):
         parser.error("--rows is of the stand-in: --tables stand-in")
     check_peers(parser, options)

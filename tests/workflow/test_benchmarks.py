@@ -17,6 +17,7 @@ from support.processes import run_python
             "|---|",
         ),
         ("quality.py --rows 3000 --only constant", "|---|"),
+        ("public.py --tables stand-in --rows 3000 --scripts XGBoost --cores 1", "| blend |"),
         ("blend.py --clicks 9 --draws 2", "|---|"),
         (
             "kills.py --kills 2 --group_kills 1 --terms 1 --at_once 1",

@@ -85,7 +85,7 @@ def _guess(family: Family, settings: Settings, training: dict[str, Any], work: W
         valid_rows=training["valid_rows"],
         cores=training.get("threads", work.cores),
         click_rate=training["click_rate"],
-        refit=training["refit"],
+        refit=False,
     )
     guess = family.training_seconds(used, done)
     return done.rows if guess is None else guess

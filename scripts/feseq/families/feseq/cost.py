@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,24 +14,25 @@ from ...family.base import Work
 _SPEED, _ROW, _STEP, _START = 30e9, 250e-6, 0.01, 5.0
 # The layers of the score `din`.
 _DIN = (512, 256, 128)
-# A refit goes on from the first training, with fewer steps.
-_REFIT = 0.25
 
 
 def training_seconds(model: Mapping[str, Any], train: Mapping[str, Any], work: Work) -> float:
     """Seconds of a training with these settings, if patience does not end it early."""
-    epoch_rows = work.epoch_rows(train["negative_share"])
     batch_rows = min(train["batch_size"], max(1, work.rows // train["min_steps_per_epoch"]))
-    evaluations = train["evaluations_per_epoch"]
+    epochs, evaluations = train["epochs"], train["evaluations_per_epoch"]
+    if work.refit:
+        # One epoch of the held-out rows and as many others.
+        work = replace(work, rows=min(work.rows, 2 * work.valid_rows))
+        epochs, evaluations = 1, 0
+    epoch_rows = work.epoch_rows(train["negative_share"])
     if evaluations == "auto":
         evaluations = 4 if epoch_rows > 2_000 * batch_rows else 1
-    trained = train["epochs"] * epoch_rows
-    predicted = train["epochs"] * evaluations * min(work.valid_rows, MONITORED_ROWS)
+    trained = epochs * epoch_rows
+    predicted = epochs * evaluations * min(work.valid_rows, MONITORED_ROWS)
     # The backward pass is two forward passes.
     passes = trained + predicted / 3
     row = (3 * _forward(model, work) / _SPEED + _ROW) / work.speed
-    seconds = _START + passes * row + trained / batch_rows * _STEP
-    return seconds * (_REFIT if work.refit else 1)
+    return _START + passes * row + trained / batch_rows * _STEP
 
 
 def _forward(model: Mapping[str, Any], work: Work) -> float:
