@@ -31,13 +31,14 @@ CODE_AT_LAST_END = Path(".snakemake/code_at_last_end.json")
 DIGESTS = Digests(config, RAW, COLUMNS, CODE)
 HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 TIMES = TrainingTimes(config, RAW, COLUMNS, TRAIN_ROWS, HAS_CONDA)
-# The config files of this call, and its folder where it names one, for commands that pages print.
-CONFIG_FILES = list(map(str, workflow.overwrite_configfiles))
-CONFIG_OPTIONS = ["--configfile", *CONFIG_FILES] if CONFIG_FILES else []
+# The folder, the table and the config files that this call names, for commands that pages print.
+CONFIG_OPTIONS = []
+if workflow.overwrite_workdir is not None:
+    CONFIG_OPTIONS += ["--directory", os.getcwd()]
 if "table" in workflow.config_settings.config:
     CONFIG_OPTIONS += ["--config", f"table={workflow.config_settings.config['table']}"]
-if workflow.overwrite_workdir is not None:
-    CONFIG_OPTIONS = ["--directory", os.getcwd(), *CONFIG_OPTIONS]
+if workflow.overwrite_configfiles:
+    CONFIG_OPTIONS += ["--configfile", *map(str, workflow.overwrite_configfiles)]
 
 
 def code(script):

@@ -76,7 +76,7 @@ rule tune:
     params:
         **model_params(),
         **settings(tuning=config["tuning"] | {"space": tuning_space}, variant=variant),
-        **not_counted(configfiles=CONFIG_FILES),
+        **not_counted(options=CONFIG_OPTIONS),
         code=code("tune"),
     message:
         "Searching settings of {wildcards.model}, size {wildcards.size}"

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import re
+import shlex
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -70,14 +71,15 @@ def tune_model(
     runtime: Runtime,
     threads: int,
     code: str = "",
-    configfiles: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> None:
     """Search the settings of a model; write `trials` (CSV) and, last, `best` (YAML).
 
     `settings` are the model's by block, `variant` those that its variant changes. The study is in
     the folder `study` beside `best`. An interrupted one resumes if settings, space, data and the
-    digest `code` are the same. `configfiles` are those of the call, for the command in `best`.
-    Raises UserError for a space without settings of this model, and if no trial completes.
+    digest `code` are the same. `options` are those of the call, the config files last, for
+    the command in `best`. Raises UserError for a space without settings of this model, and if no
+    trial completes.
     """
     space = space_of(tuning.space, settings)
     if not space:
@@ -99,7 +101,7 @@ def tune_model(
             f"{finished[-1].user_attrs.get('reason')}"
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
-    _write_best(best, winner, f"{size}/{model}", variant, notes, configfiles)
+    _write_best(best, winner, f"{size}/{model}", variant, notes, options)
     logger.info("best: monitor %.5f with %s; %s", winner.value, _drawn(winner), best)
 
 
@@ -220,7 +222,7 @@ def _write_best(
     full_name: str,
     variant: Mapping[str, Any],
     notes: Sequence[str],
-    configfiles: Sequence[str],
+    options: Sequence[str],
 ) -> None:
     """Write a trial's settings as a variant, below the notes and the command that trains it."""
     size, model = full_name.split("/")
@@ -233,8 +235,10 @@ def _write_best(
         f"{metrics} on the validation rows. The best of many values on the same rows is a little "
         f"too high. To train a model with them:"
     )
-    command = f"  snakemake --cores 4 {target} --configfile {' '.join([*configfiles, str(path)])}"
-    lines = [*notes, *textwrap.wrap(text, 98), command]
+    command = ["snakemake", "--cores", "4", target, *options]
+    command += [] if "--configfile" in options else ["--configfile"]
+    command.append(str(path.resolve() if "--directory" in options else path))
+    lines = [*notes, *textwrap.wrap(text, 98), f"  {shlex.join(command)}"]
     blocks = {
         block: {**variant.get(block, {}), **keys}
         for block, keys in by_block(_drawn(winner)).items()

@@ -229,4 +229,4 @@ def test_the_page_of_all_keys_is_in_step_with_the_declared_settings() -> None:
     assert [path for path, _, _, meaning in rows if not meaning] == []
     assert [path for path, *_ in rows if README.count(f"\n| `{path}` |") != 1] == []
     named = re.findall(r"`([a-z_]+(?:\.[a-z0-9_<>]+)+)`", README)
-    assert {*named} <= {path for path, *_ in rows} | {"config.yaml", "toss.yaml"}
+    assert {*named} <= {path for path, *_ in rows} | {"config.yaml", "toss.yaml", "changes.yaml"}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from feseq.features import co_occurrence
-from feseq.features.co_occurrence import CoOccurrences, commonest, reduced
+from feseq.features.co_occurrence import CoOccurrences, reduced
+from feseq.features.history_statistics import commonest
 from feseq.features.item_vectors import ItemVectors
 from support.raw_tables import ragged
 
@@ -98,7 +99,6 @@ def test_pairs_are_counted_within_the_window(monkeypatch: pytest.MonkeyPatch, wi
     assert (counts.counts[0] == expected).all()
 
 
-def test_the_commonest_codes_have_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(co_occurrence, "MOST_CODES", 3)
-    assert commonest(np.array([0, 5, 1, 5, 9, 0, 5])).tolist() == [1, 3, 4]
-    assert commonest(np.array([0, 2, 0])).tolist() == [1]
+def test_of_codes_that_occur_the_commonest_are_taken() -> None:
+    assert commonest(np.array([0, 5, 1, 5, 9, 0, 5]), 3).tolist() == [4, 1, 3]
+    assert commonest(np.array([0, 2, 0]), 3).tolist() == [1]

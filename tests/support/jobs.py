@@ -16,7 +16,7 @@ def run_job(
     *,
     refit_of: Path | None = None,
     feature_map: Path | None = None,
-    code: tuple[str, ...] = (),
+    code: str = "",
     full_name: str = "",
     **runtime: Any,
 ) -> dict[str, Path]:

@@ -1,5 +1,6 @@
 """A search finds what it says it found, and ends as it would have, however often it is killed."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -61,7 +62,9 @@ def files_of(data: Path) -> tuple[list[Path], list[Path], Path]:
     return [data / "train.h5"], [data / "valid.h5"], data / "feature_map.json"
 
 
-def tune(data: Path, out: Path, model: str = "len5", **config: Any) -> Rows:
+def tune(
+    data: Path, out: Path, model: str = "len5", options: Sequence[str] = (), **config: Any
+) -> Rows:
     """Search in `out`; the rows of trials.csv without their times."""
     tune_model(
         *files_of(data),
@@ -74,7 +77,7 @@ def tune(data: Path, out: Path, model: str = "len5", **config: Any) -> Rows:
         tuning=TuneConfig(**{"trials": 6, "space": SPACE} | config),
         runtime=RUNTIME,
         threads=1,
-        configfiles=["mine.yaml"],
+        options=options,
     )
     rows = pd.read_csv(out / "trials.csv", dtype=str, keep_default_na=False).to_dict("records")
     assert all(float(row.pop("seconds")) >= 0 for row in rows)
@@ -85,14 +88,18 @@ def tune(data: Path, out: Path, model: str = "len5", **config: Any) -> Rows:
 def test_the_best_settings_give_the_value_that_was_found(
     data: Path, tmp_path: Path, model: str
 ) -> None:
-    rows = tune(data, tmp_path, model)
+    options = (
+        [] if model == "boosting-deep" else ["--config", "table=t.yaml", "--configfile", "a.yaml"]
+    )
+    rows = tune(data, tmp_path, model, options)
     complete = [row for row in rows if row["state"] == "complete"]
     best = max(complete, key=lambda row: float(row["value"]))
     text = (tmp_path / "best.yaml").read_text()
     ((name, variant),) = yaml.safe_load(text)["variants"].items()
     assert name == f"tuned_toy_{model.replace('-', '_')}"
     target = f"results/toy/{model.split('-')[0]}-{name}/model.safetensors"
-    assert f"#   snakemake --cores 4 {target} --configfile mine.yaml {tmp_path}/best.yaml\n" in text
+    given = " ".join(options or ["--configfile"])
+    assert f"#   snakemake --cores 4 {target} {given} {tmp_path}/best.yaml\n" in text
     settings = {block: keys | variant[block] for block, keys in SETTINGS[model].items()}
     training = read_json(run_job(data, tmp_path, settings)["training"])
     for metric in ("auc", "logloss"):

@@ -119,7 +119,8 @@ class ColumnRoles(_Block):
     """a column of numbers, timestamps or text that says when a row was; rows can be held out by it
     (`sampling.split`). It need not be among the features"""
     group: Name | None = None
-    """a column, such as the user's, none of whose values need be on both sides of the split"""
+    """the column that says which rows belong together, such as the user's; the split `groups`
+    keeps all rows of a value on one side"""
     use: Annotated[list[str], Field(min_length=1)]
     """the groups that the model sees; columns of other groups are never read"""
     groups: dict[str, Group]

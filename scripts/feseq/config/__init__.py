@@ -1,1 +1,1 @@
-"""The settings: what each may be, which columns play which role, which models there are."""
+"""The settings: what each may be, which columns play which role."""

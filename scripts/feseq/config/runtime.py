@@ -28,5 +28,5 @@ class Runtime(SettingsBlock):
     step, at each evaluation) into `tensorboard/` beside its model; `tensorboard --logdir results`
     shows them. A model that is there is not trained again for it"""
     verbosity: Annotated[int, Field(ge=0, le=2)] = 1
-    """of training, evaluation and prediction: 0 quiet; 1 a line every half minute with rate and
+    """of training, evaluation and prediction: 0 quiet; 1 a line every 20 seconds with rate and
     time left; 2 every 5 seconds, with the loss"""

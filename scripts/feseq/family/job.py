@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ..common.errors import UserError
 from ..common.files import Output, read_json, write_json, written_beside
-from ..common.memory import peak_memory
+from ..common.memory import peak_memory, processors
 from ..config.names import Settings
 from ..config.runtime import Runtime
 from ..features.feature_map import FeatureMap, check_one_draw
@@ -31,9 +31,10 @@ class TrainJob:
     `train` and `valid` are the files of the train and validation rows, `feature_map` that of the
     feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
     files to write. With `refit_of`, the training.json of a first training, the model is refitted:
-    it also learns from the validation rows, with the choices of the first training. `start_from` is
-    the file of an earlier model to go on from; for a refit, the first training's. `code` is a
-    digest of the code that runs, which identifies saved states of other versions.
+    `valid` has all held-out rows, from which it also learns, with the choices of the first
+    training. `start_from` is the file of an earlier model to go on from; for a refit, the first
+    training's. `code` is a digest of the code that runs, which identifies saved states of other
+    versions.
     """
 
     train: Files
@@ -89,7 +90,7 @@ class TrainJob:
             "seconds": round(time.monotonic() - self.started, 3),
             "peak_memory_bytes": peak_memory(),
             "device": "cpu",
-            "threads": self.threads,
+            "threads": min(self.threads, processors()),
             "simulated_data": model.about.simulated,
             "click_rate": model.about.click_rate,
             "settings": {

@@ -14,7 +14,7 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from ..common.ragged import Ragged
-from ..storage.table import Table
+from ..storage.table import Table, period_count
 from .item_vectors import DIMENSIONS, ItemVectors
 
 WINDOW = 20
@@ -22,9 +22,9 @@ WINDOW = 20
 MOST_CODES = 2_048
 
 
-def fold_kind(train: Table) -> str:
+def fold_of(train: Table) -> str:
     """What the folds of train rows are, one of FOLD_OF."""
-    if train.column("period").any():
+    if period_count(train) > 1:
         return "period"
     return "fold" if train.column("fold").any() else "history"
 
@@ -81,12 +81,6 @@ def reduced(counts: np.ndarray) -> np.ndarray:
         length = np.linalg.norm(scaled, axis=1, keepdims=True)
         vectors[:, :dimensions] = scaled / np.maximum(length, 1e-12)
     return vectors
-
-
-def commonest(count_V: np.ndarray) -> np.ndarray:
-    """The codes that have vectors: the commonest, ascending; the lower among equals."""
-    order = np.argsort(-count_V, kind="stable")[:MOST_CODES]
-    return np.sort(order[count_V[order] > 0])
 
 
 @numba.njit(nogil=True)

@@ -1,4 +1,4 @@
-"""The feature map: vocabularies and numeric ranges, fitted on the train split alone.
+"""The feature map: vocabularies and numeric ranges of the train rows, in a refit of all.
 
 Indices of a category: 0 padding, 1 out of vocabulary, 2 missing, from 3 on its vocabulary.
 Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary. A sequence that

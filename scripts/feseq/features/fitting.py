@@ -14,8 +14,8 @@ from ..config.columns import Columns
 from ..config.names import FOLDS
 from ..storage.categories import ByCode, is_number, words_by_token
 from ..storage.opening import AllRows, Files, open_table
-from ..storage.table import Table, require_drawn
-from .co_occurrence import CoOccurrences, commonest, fold_kind
+from ..storage.table import Table, period_count, require_drawn
+from .co_occurrence import MOST_CODES, CoOccurrences, fold_of
 from .encoding import FeatureEncoder, TokenLookup
 from .events import AgeQuantiles
 from .feature_map import (
@@ -27,6 +27,7 @@ from .feature_map import (
     SequenceField,
     require_columns,
 )
+from .history_statistics import commonest
 from .item_vectors import ItemVectors, folds
 from .kinds import KindFit
 from .numeric import SAMPLE_ROWS, NumericField, NumericFit
@@ -55,9 +56,9 @@ def fit_feature_map(
 ) -> FeatureMap:
     """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    One pass in blocks over the train rows, or over these and the validation rows, one over as many
-    as tell which items co-occur, and one over a sample, for the statistics of histories. Raises
-    UserError for a test table.
+    One pass in blocks over the train rows, or over these and the validation rows; two over as many
+    as tell which items are common and co-occur; one over a sample, for the statistics of histories.
+    Raises UserError for a test table.
     """
     with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(
@@ -126,8 +127,8 @@ def _item_vectors(
     if not fields:
         return []
     with open_table(train_h5) as train:
-        kind = fold_kind(train)
-    count = int(table.column("period").max()) + 1 if kind == "period" else FOLDS
+        fold = fold_of(train)
+    count = period_count(table) if fold == "period" else FOLDS
     lookups = {field.column: TokenLookup(field) for field in fields}
     counts = {
         field.column: CoOccurrences(_common(table, field), field.size, count) for field in fields
@@ -138,9 +139,9 @@ def _item_vectors(
         for name, lookup in lookups.items():
             events = block.sequences[name]
             history = Ragged(lookup(events.values), events.offsets)
-            counts[name].add(folds(kind, block, rows, name, count), history)
+            counts[name].add(folds(fold, block, rows, name, count), history)
         counting.advance(len(block))
-    vectors = (each.vectors(name, kind) for name, each in counts.items())
+    vectors = (each.vectors(name, fold) for name, each in counts.items())
     return [each for each in vectors if each is not None]
 
 
@@ -151,7 +152,7 @@ def _common(table: Table, field: SequenceField) -> np.ndarray:
         codes = lookup(block.sequences[field.column].values)
         counts += np.bincount(codes, minlength=field.size)
     counts[:FIRST_CATEGORY] = 0
-    return commonest(counts)
+    return np.sort(commonest(counts, MOST_CODES))
 
 
 def _statistics(table: Table, fitted: FeatureMap, first_block: int) -> list[NumericField]:

@@ -5,7 +5,6 @@
     entropy          of the codes' shares, in nats; 0 without events
     target_count     events with the target's code
     target_recency   1 / (events from the newest of these to the end, itself included); 0: none
-    newest           the newest event's code; 0, which is padding, without events
 
 `target_count` and `target_recency` need histories whose codes are those of their target.
 
@@ -21,9 +20,10 @@ import numpy as np
 from ..common.ragged import Ragged
 from ..storage.block import Block
 
-NAMES = ("length", "distinct", "entropy", "target_count", "target_recency", "newest")
 # Statistics that need no target; the first COUNTS of them are counts.
-QUANTITIES, COUNTS = NAMES[:3], 2
+QUANTITIES, COUNTS = ("length", "distinct", "entropy"), 2
+OF_TARGET = ("target_count", "target_recency")
+NAMES = (*QUANTITIES, *OF_TARGET)
 # Larger codes are renumbered, so that counting them takes little memory.
 _LARGEST_CODE = 1 << 21
 
@@ -34,7 +34,7 @@ def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> n
     `histories` are indices of a feature map, newest last; `target` int64 [rows] has the index of
     each row's target among them. Without it no event has the target's code.
 
-        histories [[7, 8, 7], []], target [7, 7]:   [[3, 2, 0.64, 2, 1, 7], [0, 0, 0, 0, 0, 0]]
+        histories [[7, 8, 7], []], target [7, 7]:   [[3, 2, 0.64, 2, 1], [0, 0, 0, 0, 0]]
     """
     statistics = np.zeros((len(histories), len(NAMES)), np.float32)
     values = histories.values.astype(np.int64, copy=False)
@@ -72,7 +72,6 @@ def _describe(
         statistics[row, 0] = length
         statistics[row, 1] = distinct
         statistics[row, 2] = entropy / length
-        statistics[row, 5] = values[stop - 1]
 
 
 class HistoryColumns:
@@ -91,6 +90,12 @@ class HistoryColumns:
             statistics[:, :COUNTS] = np.log1p(statistics[:, :COUNTS])
             columns.append(statistics)
         return np.concatenate(columns, axis=1)
+
+
+def commonest(count: np.ndarray, most: int) -> np.ndarray:
+    """The codes that occur, at most so many, the commonest first and the lower among equals."""
+    order = np.argsort(-count, kind="stable")[:most]
+    return order[count[order] > 0]
 
 
 def statistic_of(column: str) -> str:

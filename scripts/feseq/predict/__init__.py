@@ -1,1 +1,1 @@
-"""Networks that predict, predictions, and the submission."""
+"""Predictions, scores of further files, and the submission."""

@@ -1,1 +1,1 @@
-"""The raw parquet files: where they are, how they are read, and the simulated stand-in."""
+"""The raw files, parquet, CSV or Arrow: where they are, and how they are read."""

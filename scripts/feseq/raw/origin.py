@@ -27,8 +27,9 @@ def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
     if real := list(_real(results, tables)):
         raise UserError(
             f"{raw.why}, so this run would use the simulated stand-in, and {len(real)} files such "
-            f"as {real[0]} were made from real data: nothing was run or overwritten. Mount the "
-            f"disk or put the raw files back; for the stand-in take another folder (snakemake "
+            f"as {real[0]} were made from real data: nothing was run or overwritten. Repeat the "
+            f"options of the first call if one is missing, such as --config table=mine.yaml; mount "
+            f"the disk or put the raw files back; for the stand-in take another folder (snakemake "
             f"--directory DIR, with raw.source: simulated), or delete {results} and {tables} first"
         )
 

@@ -1,1 +1,1 @@
-"""Trained networks in ONNX: their export, and scores of rows as dictionaries without PyTorch."""
+"""Networks in ONNX: scores of rows as dictionaries, without PyTorch."""

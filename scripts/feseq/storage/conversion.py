@@ -1,4 +1,4 @@
-"""Raw parquet to H5, part by part: train rows shuffled, test rows in order."""
+"""Raw files to H5, part by part: train rows shuffled, test rows in order."""
 
 import logging
 from collections.abc import Iterator, Sequence

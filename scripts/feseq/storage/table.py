@@ -142,6 +142,11 @@ def monitored_rows(table: Table) -> Table:
     return SomeRows(table, np.arange(most)) if most < table.rows else table
 
 
+def period_count(table: Table) -> int:
+    """The spans of time that the rows of a drawn table are from; 1 without a time."""
+    return int(table.column("period").max()) + 1
+
+
 def require_drawn(table: Table) -> None:
     """Raise UserError for a test table, whose rows were not drawn."""
     if "draw" not in table.source:

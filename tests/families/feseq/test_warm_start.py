@@ -247,6 +247,23 @@ def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
         assert weight.numel() < after.numel() or torch.allclose(weight, after), name
 
 
+def test_it_begins_with_the_predictions_of_a_network_whose_rows_were_drawn_at_another_share(
+    data: Path, tmp_path: Path
+) -> None:
+    first_training(data, tmp_path, replace(FOUR_EPOCHS, negative_share=0.3))
+    path = tmp_path / "model.safetensors"
+    earlier = TrainedModel.load(path)
+    run = a_run(data, SMALL_MODEL, replace(FOUR_EPOCHS, start_from=str(path)))
+    with run.opened(CPU) as sources:
+        network = run.trainer(sources, CPU).model
+        assert network.observed_odds.shift == 0 > earlier.network.observed_odds.shift
+        network.eval()
+        with open_table(data / "valid.h5") as table:
+            later = TrainedModel(replace(earlier.about, feature_map=run.feature_map), network)
+            logits = [model.predict(table) for model in (earlier, later)]
+    np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-5)
+
+
 def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_path: Path) -> None:
     before = read_json(first_training(data, tmp_path))
     config = replace(FOUR_EPOCHS, start_from=str(tmp_path / "model.safetensors"))

@@ -116,7 +116,7 @@ class _Trials:
     threads: int
     tried: list[dict[str, Any]] = field(default_factory=list)
 
-    def losses(self, train: Matrix, held: Matrix, leaf: float) -> np.ndarray:
+    def losses_by_row(self, train: Matrix, held: Matrix, leaf: float) -> np.ndarray:
         """The logloss of each row of `held`."""
         short = SHORT.model_copy(update={"min_child_weight": leaf})
         booster, _ = fit(train, held, short, self.device, self.threads)
@@ -158,7 +158,7 @@ class _Trials:
             return -np.log(np.where(held.column("label") == 1, rate, 1 - rate))
         matrix = quantile_matrix(train, train_features, threads=self.threads)
         binned = quantile_matrix(held, held_features, like=matrix, threads=self.threads)
-        return self.losses(matrix, binned, leaf)
+        return self.losses_by_row(matrix, binned, leaf)
 
     def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
         """The best by cross-validation of train rows: `leaf`, or a fraction of it."""
@@ -172,7 +172,7 @@ class _Trials:
                 is_out = fold == number
                 train.set_weight((~is_out).astype(np.float32))
                 held.set_weight(is_out.astype(np.float32))
-                losses[is_out] = self.losses(train, held, leaf)[is_out]
+                losses[is_out] = self.losses_by_row(train, held, leaf)[is_out]
             return losses
 
         best, smaller = out_of_fold(leaf), leaf / 4

@@ -39,10 +39,10 @@ from ...features.feature_map import (
     LevelField,
     SequenceField,
 )
-from ...features.history_statistics import NAMES, history_statistics
+from ...features.history_statistics import NAMES, OF_TARGET, commonest, history_statistics
 from ...features.similarities import similarity_names
 from ...storage.block import Block
-from ...storage.table import Table
+from ...storage.table import Table, period_count
 from .clicks import ClickCounts, mean_over_newest
 from .counted import Counted, all_counted
 from .settings import FEATURE_SETS
@@ -224,7 +224,7 @@ def fit_features(
     clicks are of older rows; None means if there are several periods. This takes one pass over the
     train file. Raises UserError if it lacks a column of the feature map.
     """
-    periods = int(train.column("period").max()) + 1
+    periods = period_count(train)
     by_period = periods > 1 if by_period is None else by_period
     folds = periods if by_period else FOLDS
     sets = [name for name in FEATURE_SETS if name in sets]
@@ -250,7 +250,10 @@ def fit_features(
         for counted, tokens, target in features._tokens(categories, histories):
             counts[counted.name].add(fold, tokens, target, label)
         counting.advance(len(block))
-    common = {s.column: _commonest(count) for s, count in zip(features.sequences, events)}
+    common = {
+        sequence.column: commonest(count, TOP_CODES).tolist()
+        for sequence, count in zip(features.sequences, events)
+    }
     train_tables = {
         name: count.of_older() if by_period else count.out_of_fold()
         for name, count in counts.items()
@@ -290,13 +293,7 @@ def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> 
 def _statistics(sequence: SequenceField) -> list[str]:
     """A history's statistics without its length; some need a target with the history's codes."""
     both = ["distinct", "entropy"]
-    return [*both, "target_count", "target_recency"] if sequence.shared_with else both
-
-
-def _commonest(count: np.ndarray) -> list[int]:
-    """The TOP_CODES commonest indices that have events; the lower first among equals."""
-    order = np.argsort(-count, kind="stable")[:TOP_CODES]
-    return order[count[order] > 0].tolist()
+    return [*both, *OF_TARGET] if sequence.shared_with else both
 
 
 def _shares(history: Ragged, codes: Sequence[int], size: int) -> np.ndarray:

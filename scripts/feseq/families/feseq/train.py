@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -174,12 +174,15 @@ class TrainingRun:
         check_network(self.model_config, sizes, machine.memory(), copies)
         torch.manual_seed(config.seed)
         model = build_model(self.model_config, self.feature_map)
+        shift = math.log(train.kept_share)
         if self.start:
             self.start.carry_into(model, train.table)
+            model.go_on_with(shift)
             logger.info("going on from %s", self.start.path)
+        else:
+            model.observed_odds.shift.fill_(shift)
         if self.model_config.unknown_share == "auto":
             model.unknown.take(self.unknown_shares(train, valid))
-        model.observed_odds.shift.fill_(math.log(train.kept_share))
         if config.start_at_click_rate and not self.start:
             label = train.table.column("label")
             # Half a click is added, since a rate of 0 has no odds.
@@ -224,7 +227,7 @@ class TrainingRun:
             shares = dict(zip(filter(None, self.categories), drawn.tolist()))
         return [shares.get(column, 0.0) for column in self.categories]
 
-    def key(self, sources: Sources, code: Sequence[str]) -> str:
+    def key(self, sources: Sources, code: str) -> str:
         """A digest of all that the training depends on, including `code`."""
         # The number of processes changes only rounding and draws of dropout.
         config = asdict(replace(self.train_config, gpus=1, nodes=1, start_from=None))
@@ -232,7 +235,7 @@ class TrainingRun:
         inputs = [f"{source.table.identity} {source.rows}" for source in sources if source]
         inputs += [f"start {fingerprint(Path(start))}"] if start else []
         inputs += [hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest()]
-        values = [asdict(self.model_config), config, inputs, self.before, *code]
+        values = [asdict(self.model_config), config, inputs, self.before, code]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

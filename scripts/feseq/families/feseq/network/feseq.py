@@ -92,6 +92,12 @@ class FESeq(nn.Module):
         bias = self.mlp[-1].get_parameter("bias")
         bias.fill_(log_odds(click_rate) - self.observed_odds.shift.item())
 
+    @torch.no_grad()
+    def go_on_with(self, shift: float) -> None:
+        """Take another correction of odds, for rows drawn at another share; predictions stay."""
+        self.mlp[-1].get_parameter("bias").add_(self.observed_odds.shift - shift)
+        self.observed_odds.shift.fill_(shift)
+
     def embed_profile(self, profile_BP: Tensor) -> Tensor:
         """[B, P, d]."""
         if not self.profile:
