@@ -20,7 +20,7 @@ from ..features.feature_map import FeatureMap, check_same_kind
 from ..storage.block import Block
 from ..storage.opening import TableSource, open_table
 
-FORMAT, VERSION = "feseq-model", 16
+FORMAT, VERSION = "feseq-model", 17
 # What a damaged or changed content makes Python and its libraries raise.
 _DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 

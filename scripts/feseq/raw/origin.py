@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
-from ..config.names import REFIT
+from ..config.names import MODEL_FILE, REFIT
 from .source import RawFiles
 from .version import content_version
 
@@ -53,9 +53,9 @@ def _real(results: Path, tables: Path) -> Iterator[Path]:
 def warm_start_file(start: str | None, output: Path) -> tuple[str, str | None] | None:
     """The file of `train.start_from` and its version; None without that setting.
 
-    The version is None where the workflow makes the file. Raises UserError if the file is missing,
-    or is the training's `output`, or its refit, under any name: Snakemake removes an output before
-    its job.
+    The version is None where the workflow makes the file. Raises UserError if the file is missing;
+    if it is the training's `output`, or its refit, under any name, since Snakemake removes an
+    output before its job; and if it is a refit of this workflow.
     """
     if start is None:
         return None
@@ -67,6 +67,12 @@ def warm_start_file(start: str | None, output: Path) -> tuple[str, str | None] |
             f"copy it to another place, such as models/, and name the copy"
         )
     if Path(path).parts[:1] == ("results",):
+        if Path(path).parent.name == REFIT:
+            first = Path(path).parents[1] / MODEL_FILE
+            raise UserError(
+                f"train.start_from: {path} has learned from the rows that validate, so no "
+                f"metric of what goes on from it would hold; name {first}, which has not"
+            )
         return path, None
     if not Path(path).is_file():
         raise UserError(

@@ -13,6 +13,7 @@ from feseq.common.hashing import hashed_below
 from feseq.common.ragged import Ragged
 from feseq.config.names import FOLDS
 from feseq.families.boosting import choice, clicks
+from feseq.families.boosting import features as features_module
 from feseq.families.boosting.clicks import (
     ClickCounts,
     Places,
@@ -21,7 +22,7 @@ from feseq.families.boosting.clicks import (
 from feseq.families.boosting.model_file import load
 from feseq.families.boosting.settings import BoostingConfig
 from feseq.features.fitting import fit_feature_map
-from feseq.storage.opening import AllRows
+from feseq.storage.opening import AllRows, open_table
 from support.jobs import run_job
 from support.learnable import learnable_table, make
 from support.raw_tables import COLUMNS, as_lists, ragged, raw_table, with_roles
@@ -69,6 +70,27 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(
     given = trained(learnable, tmp_path / "given", **settings)
     assert given["model"].features.sets == given["sets"] == ["histories", "clicks"]
     assert (given["min_child_weight"], given["tried"]) == (3, [])
+
+
+def test_a_refit_keeps_a_column_whose_categories_become_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features_module, "MOST_CATEGORIES", 8)
+    # Five categories beside the three that each column has, and a sixth in the newest rows.
+    item = [f"p{5 if i < 300 and i % 2 else i % 5}" for i in range(3000)]
+    table = raw_table(3000, item=item, y=[int(name > "p2") for name in item])
+    columns = with_roles(sequences=(), targets=(), numeric=(), profile=("item",))
+    make(tmp_path, table, columns=columns, valid_rows=range(300))
+    first = trained(tmp_path, tmp_path / "first", features=[])
+    all_rows = tmp_path / "all.json"
+    fit_feature_map(tmp_path / "train.h5", columns, 1, tmp_path / "valid.h5").write(all_rows)
+    files = {"refit_of": tmp_path / "first/training.json", "feature_map": all_rows}
+    again = trained(tmp_path, tmp_path / "refit", files, features=[])
+    columns_of = [run["model"].features.columns() for run in (first, again)]
+    assert columns_of == [[("item", "c")]] * 2
+    with open_table(tmp_path / "valid.h5") as held_out:
+        label, logit = held_out.column("label"), again["model"].predict(held_out)
+    assert roc_auc_score(label, logit) == 1
 
 
 @pytest.mark.parametrize("held_out_by", ["", "period", "fold"])

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from ...features.feature_map import MOST_CATEGORIES
 from .features import Features
 
 # The types of numbers in UBJ.
@@ -54,13 +53,14 @@ def _check(learner: Mapping[str, Any], features: Features) -> None:
     }
     if wrong := [name for name in expected if actual[name] != expected[name]]:
         raise ValueError(f"a booster has other {wrong[0]} than its features give")
+    largest = max(features.most_categories().values(), default=-1)
     for number, tree in enumerate(model["trees"]):
-        if not _is_sound(tree, len(types)):
+        if not _is_sound(tree, len(types), largest):
             raise ValueError(f"tree {number} has indices beyond its arrays")
 
 
-def _is_sound(tree: Mapping[str, Any], columns: int) -> bool:
-    """True for a tree whose nodes, features and categories are all there."""
+def _is_sound(tree: Mapping[str, Any], columns: int, largest: int) -> bool:
+    """True for a tree whose nodes, features and categories, at most `largest`, are all there."""
 
     def integers(name: str) -> np.ndarray:
         return np.asarray(tree[name], np.int64)
@@ -84,7 +84,7 @@ def _is_sound(tree: Mapping[str, Any], columns: int) -> bool:
         and ((size >= 0) & (size <= len(codes))).all()
         and np.array_equal(first, np.cumsum(size) - size)
         and size.sum() == len(codes)
-        and ((codes >= 0) & (codes < MOST_CATEGORIES)).all()
+        and ((codes >= 0) & (codes <= largest)).all()
     )
 
 

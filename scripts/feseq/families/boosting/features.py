@@ -67,7 +67,9 @@ class Features:
     `tables` has the log odds by the name of what is counted, float32 [F, places]: one row for each
     fold of the train rows (`by_period`: for each period), or a single one for all other rows.
     `common` has the commonest codes of each sequence column. `unknown` has the share of known
-    categories to take as unknown, by field; None stands for none.
+    categories to take as unknown, by field; None stands for none. `few_columns` names the fields
+    with few categories; None stands for those that have few, but a refit has more than the first
+    training and keeps what that found.
     """
 
     feature_map: FeatureMap
@@ -76,6 +78,7 @@ class Features:
     common: Mapping[str, list[int]] = field(default_factory=dict)
     unknown: np.ndarray | None = None
     by_period: bool = False
+    few_columns: Sequence[str] | None = None
 
     @cached_property
     def fields(self) -> list[CategoryField | LevelField]:
@@ -91,7 +94,14 @@ class Features:
     @cached_property
     def few(self) -> list[int]:
         """The places of the fields with few categories."""
-        return [i for i, field in enumerate(self.fields) if field.size <= MOST_CATEGORIES]
+        if self.few_columns is None:
+            return [i for i, field in enumerate(self.fields) if field.size <= MOST_CATEGORIES]
+        return [i for i, field in enumerate(self.fields) if field.column in self.few_columns]
+
+    @property
+    def few_names(self) -> list[str]:
+        """Their columns."""
+        return [self.fields[i].column for i in self.few]
 
     @cached_property
     def counted(self) -> list[Counted]:
@@ -215,6 +225,7 @@ def fit_features(
     unknown: Mapping[str, float] | None = None,
     *,
     by_period: bool | None = None,
+    few_columns: Sequence[str] | None = None,
 ) -> tuple[Features, Features]:
     """The features of the train rows, without each row's own click, and those of all other rows.
 
@@ -228,7 +239,7 @@ def fit_features(
     by_period = periods > 1 if by_period is None else by_period
     folds = periods if by_period else FOLDS
     sets = [name for name in FEATURE_SETS if name in sets]
-    features = Features(feature_map, sets, by_period=by_period)
+    features = Features(feature_map, sets, by_period=by_period, few_columns=few_columns)
     encoder = FeatureEncoder(feature_map, train)
     counts = {counted.name: ClickCounts(counted.places, folds) for counted in features.counted}
     new_rows, known_rows = np.zeros((2, len(features.fields)))

@@ -34,7 +34,8 @@ class BoostedModel(Model):
             for bag, booster in enumerate(self.boosters)
         }
         features = {name: dict(getattr(self.features, name)) for name in ("tables", "common")}
-        return {"boosters": boosters, **features, "sets": list(self.features.sets)}
+        few = self.features.few_names
+        return {"boosters": boosters, **features, "sets": list(self.features.sets), "few": few}
 
     @classmethod
     def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
@@ -44,6 +45,7 @@ class BoostedModel(Model):
             content["sets"],
             content["tables"],
             content["common"],
+            few_columns=content["few"],
         )
         features.check()
         boosters = [

@@ -59,6 +59,7 @@ def train(job: TrainJob) -> None:
             features=len(fitted.features.columns()),
             **fitted.choice._asdict(),
             by_period=fitted.train_features.by_period,
+            few_columns=fitted.features.few_names,
             unknown_shares=fitted.unknown,
             train_rows=train.rows,
             negative_share=run.negative_share,
@@ -124,6 +125,7 @@ class BoostingRun:
             FEATURE_SETS if chosen == "auto" else chosen,
             unknown,
             by_period=before.get("by_period"),
+            few_columns=before.get("few_columns"),
         )
         if valid is None:
             choice = Choice(*(before[name] for name in Choice._fields))

@@ -274,7 +274,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
         samples_per_second=trainer.step * train.batch_rows / max(last.seconds, 1e-9),
         peak_memory_bytes=peak_memory,
         processes=trainer.ranks.count,
-        device=str(machine.device),
+        device=machine.device.type,
         precision=str(machine.precision).removeprefix("torch."),
         micro_batch_rows=trainer.stepper.micro_rows,
         **facts,
