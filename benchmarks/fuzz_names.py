@@ -16,7 +16,7 @@ import yaml
 from feseq.config.columns import Columns
 from feseq.families.boosting.model_file import load
 from feseq.raw.reading import RawTable
-from feseq.sampling.split import read_times
+from feseq.raw.times import read_times
 from feseq.storage.store import H5Table
 from support import REPOSITORY
 from support.jobs import run_job

@@ -27,8 +27,8 @@ from feseq.common.ids import IdTables
 from feseq.common.logits import checked_weights
 from feseq.common.parquet import write_table
 from feseq.predict.submission import join_predictions, write_submission
+from feseq.raw.list_parts import list_parts
 from feseq.raw.parts import Listing, Part, read_parts
-from feseq.sampling.list_parts import list_parts
 from support.raw_tables import COLUMNS, raw_table, write_raw
 
 IDS = [f"U{i:03d}" for i in range(10)]

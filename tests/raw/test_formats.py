@@ -15,12 +15,12 @@ import pytest
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns
 from feseq.config.sampling import Sampling
+from feseq.raw.list_parts import list_parts
 from feseq.raw.location import TableLocation
 from feseq.raw.parts import cut, read_parts
 from feseq.raw.reading import RawTable
 from feseq.raw.source import locate_raw
 from feseq.sampling.draw import read_labels, sample
-from feseq.sampling.list_parts import list_parts
 from feseq.sampling.selection import Selection
 from feseq.storage.conversion import convert_test_part, convert_train
 from support import shop

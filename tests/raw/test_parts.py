@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from feseq.common.errors import UserError
+from feseq.raw.list_parts import list_parts
 from feseq.raw.parts import Listing, Part, Piece, cut, part_name, read_parts
 from feseq.raw.reading import RawTable
-from feseq.sampling.list_parts import list_parts
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, write_raw
 

@@ -19,12 +19,12 @@ from pyarrow import fs
 
 from feseq.common.errors import UserError
 from feseq.raw import parquet_file
+from feseq.raw.list_parts import list_parts
 from feseq.raw.location import TableLocation
 from feseq.raw.parts import read_parts
 from feseq.raw.reading import RawTable
 from feseq.raw.sample_submission import sample_ids
 from feseq.raw.source import locate_raw
-from feseq.sampling.list_parts import list_parts
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, read, write_raw
 

@@ -17,11 +17,12 @@ from feseq.common.errors import UserError
 from feseq.config.names import FOLDS
 from feseq.config.sampling import Sampling
 from feseq.raw.labels import as_numbers, pair_of
+from feseq.raw.list_parts import list_parts
 from feseq.raw.reading import RawTable
+from feseq.raw.times import read_times
 from feseq.sampling.draw import draw, read_labels, sample, select_within
-from feseq.sampling.list_parts import list_parts
 from feseq.sampling.selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
-from feseq.sampling.split import PERIODS, periods, read_groups, read_times
+from feseq.sampling.split import PERIODS, periods, read_groups
 from support.raw_tables import raw_table, selected, with_roles, write_raw
 
 # 2 % clicks in most days, 10 % in the fourth; sorted by day.

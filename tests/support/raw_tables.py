@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from feseq.common.ragged import Ragged
 from feseq.config.columns import Columns
 from feseq.config.sampling import Sampling
+from feseq.raw.list_parts import list_parts
 from feseq.raw.parts import read_parts
 from feseq.raw.reading import RawTable
 from feseq.sampling.draw import quotas, read_labels, sample, select_rows
-from feseq.sampling.list_parts import list_parts
 from feseq.sampling.selection import HOLDOUT, Selection, write_selections
 from feseq.storage.conversion import convert_test, convert_train
 

@@ -27,9 +27,9 @@ from feseq.features.fitting import fit_feature_map
 from feseq.predict.part import predict_part
 from feseq.predict.scoring import score_files
 from feseq.predict.submission import write_submission
+from feseq.raw.list_parts import list_parts
 from feseq.raw.parts import read_parts
 from feseq.sampling.draw import sample
-from feseq.sampling.list_parts import list_parts
 from feseq.sampling.selection import VALIDATION
 from feseq.storage.conversion import convert_test, convert_train
 from feseq.storage.opening import AllRows, open_table

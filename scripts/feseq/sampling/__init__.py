@@ -1,1 +1,1 @@
-"""Which rows train and which are held out, and the parts that jobs convert."""
+"""Which rows train, and which are held out."""

@@ -22,8 +22,9 @@ from ..config.sampling import Sampling
 from ..raw.labels import PAIRS, as_numbers, pair_of
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
+from ..raw.times import ROW_TIME, cast_rows, read_times, require_column
 from .selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
-from .split import ROW_TIME, cast_rows, read_times, require_column, split_rows
+from .split import split_rows
 
 logger = logging.getLogger(__name__)
 

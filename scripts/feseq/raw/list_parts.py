@@ -9,11 +9,11 @@ from ..common.files import Output, write_json
 from ..common.ids import id_tables
 from ..common.progress import Progress
 from ..config.columns import Columns
-from ..raw.location import TableLocation
-from ..raw.reading import RawTable
-from ..raw.sample_submission import ID, add_sample, check_same
-from ..raw.text import checked_ids
-from .split import ROW_TIME, read_times
+from .location import TableLocation
+from .reading import RawTable
+from .sample_submission import ID, add_sample, check_same
+from .text import checked_ids
+from .times import ROW_TIME, read_times
 
 _BATCH_ROWS = 1 << 17
 
