@@ -144,7 +144,7 @@ rule fit_feature_map:
 use rule fit_feature_map as fit_feature_map_to_all with:
     input:
         train=train_parts,
-        valid=held_out_parts,
+        held_out=held_out_parts,
     output:
         feature_map="data/h5/{size}/all_rows/feature_map.json",
     log:
@@ -158,7 +158,7 @@ use rule fit_feature_map as fit_feature_map_to_all with:
 rule describe:
     input:
         train=train_parts,
-        valid=held_out_parts,
+        held_out=held_out_parts,
         test=test_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:

@@ -4,7 +4,7 @@
 rule evaluate:
     input:
         model=rules.train.output.model,
-        valid=held_out_parts,
+        held_out=held_out_parts,
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
         speed="results/{size}/{model}/valid_speed.json",
@@ -91,7 +91,7 @@ rule blend:
 rule fit_baseline:
     input:
         train=train_parts,
-        valid=held_out_parts,
+        held_out=held_out_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
         predictions="results/{size}/{baseline}/valid_predictions.parquet",

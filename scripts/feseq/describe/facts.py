@@ -36,7 +36,7 @@ Facts = dict[str, Any]
 
 def describe(
     train_h5: Files,
-    valid_h5: Files,
+    held_out_h5: Files,
     test_h5: Files,
     feature_map_json: Path,
     *,
@@ -46,14 +46,14 @@ def describe(
     """All facts, as JSON holds them.
 
     Each table is read once, as a stream. Counts are of all rows, facts of single columns of a
-    sample, whose rows `sampled_rows` counts. The validation rows are all held-out rows. Without
+    sample, whose rows `sampled_rows` counts. Validation rows stand for all held-out rows. Without
     test files the test has 0 rows. `table_rows` are those of the raw train table.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(threads))
         train_rows = stack.enter_context(open_table(train_h5))
-        held_out = stack.enter_context(open_sides(valid_h5))
+        held_out = stack.enter_context(open_sides(held_out_h5))
         no_rows = SomeRows(train_rows, np.arange(0))
         test_rows = stack.enter_context(open_table(test_h5)) if test_h5 else no_rows
         opened = {"train": [train_rows], "valid": held_out, "test": [test_rows]}

@@ -42,7 +42,7 @@ INPUTS = Inputs(numbers=("quantile", "missing"), statistics=("length",))
 def fit_baseline(
     baseline: Baseline,
     train: list[Path],
-    valid: list[Path],
+    held_out: list[Path],
     feature_map: Path,
     predictions: Output,
     training: Output,
@@ -58,7 +58,7 @@ def fit_baseline(
     # Warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
     fields = FeatureMap.read(feature_map)
-    with open_table(train) as rows, open_sides(valid) as tables, threadpool_limits(threads):
+    with open_table(train) as rows, open_sides(held_out) as tables, threadpool_limits(threads):
         check_one_draw(fields, rows, tables[0], full_name)
         inputs = _inputs(baseline, fields)
         started = time.monotonic()

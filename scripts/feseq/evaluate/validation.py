@@ -17,7 +17,7 @@ from .valid_predictions import write_logits
 
 def predict_validation(
     model: Path,
-    valid: list[Path],
+    held_out: list[Path],
     predictions: Output,
     speed: Output,
     *,
@@ -33,7 +33,7 @@ def predict_validation(
     runtime = runtime or Runtime()
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     options: dict[str, Any] = {"verbosity": runtime.verbosity}
-    with open_sides(valid) as tables:
+    with open_sides(held_out) as tables:
         for table in tables:
             check_one_draw(loaded.about.feature_map, table, table, full_name, model)
         started = time.perf_counter()

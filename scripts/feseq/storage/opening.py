@@ -115,7 +115,7 @@ class AllRows:
     """The train and the held-out rows of one draw."""
 
     train: Files
-    valid: Files
+    held_out: Files
 
 
 # Where rows are: a file, in stored order, the files of a table, those of two, or an open table.
@@ -125,7 +125,7 @@ TableSource = Path | Sequence[Path] | AllRows | Table
 def open_table(rows: TableSource) -> Table:
     """The table of these rows; raises UserError where files are not of one draw."""
     if isinstance(rows, AllRows):
-        return _open_files([rows.train, rows.valid])
+        return _open_files([rows.train, rows.held_out])
     if isinstance(rows, Path):
         return H5Table(rows)
     return _open_files([rows]) if isinstance(rows, Sequence) else rows
@@ -181,7 +181,7 @@ def _allow_open_files() -> None:
 
 def refit_rows(rows: AllRows, seed: int) -> Table:
     """All held-out rows among as many of the train rows, which are drawn at random."""
-    table = _open_files([rows.train, rows.valid])
+    table = _open_files([rows.train, rows.held_out])
     is_train = table.files() < table.parts
     train, held_out = np.flatnonzero(is_train), np.flatnonzero(~is_train)
     count = min(len(train), len(held_out))
