@@ -96,9 +96,10 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
 
 def test_a_refit_takes_all_held_out_rows_and_as_many_train_rows(files: Files) -> None:
     with (
-        refit_rows(AllRows(files[0], files[1] + files[2]), 1) as table,
+        open_table(AllRows(files[0], files[1] + files[2])) as together,
         open_sides(files[1] + files[2]) as tables,
     ):
+        table = refit_rows(together, 1)
         held_out = {row for each in tables for row in each.column("row").tolist()}
         rows = check_rows(table)
         assert held_out < set(rows)

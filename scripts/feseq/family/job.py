@@ -3,7 +3,7 @@
 import csv
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +22,25 @@ from .model import About, Model
 
 # For trainings by hand, without a config.
 _RUNTIME = Runtime()
+
+
+# A feature map, rows to learn from, and rows to choose by, None in a refit.
+Opened = tuple[FeatureMap, Table, Table | None]
+
+
+@contextmanager
+def open_rows(
+    train: Files, valid: Files, feature_map: Path, full_name: str = "", *, is_refit: bool = False
+) -> Iterator[Opened]:
+    """The feature map and the rows of a training; a refit learns from those of `valid`, too.
+
+    Raises UserError unless all are of one draw of the size of the model with this `full_name`.
+    """
+    fields = FeatureMap.read(feature_map)
+    rows = AllRows(train, valid) if is_refit else train
+    with open_table(rows) as learned, open_table(valid) as choosing:
+        check_one_draw(fields, learned, learned if is_refit else choosing, full_name)
+        yield fields, learned, None if is_refit else monitored_rows(choosing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +81,10 @@ class TrainJob:
         keys = ("refit", "settings", "seconds")
         return read_json(self.refit_of, kind="training.json", keys=keys)
 
-    @contextmanager
-    def opened(self) -> Iterator[tuple[FeatureMap, Table, Table | None]]:
-        """The feature map, the rows to learn from, and the rows to choose by, None in a refit.
-
-        Raises UserError unless all are of one draw of the model's size.
-        """
-        fields = FeatureMap.read(self.feature_map)
-        rows = AllRows(self.train, self.valid) if self.refit_of else self.train
-        with open_table(rows) as train, open_table(self.valid) as valid:
-            check_one_draw(fields, train, train if self.refit_of else valid, self.full_name)
-            yield fields, train, None if self.refit_of else monitored_rows(valid)
+    def opened(self) -> AbstractContextManager[Opened]:
+        """What `open_rows` opens of its files."""
+        files = (self.train, self.valid, self.feature_map, self.full_name)
+        return open_rows(*files, is_refit=self.refit_of is not None)
 
     def about(self, feature_map: FeatureMap, train: Table) -> About:
         """The model's facts of its training; raises UserError if no rows, or all, are clicks."""

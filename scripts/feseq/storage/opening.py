@@ -179,9 +179,9 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def refit_rows(rows: AllRows, seed: int) -> Table:
-    """All held-out rows among as many of the train rows, which are drawn at random."""
-    table = _open_files([rows.train, rows.held_out])
+def refit_rows(table: Table, seed: int) -> Table:
+    """Of an open table of AllRows, all held-out rows, among as many train rows drawn at random."""
+    assert isinstance(table, FilesTable), "the rows of several sides are in several files"
     is_train = table.files() < table.parts
     train, held_out = np.flatnonzero(is_train), np.flatnonzero(~is_train)
     count = min(len(train), len(held_out))

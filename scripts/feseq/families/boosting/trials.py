@@ -7,10 +7,7 @@ from typing import Any
 
 from ...common.files import folder_beside
 from ...config.runtime import Runtime
-from ...family.job import checked_click_rate
-from ...features.feature_map import FeatureMap, check_one_draw
-from ...storage.opening import open_table
-from ...storage.table import monitored_rows
+from ...family.job import checked_click_rate, open_rows
 from .device import choose_device
 from .features import SETTINGS
 from .settings import BoostingConfig
@@ -38,20 +35,17 @@ def trials(
     rows are the same. A large matrix is in a file in `folder`.
     """
     base, device = BoostingConfig(**settings["boosting"]), choose_device(runtime.device)
-    fields, kept = FeatureMap.read(feature_map), _Kept()
+    kept = _Kept()
     with (
         folder_beside(folder / "matrix") as work,
-        open_table(train_h5) as train,
-        open_table(valid_h5) as valid,
+        open_rows(train_h5, valid_h5, feature_map) as (fields, train, valid),
     ):
-        check_one_draw(fields, train, valid)
         checked_click_rate(train)
-        chooses = monitored_rows(valid)
 
         def run(changes: Mapping[str, Mapping[str, Any]], report: Any) -> dict[str, Any]:
             config = base.model_copy(update=dict(changes["boosting"]))
             place = work if device == "cpu" else None
-            job = BoostingRun(train, chooses, fields, config, device, threads, place)
+            job = BoostingRun(train, valid, fields, config, device, threads, place)
             fitted, bag = kept.made_for(job)
             best = _Best(config, report)
             options = (device, threads, runtime.verbosity, best.after_tree)

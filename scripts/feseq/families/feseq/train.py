@@ -20,11 +20,11 @@ from ...common.files import fingerprint
 from ...common.locks import locked
 from ...common.log import only_errors
 from ...common.ranks import Ranks, in_group, joined
-from ...family.job import TrainJob
+from ...family.job import TrainJob, open_rows
 from ...family.model import About
-from ...features.feature_map import FeatureMap, check_one_draw
-from ...storage.opening import AllRows, Files, open_table, refit_rows
-from ...storage.table import SomeRows, Table, monitored_rows
+from ...features.feature_map import FeatureMap
+from ...storage.opening import Files, refit_rows
+from ...storage.table import SomeRows, Table
 from .model_file import TrainedModel, inference_source
 from .network.build import batch_source, build_model, field_sizes, inputs_of
 from .network.device import Machine, start_runtime
@@ -140,26 +140,20 @@ class TrainingRun:
     @contextmanager
     def opened(self, machine: Machine) -> Iterator[Sources]:
         """Its batches; raises UserError if the files do not belong together."""
-        valid = None
-        with ExitStack() as stack:
-            if self.before:
-                rows = AllRows(self.train_h5, self.valid_h5)
-                train = stack.enter_context(refit_rows(rows, self.train_config.seed))
-            else:
-                train = stack.enter_context(open_table(self.train_h5))
-                valid = stack.enter_context(open_table(self.valid_h5))
-            check_one_draw(self.feature_map, train, valid or train, self.full_name)
-            yield self.sources(train, valid, machine)
+        files = (self.train_h5, self.valid_h5, self.feature_map_json, self.full_name)
+        with open_rows(*files, is_refit=bool(self.before)) as (_, train, valid):
+            rows = train if valid is not None else refit_rows(train, self.train_config.seed)
+            yield self.sources(rows, valid, machine)
 
     def sources(self, train: Table, valid: Table | None, machine: Machine) -> Sources:
-        """Its batches from open tables of train and validation rows."""
+        """Its batches from open tables of rows to learn from and to choose by."""
         model, config = self.model_config, self.train_config
         fields = self.feature_map
         rows = self.before["batch_rows"] if self.before else config.batch_rows
         batches = batch_source(train, fields, model, rows, config.negative_share)
         if valid is None:
             return batches, None
-        return batches, inference_source(monitored_rows(valid), fields, model, machine)
+        return batches, inference_source(valid, fields, model, machine)
 
     def trainer(self, sources: Sources, machine: Machine, **options: Any) -> Trainer:
         """A trainer with seeded weights, and micro-batches that fit into memory; writes nothing.

@@ -8,8 +8,7 @@ from typing import Any
 
 from ...common.errors import UserError
 from ...config.runtime import Runtime
-from ...features.feature_map import check_one_draw
-from ...storage.opening import open_table
+from ...family.job import open_rows
 from .network.device import start_runtime
 from .settings import ModelConfig, TrainConfig
 from .train import TrainingRun
@@ -35,8 +34,7 @@ def trials(
     base = TrainingRun(train_h5, valid_h5, feature_map, model, config)
     machine = start_runtime(runtime, threads)
 
-    with open_table(train_h5) as train, open_table(valid_h5) as valid:
-        check_one_draw(base.feature_map, train, valid)
+    with open_rows(train_h5, valid_h5, feature_map) as (_, train, valid):
 
         def run(changes: Mapping[str, Mapping[str, Any]], report: Any) -> dict[str, Any]:
             changed = replace(
