@@ -1,5 +1,6 @@
 # Params of rules, which make a step stale when they change, and settings of a model's family.
 import functools
+import json
 import os
 from pathlib import Path
 
@@ -31,12 +32,14 @@ CODE_AT_LAST_END = Path(".snakemake/code_at_last_end.json")
 DIGESTS = Digests(config, RAW, COLUMNS, CODE)
 HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 TIMES = TrainingTimes(config, RAW, COLUMNS, TRAIN_ROWS, HAS_CONDA)
-# The folder, the table and the config files that this call names, for commands that pages print.
+# The folder, the values of --config and the config files that this call names, for commands that
+# are printed; the files last, since a search adds one.
 CONFIG_OPTIONS = []
 if workflow.overwrite_workdir is not None:
     CONFIG_OPTIONS += ["--directory", os.getcwd()]
-if "table" in workflow.config_settings.config:
-    CONFIG_OPTIONS += ["--config", f"table={workflow.config_settings.config['table']}"]
+if given := workflow.config_settings.config:
+    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in given.items()}
+    CONFIG_OPTIONS += ["--config", *(f"{key}={text}" for key, text in texts.items())]
 if workflow.overwrite_configfiles:
     CONFIG_OPTIONS += ["--configfile", *map(str, workflow.overwrite_configfiles)]
 

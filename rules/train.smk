@@ -53,7 +53,7 @@ use rule train as refit with:
     log:
         "results/{size}/{model}/refit/train.log",
     message:
-        "Training {wildcards.model} on the validation rows, too, size {wildcards.size}, {params.rows}"
+        "Training {wildcards.model} on the held-out rows, too, size {wildcards.size}, {params.rows}"
 
 
 rule tune:

@@ -14,6 +14,7 @@ from feseq.config.columns import Columns
 from feseq.config.names import FOLDS
 from feseq.families.boosting.model_file import load
 from feseq.families.boosting.settings import BoostingConfig
+from feseq.features import fitting
 from feseq.features.co_occurrence import CoOccurrences, reduced
 from feseq.features.encoding import FeatureEncoder
 from feseq.features.extension import extended
@@ -113,6 +114,15 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
         for history, item, number, values in zip(histories, target, of_row, told, strict=True):
             expected = cosines(history, item, of_fold[number])
             assert values == pytest.approx(expected, abs=1e-5, nan_ok=True)
+
+
+def test_only_the_commonest_items_have_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "MOST_CODES", 3)
+    _, fields = fitted(tmp_path, cluster_rows())
+    (items,) = fields.item_vectors
+    assert len(items.codes) == 3
 
 
 def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ class Submission(_Block):
     `score` counts them, `balanced` for toss and `observed` for others; scores of further files are
     at observed odds then"""
     refit: bool = True
-    """the models that submit also learn from the validation rows (docs/validation.md); metrics
+    """the models that submit also learn from the held-out rows (docs/validation.md); metrics
     stay those of the first training. false: the first training submits"""
 
 

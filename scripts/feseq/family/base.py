@@ -16,9 +16,9 @@ from ..config.sizes import block_settings
 class Work:
     """What a training has to do, as far as rules know it.
 
-    `rows` to learn from, a share `click_rate` of them clicks, and the validation rows that choose.
+    `rows` to learn from, a share `click_rate` of them clicks, and validation rows that choose.
     `length` is the mean number of events in a history, None where it is unknown. A `refit` also
-    learns from the validation rows.
+    learns from these, all held-out rows.
     """
 
     rows: int

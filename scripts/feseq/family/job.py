@@ -3,7 +3,7 @@
 import csv
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,15 +32,15 @@ Opened = tuple[FeatureMap, Table, Table | None]
 def open_rows(
     train: Files, valid: Files, feature_map: Path, full_name: str = "", *, is_refit: bool = False
 ) -> Iterator[Opened]:
-    """The feature map and the rows of a training; a refit learns from those of `valid`, too.
+    """The feature map and the rows of a training; a refit learns from the held-out rows, `valid`.
 
     Raises UserError unless all are of one draw of the size of the model with this `full_name`.
     """
     fields = FeatureMap.read(feature_map)
     rows = AllRows(train, valid) if is_refit else train
-    with open_table(rows) as learned, open_table(valid) as choosing:
-        check_one_draw(fields, learned, learned if is_refit else choosing, full_name)
-        yield fields, learned, None if is_refit else monitored_rows(choosing)
+    with open_table(rows) as learned, nullcontext() if is_refit else open_table(valid) as choosing:
+        check_one_draw(fields, learned, learned if choosing is None else choosing, full_name)
+        yield fields, learned, None if choosing is None else monitored_rows(choosing)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,13 +66,13 @@ def warm_start_file(start: str | None, output: Path) -> tuple[str, str | None] |
             f"train.start_from: {path} is the file of the very model that would start from it; "
             f"copy it to another place, such as models/, and name the copy"
         )
+    real = Path(os.path.realpath(path))
+    if real.parent.name == REFIT and real.is_relative_to(os.path.realpath("results")):
+        raise UserError(
+            f"train.start_from: {path} was trained on the held-out rows, so the metrics of a model "
+            f"that starts from it would be too high; name {Path(path).parents[1] / MODEL_FILE}"
+        )
     if Path(path).parts[:1] == ("results",):
-        if Path(path).parent.name == REFIT:
-            first = Path(path).parents[1] / MODEL_FILE
-            raise UserError(
-                f"train.start_from: {path} has learned from the rows that validate, so no "
-                f"metric of what goes on from it would hold; name {first}, which has not"
-            )
         return path, None
     if not Path(path).is_file():
         raise UserError(

@@ -193,6 +193,7 @@ def test_the_workflow_goes_on_from_a_file_and_retrains_where_its_content_changes
         (str(copied / target), own),
         (target.replace("model.", "refit/model."), own),
         ("results/toy/len5/refit/model.safetensors", "name results/toy/len5/model.safetensors"),
+        (str(copied / "results/toy/len5/refit/model.safetensors"), "was trained on the held-out"),
         ("no", "no: no such file"),
     ):
         output = refused(copied, "-n", target, config=changed("train.start_from", start))

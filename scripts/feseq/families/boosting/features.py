@@ -68,8 +68,8 @@ class Features:
     fold of the train rows (`by_period`: for each period), or a single one for all other rows.
     `common` has the commonest codes of each sequence column. `unknown` has the share of known
     categories to take as unknown, by field; None stands for none. `few_columns` names the fields
-    with few categories; None stands for those that have few, but a refit has more than the first
-    training and keeps what that found.
+    that count as having few categories. None: decided by their number. A refit, which may have more
+    of them, takes the first training's.
     """
 
     feature_map: FeatureMap

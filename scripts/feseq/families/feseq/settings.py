@@ -176,7 +176,8 @@ class TrainConfig(Declared):
     over the steps of all epochs. A thousandth of it is always left"""
     start_at_click_rate: bool = True
     """the untrained network predicts the click rate of the train rows, not one half: where clicks
-    are rare, it need not learn that first. With `start_from` the earlier network's logit stays"""
+    are rare, it need not learn that first. With `start_from` the earlier network's predictions
+    stay"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
     """weight of the squared norm of the embeddings in the loss"""
     negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"

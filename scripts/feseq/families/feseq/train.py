@@ -111,7 +111,7 @@ class TrainingRun:
     """The data and the settings of one training.
 
     With `before`, what the training.json of an earlier run says, it is a refit and goes on from
-    that run's weights, the config's `start_from`: one epoch of the validation rows and as many
+    that run's weights, the config's `start_from`: one epoch of the held-out rows and as many
     train rows, at a lower rate. `full_name` is size and name of the model, such as full/len150, ''
     for one that has no place.
     """
