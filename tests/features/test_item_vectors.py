@@ -99,6 +99,6 @@ def test_pairs_are_counted_within_the_window(monkeypatch: pytest.MonkeyPatch, wi
     assert (counts.counts[0] == expected).all()
 
 
-def test_of_codes_that_occur_the_commonest_are_taken() -> None:
+def test_the_commonest_codes_that_occur_are_taken() -> None:
     assert commonest(np.array([0, 5, 1, 5, 9, 0, 5]), 3).tolist() == [4, 1, 3]
     assert commonest(np.array([0, 2, 0]), 3).tolist() == [1]

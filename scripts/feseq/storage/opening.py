@@ -180,7 +180,7 @@ def _allow_open_files() -> None:
 
 
 def refit_rows(table: Table, seed: int) -> Table:
-    """Of an open table of AllRows, all held-out rows, among as many train rows drawn at random."""
+    """All held-out rows of an open table of AllRows, among as many train rows drawn at random."""
     assert isinstance(table, FilesTable), "the rows of several sides are in several files"
     is_train = table.files() < table.parts
     train, held_out = np.flatnonzero(is_train), np.flatnonzero(~is_train)

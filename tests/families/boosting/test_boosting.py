@@ -277,6 +277,7 @@ CHANGES: dict[str, Callable[[Content], object]] = {
     "no booster": lambda content: content.update(boosters={}),
     "an empty booster": lambda content: content["boosters"].update({"0": np.empty(0, np.uint8)}),
     "few places": lambda content: content["tables"].update(events=np.zeros((1, 2), np.float32)),
+    "few columns": lambda content: content.update(few=[*content["few"], "no such column"]),
     "common codes": lambda content: content["common"].update(events=[10**6]),
 }
 

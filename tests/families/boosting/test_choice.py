@@ -86,8 +86,8 @@ def test_a_refit_keeps_a_column_whose_categories_become_too_many(
     fit_feature_map(tmp_path / "train.h5", columns, 1, tmp_path / "valid.h5").write(all_rows)
     files = {"refit_of": tmp_path / "first/training.json", "feature_map": all_rows}
     again = trained(tmp_path, tmp_path / "refit", files, features=[])
-    columns_of = [run["model"].features.columns() for run in (first, again)]
-    assert columns_of == [[("item", "c")]] * 2
+    for run in (first, again):
+        assert run["model"].features.columns() == [("item", "c")]
     with open_table(tmp_path / "valid.h5") as held_out:
         label, logit = held_out.column("label"), again["model"].predict(held_out)
     assert roc_auc_score(label, logit) == 1

@@ -53,14 +53,19 @@ def _check(learner: Mapping[str, Any], features: Features) -> None:
     }
     if wrong := [name for name in expected if actual[name] != expected[name]]:
         raise ValueError(f"a booster has other {wrong[0]} than its features give")
-    largest = max(features.most_categories().values(), default=-1)
+    largest = np.full(len(types), -1)
+    for column, category in features.most_categories().items():
+        largest[column] = category
     for number, tree in enumerate(model["trees"]):
-        if not _is_sound(tree, len(types), largest):
+        if not _is_sound(tree, largest):
             raise ValueError(f"tree {number} has indices beyond its arrays")
 
 
-def _is_sound(tree: Mapping[str, Any], columns: int, largest: int) -> bool:
-    """True for a tree whose nodes, features and categories, at most `largest`, are all there."""
+def _is_sound(tree: Mapping[str, Any], largest: np.ndarray) -> bool:
+    """True for a tree whose nodes, features and categories are all there.
+
+    `largest` [columns] has the largest category of each feature, -1 for a quantity.
+    """
 
     def integers(name: str) -> np.ndarray:
         return np.asarray(tree[name], np.int64)
@@ -78,13 +83,13 @@ def _is_sound(tree: Mapping[str, Any], columns: int, largest: int) -> bool:
         and np.array_equal(right != -1, left != -1)
         and np.array_equal(np.sort(children), node[1:])
         and np.array_equal(parents[children], np.tile(inner, 2))
-        and ((split >= 0) & (split < columns)).all()
+        and ((split >= 0) & (split < len(largest))).all()
         and np.array_equal(integers("categories_nodes"), np.flatnonzero(is_category))
         and len(first) == len(size) == np.count_nonzero(is_category)
         and ((size >= 0) & (size <= len(codes))).all()
         and np.array_equal(first, np.cumsum(size) - size)
         and size.sum() == len(codes)
-        and ((codes >= 0) & (codes <= largest)).all()
+        and ((codes >= 0) & (codes <= np.repeat(largest[split[is_category != 0]], size))).all()
     )
 
 

@@ -145,7 +145,9 @@ class Features:
         return {first + i: self.fields[place].size - 1 for i, place in enumerate(self.few)}
 
     def check(self) -> None:
-        """Raise ValueError or KeyError for tables and codes that do not fit the feature map."""
+        """Raise ValueError or KeyError for what does not fit the feature map."""
+        if not {*(self.few_columns or ())} <= {field.column for field in self.fields}:
+            raise ValueError("columns of few categories are none of its columns")
         for counted in self.counted:
             table = self.tables[counted.name]
             if table.dtype != np.float32 or table.shape != (1, counted.places.count):

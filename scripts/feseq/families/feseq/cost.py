@@ -21,7 +21,7 @@ def training_seconds(model: Mapping[str, Any], train: Mapping[str, Any], work: W
     batch_rows = min(train["batch_size"], max(1, work.rows // train["min_steps_per_epoch"]))
     epochs, evaluations = train["epochs"], train["evaluations_per_epoch"]
     if work.refit:
-        # One epoch of the held-out rows and as many others.
+        # One epoch of the held-out rows and as many train rows.
         work = replace(work, rows=min(work.rows, 2 * work.valid_rows))
         epochs, evaluations = 1, 0
     epoch_rows = work.epoch_rows(train["negative_share"])
