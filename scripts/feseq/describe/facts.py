@@ -137,8 +137,7 @@ def _column(
         field = next(f for f in feature_map.numeric if f.column == name)
         entry |= _numeric(values["train"], values["test"], field.minimum, field.maximum)
     if role == "category":
-        fields = (*feature_map.profile, *feature_map.targets, *feature_map.context)
-        vocabulary = next(f.vocabulary for f in fields if f.column == name)
+        vocabulary = next(f.vocabulary for f in feature_map.categories if f.column == name)
         unknown = ~pd.Index(test.words[name]).isin(vocabulary)
         unseen = int(test.groups[name][1:, 0][unknown].sum())
         entry["unseen_test"] = unseen / test.rows if test.rows else None

@@ -154,8 +154,7 @@ class InputColumns:
 
     def __init__(self, feature_map: FeatureMap) -> None:
         self.feature_map = feature_map
-        context = INPUTS.context_fields(feature_map)
-        sizes = [f.size for f in (*feature_map.profile, *feature_map.targets, *context)]
+        sizes = [field.size for field in INPUTS.category_fields(feature_map)]
         self.few = [(i, size) for i, size in enumerate(sizes) if size <= MOST_CATEGORIES]
         numbers = INPUTS.numeric_fields(feature_map)
         self.count = len(numbers) + count_blocks(numbers) + sum(size for _, size in self.few)

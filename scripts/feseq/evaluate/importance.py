@@ -134,9 +134,8 @@ def _with_columns(
     block: Block, table: Table, feature_map: FeatureMap, donors: np.ndarray
 ) -> Iterator[tuple[str, Block]]:
     """The rows with one column of their donors, for each column."""
-    categories = [*feature_map.profile, *feature_map.targets, *feature_map.context]
     for array, fields, names in (
-        ("categorical", categories, table.categorical_columns),
+        ("categorical", feature_map.categories, table.categorical_columns),
         ("numeric", feature_map.numeric, table.numeric_columns),
     ):
         for column in (field.column for field in fields):

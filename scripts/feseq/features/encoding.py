@@ -54,6 +54,10 @@ class Inputs:
         chosen = [field for field in statistics if statistic_of(field.column) in self.statistics]
         return [*feature_map.numeric, *chosen]
 
+    def category_fields(self, feature_map: FeatureMap) -> list[CategoryField | LevelField]:
+        """All categories: profile, then target, then those of `context_fields`."""
+        return [*feature_map.profile, *feature_map.targets, *self.context_fields(feature_map)]
+
     def newest_fields(self, feature_map: FeatureMap) -> list[SequenceField]:
         """The sequences whose newest code is a category behind those of `context_fields`."""
         return feature_map.sequences if "newest" in self.statistics else []
@@ -90,8 +94,7 @@ class FeatureEncoder:
     def __init__(
         self, feature_map: FeatureMap, table: Table, inputs: Inputs = DEFAULT_INPUTS
     ) -> None:
-        context = inputs.context_fields(feature_map)
-        self.fields = [*feature_map.profile, *feature_map.targets, *context]
+        self.fields = inputs.category_fields(feature_map)
         self.event_time = feature_map.event_time
         require_columns(
             table,
@@ -102,6 +105,7 @@ class FeatureEncoder:
         )
         self.inputs = inputs
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]
+        context = inputs.context_fields(feature_map)
         self.profile, self.target, self.context = (
             [_lookup(field, table) for field in fields]
             for fields in (feature_map.profile, feature_map.targets, context)

@@ -21,7 +21,7 @@ def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
     different columns.
     """
     _check_columns(old, new)
-    words = {f.column: f.vocabulary for f in (*new.profile, *new.targets, *new.context)}
+    words = {field.column: field.vocabulary for field in new.categories}
     numbers: dict[str, Sequence[float]] = {f.column: f.vocabulary for f in new.ids}
     tokens = {f.column: f.vocabulary for f in new.sequences}
 

@@ -127,6 +127,11 @@ class FeatureMap:
     item_vectors: list[ItemVectors] = field(default_factory=list)
 
     @property
+    def categories(self) -> list[CategoryField]:
+        """The columns of text: profile, then target, then context."""
+        return [*self.profile, *self.targets, *self.context]
+
+    @property
     def history_columns(self) -> list[str]:
         """The columns of the histories."""
         return [field.column for field in self.sequences]
@@ -188,7 +193,7 @@ def _check(fitted: FeatureMap) -> None:
     ):
         if unknown := {each.column for each in fields}.difference(columns):
             raise ValueError(f"no column {unknown.pop()!r}")
-    for category in (*fitted.profile, *fitted.targets, *fitted.context):
+    for category in fitted.categories:
         if {*map(type, category.vocabulary)} - {str}:
             raise TypeError(f"the words of {category.column!r} are not all texts")
     for level in (*fitted.ids, *fitted.levels):
@@ -321,7 +326,7 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
     def names(fields: Iterable[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(fields))
 
-    categories = (f.column for m in maps for f in (*m.profile, *m.targets, *m.context))
+    categories = (field.column for m in maps for field in m.categories)
     return Columns(
         label="",
         id=id_column,

@@ -83,8 +83,7 @@ class Features:
     @cached_property
     def fields(self) -> list[CategoryField | LevelField]:
         """All categories."""
-        context = DEFAULT_INPUTS.context_fields(self.feature_map)
-        return [*self.feature_map.profile, *self.feature_map.targets, *context]
+        return DEFAULT_INPUTS.category_fields(self.feature_map)
 
     @property
     def sequences(self) -> list[SequenceField]:

@@ -201,9 +201,8 @@ class TrainingRun:
     def categories(self) -> list[str]:
         """The profile, target and context columns; '' for the target of a table without one."""
         fields, inputs = self.feature_map, inputs_of(self.model_config)
-        targets = fields.for_networks().targets
-        context = [*inputs.context_fields(fields), *inputs.newest_fields(fields)]
-        return [field.column for field in (*fields.profile, *targets, *context)]
+        newest = inputs.newest_fields(fields)
+        return [f.column for f in (*inputs.category_fields(fields.for_networks()), *newest)]
 
     def unknown_shares(self, train: BatchSource, valid: BatchSource | None) -> list[float]:
         """The shares by column to draw as unknown; a refit takes those of the first run.
