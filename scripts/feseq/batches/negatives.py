@@ -10,7 +10,7 @@ from ..common.errors import UserError
 logger = logging.getLogger(__name__)
 
 # `auto` makes an epoch of this many rows, with at least this many others for each click. Larger
-# epochs made networks worse and trees no better (benchmarks/README.md, "Shares").
+# epochs made networks worse and trees no better (benchmarks/tried.md).
 AUTO_ROWS = 150_000
 LEAST_OTHERS = 6
 NegativeShare = float | Literal["auto"]

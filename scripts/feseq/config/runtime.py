@@ -12,7 +12,7 @@ class Runtime(SettingsBlock):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: CUDA where there is one, else the CPU, said in the log. `cuda`: an error where there
-    is none"""
+    is none, or where XGBoost is the build for CPUs (docs/boosting.md)"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """of the products at positions; the output network stays in float32 (with TF32 on GPUs that
     have it). `auto`: on a GPU `bfloat16`, or `float16` with loss scaling where that is missing

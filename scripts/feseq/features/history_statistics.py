@@ -24,6 +24,8 @@ from ..storage.block import Block
 QUANTITIES, COUNTS = ("length", "distinct", "entropy"), 2
 OF_TARGET = ("target_count", "target_recency")
 NAMES = (*QUANTITIES, *OF_TARGET)
+# Their columns.
+_LENGTH, _DISTINCT, _ENTROPY, _TARGET_COUNT, _TARGET_RECENCY = range(len(NAMES))
 # Larger codes are renumbered, so that counting them takes little memory.
 _LARGEST_CODE = 1 << 21
 
@@ -58,9 +60,9 @@ def _describe(
         for i in range(start, stop):
             count[values[i]] += 1
             if values[i] == target[row]:
-                statistics[row, 3] += 1
+                statistics[row, _TARGET_COUNT] += 1
                 # Oldest first, so that the newest stays.
-                statistics[row, 4] = 1 / (stop - i)
+                statistics[row, _TARGET_RECENCY] = 1 / (stop - i)
         distinct, entropy = 0, 0.0
         for i in range(start, stop):
             # Each code once, which leaves the counts at 0 for the next row.
@@ -69,9 +71,9 @@ def _describe(
                 distinct += 1
                 entropy += times * np.log(length / times)
                 count[values[i]] = 0
-        statistics[row, 0] = length
-        statistics[row, 1] = distinct
-        statistics[row, 2] = entropy / length
+        statistics[row, _LENGTH] = length
+        statistics[row, _DISTINCT] = distinct
+        statistics[row, _ENTROPY] = entropy / length
 
 
 class HistoryColumns:

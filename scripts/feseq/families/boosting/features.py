@@ -39,7 +39,13 @@ from ...features.feature_map import (
     LevelField,
     SequenceField,
 )
-from ...features.history_statistics import NAMES, OF_TARGET, commonest, history_statistics
+from ...features.history_statistics import (
+    NAMES,
+    OF_TARGET,
+    QUANTITIES,
+    commonest,
+    history_statistics,
+)
 from ...features.similarities import similarity_names
 from ...storage.block import Block
 from ...storage.table import Table, period_count
@@ -304,8 +310,8 @@ def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> 
 
 def _statistics(sequence: SequenceField) -> list[str]:
     """A history's statistics without its length; some need a target with the history's codes."""
-    both = ["distinct", "entropy"]
-    return [*both, *OF_TARGET] if sequence.shared_with else both
+    names = [name for name in QUANTITIES if name != "length"]
+    return [*names, *OF_TARGET] if sequence.shared_with else names
 
 
 def _shares(history: Ragged, codes: Sequence[int], size: int) -> np.ndarray:
