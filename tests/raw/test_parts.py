@@ -126,10 +126,13 @@ def test_rows_within_row_groups_are_those_that_were_asked_for(tmp_path: Path) ->
     piece = Piece(str(path), RawTable(path).version, 40, 177)
     part = RawTable(path, Part("", 137, {}, [piece]))
     assert (part.rows, part.first_row, part.where(60)) == (137, 40, str(path))
-    batches = list(part.stream(["uid", "code"], 32))
-    assert [row for row, _ in batches] == list(np.cumsum([40, *(len(b) for _, b in batches)])[:-1])
-    rows = [row for _, batch in batches for row in batch.to_pylist()]
-    assert rows == table.select(["uid", "code"]).slice(40, 137).to_pylist()
+    for batch_rows in (32, 2):
+        batches = list(part.stream(["uid", "code"], batch_rows))
+        lengths = [len(batch) for _, batch in batches]
+        assert [row for row, _ in batches] == list(np.cumsum([40, *lengths])[:-1])
+        assert min(lengths) > 0
+        rows = [row for _, batch in batches for row in batch.to_pylist()]
+        assert rows == table.select(["uid", "code"]).slice(40, 137).to_pylist()
 
 
 def made(folder: Path, config: dict[str, Any], target: str) -> list[str]:

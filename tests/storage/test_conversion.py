@@ -22,6 +22,8 @@ from feseq.common.errors import UserError
 from feseq.config.sampling import Sampling
 from feseq.features.feature_map import FeatureMap, read_columns
 from feseq.features.fitting import fit_feature_map
+from feseq.raw.list_parts import list_parts
+from feseq.raw.parts import read_parts
 from feseq.sampling.draw import sample
 from feseq.sampling.selection import write_selections
 from feseq.storage import conversion, shuffle
@@ -159,6 +161,21 @@ def test_the_result_does_not_depend_on_batches_and_row_groups(
             assert content(part) == content(expected)
         test = to_test_h5(folder, table, row_group_size=row_group_size)
         assert content(test) == content(plain_test)
+
+
+def test_parts_may_begin_within_a_row_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "BATCH_ROWS", 7)
+    table = raw_table(100)
+    test = write_raw(tmp_path, table, "test")
+    list_parts(test, COLUMNS, tmp_path / "parts.json", rows=30)
+    ids = []
+    for part in read_parts(tmp_path / "parts.json").parts:
+        convert_test(test, COLUMNS, tmp_path / "part.h5", part=part)
+        with h5py.File(tmp_path / "part.h5") as file:
+            ids += [word.decode() for word in file["id"]]
+    assert ids == table["uid"].to_pylist()
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,14 @@ Files = tuple[list[Path], list[Path], list[Path]]
 TABLE = raw_table(300, item=[f"item {i // 25}" for i in range(300)])
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+@pytest.fixture(scope="module", params=[20, 300])
+def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Parts that begin with a row group of 20 rows, or within the only one of 300."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "BATCH_ROWS", 8)
         patch.setattr(shuffle, "SHUFFLED_BYTES", 1_500)
         folder = tmp_path_factory.mktemp("parts")
-        return to_train_parts(folder, TABLE, 40, row_group_size=20, holdout_share=0.5)
+        return to_train_parts(folder, TABLE, 40, row_group_size=request.param, holdout_share=0.5)
 
 
 @pytest.fixture(autouse=True)

@@ -54,7 +54,8 @@ def batches(file: File, names: Sequence[str], rows: int) -> Iterator[pa.RecordBa
             if row >= file.stop:
                 break
             for batch in parquet.iter_batches(rows, [group], names):
-                yield file.clip(batch, row)
+                if len(inside := file.clip(batch, row)):
+                    yield inside
                 row += len(batch)
                 if row >= file.stop:
                     break
