@@ -79,6 +79,17 @@ def cosines(history: list[int], target: int, vectors: np.ndarray) -> list[float]
     return [mean @ item / np.linalg.norm(mean), each[-1], max(each)]
 
 
+def rows_of(path: Path) -> np.ndarray:
+    with H5Table(path) as table:
+        return table.column("row")
+
+
+def history_folds(path: Path) -> np.ndarray:
+    with H5Table(path) as table:
+        block, rows = table.read(0, table.rows), np.arange(table.rows)
+        return folds("history", block, rows, "events", FOLDS)
+
+
 @pytest.mark.parametrize("what", ["period", "fold", "history"])
 def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> None:
     numbers = np.random.default_rng(1).integers(0, FOLDS, ROWS)
@@ -90,20 +101,23 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
     assert items.fold_of == what
     assert len(items.vectors) == FOLDS + 1
     train_histories, _ = codes(train, fields)
-    with H5Table(train) as table:
-        block, rows = table.read(0, table.rows), np.arange(table.rows)
-        fold = folds("history", block, rows, "events", FOLDS)
-        if what != "history":
-            fold = numbers[block.row]
+    fold, held_out_fold = (
+        numbers[rows_of(path)] if what != "history" else history_folds(path)
+        for path in (train, valid)
+    )
+    if what != "history":
+        # Held-out rows are newer, or of other groups.
+        held_out_fold[:] = FOLDS
     of_fold = {FOLDS: vectors_of(train_histories, size)}
     for number in range(FOLDS):
         is_other = fold < number if what == "period" else fold != number
         some = [row for row, other in zip(train_histories, is_other) if other]
         of_fold[number] = vectors_of(some, size)
-    # A model's file has the vectors for other rows alone.
     for path, of_row, feature_map in (
         (train, fold, fields),
-        (valid, np.full(VALID, FOLDS), fields),
+        (valid, held_out_fold, fields),
+        (valid, held_out_fold, fields.for_held_out_rows()),
+        (valid, np.full(VALID, FOLDS), replace(fields, fitted_on="another draw")),
         (valid, np.full(VALID, FOLDS), fields.for_other_rows()),
         (train, np.full(len(fold), FOLDS), fields.for_other_rows()),
     ):
@@ -143,6 +157,18 @@ def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:
             model = FeatureEncoder(again.for_other_rows(), table)
             of_all_rows = model.statistics_of(whole, np.arange(table.rows))
             assert np.nanmax(np.abs(of_all_rows - told)) > 0.01
+
+
+def test_newer_rows_have_the_vectors_of_all_train_rows(tmp_path: Path) -> None:
+    period = np.arange(ROWS) < VALID
+    (_, valid), fields = fitted(tmp_path, cluster_rows(), period=period)
+    told = []
+    for feature_map in (fields, fields.for_other_rows()):
+        with H5Table(valid) as table:
+            encoder, rows = FeatureEncoder(feature_map, table), np.arange(table.rows)
+            told.append(encoder.statistics_of(table.read(0, table.rows), rows)[:, -3:])
+    assert fields.item_vectors[0].fold_of == "history"
+    np.testing.assert_array_equal(*told)
 
 
 @pytest.mark.parametrize("kind", ["history", "period"])
@@ -266,7 +292,7 @@ def test_boosting_learns_by_similarities_and_its_file_has_their_vectors(tmp_path
         outputs = run_job(tmp_path, tmp_path / f"{len(sets)}", {"boosting": config.values()})
         auc[len(sets)] = read_json(outputs["training"])["valid_auc"]
     assert auc[1] > auc[0] + 0.2
-    assert load(outputs["model"]).about.feature_map == fields.for_other_rows()
+    assert load(outputs["model"]).about.feature_map == fields.for_held_out_rows()
     (items,) = fields.item_vectors
     replace(fields, item_vectors=[replace(items, codes=[])]).write(tmp_path / "feature_map.json")
     with pytest.raises(UserError, match=r"feature_map\.json"):

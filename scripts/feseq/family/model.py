@@ -79,8 +79,8 @@ class Model:
 
     def content(self) -> dict[str, Any]:
         """What it learned, as stored in its file: by name, nested arrays and plain values."""
-        names = {f.name for f in fields(self)} - {f.name for f in fields(Model)}
-        return {name: getattr(self, name) for name in names}
+        shared = {f.name for f in fields(Model)}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in shared}
 
     @classmethod
     def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
@@ -91,7 +91,7 @@ class Model:
         """Write everything into one file."""
         shared = {f.name: getattr(self.about, f.name) for f in fields(About)}
         # As bytes: safetensors limits plain values, and so vocabularies, to 100 MB.
-        feature_map = json.dumps(self.about.feature_map.for_other_rows().to_dict()).encode()
+        feature_map = json.dumps(self.about.feature_map.for_held_out_rows().to_dict()).encode()
         shared |= {"feature_map": np.frombuffer(feature_map, np.uint8)}
         tensors.save({"marks": _marks(self.family), **shared, **self.content()}, path)
 

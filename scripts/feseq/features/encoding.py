@@ -87,8 +87,8 @@ class EncodedRows:
 class FeatureEncoder:
     """Encodes blocks of one table; train, validation and test take the same path.
 
-    But train rows, if the feature map was fitted to them, have item vectors of other rows. Columns
-    are looked up once, here. Raises UserError if the table lacks one.
+    But item vectors of a row of the draw that the feature map was fitted to may be of other rows
+    (`similarities.py`). Columns are looked up once, here. Raises UserError if the table lacks one.
     """
 
     def __init__(
@@ -116,8 +116,8 @@ class FeatureEncoder:
         self.newest = [field.column for field in inputs.newest_fields(feature_map)]
         self.history_statistics = HistoryColumns(feature_map.history_columns)
         self.events = EventColumns(feature_map)
-        is_fitted = table.identity == feature_map.fitted_on and table.side in ("train", "")
-        self.similarities = SimilarityColumns(feature_map, is_fitted)
+        side = table.side if table.identity == feature_map.fitted_on else None
+        self.similarities = SimilarityColumns(feature_map, side)
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
         self.statistics = [self.statistics_columns.index(column) for column in chosen]
         self.needs_indices = not {*chosen} <= {*self.history_statistics.columns}

@@ -142,8 +142,12 @@ class FeatureMap:
             return self
         return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])
 
+    def for_held_out_rows(self) -> "FeatureMap":
+        """The same without what train rows alone need."""
+        return replace(self, item_vectors=[each.for_held_out_rows() for each in self.item_vectors])
+
     def for_other_rows(self) -> "FeatureMap":
-        """The same for rows that it was not fitted to: without what train rows alone need."""
+        """The same without what rows of its draw alone need."""
         return replace(self, item_vectors=[each.for_other_rows() for each in self.item_vectors])
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Vectors of items, as a feature map has them: those of `co_occurrence.py`, by fold.
 
 A row's own events, and the same user's later ones, tell of its label: an item that was liked stands
-in the next history of its user. So a train row has vectors of other rows, by its fold.
+in the next history of its user. So a train row has vectors of other rows, by its fold, and so has
+a row that was held out at random, whose user's later rows may be train rows.
 
 Legend: F folds, V indices of a sequence, K of them with a vector, D dimensions.
 """
@@ -28,7 +29,7 @@ class ItemVectors:
     """The vectors of a sequence's items, as plain values of a feature map.
 
     `codes`, ascending, are the indices that have one. `data` is base64 of float32 [F + 1, K, D],
-    little-endian: the vectors for each fold of the train rows, and those for all other rows.
+    little-endian: the vectors for each fold of the rows, and those for rows without a fold.
     """
 
     sequence: str
@@ -59,8 +60,12 @@ class ItemVectors:
         return place
 
     def for_other_rows(self) -> "ItemVectors":
-        """Those for rows that were not counted, alone."""
+        """Those for rows without a fold alone."""
         return self.of(self.sequence, self.fold_of, self.codes, self.vectors[-1:, 1:])
+
+    def for_held_out_rows(self) -> "ItemVectors":
+        """The same without what train rows alone need: rows held out at random have their folds."""
+        return self if self.fold_of == "history" else self.for_other_rows()
 
     def with_codes(self, index: np.ndarray) -> "ItemVectors":
         """The same vectors, where each index has become another, `index` int64 [V]."""

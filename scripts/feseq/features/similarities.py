@@ -6,7 +6,8 @@
     similarities: TARGET and nearest event of HISTORY   the largest that an event has
 
 Missing where the target or no event has a vector. These columns need histories whose codes are
-those of their target. Rows that the feature map was fitted to have vectors of other rows.
+those of their target. Rows that the feature map was fitted to have vectors of other rows, and so
+have rows that were held out at random.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,11 +40,11 @@ def similarity_names(sequences: Sequence["SequenceField"]) -> list[str]:
 class SimilarityColumns:
     """These columns of a feature map's histories.
 
-    `is_fitted` is true for rows that the feature map was fitted to.
+    `side` is the side of the draw that the feature map was fitted to, None for other rows.
     """
 
-    def __init__(self, feature_map: "FeatureMap", is_fitted: bool) -> None:
-        self.is_fitted = is_fitted
+    def __init__(self, feature_map: "FeatureMap", side: str | None) -> None:
+        self.side = side
         self.columns = similarity_names(feature_map.sequences)
         self.vectors = {each.sequence: each for each in feature_map.item_vectors}
         # The place and the name of each history that has its target's codes, and the target.
@@ -74,14 +75,26 @@ class SimilarityColumns:
                 items, place, history = self.vectors[name], self.places[name], histories[i]
                 last = len(items.vectors) - 1
                 fold = np.full(len(rows), last)
-                # A model's file has the last ones alone.
-                if self.is_fitted and last:
-                    fold = folds(items.fold_of, block, rows, name, last)
+                # A model's file may have the last ones alone.
+                if last and (has_fold := self._has_fold(items.fold_of, block, rows)).any():
+                    fold[has_fold] = folds(items.fold_of, block, rows[has_fold], name, last)
                 of_target = np.where(categories[target] < 0, 0, place[categories[target]])
                 of_events = place[history.values]
                 _compare(items.vectors, fold, of_events, history.offsets, of_target, cosines)
             columns.append(cosines)
         return np.concatenate(columns, axis=1)
+
+    def _has_fold(self, fold_of: str, block: Block, rows: np.ndarray) -> np.ndarray:
+        """Which of the rows have the vectors of a fold, bool [rows].
+
+        Train rows do. Held-out rows of the same period do, since histories of train rows may hold
+        what their user chose in them; where rows are held out by group or are newer, none does.
+        """
+        if self.side in ("train", ""):
+            return np.ones(len(rows), bool)
+        if self.side is None or fold_of != "history" or block.period is None:
+            return np.zeros(len(rows), bool)
+        return block.period[rows] == 0
 
 
 @numba.njit(nogil=True)

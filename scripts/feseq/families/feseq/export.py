@@ -84,7 +84,7 @@ def _check(exported: np.ndarray, expected: np.ndarray, onnx: Path, model: Path) 
 
 def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
     """The metadata of the exported file."""
-    feature_map = trained.about.feature_map
+    feature_map = trained.about.feature_map.for_other_rows()
     inputs = asdict(inputs_of(trained.config))
     sizes = field_sizes(trained.config, feature_map)
     return {
