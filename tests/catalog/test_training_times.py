@@ -37,6 +37,13 @@ def test_a_size_has_at_most_the_rows_of_the_table_and_without_them_no_time(tmp_p
     assert message("full", times(None, "simulated")).startswith(f"{in_stand_in:,} rows, about ")
 
 
+def test_where_nearly_all_rows_are_held_out_there_is_a_time_too(tmp_path: Path) -> None:
+    known = times(40)
+    put(known.config, "sampling.valid_share", 0.99)
+    for model in ("len100", "boosting"):
+        assert known.message(tmp_path, ("toy", model, False), 2).startswith("40 rows, about ")
+
+
 @pytest.mark.parametrize("refit", [False, True])
 def test_a_submission_waits_for_the_trainings_whose_models_are_not_there(
     tmp_path: Path, refit: bool

@@ -152,6 +152,12 @@ def test_without_a_label_or_an_id_nothing_is_suggested(tmp_path: Path) -> None:
     test = raw_table(ROWS, 1, uid=["a"] * ROWS).select(["uid", "price", "country"])
     with pytest.raises(UserError, match="ID"):
         written(tmp_path, raw_table(ROWS), test)
+    # Columns that are named like a label or an ID, and have values that are no text.
+    for odd in (pa.array([[1]] * ROWS), pa.array([{"a": 1}] * ROWS), pa.array([b"\xff"] * ROWS)):
+        with pytest.raises(UserError, match=r"label.*'clicked' is of type"):
+            written(tmp_path, pa.table({"clicked": odd, "price": [0.5] * ROWS}))
+        with pytest.raises(UserError, match=r"ID.*'uid' is of type"):
+            written(tmp_path, raw_table(ROWS), pa.table({"uid": odd}))
     vectors = [[0.5]] * ROWS
     with pytest.raises(UserError, match=r"vector.* list of float"):
         written(tmp_path, pa.table({"y": [0, 1] * (ROWS // 2), "vector": vectors}))

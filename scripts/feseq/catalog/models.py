@@ -8,6 +8,7 @@ from typing import Any
 from ..common.errors import UserError, did_you_mean
 from ..config.columns import Columns
 from ..config.names import BASELINES, BLEND, MODEL_FILE, Settings, variant_of
+from ..config.sampling import Sampling, sampling_of
 from ..config.sizes import size_block
 from ..raw.location import TableLocation, tables_of
 from ..raw.origin import warm_start_file
@@ -69,10 +70,19 @@ def start_model(
 ) -> tuple[str, str | None] | None:
     """The file that a training starts from, with its version (None where the workflow makes it).
 
-    None where it starts from nothing. `results` is the folder of results.
+    None where it starts from nothing. `results` is the folder of results. Raises UserError if the
+    file cannot be used, or has seen rows that are held out here.
     """
-    start = family_of(model).start_from(model_settings(config, size, model))
-    return warm_start_file(start, results / size / model / MODEL_FILE)
+    named = family_of(model).start_from(model_settings(config, size, model))
+    start = warm_start_file(named, results / size / model / MODEL_FILE)
+    is_random = Sampling(**sampling_of(config)).is_random
+    if start and is_random and (other := _size_of(start[0], config)) not in (size, None):
+        raise UserError(
+            f"train.start_from: {named} was trained on the rows of size {other}. Where the rows "
+            f"held out are drawn at random, these have most of those that size {size} holds out, "
+            f"so its metrics would be too high; name a model of size {size}"
+        )
+    return start
 
 
 def start_models(
@@ -81,14 +91,19 @@ def start_models(
     """Size and name of a model, and of those that its training starts from, one after the other."""
     jobs = [(size, model)]
     while start := start_model(config, results, *jobs[-1]):
-        match Path(start[0]).parts:
-            case ["results", size, name, *_] if (
-                size in config["sizes"] and is_model(name) and (size, name) not in jobs
-            ):
-                jobs.append((size, name))
-            case _:
-                break
+        earlier, name = _size_of(start[0], config), Path(start[0]).parent.name
+        if earlier is None or not is_model(name) or (earlier, name) in jobs:
+            break
+        jobs.append((earlier, name))
     return jobs
+
+
+def _size_of(path: str, config: Mapping[str, Any]) -> str | None:
+    """The size of a model's file in the folder of results; None for another file."""
+    match Path(path).parts:
+        case ["results", size, _, name] if size in config["sizes"] and name == MODEL_FILE:
+            return size
+    return None
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,8 @@ def _label(columns: Sequence[Column], in_test: Mapping[str, Column]) -> tuple[Co
 
 def _content(column: Column) -> str:
     """What a column has, for messages."""
+    if not column.is_plain:
+        return f"{column.name!r} is of type {column.kind}"
     words = column.words[:_MOST_NAMED].to_pylist()
     shown = ", ".join(map(repr, words)) + (", ..." if len(column.words) > len(words) else "")
     gaps = len(column.values) - column.known

@@ -58,6 +58,7 @@ def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
         item_vectors=[*_moved_vectors(new, targets)],
         ids=[LevelField(f.column, sorted({*f.vocabulary, *numbers[f.column]})) for f in old.ids],
         min_count=new.min_count,
+        separator=new.separator,
         fitted_on=new.fitted_on,
     )
 

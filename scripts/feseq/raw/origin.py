@@ -12,7 +12,9 @@ from ..config.names import MODEL_FILE, REFIT
 from .source import RawFiles
 from .version import content_version
 
-# Results that record whether their data are simulated, below the folder of results.
+# The folder of results, before any prefix.
+_RESULTS = "results"
+# Results that record whether their data are simulated, below that folder.
 _RECORDS = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
 
 
@@ -66,17 +68,26 @@ def warm_start_file(start: str | None, output: Path) -> tuple[str, str | None] |
             f"train.start_from: {path} is the file of the very model that would start from it; "
             f"copy it to another place, such as models/, and name the copy"
         )
-    real = Path(os.path.realpath(path))
-    if real.parent.name == REFIT and real.is_relative_to(os.path.realpath("results")):
-        raise UserError(
-            f"train.start_from: {path} was trained on the held-out rows, so the metrics of a model "
-            f"that starts from it would be too high; name {Path(path).parents[1] / MODEL_FILE}"
-        )
-    if Path(path).parts[:1] == ("results",):
-        return path, None
+    if (inside := _in_results(path, output.parents[2])) is not None:
+        if inside.parent.name == REFIT:
+            raise UserError(
+                f"train.start_from: {path} was trained on the held-out rows, so the metrics of a "
+                f"model that starts from it would be too high; name "
+                f"{Path(path).parents[1] / MODEL_FILE}"
+            )
+        return str(Path(_RESULTS, inside)), None
     if not Path(path).is_file():
         raise UserError(
             f"train.start_from: {path}: no such file; name the model.safetensors of an earlier "
             f"training, or null to train from the start"
         )
     return path, content_version(Path(path))
+
+
+def _in_results(path: str, results: Path) -> Path | None:
+    """The path below the folder of results, which may have a prefix; None for another file."""
+    real = Path(os.path.realpath(path))
+    if real.is_relative_to(folder := os.path.realpath(results)):
+        return real.relative_to(folder)
+    # Snakemake adds the prefix.
+    return Path(path).relative_to(_RESULTS) if Path(path).parts[:1] == (_RESULTS,) else None

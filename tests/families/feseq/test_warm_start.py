@@ -84,6 +84,8 @@ def test_the_extended_map_has_the_codes_that_a_fit_to_all_rows_has(folder: Path)
     # Numbers are read as the weights have learned to.
     assert (both.numeric, both.levels, both.statistics) == (old.numeric, old.levels, old.statistics)
     assert (both.fitted_on, extended(old, old)) == (new.fitted_on, old)
+    # Today's rows are read as they are written.
+    assert extended(old, replace(new, separator=" ")).separator == " "
 
 
 def earlier_model(folder: Path, feature_map: FeatureMap) -> Path:

@@ -43,7 +43,7 @@ def training_seconds(boosting: Mapping[str, Any], work: Work) -> float:
         (boosting["min_child_weight"] == "auto", _LEAF_TRIALS, _LEAF_ROWS),
     ):
         if is_chosen and not work.refit:
-            share = min(1, most / work.rows)
+            share = min(1, most / max(1, work.rows))
             held_out = min(valid_rows, most)
             seconds += trials * grown(share * work.rows, share * clicks, _SHORT_RATE, 300, held_out)
     return seconds
