@@ -145,6 +145,20 @@ def test_events_that_are_all_later_than_their_rows_are_told_once(
     assert "20 events are later than their row" in message
 
 
+def test_a_column_of_unseen_categories_is_logged_once(
+    files: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer = Scorer.load(files["onnx"])
+    unseen = [{**ROW, "country": "kr"}]
+    scorer.score(unseen * 20)
+    assert not caplog.messages
+    for _ in range(2):
+        scorer.score(unseen * 60 + [ROW] * 40)
+    (message,) = caplog.messages
+    assert "'country': 60 %" in message
+    assert "'kr'" in message
+
+
 def test_rows_get_the_same_score_alone_and_together(scorer: Scorer) -> None:
     others = [
         {"item": 9},
