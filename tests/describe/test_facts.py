@@ -15,7 +15,7 @@ from feseq.describe.checks import alarms_of
 from feseq.describe.columns import auc_alone, middle_share, same_columns, value_kind
 from feseq.describe.drift import adversary, stability_index
 from support.facts import column, facts_of
-from support.raw_tables import raw_table, renamed, split_events, with_columns
+from support.raw_tables import raw_table, renamed, split_events, with_columns, with_roles
 
 
 def test_what_is_counted_is_what_pandas_counts(
@@ -289,6 +289,36 @@ def test_a_healthy_table_gives_no_alarm_but_of_few_holdout_clicks(tmp_path: Path
     assert not any(results["is_significant"] for results in facts["adversary"].values())
     (alarm,) = alarms_of(facts | {"reported": {"rows": 400, "clicks": 60}}, ["minmax"], None)
     assert "The 400 holdout rows have 60 clicks" in alarm.text
+
+
+def test_events_later_than_their_rows_are_counted_and_many_give_an_alarm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "adversary", lambda *_: None)
+    timed = with_roles(event_time="when", row_time="now")
+
+    def of_times(folder: Path, limit: int) -> tuple[dict[str, Any], list[float]]:
+        """The facts where events are at up to 99 + `limit`, and all rows at 100; and the shares."""
+        tables, shares = [], []
+        for seed, table in enumerate((TRAIN, TEST)):
+            lengths = [len(split_events(row or "")) for row in table["events"].to_pylist()]
+            draw = np.random.default_rng(seed).integers(0, 100 + limit, sum(lengths))
+            times = np.split(draw, np.cumsum(lengths)[:-1])
+            when = [",".join(map(str, sorted(row))) for row in times]
+            table = table.append_column("when", pa.array(when))
+            tables.append(table.append_column("now", pa.array([100] * ROWS)))
+            shares.append(float((draw > 100).mean()))
+        return facts_of(folder, *tables, columns=timed), shares
+
+    sound, _ = of_times(tmp_path / "sound", 0)
+    assert {*sound["later_events"].values()} == {0}
+    assert alarms_of(sound, [], None) == []
+    faulty, (of_train, of_test) = of_times(tmp_path / "faulty", 20)
+    later = faulty["later_events"]
+    assert later["test"] == of_test
+    assert 0 < min(later["train"], later["valid"]) < of_train < max(later["train"], later["valid"])
+    (alarm,) = alarms_of(faulty, [], None)
+    assert "are later than their row" in alarm.text
 
 
 def test_a_larger_size_is_advised_where_the_table_has_more_rows(

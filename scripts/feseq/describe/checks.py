@@ -12,6 +12,8 @@ from .drift import MUCH_DRIFT
 
 LEAK_AUC = 0.99
 LEAST_CLICKS = 100
+# The share of a table's events that are later than their row.
+LATER = 0.01
 UNSEEN = 0.1
 # Rows of the test that are train rows as well, or the reverse, while validation rows are new.
 SAME_ROWS, NEW_ROWS = 0.9, 0.5
@@ -118,6 +120,7 @@ def alarms_of(
     return [
         *(alarm for check in checks for alarm in _column_alarms(columns, *check)),
         *(alarm for check in sequence_checks for alarm in _column_alarms(sequences, *check)),
+        *_later_events(facts["later_events"]),
         *_same_rows(facts["same_rows"]),
         *_few_clicks(facts["reported"], facts["rows"]["valid"], larger),
     ]
@@ -146,6 +149,16 @@ def _column_alarms(columns: pd.DataFrame, fault: str, text: str, advice: str) ->
     if names:
         which = f"Column{'s' if len(names) > 1 else ''} {some_of(names, _NAMED)}"
         yield Alarm(f"{which}: {text.format(**faulty.iloc[0])}", advice)
+
+
+def _later_events(shares: Mapping[str, float]) -> Iterator[Alarm]:
+    table = max(shares, key=lambda name: shares[name])
+    if shares[table] >= LATER:
+        yield Alarm(
+            f"{shares[table]:.0%} of the events of the {table} rows are later than their row, so "
+            f"histories may tell what was clicked in it",
+            "Cut each history at the time of its row, or correct the unit or zone of the times",
+        )
 
 
 def _same_rows(shares: Mapping[str, float]) -> Iterator[Alarm]:

@@ -36,6 +36,7 @@ class Counts:
     rows of the first table, whose labels may be used, and their clicks.
     `numbers` int64 [2, columns]: missing and infinite values. `events` by sequence: all, those of
     the sample, and those of the sample that the feature map does not have. `longest` by sequence.
+    `timed` int64 [2]: events that have times, and those of them that are later than their row.
     `keys` of the rows ("") and of each sequence: equal rows have equal keys, and only keys whose
     first `bits` bits are 0 are kept. `sample` [rows, columns] and its `label` [rows] or [0].
     """
@@ -65,6 +66,7 @@ class Counts:
         self.numbers = np.zeros((2, len(self.table.numeric_columns)), np.int64)
         self.events = {name: np.zeros(3, np.int64) for name in self.lookups}
         self.longest = dict.fromkeys(self.lookups, 0)
+        self._event_time, self.timed = feature_map.event_time, np.zeros(2, np.int64)
         self._rows_said_missing = {
             name: dict.fromkeys(_said_missing(w for t in tables for w in t.vocabulary(name)), 0)
             for name in self.lookups
@@ -111,6 +113,10 @@ class Counts:
                 places = np.flatnonzero(seen.values == token)
                 said[word] += len(np.unique(np.searchsorted(seen.offsets, places, "right")))
             self.longest[name] = max(self.longest[name], int(ragged.lengths.max(initial=0)))
+        if self._event_time is not None and block.time is not None:
+            times = block.sequences[self._event_time]
+            later = times.values.astype(np.int64) > np.repeat(block.time, times.lengths)
+            self.timed += [len(later), later.sum()]
         for group, values in index.items():
             counts = self.groups[group]
             for i, rows in enumerate((slice(None), known, known & clicked)):
