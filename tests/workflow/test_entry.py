@@ -52,7 +52,8 @@ def test_a_script_calls_a_function_that_takes_what_its_rule_gives() -> None:
 def test_scripts_have_the_options_that_the_pages_give_them() -> None:
     named = set()
     for page in PAGES:
-        for script, rest in re.findall(r"scripts/(\w+)\.py( --[^\n`#]*)", page.read_text()):
+        text = page.read_text().replace("\\\n", "")
+        for script, rest in re.findall(r"scripts/(\w+)\.py( --[^\n`#]*)", text):
             options = set(re.findall(r" --(\w+)", rest)) - {"force", "help"}
             assert options <= {*parameters_of(script)}, (page, script)
             named |= options
