@@ -244,8 +244,18 @@ def pair_files(file, *which):
     return paths
 
 
+@clear_errors
 def plot_data(wildcards):
-    """The file from which a plot of one model alone is drawn."""
+    """The file from which a plot of one model alone is drawn; an error where its family has none."""
+    family = family_of(wildcards.name)
+    model = model_settings(config, wildcards.size, wildcards.name)
+    if (
+        wildcards.plot == "learning_curves"
+        and wildcards.plot not in family.plots(model)
+        or wildcards.plot == "attention"
+        and family.module("attention") is None
+    ):
+        raise UserError(f"{wildcards.name} has no plot {wildcards.plot!r}; ask for one of a network")
     files = {"learning_curves": "history.csv"}
     file = files.get(wildcards.plot, f"{wildcards.plot}.json")
     return f"results/{wildcards.size}/{wildcards.name}/{file}"

@@ -80,7 +80,8 @@ class Code:
 
     def __init__(self, folder: Path, kept: Path | None = None) -> None:
         self.folder = folder
-        files = [*folder.glob("*.py"), *folder.glob(f"{PACKAGE}/**/*.py")]
+        # No module's name begins with a dot, but an editor's lock file does.
+        files = [*folder.glob("[!.]*.py"), *folder.glob(f"{PACKAGE}/**/[!.]*.py")]
         self.texts = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
         self.imports = self._imports()
         before: dict[str, str] = {}

@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from .catalog.families import family_of
+from .catalog.settings import MOST_IN_NAME
 from .catalog.space import TuneConfig, by_block, space_of, takes_fractions
 from .common.errors import (
     ImpossibleNetworkError,
@@ -216,6 +217,14 @@ def _drawn(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
+def tuned_name(size: str, model: str) -> str:
+    """The variant that a search names; each has another one, since a config may have several."""
+    name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
+    if len(name) <= MOST_IN_NAME:
+        return name
+    return f"{name[: MOST_IN_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 def _write_best(
     path: Path,
     winner: FrozenTrial,
@@ -226,8 +235,7 @@ def _write_best(
 ) -> None:
     """Write a trial's settings as a variant, below the notes and the command that trains it."""
     size, model = full_name.split("/")
-    # Each search has its own name, since a config may have the results of several.
-    name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
+    name = tuned_name(size, model)
     target = f"results/{size}/{model.partition('-')[0]}-{name}/{MODEL_FILE}"
     metrics = ", ".join(f"{metric} {value:.5f}" for metric, value in winner.user_attrs.items())
     text = (

@@ -1,22 +1,39 @@
 """Files of any kind appear complete or not at all, and come back as they were; memory."""
 
+import errno
 import math
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
-from feseq.common import tensors
+from feseq.common import locks, tensors
 from feseq.common.errors import UserError
 from feseq.common.files import fingerprint, folder_beside, read_json, write_json, written_beside
+from feseq.common.locks import locked
 from feseq.common.memory import machine_memory
 from feseq.common.parquet import read_table, write_table
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    def flock(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with locked(tmp_path, "trains"):
+        assert (tmp_path / "owner").exists()
+    (message,) = caplog.messages
+    assert str(tmp_path) in message
 
 
 def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

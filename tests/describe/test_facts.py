@@ -286,6 +286,9 @@ def test_a_fault_gives_its_alarm_and_no_other(
 def test_a_healthy_table_gives_no_alarm_but_of_few_holdout_clicks(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, TRAIN, TEST)
     assert alarms_of(facts, ["minmax"], None) == []
+    infinite = [np.inf if i % 5 < 3 else p for i, p in enumerate(PRICES)]
+    tables = (with_columns(table, price=infinite) for table in (TRAIN, TEST))
+    assert alarms_of(facts_of(tmp_path / "infinite", *tables), ["quantile"], None) == []
     assert not any(results["is_significant"] for results in facts["adversary"].values())
     (alarm,) = alarms_of(facts | {"reported": {"rows": 400, "clicks": 60}}, ["minmax"], None)
     assert "The 400 holdout rows have 60 clicks" in alarm.text

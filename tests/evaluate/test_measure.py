@@ -19,6 +19,7 @@ from feseq.common.parquet import metadata_of, read_table, write_table
 from feseq.config.columns import Columns
 from feseq.config.scores import SCORES
 from feseq.evaluate import blend as blend_module
+from feseq.evaluate import measure
 from feseq.evaluate.blend import LEAST_CLICKS, bagged_weights, blend_predictions, cross_fitted
 from feseq.evaluate.blend import fit_weights as fit_by_metric
 from feseq.evaluate.measure import measure_predictions, write_metrics
@@ -155,6 +156,12 @@ def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path
     slices = measured(tmp_path, resamples=0)["slices"]
     names = ["2.5", "9", "10", "(missing)", "b", "nan", "(missing)'"]
     assert [of["slice"] for of in slices["country"]] == names
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "MOST_SLICES", 2)
+        few = measured(tmp_path, resamples=0)["slices"]["country"]
+    count = {of["slice"]: of["rows"] for of in slices["country"]}
+    assert [of["rows"] for of in few] == [count[of["slice"]] for of in few]
+    assert sorted(of["rows"] for of in few) == sorted(count.values())[-2:]
     # A column called like the slices of histories keeps its own.
     assert {of["slice"] for of in slices[name]} == {"long", "short"}
     rows = pd.read_parquet(tmp_path / "predictions.parquet")["row"]

@@ -77,8 +77,8 @@ def metrics(tmp_path: Path) -> list[Path]:
     ]
 
 
-def compared(metrics: list[Path], folder: Path) -> pd.DataFrame:
-    write_comparison(metrics, folder / "comparison.csv", metric="auc")
+def compared(metrics: list[Path], folder: Path, metric: str = "auc") -> pd.DataFrame:
+    write_comparison(metrics, folder / "comparison.csv", metric=metric)
     return pd.read_csv(folder / "comparison.csv")
 
 
@@ -135,7 +135,7 @@ def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path)
 
 
 def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
-    compared(metrics, folder)
+    compared(metrics, folder, given.pop("metric", "auc"))
     options = {
         "submitting": {"full": given.pop("submits", ["len150"]), "toy": ["len100"]},
         "prior": "observed",
@@ -177,7 +177,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         (blended, "without a seq "),
         (blended, "on validation rows too"),
         (blended, "len150=0.6 boosting=0.4"),
-        (blended, "by 0.0200 [0.0100, 0.0300], significant"),
+        (blended, "is 0.0200 [0.0100, 0.0300], significant"),
     ):
         assert answer in page, answer
 
@@ -230,6 +230,26 @@ def first_lines(folder: Path, **given: Any) -> tuple[str, str]:
     given["options"] = ["--configfile", "mine.yaml"]
     lines = summary_of(paths, folder, **given).splitlines()
     return lines[0], next(line for line in lines if "snakemake" in line)
+
+
+def test_models_are_said_to_be_worse_than_the_one_that_they_were_compared_with(
+    tmp_path: Path,
+) -> None:
+    line, _ = first_lines(tmp_path, boosting=0.901, len150=0.9)
+    assert "Submit len150" in line
+    assert "boosting, the best, is level with it" in line
+    assert "logistic_regression is significantly worse than boosting" in line
+
+
+def test_the_odds_of_a_submission_are_named_where_its_metric_has_others(tmp_path: Path) -> None:
+    paths = [put_model(tmp_path, "full", "len150", 0.8)]
+    for metric, prior, is_named in (
+        ("logloss", "balanced", True),
+        ("logloss", "observed", False),
+        ("auc", "balanced", False),
+    ):
+        text = summary_of(paths, tmp_path, metric=metric, prior=prior)
+        assert ("the submission at balanced ones" in text) == is_named
 
 
 @pytest.mark.parametrize(

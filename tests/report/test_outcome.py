@@ -44,7 +44,7 @@ def last_lines(metric: str = "balanced_score") -> list[str]:
 
 def test_a_submission_is_told_with_its_models_weights_odds_and_their_scores() -> None:
     assert last_lines() == []
-    training = {"valid_auc": 0.7, "valid_rows": 5_000, "click_rate": 0.02}
+    training = {"valid_auc": 0.7, "valid_rows": 5_000, "valid_clicks": 100}
     put(RESULTS / "submission_full.json", SUBMISSION)
     put(RESULTS / "full/len150/training.json", training, START - 10)
     put(RESULTS / "full/data.md", {})
@@ -72,7 +72,7 @@ def test_a_submission_is_told_with_its_models_weights_odds_and_their_scores() ->
 
 def test_before_metrics_are_measured_there_is_what_every_training_has_written() -> None:
     training = {"valid_auc": 0.7, "valid_logloss": 0.0812345, "valid_rows": 5_000}
-    put(RESULTS / "full/len150/training.json", training | {"click_rate": 0.02})
+    put(RESULTS / "full/len150/training.json", training | {"valid_clicks": 100})
     for metric, shown in (
         ("balanced_score", "AUC 0.7000 ["),
         ("auc", "AUC 0.7000 ["),
@@ -89,11 +89,18 @@ def test_a_blend_counts_where_it_is_not_older_than_its_models() -> None:
         put(RESULTS / "full" / name / "model.safetensors", {})
         put(RESULTS / "full" / name / "training.json", {})
     score = {"value": 0.8, "low": 0.7, "high": 0.9, "clicks": 100}
-    put(RESULTS / "full/blend/training.json", {"metric": "balanced_score", "valid_score": score})
+    weights = {"len150": 0.25, "boosting": 0.75}
+    blended = {"metric": "balanced_score", "valid_score": score, "settings": weights}
+    put(RESULTS / "full/blend/training.json", blended)
     made, shown = last_lines()
     assert "len150 (0.25)" in made
     assert "boosting (0.75)" in made
     assert "blend balanced score 0.8000 [0.700, 0.900]" in shown
+    # A blend that was fitted is not the one whose weights the config now gives.
+    put(RESULTS / "submission_full.json", SUBMISSION | blend | {"weights": [0.1, 0.9]})
+    assert len(last_lines()) == 1
+    put(RESULTS / "submission_full.json", SUBMISSION | blend)
+    assert len(last_lines()) == 2
     put(RESULTS / "full/boosting/model.safetensors", {}, START + 20)
     assert len(last_lines()) == 1
 

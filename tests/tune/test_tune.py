@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from feseq import tune as search
+from feseq.catalog.check import checked_config
 from feseq.catalog.families import family_of
 from feseq.catalog.space import TuneConfig
 from feseq.common.errors import NotFiniteError, UserError
@@ -18,6 +19,7 @@ from feseq.common.files import read_json
 from feseq.config.runtime import Runtime
 from feseq.families.boosting.settings import BoostingConfig
 from feseq.tune import tune_model
+from support.configs import shipped
 from support.jobs import run_job
 from support.learnable import make
 from support.raw_tables import raw_table
@@ -116,6 +118,16 @@ def test_the_best_settings_give_the_value_that_was_found(
         assert variant["boosting"].pop("colsample") == 0.5
         assert float(drawn["boosting.l2"]) % 1  # no integer, though its range is given by such
     assert {f"{block}.{key}" for block in variant for key in variant[block]} == {*drawn}
+
+
+def test_the_name_of_a_tuned_variant_is_one_that_a_config_may_have() -> None:
+    model, names = "len150-a", set()
+    for _ in range(9):
+        name = search.tuned_name("medium", model)
+        checked_config(shipped() | {"variants": {name: {"model": {"dropout": 0}}}})
+        names.add(name)
+        model = f"len150-{name}"
+    assert len(names) == 9
 
 
 def test_a_search_goes_on_after_more_trials_are_asked_for_or_it_was_killed(

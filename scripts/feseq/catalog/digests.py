@@ -8,7 +8,7 @@ from typing import Any
 from ..config.columns import Columns
 from ..config.names import BASELINES, BLEND
 from ..config.sampling import sampling_of
-from ..config.scores import submission_prior, table_score
+from ..config.scores import table_score
 from ..config.sizes import size_block
 from ..raw.source import RawFiles
 from ..staleness import Code, digest
@@ -89,7 +89,7 @@ class Digests:
     def _submission(self) -> list[Any]:
         """What a blend and a submission depend on beside their models."""
         config = self.config
-        return [submission_prior(config), table_score(config).metric, config["submission"]["refit"]]
+        return [table_score(config).metric, config["submission"]["refit"]]
 
     def _behind(self, names: set[str], is_trained: bool) -> list[str]:
         """The scripts behind models, baselines and the blend by name."""

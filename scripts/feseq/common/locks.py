@@ -1,6 +1,8 @@
 """Locks on folders of saved state, which a second process must not use."""
 
+import errno
 import fcntl
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -9,12 +11,18 @@ from pathlib import Path
 
 from .errors import UserError
 
+logger = logging.getLogger(__name__)
+
+# What a file system that has no locks answers, such as Lustre mounted without `flock`.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
 
 @contextmanager
 def locked(folder: Path, does: str) -> Iterator[None]:
     """Keep other processes out of a folder of saved state; raises UserError if one is in it.
 
-    `does` says for the message what such a process does. The lock ends with its process.
+    `does` says for the message what such a process does. The lock ends with its process. Where the
+    file system has no locks, a warning says so, and nothing keeps another process out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     owner, job = folder / "owner", os.environ.get("SLURM_JOB_ID")
@@ -28,6 +36,15 @@ def locked(folder: Path, does: str) -> Iterator[None]:
                 f"it with `kill`, a Slurm job with `scancel`: it saves its state, and the same "
                 f"command goes on from there"
             ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            logger.warning(
+                "%s: the file system has no locks (%s), so nothing keeps a second process out: run "
+                "one Snakemake at a time here",
+                folder,
+                error.strerror,
+            )
         process = f"process {os.getpid()} on {socket.gethostname()}"
         owner.write_text(f"{process}, Slurm job {job}" if job else process)
         yield

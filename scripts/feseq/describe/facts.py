@@ -158,7 +158,7 @@ def _said_missing(tables: Tables, name: str) -> Facts:
 
 def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Facts:
     """Test values compared with the range of all train rows, and with train's values."""
-    known = test[~np.isnan(test)]
+    known = test[np.isfinite(test)]
     sizes = [np.abs(values[np.isfinite(values) & (values != 0)]) for values in (train, test)]
     has_scale = min(map(len, sizes)) >= _LEAST_FOR_SCALE
     return {

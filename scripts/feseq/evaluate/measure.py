@@ -13,6 +13,7 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..common.parquet import metadata_of, read_table
+from ..features.history_statistics import commonest
 from ..storage.categories import ByCode
 from ..storage.opening import TableSource, open_table
 from ..storage.table import Table, require_drawn
@@ -22,6 +23,9 @@ from .metrics import Predictions, expected_auc
 from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
+
+# Values of a column, such as IDs, that have metrics.
+MOST_SLICES = 1_000
 
 # A slice has the histories from one of these lengths up to the next.
 LENGTHS = (0, 1, 10, 20, 50, 100, 200, 500, 1000)
@@ -118,7 +122,10 @@ def _learnable(logits: pa.Table, truth: Path | None) -> dict[str, float | None]:
 
 
 def _slices(table: Table) -> pd.DataFrame:
-    """Each row's slices: by each categorical column, and by its history's length."""
+    """Each row's slices: by each categorical column, and by its history's length.
+
+    NaN for rows whose value is not among a column's MOST_SLICES most frequent ones.
+    """
     slices = {}
     for column, codes in zip(table.categorical_columns, table.column("categorical").T):
         # Numbers first, in their order, then words, then missing.
@@ -126,7 +133,11 @@ def _slices(table: Table) -> pd.DataFrame:
         place = ByCode(words, np.arange(len(words)), missing=len(words), other=len(words))
         empty, missing = (_unique_name(words, name) for name in ("(empty)", "(missing)"))
         names = pd.Index([*(word or empty for word in words), missing])
-        slices[column] = pd.Categorical.from_codes(place(codes), names, ordered=True)
+        at = place(codes)
+        is_rare = np.ones(len(names), bool)
+        is_rare[commonest(np.bincount(at, minlength=len(names)), MOST_SLICES)] = False
+        at[is_rare[at]] = -1
+        slices[column] = pd.Categorical.from_codes(at, names, ordered=True)
     for first in table.sequence_columns[:1]:
         lengths = np.concatenate([b.sequences[first].lengths for b in table.blocks([first])])
         names = [f"{a}" if a == b - 1 else f"{a}-{b - 1}" for a, b in pairwise(LENGTHS)]

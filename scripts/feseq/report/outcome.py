@@ -55,10 +55,13 @@ def _submission(results: Path, path: Path, metric: str, refit: bool) -> Iterator
     csv = path.with_suffix(".csv")
     yield f"{csv}: {about['rows']:,} rows, {about['prior']} odds: {models}{data}"
     blend = folders[0].with_name(BLEND)
-    # An older blend is not of these models.
+    # A blend that is older, or has other weights, is not the one that was submitted.
     newest = max(_time(folder / MODEL_FILE) for folder in folders)
-    if len(folders) > 1 and _time(blend / "training.json") >= newest and _score(blend, metric):
-        folders = [blend]
+    with suppress(OSError, UserError, KeyError):
+        blended = read_json(blend / "training.json")["settings"]
+        given = dict(zip((folder.name for folder in folders), about["weights"]))
+        if blended == given and _time(blend / "training.json") >= newest and _score(blend, metric):
+            folders = [blend]
     scores = {folder.name: _score(folder, metric) for folder in folders}
     if known := [f"{name} {score}" for name, score in scores.items() if score]:
         yield f"on validation rows{', before the refit' if refit else ''}: {'; '.join(known)}"
@@ -81,7 +84,7 @@ def _score(folder: Path, metric: str) -> str:
         else:
             metric = metric if metric in _OF_TRAININGS else "auc"
             entry = {"value": content[f"valid_{metric}"], "low": None, "high": None}
-            clicks = round(content["valid_rows"] * content["click_rate"])
+            clicks = content["valid_clicks"]
             if metric == "auc":
                 entry = _about(entry["value"], clicks, content["valid_rows"] - clicks)
         heading, digits = BY_NAME[metric].heading, BY_NAME[metric].digits

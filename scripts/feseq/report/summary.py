@@ -143,15 +143,20 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str
     is_kept = name in set(candidates["model"])
     chosen = name if is_kept else candidates["model"].iloc[0]
     phrases = [] if name in set(rivals["model"]) else [f"{name}, as configured, is not trained"]
-    for phrase, some in (
-        ("level with it", rivals[level]),
-        ("significantly worse", rivals[~level]),
-    ):
-        shown = some[(some["model"] != chosen) & ~_is_minor(some, submitting)]
+    # All are compared with the best alone.
+    is_best, is_level = chosen == best["model"], level[rivals["model"] == chosen].any()
+    level_with, worse = "level with it", "significantly worse"
+    if not is_best:
+        level_with, worse = f"level with {best['model']}", f"{worse} than {best['model']}"
+        if is_level:
+            phrases.append(f"{best['model']}, the best, is level with it")
+    for phrase, some in ((level_with, rivals[level]), (worse, rivals[~level])):
+        is_named = some["model"].isin([chosen, best["model"]])
+        shown = some[~is_named & ~_is_minor(some, submitting)]
         if len(shown):
             verb = "is" if len(shown) == 1 else "are"
             phrases.append(f"{_enumerated([*shown['model']])} {verb} {phrase}")
-    if not level[rivals["model"] == chosen].any():
+    if not is_level:
         phrases.insert(0, f"{best['model']}, which cannot be submitted, is significantly better")
     why = f": {'; '.join(phrases)}" if phrases else ""
     return chosen, f"**Submit {_called(chosen, submitting)}**{why} ({counts})."
@@ -259,8 +264,8 @@ def _submission(
             gain = difference_text(row, "gain_over_best")
             weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
             yield (
-                f"The blend has the weights {weights}. By {metric.heading} it is ahead of "
-                f"{row['best_model']}, the best model in it, by {gain}, on rows that the weights "
+                f"The blend has the weights {weights}. By {metric.heading} its gain over "
+                f"{row['best_model']}, the best model in it, is {gain}, on rows that the weights "
                 f"were not fitted to."
             )
         if metric.name == f"{BALANCED}score":
@@ -270,6 +275,8 @@ def _submission(
                 f"which gain {difference_text(row, 'score_gain')}; the submission is at {prior} "
                 f"odds."
             )
+    if metric.depends_on_odds and metric.name != f"{BALANCED}score" and prior == "balanced":
+        yield f"The {metric.heading} here is at observed odds, and the submission at balanced ones."
 
 
 def _table(models: pd.DataFrame) -> pd.DataFrame:

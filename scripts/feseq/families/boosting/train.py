@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from ...batches.negatives import NegativeDraw, chosen_share
 from ...common.files import folder_beside
 from ...common.logits import log_odds, sigmoid
-from ...family.job import TrainJob
+from ...family.job import TrainJob, clicks_of
 from ...features.feature_map import FeatureMap
 from ...storage.table import SomeRows, Table
 from .choice import Choice, choose
@@ -64,6 +64,7 @@ def train(job: TrainJob) -> None:
             train_rows=train.rows,
             negative_share=run.negative_share,
             valid_rows=valid.rows if valid else 0,
+            valid_clicks=clicks_of(valid),
             samples_per_second=round(train.rows / seconds, 1),
             device=device,
             settings=config.values(),
