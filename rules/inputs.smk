@@ -255,7 +255,9 @@ def plot_data(wildcards):
         or wildcards.plot == "attention"
         and family.module("attention") is None
     ):
-        raise UserError(f"{wildcards.name} has no plot {wildcards.plot!r}; ask for one of a network")
+        raise UserError(
+            f"{wildcards.name} has no plot {wildcards.plot!r}; ask for one of a network"
+        )
     files = {"learning_curves": "history.csv"}
     file = files.get(wildcards.plot, f"{wildcards.plot}.json")
     return f"results/{wildcards.size}/{wildcards.name}/{file}"
