@@ -163,6 +163,16 @@ def test_without_a_label_or_an_id_nothing_is_suggested(tmp_path: Path) -> None:
         written(tmp_path, pa.table({"y": [0, 1] * (ROWS // 2), "vector": vectors}))
 
 
+def test_a_test_table_may_have_the_label_without_values(tmp_path: Path) -> None:
+    train = raw_table(ROWS).append_column("refunded", pa.array([True, False] * (ROWS // 2)))
+    train = train.append_column("clicked", train["y"]).drop_columns("y")
+    test = raw_table(ROWS, 1, age=pa.nulls(ROWS, pa.int16())).drop_columns("y")
+    suggestion = written(tmp_path, train, test.append_column("clicked", pa.nulls(ROWS, pa.int8())))
+    assert suggestion["label"] == "clicked"
+    for left_out in ("refunded", "age"):
+        assert f"# {left_out} is left out: " in suggestion["text"]
+
+
 # Names that YAML or the config could take for something else.
 NAMES = st.one_of(
     st.sampled_from(["a", "yes", "1", "1e3", "a: b", "#c", "- d", "", " ", "'", '"', "f_{1..3}"]),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.feather as feather
@@ -20,6 +21,7 @@ from feseq.raw.location import TableLocation
 from feseq.raw.parts import cut, read_parts
 from feseq.raw.reading import RawTable
 from feseq.raw.source import locate_raw
+from feseq.raw.times import read_times
 from feseq.sampling.draw import read_labels, sample
 from feseq.sampling.selection import Selection
 from feseq.storage.conversion import convert_test_part, convert_train
@@ -81,6 +83,21 @@ def as_feather(table: pa.Table, path: Path, **options: Any) -> Path:
     return path
 
 
+def as_polars(table: pa.Table, path: Path) -> Path:
+    """Texts as views, also of categories and in lists, as Polars writes them."""
+    country = table["country"].combine_chunks().dictionary_encode()
+    words = country.dictionary.cast("string_view")
+    events = [text.split(",") if text else [] for text in table["events"].to_pylist()]
+    views = {
+        "country": pa.DictionaryArray.from_arrays(country.indices, words),
+        "item": table["item"].cast("string_view"),
+        "events": pa.array(events, pa.large_list(pa.string_view())),
+    }
+    kept = {name: views.get(name, table[name]) for name in table.schema.names}
+    feather.write_feather(pa.table(kept), path)
+    return path
+
+
 WAYS: dict[str, tuple[str, Callable[..., Path], dict[str, Any]]] = {
     "csv": ("raw.csv", as_csv, {}),
     "csv with a mark": ("RAW.CSV", as_csv, {"encoding": "utf-8-sig", "lineterminator": "\n"}),
@@ -90,6 +107,7 @@ WAYS: dict[str, tuple[str, Callable[..., Path], dict[str, Any]]] = {
     "tsv": ("raw.tsv", as_csv, {"delimiter": "\t"}),
     "folder": ("in", as_folder, {}),
     "feather": ("raw.feather", as_feather, {}),
+    "polars": ("raw.arrow", as_polars, {}),
     "arrow": ("raw.arrow", as_feather, {"compression": "uncompressed"}),
 }
 
@@ -255,6 +273,25 @@ def test_a_table_is_of_one_format(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("y\tuid\n")
     with pytest.raises(UserError, match=r"c.txt: is no parquet file"):
         RawTable(tmp_path / "c.txt")
+
+
+def test_an_arrow_stream_is_told_from_a_damaged_file(tmp_path: Path) -> None:
+    table = with_lines(9)
+    with pa.ipc.new_stream(tmp_path / "raw.arrow", table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(UserError, match=r"raw\.arrow: .*write it as parquet"):
+        RawTable(tmp_path / "raw.arrow")
+
+
+@pytest.mark.parametrize("kind", ["int96", "decimal"])
+def test_times_of_other_systems_keep_their_order(tmp_path: Path, kind: str) -> None:
+    seconds = pa.array([1, 2, 253_402_300_799])  # the last is in the year 9999
+    is_decimal = kind == "decimal"
+    times = seconds.cast(pa.decimal128(20, 0) if is_decimal else pa.timestamp("s"))
+    path = tmp_path / "raw.parquet"
+    pq.write_table(pa.table({"t": times}), path, use_deprecated_int96_timestamps=not is_decimal)
+    read = read_times(RawTable(path), "t").astype("int64" if is_decimal else "datetime64[s]")
+    assert read.astype(np.int64).tolist() == seconds.to_pylist()
 
 
 def test_a_head_is_the_first_rows_of_any_format(tmp_path: Path) -> None:

@@ -123,6 +123,21 @@ def test_empty_files_columns_without_values_and_wider_numbers_go_with_the_others
     assert file.where(0).startswith(first)
 
 
+def test_columns_that_are_not_in_use_may_differ_from_file_to_file(folder: Path) -> None:
+    for i, file in enumerate(files_of("in")):
+        rows = pq.ParquetFile(file).read()
+        note = pa.array([[f"{i}"] if i else i] * len(rows))
+        rows = rows.append_column("note", note)
+        pq.write_table(rows.append_column(f"only {i}", rows["age"]), file)
+    table = RawTable("in")
+    table.check_columns(COLUMNS, COLUMNS.label)
+    names = table.head(5).schema.names
+    assert {*COLUMNS.features} < {*names}
+    assert not [name for name in names if name == "note" or name.startswith("only")]
+    with pytest.raises(UserError, match=r"part.*column 'note' does not go with"):
+        next(table.stream(["note"], 9))
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -204,11 +219,15 @@ def test_files_that_do_not_belong_together_are_refused(
         ("odd/pipe", "b.parquet.*not a file"),
         ("file:///in", "path of a local file"),
         ("cp949", r"udcb5.*rename"),
+        ("delta", "Delta Lake"),
     ],
 )
 @pytest.mark.usefixtures("folder")
 def test_what_names_no_table_is_refused(written: Any, named: str) -> None:
     Path("empty").mkdir()
+    shutil.copytree("in", "delta")
+    Path("delta/_delta_log").mkdir()
+    Path("delta/_delta_log/00000000000000000000.json").write_text("{}")
     Path("link").symlink_to("in/country=KR")
     for name in ("nowhere", "pipe"):
         shutil.copytree("in/country=KR", f"odd/{name}")

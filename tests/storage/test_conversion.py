@@ -46,6 +46,7 @@ from support.trainings import end_at
 
 Row = dict[str, Any]
 F32 = float(np.float32(0.1))
+PRICES, F32_PRICES = pa.array(["0.49", "2.90"]), np.array([0.49, 2.9], np.float32).tolist()
 DECIMALS = pa.array(["700.00", None, "7.50"]).cast(pa.decimal128(6, 2))
 
 
@@ -191,6 +192,7 @@ def test_parts_may_begin_within_a_row_group(
         (pa.array(["b", None, ""], pa.large_string()), ["b", None, ""], None),
         (pa.array([7, None, 7, 9]).dictionary_encode(), ["7", None, "7", "9"], None),
         (DECIMALS, ["700", None, "7.5"], [700, "nan", 7.5]),
+        *((PRICES.cast(pa.decimal128(12, n)), ["0.49", "2.9"], F32_PRICES) for n in (2, 6)),
         (pa.nulls(4, pa.string()), [None] * 4, None),
     ],
     ids=lambda value: str(getattr(value, "type", "")),

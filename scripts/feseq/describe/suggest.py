@@ -138,7 +138,9 @@ def _label(columns: Sequence[Column], in_test: Mapping[str, Column]) -> tuple[Co
 
     `in_test` are the columns of the test table, if there is one, which has no label.
     """
-    only_here = [c for c in columns if c.name not in in_test] or columns
+    # A test file may keep the label's column without values.
+    filled = {name for name, column in in_test.items() if column.known}
+    only_here = [c for c in columns if c.name not in filled] or columns
     labels = [column for column in only_here if column.is_label]
     labels = [column for column in labels if column.named(LABELS)] or labels
     if not labels:
@@ -287,6 +289,7 @@ def _fault(column: Column, in_test: Column | None, is_history: bool) -> str:
     faults = {
         "the test file has no such column": other is None,
         "it has no values": not column.known,
+        "it has no values in the test file": in_test and not in_test.known,
         f"{kind} here, and {other} in the test file": other
         and not is_history
         and len({k.replace("integer", "float") for k in (kind, other)} - {""}) > 1,

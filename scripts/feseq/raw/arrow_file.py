@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
+from ..common.errors import UserError, first_line
 from .file import Contents, File, Reading
 from .location import Location
 from .version import remembered_rows
@@ -14,7 +15,13 @@ from .version import remembered_rows
 def contents(location: Location, version: str, how: Reading) -> Contents:
     """The schema, and the rows of each record batch, which only the batches know."""
     with location.open() as source:
-        schema = ipc.open_file(source).schema
+        try:
+            schema = ipc.open_file(source).schema
+        except pa.ArrowInvalid as error:
+            raise UserError(
+                f"{location}: cannot be read: {first_line(error)}; copy the file again or, if it "
+                f"is an Arrow stream or Feather version 1, write it as parquet"
+            ) from None
         rows = remembered_rows(version, "arrow", lambda: _rows(source, schema))
         return Contents(source.size(), schema, rows)
 

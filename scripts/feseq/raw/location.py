@@ -24,6 +24,8 @@ _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
 _KEY = re.compile("([^=]+)=(.*)", re.DOTALL)
 # What Hive and Spark call the folder of rows without a value.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+# Folders of logs that say which files belong to a table.
+_LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Apache Hudi", "_spark_metadata": "a Spark stream"}
 _MOST_NAMED = 3
 _RETRY_SECONDS = 60
 
@@ -131,7 +133,8 @@ class Location:
     def files(self) -> list["Location"]:
         """The files in this folder, at any depth, in the order of their paths; else itself.
 
-        Names that begin with _ or . are ignored (_SUCCESS, _delta_log).
+        Names that begin with _ or . are ignored (_SUCCESS). Raises UserError for the folder of a
+        table whose log says which of its files count, such as Delta Lake's.
         """
         with self.reading():
             system, path = self._place
@@ -144,6 +147,12 @@ class Location:
                 # Arrow silently skips broken links, whose rows would be missing.
                 walked = os.walk(path, onerror=_raise, followlinks=True)
                 below = [os.path.join(place, name) for place, _, names in walked for name in names]
+        for log, kind in _LOGS.items():
+            if any(f"/{log}/" in each for each in below):
+                raise UserError(
+                    f"{self}: is a table of {kind}, whose folder keeps files that no longer belong "
+                    f"to it; write its current rows as parquet files, and name their folder"
+                )
         data = [each for each in below if not re.search("/[_.]", each[len(path.rstrip("/")) :])]
         return [Location(self._written_as(each)) for each in sorted(data)]
 

@@ -15,13 +15,15 @@ from .location import Location
 MOST_OF_GROUP = 1 << 30
 # Bytes of one read of a column, by whether the file is remote.
 _BUFFER = {False: 1 << 16, True: 1 << 22}
+# The unit of Spark's INT96 times: in nanoseconds, the default, years after 2262 would wrap around.
+_INT96 = "us"
 
 
 def contents(location: Location, version: str, how: Reading) -> Contents:
     """What the footer says."""
     with location.open() as source:
         try:
-            file = pq.ParquetFile(source)
+            file = pq.ParquetFile(source, coerce_int96_timestamp_unit=_INT96)
         except pa.ArrowInvalid as error:
             if location.name.endswith(".parquet") or "." not in location.name:
                 raise
@@ -45,6 +47,7 @@ def batches(file: File, names: Sequence[str], rows: int) -> Iterator[pa.RecordBa
             pre_buffer=at_once,
             buffer_size=0 if at_once else _BUFFER[is_remote],
             page_checksum_verification=True,
+            coerce_int96_timestamp_unit=_INT96,
         )
         group_rows = file.contents.group_rows
         ends = np.cumsum(group_rows)

@@ -61,21 +61,37 @@ class RawTable:
         self.rows, self.bytes = sum(rows), sum(file.contents.bytes for file in self._files)
         self.is_simulated = self._files[0].is_simulated
         self._key_types = _key_types(self._files, part)
-        self.schema_arrow = self._schema(self._files[0])
+        self.schema_arrow, self._mixed = self._schema(self._files[0]), dict[str, str]()
         for file in self._files:
             if file.is_simulated != self.is_simulated:
                 raise UserError(
                     f"{location}: of {self._files[0].location} and {file.location} one was written "
                     f"by the simulation; real and simulated data are never mixed"
                 )
+            self._join(file)
+
+    def _join(self, file: File) -> None:
+        """Add a file's columns to the schema, without those whose types do not go together."""
+        added = self._without_mixed(self._schema(file))
+        try:
+            self.schema_arrow = _joined(self.schema_arrow, added)
+            return
+        except pa.ArrowException:
+            pass
+        for name in {*added.names}.intersection(self.schema_arrow.names):
+            schemas = [pa.schema([each.field(name)]) for each in (self.schema_arrow, added)]
             try:
-                schemas = [self.schema_arrow, self._schema(file)]
-                self.schema_arrow = pa.unify_schemas(schemas, promote_options="permissive")
+                _joined(*schemas)
             except pa.ArrowException as error:
-                raise UserError(
-                    f"{file.location}: its columns do not go with those of the files before it: "
-                    f"{first_line(error)}"
-                ) from None
+                self._mixed[name] = (
+                    f"{file.location}: column {name!r} does not go with that of the files before "
+                    f"it: {first_line(error)}"
+                )
+        self.schema_arrow = _joined(*map(self._without_mixed, (self.schema_arrow, added)))
+
+    def _without_mixed(self, schema: pa.Schema) -> pa.Schema:
+        fields = [field for field in schema if field.name not in self._mixed]
+        return pa.schema(fields, schema.metadata)
 
     def where(self, row: int) -> str:
         """The file of a row, and its first row's number in the table, for messages."""
@@ -101,14 +117,17 @@ class RawTable:
                 row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
-        """The first rows."""
+        """The first rows, of the columns that all files have."""
         batches, left = [], rows
-        for _, batch in self.stream(self.schema_arrow.names, _HEAD_ROWS):
+        schema = self.schema_arrow
+        in_all = set.intersection(*(file.columns for file in self._files))
+        schema = pa.schema([field for field in schema if field.name in in_all], schema.metadata)
+        for _, batch in self.stream(schema.names, _HEAD_ROWS):
             batches.append(batch.slice(0, left))
             left -= len(batches[-1])
             if not left:
                 break
-        return pa.Table.from_batches(batches, self.schema_arrow).combine_chunks()
+        return pa.Table.from_batches(batches, schema).combine_chunks()
 
     @property
     def has_types(self) -> bool:
@@ -227,7 +246,10 @@ class RawTable:
         return pa.schema([*file.schema, *((name, self._key_types[name]) for name in file.keys)])
 
     def _check_once(self, names: Sequence[str]) -> None:
-        """Raise UserError if a column occurs twice in a file."""
+        """Raise UserError if a column occurs twice in a file, or in types that do not fit."""
+        for name in names:
+            if name in self._mixed:
+                raise UserError(self._mixed[name])
         for file in self._files:
             if twice := [name for name in names if name in file.contents.repeated]:
                 raise UserError(
@@ -270,6 +292,10 @@ def _look_at(location: Location, piece: Piece | None, how: Reading) -> File:
     return File(location, version, contents, keys, *bounds, how.delimiter)
 
 
+def _joined(one: pa.Schema, two: pa.Schema) -> pa.Schema:
+    return pa.unify_schemas([one, two], promote_options="permissive")
+
+
 def _key_types(files: Sequence[File], part: Part | None) -> dict[str, pa.DataType]:
     """The types of the columns that folders give; a part has those of the whole table."""
     types = {}
@@ -295,12 +321,21 @@ def value_type(arrow_type: pa.DataType) -> pa.DataType:
     """The type of a column's values, which may be dictionary-encoded, or text in views."""
     if pa.types.is_dictionary(arrow_type):
         return value_type(arrow_type.value_type)
+    if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
+        inner = value_type(arrow_type.value_type)
+        if inner != arrow_type.value_type:
+            return pa.list_(inner) if pa.types.is_list(arrow_type) else pa.large_list(inner)
     return pa.string() if pa.types.is_string_view(arrow_type) else arrow_type
 
 
 def decoded(values: pa.Array) -> pa.Array:
-    """The values, decoded if they are dictionary-encoded."""
-    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+    """The values in the type that `value_type` says."""
+    if pa.types.is_dictionary(values.type):
+        # Arrow cannot take texts from views.
+        words = values.dictionary.cast(value_type(values.type))
+        values = pa.DictionaryArray.from_arrays(values.indices, words).dictionary_decode()
+    wanted = value_type(values.type)
+    return values if values.type == wanted else values.cast(wanted)
 
 
 def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: File) -> pa.RecordBatch:

@@ -60,6 +60,8 @@ def _read_as(values: pa.Array) -> pa.DataType:
         return time_type(values[0].as_py())
     if pa.types.is_floating(arrow_type):
         return pa.float64()
+    if pa.types.is_decimal(arrow_type):
+        return pa.int64()
     types = pa.types
     if types.is_integer(arrow_type) or types.is_timestamp(arrow_type) or types.is_date(arrow_type):
         return arrow_type

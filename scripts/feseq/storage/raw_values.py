@@ -59,6 +59,9 @@ def add_strings(known: dict[str, set[str]], words: RawStrings) -> None:
 
 def as_float32(column: pa.Array) -> np.ndarray:
     """A column of numbers as float32 [rows]; null becomes NaN."""
+    if pa.types.is_decimal(column.type):
+        # Arrow computes in the type that it casts to, and float32 would be a step off.
+        column = column.cast(pa.float64(), safe=False)
     if not pa.types.is_float32(column.type):
         column = column.cast(pa.float32(), safe=False)
     return column.to_numpy(zero_copy_only=False)
