@@ -247,14 +247,8 @@ def pair_files(file, *which):
 @clear_errors
 def plot_data(wildcards):
     """The file from which a plot of one model alone is drawn; an error where its family has none."""
-    family = family_of(wildcards.name)
-    model = model_settings(config, wildcards.size, wildcards.name)
-    if (
-        wildcards.plot == "learning_curves"
-        and wildcards.plot not in family.plots(model)
-        or wildcards.plot == "attention"
-        and family.module("attention") is None
-    ):
+    settings = model_settings(config, wildcards.size, wildcards.name)
+    if not family_of(wildcards.name).has_plot(wildcards.plot, settings):
         raise UserError(
             f"{wildcards.name} has no plot {wildcards.plot!r}; ask for one of a network"
         )

@@ -218,7 +218,7 @@ def _drawn(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def tuned_name(size: str, model: str) -> str:
-    """The variant that a search names; each has another one, since a config may have several."""
+    """The name of the variant that a search writes, different for each size and model."""
     name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
     if len(name) <= MOST_IN_NAME:
         return name

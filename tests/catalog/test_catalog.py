@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from feseq.catalog.check import checked_config
+from feseq.catalog.families import family_of
 from feseq.catalog.models import check_job, compared_models, model_settings, start_model
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns, expand, in_ranges
@@ -202,6 +203,13 @@ MEDIUM = [
 FULL = [("full", name) for name in ("len150", "constant", PAPER)]
 
 
+def test_a_model_has_the_plots_that_its_family_can_draw(config: Config) -> None:
+    plots = {"learning_curves", "attention", "importance"}
+    for name, drawn in (("len150", plots), ("boosting", {"importance"})):
+        settings = model_settings(config, "full", name)
+        assert {plot for plot in plots if family_of(name).has_plot(plot, settings)} == drawn
+
+
 def test_a_training_starts_from_no_model_that_knows_its_held_out_rows(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +228,7 @@ def test_a_training_starts_from_no_model_that_knows_its_held_out_rows(
         with pytest.raises(UserError, match="held-out rows"):
             start(path.replace("len100", "len100/refit"))
     for path in (other, str(tmp_path / "prefix" / other)):
-        with pytest.raises(UserError, match="size medium"):
+        with pytest.raises(UserError, match=f"size {other.split('/')[1]}"):
             start(path)
         # Sizes hold out the same days.
         assert start(path, "day") == (other, None)
@@ -233,6 +241,7 @@ def test_a_training_starts_from_no_model_that_knows_its_held_out_rows(
         (["summary.md", "medium/data.md", "full/blend/metrics.json"], [*TOY, *MEDIUM, *FULL]),
         (["toy/len100/metrics.json"], TOY),
         (["scores/toy/len100/week.parquet"], TOY),
+        (["toy/compare/constant_vs_len100.md"], TOY),
         (["toy/compare/len100_vs_len100-light.md"], [TOY[0], ("toy", "len100-light"), TOY[1]]),
         (
             ["submission_toy.csv", "medium/boosting/plots/roc_pr.svg"],

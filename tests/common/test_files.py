@@ -34,6 +34,9 @@ def test_a_file_system_without_locks_is_warned_of(
         assert (tmp_path / "owner").exists()
     (message,) = caplog.messages
     assert str(tmp_path) in message
+    monkeypatch.setattr(locks, "_NO_LOCKS", ())
+    with pytest.raises(OSError, match=os.strerror(number)), locked(tmp_path, "trains"):
+        pass
 
 
 def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

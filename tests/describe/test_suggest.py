@@ -171,6 +171,23 @@ def test_a_test_table_may_have_the_label_without_values(tmp_path: Path) -> None:
     assert suggestion["label"] == "clicked"
     for left_out in ("refunded", "age"):
         assert f"# {left_out} is left out: " in suggestion["text"]
+    # A column that is not in the test file comes first, unless another one is named like a label.
+    names = ["member" if name == "clicked" else name for name in train.schema.names]
+    test = test.append_column("member", pa.nulls(ROWS, pa.int8()))
+    assert written(tmp_path, train.rename_columns(names), test)["label"] == "refunded"
+
+
+def test_columns_that_not_all_files_have_or_have_alike_are_left_out_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    rows, parts = raw_table(ROWS), []
+    for i in range(2):
+        part = rows.append_column("mixed", pa.array([[f"{i}"] if i else i] * ROWS))
+        part = part.append_column(f"only_{i}", rows["price"])
+        parts.append(str(write_raw(tmp_path, part, f"part{i}")))
+    text = suggested(parts)
+    for name in ("mixed", "only_0", "only_1"):
+        assert f"# {name} is left out: " in text
 
 
 # Names that YAML or the config could take for something else.

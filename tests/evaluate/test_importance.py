@@ -18,6 +18,7 @@ from feseq.families.feseq.model_file import TrainedModel
 from feseq.families.feseq.settings import ModelConfig
 from feseq.features.feature_map import FeatureMap
 from feseq.features.fitting import fit_feature_map
+from feseq.features.item_vectors import folds
 from feseq.storage.block import Block
 from feseq.storage.store import H5Table
 from feseq.storage.table import MemoryTable
@@ -63,9 +64,11 @@ def test_what_is_not_read_loses_nothing(
     train, valid = to_train_h5(tmp_path, table, valid_rows=range(200, 600))
     feature_map = fit_feature_map(train, COLUMNS, 1)
     rows: list[np.ndarray] = []
+    fold: list[list[int]] = []
 
     def predict(block: Block) -> np.ndarray:
         rows.append(block.row)
+        fold.append(folds("history", block, np.arange(len(block)), "events", 99).tolist())
         # The label makes it a model that knows something.
         return what(block) + 0.1 * np.abs(what(block)).max() * block.label
 
@@ -79,6 +82,7 @@ def test_what_is_not_read_loses_nothing(
     # The same rows for each change.
     assert set(rows[0]) == set(range(200, 600))
     assert all(np.array_equal(rows[0], others) for others in rows)
+    assert fold == [fold[0]] * len(rows)
     assert (importance["rows"], importance["full_name"]) == (400, "toy/a")
 
 

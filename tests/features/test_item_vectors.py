@@ -5,8 +5,8 @@ import pytest
 
 from feseq.features import co_occurrence
 from feseq.features.co_occurrence import CoOccurrences, reduced
-from feseq.features.history_statistics import commonest
 from feseq.features.item_vectors import ItemVectors
+from feseq.storage.categories import commonest
 from support.raw_tables import ragged
 
 ITEMS, CLUSTERS = 24, 3

@@ -116,7 +116,6 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
     for path, of_row, feature_map in (
         (train, fold, fields),
         (valid, held_out_fold, fields),
-        (valid, held_out_fold, fields.for_held_out_rows()),
         (valid, np.full(VALID, FOLDS), replace(fields, fitted_on="another draw")),
         (valid, np.full(VALID, FOLDS), fields.for_other_rows()),
         (train, np.full(len(fold), FOLDS), fields.for_other_rows()),
@@ -292,7 +291,7 @@ def test_boosting_learns_by_similarities_and_its_file_has_their_vectors(tmp_path
         outputs = run_job(tmp_path, tmp_path / f"{len(sets)}", {"boosting": config.values()})
         auc[len(sets)] = read_json(outputs["training"])["valid_auc"]
     assert auc[1] > auc[0] + 0.2
-    assert load(outputs["model"]).about.feature_map == fields.for_held_out_rows()
+    assert load(outputs["model"]).about.feature_map == fields
     (items,) = fields.item_vectors
     replace(fields, item_vectors=[replace(items, codes=[])]).write(tmp_path / "feature_map.json")
     with pytest.raises(UserError, match=r"feature_map\.json"):

@@ -275,7 +275,7 @@ def test_a_table_is_of_one_format(tmp_path: Path) -> None:
         RawTable(tmp_path / "c.txt")
 
 
-def test_an_arrow_stream_is_told_from_a_damaged_file(tmp_path: Path) -> None:
+def test_an_arrow_stream_is_refused_with_what_to_do(tmp_path: Path) -> None:
     table = with_lines(9)
     with pa.ipc.new_stream(tmp_path / "raw.arrow", table.schema) as writer:
         writer.write_table(table)

@@ -239,6 +239,11 @@ def test_models_are_said_to_be_worse_than_the_one_that_they_were_compared_with(
     assert "Submit len150" in line
     assert "boosting, the best, is level with it" in line
     assert "logistic_regression is significantly worse than boosting" in line
+    # A baseline is the best, and cannot be submitted.
+    line, _ = first_lines(tmp_path / "other", boosting=0.5, len150=0.6, logistic_regression=0.99)
+    assert "Submit len150" in line
+    assert "logistic_regression, which cannot be submitted, is significantly better" in line
+    assert "level with" not in line
 
 
 def test_the_odds_of_a_submission_are_named_where_its_metric_has_others(tmp_path: Path) -> None:

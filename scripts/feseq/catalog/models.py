@@ -16,7 +16,7 @@ from ..raw.origin import warm_start_file
 from .families import MODEL_PATTERN, family_of, is_model
 
 # The file of a page that compares two models.
-_PAIR = re.compile(rf"({MODEL_PATTERN})_vs_([^.]+)")
+_PAIR = re.compile(rf"({MODEL_PATTERN}|[^/]+)_vs_([^.]+)")
 
 
 def model_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
@@ -80,11 +80,12 @@ def start_model(
     named = family_of(model).start_from(model_settings(config, size, model))
     start = warm_start_file(named, results / size / model / MODEL_FILE)
     is_random = Sampling(**sampling_of(config)).is_random
-    if start and is_random and (other := _size_of(start[0], config)) not in (size, None):
+    other, _ = (start and _job_of(start[0], config)) or (size, "")
+    if is_random and other != size:
         raise UserError(
-            f"train.start_from: {named} was trained on the rows of size {other}. Where the rows "
-            f"held out are drawn at random, these have most of those that size {size} holds out, "
-            f"so its metrics would be too high; name a model of size {size}"
+            f"train.start_from: {named} was trained on rows of size {other}. Where held-out rows "
+            f"are drawn at random, some of those of size {size} may be among them, so its metrics "
+            f"would be too high; name a model of size {size}"
         )
     return start
 
@@ -95,18 +96,20 @@ def start_models(
     """Size and name of a model, and of those that its training starts from, one after the other."""
     jobs = [(size, model)]
     while start := start_model(config, results, *jobs[-1]):
-        earlier, name = _size_of(start[0], config), Path(start[0]).parent.name
-        if earlier is None or not is_model(name) or (earlier, name) in jobs:
+        job = _job_of(start[0], config)
+        if job is None or job in jobs:
             break
-        jobs.append((earlier, name))
+        jobs.append(job)
     return jobs
 
 
-def _size_of(path: str, config: Mapping[str, Any]) -> str | None:
-    """The size of a model's file in the folder of results; None for another file."""
+def _job_of(path: str, config: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Size and name of a model by its file in the folder of results; None for another file."""
     match Path(path).parts:
-        case ["results", size, _, name] if size in config["sizes"] and name == MODEL_FILE:
-            return size
+        case ["results", size, name, file] if (
+            size in config["sizes"] and is_model(name) and file == MODEL_FILE
+        ):
+            return size, name
     return None
 
 

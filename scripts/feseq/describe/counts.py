@@ -122,6 +122,12 @@ class Counts:
             for i, rows in enumerate((slice(None), known, known & clicked)):
                 counts[:, i] += np.bincount(values[rows], minlength=len(counts))
 
+    @property
+    def later_share(self) -> float:
+        """The share of the events that are later than their row, 0 without times."""
+        events, later = self.timed.tolist()
+        return later / max(1, events)
+
     def said_missing(self, column: str) -> dict[str, float]:
         """The share of rows with each text that means missing, as a category or an event."""
         if column in self._rows_said_missing:

@@ -87,10 +87,7 @@ def describe(
         "alike": same_columns(samples["train"][numeric][:_CORRELATED_ROWS]),
         "click_rates": _click_rates(tables),
         "sequences": [_sequence(tables, field) for field in feature_map.sequences],
-        "later_events": {
-            name: int(later) / max(1, int(events))
-            for name, (events, later) in ((name, table.timed) for name, table in tables.items())
-        },
+        "later_events": {name: table.later_share for name, table in tables.items()},
         "same_rows": _same_rows(tables),
         "adversary": {name: adversary(samples["train"], samples[name]) for name in OTHERS},
     }

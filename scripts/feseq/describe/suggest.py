@@ -81,6 +81,10 @@ def suggested(
     time, group = _time_of_row(features), _group(features)
     labels = others if label.named(LABELS) else []
     guess = _guess(features, in_test, time, group, labels)
+    for table in filter(None, tables):
+        why = f"not all files of {table.location} have it"
+        guess.left_out |= dict.fromkeys(sorted(table.partial), why)
+        guess.left_out |= table.unusable
     if not guess.roles:
         why = "\n  ".join(["", *_why(guess)])
         raise UserError(f"no column of the train file can be learned from; add one:{why}")
@@ -140,9 +144,10 @@ def _label(columns: Sequence[Column], in_test: Mapping[str, Column]) -> tuple[Co
     """
     # A test file may keep the label's column without values.
     filled = {name for name, column in in_test.items() if column.known}
-    only_here = [c for c in columns if c.name not in filled] or columns
-    labels = [column for column in only_here if column.is_label]
-    labels = [column for column in labels if column.named(LABELS)] or labels
+    only_here = [c for c in columns if c.name not in filled] or [*columns]
+    labels = [c for c in only_here if c.is_label]
+    absent = [c for c in labels if c.name not in in_test]
+    labels = [c for c in labels if c.named(LABELS)] or absent or labels
     if not labels:
         near = next((_content(c) for c in only_here if c.named(LABELS)), "")
         raise UserError(
@@ -289,7 +294,7 @@ def _fault(column: Column, in_test: Column | None, is_history: bool) -> str:
     faults = {
         "the test file has no such column": other is None,
         "it has no values": not column.known,
-        "it has no values in the test file": in_test and not in_test.known,
+        "it has no values in the first rows of the test file": in_test and not in_test.known,
         f"{kind} here, and {other} in the test file": other
         and not is_history
         and len({k.replace("integer", "float") for k in (kind, other)} - {""}) > 1,

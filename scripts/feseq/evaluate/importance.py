@@ -22,6 +22,7 @@ from ..common.ragged import Ragged
 from ..config.runtime import Runtime
 from ..family.model import Model
 from ..features.feature_map import FeatureMap, check_one_draw
+from ..features.item_vectors import first_events
 from ..storage.block import Block
 from ..storage.opening import open_table
 from ..storage.table import MemoryTable, SomeRows, Table
@@ -145,17 +146,25 @@ def _with_columns(
 
 
 def _with_histories(block: Block, donors: np.ndarray) -> Iterator[tuple[str, Block]]:
-    """The rows with all histories changed in one way, for each way."""
+    """The rows with all histories changed in one way, for each way.
+
+    Each row keeps its fold, which the first event decides (`features/item_vectors.py`).
+    """
     changes: dict[str, Callable[[Ragged], Ragged]] = {
         "ablated": Ragged.emptied,
         "those of other rows": lambda events: events.take(donors),
         "events in another order": _shuffled,
         f"cut to the {NEWEST} newest": lambda events: events.take(np.arange(len(events)), NEWEST),
     }
+    if not block.sequences:
+        return
+    noted = np.empty(len(block), [(column, np.uint64) for column in block.sequences])
+    for column, history in block.sequences.items():
+        noted[column] = first_events(history, np.arange(len(block)))
+    block = replace(block, first_events=noted)
     for name, change in changes.items():
-        if block.sequences:
-            changed = {column: change(events) for column, events in block.sequences.items()}
-            yield name, replace(block, sequences=changed)
+        changed = {column: change(events) for column, events in block.sequences.items()}
+        yield name, replace(block, sequences=changed)
 
 
 def _shuffled(events: Ragged) -> Ragged:

@@ -13,8 +13,7 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..common.parquet import metadata_of, read_table
-from ..features.history_statistics import commonest
-from ..storage.categories import ByCode
+from ..storage.categories import ByCode, commonest
 from ..storage.opening import TableSource, open_table
 from ..storage.table import Table, require_drawn
 from .delong import CONFIDENCE, Auc, correct_together
@@ -133,11 +132,11 @@ def _slices(table: Table) -> pd.DataFrame:
         place = ByCode(words, np.arange(len(words)), missing=len(words), other=len(words))
         empty, missing = (_unique_name(words, name) for name in ("(empty)", "(missing)"))
         names = pd.Index([*(word or empty for word in words), missing])
-        at = place(codes)
+        places = place(codes)
         is_rare = np.ones(len(names), bool)
-        is_rare[commonest(np.bincount(at, minlength=len(names)), MOST_SLICES)] = False
-        at[is_rare[at]] = -1
-        slices[column] = pd.Categorical.from_codes(at, names, ordered=True)
+        is_rare[commonest(np.bincount(places, minlength=len(names)), MOST_SLICES)] = False
+        places[is_rare[places]] = -1
+        slices[column] = pd.Categorical.from_codes(places, names, ordered=True)
     for first in table.sequence_columns[:1]:
         lengths = np.concatenate([b.sequences[first].lengths for b in table.blocks([first])])
         names = [f"{a}" if a == b - 1 else f"{a}-{b - 1}" for a, b in pairwise(LENGTHS)]

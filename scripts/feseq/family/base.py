@@ -121,6 +121,13 @@ class Family:
         """Names of plots that not all models have; the rule `plot` draws each."""
         return []
 
+    def has_plot(self, plot: str, settings: Settings) -> bool:
+        """True if there is a file to draw a plot of one model from."""
+        if plot == "attention":
+            # Also of a network whose attention `plots` does not show.
+            return self.module("attention") is not None
+        return plot != "learning_curves" or plot in self.plots(settings)
+
     def module(self, entry_point: str) -> str | None:
         """The full name of an entry point's module; None if the family has none."""
         name = self.entry_points.get(entry_point)

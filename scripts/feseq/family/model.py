@@ -91,7 +91,7 @@ class Model:
         """Write everything into one file."""
         shared = {f.name: getattr(self.about, f.name) for f in fields(About)}
         # As bytes: safetensors limits plain values, and so vocabularies, to 100 MB.
-        feature_map = json.dumps(self.about.feature_map.for_held_out_rows().to_dict()).encode()
+        feature_map = json.dumps(self.about.feature_map.to_dict()).encode()
         shared |= {"feature_map": np.frombuffer(feature_map, np.uint8)}
         tensors.save({"marks": _marks(self.family), **shared, **self.content()}, path)
 

@@ -87,8 +87,9 @@ class EncodedRows:
 class FeatureEncoder:
     """Encodes blocks of one table; train, validation and test take the same path.
 
-    But item vectors of a row of the draw that the feature map was fitted to may be of other rows
-    (`similarities.py`). Columns are looked up once, here. Raises UserError if the table lacks one.
+    One exception: rows of the draw that the feature map was fitted to may have item vectors without
+    their fold (`similarities.py`). Columns are looked up once, here. Raises UserError if the table
+    lacks one.
     """
 
     def __init__(

@@ -142,12 +142,8 @@ class FeatureMap:
             return self
         return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])
 
-    def for_held_out_rows(self) -> "FeatureMap":
-        """The same without what train rows alone need."""
-        return replace(self, item_vectors=[each.for_held_out_rows() for each in self.item_vectors])
-
     def for_other_rows(self) -> "FeatureMap":
-        """The same without what rows of its draw alone need."""
+        """The same for rows that are not of its draw."""
         return replace(self, item_vectors=[each.for_other_rows() for each in self.item_vectors])
 
     def to_dict(self) -> dict[str, Any]:

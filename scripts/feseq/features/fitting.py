@@ -12,7 +12,7 @@ from ..common.progress import Progress
 from ..common.ragged import Ragged
 from ..config.columns import Columns
 from ..config.names import FOLDS
-from ..storage.categories import ByCode, is_number, words_by_token
+from ..storage.categories import ByCode, commonest, is_number, words_by_token
 from ..storage.opening import AllRows, Files, open_table
 from ..storage.table import Table, period_count, require_drawn
 from .co_occurrence import MOST_CODES, CoOccurrences, fold_of
@@ -27,7 +27,6 @@ from .feature_map import (
     SequenceField,
     require_columns,
 )
-from .history_statistics import commonest
 from .item_vectors import ItemVectors, folds
 from .kinds import KindFit
 from .numeric import SAMPLE_ROWS, NumericField, NumericFit

@@ -94,12 +94,6 @@ class HistoryColumns:
         return np.concatenate(columns, axis=1)
 
 
-def commonest(count: np.ndarray, most: int) -> np.ndarray:
-    """The codes that occur, at most so many, the commonest first and the lower among equals."""
-    order = np.argsort(-count, kind="stable")[:most]
-    return order[count[order] > 0]
-
-
 def statistic_of(column: str) -> str:
     """The name of the statistic that a column holds: of `length of HISTORY`, `length`."""
     return column.partition(" of ")[0].partition(":")[0]

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..common.errors import UserError
 from ..common.hashing import hashed_below
+from ..common.ragged import Ragged
 from ..storage.block import Block
 
 DIMENSIONS = 24
@@ -60,12 +61,8 @@ class ItemVectors:
         return place
 
     def for_other_rows(self) -> "ItemVectors":
-        """Those for rows without a fold alone."""
+        """The last vectors alone, for rows without a fold."""
         return self.of(self.sequence, self.fold_of, self.codes, self.vectors[-1:, 1:])
-
-    def for_held_out_rows(self) -> "ItemVectors":
-        """The same without what train rows alone need: rows held out at random have their folds."""
-        return self if self.fold_of == "history" else self.for_other_rows()
 
     def with_codes(self, index: np.ndarray) -> "ItemVectors":
         """The same vectors, where each index has become another, `index` int64 [V]."""
@@ -88,11 +85,9 @@ def folds(fold_of: str, block: Block, rows: np.ndarray, sequence: str, count: in
     Raises UserError for rows of another fold: the file was changed.
     """
     if fold_of == "history":
-        # Tokens, since indices move where a warm start extends a feature map.
-        history = block.sequences[sequence]
-        first, has_events = np.zeros(len(rows), np.uint64), history.lengths[rows] > 0
-        first[has_events] = history.values[history.offsets[:-1][rows[has_events]]]
-        return hashed_below(first, count)
+        if block.first_events is not None:
+            return hashed_below(block.first_events[sequence][rows], count)
+        return hashed_below(first_events(block.sequences[sequence], rows), count)
     fold = getattr(block, fold_of)[rows].astype(np.int64)
     if len(fold) and fold.max() >= count:
         raise UserError(
@@ -100,3 +95,13 @@ def folds(fold_of: str, block: Block, rows: np.ndarray, sequence: str, count: in
             f"delete the folders in data/h5 and run the same command again, they are rebuilt"
         )
     return fold
+
+
+def first_events(history: Ragged, rows: np.ndarray) -> np.ndarray:
+    """The first token of these rows' histories, uint64 [rows], 0 without events.
+
+    Tokens, since indices move where a warm start extends a feature map.
+    """
+    first, has_events = np.zeros(len(rows), np.uint64), history.lengths[rows] > 0
+    first[has_events] = history.values[history.offsets[:-1][rows[has_events]]]
+    return first

@@ -40,7 +40,7 @@ def similarity_names(sequences: Sequence["SequenceField"]) -> list[str]:
 class SimilarityColumns:
     """These columns of a feature map's histories.
 
-    `side` is the side of the draw that the feature map was fitted to, None for other rows.
+    `side` is the rows' side in the draw that the feature map was fitted to; None for other rows.
     """
 
     def __init__(self, feature_map: "FeatureMap", side: str | None) -> None:
@@ -75,7 +75,7 @@ class SimilarityColumns:
                 items, place, history = self.vectors[name], self.places[name], histories[i]
                 last = len(items.vectors) - 1
                 fold = np.full(len(rows), last)
-                # A model's file may have the last ones alone.
+                # An export has the last ones alone.
                 if last and (has_fold := self._has_fold(items.fold_of, block, rows)).any():
                     fold[has_fold] = folds(items.fold_of, block, rows[has_fold], name, last)
                 of_target = np.where(categories[target] < 0, 0, place[categories[target]])

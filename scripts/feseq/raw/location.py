@@ -150,8 +150,8 @@ class Location:
         for log, kind in _LOGS.items():
             if any(f"/{log}/" in each for each in below):
                 raise UserError(
-                    f"{self}: is a table of {kind}, whose folder keeps files that no longer belong "
-                    f"to it; write its current rows as parquet files, and name their folder"
+                    f"{self}: is a table of {kind}, whose log, not its folder, says which files "
+                    f"count; write its current rows as parquet files, and name their folder"
                 )
         data = [each for each in below if not re.search("/[_.]", each[len(path.rstrip("/")) :])]
         return [Location(self._written_as(each)) for each in sorted(data)]

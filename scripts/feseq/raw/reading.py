@@ -37,8 +37,9 @@ class RawTable:
     is int64 if all values are integers, else string. A column has the type that fits the values of
     all files, by pyarrow's permissive promotion. With a part, `written` names the files of its
     pieces, which must be those that were listed. The columns of CSV files have types by their roles
-    in `columns`, and are text without one. Raises UserError if a file cannot be opened, does not
-    fit the others, or is simulated and another is not.
+    in `columns`, and are text without one. Columns in `unusable`, by name with the reason, have
+    types that do not go together. Raises UserError if a file cannot be opened, or is simulated and
+    another is not.
     """
 
     def __init__(
@@ -61,37 +62,34 @@ class RawTable:
         self.rows, self.bytes = sum(rows), sum(file.contents.bytes for file in self._files)
         self.is_simulated = self._files[0].is_simulated
         self._key_types = _key_types(self._files, part)
-        self.schema_arrow, self._mixed = self._schema(self._files[0]), dict[str, str]()
         for file in self._files:
             if file.is_simulated != self.is_simulated:
                 raise UserError(
                     f"{location}: of {self._files[0].location} and {file.location} one was written "
                     f"by the simulation; real and simulated data are never mixed"
                 )
-            self._join(file)
+        self.schema_arrow, self.unusable = self._joined_schema()
 
-    def _join(self, file: File) -> None:
-        """Add a file's columns to the schema, without those whose types do not go together."""
-        added = self._without_mixed(self._schema(file))
-        try:
-            self.schema_arrow = _joined(self.schema_arrow, added)
-            return
-        except pa.ArrowException:
-            pass
-        for name in {*added.names}.intersection(self.schema_arrow.names):
-            schemas = [pa.schema([each.field(name)]) for each in (self.schema_arrow, added)]
-            try:
-                _joined(*schemas)
-            except pa.ArrowException as error:
-                self._mixed[name] = (
-                    f"{file.location}: column {name!r} does not go with that of the files before "
-                    f"it: {first_line(error)}"
-                )
-        self.schema_arrow = _joined(*map(self._without_mixed, (self.schema_arrow, added)))
-
-    def _without_mixed(self, schema: pa.Schema) -> pa.Schema:
-        fields = [field for field in schema if field.name not in self._mixed]
-        return pa.schema(fields, schema.metadata)
+    def _joined_schema(self) -> tuple[pa.Schema, dict[str, str]]:
+        """The columns of all files; and of those whose types do not go together, the reason."""
+        fields: dict[str, pa.Field] = {}
+        unusable: dict[str, str] = {}
+        for file in self._files:
+            for field in self._schema(file):
+                before = fields.get(field.name, field)
+                if field.name in unusable or before.type == field.type:
+                    fields.setdefault(field.name, field)
+                    continue
+                pair = [pa.schema([each]) for each in (before, field)]
+                try:
+                    (fields[field.name],) = pa.unify_schemas(pair, promote_options="permissive")
+                except pa.ArrowException as error:
+                    unusable[field.name] = (
+                        f"{file.location}: column {field.name!r} does not go with that of the "
+                        f"files before it: {first_line(error)}"
+                    )
+        kept = [field for name, field in fields.items() if name not in unusable]
+        return pa.schema(kept, self._files[0].schema.metadata), unusable
 
     def where(self, row: int) -> str:
         """The file of a row, and its first row's number in the table, for messages."""
@@ -107,7 +105,7 @@ class RawTable:
         if a file lacks a column or cannot be decoded, or was replaced before its last batch.
         """
         names = list(dict.fromkeys(names))
-        self._check_once(names)
+        self.require_usable(names)
         self._check_present(names)
         schema = pa.schema([self.schema_arrow.field(name) for name in names])
         for file, row in zip(self._files, self._first_rows.tolist()):
@@ -120,14 +118,20 @@ class RawTable:
         """The first rows, of the columns that all files have."""
         batches, left = [], rows
         schema = self.schema_arrow
-        in_all = set.intersection(*(file.columns for file in self._files))
-        schema = pa.schema([field for field in schema if field.name in in_all], schema.metadata)
+        kept = [field for field in schema if field.name not in self.partial]
+        schema = pa.schema(kept, schema.metadata)
         for _, batch in self.stream(schema.names, _HEAD_ROWS):
             batches.append(batch.slice(0, left))
             left -= len(batches[-1])
             if not left:
                 break
         return pa.Table.from_batches(batches, schema).combine_chunks()
+
+    @property
+    def partial(self) -> set[str]:
+        """The columns that some files lack."""
+        in_all = set.intersection(*({*file.columns} for file in self._files))
+        return {*self.schema_arrow.names} - in_all
 
     @property
     def has_types(self) -> bool:
@@ -145,7 +149,7 @@ class RawTable:
         keys_of = {name: key for key, name in (named or {}).items() if name}
         wanted = tuple(dict.fromkeys((*columns.features, extra, *keys_of)))
         present = list(dict.fromkeys(self.schema_arrow.names))
-        self._check_once(wanted)
+        self.require_usable(wanted)
         missing = [name for name in wanted if name not in present]
         if missing:
             raise self._lacks(missing, present, len(wanted), keys_of)
@@ -207,6 +211,7 @@ class RawTable:
 
         In the other files' type such a value reads differently: 0.1 as 0.10000000149011612.
         """
+        self.require_usable(names)
         for file in self._files:
             for name in sorted({*names}.intersection(file.schema.names)):
                 here, table = file.schema.field(name).type, self.schema_arrow.field(name).type
@@ -245,11 +250,11 @@ class RawTable:
         """The columns of a file and its folders."""
         return pa.schema([*file.schema, *((name, self._key_types[name]) for name in file.keys)])
 
-    def _check_once(self, names: Sequence[str]) -> None:
+    def require_usable(self, names: Sequence[str]) -> None:
         """Raise UserError if a column occurs twice in a file, or in types that do not fit."""
         for name in names:
-            if name in self._mixed:
-                raise UserError(self._mixed[name])
+            if name in self.unusable:
+                raise UserError(self.unusable[name])
         for file in self._files:
             if twice := [name for name in names if name in file.contents.repeated]:
                 raise UserError(
@@ -263,8 +268,8 @@ class RawTable:
             missing = [name for name in names if name not in present]
             if missing:
                 raise UserError(
-                    f"{file.location}: there is no column {missing[0]!r}; all files of a table "
-                    f"have the same columns"
+                    f"{file.location}: there is no column {missing[0]!r}; every file of a table "
+                    f"has the columns in use"
                 )
 
 
@@ -290,10 +295,6 @@ def _look_at(location: Location, piece: Piece | None, how: Reading) -> File:
     keys = {name: key for name, key in location.keys.items() if name not in names}
     bounds = (piece.start, piece.stop) if piece else (0, sum(contents.group_rows))
     return File(location, version, contents, keys, *bounds, how.delimiter)
-
-
-def _joined(one: pa.Schema, two: pa.Schema) -> pa.Schema:
-    return pa.unify_schemas([one, two], promote_options="permissive")
 
 
 def _key_types(files: Sequence[File], part: Part | None) -> dict[str, pa.DataType]:

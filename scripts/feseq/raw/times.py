@@ -128,6 +128,7 @@ def column_values(file: RawTable, column: str, key: str) -> Iterator[tuple[int, 
 
 def require_column(file: RawTable, column: str, key: str) -> None:
     """Raise UserError if a table lacks the column that a key of the config names."""
+    file.require_usable([column])
     if column not in file.schema_arrow.names:
         raise UserError(
             f"{file.location}: there is no column {column!r}, which {key} names; the file has "

@@ -31,7 +31,7 @@ _WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
 _POSITIONS = 1 << 13
 # If at least this many events are all later than their row, that is no coincidence.
 _TELLING_EVENTS = 20
-# If most of at least this many rows have an unseen category, that is none either.
+# The first call with at least this many rows is checked for unseen values.
 _TELLING_ROWS = 100
 # The most events of a run. In long histories, older events have no positions but are summed.
 _EVENTS = 1 << 15
@@ -53,7 +53,7 @@ class Scorer:
             )
         if threads > (most := processors()):
             logger.warning("%d threads asked for, and there are %d processors", threads, most)
-        self.has_warned = self.has_looked = False
+        self.has_warned = self.has_checked = False
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = min(threads, most)
         # No warnings of shapes that it cannot infer.
@@ -119,8 +119,8 @@ class Scorer:
         Raises UserError where RowTable does, and if one is not finite.
         """
         table = self.table(rows)
-        if table.rows >= _TELLING_ROWS and not self.has_looked:
-            self.has_looked = True
+        if table.rows >= _TELLING_ROWS and not self.has_checked:
+            self.has_checked = True
             self.encoder.warn_of_unseen(table)
         logits = np.empty(table.rows, np.float32)
         for chunk in self.chunks(table):

@@ -19,7 +19,8 @@ class Block:
     `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
     `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `period` and `fold`
     uint8 [rows] as in a Selection, `id` bytes [rows], `time` int64 [rows], each of these or None.
-    `place` int64 [rows] is the rows' place in their table, if that was noted.
+    `place` int64 [rows] is the rows' place in their table, and `first_events` [rows] has a
+    field uint64 for each sequence, its first token before it was changed, if these were noted.
     """
 
     numeric: np.ndarray
@@ -32,6 +33,7 @@ class Block:
     id: np.ndarray | None = None
     time: np.ndarray | None = None
     place: np.ndarray | None = None
+    first_events: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.row)

@@ -70,3 +70,9 @@ class ByCode:
         """The value of each code, int64."""
         place = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
         return np.where(self._codes[place] == codes, self._values[place], self._other)
+
+
+def commonest(count: np.ndarray, most: int) -> np.ndarray:
+    """The codes that occur, at most so many, the commonest first and the lower among equals."""
+    order = np.argsort(-count, kind="stable")[:most]
+    return order[count[order] > 0]

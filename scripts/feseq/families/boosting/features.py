@@ -39,15 +39,10 @@ from ...features.feature_map import (
     LevelField,
     SequenceField,
 )
-from ...features.history_statistics import (
-    NAMES,
-    OF_TARGET,
-    QUANTITIES,
-    commonest,
-    history_statistics,
-)
+from ...features.history_statistics import NAMES, OF_TARGET, QUANTITIES, history_statistics
 from ...features.similarities import similarity_names
 from ...storage.block import Block
+from ...storage.categories import commonest
 from ...storage.table import Table, period_count
 from .clicks import ClickCounts, mean_over_newest
 from .counted import Counted, all_counted
