@@ -13,8 +13,9 @@ from ..common.errors import UserError
 from ..common.ragged import Ragged
 from ..config.columns import SEPARATORS
 from ..raw.labels import as_numbers, pair_of
-from ..raw.reading import RawTable, type_name
+from ..raw.reading import RawTable
 from ..raw.text import MEANS_MISSING, as_text
+from ..raw.types import type_name
 from ..storage.categories import codes_of, tokens_of
 from ..storage.sequence_parser import parse_sequences
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .reading import type_name
+from .types import type_name
 
 # What is a click, and what is none; upper and lower case are the same, blanks around do not count.
 PAIRS = (("yes", "no"), ("y", "n"), ("true", "false"), ("t", "f"))

@@ -2,9 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from .file import File, Reading
 from .formats import check_one_format, format_of
 from .location import Location, TableLocation
 from .parts import Listing, Part, Piece, cut
+from .types import check_types, decoded, value_type, written_like
 
 logger = logging.getLogger(__name__)
 
@@ -194,9 +194,9 @@ class RawTable:
 
         Values are compared as they are written: 7 is neither 07 nor true.
         """
-        for name in (*columns.categorical, *_times(columns)):
+        for name in (*columns.categorical, *([columns.row_time] if columns.row_time else [])):
             types = [file.schema_arrow.field(name).type for file in (other, self)]
-            kinds = set(map(_written_like, types))
+            kinds = set(map(written_like, types))
             if len(kinds - {""}) > 1:
                 how = "take one type"
                 if not (self.has_types and other.has_types):
@@ -318,27 +318,6 @@ def _batches(file: File, names: Sequence[str], rows: int) -> Iterator[pa.RecordB
         yield from format_of(file.location).batches(file, names, rows)
 
 
-def value_type(arrow_type: pa.DataType) -> pa.DataType:
-    """The type of a column's values, which may be dictionary-encoded, or text in views."""
-    if pa.types.is_dictionary(arrow_type):
-        return value_type(arrow_type.value_type)
-    if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
-        inner = value_type(arrow_type.value_type)
-        if inner != arrow_type.value_type:
-            return pa.list_(inner) if pa.types.is_list(arrow_type) else pa.large_list(inner)
-    return pa.string() if pa.types.is_string_view(arrow_type) else arrow_type
-
-
-def decoded(values: pa.Array) -> pa.Array:
-    """The values in the type that `value_type` says."""
-    if pa.types.is_dictionary(values.type):
-        # Arrow cannot take texts from views.
-        words = values.dictionary.cast(value_type(values.type))
-        values = pa.DictionaryArray.from_arrays(values.indices, words).dictionary_decode()
-    wanted = value_type(values.type)
-    return values if values.type == wanted else values.cast(wanted)
-
-
 def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: File) -> pa.RecordBatch:
     """A batch of one file with all columns, in the table's types."""
     columns = [
@@ -364,50 +343,3 @@ def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: File) -> pa.Recor
 def _some(names: Sequence[str]) -> str:
     """The first of some names, for messages."""
     return some_of([*map(repr, names)], _MOST_NAMED)
-
-
-def _times(columns: Columns) -> Sequence[str]:
-    return [columns.row_time] if columns.row_time else []
-
-
-_KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
-    "": pa.types.is_null,
-    "text": lambda each: pa.types.is_string(each) or pa.types.is_large_string(each),
-    "integer": pa.types.is_integer,
-    "float": lambda each: pa.types.is_floating(each) or pa.types.is_decimal(each),
-    "boolean": pa.types.is_boolean,
-    "timestamp": pa.types.is_timestamp,
-}
-
-
-@cache
-def type_name(arrow_type: pa.DataType) -> str:
-    """What messages call a type; '' for that of a column without any value, as pandas writes."""
-    if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
-        return f"list of {type_name(value_type(arrow_type.value_type))}"
-    return next((name for name, fits in _KINDS.items() if fits(arrow_type)), str(arrow_type))
-
-
-def _written_like(arrow_type: pa.DataType) -> str:
-    """Equal for types that write equal values as the same text; a time has a zone or none."""
-    if pa.types.is_timestamp(arrow_type):
-        return "timestamp with a zone" if arrow_type.tz else "timestamp"
-    return type_name(arrow_type).replace("integer", "float")
-
-
-def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
-    """Raise UserError if the role of a column in use does not allow its type."""
-    numbers = ("", "integer", "float", "boolean")
-    for role, kinds, names in (
-        ("categorical", (*numbers, "text"), columns.categorical),
-        ("numeric", numbers, columns.numeric),
-        ("a sequence", ("", "text", "list of ", "list of text", "list of integer"), columns.ragged),
-        ("a time", ("integer", "timestamp"), _times(columns)),
-    ):
-        for name in names:
-            column_type = schema.field(name).type
-            if type_name(column_type) not in kinds:
-                can_be = ", ".join(each for each in kinds if each.strip() == each != "")
-                raise UserError(
-                    f"{where}: column {name!r} has type {column_type}, cannot be {role} ({can_be})"
-                )

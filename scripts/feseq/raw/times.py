@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..common.errors import UserError, first_line
-from .reading import RawTable, type_name
+from .reading import RawTable
 from .text import time_type
+from .types import type_name
 
 # The key that names the column of the rows' times, beside columns.time.
 ROW_TIME = "the row's time in columns.groups"

@@ -17,9 +17,10 @@ import xxhash
 from ..common.errors import UserError, first_line
 from ..config.names import FOLDS, SIDES
 from ..config.sampling import Sampling
-from ..raw.reading import RawTable, type_name
+from ..raw.reading import RawTable
 from ..raw.text import as_text
 from ..raw.times import column_values, read_times
+from ..raw.types import type_name
 from .selection import HOLDOUT, TRAIN, VALIDATION
 
 logger = logging.getLogger(__name__)

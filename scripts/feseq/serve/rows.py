@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ..common.errors import UserError, first_line
 from ..config.columns import Columns
-from ..raw.reading import check_types, decoded
+from ..raw.types import check_types, decoded
 from ..storage.raw_values import as_float32, convert_batch
 from ..storage.table import Header, MemoryTable
 
