@@ -19,7 +19,7 @@ from feseq.common.files import read_json
 from feseq.config.runtime import Runtime
 from feseq.families.boosting.settings import BoostingConfig
 from feseq.tune import tune_model
-from support.configs import shipped
+from support.configs import put, shipped
 from support.jobs import run_job
 from support.learnable import make
 from support.raw_tables import raw_table
@@ -124,7 +124,9 @@ def test_the_name_of_a_tuned_variant_is_one_that_a_config_may_have() -> None:
     model, names = "len150-a", set()
     for _ in range(9):
         name = search.tuned_name("medium", model)
-        checked_config(shipped() | {"variants": {name: {"model": {"dropout": 0}}}})
+        config = shipped()
+        put(config, f"variants.{name}.model.dropout", 0)
+        checked_config(config)
         names.add(name)
         model = f"len150-{name}"
     assert len(names) == 9
