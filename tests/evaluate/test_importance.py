@@ -82,7 +82,7 @@ def test_what_is_not_read_loses_nothing(
     # The same rows for each change.
     assert set(rows[0]) == set(range(200, 600))
     assert all(np.array_equal(rows[0], others) for others in rows)
-    assert fold == [fold[0]] * len(rows)
+    assert all(each == fold[0] for each in fold)
     assert (importance["rows"], importance["full_name"]) == (400, "toy/a")
 
 

@@ -117,8 +117,8 @@ class RawTable:
     def head(self, rows: int) -> pa.Table:
         """The first rows, of the columns that all files have."""
         batches, left = [], rows
-        schema = self.schema_arrow
-        kept = [field for field in schema if field.name not in self.partial]
+        schema, partial = self.schema_arrow, self.partial
+        kept = [field for field in schema if field.name not in partial]
         schema = pa.schema(kept, schema.metadata)
         for _, batch in self.stream(schema.names, _HEAD_ROWS):
             batches.append(batch.slice(0, left))
