@@ -247,14 +247,11 @@ def pair_files(file, *which):
 @clear_errors
 def plot_data(wildcards):
     """The file from which a plot of one model alone is drawn; an error where its family has none."""
-    settings = model_settings(config, wildcards.size, wildcards.name)
-    if not family_of(wildcards.name).has_plot(wildcards.plot, settings):
-        raise UserError(
-            f"{wildcards.name} has no plot {wildcards.plot!r}; ask for one of a network"
-        )
+    size, name = wildcards.size, wildcards.name
+    if not family_of(name).has_plot(wildcards.plot, settings_of(size, name)):
+        raise UserError(f"{name} has no plot {wildcards.plot!r}; ask for one of a network")
     files = {"learning_curves": "history.csv"}
-    file = files.get(wildcards.plot, f"{wildcards.plot}.json")
-    return f"results/{wildcards.size}/{wildcards.name}/{file}"
+    return f"results/{size}/{name}/{files.get(wildcards.plot, f'{wildcards.plot}.json')}"
 
 
 def scored(value):

@@ -1,5 +1,6 @@
 """Raw files in object storage are as good as local ones."""
 
+import gzip
 import os
 import re
 import shutil
@@ -162,13 +163,15 @@ def parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def test_the_ids_of_a_remote_sample_submission_are_read(put: Put) -> None:
-    sample = put("s.csv", b'\xef\xbb\xbfID,clicked\n"a,b",0\nc,0\n')
+@pytest.mark.parametrize("name", ["s.csv", "s.csv.gz"])
+def test_the_ids_of_a_remote_sample_submission_are_read(put: Put, name: str) -> None:
+    content = b'\xef\xbb\xbfID,clicked\n"a,b",0\nc,0\n'
+    sample = put(name, gzip.compress(content) if name.endswith(".gz") else content)
     raw = locate_raw(S3 | {"train": "s3://shop/no.parquet", "sample_submission": sample})
     (batch,) = sample_ids(sample, "ID")
     assert batch["id"].to_pylist() == ["a,b", "c"]
     # The header is looked at first.
-    with pytest.raises(UserError, match=r"s3://shop/s.csv: .* column 'uid'"):
+    with pytest.raises(UserError, match=rf"s3://shop/{name}: .* column 'uid'"):
         raw.check(COLUMNS)
 
 

@@ -60,9 +60,9 @@ class Raw(_Block):
     """the character between the values of CSV files, such as `;`, of all tables; null: a comma, or
     a tab in files .tsv"""
     sample_submission: Name | None = None
-    """CSV file whose ID column sets the rows and the order of the submission, and whose other
-    column names the prediction. Where it is null or does not exist, the test file sets rows and
-    order; a remote one must exist"""
+    """CSV file, .gz or not, whose ID column sets the rows and the order of the submission, and
+    whose other column names the prediction. Where it is null or does not exist, the test file sets
+    rows and order; a remote one must exist"""
 
 
 class Simulation(_Block):

@@ -103,6 +103,16 @@ class Location:
             system, path = self._place
             return system.open_input_file(path)
 
+    @contextmanager
+    def open_text(self) -> Iterator[pa.NativeFile]:
+        """The bytes of a text file, unpacked if its name ends in .gz."""
+        with self.open() as file:
+            if self.name.lower().endswith(".gz"):
+                with pa.CompressedInputStream(file, "gzip") as stream:
+                    yield stream
+            else:
+                yield file
+
     def _require_file(self) -> None:
         """Raise UserError for a folder, or for a pipe, whose reader would wait forever."""
         if not self.is_remote and os.path.exists(self.written) and not os.path.isfile(self.written):

@@ -32,7 +32,7 @@ def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
     Raises UserError for a file that cannot be read, or is not UTF-8.
     """
     location = Location(path)
-    with location.reading(location.version), location.open() as file:
+    with location.reading(location.version), location.open_text() as file:
         reader = pacsv.open_csv(
             file,
             read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES),

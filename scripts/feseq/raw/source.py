@@ -153,7 +153,7 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
     `label_column` is the train file's. Raises UserError if the header has no such ID, or several
     columns of other names.
     """
-    with location.open() as file:
+    with location.reading(), location.open_text() as file:
         head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     header = next(csv.reader(io.StringIO(head, newline="")), [])
     if header.count(id_column) > 1:

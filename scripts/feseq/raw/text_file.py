@@ -11,7 +11,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
 
 import pyarrow as pa
@@ -88,16 +88,6 @@ def _type(name: str, row: dict[str, str], columns: Columns | None) -> pa.DataTyp
     return time_type(row.get(name, "").strip() or "0") if row else pa.null()
 
 
-@contextmanager
-def _opened(location: Location) -> Iterator[pa.NativeFile]:
-    with location.open() as source:
-        if location.name.lower().endswith(".gz"):
-            with pa.CompressedInputStream(source, "gzip") as stream:
-                yield stream
-        else:
-            yield source
-
-
 def _records(
     location: Location, delimiter: str, *, is_strict: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
@@ -109,12 +99,12 @@ def _records(
     line = 1
     csv.field_size_limit(sys.maxsize)  # of the process, so not set back: others may be reading
     try:
-        with _opened(location) as stream:
+        with location.open_text() as stream:
             start = stream.read(3)
         if start[:2] in _UTF16:
             raise UserError(f"{location}: is UTF-16; write it as UTF-8")
         with (
-            _opened(location) as stream,
+            location.open_text() as stream,
             io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="") as text,
         ):
             reader = csv.reader(text, delimiter=delimiter, strict=is_strict)
@@ -144,7 +134,7 @@ def _blocks(location: Location, delimiter: str, names: Sequence[str]) -> Iterato
 
     rows = 0
     try:
-        with _opened(location) as stream:
+        with location.open_text() as stream:
             for block in pacsv.open_csv(
                 stream,
                 # Threads make it no faster, and with them no row knows its number.
