@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from feseq.features import co_occurrence
-from feseq.features.co_occurrence import CoOccurrences, reduced
+from feseq.features.co_occurrence import CoOccurrences, are_cut, reduced
 from feseq.features.item_vectors import ItemVectors
 from feseq.storage.categories import commonest
 from support.raw_tables import ragged
@@ -97,6 +97,16 @@ def test_pairs_are_counted_within_the_window(monkeypatch: pytest.MonkeyPatch, wi
     monkeypatch.undo()
     co_occurrence._count.recompile()
     assert (counts.counts[0] == expected).all()
+
+
+@pytest.mark.parametrize("newest", [2, 5, 10, None])
+def test_histories_are_cut_if_their_lengths_pile_up(newest: int | None) -> None:
+    rng = np.random.default_rng(0)
+    # Each user's rows are as many, so that as many histories have each length.
+    grown = np.tile(np.arange(12), 50)
+    for lengths in (grown, rng.poisson(12, 5_000), rng.geometric(0.1, 5_000)):
+        assert are_cut(np.minimum(lengths, newest or 1_000)) == (newest is not None)
+    assert not are_cut(np.zeros(5_000, int))
 
 
 def test_the_commonest_codes_that_occur_are_taken() -> None:

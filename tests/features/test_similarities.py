@@ -216,6 +216,27 @@ def test_histories_that_begin_alike_are_in_one_fold(tmp_path: Path) -> None:
     assert len({*fold}) == ITEMS
 
 
+def test_cut_histories_of_unknown_users_have_no_vectors(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = cluster_rows()
+    newest = [",".join(text.split(",")[-4:]) for text in rows["events"].to_pylist()]
+    place = rows.schema.get_field_index("events")
+    cut = rows.set_column(place, "events", pa.array(newest))
+    (train, _), fields = fitted(tmp_path / "cut", cut)
+    assert not fields.item_vectors
+    for named in ("'events'", "4 events", "columns.group"):
+        assert named in caplog.text
+    with H5Table(train) as table:
+        encoder = FeatureEncoder(fields, table)
+        statistics = encoder.statistics_of(table.read(0, table.rows), np.arange(table.rows))
+    is_similarity = [name.startswith("similarities") for name in encoder.statistics_columns]
+    assert any(is_similarity)
+    assert np.isnan(statistics[:, is_similarity]).all()
+    _, fields = fitted(tmp_path / "by_period", cut, period=np.arange(ROWS) % 4)
+    assert fields.item_vectors
+
+
 def two_sequences(seed: int, first: int, order: int) -> tuple[pa.Table, Columns]:
     """Rows with two histories of items from `first` on, and their columns in this order."""
     rows = cluster_rows(seed)

@@ -29,6 +29,16 @@ def fold_of(train: Table) -> str:
     return "fold" if train.column("fold").any() else "history"
 
 
+def are_cut(lengths: np.ndarray) -> bool:
+    """True if lengths of histories pile up at the longest: they are cut to their newest events.
+
+    By chance as many histories have one event less, within three standard errors.
+    """
+    longest, one_less = (np.count_nonzero(lengths == lengths.max(initial=0) - i) for i in (0, 1))
+    surely_more = 1.25 * one_less + 3 * np.sqrt(longest + one_less)
+    return bool(lengths.max(initial=0) > 1 and longest > surely_more)
+
+
 class CoOccurrences:
     """How often the codes of a sequence co-occur, by fold, [F, K, K].
 

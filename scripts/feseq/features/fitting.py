@@ -15,7 +15,7 @@ from ..config.names import FOLDS
 from ..storage.categories import ByCode, commonest, is_number, words_by_token
 from ..storage.opening import AllRows, Files, open_table
 from ..storage.table import Table, period_count, require_drawn
-from .co_occurrence import MOST_CODES, CoOccurrences, fold_of
+from .co_occurrence import MOST_CODES, CoOccurrences, are_cut, fold_of
 from .encoding import FeatureEncoder, TokenLookup
 from .events import AgeQuantiles
 from .feature_map import (
@@ -123,10 +123,12 @@ def _item_vectors(
     The train files say what a fold is, so that it is the same for a refit.
     """
     fields = [field for field in sequences if field.shared_with]
-    if not fields:
-        return []
     with open_table(train_h5) as train:
         fold = fold_of(train)
+        if fold == "history":
+            fields = [field for field in fields if _are_whole(train, field.column)]
+    if not fields:
+        return []
     count = period_count(table) if fold == "period" else FOLDS
     lookups = {field.column: TokenLookup(field) for field in fields}
     counts = {
@@ -142,6 +144,25 @@ def _item_vectors(
         counting.advance(len(block))
     vectors = (each.vectors(name, fold) for name, each in counts.items())
     return [each for each in vectors if each is not None]
+
+
+def _are_whole(train: Table, sequence: str) -> bool:
+    """True unless histories are cut: then a user's rows begin with other events, and so cannot be
+    told from those of others; vectors of all rows would know labels.
+    """
+    blocks = train.blocks([sequence], _COMMON_ROWS)
+    lengths = np.concatenate([block.sequences[sequence].lengths for block in blocks])
+    if not are_cut(lengths):
+        return True
+    logger.warning(
+        "%r: so many histories have %d events, and none has more, that they seem to be cut to "
+        "their newest; then no history tells which rows are one user's, and similarities could "
+        "know labels, so there are none: name the column of users, columns.group, or of times, "
+        "columns.time",
+        sequence,
+        lengths.max(),
+    )
+    return False
 
 
 def _common(table: Table, field: SequenceField) -> np.ndarray:
