@@ -1,9 +1,11 @@
 """What a user would write in ten minutes: XGBoost, LightGBM, logistic regression, an MLP.
 
 Each takes numerics, categories of few values and the length of the history, stops on held-out rows,
-and fits once more to all rows.
+and fits once more to all rows. What few values are is chosen on a fifth of the train rows.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from itertools import islice
 from typing import Any
 
@@ -18,28 +20,48 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
 from tables import Table
 
-FEW = 50  # values of a category that scripts take
+# The most values of a category that scripts take.
+FEW = (50, 1_000)
+
+Script = Callable[[Table, int, int], np.ndarray]
 
 
-def features(table: Table) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Inputs of train and test rows."""
-    few = [name for name in table.categories() if table.train[name].nunique() <= FEW]
+def with_best_few(script: Script) -> Callable[[Table, int], np.ndarray]:
+    """The script, with the most values of a category that are best on `table.inner()`."""
+
+    @wraps(script)
+    def best(table: Table, seed: int) -> np.ndarray:
+        values = [table.train[name].nunique() for name in table.categories()]
+        if not any(FEW[0] < count <= FEW[1] for count in values):
+            return script(table, seed, FEW[0])
+        inner = table.inner()
+        y = inner.test[table.label]
+        losses = [log_loss(y, script(inner, seed, few), labels=[0, 1]) for few in FEW]
+        return script(table, seed, FEW[int(np.argmin(losses))])
+
+    return best
+
+
+def features(table: Table, few: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Inputs of train and test rows; categories have at most `few` values."""
+    names = [name for name in table.categories() if table.train[name].nunique() <= few]
     found = []
     for rows in (table.train, table.test):
         x = rows[table.roles("numeric")].astype(np.float32)
         for name in table.roles("sequences"):
             x[f"length of {name}"] = rows[name].str.count(",") + (rows[name] != "")
-        for name in few:
+        for name in names:
             x[name] = pd.Categorical(rows[name], sorted(table.train[name].dropna().unique()))
         found.append(x)
     return found[0], found[1]
 
 
-def xgboost(table: Table, seed: int) -> np.ndarray:
+@with_best_few
+def xgboost(table: Table, seed: int, few: int) -> np.ndarray:
     """XGBoost, with its number of trees chosen on held-out rows."""
     from xgboost import XGBClassifier
 
-    x, test = features(table)
+    x, test = features(table, few)
     y, held_out = table.train[table.label], table.held_out(0.1)
     settings: dict[str, Any] = {"learning_rate": 0.05, "max_depth": 6, "subsample": 0.8}
     settings |= {"colsample_bytree": 0.5, "enable_categorical": True, "random_state": seed}
@@ -49,11 +71,12 @@ def xgboost(table: Table, seed: int) -> np.ndarray:
     return final.predict_proba(test)[:, 1]
 
 
-def lightgbm(table: Table, seed: int) -> np.ndarray:
+@with_best_few
+def lightgbm(table: Table, seed: int, few: int) -> np.ndarray:
     """LightGBM, with its number of trees chosen on held-out rows."""
     from lightgbm import LGBMClassifier, early_stopping
 
-    x, test = features(table)
+    x, test = features(table, few)
     y, held_out = table.train[table.label], table.held_out(0.1)
     settings: dict[str, Any] = {"learning_rate": 0.05, "colsample_bytree": 0.5, "subsample": 0.8}
     settings |= {"subsample_freq": 1, "random_state": seed, "verbose": -1}
@@ -76,9 +99,10 @@ def _as_numbers(x: pd.DataFrame, seed: int) -> Any:
     return make_column_transformer((ranks, numbers), (one_hot, categories))
 
 
-def logistic_regression(table: Table, seed: int) -> np.ndarray:
+@with_best_few
+def logistic_regression(table: Table, seed: int, few: int) -> np.ndarray:
     """Logistic regression, with its strength chosen on held-out rows."""
-    x, test = features(table)
+    x, test = features(table, few)
     y, held_out = table.train[table.label], table.held_out(0.1)
 
     def fit(c: float, rows: np.ndarray) -> Pipeline:
@@ -93,9 +117,10 @@ def logistic_regression(table: Table, seed: int) -> np.ndarray:
     return fit(best, np.ones(len(x), bool)).predict_proba(test)[:, 1]
 
 
-def mlp(table: Table, seed: int) -> np.ndarray:
+@with_best_few
+def mlp(table: Table, seed: int, few: int) -> np.ndarray:
     """Two hidden layers, with the number of epochs chosen on held-out rows."""
-    x, test = features(table)
+    x, test = features(table, few)
     y = torch.tensor(table.train[table.label].to_numpy(), dtype=torch.float32)
     held_out = torch.tensor(table.held_out(0.1))
     numbers = _as_numbers(x, seed).fit(x)

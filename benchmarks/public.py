@@ -12,8 +12,8 @@
 Runs the workflow on each table of `tables.py` as a new user would: a network and boosting,
 refitted, and their blend (where `--models` has both), and the scripts of `plain.py`. Without
 `--test` a fifth of the train rows, cut off as the test is, stands for the test. The stand-in and
-the shop are judged by their true probabilities. Intervals are of the rows: 200 paired bootstrap
-draws.
+the shop are judged by their true probabilities. Intervals are of 200 paired bootstrap draws of the
+rows, or of whole groups where the test has other groups than the train rows.
 """
 
 import argparse
@@ -80,10 +80,13 @@ class Judge:
     """Metrics of probabilities [rows] where each row is clicked by its `chance`.
 
     A chance of 0 or 1 is a label. Others count a row twice, as clicked and as not, by weight.
+    Intervals are of the rows' `groups` [rows], such as users, or of the rows without them.
     """
 
-    def __init__(self, chance: np.ndarray) -> None:
+    def __init__(self, chance: np.ndarray, groups: pd.Series | None = None) -> None:
         self.chance = chance
+        units = np.arange(len(chance)) if groups is None else groups.to_numpy()
+        self.unit = np.unique(units, return_inverse=True)[1]
         self.label = np.repeat([1, 0], len(chance))
         self.weight = np.concatenate([chance, 1 - chance])
 
@@ -105,8 +108,8 @@ class Judge:
         rng = np.random.default_rng(0)
         gains = []
         for draw in range(DRAWS + 1):
-            times = rng.poisson(1, len(one)) if draw else np.ones(len(one))
-            weight = self.weight * np.tile(times, 2)
+            times = rng.poisson(1, self.unit.max() + 1) if draw else np.ones(self.unit.max() + 1)
+            weight = self.weight * np.tile(times[self.unit], 2)
             aucs = (
                 roc_auc_score(self.label, np.tile(p, 2), sample_weight=weight) for p in (one, two)
             )
@@ -214,7 +217,8 @@ def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) 
     In an ablation, how far ahead of the whole network; without scripts, of the blend, else of the
     best model.
     """
-    judge = Judge(table.chance)
+    group = table.split.get("group")
+    judge = Judge(table.chance, table.test[group] if group else None)
     found: dict[str, list[tuple[np.ndarray, float]]] = {}
     for seed in options.seeds:
         one = {script: timed(SCRIPTS[script], table, seed) for script in options.scripts}

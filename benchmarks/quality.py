@@ -128,6 +128,8 @@ def main() -> None:
         folder = (options.folder or Path(temporary)).resolve()
         results = Path("results/medium")
         names = [results / model / "metrics.json" for seeds in models.values() for model in seeds]
+        if not names:
+            parser.error(f"--only {' '.join(options.only)} names no model")
         targets = [str(name) for name in names]
         runs.run(folder, settings, targets, options.cores, options.threads)
 

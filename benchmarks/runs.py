@@ -37,7 +37,8 @@ def run(
         "--configfile",
     ]
     command.append(str(folder / "settings.yaml"))
-    command += ["--set-threads", f"train={threads}", "--resources", f"gpu={cores}"]
+    command += ["--set-threads", f"train={threads}", f"refit={threads}"]
+    command += ["--resources", f"gpu={cores}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
