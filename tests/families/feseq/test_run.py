@@ -166,8 +166,8 @@ def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
     # Batches shrink loudly on small data.
     assert replace(TRAIN, batch_size=512, min_steps_per_epoch=100).batch_rows(900) == 9
     assert "batch_size 512" in caplog.text
-    with pytest.raises(UserError, match=r"3 MiB of memory \(runtime.memory_gib\) do not hold"):
-        train(data, tmp_path, memory_gib=0.0026)
+    with pytest.raises(UserError, match=r"\d MiB of memory \(runtime.memory_gib\) do not hold"):
+        train(data, tmp_path, memory_gib=0.0031)
 
 
 @pytest.mark.parametrize(
@@ -203,9 +203,9 @@ def test_a_network_that_cannot_fit_is_refused_before_it_is_made() -> None:
         check_network(config, sizes, 10**12)
     assert "profile.0.weight, 1,000,000,000 x 1,000" in str(refused.value)
     parameters = sum(parameter.numel() for parameter in make_model().parameters())
-    check_network(CONFIG, SIZES, 16 * parameters)
+    check_network(CONFIG, SIZES, 20 * parameters)
     with pytest.raises(NotEnoughMemoryError):
-        check_network(CONFIG, SIZES, 16 * parameters - 1)
+        check_network(CONFIG, SIZES, 20 * parameters - 1)
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

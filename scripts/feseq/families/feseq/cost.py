@@ -8,12 +8,12 @@ from typing import Any
 
 from ...config.names import MONITORED_ROWS
 from ...family.base import Work
+from .settings import DIN_WIDTHS
+from .training.schedule import EVALUATIONS_OF_A_LONG_EPOCH, LONG_EPOCH_STEPS
 
 # Operations a second of one core, and seconds of a row, a step and a start whatever the network,
 # fitted to trainings of toy, medium and full size (docs/costs.md).
 _SPEED, _ROW, _STEP, _START = 30e9, 250e-6, 0.01, 5.0
-# The layers of the score `din`.
-_DIN = (512, 256, 128)
 
 
 def training_seconds(model: Mapping[str, Any], train: Mapping[str, Any], work: Work) -> float:
@@ -26,7 +26,8 @@ def training_seconds(model: Mapping[str, Any], train: Mapping[str, Any], work: W
         epochs, evaluations = 1, 0
     epoch_rows = work.epoch_rows(train["negative_share"])
     if evaluations == "auto":
-        evaluations = 4 if epoch_rows > 2_000 * batch_rows else 1
+        is_long = epoch_rows > LONG_EPOCH_STEPS * batch_rows
+        evaluations = EVALUATIONS_OF_A_LONG_EPOCH if is_long else 1
     trained = epochs * epoch_rows
     predicted = epochs * evaluations * min(work.valid_rows, MONITORED_ROWS)
     # The backward pass is two forward passes.
@@ -47,7 +48,7 @@ def _forward(model: Mapping[str, Any], work: Work) -> float:
     position += model["interaction_layers"] * 2 * (d * fields) ** 2
     if model["pooling"] == "weighted_sum":
         attention = model["attention_dim"]
-        layers = [4 * attention, *_DIN] if model["score"] == "din" else [attention]
+        layers = [4 * attention, *DIN_WIDTHS] if model["score"] == "din" else [attention]
         position += 2 * sum(a * b for a, b in pairwise([width, *layers]))
     numeric = sum(d if name in ("linear", "buckets") else 1 for name in model["numerics"])
     inputs = len(columns.numeric) * numeric + width

@@ -20,6 +20,7 @@ from ...family.model import About, Model
 from ...features.feature_map import FeatureMap, check_same_kind
 from ...storage.opening import TableSource
 from .network import FESeq
+from .network.attention import MOST_ROWS
 from .network.build import batch_source, build_model, placed
 from .network.device import Machine, Result, deterministic_if_possible, start_runtime
 from .settings import ModelConfig
@@ -41,6 +42,7 @@ def inference_source(
 ) -> BatchSource:
     """A batch source with batches of the right size for inference; see BatchSource."""
     batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
+    batch_rows = min(batch_rows, MOST_ROWS)
     return batch_source(h5, feature_map, config, batch_rows)
 
 

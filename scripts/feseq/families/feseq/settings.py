@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
 Numerics = Literal["linear", "direct", "buckets", "missing"]
 Statistic = Literal["length", "distinct", "entropy", "newest", "times", "kinds", "similarities"]
+# Hidden layers of the score `din`, as in the published code of DIN.
+DIN_WIDTHS = (512, 256, 128)
 MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
 

@@ -25,6 +25,8 @@ from ....batches.layout import Layout
 
 # What flash attention takes.
 MULTIPLE_OF_HEAD, WIDEST_HEAD = 8, 256
+# The most rows of a call on a GPU, where they are a dimension of a CUDA grid.
+MOST_ROWS = 65_535
 # Subtracted from the scores of padding, so that its softmax is 0 in float32.
 _HIDDEN = 1e5
 

@@ -28,6 +28,8 @@ def placed(network: FESeq, machine: Machine) -> FESeq:
     """The network itself, on the machine's device, its layers compiled if the machine compiles."""
     network.to(machine.device)
     if machine.compile:
+        # Else networks before this one, such as a search's, count for Dynamo's limit.
+        torch.compiler.reset()
         for layer in network.modules():
             if isinstance(layer, TransformerLayer):
                 # Otherwise a batch's lengths would be compiled into it.

@@ -14,11 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....batches.layout import Layout
-from ..settings import ModelConfig
+from ..settings import DIN_WIDTHS, ModelConfig
 from .dropout import Dropout
-
-# Hidden layers of the DIN score, as in the published code.
-DIN_WIDTHS = (512, 256, 128)
 
 
 def full_precision(x: Tensor) -> torch.autocast:

@@ -222,6 +222,7 @@ class Trainer:
         self.history.append(evaluation)
         if is_best := are_gains(e.monitor for e in self.history)[-1]:
             weights = self.averaged.state_dict()
+            self.best_weights.clear()  # before memory is taken for the new ones
             self.best_weights = {name: value.clone() for name, value in weights.items()}
         if self.metrics is not None:
             logger.info("the last step, %d: train loss %.5f", self.step, train_loss)

@@ -13,14 +13,15 @@ from ....batches.batch import Batch
 from ....batches.layout import Layout
 from ....common.errors import NotEnoughMemoryError
 from ..network import FESeq, FieldSizes
+from ..network.attention import MOST_ROWS
 from ..network.device import Machine
 from ..network.input_layer import column_count, encodings_by_layer
 from ..settings import ModelConfig
 
 logger = logging.getLogger(__name__)
 
-# Adam: the weights, their gradients, and two moments, each in float32.
-COPIES_OF_PARAMETERS = 4
+# Adam's weights, their gradients and two moments, and the best weights so far, each in float32.
+COPIES_OF_PARAMETERS = 5
 # Beside the saved tensors, the backward pass holds gradients of a few of the largest tensors.
 GRADIENTS_AT_ONCE = 3
 # Left free for the allocator's gaps and the kernels' workspace.
@@ -86,8 +87,8 @@ def micro_batch_rows(
             f"training of a single row, which needs {needed.step(1) / 2**20:,.0f} MiB; raise it, "
             f"or use a smaller max_len or model"
         )
-    if machine.device.type == "cpu":
-        rows = min(rows, max(1, CPU_BYTES // needed.per_row))
+    on_cpu = machine.device.type == "cpu"
+    rows = min(rows, max(1, CPU_BYTES // needed.per_row) if on_cpu else MOST_ROWS)
     if rows < batch_rows:
         logger.info(
             "batches of %d rows in micro-batches of %d, whose gradients add up to the batch's",
