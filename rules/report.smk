@@ -22,7 +22,6 @@ rule compare:
         "../envs/report.yaml"
     params:
         **settings(
-            evaluation=config["evaluation"],
             metric=table_score(config).metric,
             dependencies=dependency_digest(compared_jobs, "evaluate", "measure"),
         ),

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from feseq.catalog.check import checked_config, slips_of_text, with_table
-from feseq.catalog.families import family_of
 from feseq.catalog.reference import key_rows, with_tables
 from feseq.catalog.space import TuneConfig, by_block
 from feseq.common.errors import UserError
@@ -50,14 +49,6 @@ def test_numbers_keep_the_form_in_which_they_were_written(config: Config) -> Non
     assert json.dumps([size["train"]["weight_decay"], size["model"]["dropout"]]) == "[1, 0]"
 
 
-def test_both_families_submit_by_default(config: Config) -> None:
-    for size in checked_config(config)["sizes"].values():
-        assert {family_of(model).name for model in size["submission_models"]} == {
-            "feseq",
-            "boosting",
-        }
-
-
 # A path, a value that is refused there, and the path that the refusal names where it is another.
 REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("train.embedding_l2", float("nan")),
@@ -71,7 +62,6 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("model.max_len", 150),
     ("model.times", True),
     ("sampling.split", {"time": "day_of_week", "last": 1}),
-    ("submission.weights_by", "score"),
     ("sizzes", {}),
     ("sizes.toy.model.head", 1),
     ("sizes.toy.model.heads", 5, "model.heads of len100, size toy"),
@@ -102,6 +92,7 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("table.columns.time", "seq", "columns.time"),
     ("table.score", "best"),
     ("columns", {"use": ["base"]}),
+    ("score", "toss"),
     ("tuning.space", {"model.droput": [0.1]}),
 ]
 
@@ -111,12 +102,6 @@ def test_a_mistake_is_refused_by_its_path(config: Config, case: tuple[Any, ...])
     path, value, *other = case
     put(config, path, value)
     assert {*(other or [path])} <= {*named(config)}
-
-
-def test_a_renamed_key_is_refused_with_its_new_name(config: Config) -> None:
-    put(config, "sampling.judge_share", 0.5)
-    with pytest.raises(UserError, match=r"sampling\.judge_share: .*'holdout_share' now"):
-        checked_config(config)
 
 
 def test_a_table_s_file_is_looked_up_in_all_folders_which_are_named(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..common.hashing import GOLDEN
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -93,7 +95,7 @@ def _lay_out(
         for t in range(max(bounds[b], bounds[b + 1] - max_len), bounds[b + 1]):
             key = np.uint64(0)
             for s in range(len(codes)):
-                key = (key + np.uint64(codes[s, t])) * np.uint64(0x9E3779B97F4A7C15)
+                key = (key + np.uint64(codes[s, t])) * GOLDEN
             slot = np.int64(key >> np.uint64(32)) & (len(slots) - 1)
             while slots[slot] >= first and not _are_equal(codes, event[slots[slot]], t):
                 slot = (slot + 1) & (len(slots) - 1)

@@ -20,10 +20,10 @@ from .settings import Config, Table
 
 # In C, where PyYAML was built with it: a tenth of the time.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# Blocks of a table's file, and the splits that need a column of it.
-_OF_TABLE = ("raw", "simulation", "columns")
+# Keys of a table's file.
+_OF_TABLE = ("raw", "simulation", "columns", "score")
 _IN_TABLE = (
-    "stands in the table's file now, which --config table=mine.yaml names; config/toss.yaml is an "
+    "stands in the table's file, which --config table=mine.yaml names; config/toss.yaml is an "
     "example"
 )
 _HINT = (
@@ -107,7 +107,7 @@ def _checked(
     config: Mapping[str, Any], files: Iterable[Path | str]
 ) -> tuple[dict[str, Any], list[str]]:
     """The config with defaults, and its mistakes; it is empty if a key is wrong."""
-    moved = dict(_moved(config))
+    moved = {key: _IN_TABLE for key in _OF_TABLE if key in config}
     lines = [*slips_of_text(files), *(f"{path}: {text}" for path, text in moved.items())]
     lines += [line for line in mistakes(Config, config) if line.split(": ")[0] not in moved]
     if lines:
@@ -123,24 +123,6 @@ def _without_mistakes(full: dict[str, Any], lines: Iterable[str]) -> dict[str, A
         listed = "\n".join(f"  - {line}" for line in lines)
         raise UserError(f"the config has {count}:\n{listed}\n{_HINT}")
     return full
-
-
-def _moved(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Keys that stand where they stood before, each with the text that says where they are now."""
-    for key in _OF_TABLE:
-        if key in config:
-            yield key, _IN_TABLE
-    if isinstance(config.get("score"), str):
-        yield "score", _IN_TABLE
-    sampling, submission = (config.get(block) or {} for block in ("sampling", "submission"))
-    if isinstance(sampling, Mapping) and isinstance(sampling.get("split"), Mapping):
-        yield (
-            "sampling.split",
-            "is one word now, such as newest or groups; columns.time and columns.group of the "
-            "table name its columns, and valid_share says how many",
-        )
-    if isinstance(submission, Mapping) and "weights_by" in submission:
-        yield "submission.weights_by", "follows from the table's score now; leave it out"
 
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:

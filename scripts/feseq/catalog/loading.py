@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..common import tensors
 from ..common.errors import UserError
 from ..common.files import Output
-from ..config.runtime import Runtime
+from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..family.base import Family
 from ..family.model import Model, unreadable
 from .families import FAMILIES, family_of
@@ -34,7 +34,7 @@ def family_in(path: Path) -> Family:
 
 
 def load_model(
-    path: Path | str, full_name: str = "", *, runtime: Runtime | None = None, threads: int = 1
+    path: Path | str, full_name: str = "", *, runtime: Runtime = DEFAULT_RUNTIME, threads: int = 1
 ) -> Model:
     """The model in a file, ready to predict on this machine.
 
@@ -42,7 +42,7 @@ def load_model(
     """
     path = Path(path)
     load = family_in(path).entry_point("load")
-    return load(path, full_name, runtime or Runtime(), threads)
+    return load(path, full_name, runtime, threads)
 
 
 def export_model(model: Path, valid: list[Path], onnx: Output, *, full_name: str = "") -> None:

@@ -11,7 +11,7 @@ from ..config.declared import AS_WRITTEN, CLOSED, Delimiter, Seed, partial
 from ..config.names import BASELINES, Baseline
 from ..config.runtime import Runtime
 from ..config.sampling import SamplingConfig
-from ..config.scores import ScoreName
+from ..config.scores import Prior, ScoreName
 from ..families.feseq.settings import MaxLen
 from .families import MODEL_PATTERN, blocks
 from .space import TuneConfig
@@ -199,7 +199,7 @@ class Sizes(_Block):
 class Submission(_Block):
     """What a submission holds."""
 
-    prior: Literal["observed", "balanced"] | None = None
+    prior: Prior | None = None
     """`observed`: probabilities at the data's click rate. `balanced`: their odds divided by those
     of the click rate of the train rows, as if half of the rows were clicks, which is best for a
     logloss that weighs both classes equally; the order of the rows stays. null: as the table's

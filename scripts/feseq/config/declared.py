@@ -46,13 +46,6 @@ def _checked_delimiter(value: str) -> str:
 # What separates the values of CSV files.
 Delimiter = Annotated[str, AfterValidator(_checked_delimiter)]
 
-# The new names of keys that were renamed.
-_RENAMED = {
-    "judge_share": "holdout_share",
-    "histories": "features",
-    "score": "scores",
-}
-
 
 class Declared:
     """Settings that a script takes as one argument."""
@@ -125,7 +118,8 @@ def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
     for mistake in errors:
         loc, text = mistake["loc"], mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            text = f"unknown key; {_meant(str(loc[-1]), _known(declared, loc[:-1]))}"
+            known = _known(declared, loc[:-1])
+            text = f"unknown key; {did_you_mean(str(loc[-1]), known, 'keys here')}"
         elif mistake["type"] != "missing":
             loc = _path(loc, values)
             if mistake["type"] != "value_error":
@@ -152,11 +146,6 @@ def _repeats(values: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[A
         yield from (((), text) for text, count in counts.items() if count > 1)
     for key, inner in values.items() if is_mapping else enumerate(values):
         yield from (((key, *loc), text) for loc, text in _repeats(inner, (*above, values)))
-
-
-def _meant(name: str, known: list[str]) -> str:
-    new = _RENAMED.get(name)
-    return f"its name is {new!r} now" if new in known else did_you_mean(name, known, "keys here")
 
 
 def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:

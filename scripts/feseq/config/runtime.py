@@ -30,3 +30,7 @@ class Runtime(SettingsBlock):
     verbosity: Annotated[int, Field(ge=0, le=2)] = 1
     """of training, evaluation and prediction: 0 quiet; 1 a line every 20 seconds with rate and
     time left; 2 every 5 seconds, with the loss"""
+
+
+# Of a call by hand, without a config.
+DEFAULT_RUNTIME = Runtime()

@@ -19,7 +19,7 @@ from ..catalog.loading import family_in, load_model
 from ..common.files import Output, write_json
 from ..common.progress import Progress
 from ..common.ragged import Ragged
-from ..config.runtime import Runtime
+from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..family.model import Model
 from ..features.feature_map import FeatureMap, check_one_draw
 from ..features.item_vectors import first_events
@@ -46,7 +46,7 @@ def measure_importance(
     importance: Output,
     *,
     full_name: str = "",
-    runtime: Runtime | None = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
     """Write the AUC that a model loses by each change of its rows, see `write_importance`."""
@@ -66,7 +66,7 @@ def measure_attention(
     attention: Output,
     *,
     full_name: str = "",
-    runtime: Runtime | None = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
     """Write a network's attention over validation rows, see `mean_attention`."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..catalog.loading import load_model
 from ..common.files import Output, write_json
-from ..config.runtime import Runtime
+from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..features.feature_map import check_one_draw
 from ..predict.part import model_metadata
 from ..storage.opening import open_sides
@@ -22,7 +22,7 @@ def predict_validation(
     speed: Output,
     *,
     full_name: str = "",
-    runtime: Runtime | None = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
     """Write a model's predictions of the held-out rows, and their speed.
@@ -30,7 +30,6 @@ def predict_validation(
     The rows are predicted with their histories and with empty ones. `speed` (JSON) has rows,
     seconds and samples_per_second.
     """
-    runtime = runtime or Runtime()
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     options: dict[str, Any] = {"verbosity": runtime.verbosity}
     with open_sides(held_out) as tables:

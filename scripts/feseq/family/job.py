@@ -14,15 +14,11 @@ from ..common.errors import UserError
 from ..common.files import Output, read_json, write_json, written_beside
 from ..common.memory import peak_memory, processors
 from ..config.names import Settings
-from ..config.runtime import Runtime
+from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..features.feature_map import FeatureMap, check_one_draw
 from ..storage.opening import AllRows, Files, open_table
 from ..storage.table import Table, monitored_rows
 from .model import About, Model
-
-# For trainings by hand, without a config.
-_RUNTIME = Runtime()
-
 
 # A feature map, rows to learn from, and rows to choose by, None in a refit.
 Opened = tuple[FeatureMap, Table, Table | None]
@@ -66,7 +62,7 @@ class TrainJob:
     refit_of: Path | None = None
     start_from: Path | None = None
     full_name: str
-    runtime: Runtime = _RUNTIME
+    runtime: Runtime = DEFAULT_RUNTIME
     threads: Annotated[int, Field(ge=1, le=1_000)] = 1
     code: str = ""
     started: float = field(default_factory=time.monotonic, init=False, compare=False)

@@ -11,7 +11,7 @@ from ..catalog.loading import load_model
 from ..common.errors import UserError
 from ..common.files import Output, fingerprint, whole_file
 from ..common.parquet import write_table
-from ..config.runtime import Runtime
+from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..family.model import Model
 from ..features.encoding import FeatureEncoder
 from ..storage.opening import open_table
@@ -26,7 +26,7 @@ def predict_part(
     predictions: Output,
     *,
     full_name: str = "",
-    runtime: Runtime | None = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
     code: str = "",
 ) -> None:
@@ -34,7 +34,6 @@ def predict_part(
 
     The file's metadata has the part, the model's file, the digest `code` and `model_metadata`.
     """
-    runtime = runtime or Runtime()
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(h5) as test:
         if "draw" in test.source:

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,8 @@ from ..common.progress import Progress
 from ..config.columns import Columns
 from ..config.declared import Delimiter
 from ..config.names import folder_name
-from ..config.runtime import Runtime
+from ..config.runtime import DEFAULT_RUNTIME, Runtime
+from ..config.scores import Prior
 from ..family.model import Model
 from ..features.feature_map import check_kind, read_columns
 from ..raw.location import tables_of
@@ -37,9 +38,6 @@ from .submission import prior_shift
 
 logger = logging.getLogger(__name__)
 
-# The default of a call by hand, without a config.
-_RUNTIME = Runtime()
-
 
 def score_files(
     model: list[Path],
@@ -50,10 +48,10 @@ def score_files(
     row_time: str | None = None,
     weights: list[float] | None = None,
     fitted: Path | None = None,
-    prior: Literal["observed", "balanced"] = "observed",
+    prior: Prior = "observed",
     delimiter: Delimiter | None = None,
     part_rows: Annotated[int, Field(ge=1, le=10**9)] = 500_000,
-    runtime: Runtime = _RUNTIME,
+    runtime: Runtime = DEFAULT_RUNTIME,
     threads: Annotated[int, Field(ge=1, le=1_000)] = os.cpu_count() or 1,
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.

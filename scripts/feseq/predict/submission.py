@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from ..common.ids import IdTables, id_tables
 from ..common.logits import checked_weights, diverged, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import check_name, name_of
+from ..config.scores import Prior
 from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
@@ -39,7 +40,7 @@ def write_submission(
     id_column: str,
     label_column: str,
     size: str = "",
-    prior: Literal["observed", "balanced"] = "observed",
+    prior: Prior = "observed",
     weights: Mapping[str, float] | None = None,
     codes: Mapping[str, str] | None = None,
     fitted: Path | None = None,
