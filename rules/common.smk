@@ -25,7 +25,8 @@ from feseq.config.names import BASELINES, BLEND
 from feseq.catalog.families import MODEL_PATTERN
 
 # A workflow that imports this one gives the keys that it changes, and `configfile` does nothing.
-if OWN_CONFIG not in map(str, workflow.configfiles):
+IS_IMPORTED = OWN_CONFIG not in map(str, workflow.configfiles)
+if IS_IMPORTED:
     defaults = load_configfile(OWN_CONFIG)
     update_config(defaults, config)
     config.update(defaults)
@@ -43,7 +44,8 @@ if {"{", "}"} & set(str(SCRIPTS)):
 try:
     checked, COLUMNS, RAW, TRAIN_ROWS = checked_workflow(
         config,
-        workflow.configfiles,
+        # Those of a workflow that imports this one have other keys, too.
+        [] if IS_IMPORTED else workflow.configfiles,
         # The table's file is the user's, or one of the repository.
         [Path(), SCRIPTS.parent],
         # Jobs need not ask again, which for a remote file takes requests.
@@ -96,5 +98,5 @@ wildcard_constraints:
     # A variant's name may have _vs_ in it.
     one=rf"{MODEL_PATTERN}|[^/]+",
     two="[^/]+",
-    part=r"\d\d\d+",
+    part=r"\d\d\d|[1-9]\d\d\d+",
     plot="learning_curves|importance|attention",

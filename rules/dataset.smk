@@ -155,6 +155,18 @@ use rule fit_feature_map as fit_feature_map_to_all with:
         "Fitting the feature map of all rows, size {wildcards.size}"
 
 
+# Snakemake looks at no params of a job whose inputs hang on a checkpoint that is missing.
+if workflow.is_main_process:
+    for size in config["sizes"]:
+        listing = output_of("sample", "parts", size=size)
+        made = output_of("fit_feature_map", "feature_map", size=size)
+        if Path(made).exists() and not Path(listing).exists():
+            logger.warning(
+                f"{listing} is missing: it was deleted, or its step failed. Metrics and plots of "
+                f"size {size} that are there may be of other rows: ask for {listing}, too"
+            )
+
+
 rule describe:
     input:
         train=train_parts,

@@ -4,6 +4,8 @@
 rule evaluate:
     input:
         model=rules.train.output.model,
+        # Not read. Without it, one that failed before the training would not be missed.
+        feature_map=rules.fit_feature_map.output.feature_map,
         held_out=held_out_parts,
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
@@ -16,6 +18,7 @@ rule evaluate:
     resources:
         gpu=inference_gpus,
     params:
+        **settings(dependencies=dependency_digest(model_jobs)),
         code=code("evaluate"),
     message:
         "Predicting the validation rows, size {wildcards.size}, {wildcards.model}"
@@ -26,6 +29,8 @@ rule evaluate:
 rule importance:
     input:
         model=rules.train.output.model,
+        # Not read. Without it, one that failed before the training would not be missed.
+        feature_map=rules.fit_feature_map.output.feature_map,
         rows=reported_parts,
     output:
         importance="results/{size}/{model}/importance.json",
@@ -37,6 +42,7 @@ rule importance:
     resources:
         gpu=inference_gpus,
     params:
+        **settings(dependencies=dependency_digest(model_jobs)),
         code=code("importance"),
     message:
         "Measuring what the AUC of {wildcards.model} rests on, size {wildcards.size}"
@@ -47,6 +53,8 @@ rule importance:
 rule attention:
     input:
         model=rules.train.output.model,
+        # Not read. Without it, one that failed before the training would not be missed.
+        feature_map=rules.fit_feature_map.output.feature_map,
         valid=valid_parts,
     output:
         attention="results/{size}/{model}/attention.json",
@@ -58,6 +66,7 @@ rule attention:
     resources:
         gpu=inference_gpus,
     params:
+        **settings(dependencies=dependency_digest(model_jobs)),
         code=code("attention"),
     message:
         "Measuring what {wildcards.model} of size {wildcards.size} looks at"

@@ -13,7 +13,7 @@ rule export:
         "../envs/export.yaml"
     params:
         **settings(
-            dependencies=dependency_digest(lambda wildcards: [(wildcards.size, wildcards.model)]),
+            dependencies=dependency_digest(model_jobs),
         ),
         code=code("export"),
     message:

@@ -52,6 +52,17 @@ def output_of(rule, name, /, **wildcards):
     return getattr(getattr(rules, rule).output, name).apply_wildcards(wildcards)
 
 
+def feature_map(job):
+    """The feature map of the models that predict, for the size of a job or of a scoring."""
+    fit = "fit_feature_map_to_all" if LAST_FIT == "refit" else "fit_feature_map"
+    return output_of(fit, "feature_map", size=job.size)
+
+
+def drawn(job):
+    """The listing of the rows drawn for the size of a job or of a scoring."""
+    return output_of("sample", "parts", size=job.size)
+
+
 def submitting(rule, name):
     """Input function: that output of the rule for each model that submits for the job's size."""
     return clear_errors(

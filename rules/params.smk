@@ -211,6 +211,11 @@ def dependency_digest(jobs, *scripts, test=False):
     )
 
 
+def model_jobs(wildcards):
+    """Size and name of the job's model."""
+    return [(wildcards.size, wildcards.model)]
+
+
 def named_jobs(wildcards):
     """Size and name of the models behind the job's name, which may be the blend's."""
     behind = submitting_jobs(wildcards) if wildcards.name == BLEND else []

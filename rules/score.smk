@@ -5,6 +5,9 @@
 rule score:
     input:
         model=scored(scoring_models),
+        # Not read, as in `submit`.
+        feature_map=scored(feature_map),
+        drawn=scored(drawn),
         fitted=scored(scoring_weights),
         raw=scored(scored_raw),
     output:

@@ -132,28 +132,33 @@ def test_every_pooling_is_exported(data: Path, tmp_path: Path, pooling: str) -> 
     np.testing.assert_allclose(Scorer.load(onnx).logits(rows), expected, 1e-5, 1e-5)
 
 
-def test_events_that_are_all_later_than_their_rows_are_told_once(
-    scorer: Scorer, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("now", "rows"), [(datetime.fromtimestamp(1, UTC), 1), (85_000, 100)])
+def test_times_in_another_unit_are_told_once(
+    scorer: Scorer, caplog: pytest.LogCaptureFixture, now: datetime | int, rows: int
 ) -> None:
-    scorer.has_warned = False
-    row = {**ROW, "events": [7] * 20, "when": [5_000] * 20}
-    scorer.score([row | {"now": 6_000}, row | {"events": [7], "when": [9_000], "now": 6_000}])
+    scorer.has_warned = scorer.has_checked = False
+    # Some events are older than half of those in training, and some are not.
+    row = {**ROW, "events": [7] * 20, "when": [5, 80] * 10}
+    scorer.score([row] * rows)
+    # A user who was long inactive.
+    scorer.score([row | {"now": 85_000}])
     assert not caplog.messages
     for _ in range(2):
-        scorer.score([row | {"now": datetime.fromtimestamp(6, UTC)}])
+        scorer.score([row | {"now": now}] * rows)
     (message,) = caplog.messages
-    assert "20 events are later than their row" in message
+    assert "'when'" in message
 
 
 def test_a_column_of_unseen_categories_is_logged_once(
     files: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     scorer = Scorer.load(files["onnx"])
-    unseen = [{**ROW, "country": "kr"}]
+    known = {**ROW, "when": [10, 20, 80]}
+    unseen = [{**known, "country": "kr"}]
     scorer.score(unseen * 20)
     assert not caplog.messages
     for _ in range(2):
-        scorer.score(unseen * 60 + [ROW] * 40)
+        scorer.score(unseen * 60 + [known] * 40)
     (message,) = caplog.messages
     assert "'country': 60 %" in message
     assert "'kr'" in message

@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 
 # A larger share of unknown values is worth a warning.
 _UNSEEN_SHARE = 0.5
+# So many rows tell whether values are known, and whether events have the ages that they had in
+# training, where half of them are of the median age or younger. An inactive user has old events
+# alone, so fewer rows tell nothing but that all of so many events are later than their row.
+TELLING_ROWS, _TELLING_EVENTS, _ODD_SHARE = 100, 20, 0.01
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class FeatureEncoder:
         self, feature_map: FeatureMap, table: Table, inputs: Inputs = DEFAULT_INPUTS
     ) -> None:
         self.fields = inputs.category_fields(feature_map)
-        self.event_time = feature_map.event_time
+        self.event_time, self.event_ages = feature_map.event_time, feature_map.event_ages
         require_columns(
             table,
             [field.column for field in self.fields if isinstance(field, CategoryField)],
@@ -189,12 +193,8 @@ class FeatureEncoder:
         A prediction is still possible, but the two files are most likely coded differently. Only
         the first block's histories are read.
         """
-        categorical = table.column("categorical")
-        for field in self.fields:
-            if not isinstance(field, CategoryField):
-                continue
-            unseen = (_category_lookup(field, table)(categorical) == OUT_OF_VOCABULARY).mean()
-            if unseen > _UNSEEN_SHARE:
+        for field, unseen in zip(self.fields, self.unknown_shares(table)):
+            if isinstance(field, CategoryField) and unseen > _UNSEEN_SHARE:
                 words, known = table.vocabulary(field.column), field.vocabulary
                 logger.warning(
                     "column %r: %.0f %% of the rows have values never seen in training, such as "
@@ -214,6 +214,30 @@ class FeatureEncoder:
                         lookup.column,
                         100 * unseen / len(index),
                     )
+
+    def warn_of_ages(self, block: Block) -> bool:
+        """Log if events of a block are of other ages than those of the train rows.
+
+        The last of `event_ages` is their median. Returns whether it logged.
+        """
+        ages = self.ages(block)
+        if ages is None or len(ages.values) < _TELLING_EVENTS or not self.event_ages:
+            return False
+        median = self.event_ages[-1]
+        younger = (ages.values <= median).mean()
+        is_young = median > 0 and younger > 1 - _ODD_SHARE
+        is_odd = len(block) >= TELLING_ROWS and (is_young or younger < _ODD_SHARE)
+        if not is_odd and not (is_young and not ages.values.any()):
+            return False
+        logger.warning(
+            "%.0f %% of the events of %r are at most %g older than their row, as half of those in "
+            "training are: are the times of events and rows in the units of the train file? A "
+            "timestamp or datetime counts in seconds",
+            100 * younger,
+            self.event_time,
+            median,
+        )
+        return True
 
     def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
         """Numeric and categorical inputs of these rows of `block`."""

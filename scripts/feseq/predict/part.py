@@ -2,6 +2,7 @@
 
 import json
 import logging
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,15 @@ def predict_part(
     logger.info("%s rows predicted", f"{len(logit):,}")
 
 
-def predict_table(model: Model, table: Table, verbosity: int = 0) -> np.ndarray:
-    """Logits float32 [rows]; warns of columns with mostly unknown values."""
-    FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
+def predict_table(
+    model: Model, table: Table, verbosity: int = 0, *, is_first: bool = True
+) -> np.ndarray:
+    """Logits float32 [rows]; if the part `is_first`, warns of values that are mostly unknown."""
+    if is_first:
+        encoder = FeatureEncoder(model.about.feature_map, table)
+        encoder.warn_of_unseen(table)
+        for block in islice(table.blocks(encoder.history_columns), 1):
+            encoder.warn_of_ages(block)
     return model.predict(table, verbosity=verbosity)
 
 

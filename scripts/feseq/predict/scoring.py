@@ -5,8 +5,8 @@ exactly the probabilities of a submission.
 """
 
 import logging
-import os
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +21,7 @@ from ..catalog.settings import Sizes
 from ..common.errors import UserError
 from ..common.files import Output, folder_beside, written_beside
 from ..common.logits import checked_weights, mean_logit, require_finite, sigmoid
+from ..common.memory import processors
 from ..common.progress import Progress
 from ..config.columns import Columns
 from ..config.declared import Delimiter
@@ -52,7 +53,7 @@ def score_files(
     delimiter: Delimiter | None = None,
     part_rows: Annotated[int, Field(ge=1, le=10**9)] = 500_000,
     runtime: Runtime = DEFAULT_RUNTIME,
-    threads: Annotated[int, Field(ge=1, le=1_000)] = os.cpu_count() or 1,
+    threads: Annotated[int, Field(ge=1, le=1_000)] = processors(),
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
 
@@ -91,10 +92,11 @@ def score_files(
         written_beside(output) as temporary,
         pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
     ):
-        for part in (part for file in files for part in file.listing(part_rows).parts):
+        listings = (enumerate(file.listing(part_rows).parts) for file in files)
+        for i, part in chain.from_iterable(listings):
             paths, h5 = [piece.file for piece in part.pieces], folder / "part.h5"
             convert_test(paths, columns, h5, part=part, threads=threads)
-            ids, logit = _mean_logits(h5, loaded, weights)
+            ids, logit = _mean_logits(h5, loaded, weights, is_first=i == 0)
             probability = sigmoid(logit - shift).astype(np.float32)
             writer.write_table(pa.table([ids, probability], schema))
             progress.advance(part.rows)
@@ -102,11 +104,12 @@ def score_files(
 
 
 def _mean_logits(
-    h5: Path, models: Sequence[Model], weights: Sequence[float]
+    h5: Path, models: Sequence[Model], weights: Sequence[float], *, is_first: bool
 ) -> tuple[pa.Array, np.ndarray]:
     """The IDs of a part, and the weighted means of its logits, which are finite."""
     with open_table(h5) as table:
-        logit = mean_logit([predict_table(model, table) for model in models], weights)
+        logits = [predict_table(model, table, is_first=is_first) for model in models]
+        logit = mean_logit(logits, weights)
         ids = ids_of(table)
     require_finite(logit, ids)
     return ids, logit

@@ -111,8 +111,10 @@ def _log_submission(path: Path, sources: Mapping[str, Any], mean: float, click_r
 
 
 def _basis(path: Path) -> dict[str, Any]:
-    """What fitted weights rest on: a metric, rows, clicks; models that are significantly worse."""
-    keys = ("metric", "rows", "clicks", "worse")
+    """What fitted weights rest on: a metric, rows, clicks; models that are significantly worse;
+    how much weights differ between draws, None where all are equal.
+    """
+    keys = ("metric", "rows", "clicks", "worse", "spread")
     content = read_json(path, kind="training.json of a blend", keys=keys)
     return {key: content[key] for key in keys}
 
@@ -123,9 +125,10 @@ def _models_text(sources: Mapping[str, Any]) -> str:
     text = ", ".join(f"{name} {weight:.2g}" for name, weight in pairs)
     if not (basis := sources["weights_fitted_to"]):
         return f"{text}, weights as configured" if len(sources["models"]) > 1 else text
-    return (
-        f"{text}, weights fitted to {basis['clicks']:,} clicks in {basis['rows']:,} validation rows"
-    )
+    counts = f"{basis['clicks']:,} clicks in {basis['rows']:,} validation rows"
+    if basis["spread"] is None:
+        return f"{text}, equal weights: {counts} are too few to fit any"
+    return f"{text}, weights fitted to {counts}"
 
 
 def _checked(

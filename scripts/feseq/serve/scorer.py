@@ -14,7 +14,7 @@ import onnxruntime
 from ..common.errors import UserError, first_line
 from ..common.logits import require_finite, sigmoid
 from ..common.memory import processors
-from ..features.encoding import FeatureEncoder, Inputs
+from ..features.encoding import TELLING_ROWS, FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap, read_columns
 from .rows import Rows, RowTable
 
@@ -29,10 +29,6 @@ _SIGNATURE = 76
 _WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
 # The most positions of a run: they fit in a core's caches.
 _POSITIONS = 1 << 13
-# If at least this many events are all later than their row, that is no coincidence.
-_TELLING_EVENTS = 20
-# The first call with at least this many rows is checked for unseen values.
-_TELLING_ROWS = 100
 # The most events of a run. In long histories, older events have no positions but are summed.
 _EVENTS = 1 << 15
 
@@ -119,9 +115,11 @@ class Scorer:
         Raises UserError where RowTable does, and if one is not finite.
         """
         table = self.table(rows)
-        if table.rows >= _TELLING_ROWS and not self.has_checked:
+        if table.rows >= TELLING_ROWS and not self.has_checked:
             self.has_checked = True
             self.encoder.warn_of_unseen(table)
+        if not self.has_warned:
+            self.has_warned = self.encoder.warn_of_ages(table.block)
         logits = np.empty(table.rows, np.float32)
         for chunk in self.chunks(table):
             logits[chunk] = self._run(self.inputs(table, chunk), len(chunk))
@@ -146,13 +144,6 @@ class Scorer:
         codes, offsets, elapsed = encoder.histories(block, rows)
         if elapsed is None:
             elapsed = np.zeros(codes.shape[1], np.int64)
-        elif len(elapsed) >= _TELLING_EVENTS and not elapsed.any() and not self.has_warned:
-            self.has_warned = True
-            logger.warning(
-                "all %d events are later than their row: are the times of events and rows in the "
-                "same unit? A datetime counts in seconds",
-                len(elapsed),
-            )
         *each, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
         history, length, max_len = np.stack(each), np.diff(offsets), self.about["max_len"]
         # Networks without sums, and older exports, do not take whole histories.

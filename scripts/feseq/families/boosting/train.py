@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from ...batches.negatives import NegativeDraw, chosen_share
 from ...common.files import folder_beside
+from ...common.locks import locked
 from ...common.logits import log_odds, sigmoid
 from ...family.job import TrainJob, clicks_of
 from ...features.feature_map import FeatureMap
@@ -43,6 +44,7 @@ def train(job: TrainJob) -> None:
     config = BoostingConfig.from_values(job.settings["boosting"], "boosting")
     device, before = choose_device(job.runtime.device), job.before()
     with (
+        locked(job.model.with_name("training_state"), "is training this model already"),
         job.opened() as (feature_map, train, valid),
         folder_beside(job.model.with_name("matrix")) as folder,
     ):
