@@ -322,6 +322,19 @@ def test_a_column_that_is_mostly_unseen_is_said_loudly(
     assert re.search(f"100 % {text}", said[0])
 
 
+def test_booleans_are_the_same_in_a_csv_of_pandas_and_elsewhere(tmp_path: Path) -> None:
+    fields = fitted(tmp_path, raw_table(60, item=["True", "False"] * 30))
+    place = len(fields.profile)
+    indices = []
+    for values in (["True", "False", "other"], ["true", "false", "other"], [True, False, None]):
+        with H5Table(to_test_h5(tmp_path, raw_table(3, item=values))) as table:
+            encoder = FeatureEncoder(fields, table)
+            indices.append(encoder.categories(table.read(0, 3))[:, place].tolist())
+    assert indices[0] == indices[1]
+    assert indices[0][:2] == indices[2][:2]
+    assert len({*indices[0], *indices[2]}) == 4
+
+
 def test_a_feature_map_comes_back_from_its_file_and_of_another_shape_is_refused(
     tmp_path: Path,
 ) -> None:

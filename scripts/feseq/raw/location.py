@@ -72,6 +72,16 @@ class Location:
         """True for a local path where nothing is; a broken link and any URI count as present."""
         return not self.is_remote and not os.path.lexists(self.written)
 
+    @property
+    def identity(self) -> object:
+        """What all ways to write the location of one file have in common."""
+        if self.is_remote:
+            return self.written.partition(":")[0], self._place[1]
+        if not os.path.exists(self.written):
+            return self.written
+        state = os.stat(self.written)
+        return state.st_dev, state.st_ino
+
     @cached_property
     def version(self) -> str:
         """A digest of the content at the first call; of a remote file, that of its store."""
@@ -244,13 +254,9 @@ def tables_of(written: Sequence[str], delimiter: str | None = None) -> list[Tabl
 def _check_once(files: Sequence[Location], named: object) -> None:
     seen: set[object] = set()
     for file in files:
-        identity: object = file.written
-        if not file.is_remote and os.path.exists(file.written):
-            state = os.stat(file.written)
-            identity = state.st_dev, state.st_ino
-        if identity in seen:
+        if file.identity in seen:
             raise UserError(f"{named}: {file} is found twice; name each file once")
-        seen.add(identity)
+        seen.add(file.identity)
 
 
 def _raise(error: OSError) -> None:

@@ -12,7 +12,7 @@ the number             a whole number as text
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import numpy as np
@@ -22,6 +22,8 @@ MISSING_CODE = 0
 _HASHED = 1 << 63
 _TEXT_TOKEN = np.uint64(1 << 62)
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+# A boolean as pandas writes it into a CSV file, and as Arrow writes it as text.
+_BOOLEANS = {"True": "true", "False": "false"}
 
 
 def is_number(word: str) -> bool:
@@ -29,11 +31,16 @@ def is_number(word: str) -> bool:
     return _NUMBER.fullmatch(word) is not None
 
 
+def plain_words(words: Iterable[str]) -> list[str]:
+    """The words, with one for each boolean, whatever the file that they are from."""
+    return [_BOOLEANS.get(word, word) for word in words]
+
+
 def codes_of(words: Sequence[str]) -> np.ndarray:
-    """The code of each word, uint64 [words]."""
+    """The code of each word, uint64 [words]; equal words of `plain_words` have equal ones."""
     codes = (
         1 + int(word) if is_number(word) else xxhash.xxh3_64_intdigest(word.encode()) | _HASHED
-        for word in words
+        for word in plain_words(words)
     )
     return np.fromiter(codes, np.uint64, len(words))
 

@@ -11,7 +11,7 @@ from ..common.ragged import require_equal_lengths
 from ..config.columns import Columns
 from ..raw.text import as_text, checked_text
 from .block import Block
-from .categories import MISSING_CODE, codes_of
+from .categories import MISSING_CODE, codes_of, plain_words
 from .sequence_parser import parse_sequences
 
 # The raw strings of some rows' categories and text tokens, by column.
@@ -83,7 +83,7 @@ def _as_codes(
     places = encoded.indices
     if places.null_count:
         places = pc.fill_null(places, len(words))
-    return codes[places.to_numpy()], words
+    return codes[places.to_numpy()], plain_words(words)
 
 
 def as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.ndarray:

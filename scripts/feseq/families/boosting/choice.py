@@ -127,8 +127,8 @@ class _Trials:
         """Whether a change lowers the losses by more than their error."""
         falls, rows = before - after, len(after)
         gain, error = float(falls.mean()), float(falls.std() / np.sqrt(rows))
-        text = "%s: the logloss of %s held-out rows falls by %.5f +- %.5f, kept: %s"
-        logger.info(text, what, f"{rows:,}", gain, error, gain > error)
+        text = "%s: %+.5f +- %.5f in the logloss of %s held-out rows, kept: %s"
+        logger.info(text, what, -gain, error, f"{rows:,}", gain > error)
         numbers = {"rows": rows, "gain": gain, "error": error}
         self.tried.append({"what": what, **numbers, "kept": gain > error})
         return gain > error
