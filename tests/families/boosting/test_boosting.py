@@ -223,7 +223,7 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
     monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
     outputs = train(learnable, tmp_path / "out", bags)
     assert outputs["model"].read_bytes() == in_memory["model"].read_bytes()
-    assert {*(tmp_path / "out").iterdir()} == {*outputs.values()}
+    assert {*(tmp_path / "out").iterdir()} == {*outputs.values(), tmp_path / "out/training_state"}
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1))
     with pytest.raises(OSError, match="0 MiB free, 0 MiB needed"):
         train(learnable, tmp_path / "full")
