@@ -190,6 +190,36 @@ def test_columns_that_not_all_files_have_or_have_alike_are_left_out_with_the_rea
         assert f"# {name} is left out: " in text
 
 
+def test_columns_that_are_nearly_numbers_or_times_are_left_out_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    numbers = [f"{i / 7:.3f}" for i in range(ROWS)]
+    columns = {
+        "stray": [*numbers[1:], "abc"],
+        "commas": [number.replace(".", ",") for number in numbers],
+        "twice": numbers,
+        "when": ["", *(f"2024-03-01 10:{i:02}:00" for i in range(1, ROWS))],
+        "blank": [""] * ROWS,
+    }
+    frame = pd.DataFrame({"y": [0, 1] * (ROWS // 2), "price": numbers} | columns)
+    path = tmp_path / "train.csv"
+    pd.concat([frame, frame[["twice"]]], axis=1).to_csv(path, index=False)
+    text = suggested([str(path)])
+    reasons = {
+        "stray": "'abc' stands among",
+        "commas": "'0,000' stands among",
+        "when": "some rows lack",
+        "twice": "twice",
+        "blank": "no values",
+    }
+    for name, reason in reasons.items():
+        (line,) = (line for line in text.splitlines() if f" {name} is left out: " in line)
+        assert reason in line
+    frame.drop(columns="y").to_csv(tmp_path / "test.csv", index=False, sep=";")
+    with pytest.raises(UserError, match=r"',' .* ';'"):
+        suggested([str(path)], [str(tmp_path / "test.csv")])
+
+
 # Names that YAML or the config could take for something else.
 NAMES = st.one_of(
     st.sampled_from(["a", "yes", "1", "1e3", "a: b", "#c", "- d", "", " ", "'", '"', "f_{1..3}"]),

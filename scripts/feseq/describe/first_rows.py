@@ -54,6 +54,10 @@ _LOOKED_AT = 1_000
 # Numbers from here on are dates: 20000101, or seconds since 1970.
 _FIRST_DATE = 10_000_000
 _TIMESTAMPS = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
+# A number, perhaps with decimal commas or commas between thousands.
+_NUMBER = r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$"
+_LIKE_NUMBER = r"^[-+]?(\d+([.,]\d*)?|\d{1,3}(,\d{3})+(\.\d+)?)([eE][-+]?\d+)?$"
+_NEARLY_ALL = 0.9
 # What a file without types has for a missing number.
 _MISSING = f"^(|{'|'.join(map(re.escape, MEANS_MISSING))})$"
 
@@ -173,6 +177,15 @@ class Column:
             return False
         is_like = pc.match_substring_regex(self.words[:_LOOKED_AT], _OTHER_DATE)
         return self.named("(^|_)(date|datetime|timestamp)$") or bool(pc.all(is_like).as_py())
+
+    @cached_property
+    def odd_number(self) -> str | None:
+        """Of text that looks like numbers, what keeps it from being such: 'abc', '1,5'."""
+        if self.kind != "text" or not len(self.words):
+            return None
+        is_like = pc.match_substring_regex(self.words, _LIKE_NUMBER)
+        odd = self.words.filter(pc.invert(pc.match_substring_regex(self.words, _NUMBER)))
+        return odd[0].as_py() if len(odd) and pc.mean(is_like).as_py() >= _NEARLY_ALL else None
 
     @property
     def time_rank(self) -> tuple[bool, bool, bool]:

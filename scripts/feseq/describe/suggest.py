@@ -29,6 +29,7 @@ _BY_NAME = "by its name alone: the history has hardly any of its values"
 _TOSS = {"clicked", "seq", "inventory_id", "l_feat_1"}
 # What may separate the values of a CSV file, beside a comma.
 _DELIMITERS = (";", "\t", "|")
+_LEFT_OUT = "is left out:"
 # Columns in a remark.
 _MOST_NAMED = 3
 
@@ -51,12 +52,14 @@ def suggest_columns(
     sample_submission: str | None = None,
 ) -> str:
     """Write `suggested` of the files to `output`; returns what to do next."""
+    text = suggested(train, test, sample_submission)
     with written_beside(output) as temporary:
-        temporary.write_text(suggested(train, test, sample_submission), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     table = shlex.quote(f"table={output}")
+    left_out = "".join(f"  {line[2:]}\n" for line in text.splitlines() if _LEFT_OUT in line)
     return (
-        f"{output} is written: look through it, above all where it says 'or'. Next come the page "
-        f"of what the rows look like, and all the rest (README.md):\n"
+        f"{left_out}{output} is written: look through it, above all where it says 'or'. Next come "
+        f"the page of what the rows look like, and all the rest (README.md):\n"
         f"    snakemake --cores 4 results/toy/data.md --config {table}\n"
         f"    snakemake --cores 4 --config {table}"
     )
@@ -71,6 +74,11 @@ def suggested(
     test table, or nothing to learn from.
     """
     delimiter = _delimiter(train)
+    if test and (other := _delimiter(test)) != delimiter:
+        raise UserError(
+            f"values are separated by {delimiter or ','!r} in the train file, by {other or ','!r} in "
+            f"the test file: write both alike"
+        )
     locations = TableLocation(train, delimiter), TableLocation(test, delimiter) if test else None
     tables = RawTable(locations[0]), RawTable(locations[1]) if locations[1] else None
     columns, test_columns = first_columns(*tables)
@@ -130,7 +138,7 @@ def _delimiter(train: list[str]) -> str | None:
 
 def _why(guess: _Guess) -> Iterator[str]:
     for name, why in guess.left_out.items():
-        yield f"{scalar(name)} is left out: {why}"
+        yield f"{scalar(name)} {_LEFT_OUT} {why}"
 
 
 def _one_or_more(files: list[str]) -> str | list[str]:
@@ -300,14 +308,21 @@ def _fault(column: Column, in_test: Column | None, is_history: bool) -> str:
         and len({k.replace("integer", "float") for k in (kind, other)} - {""}) > 1,
         "its name is empty, or reads as a range": not column.name or RANGE.match(column.name),
         "an index of pandas": column.named("^__index_level_"),
+        "a point in time that some rows lack; with one in every row, it can be columns.time": (
+            column.kind == "timestamp" and column.known < len(column.values)
+        ),
         f"{kind} is not a type of a feature": not is_history and not column.is_plain,
         "a list written as text: write its tokens alone, joined by commas": kind == "text"
         and not is_history
-        and all(word[:1] == "[" and word[-1:] == "]" for word in column.words.to_pylist() if word),
+        and {("[", "]")} == {(w[0], w[-1]) for w in column.words.to_pylist() if w},
         _POINT: not is_history and column.is_date,
         "a date that is not written like 2024-01-31; so written, it can be columns.time": (
             not is_history and column.is_unreadable_date
         ),
+        f"text, since {column.odd_number!r} stands among its numbers: write numbers such as "
+        f"1234.5, and nothing where one is missing": not is_history
+        and unique
+        and column.odd_number,
         "nearly one value a row: an ID, or free text": not is_history and unique,
         "the number of the row": column.is_counter,
     }

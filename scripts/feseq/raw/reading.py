@@ -71,9 +71,13 @@ class RawTable:
         self.schema_arrow, self.unusable = self._joined_schema()
 
     def _joined_schema(self) -> tuple[pa.Schema, dict[str, str]]:
-        """The columns of all files; and of those whose types do not go together, the reason."""
+        """The columns of all files; and of those that cannot be used, the reason."""
         fields: dict[str, pa.Field] = {}
-        unusable: dict[str, str] = {}
+        unusable = {
+            name: f"{file.location}: column {name!r} occurs twice; rename or drop one"
+            for file in self._files
+            for name in file.contents.repeated
+        }
         for file in self._files:
             for field in self._schema(file):
                 before = fields.get(field.name, field)
@@ -255,11 +259,6 @@ class RawTable:
         for name in names:
             if name in self.unusable:
                 raise UserError(self.unusable[name])
-        for file in self._files:
-            if twice := [name for name in names if name in file.contents.repeated]:
-                raise UserError(
-                    f"{file.location}: column {twice[0]!r} occurs twice; rename or drop one"
-                )
 
     def _check_present(self, names: Sequence[str]) -> None:
         """Raise UserError if a file lacks a column that others have."""
