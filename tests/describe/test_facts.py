@@ -303,27 +303,29 @@ def test_a_healthy_table_gives_no_alarm_but_of_few_holdout_clicks(tmp_path: Path
     assert "The 400 holdout rows have 60 clicks" in alarm.text
 
 
-def test_events_later_than_their_rows_are_counted_and_many_give_an_alarm(
+def test_histories_and_events_out_of_order_are_counted_and_many_give_an_alarm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(facts, "adversary", lambda *_: None)
     timed = with_roles(event_time="when", row_time="now")
 
-    def of_times(folder: Path, limit: int) -> tuple[dict[str, Any], list[float]]:
+    def of_times(
+        folder: Path, limit: int, *, newest_first: bool = False
+    ) -> tuple[dict[str, Any], list[float]]:
         """The facts where events are at up to 99 + `limit`, and all rows at 100; and the shares."""
         tables, shares = [], []
         for seed, table in enumerate((TRAIN, TEST)):
             lengths = [len(split_events(row or "")) for row in table["events"].to_pylist()]
             draw = np.random.default_rng(seed).integers(0, 100 + limit, sum(lengths))
             times = np.split(draw, np.cumsum(lengths)[:-1])
-            when = [",".join(map(str, sorted(row))) for row in times]
+            when = [",".join(map(str, sorted(row, reverse=newest_first))) for row in times]
             table = table.append_column("when", pa.array(when))
             tables.append(table.append_column("now", pa.array([100] * ROWS)))
             shares.append(float((draw > 100).mean()))
         return facts_of(folder, *tables, columns=timed), shares
 
     sound, _ = of_times(tmp_path / "sound", 0)
-    assert {*sound["later_events"].values()} == {0}
+    assert {*sound["later_events"].values(), *sound["backward_steps"].values()} == {0}
     assert alarms_of(sound, [], None) == []
     faulty, (of_train, of_test) = of_times(tmp_path / "faulty", 20)
     later = faulty["later_events"]
@@ -331,6 +333,10 @@ def test_events_later_than_their_rows_are_counted_and_many_give_an_alarm(
     assert 0 < min(later["train"], later["valid"]) < of_train < max(later["train"], later["valid"])
     (alarm,) = alarms_of(faulty, [], None)
     assert "are later than their row" in alarm.text
+    backward, _ = of_times(tmp_path / "backward", 0, newest_first=True)
+    assert {*backward["backward_steps"].values()} == {1}
+    (alarm,) = alarms_of(backward, [], None)
+    assert "newest first" in alarm.text
 
 
 def test_a_larger_size_is_advised_where_the_table_has_more_rows(

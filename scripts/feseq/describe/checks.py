@@ -12,8 +12,9 @@ from .drift import MUCH_DRIFT
 
 LEAK_AUC = 0.99
 LEAST_CLICKS = 100
-# The share of a table's events that are later than their row.
-LATER = 0.01
+# The share of a table's events that are later than their row, and that of steps back in time from
+# one event to the next.
+LATER, BACKWARD = 0.01, 0.9
 UNSEEN = 0.1
 # Rows of the test that are train rows as well, or the reverse, while validation rows are new.
 SAME_ROWS, NEW_ROWS = 0.9, 0.5
@@ -124,6 +125,7 @@ def alarms_of(
         *(alarm for check in checks for alarm in _column_alarms(columns, *check)),
         *(alarm for check in sequence_checks for alarm in _column_alarms(sequences, *check)),
         *_later_events(facts["later_events"]),
+        *_newest_first(facts["backward_steps"]),
         *_same_rows(facts["same_rows"]),
         *_few_clicks(facts["reported"], facts["rows"]["valid"], larger),
     ]
@@ -161,6 +163,16 @@ def _later_events(shares: Mapping[str, float]) -> Iterator[Alarm]:
             f"{shares[table]:.0%} of the events of the {table} rows are later than their row, so "
             f"histories may tell what was clicked in it",
             "Cut each history at the time of its row, or correct the unit or zone of the times",
+        )
+
+
+def _newest_first(shares: Mapping[str, float]) -> Iterator[Alarm]:
+    table = max(shares, key=lambda name: shares[name])
+    if shares[table] >= BACKWARD:
+        yield Alarm(
+            f"{shares[table]:.0%} of the steps between events of the {table} rows go back in time, "
+            f"so their histories are newest first",
+            "List the events of each history oldest first",
         )
 
 

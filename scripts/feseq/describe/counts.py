@@ -36,7 +36,8 @@ class Counts:
     rows of the first table, whose labels may be used, and their clicks.
     `numbers` int64 [2, columns]: missing and infinite values. `events` by sequence: all, those of
     the sample, and those of the sample that the feature map does not have. `longest` by sequence.
-    `timed` int64 [2]: events that have times, and those of them that are later than their row.
+    `timed` int64 [4]: events that have times, and those of them that are later than their row;
+    steps from an event to the next, forward in time and back.
     `keys` of the rows ("") and of each sequence: equal rows have equal keys, and only keys whose
     first `bits` bits are 0 are kept. `sample` [rows, columns] and its `label` [rows] or [0].
     """
@@ -66,7 +67,7 @@ class Counts:
         self.numbers = np.zeros((2, len(self.table.numeric_columns)), np.int64)
         self.events = {name: np.zeros(3, np.int64) for name in self.lookups}
         self.longest = dict.fromkeys(self.lookups, 0)
-        self._event_time, self.timed = feature_map.event_time, np.zeros(2, np.int64)
+        self._event_time, self.timed = feature_map.event_time, np.zeros(4, np.int64)
         self._rows_said_missing = {
             name: dict.fromkeys(_said_missing(w for t in tables for w in t.vocabulary(name)), 0)
             for name in self.lookups
@@ -116,7 +117,10 @@ class Counts:
         if self._event_time is not None and block.time is not None:
             times = block.sequences[self._event_time]
             later = times.values.astype(np.int64) > np.repeat(block.time, times.lengths)
-            self.timed += [len(later), later.sum()]
+            step = np.diff(times.values.astype(np.int64))
+            first = times.offsets[(times.offsets > 0) & (times.offsets < len(times.values))]
+            step[first - 1] = 0  # from one row to another
+            self.timed += [len(later), later.sum(), (step > 0).sum(), (step < 0).sum()]
         for group, values in index.items():
             counts = self.groups[group]
             for i, rows in enumerate((slice(None), known, known & clicked)):
@@ -125,8 +129,14 @@ class Counts:
     @property
     def later_share(self) -> float:
         """The share of the events that are later than their row, 0 without times."""
-        events, later = self.timed.tolist()
+        events, later = self.timed[:2].tolist()
         return later / max(1, events)
+
+    @property
+    def backward_share(self) -> float:
+        """The share of the steps between events that go back in time, 0 without times."""
+        forward, back = self.timed[2:].tolist()
+        return back / max(1, forward + back)
 
     def said_missing(self, column: str) -> dict[str, float]:
         """The share of rows with each text that means missing, as a category or an event."""

@@ -88,6 +88,7 @@ def describe(
         "click_rates": _click_rates(tables),
         "sequences": [_sequence(tables, field) for field in feature_map.sequences],
         "later_events": {name: table.later_share for name, table in tables.items()},
+        "backward_steps": {name: table.backward_share for name, table in tables.items()},
         "same_rows": _same_rows(tables),
         "adversary": {name: adversary(samples["train"], samples[name]) for name in OTHERS},
     }

@@ -76,8 +76,8 @@ def suggested(
     delimiter = _delimiter(train)
     if test and (other := _delimiter(test)) != delimiter:
         raise UserError(
-            f"values are separated by {delimiter or ','!r} in the train file, by {other or ','!r} in "
-            f"the test file: write both alike"
+            f"values are separated by {delimiter or ','!r} in the train file, by {other or ','!r} "
+            f"in the test file: write both alike"
         )
     locations = TableLocation(train, delimiter), TableLocation(test, delimiter) if test else None
     tables = RawTable(locations[0]), RawTable(locations[1]) if locations[1] else None
