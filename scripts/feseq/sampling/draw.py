@@ -107,7 +107,8 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
                 f"{path}: label {label!r}, row {first_row + wrong[0]}: "
                 f"{column[int(wrong[0])].as_py()!r} is neither {' nor '.join(pair or ('1', '0'))} "
                 f"({len(wrong):,} such rows among rows {first_row:,} to "
-                f"{first_row + len(batch) - 1:,}); correct these rows or leave them out"
+                f"{first_row + len(batch) - 1:,}); write 1 for a click and 0 for none, and "
+                f"leave out rows only where neither is known"
             )
         pieces.append(numbers.astype(np.uint8))
     if pair is not None:
