@@ -10,6 +10,7 @@ from feseq.catalog.models import (
 )
 from feseq.raw.location import Location, TableLocation
 from feseq.raw.parts import part_name, read_parts
+from feseq.raw.reading import RawTable
 
 # Which training of a model predicts the test file.
 LAST_FIT = "refit" if config["submission"]["refit"] else "train"
@@ -285,7 +286,12 @@ def scoring_weights(scoring):
 
 
 def scored_raw(scoring):
-    """The raw files that are local."""
+    """The raw files that are local, which have the columns in use."""
+    # Before Snakemake removes the scores of before.
+    if workflow.is_main_process:
+        for file in scoring.files:
+            if not file.is_remote and not file.missing:
+                RawTable(file, columns=COLUMNS).check_columns(COLUMNS, COLUMNS.id)
     return [path for file in scoring.files for path in local(file=file).get("file", [])]
 
 

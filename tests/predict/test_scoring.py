@@ -128,6 +128,7 @@ def test_scores_are_not_called_csv(model: Path, tmp_path: Path, ending: str) -> 
 @pytest.mark.workflow
 def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> None:
     shutil.copy(copied / "in/new.parquet", copied / "in/copy.parquet")
+    pd.read_parquet(copied / "in/new.parquet")[["visit"]].to_parquet(copied / "in/lacking.parquet")
     files = ["in/new.parquet", "in/copy.parquet"]
     config = CONFIG | {"scores": {"again": files, "twice": [*files, "in/c*.parquet"]}}
     target = "results/scores/toy/again.parquet"
@@ -142,3 +143,8 @@ def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> No
     assert "in/copy.parquet is found twice; name each file once" in output
     output = refused(copied, "results/scores/toy/blend/again.parquet", config=config)
     assert "'blend' is not the name of a model" in output
+    # A file that cannot be scored is refused before the scores of before are removed.
+    (copied / "in/copy.parquet").write_bytes((copied / "in/lacking.parquet").read_bytes())
+    output = refused(copied, target, config=config)
+    assert "columns are missing" in output
+    assert (copied / target).exists()
