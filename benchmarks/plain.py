@@ -1,7 +1,8 @@
 """What a user would write in ten minutes: XGBoost, LightGBM, logistic regression, an MLP.
 
 Each takes numerics, categories of few values and the length of the history, stops on held-out rows,
-and fits once more to all rows. What few values are is chosen on a fifth of the train rows.
+and fits once more to all rows. A fifth of the train rows chooses how many values a category may
+have.
 """
 
 from collections.abc import Callable
@@ -51,7 +52,9 @@ def features(table: Table, few: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         for name in table.roles("sequences"):
             x[f"length of {name}"] = rows[name].str.count(",") + (rows[name] != "")
         for name in names:
-            x[name] = pd.Categorical(rows[name], sorted(table.train[name].dropna().unique()))
+            known = sorted(table.train[name].dropna().unique())
+            texts = list(map(str, known))  # XGBoost takes no floats as categories
+            x[name] = pd.Categorical(rows[name], known).rename_categories(texts)
         found.append(x)
     return found[0], found[1]
 

@@ -155,16 +155,25 @@ use rule fit_feature_map as fit_feature_map_to_all with:
         "Fitting the feature map of all rows, size {wildcards.size}"
 
 
-# Snakemake looks at no params of a job whose inputs hang on a checkpoint that is missing.
-if workflow.is_main_process:
+def warn_of_missing_draw():
+    """Warn where results rest on a draw of rows that is gone, perhaps since its step failed.
+
+    Snakemake looks at no params of a job whose inputs hang on a checkpoint that is missing.
+    """
+    targets = workflow.dag_settings.targets or ["results/full/"]
     for size in config["sizes"]:
         listing = output_of("sample", "parts", size=size)
-        made = output_of("fit_feature_map", "feature_map", size=size)
-        if Path(made).exists() and not Path(listing).exists():
+        fitted = Path(output_of("fit_feature_map", "feature_map", size=size))
+        is_asked = any(f"/{size}/" in each or f"_{size}." in each for each in targets)
+        if is_asked and fitted.exists() and not Path(listing).exists():
             logger.warning(
                 f"{listing} is missing: it was deleted, or its step failed. Metrics and plots of "
                 f"size {size} that are there may be of other rows: ask for {listing}, too"
             )
+
+
+if workflow.is_main_process:
+    warn_of_missing_draw()
 
 
 rule describe:

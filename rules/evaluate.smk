@@ -4,8 +4,8 @@
 rule evaluate:
     input:
         model=rules.train.output.model,
-        # Not read. Without it, one that failed before the training would not be missed.
-        feature_map=rules.fit_feature_map.output.feature_map,
+        # Not read, as what `upstream` of inputs.smk names.
+        upstream=rules.fit_feature_map.output.feature_map,
         held_out=held_out_parts,
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
@@ -29,8 +29,7 @@ rule evaluate:
 rule importance:
     input:
         model=rules.train.output.model,
-        # Not read. Without it, one that failed before the training would not be missed.
-        feature_map=rules.fit_feature_map.output.feature_map,
+        upstream=rules.fit_feature_map.output.feature_map,
         rows=reported_parts,
     output:
         importance="results/{size}/{model}/importance.json",
@@ -53,8 +52,7 @@ rule importance:
 rule attention:
     input:
         model=rules.train.output.model,
-        # Not read. Without it, one that failed before the training would not be missed.
-        feature_map=rules.fit_feature_map.output.feature_map,
+        upstream=rules.fit_feature_map.output.feature_map,
         valid=valid_parts,
     output:
         attention="results/{size}/{model}/attention.json",

@@ -12,9 +12,7 @@ rule export:
     conda:
         "../envs/export.yaml"
     params:
-        **settings(
-            dependencies=dependency_digest(model_jobs),
-        ),
+        **settings(dependencies=dependency_digest(model_jobs)),
         code=code("export"),
     message:
         "Exporting {wildcards.model} of size {wildcards.size} to ONNX"

@@ -53,15 +53,14 @@ def output_of(rule, name, /, **wildcards):
     return getattr(getattr(rules, rule).output, name).apply_wildcards(wildcards)
 
 
-def feature_map(job):
-    """The feature map of the models that predict, for the size of a job or of a scoring."""
-    fit = "fit_feature_map_to_all" if LAST_FIT == "refit" else "fit_feature_map"
-    return output_of(fit, "feature_map", size=job.size)
+def upstream(job):
+    """The drawn rows and the feature maps of the size of a job or of a scoring.
 
-
-def drawn(job):
-    """The listing of the rows drawn for the size of a job or of a scoring."""
-    return output_of("sample", "parts", size=job.size)
+    For rules that do not read them: Snakemake would not miss one whose step failed before a training.
+    """
+    fits = ["fit_feature_map"] + ["fit_feature_map_to_all"] * (LAST_FIT == "refit")
+    maps = [output_of(fit, "feature_map", size=job.size) for fit in fits]
+    return [output_of("sample", "parts", size=job.size), *maps]
 
 
 def submitting(rule, name):
@@ -287,7 +286,7 @@ def scoring_weights(scoring):
 
 def scored_raw(scoring):
     """The raw files that are local, which have the columns in use."""
-    # Before Snakemake removes the scores of before.
+    # Before Snakemake removes earlier scores.
     if workflow.is_main_process:
         for file in scoring.files:
             if not file.is_remote and not file.missing:

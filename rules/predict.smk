@@ -28,11 +28,9 @@ rule submit:
         **local(sample_submission=RAW.sample_submission),
         parts=rules.list_parts.output.parts,
         predictions=part_predictions,
-        # Named here too, so that a dry run shows the training before the parts are known; and what
-        # is not read, since Snakemake would not miss it after a step before the training failed.
+        # Named here too, so that a dry run shows the training before the parts are known.
         models=submitting(LAST_FIT, "model"),
-        feature_map=feature_map,
-        drawn=drawn,
+        upstream=upstream,
         fitted=branch(are_weights_fitted, then=rules.blend.output.weights, otherwise=[]),
         basis=branch(are_weights_fitted, then=rules.blend.output.training, otherwise=[]),
         # For its alarms. Where it is `ancient`, Snakemake asks for no other reason to run this rule.

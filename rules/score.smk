@@ -5,9 +5,7 @@
 rule score:
     input:
         model=scored(scoring_models),
-        # Not read, as in `submit`.
-        feature_map=scored(feature_map),
-        drawn=scored(drawn),
+        upstream=scored(upstream),
         fitted=scored(scoring_weights),
         raw=scored(scored_raw),
     output:

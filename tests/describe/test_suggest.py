@@ -209,14 +209,14 @@ def test_columns_that_are_nearly_numbers_or_times_are_left_out_with_the_reason(
         "stray": "'abc' stands among",
         "commas": "'0,000' stands among",
         "when": "some rows lack",
-        "twice": "twice",
+        "twice": "occurs twice",
         "blank": "no values",
     }
     for name, reason in reasons.items():
         (line,) = (line for line in text.splitlines() if f" {name} is left out: " in line)
         assert reason in line
     frame.drop(columns="y").to_csv(tmp_path / "test.csv", index=False, sep=";")
-    with pytest.raises(UserError, match=r"',' .* ';'"):
+    with pytest.raises(UserError, match=r"test.csv: .* ','"):
         suggested([str(path)], [str(tmp_path / "test.csv")])
 
 

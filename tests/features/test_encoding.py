@@ -266,8 +266,7 @@ def fitted(folder: Path, table: pa.Table, **options: Any) -> FeatureMap:
 def test_a_target_none_of_whose_items_is_an_event_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, item: str, warned: bool
 ) -> None:
-    events = ["12", ""] if item != "a" else ["a,b", "a"]
-    table = raw_table(40, item=[item] * 40, events=events * 20)
+    table = raw_table(40, item=[item] * 40, events=["12" if item != "a" else "a,b"] * 40)
     with caplog.at_level("WARNING"):
         fitted(tmp_path, table, columns=with_roles(shared=("events",)))
     assert bool(caplog.records) == warned

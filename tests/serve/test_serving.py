@@ -136,13 +136,14 @@ def test_every_pooling_is_exported(data: Path, tmp_path: Path, pooling: str) -> 
 def test_times_in_another_unit_are_told_once(
     scorer: Scorer, caplog: pytest.LogCaptureFixture, now: datetime | int, rows: int
 ) -> None:
-    scorer.has_warned = scorer.has_checked = False
     # Some events are older than half of those in training, and some are not.
     row = {**ROW, "events": [7] * 20, "when": [5, 80] * 10}
+    scorer.has_warned = scorer.has_checked = False
     scorer.score([row] * rows)
     # A user who was long inactive.
     scorer.score([row | {"now": 85_000}])
     assert not caplog.messages
+    scorer.has_warned = scorer.has_checked = False
     for _ in range(2):
         scorer.score([row | {"now": now}] * rows)
     (message,) = caplog.messages

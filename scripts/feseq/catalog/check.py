@@ -45,15 +45,11 @@ def with_table(
         return dict(config), []
     paths = [folder / name for folder in folders or [Path()]]
     path = next((path for path in paths if path.is_file()), None)
-    if path is None and not name:
-        raise UserError(
-            "table: names no file; name the one that describes your table, `table: mine.yaml` in a "
-            "config file or --config table=mine.yaml; config/README.md says what is in it"
-        )
     if path is None:
         looked_up = " and no ".join(dict.fromkeys(str(path.absolute()) for path in paths))
+        wrong = f"there is no file {looked_up}" if name else "names no file"
         raise UserError(
-            f"table: there is no file {looked_up}; name the file that describes your table, "
+            f"table: {wrong}; name the file that describes your table, "
             f"`table: mine.yaml` in a config file or --config table=mine.yaml; config/README.md "
             f"says what is in it"
         )

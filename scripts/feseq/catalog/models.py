@@ -141,7 +141,7 @@ def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scorin
     size, *one = place or ["full"]
     for model in one:
         check_job(config, columns, {"size": size, "model": model})
-    files = tables_of(_scored_files(config, name))
+    files = tables_of(_scored_files(config, name), config["table"]["raw"]["delimiter"])
     if one:
         return Scoring(files, size, one, [1.0])
     weights = submission_weights(config, size)

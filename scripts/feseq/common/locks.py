@@ -33,8 +33,7 @@ def locked(folder: Path, does: str) -> Iterator[None]:
             who = owner.read_text() if owner.exists() else "another process"
             raise UserError(
                 f"{folder}: {who} {does}; wait until it ends, or, if its snakemake is gone, stop "
-                f"it with `kill`, a Slurm job with `scancel`: it saves its state, and the same "
-                f"command goes on from there"
+                f"it with `kill`, a Slurm job with `scancel`, and run the same command again"
             ) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:

@@ -26,6 +26,8 @@ LENGTHS = np.array([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000])
 PLACES = 20
 # Shorter sequences are often equal by chance, and have no key.
 LEAST_EVENTS = 5
+# Steps from one event to the next that tell whether histories are newest first.
+_TELLING_STEPS = 20
 
 
 class Counts:
@@ -134,9 +136,9 @@ class Counts:
 
     @property
     def backward_share(self) -> float:
-        """The share of the steps between events that go back in time, 0 without times."""
+        """The share of the steps between events that go back in time, 0 if there are few."""
         forward, back = self.timed[2:].tolist()
-        return back / max(1, forward + back)
+        return back / (forward + back) if forward + back >= _TELLING_STEPS else 0
 
     def said_missing(self, column: str) -> dict[str, float]:
         """The share of rows with each text that means missing, as a category or an event."""

@@ -138,8 +138,9 @@ def _column(
         entry["infinite"] = sum(int(counts.numbers[1, i]) for counts in tables.values())
         field = next(f for f in feature_map.numeric if f.column == name)
         entry |= _numeric(values["train"], values["test"], field.minimum, field.maximum)
-        for ids in (each for each in feature_map.ids if each.column == name and test.rows):
-            is_known = np.isin(values["test"], np.array(ids.vocabulary, np.float32))
+        known = next((f.vocabulary for f in feature_map.ids if f.column == name), None)
+        if known is not None and test.rows:
+            is_known = np.isin(values["test"], np.array(known, np.float32))
             entry["unseen_test"] = float((~is_known & ~np.isnan(values["test"])).mean())
     if role == "category":
         vocabulary = next(f.vocabulary for f in feature_map.categories if f.column == name)

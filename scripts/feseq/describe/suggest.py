@@ -74,13 +74,14 @@ def suggested(
     test table, or nothing to learn from.
     """
     delimiter = _delimiter(train)
-    if test and (other := _delimiter(test)) != delimiter:
-        raise UserError(
-            f"values are separated by {delimiter or ','!r} in the train file, by {other or ','!r} "
-            f"in the test file: write both alike"
-        )
     locations = TableLocation(train, delimiter), TableLocation(test, delimiter) if test else None
     tables = RawTable(locations[0]), RawTable(locations[1]) if locations[1] else None
+    has_one = tables[1] is not None and len(tables[1].schema_arrow.names) == 1
+    if test and has_one and _delimiter(test) != delimiter:
+        raise UserError(
+            f"{locations[1]}: its values are not separated by the character of the train file, "
+            f"{delimiter or ','!r}; write both alike"
+        )
     columns, test_columns = first_columns(*tables)
     in_test = {column.name: column for column in test_columns}
     label, others = _label(columns, in_test if test else {})

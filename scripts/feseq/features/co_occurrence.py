@@ -30,9 +30,10 @@ def fold_of(train: Table) -> str:
 
 
 def are_cut(lengths: np.ndarray) -> bool:
-    """True if lengths of histories pile up at the longest: they are cut to their newest events.
+    """True if distinct histories of these lengths pile up at the longest: they are cut.
 
-    By chance as many histories have one event less, within three standard errors.
+    Where histories grow, about as many have one event less. Surely more is a quarter more, and
+    three standard errors.
     """
     longest, one_less = (np.count_nonzero(lengths == lengths.max(initial=0) - i) for i in (0, 1))
     surely_more = 1.25 * one_less + 3 * np.sqrt(longest + one_less)

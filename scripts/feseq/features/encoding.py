@@ -33,10 +33,12 @@ logger = logging.getLogger(__name__)
 
 # A larger share of unknown values is worth a warning.
 _UNSEEN_SHARE = 0.5
-# So many rows tell whether values are known, and whether events have the ages that they had in
-# training, where half of them are of the median age or younger. An inactive user has old events
-# alone, so fewer rows tell nothing but that all of so many events are later than their row.
-TELLING_ROWS, _TELLING_EVENTS, _ODD_SHARE = 100, 20, 0.01
+# So many rows tell whether their values and the ages of their events are as in training.
+TELLING_ROWS = 100
+# Fewer rows tell by so many events that are all later; that all are old may be an inactive user.
+_TELLING_EVENTS = 20
+# Half of the events in training are of their median age or older, and half or younger.
+_ODD_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,8 @@ class FeatureEncoder:
                     min({*words}.difference(known)),
                     ", ".join(map(repr, known[:3])),
                 )
-        for block in islice(table.blocks([lookup.column for lookup in self.sequences]), 1):
+        for block in islice(table.blocks(self.history_columns), 1):
+            self.warn_of_ages(block)
             for lookup in self.sequences:
                 index = lookup(block.sequences[lookup.column].values)
                 if (unseen := (index == OUT_OF_VOCABULARY).sum()) > _UNSEEN_SHARE * len(index):
@@ -224,17 +227,17 @@ class FeatureEncoder:
         if ages is None or len(ages.values) < _TELLING_EVENTS or not self.event_ages:
             return False
         median = self.event_ages[-1]
-        younger = (ages.values <= median).mean()
-        is_young = median > 0 and younger > 1 - _ODD_SHARE
-        is_odd = len(block) >= TELLING_ROWS and (is_young or younger < _ODD_SHARE)
-        if not is_odd and not (is_young and not ages.values.any()):
+        younger, older = (ages.values < median).mean(), (ages.values > median).mean()
+        is_odd = max(younger, older) > 1 - _ODD_SHARE
+        if not is_odd or (len(block) < TELLING_ROWS and ages.values.any()):
             return False
         logger.warning(
-            "%.0f %% of the events of %r are at most %g older than their row, as half of those in "
+            "%.0f %% of the events of %r are %s than %g before their row, as half of those in "
             "training are: are the times of events and rows in the units of the train file? A "
             "timestamp or datetime counts in seconds",
-            100 * younger,
+            100 * max(younger, older),
             self.event_time,
+            "less" if younger > older else "more",
             median,
         )
         return True

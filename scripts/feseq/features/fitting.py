@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..common.files import Output
+from ..common.hashing import hashed
 from ..common.progress import Progress
 from ..common.ragged import Ragged
 from ..config.columns import Columns
@@ -150,8 +151,13 @@ def _are_whole(train: Table, sequence: str) -> bool:
     """True unless histories are cut: then a user's rows begin with other events, and so cannot be
     told from those of others; vectors of all rows would know labels.
     """
-    blocks = train.blocks([sequence], _COMMON_ROWS)
-    lengths = np.concatenate([block.sequences[sequence].lengths for block in blocks])
+    keys = [np.empty((0, 2), np.uint64)]
+    for block in train.blocks([sequence], _COMMON_ROWS):
+        history = block.sequences[sequence]
+        # Rows of one user and moment have the same history, with the same sum of hashes.
+        sums = np.append(0, hashed(history.values.astype(np.uint64)).cumsum(dtype=np.uint64))
+        keys.append(np.stack([history.lengths, np.diff(sums[history.offsets])], axis=1))
+    lengths = np.unique(np.concatenate(keys), axis=0)[:, 0].astype(np.int64)
     if not are_cut(lengths):
         return True
     logger.warning(
@@ -160,7 +166,7 @@ def _are_whole(train: Table, sequence: str) -> bool:
         "know labels, so there are none: name the column of users, columns.group, or of times, "
         "columns.time",
         sequence,
-        lengths.max(),
+        int(lengths.max()),
     )
     return False
 

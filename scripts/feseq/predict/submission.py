@@ -127,7 +127,7 @@ def _models_text(sources: Mapping[str, Any]) -> str:
         return f"{text}, weights as configured" if len(sources["models"]) > 1 else text
     counts = f"{basis['clicks']:,} clicks in {basis['rows']:,} validation rows"
     if basis["spread"] is None:
-        return f"{text}, equal weights: {counts} are too few to fit any"
+        return f"{text}, equal weights: {counts} are too few of one kind to fit any"
     return f"{text}, weights fitted to {counts}"
 
 

@@ -76,7 +76,8 @@ class Location:
     def identity(self) -> object:
         """What all ways to write the location of one file have in common."""
         if self.is_remote:
-            return self.written.partition(":")[0], self._place[1]
+            server = re.findall("endpoint_override=[^&]*", self.written)
+            return self.written.partition(":")[0], self._place[1], *server
         if not os.path.exists(self.written):
             return self.written
         state = os.stat(self.written)
@@ -254,9 +255,9 @@ def tables_of(written: Sequence[str], delimiter: str | None = None) -> list[Tabl
 def _check_once(files: Sequence[Location], named: object) -> None:
     seen: set[object] = set()
     for file in files:
-        if file.identity in seen:
+        if (identity := file.identity) in seen:
             raise UserError(f"{named}: {file} is found twice; name each file once")
-        seen.add(file.identity)
+        seen.add(identity)
 
 
 def _raise(error: OSError) -> None:

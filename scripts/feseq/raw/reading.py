@@ -38,8 +38,8 @@ class RawTable:
     all files, by pyarrow's permissive promotion. With a part, `written` names the files of its
     pieces, which must be those that were listed. The columns of CSV files have types by their roles
     in `columns`, and are text without one. Columns in `unusable`, by name with the reason, have
-    types that do not go together. Raises UserError if a file cannot be opened, or is simulated and
-    another is not.
+    types that do not go together, or occur twice in a file. Raises UserError if a file cannot be
+    opened, or is simulated and another is not.
     """
 
     def __init__(

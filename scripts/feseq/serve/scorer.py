@@ -115,10 +115,10 @@ class Scorer:
         Raises UserError where RowTable does, and if one is not finite.
         """
         table = self.table(rows)
-        if table.rows >= TELLING_ROWS and not self.has_checked:
+        if not self.has_checked and table.rows >= TELLING_ROWS:
             self.has_checked = True
             self.encoder.warn_of_unseen(table)
-        if not self.has_warned:
+        elif not (self.has_checked or self.has_warned):
             self.has_warned = self.encoder.warn_of_ages(table.block)
         logits = np.empty(table.rows, np.float32)
         for chunk in self.chunks(table):

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ..common.errors import UserError
 from ..common.ragged import Ragged, narrow
-from .categories import codes_of, tokens_of
+from .categories import codes_of, plain_words, tokens_of
 
 _ZERO = np.uint8(ord("0"))
 # 18 digits always fit int64, and 4 uint16.
@@ -167,4 +167,4 @@ def _from_lists(
     chosen, values = np.asarray(is_integer), np.empty(len(distinct), np.int64)
     values[chosen] = distinct.filter(is_integer).cast(pa.int64())
     values[~chosen] = tokens_of(codes_of(words))
-    return Ragged(narrow(values[place]), offsets), words
+    return Ragged(narrow(values[place]), offsets), plain_words(words)
