@@ -160,12 +160,10 @@ def warn_of_missing_draw():
 
     Snakemake looks at no params of a job whose inputs hang on a checkpoint that is missing.
     """
-    targets = workflow.dag_settings.targets or ["results/full/"]
     for size in config["sizes"]:
         listing = output_of("sample", "parts", size=size)
         fitted = Path(output_of("fit_feature_map", "feature_map", size=size))
-        is_asked = any(f"/{size}/" in each or f"_{size}." in each for each in targets)
-        if is_asked and fitted.exists() and not Path(listing).exists():
+        if fitted.exists() and not Path(listing).exists():
             logger.warning(
                 f"{listing} is missing: it was deleted, or its step failed. Metrics and plots of "
                 f"size {size} that are there may be of other rows: ask for {listing}, too"
