@@ -286,12 +286,13 @@ def scoring_weights(scoring):
 
 def scored_raw(scoring):
     """The raw files that are local, which have the columns in use."""
+    paths = [path for file in scoring.files for path in local(file=file).get("file", [])]
     # Before Snakemake removes earlier scores.
     if workflow.is_main_process:
         for file in scoring.files:
             if not file.is_remote and not file.missing:
                 RawTable(file, columns=COLUMNS).check_columns(COLUMNS, COLUMNS.id)
-    return [path for file in scoring.files for path in local(file=file).get("file", [])]
+    return paths
 
 
 @clear_errors
