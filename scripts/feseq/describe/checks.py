@@ -77,6 +77,16 @@ _UNSEEN_CHECK = (
     "{unseen_test:.0%} of the test rows have a category that the train rows do not have often "
     "enough to be known",
 )
+_LATER_EVENTS = (
+    "of the events of the {table} rows are later than their row, so histories may tell what was "
+    "clicked in it",
+    "Cut each history at the time of its row, or correct the unit or zone of the times",
+)
+_NEWEST_FIRST = (
+    "of the steps between events of the {table} rows go back in time, so their histories are "
+    "newest first",
+    "List the events of each history oldest first",
+)
 _MINMAX_CHECK = (
     f"middle_share < {SPREAD}",
     "outliers leave no spread; the range is {low:.6g} to {high:.6g}, and the middle 98 % of the "
@@ -124,8 +134,8 @@ def alarms_of(
     return [
         *(alarm for check in checks for alarm in _column_alarms(columns, *check)),
         *(alarm for check in sequence_checks for alarm in _column_alarms(sequences, *check)),
-        *_later_events(facts["later_events"]),
-        *_newest_first(facts["backward_steps"]),
+        *_of_a_table(facts["later_events"], LATER, *_LATER_EVENTS),
+        *_of_a_table(facts["backward_steps"], BACKWARD, *_NEWEST_FIRST),
         *_same_rows(facts["same_rows"]),
         *_few_clicks(facts["reported"], facts["rows"]["valid"], larger),
     ]
@@ -156,24 +166,13 @@ def _column_alarms(columns: pd.DataFrame, fault: str, text: str, advice: str) ->
         yield Alarm(f"{which}: {text.format(**faulty.iloc[0])}", advice)
 
 
-def _later_events(shares: Mapping[str, float]) -> Iterator[Alarm]:
+def _of_a_table(
+    shares: Mapping[str, float], least: float, what: str, advice: str
+) -> Iterator[Alarm]:
+    """An alarm if the largest of the tables' shares is so large; `what` names the {table}."""
     table = max(shares, key=lambda name: shares[name])
-    if shares[table] >= LATER:
-        yield Alarm(
-            f"{shares[table]:.0%} of the events of the {table} rows are later than their row, so "
-            f"histories may tell what was clicked in it",
-            "Cut each history at the time of its row, or correct the unit or zone of the times",
-        )
-
-
-def _newest_first(shares: Mapping[str, float]) -> Iterator[Alarm]:
-    table = max(shares, key=lambda name: shares[name])
-    if shares[table] >= BACKWARD:
-        yield Alarm(
-            f"{shares[table]:.0%} of the steps between events of the {table} rows go back in time, "
-            f"so their histories are newest first",
-            "List the events of each history oldest first",
-        )
+    if shares[table] >= least:
+        yield Alarm(f"{shares[table]:.0%} {what.format(table=table)}", advice)
 
 
 def _same_rows(shares: Mapping[str, float]) -> Iterator[Alarm]:
