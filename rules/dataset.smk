@@ -155,21 +155,6 @@ use rule fit_feature_map as fit_feature_map_to_all with:
         "Fitting the feature map of all rows, size {wildcards.size}"
 
 
-def warn_of_missing_draw():
-    """Warn where results rest on a draw of rows that is gone, perhaps since its step failed.
-
-    Snakemake looks at no params of a job whose inputs hang on a checkpoint that is missing.
-    """
-    for size in config["sizes"]:
-        listing = output_of("sample", "parts", size=size)
-        fitted = Path(output_of("fit_feature_map", "feature_map", size=size))
-        if fitted.exists() and not Path(listing).exists():
-            logger.warning(
-                f"{listing} is missing: it was deleted, or its step failed. Metrics and plots of "
-                f"size {size} that are there may be of other rows: ask for {listing}, too"
-            )
-
-
 if workflow.is_main_process:
     warn_of_missing_draw()
 

@@ -63,6 +63,21 @@ def upstream(job):
     return [output_of("sample", "parts", size=job.size), *maps]
 
 
+def warn_of_missing_draw():
+    """Warn where results rest on a draw of rows that is gone, perhaps since its step failed.
+
+    Snakemake looks at no params of a job whose inputs hang on a checkpoint that is missing.
+    """
+    for size in config["sizes"]:
+        listing = output_of("sample", "parts", size=size)
+        fitted = Path(output_of("fit_feature_map", "feature_map", size=size))
+        if fitted.exists() and not Path(listing).exists():
+            logger.warning(
+                f"{listing} is missing: it was deleted, or its step failed. Metrics and plots of "
+                f"size {size} that are there may be of other rows: ask for {listing}, too"
+            )
+
+
 def submitting(rule, name):
     """Input function: that output of the rule for each model that submits for the job's size."""
     return clear_errors(
