@@ -58,7 +58,9 @@ def upstream(job):
 
     For rules that do not read them: Snakemake would not miss one whose step failed before a training.
     """
-    fits = ["fit_feature_map"] + ["fit_feature_map_to_all"] * (LAST_FIT == "refit")
+    fits = ["fit_feature_map"]
+    if LAST_FIT == "refit":
+        fits.append("fit_feature_map_to_all")
     maps = [output_of(fit, "feature_map", size=job.size) for fit in fits]
     return [output_of("sample", "parts", size=job.size), *maps]
 

@@ -77,9 +77,9 @@ def test_what_is_counted_is_what_pandas_counts(
 def test_codes_of_a_numeric_column_that_are_new_in_the_test_are_counted(tmp_path: Path) -> None:
     columns = with_roles(ids=("age",))
     test = raw_table(90, age=[10.0] * 30 + [11.5] * 50 + [None] * 10)
-    found = facts_of(tmp_path, raw_table(600, age=[10.0, 12.0] * 300), test, columns=columns)
-    assert column(found, "age")["unseen_test"] == pytest.approx(50 / 90)
-    (alarm,) = (each for each in alarms_of(found, [], None) if "have a category" in each.text)
+    result = facts_of(tmp_path, raw_table(600, age=[10.0, 12.0] * 300), test, columns=columns)
+    assert column(result, "age")["unseen_test"] == pytest.approx(50 / 90)
+    (alarm,) = (each for each in alarms_of(result, [], None) if "have a category" in each.text)
     assert "56% of the test rows" in alarm.text
 
 

@@ -143,7 +143,6 @@ def test_times_in_another_unit_are_told_once(
     # A user who was long inactive.
     scorer.score([row | {"now": 85_000}])
     assert not caplog.messages
-    scorer.has_warned = scorer.has_checked = False
     for _ in range(2):
         scorer.score([row | {"now": now}] * rows)
     (message,) = caplog.messages

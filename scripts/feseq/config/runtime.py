@@ -32,5 +32,5 @@ class Runtime(SettingsBlock):
     time left; 2 every 5 seconds, with the loss"""
 
 
-# Of a call by hand, without a config.
+# For calls by hand, without a config.
 DEFAULT_RUNTIME = Runtime()

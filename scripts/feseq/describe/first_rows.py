@@ -180,7 +180,7 @@ class Column:
 
     @cached_property
     def odd_number(self) -> str | None:
-        """Of text that looks like numbers, what keeps it from being such: 'abc', '1,5'."""
+        """What keeps a text that looks like numbers from being such: 'abc', '1,5'."""
         if self.kind != "text" or not len(self.words):
             return None
         is_like = pc.match_substring_regex(self.words, _LIKE_NUMBER)

@@ -206,8 +206,7 @@ class FeatureEncoder:
                     min({*words}.difference(known)),
                     ", ".join(map(repr, known[:3])),
                 )
-        for block in islice(table.blocks(self.history_columns), 1):
-            self.warn_of_ages(block)
+        for block in islice(table.blocks([lookup.column for lookup in self.sequences]), 1):
             for lookup in self.sequences:
                 index = lookup(block.sequences[lookup.column].values)
                 if (unseen := (index == OUT_OF_VOCABULARY).sum()) > _UNSEEN_SHARE * len(index):

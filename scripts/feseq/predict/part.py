@@ -2,6 +2,7 @@
 
 import json
 import logging
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,10 @@ def predict_table(
 ) -> np.ndarray:
     """Logits float32 [rows]; if the part `is_first`, warns of values that are mostly unknown."""
     if is_first:
-        FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
+        encoder = FeatureEncoder(model.about.feature_map, table)
+        encoder.warn_of_unseen(table)
+        for block in islice(table.blocks(encoder.history_columns), 1):
+            encoder.warn_of_ages(block)
     return model.predict(table, verbosity=verbosity)
 
 

@@ -118,7 +118,7 @@ class Scorer:
         if not self.has_checked and table.rows >= TELLING_ROWS:
             self.has_checked = True
             self.encoder.warn_of_unseen(table)
-        elif not (self.has_checked or self.has_warned):
+        if not self.has_warned:
             self.has_warned = self.encoder.warn_of_ages(table.block)
         logits = np.empty(table.rows, np.float32)
         for chunk in self.chunks(table):
