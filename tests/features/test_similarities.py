@@ -237,6 +237,14 @@ def test_cut_histories_of_unknown_users_have_no_vectors(
     assert fields.item_vectors
 
 
+def test_one_history_in_many_rows_is_no_sign_of_a_cut(tmp_path: Path) -> None:
+    rows = cluster_rows()
+    events = [*rows["events"].to_pylist()[:-200], *["3,7,11,15,19,3,7,11,15"] * 200]
+    place = rows.schema.get_field_index("events")
+    _, fields = fitted(tmp_path, rows.set_column(place, "events", pa.array(events)))
+    assert fields.item_vectors
+
+
 def two_sequences(seed: int, first: int, order: int) -> tuple[pa.Table, Columns]:
     """Rows with two histories of items from `first` on, and their columns in this order."""
     rows = cluster_rows(seed)

@@ -155,8 +155,10 @@ def _are_whole(train: Table, sequence: str) -> bool:
     for block in train.blocks([sequence], _COMMON_ROWS):
         history = block.sequences[sequence]
         # Rows of one user and moment have the same history, with the same sum of hashes.
-        sums = np.append(0, hashed(history.values.astype(np.uint64)).cumsum(dtype=np.uint64))
-        keys.append(np.stack([history.lengths, np.diff(sums[history.offsets])], axis=1))
+        sums = np.zeros(len(history.values) + 1, np.uint64)
+        np.cumsum(hashed(history.values.astype(np.uint64)), out=sums[1:])
+        of_rows = np.diff(sums[history.offsets])
+        keys.append(np.stack([history.lengths.astype(np.uint64), of_rows], axis=1))
     lengths = np.unique(np.concatenate(keys), axis=0)[:, 0].astype(np.int64)
     if not are_cut(lengths):
         return True
