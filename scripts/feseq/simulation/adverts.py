@@ -12,7 +12,14 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .statistics import Floats, Floats32, copula_factor, load_statistics, quantile_function
+from .statistics import (
+    Floats,
+    Floats32,
+    copula_factor,
+    load_statistics,
+    product,
+    quantile_function,
+)
 
 Days = NDArray[np.int8]
 
@@ -81,7 +88,7 @@ def _scores() -> Mapping[str, Floats]:
     normal = [rng.standard_normal((len(names), group.max() + 1)) for group in levels.values()]
     part = [x[:, group] for x, group in zip(normal, levels.values(), strict=True)]
     score = {
-        level: factor @ sum(np.sqrt(w) * x for w, x in zip(weights, part, strict=True))
+        level: product(factor, sum(np.sqrt(w) * x for w, x in zip(weights, part, strict=True)))
         for level, weights in from_level.items()
     }
     return {name: score[ADVERT_COLUMNS[name]][place] for place, name in enumerate(names)}

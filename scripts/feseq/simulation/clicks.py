@@ -31,6 +31,7 @@ from .statistics import (
     category_values,
     load_statistics,
     logistic,
+    product,
     quantile_function,
 )
 from .users import Draw, Users, normal
@@ -243,4 +244,5 @@ def mean_over_users(logit: Floats32 | Floats) -> Floats:
 def _mean_table() -> tuple[Floats, Floats]:
     grid = np.arange(-30.0, 20.0, 0.01)
     node, weight = np.polynomial.hermite_e.hermegauss(40)
-    return grid, logistic(grid[:, None] + USER_STRENGTH * node) @ (weight / weight.sum())
+    at_node = logistic(grid + USER_STRENGTH * node[:, None])
+    return grid, product((weight / weight.sum())[None], at_node)[0]

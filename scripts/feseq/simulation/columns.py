@@ -34,6 +34,7 @@ from .statistics import (
     load_statistics,
     missing_shares,
     normal_distribution,
+    product,
     quantile_function,
 )
 from .users import Draw, Users, normals, uniform
@@ -127,7 +128,7 @@ def _user_scores(users: Users) -> dict[str, Floats32]:
     """Normal scores of each of a user's columns, and of LENGTH and RATE, by name."""
     factor_UU, names = copula_factor(tuple(user_columns())), user_columns()
     normal_UR = normals(users, len(names) + 2)
-    scores = dict(zip(names, factor_UU @ normal_UR[:-2], strict=True))
+    scores = dict(zip(names, product(factor_UU, normal_UR[:-2]), strict=True))
     for (score, loadings), noise_R in zip(_SCORES.items(), normal_UR[-2:], strict=True):
         values = scores | {"noise": noise_R}
         scores[score] = np.sum([np.float32(x) * values[name] for name, x in loadings.items()], 0)

@@ -94,7 +94,20 @@ def copula_factor(columns: tuple[str, ...]) -> Floats32:
     eigenvalue, eigenvector = np.linalg.eigh(latent)
     factor = eigenvector * np.sqrt(eigenvalue.clip(min=0.0))
     factor /= np.sqrt((factor**2).sum(axis=1, keepdims=True))
-    return factor.astype(np.float32)
+    # The last bits of an eigenvector are the processor's.
+    return factor.round(6).astype(np.float32)
+
+
+def product(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    """left @ right, [A, B] @ [B, R], summed over B in order.
+
+    BLAS sums in an order that depends on the processor and on the index in R, so that equal columns
+    of `right` can give unequal ones.
+    """
+    total = np.zeros((len(left), right.shape[1]), np.result_type(left, right))
+    for left_A, right_R in zip(left.T, right, strict=True):
+        total += left_A[:, None] * right_R
+    return total
 
 
 @cache
