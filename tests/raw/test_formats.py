@@ -168,6 +168,23 @@ WRONG: list[tuple[str | bytes, str]] = [
 ]
 
 
+def test_integers_that_pandas_writes_as_floats_are_those_of_parquet(
+    tmp_path: Path, of_parquet: dict[str, Any]
+) -> None:
+    """In one of two files of a folder, since there a value is missing."""
+    table = with_lines()
+    numbers = pa.array([None if i == 7 else i % 9 for i in range(len(table))])
+    decimals = pa.array(np.arange(len(table)) / 8)
+    given = {"country": numbers, "item": decimals}
+    table = pa.table({name: given.get(name, table[name]) for name in table.schema.names})
+    for name, rows in (("a", table[:100]), ("b", table[100:])):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        frame = rows.to_pandas().astype({"country": float} if name == "a" else {"country": int})
+        frame.to_csv(tmp_path / f"in/{name}.csv", index=False)
+    of_csv = converted(tmp_path / "csv", tmp_path / "in")
+    assert of_csv == converted(tmp_path / "h5", write_raw(tmp_path, table)) != of_parquet
+
+
 @pytest.mark.parametrize(("written", "said"), WRONG)
 def test_a_line_that_cannot_be_read_is_told_by_file_line_and_column(
     tmp_path: Path, written: str | bytes, said: str
@@ -198,7 +215,7 @@ def test_unused_columns_may_be_anything_and_missing_numbers_are_written_in_many_
     table.check_columns(columns, columns.label)
     rows = pa.Table.from_batches([b for _, b in table.stream(columns.features, 3)])
     assert rows["price"].to_pylist() == [None, 1.5, float("-inf"), 1.0]
-    assert rows["country"].to_pylist() == ["NA", None, "null", "1.0"]
+    assert rows["country"].to_pylist() == ["NA", None, "null", "1"]
     assert read_labels(table, "y").tolist() == [1, 0, 1, 0]
 
 

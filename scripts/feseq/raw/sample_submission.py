@@ -9,6 +9,7 @@ import pyarrow.csv as pacsv
 from ..common.errors import UserError
 from ..common.ids import IdTables
 from .location import Location
+from .text import whole_numbers
 
 ID = pa.schema([("id", pa.string())])
 # One request for a remote file.
@@ -16,7 +17,7 @@ _BLOCK_BYTES = 1 << 23
 
 
 def add_sample(tables: IdTables, path: str | Path, id_column: str) -> None:
-    """Add the unchanged ID strings of a sample submission as the table `sample`.
+    """Add the IDs of a sample submission as the table `sample`.
 
     Raises UserError if the file cannot be used, or an ID occurs twice.
     """
@@ -45,7 +46,8 @@ def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
         )
         for batch in reader:
             try:
-                yield pa.RecordBatch.from_arrays([batch.column(0).cast(pa.string())], schema=ID)
+                ids = whole_numbers(batch.column(0).cast(pa.string()))
+                yield pa.RecordBatch.from_arrays([ids], schema=ID)
             except pa.ArrowInvalid:
                 raise UserError(
                     f"{path}: its IDs are not UTF-8; write it in this encoding"

@@ -38,8 +38,12 @@ def as_text(column: pa.Array) -> pa.Array:
 def _number_as_text(value: float | Decimal, written: Callable[[float], Any]) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(float(str(written(value))))
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return str(int(value)) if value == int(value) else repr(float(value))
+
+
+def whole_numbers(texts: pa.Array) -> pa.Array:
+    """Texts of a file without types, in which pandas writes 38 as 38.0 beside a missing value."""
+    return pc.replace_substring_regex(texts, r"^(-?(?:0|[1-9]\d*))\.0$", r"\1")
 
 
 def truth_as_digits(texts: pa.Array) -> pa.Array:

@@ -22,7 +22,7 @@ from ..common.errors import UserError
 from ..config.columns import Columns
 from .file import Contents, File, Reading
 from .location import Location
-from .text import MEANS_MISSING, time_type, truth_as_digits
+from .text import MEANS_MISSING, time_type, truth_as_digits, whole_numbers
 from .version import remembered_rows
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,11 @@ _NO_NUMBER = pa.array(["", *MEANS_MISSING])
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # Characters of a value or line in a message.
 _MOST_SHOWN = 60
+# How Arrow tells of a row with too few or too many values.
+_WRONG_ROW = re.compile(
+    r"Row #(?P<row>\d+): Expected (?P<wanted>\d+) columns, got (?P<got>\d+): (?P<text>.*)",
+    re.DOTALL,
+)
 _TIME_WANTED = {False: "a whole number", True: "a time such as 2024-01-31 23:59:00"}
 
 
@@ -126,12 +131,6 @@ def _line(location: Location, delimiter: str, record: int) -> int:
 
 def _blocks(location: Location, delimiter: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The named columns as bytes, null where empty; raises UserError for a line with too few."""
-    wrong: list[pacsv.InvalidRow] = []
-
-    def refuse(row: pacsv.InvalidRow) -> str:
-        wrong.append(row)
-        return "error"
-
     rows = 0
     try:
         with location.open_text() as stream:
@@ -139,9 +138,7 @@ def _blocks(location: Location, delimiter: str, names: Sequence[str]) -> Iterato
                 stream,
                 # Threads make it no faster, and with them no row knows its number.
                 read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-                parse_options=pacsv.ParseOptions(
-                    delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse
-                ),
+                parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
                 convert_options=pacsv.ConvertOptions(
                     include_columns=list(names),
                     column_types=dict.fromkeys(names, pa.binary()),
@@ -157,16 +154,16 @@ def _blocks(location: Location, delimiter: str, names: Sequence[str]) -> Iterato
                 f"{location}: behind line {_line(location, delimiter, rows)}, a line is longer "
                 f"than {_BLOCK_BYTES:,} bytes; is a double quote opened there and not closed?"
             ) from None
+        wrong = _WRONG_ROW.search(str(error))
         if not wrong:
             raise
-    if wrong:
-        line = _line(location, delimiter, wrong[0].number - 1)
+        line = _line(location, delimiter, int(wrong["row"]) - 1)
         raise UserError(
-            f"{location}: line {line} has {wrong[0].actual_columns} values, and the header names "
-            f"{wrong[0].expected_columns} columns, separated by {delimiter!r}: "
-            f"{wrong[0].text[:_MOST_SHOWN]!r}; correct the line (a value with {delimiter!r} in it "
+            f"{location}: line {line} has {wrong['got']} values, and the header names "
+            f"{wrong['wanted']} columns, separated by {delimiter!r}: "
+            f"{wrong['text'][:_MOST_SHOWN]!r}; correct the line (a value with {delimiter!r} in it "
             f"stands in double quotes), or set raw.delimiter"
-        )
+        ) from None
 
 
 def _count(location: Location, version: str, delimiter: str, header: Sequence[str]) -> list[int]:
@@ -204,6 +201,8 @@ def _typed(
 
 def _cast(column: pa.Array, wanted: pa.DataType) -> pa.Array:
     text = column.cast(pa.string())
+    if pa.types.is_string(wanted):
+        return whole_numbers(text)
     with suppress(pa.ArrowException):
         return text.cast(wanted)
     text = truth_as_digits(text)
