@@ -1,5 +1,6 @@
 """The suggested table file: its roles, and that whatever the table, it can be used as it is."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,36 @@ def test_columns_that_are_nearly_numbers_or_times_are_left_out_with_the_reason(
     frame.drop(columns="y").to_csv(tmp_path / "test.csv", index=False, sep=";")
     with pytest.raises(UserError, match=r"test.csv: .* ','"):
         suggested([str(path)], [str(tmp_path / "test.csv")])
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        lambda cents: f"{cents // 100},{cents % 100:02}",
+        lambda cents: f"{cents / 100:.2f}",
+        lambda cents: f"{cents:,}",
+        lambda cents: f"{cents:,}".replace(",", "."),
+        lambda cents: f"₩{cents:,}",
+        lambda cents: f"{cents // 100},{cents % 100:02} €",
+        lambda cents: f"-{cents:,}" if cents % 3 else f"{cents:,}",
+    ],
+)
+@pytest.mark.parametrize("separator", [";", ","])
+def test_prices_are_no_histories(
+    tmp_path: Path, price: Callable[[int], str], separator: str
+) -> None:
+    random = np.random.default_rng(0)
+    rows = {
+        "y": [0, 1] * 200,
+        "price": [price(int(cents)) for cents in random.integers(100, 99_999, 400)],
+        "product_id": random.integers(1, 150, 400),
+        "hour": random.integers(0, 24, 400),
+        "seen": [",".join(map(str, random.integers(1, 150, n))) for n in np.arange(400) % 5],
+    }
+    path = tmp_path / "raw.csv"
+    pd.DataFrame(rows).to_csv(path, index=False, sep=separator)
+    (group,) = yaml.safe_load(suggested([str(path)]))["columns"]["groups"].values()
+    assert group["sequences"] == {"seen": "product_id"}
 
 
 # Names that YAML or the config could take for something else.

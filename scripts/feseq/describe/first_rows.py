@@ -54,9 +54,16 @@ _LOOKED_AT = 1_000
 # Numbers from here on are dates: 20000101, or seconds since 1970.
 _FIRST_DATE = 10_000_000
 _TIMESTAMPS = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
-# A number, perhaps with decimal commas or commas between thousands.
 _NUMBER = r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$"
-_LIKE_NUMBER = r"^[-+]?(\d+([.,]\d*)?|\d{1,3}(,\d{3})+(\.\d+)?)([eE][-+]?\d+)?$"
+# Numbers as people write them: with a decimal comma, or marks between thousands; in a currency.
+_AS_WRITTEN = tuple(
+    rf"^[-+]? ?\p{{Sc}}? ?[-+]?{digits}([eE][-+]?\d+)? ?\p{{Sc}}?$"
+    for digits in (
+        r"(\d+([.,]\d*)?|[.,]\d+)",
+        r"\d{1,3}(,\d{3})*(\.\d*)?",
+        r"\d{1,3}(\.\d{3})*(,\d*)?",
+    )
+)
 _NEARLY_ALL = 0.9
 # What a file without types has for a missing number.
 _MISSING = f"^(|{'|'.join(map(re.escape, MEANS_MISSING))})$"
@@ -183,9 +190,9 @@ class Column:
         """What keeps a text that looks like numbers from being such: 'abc', '1,5'."""
         if self.kind != "text" or not len(self.words):
             return None
-        is_like = pc.match_substring_regex(self.words, _LIKE_NUMBER)
+        alike = (pc.mean(pc.match_substring_regex(self.words, form)) for form in _AS_WRITTEN)
         odd = self.words.filter(pc.invert(pc.match_substring_regex(self.words, _NUMBER)))
-        return odd[0].as_py() if len(odd) and pc.mean(is_like).as_py() >= _NEARLY_ALL else None
+        return odd[0].as_py() if len(odd) and max(share.as_py() for share in alike) >= _NEARLY_ALL else None
 
     @property
     def time_rank(self) -> tuple[bool, bool, bool]:
@@ -200,10 +207,13 @@ class Column:
 
     @cached_property
     def _parsed(self) -> tuple[Ragged, bool, str] | None:
-        """Its rows as sequences, whether all tokens are integers, and their separator in text."""
+        """Its rows as sequences, whether all tokens are integers, and their separator in text.
+
+        None for numbers such as 12,000, unless the name is a history's.
+        """
         if self.kind in ("list of ", "list of integer", "list of text"):
             return self._parsed_by("")
-        if self.kind != "text":
+        if self.kind != "text" or (self.odd_number is not None and not self.named(_HISTORIES)):
             return None
         texts = pc.drop_null(as_text(self.values))
         has = (s for s in SEPARATORS if pc.any(pc.match_substring(texts, s)).as_py())
