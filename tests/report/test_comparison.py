@@ -140,7 +140,7 @@ def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
         "submitting": {"full": given.pop("submits", ["len150"]), "toy": ["len100"]},
         "prior": "observed",
         "refit": False,
-        "split": {"time": None, "group": None},
+        "split": {"time": None, "group": None, "is_auto": True},
         "evaluation": {"baselines": ["constant", "logistic_regression"]},
     }
     inputs = [given.pop(name, ()) for name in ("importances", "facts")]
@@ -160,7 +160,10 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     given = {"best_model": "len150", "gain_over_best": gain}
     training = {"settings": {"len150": 0.6, "boosting": 0.4}}
     blend = put_model(tmp_path, "full", "blend", 0.72, training, **given)
-    options: dict[str, Any] = {"split": {"time": "day", "group": "seq"}, "refit": True}
+    options: dict[str, Any] = {
+        "split": {"time": "day", "group": "seq", "is_auto": False},
+        "refit": True,
+    }
     options |= {"prior": "balanced", "submits": ["len150", "boosting"]}
     blended = summary_of([*metrics, blend], tmp_path, **options)
     for page, answer in (

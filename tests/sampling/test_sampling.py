@@ -371,7 +371,26 @@ def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
 
 
 FORTY = pa.array(range(40), pa.int32())
+
+
 # A split by column `x`, its values in forty rows, and what the refusal names.
+@pytest.mark.parametrize("users", [7, 1])
+def test_auto_takes_groups_or_any_rows_where_the_time_has_one_value(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, users: int
+) -> None:
+    user = np.arange(50_000) % users
+    table = {"y": LABEL, "day": np.full(50_000, 3), "user": user}
+    split = {"time": "day", "group": "user"}
+    (chosen,) = drawn(tmp_path, table, split, is_auto=True)
+    assert sum("HAS ONE VALUE" in record.message for record in caplog.records) == 1
+    sides = [{*user[chosen.row[chosen.side == side]]} for side in (TRAIN, VALIDATION)]
+    assert sides[1].isdisjoint(sides[0]) == (users > 1)
+    with pytest.raises(UserError, match=r"'day' has one value"):
+        drawn(tmp_path, table, {"time": "day"})
+    (by_time,) = drawn(tmp_path, table | {"day": DAY}, split, is_auto=True)
+    assert {*DAY[by_time.row[by_time.side == VALIDATION]]} == {6}
+
+
 REFUSED: list[tuple[dict[str, str], Any, str]] = [
     ({"time": "day"}, FORTY, r"'day'.*columns\.time"),
     ({"group": "user"}, FORTY, r"'user'.*columns\.group"),

@@ -18,8 +18,8 @@ class SamplingConfig(SettingsBlock):
     """which rows are held out: any, drawn at `random`; the `newest` by the table's `columns.time`;
     whole `groups`, drawn at random, so that no value of `columns.group` is on both sides;
     `newest_groups`, the newest rows whose group has no older rows (the others among them fall out,
-    said in the log). `auto`: the newest where the table has a time, else whole groups where it has
-    a group, else any"""
+    said in the log). `auto`: the newest where the table has a time of several values, else whole
+    groups where it has a group of several, else any"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
     """share of the rows held out for validation, drawn within each label; of `newest` and `groups`
     the nearest share of whole times or groups"""
@@ -34,7 +34,7 @@ class Sampling(BaseModel, Declared):
     """The same, with the columns by which a table's rows are held out; without any, at random.
 
     Held out are the newest rows by `time`, whole groups by `group`, or by both the newest rows of
-    new groups.
+    new groups. With `is_auto` by the first of both that has several values, if one has.
     """
 
     model_config = CLOSED
@@ -44,6 +44,7 @@ class Sampling(BaseModel, Declared):
     valid_share: float = 0.1
     holdout_share: float = 0
     seed: int = 42
+    is_auto: bool = False
 
     @property
     def is_random(self) -> bool:
@@ -61,7 +62,8 @@ def sampling_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `Sampling` for the table and the `sampling` keys of a config."""
     settings, columns = dict(config["sampling"]), config["table"]["columns"]
     split = settings.pop("split")
-    if split == "auto":
-        split = "newest" if columns["time"] else "groups" if columns["group"] else "random"
-    by = {key: columns[key] if split in splits else None for key, splits in SPLITS_BY.items()}
-    return {**by, **settings}
+    by = {
+        key: columns[key] if split in (*splits, "auto") else None
+        for key, splits in SPLITS_BY.items()
+    }
+    return {**by, **settings, "is_auto": split == "auto"}

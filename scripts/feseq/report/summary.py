@@ -203,8 +203,9 @@ def _held_out(split: Mapping[str, Any], on_holdout: bool) -> str:
     time, group = split["time"], split["group"]
     phrases = []
     if time:
-        phrases.append(f"the newest by {literal(time)}")
-    if group:
+        if_one = " (others if all have the same, said in the log)" if split["is_auto"] else ""
+        phrases.append(f"the newest by {literal(time)}{if_one}")
+    if group and not (time and split["is_auto"]):
         phrases.append(f"without a {literal(group)} that is in the train rows")
     phrases = phrases or [
         "drawn at random, so they share days and users with the train rows: where the test rows "

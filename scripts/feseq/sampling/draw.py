@@ -24,7 +24,7 @@ from ..raw.location import TableLocation
 from ..raw.reading import RawTable
 from ..raw.times import ROW_TIME, cast_rows, read_times, require_column
 from .selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
-from .split import split_rows
+from .split import read_keys, split_rows
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,10 @@ def draw(
 ) -> Iterator[Selection]:
     """The drawn rows of each part, which has the table's rows from one of `bounds` to the next."""
     labels = read_labels(file, label)
+    time, group, sampling = read_keys(file, sampling)
     if not sampling.is_random:
-        split = split_rows(file, labels, sampling)
+        split = split_rows(time, group, labels, sampling, str(file.location))
+        del time, group
         yield from select_within(labels, *split, rows, sampling.seed, bounds)
         return
     pieces = [labels[start:stop] for start, stop in pairwise(bounds)]

@@ -33,19 +33,48 @@ _FAR_OFF = 1.5
 PERIODS = 8
 
 
+def read_keys(
+    file: RawTable, sampling: Sampling
+) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
+    """Times and groups [rows] of the file, None where it is not split by them; and by what it is.
+
+    `auto` is by the first of both that has several values.
+    """
+    time = read_times(file, sampling.time) if sampling.time else None
+    if not sampling.is_auto:
+        group = read_groups(file, sampling.group, sampling.seed) if sampling.group else None
+        return time, group, sampling
+    if time is not None and (time != time[:1]).any():
+        return time, None, sampling.model_copy(update={"group": None})
+    group = read_groups(file, sampling.group, sampling.seed) if sampling.group else None
+    has_groups = group is not None and bool((group != group[:1]).any())
+    if not sampling.is_random and not (sampling.time is None and has_groups):
+        logger.warning(
+            "%s: %s HAS ONE VALUE in all rows, so rows are held out %s",
+            file.location,
+            sampling.time if has_groups else " and ".join(sampling.columns.values()),
+            f"by {sampling.group}" if has_groups else "AT RANDOM",
+        )
+    by = {"time": None, "group": sampling.group if has_groups else None}
+    return None, group if has_groups else None, sampling.model_copy(update=by)
+
+
 def split_rows(
-    file: RawTable, labels: np.ndarray, sampling: Sampling
+    time: np.ndarray | None,
+    group: np.ndarray | None,
+    labels: np.ndarray,
+    sampling: Sampling,
+    where: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Side, period and fold of each row of the file, as in a Selection; a side below 0: on none.
+    """Side, period and fold of each row of a file, as in a Selection; a side below 0: on none.
+
+    `time` and `group` [rows] are those of `read_keys`, and `where` names the file.
 
     By time, the newest rows are held out: those of as many values as come nearest to `valid_share`
     of the rows. By group, some groups drawn at random. By both, the newest rows without those of a
     group that has older rows; these are on no side. A share `holdout_share` of the held-out rows
     are holdout rows. Raises UserError if a side lacks rows of a label.
     """
-    where = str(file.location)
-    time = read_times(file, sampling.time) if sampling.time else None
-    group = read_groups(file, sampling.group, sampling.seed) if sampling.group else None
     side = _cut(time, group, sampling.valid_share, sampling, where)
     held = side == VALIDATION
     if sampling.holdout_share and held.any():
