@@ -99,4 +99,4 @@ wildcard_constraints:
     one=rf"{MODEL_PATTERN}|[^/]+",
     two="[^/]+",
     part=r"\d\d\d|[1-9]\d\d\d+",
-    plot="learning_curves|importance|attention",
+    plot="learning_curves|importance",

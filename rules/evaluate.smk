@@ -49,29 +49,6 @@ rule importance:
         "../scripts/importance.py"
 
 
-rule attention:
-    input:
-        model=rules.train.output.model,
-        upstream=rules.fit_feature_map.output.feature_map,
-        valid=valid_parts,
-    output:
-        attention="results/{size}/{model}/attention.json",
-    log:
-        "results/{size}/{model}/attention.log",
-    conda:
-        model_env
-    threads: 8
-    resources:
-        gpu=inference_gpus,
-    params:
-        **settings(dependencies=dependency_digest(model_jobs)),
-        code=code("attention"),
-    message:
-        "Measuring what {wildcards.model} of size {wildcards.size} looks at"
-    script:
-        "../scripts/attention.py"
-
-
 rule blend:
     input:
         predictions=submitting("evaluate", "predictions"),

@@ -230,9 +230,8 @@ def compared_plots(wildcards):
         job = {"size": size, "name": name}
         if name not in BASELINES:
             plots += [plot.apply_wildcards(job) for plot in rules.plot_model.output]
-        if is_model(name):
-            names = family_of(name).plots(settings_of(size, name))
-            plots += [output_of("plot", "svg", **job, plot=each) for each in names]
+        if is_model(name) and family_of(name).has_learning_curves:
+            plots.append(output_of("plot", "svg", **job, plot="learning_curves"))
     return plots
 
 
@@ -275,11 +274,12 @@ def pair_files(file, *which):
 @clear_errors
 def plot_data(wildcards):
     """The file from which a plot of one model alone is drawn; an error where its family has none."""
-    size, name = wildcards.size, wildcards.name
-    if not family_of(name).has_plot(wildcards.plot, settings_of(size, name)):
-        raise UserError(f"{name} has no plot {wildcards.plot!r}; ask for one of a network")
-    files = {"learning_curves": "history.csv"}
-    return f"results/{size}/{name}/{files.get(wildcards.plot, f'{wildcards.plot}.json')}"
+    folder, family = f"results/{wildcards.size}/{wildcards.name}", family_of(wildcards.name)
+    if wildcards.plot == "importance":
+        return f"{folder}/importance.json"
+    if not family.has_learning_curves:
+        raise UserError(f"{wildcards.name} has no learning curves; ask for those of a network")
+    return f"{folder}/history.csv"
 
 
 def scored(value):

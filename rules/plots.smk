@@ -34,7 +34,7 @@ rule plot:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(dependencies=dependency_digest(named_jobs, "importance", "attention")),
+        **settings(dependencies=dependency_digest(named_jobs, "importance")),
         code=code("plot"),
     message:
         "Drawing {wildcards.plot} of {wildcards.name}, size {wildcards.size}"

@@ -203,11 +203,9 @@ MEDIUM = [
 FULL = [("full", name) for name in ("len150", "constant", PAPER)]
 
 
-def test_a_model_has_the_plots_that_its_family_can_draw(config: Config) -> None:
-    plots = {"learning_curves", "attention", "importance"}
-    for name, drawn in (("len150", plots), ("boosting", {"importance"})):
-        settings = model_settings(config, "full", name)
-        assert {plot for plot in plots if family_of(name).has_plot(plot, settings)} == drawn
+def test_networks_alone_have_learning_curves() -> None:
+    names = "len150", "boosting"
+    assert [family_of(name).has_learning_curves for name in names] == [True, False]
 
 
 def test_a_training_starts_from_no_model_that_knows_its_held_out_rows(

@@ -1,4 +1,4 @@
-"""What an AUC rests on: what the prediction reads; what a network looks at: means by row."""
+"""What an AUC rests on: what the prediction reads."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,17 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from feseq.batches.source import BatchSource
 from feseq.common.files import read_json
 from feseq.evaluate import importance
 from feseq.evaluate.importance import NEWEST, write_importance
-from feseq.families.feseq.attention import attention
 from feseq.families.feseq.importance import NetworkPredict
-from feseq.families.feseq.model_file import TrainedModel
 from feseq.families.feseq.settings import ModelConfig
-from feseq.features.feature_map import FeatureMap
 from feseq.features.fitting import fit_feature_map
 from feseq.features.item_vectors import folds
 from feseq.storage.block import Block
@@ -24,7 +19,7 @@ from feseq.storage.store import H5Table
 from feseq.storage.table import MemoryTable
 from support.networks import WHOLE, random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
-from support.trainings import MODEL, SMALL_MODEL
+from support.trainings import SMALL_MODEL
 
 CHANGES = ["ablated", "cut to the 20 newest", "events in another order", "those of other rows"]
 
@@ -113,62 +108,3 @@ def test_kept_histories_change_no_prediction(config: ModelConfig, tmp_path: Path
         again = model.predict(MemoryTable(table, changed))
         np.testing.assert_allclose(kept, again, atol=1e-4)
         assert np.abs(kept - predict(block)).max() > 0.01
-
-
-MAX_LEN = 8
-PAPER = replace(
-    MODEL,
-    max_len=MAX_LEN,
-    interaction="autoint",
-    interaction_layers=2,
-    pooling="weighted_sum",
-    heads=1,
-)
-
-
-@pytest.fixture
-def h5(tmp_path: Path) -> tuple[Path, FeatureMap]:
-    train, valid = to_train_h5(tmp_path, raw_table(240, seed=5))
-    return valid, fit_feature_map(train, COLUMNS, 1)
-
-
-def model_of(feature_map: FeatureMap, **changes: object) -> TrainedModel:
-    return random_model(replace(PAPER, **changes), feature_map, spread=0.7)  # type: ignore[arg-type]
-
-
-def test_means_are_those_of_single_rows(h5: tuple[Path, FeatureMap]) -> None:
-    valid, feature_map = h5
-    model = model_of(feature_map)
-    network, views = model.network, attention(model, valid)
-    fields = np.zeros((2, 2))
-    by_position: dict[int, list[float]] = {}
-    pooled: list[torch.Tensor] = []
-    network.pooling.register_forward_pre_hook(lambda _, given: pooled.append(given))  # type: ignore
-    with torch.no_grad():
-        for batch in BatchSource(valid, feature_map, max_len=MAX_LEN, batch_rows=1).in_order():
-            network(batch)
-            weights = network.pooling.attention(*pooled[-1]).tolist()  # type: ignore
-            for position, weight in enumerate(reversed(weights)):
-                by_position.setdefault(position, []).append(weight)
-            profile = network.profile[0](batch.profile_BP[0, 0])
-            events = [network.history.sequence[0](code) for code in batch.history_ST[0]]
-            events.append(network.history.target[0](batch.target_BG[0, 0]))
-            for event in events:
-                field_2d = torch.stack([event, profile])
-                first, last = network.interaction.layers
-                fields += last.attention(first(field_2d)).numpy()  # type: ignore
-    assert views["rows"] == len(by_position[0])
-    assert views["fields"] == ["events", "country"]
-    np.testing.assert_allclose(
-        views["field_attention"], fields / fields.sum(1, keepdims=True), atol=1e-5
-    )
-    assert [of["position"] for of in views["positions"]] == list(range(MAX_LEN + 1))
-    for of in views["positions"]:
-        assert of["rows"] == len(by_position[of["position"]])
-        assert of["weight"] == pytest.approx(np.mean(by_position[of["position"]]), abs=1e-5)
-
-
-def test_a_network_without_attention_has_no_views(h5: tuple[Path, FeatureMap]) -> None:
-    valid, feature_map = h5
-    views = attention(model_of(feature_map, interaction="crossnetv2", pooling="mean"), valid)
-    assert (views["field_attention"], views["positions"]) == (None, None)

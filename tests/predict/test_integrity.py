@@ -14,7 +14,6 @@ from feseq.common.errors import UserError
 from feseq.common.ragged import Ragged
 from feseq.evaluate.validation import predict_validation
 from feseq.families.boosting.model_file import BoostedModel
-from feseq.families.feseq.attention import attention
 from feseq.families.feseq.model_file import TrainedModel
 from feseq.features.feature_map import FeatureMap
 from feseq.predict.part import predict_part
@@ -100,7 +99,6 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
     for named, call in {
         "lacks 4 columns": lambda: model.source(train_h5),
         r"test\.h5: holds test rows": lambda: predict_validation(path, data / "test.h5", *outputs),
-        r"h5: holds test rows": lambda: attention(model, data / "test.h5"),
         r".*h5: holds test rows": lambda: open_table(AllRows(train_h5, test_h5)),
         r"valid\.h5: has no test rows": lambda: predict_part(path, data / "valid.h5", outputs[0]),
         "not made from the same rows": lambda: predict_validation(

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +35,6 @@ from feseq.report.data_page import (
 )
 from feseq.report.page import alarms_text, literal, markdown_table, write_page
 from feseq.report.plots.one_model import (
-    attention_plot,
     calibration_bins,
     calibration_plot,
     importance_plot,
@@ -189,20 +188,6 @@ def importance(columns: int, chance: float | None = 0.01) -> dict[str, Any]:
     return about | {"columns": changes, "histories": changes[:4]}
 
 
-def attention(fields: Sequence[str], positions: int) -> dict[str, Any]:
-    weights = np.full((len(fields), len(fields)), 1 / max(1, len(fields))).tolist()
-    weight_and_rows = [(0.5 / (i + 1), 1000 // (i + 1)) for i in range(positions)]
-    return {
-        "rows": 1000,
-        "fields": list(fields),
-        "field_attention": weights or None,
-        "positions": [
-            {"position": i, "weight": weight, "rows": rows}
-            for i, (weight, rows) in enumerate(weight_and_rows)
-        ],
-    }
-
-
 def models(*names: str, **given: Any) -> pd.DataFrame:
     """Rows of comparison.csv for these models; `given` replaces columns."""
     auc = 0.75 - 0.002 * np.arange(len(names))
@@ -253,9 +238,6 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "an unknown slice": lambda: slices_plot(measured({"a": [slice_of("b", 9)]}, auc=None)),
     "importance": lambda: importance_plot(importance(200), ABOUT),
     "importance of one click": lambda: importance_plot(importance(2, None), ABOUT),
-    "attention": lambda: attention_plot(attention("abcde", 400), ABOUT),
-    "attention of fields": lambda: attention_plot(attention([LONG] * 12, 0), ABOUT),
-    "attention to the target": lambda: attention_plot(attention("a", 1), ABOUT),
     "nothing missing": lambda: missing_plot(plain_facts(missing_blocks=[])),
 } | {
     f"{plot.__name__} of {which}": partial(plot, facts)
@@ -338,11 +320,6 @@ def test_intervals_are_red_where_significant_and_hollow_where_unknown() -> None:
     assert np.array(bars.get_segments())[:, :, 0] == pytest.approx(np.array([[0.59, 0.61]] * 3))
     expected = [to_rgba(VERMILION), to_rgba(BLUE), to_rgba("none")]
     assert points.get_facecolors().tolist() == np.array(expected).tolist()
-
-
-def test_a_network_without_attention_is_named() -> None:
-    with pytest.raises(UserError, match=r"interaction: autoint.*pooling: weighted_sum"):
-        attention_plot(attention((), 0), ABOUT)
 
 
 def test_models_are_drawn_in_the_order_of_the_table_and_named_by_size() -> None:

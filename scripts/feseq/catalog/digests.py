@@ -22,7 +22,6 @@ ENTRY_POINTS = {
     "evaluate": ["load"],
     "predict": ["load"],
     "importance": ["load", "importance"],
-    "attention": ["load", "attention"],
     "export": ["export"],
     "score": ["load"],
 }

@@ -60,20 +60,6 @@ def measure_importance(
         write_importance(importance, table, loaded.about.feature_map, predict, full_name)
 
 
-def measure_attention(
-    model: Path,
-    valid: list[Path],
-    attention: Output,
-    *,
-    full_name: str = "",
-    runtime: Runtime = DEFAULT_RUNTIME,
-    threads: int = 1,
-) -> None:
-    """Write a network's attention over validation rows, see `mean_attention`."""
-    loaded = load_model(model, full_name, runtime=runtime, threads=threads)
-    write_json(attention, family_in(model).entry_point("attention")(loaded, valid))
-
-
 def _predict_changed(model: Model, table: Table, block: Block) -> Predict:
     """Predict changed rows of a table; a family may have a faster way."""
     return lambda changed: model.predict(MemoryTable(table, changed))

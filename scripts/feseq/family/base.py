@@ -54,7 +54,6 @@ class Family:
         trials           trainings with other settings, in which `tune` searches
         importance       predicts changed rows, if a family has a faster way than
                          `evaluate.importance`
-        attention        what a model looks at
         export           writes a model as ONNX
     """
 
@@ -68,6 +67,8 @@ class Family:
     blocks: Mapping[str, Any]
     # The module of each entry point, in the family's folder.
     entry_points: Mapping[str, str]
+    # Whether its trainings write an evaluation a row in history.csv.
+    has_learning_curves: bool = False
     # GPUs of a job that predicts.
     inference_gpus: int = 0
 
@@ -116,17 +117,6 @@ class Family:
     def start_from(self, settings: Settings) -> str | None:
         """The file of another model that a training with these settings goes on from."""
         return None
-
-    def plots(self, settings: Settings) -> list[str]:
-        """Names of plots that not all models have; the rule `plot` draws each."""
-        return []
-
-    def has_plot(self, plot: str, settings: Settings) -> bool:
-        """True if there is a file to draw a plot of one model from."""
-        if plot == "attention":
-            # Also of a network whose attention `plots` does not show.
-            return self.module("attention") is not None
-        return plot != "learning_curves" or plot in self.plots(settings)
 
     def module(self, entry_point: str) -> str | None:
         """The full name of an entry point's module; None if the family has none."""

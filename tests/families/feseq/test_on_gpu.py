@@ -21,7 +21,6 @@ from feseq.common.ranks import Ranks
 from feseq.config.runtime import Runtime
 from feseq.evaluate.importance import measure_importance
 from feseq.families.feseq import model_file
-from feseq.families.feseq.attention import attention
 from feseq.families.feseq.importance import NetworkPredict
 from feseq.families.feseq.model_file import TrainedModel, load
 from feseq.families.feseq.network import FESeq
@@ -199,14 +198,12 @@ def test_the_loop_waits_for_no_step_and_once_for_many_predictions(
 
 
 def results_of(data: Path, model: TrainedModel) -> list[np.ndarray]:
-    """Logits, those with kept histories, and what attention saw."""
+    """Logits, and those with kept histories."""
     logit = model.predict(data / "valid.h5")
     with H5Table(data / "valid.h5") as table:
         block = table.read(0, table.rows)
         kept = NetworkPredict(model, table, block)(replace(block, numeric=block.numeric.copy()))
-    seen = attention(model, data / "valid.h5")
-    positions = [(position["weight"], position["rows"]) for position in seen["positions"]]
-    return [logit, kept, np.array(seen["field_attention"]), np.array(positions)]
+    return [logit, kept]
 
 
 def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
@@ -219,7 +216,7 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
         model = replace(model, machine=start_runtime(Runtime(**GPU_RUN), 1))
         short_of_memory(monkeypatch, 40)
         results = results_of(data, model)
-        assert caplog.text.count("out of GPU memory: predicting 50 rows in two halves") == 3 * 2
+        assert caplog.text.count("out of GPU memory: predicting 50 rows in two halves") == 2 * 2
         for of_halves, of_all in zip(results, expected):
             np.testing.assert_allclose(of_halves, of_all, rtol=1e-4, atol=1e-5)
         short_of_memory(monkeypatch, 0)

@@ -60,13 +60,6 @@ class FESeq(Family):
         """`train.start_from`."""
         return settings["train"]["start_from"]
 
-    def plots(self, settings: Settings) -> list[str]:
-        """Learning curves, and attention where there is one to show: autoint, or weighted_sum."""
-        model = settings["model"]
-        has_autoint = model["interaction"] == "autoint" and model["interaction_layers"]
-        has_attention = has_autoint or model["pooling"] == "weighted_sum"
-        return ["learning_curves", *(["attention"] if has_attention else [])]
-
 
 FAMILY = FESeq(
     package=__package__,
@@ -78,12 +71,12 @@ FAMILY = FESeq(
         "load": "model_file",
         "trials": "trials",
         "importance": "importance",
-        "attention": "attention",
         "export": "export",
     },
+    has_learning_curves=True,
     inference_gpus=1,
 )
 
 if TYPE_CHECKING:
     # The entry points, for the linter: a job imports them when it runs.
-    from . import attention, export, importance, model_file, train, trials  # noqa: F401
+    from . import export, importance, model_file, train, trials  # noqa: F401

@@ -1,4 +1,4 @@
-"""Plots of one model: training, quality, importance of columns, and attention."""
+"""Plots of one model: training, quality, and importance of columns."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
+from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
-from ...common.errors import UserError
 from ...common.files import Output, read_json, whole_file
 from ...common.logits import sigmoid
 from ...evaluate.metrics import BY_NAME, Scores
@@ -23,9 +21,6 @@ from .style import BARS, BLUE, GREY, VERMILION, WIDTH, About, interval_panels, n
 MOST_SLICES = 24  # of a column, such as all hours of a day
 MOST_COLUMNS = 20
 SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
-# Positions that fewer of the rows have are left out: their means are noisy.
-THIN_SHARE = 0.01
-NEWEST = 10
 
 
 def plot_model(
@@ -190,55 +185,9 @@ def _intervals(table: pd.DataFrame, entry: str, difference: str) -> pd.DataFrame
     return table.reindex(columns=names).set_axis(["value", "low", "high", "p_value"], axis=1)
 
 
-def attention_plot(attention: Mapping[str, Any], about: About) -> Figure:
-    """A model's attention field by field, and by position in its pooling, or one of them.
-
-    Raises UserError if the model has neither.
-    """
-    weights, positions = attention["field_attention"], attention["positions"]
-    if weights is None and not positions:
-        raise UserError(
-            f"{about['full_name']}: this model has no attention to draw; field attention needs "
-            f"model.interaction: autoint, attention over positions model.pooling: weighted_sum"
-        )
-    fields = [short(name, 28) for name in attention["fields"]]
-    side = 0.5 * len(fields) + 2 if weights is not None else 0
-    heights = [height for height in (side, 3.2 if positions else 0) if height]
-    title = f"Mean attention over {attention['rows']:,} validation rows"
-    figure = new_plot(about, max(WIDTH, side + 1.5), sum(heights) + 1, title)
-    panels = list(figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
-    if weights is not None:
-        display = ConfusionMatrixDisplay(np.array(weights, float), display_labels=fields)
-        display.plot(
-            cmap="Blues", ax=panels[0], values_format=".2f", colorbar=False, xticks_rotation=90
-        )
-        panels[0].grid(visible=False)
-        panels[0].set(xlabel="field looked at", ylabel="field that looks")
-        even = f"Rows sum to 1; shared evenly, a cell has {1 / len(fields):.2f}"
-        panels[0].set_title(even, fontsize=10)
-    if positions:
-        _draw_positions(panels[-1], pd.DataFrame(positions), attention["rows"])
-    return figure
-
-
-def _draw_positions(ax: Axes, positions: pd.DataFrame, rows: int) -> None:
-    """Weights by position, newest first; the target's, at position 0, is a horizontal line."""
-    share = positions["weight"] * positions["rows"] / (positions["weight"] @ positions["rows"])
-    is_target, is_newest = positions["position"] == 0, positions["position"].between(1, NEWEST)
-    on_target, on_newest = percent(share[is_target].sum()), percent(share[is_newest].sum())
-    target = positions["weight"][is_target].iloc[0]
-    ax.axhline(target, color=VERMILION, ls="--", label=f"target: {on_target} of all weight")
-    drawn = positions[~is_target & (positions["rows"] >= THIN_SHARE * rows)]
-    newest = f"events: {on_newest} on the {NEWEST} newest"
-    ax.loglog(drawn["position"], drawn["weight"], ".-", color=BLUE, label=newest)
-    ax.set(xlabel="position, from the newest event (1) to older ones", ylabel="mean attention")
-    ax.legend()
-
-
 PLOTS: dict[str, Callable[[Any, About], Figure]] = {
     "learning_curves": learning_curves_plot,
     "importance": importance_plot,
-    "attention": attention_plot,
 }
 
 

@@ -27,12 +27,8 @@ class AutoInt(nn.Module):
         self.scale = 1 / math.sqrt(embedding_dim)
 
     def forward(self, fields_FD: Tensor) -> Tensor:
-        return torch.relu(self.attention(fields_FD) @ self.value(fields_FD) + fields_FD)
-
-    def attention(self, fields_FD: Tensor) -> Tensor:
-        """Attention of each field (row) to each field (column) [..., F, F]."""
         score_FF = self.query(fields_FD) @ self.key(fields_FD).transpose(-1, -2) * self.scale
-        return score_FF.softmax(-1)
+        return torch.relu(score_FF.softmax(-1) @ self.value(fields_FD) + fields_FD)
 
 
 class Destine(nn.Module):

@@ -151,16 +151,12 @@ class WeightedSumPooling(nn.Module):
         self.out = nn.Sequential(nn.Linear(attention_dim, attention_dim), nn.PReLU())
 
     def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
-        weight_N = self.attention(refined_ND, layout, item_BE)
+        query_NA = at_positions(self.score.query(self.query(item_BE)), layout)
+        score_N = self.score(query_NA, self.key(refined_ND))
+        weight_N = row_softmax(score_N.to(refined_ND.dtype), layout)
         value_NA = self.value(refined_ND).to(refined_ND.dtype)
         with full_precision(refined_ND):
             return self.out(row_sums(weight_N[:, None] * value_NA, layout))
-
-    def attention(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
-        """alpha [N]."""
-        query_NA = at_positions(self.score.query(self.query(item_BE)), layout)
-        score_N = self.score(query_NA, self.key(refined_ND))
-        return row_softmax(score_N.to(refined_ND.dtype), layout)
 
     def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor) -> Tensor:
         query_BA, key_BLA = self.score.query(self.query(item_BE)), self.key(x_BLD)
