@@ -42,7 +42,7 @@ if {"{", "}"} & set(str(SCRIPTS)):
 
 # All checks that need no job. They run here, where an error comes without a traceback.
 try:
-    checked, COLUMNS, RAW, TRAIN_ROWS = checked_workflow(
+    checked, COLUMNS, RAW = checked_workflow(
         config,
         # Those of a workflow that imports this one have other keys, too.
         [] if IS_IMPORTED else workflow.configfiles,

@@ -16,14 +16,10 @@ from feseq.catalog.models import (
     variant_settings,
 )
 from feseq.catalog.space import space_of
-from feseq.catalog.training_times import TrainingTimes
-from feseq.common.cuda import SAID_CPU, has_cuda_device
-from feseq.common.memory import processors
 from feseq.config.columns import described, in_ranges
 from feseq.config.declared import fields_of
 from feseq.config.sampling import sampling_of
 from feseq.config.scores import submission_prior, table_score
-from feseq.config.names import REFIT
 from feseq.config.sizes import size_block
 from feseq.staleness import Code, digest, not_counted, settings
 
@@ -31,7 +27,6 @@ CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
 CODE_AT_LAST_END = Path(".snakemake/code_at_last_end.json")
 DIGESTS = Digests(config, RAW, COLUMNS, CODE)
 HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-TIMES = TrainingTimes(config, RAW, COLUMNS, TRAIN_ROWS, HAS_CONDA)
 # The folder, the values of --config and the config files that this call names, for commands that
 # are printed; the files last, since a search adds one.
 CONFIG_OPTIONS = []
@@ -122,25 +117,6 @@ def start_version(wildcards):
 def size_key(name):
     """A key of the size's block in the config."""
     return clear_errors(lambda wildcards: size_block(config, wildcards.size)[name])
-
-
-def local_cores():
-    """Cores of this machine that jobs may use; None where they run on others."""
-    cores = workflow.resource_settings.cores or processors()
-    return min(cores, processors()) if workflow.local_exec else None
-
-
-# Snakemake never compares these params, since they take `resources`.
-def rows_shown(wildcards, output, resources):
-    """How many rows a training reads and how long it may take, for its message."""
-    is_refit = Path(output.model).parent.name == REFIT
-    return TIMES.message(results(), (wildcards.size, wildcards.model, is_refit), local_cores())
-
-
-def time_to_come(wildcards, resources):
-    """The time of the trainings that a submission lacks, for its message."""
-    time = TIMES.missing(results(), wildcards.size, local_cores())
-    return f", after trainings of {time}" if time else ""
 
 
 def size_weights(wildcards):

@@ -58,9 +58,8 @@ rule submit:
         ),
         **not_counted(codes=submitting_codes),
         code=code("submit"),
-        time=time_to_come,
     message:
-        "Writing the submission of size {wildcards.size}{params.time}"
+        "Writing the submission of size {wildcards.size}"
     script:
         "../scripts/submit.py"
 

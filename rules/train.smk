@@ -3,6 +3,7 @@ import shlex
 import shutil
 import time
 
+from feseq.common.cuda import SAID_CPU, has_cuda_device
 from feseq.report.outcome import outcome
 
 # Files that are newer are this run's.
@@ -31,9 +32,8 @@ rule train:
         **model_params(),
         **settings(start_version=start_version),
         code=code("train"),
-        rows=rows_shown,
     message:
-        "Training {wildcards.model} on size {wildcards.size}, {params.rows}"
+        "Training {wildcards.model} on size {wildcards.size}"
     script:
         "../scripts/train.py"
 
@@ -53,7 +53,7 @@ use rule train as refit with:
     log:
         "results/{size}/{model}/refit/train.log",
     message:
-        "Training {wildcards.model} on the held-out rows, too, size {wildcards.size}, {params.rows}"
+        "Training {wildcards.model} on the held-out rows, too, size {wildcards.size}"
 
 
 rule tune:
@@ -85,17 +85,10 @@ rule tune:
 
 
 onstart:
-    # What takes longest, before it begins.
-    fits = {rules.train.rule.name: False, rules.refit.rule.name: True}
-    ahead = [job for job in workflow.dag.needrun_jobs() if job.rule.name in fits]
     # Before Snakemake removes the log of a training that outlived another Snakemake.
-    for job in ahead:
-        check_unlocked(Path(job.output.model).with_name("training_state"))
-    trainings = [
-        (job.wildcards.size, job.wildcards.model, fits[job.rule.name]) for job in ahead
-    ]
-    if shown := TIMES.text(results(), trainings, local_cores()):
-        logger.info(f"trainings of this run: {shown}")
+    for job in workflow.dag.needrun_jobs():
+        if job.rule.name in (rules.train.rule.name, rules.refit.rule.name):
+            check_unlocked(Path(job.output.model).with_name("training_state"))
     # Jobs on this machine need not warn of it each.
     if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():
         logger.warning("no CUDA device found: models train and predict on the CPU")

@@ -17,7 +17,7 @@ NegativeShare = float | Literal["auto"]
 
 
 def chosen_share(share: NegativeShare, label: np.ndarray, key: str) -> float:
-    """The share of the rows without a click to train on; `auto` makes an epoch of `auto_rows`.
+    """The share of the rows without a click to train on; `auto` makes an epoch of AUTO_ROWS.
 
     `label` [train rows]. The log says what `auto` chose for the setting `key`.
     """
@@ -25,7 +25,7 @@ def chosen_share(share: NegativeShare, label: np.ndarray, key: str) -> float:
         return share
     clicks = int(label.sum())
     others = len(label) - clicks
-    wanted = auto_rows(len(label), clicks) - clicks
+    wanted = min(len(label), max(AUTO_ROWS, (1 + LEAST_OTHERS) * clicks)) - clicks
     if wanted == others:
         return 1.0
     logger.info(
@@ -33,11 +33,6 @@ def chosen_share(share: NegativeShare, label: np.ndarray, key: str) -> float:
         *(key, wanted / others, f"{others:,}", f"{clicks:,}"),
     )
     return wanted / others
-
-
-def auto_rows(rows: int, clicks: int) -> int:
-    """Rows of an epoch that `auto` makes from a table."""
-    return min(rows, max(AUTO_ROWS, (1 + LEAST_OTHERS) * clicks))
 
 
 class NegativeDraw:

@@ -77,22 +77,23 @@ def checked_workflow(
     folders: Sequence[Path],
     *,
     opens_raw: bool = True,
-) -> tuple[dict[str, Any], Columns, RawFiles, int | None]:
-    """All checks that need no job: the config, its table's columns and raw files, the train rows.
+) -> tuple[dict[str, Any], Columns, RawFiles]:
+    """All checks that need no job: the config, its table's columns and raw files.
 
-    `folders` are those of `with_table`. Raw files are opened only with `opens_raw`; else, and of
-    the stand-in, the number of train rows is None. Raises one UserError that lists every mistake.
+    `folders` are those of `with_table`. Raw files are opened only with `opens_raw`. Raises one
+    UserError that lists every mistake.
     """
     config, table_files = with_table(config, folders)
     full, lines = _checked(config, [*files, *table_files])
-    columns, raw, rows = None, None, None
+    columns, raw = None, None
     if not mistakes(Table, config.get("table")):
         table = Table(**config["table"]).model_dump(mode="json", warnings=False)
         try:
             columns = Columns.from_config(table["columns"])
             raw = locate_raw(table["raw"], has_stand_in=table["simulation"] is not None)
             named = {f"columns.{key}": table["columns"][key] for key in ("time", "group")}
-            rows = raw.check(columns, named) if opens_raw else None
+            if opens_raw:
+                raw.check(columns, named)
         except UserError as error:
             texts = str(error).split("\n")
             if not lines and len(texts) == 1:  # of the files, not of the config
@@ -101,7 +102,7 @@ def checked_workflow(
     full = _without_mistakes(full, lines)
     assert columns is not None, "a table without a mistake has columns"
     assert raw is not None, "and files"
-    return full, columns, raw, rows
+    return full, columns, raw
 
 
 def _checked(

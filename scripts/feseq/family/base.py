@@ -5,41 +5,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from ..batches.negatives import NegativeShare, auto_rows
 from ..common.errors import UserError, did_you_mean
 from ..config.columns import Columns
 from ..config.names import Settings, variant_of
 from ..config.sizes import block_settings
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a training has to do, as far as rules know it.
-
-    `rows` to learn from, a share `click_rate` of them clicks, and validation rows that choose.
-    `length` is the mean number of events in a history, None where it is unknown. A `refit` also
-    learns from these, all held-out rows.
-    """
-
-    rows: int
-    valid_rows: int
-    columns: Columns
-    cores: int
-    click_rate: float
-    length: float | None = None
-    refit: bool = False
-
-    def epoch_rows(self, negative_share: NegativeShare) -> float:
-        """Rows of an epoch with this `negative_share`."""
-        clicks = round(self.click_rate * self.rows)
-        if negative_share == "auto":
-            return auto_rows(self.rows, clicks)
-        return clicks + negative_share * (self.rows - clicks)
-
-    @property
-    def speed(self) -> float:
-        """How many times as fast as on one core a training is, about."""
-        return self.cores**0.75
 
 
 @dataclass(frozen=True)
@@ -106,13 +75,6 @@ class Family:
         With `has_conda` the job runs in a conda environment, else in this Python's.
         """
         return 1, 0
-
-    def training_seconds(self, settings: Settings, work: Work) -> float | None:
-        """A guess of how long a training takes on a CPU; None: its time is known to grow with rows.
-
-        Where a training was timed here, the guess only says how others compare with it.
-        """
-        return None
 
     def start_from(self, settings: Settings) -> str | None:
         """The file of another model that a training with these settings goes on from."""

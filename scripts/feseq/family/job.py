@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ..common.errors import UserError
 from ..common.files import Output, read_json, write_json, written_beside
-from ..common.memory import peak_memory, processors
+from ..common.memory import peak_memory
 from ..config.names import Settings
 from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..features.feature_map import FeatureMap, check_one_draw
@@ -98,7 +98,6 @@ class TrainJob:
             "seconds": round(time.monotonic() - self.started, 3),
             "peak_memory_bytes": peak_memory(),
             "device": "cpu",
-            "threads": min(self.threads, processors()),
             "simulated_data": model.about.simulated,
             "click_rate": model.about.click_rate,
             "settings": {

@@ -50,17 +50,17 @@ class RawFiles:
         """The version of what has one, else None."""
         return location.version if location and self.has_version(location) else None
 
-    def check(self, columns: Columns, named: Mapping[str, str | None] | None = None) -> int | None:
+    def check(self, columns: Columns, named: Mapping[str, str | None] | None = None) -> None:
         """Open the user's files and check what can be checked before hours of training.
 
         That is what footers and headers say: one source, and all columns in types that can be used
         and compared. `named` are further columns of the train table, or None, by the key that names
-        them. Returns the number of train rows, None for the stand-in, which may not be there yet.
+        them. The stand-in may not be there yet, and is not opened.
         """
         if self.sample_submission is not None:
             label_name(self.sample_submission, columns.id, columns.label)
         if self.simulated:
-            return None
+            return
         train, mistakes = RawTable(self.train, columns=columns), []
         try:
             train.check_columns(columns, columns.label, named)
@@ -69,7 +69,7 @@ class RawFiles:
                 raise
             mistakes.append(str(error))
         if self.test is None:
-            return train.rows
+            return
         test = RawTable(self.test, columns=columns)
         if train.is_simulated != test.is_simulated:
             simulated, real = (train, test) if train.is_simulated else (test, train)
@@ -84,7 +84,6 @@ class RawFiles:
         if mistakes:
             raise UserError("\n".join(mistakes))
         test.check_kinds(train, columns)
-        return train.rows
 
 
 def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles:

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Any
 
-from ...config.names import Settings
-from ...family.base import Family, Work
-from .cost import training_seconds
+from ...family.base import Family
 from .settings import BoostingConfig
 
 
@@ -22,10 +20,6 @@ class Boosting(Family):
         build.
         """
         return 1, int(config["runtime"]["device"] != "cpu" and (has_conda or _may_use_gpus()))
-
-    def training_seconds(self, settings: Settings, work: Work) -> float:
-        """By rows, features and trees."""
-        return training_seconds(settings["boosting"], work)
 
 
 def _may_use_gpus() -> bool:

@@ -7,8 +7,7 @@ from ...common.errors import ImpossibleNetworkError, UserError
 from ...config.columns import Columns
 from ...config.names import Settings
 from ...config.sizes import size_block
-from ...family.base import Family, Work
-from .cost import training_seconds
+from ...family.base import Family
 from .settings import ModelConfig, TrainConfig
 
 
@@ -51,10 +50,6 @@ class FESeq(Family):
         """`train.nodes` and `train.gpus`."""
         training = self.settings(config, size, model)["train"]
         return training["nodes"], training["gpus"]
-
-    def training_seconds(self, settings: Settings, work: Work) -> float:
-        """By the multiplications of a row."""
-        return training_seconds(settings["model"], settings["train"], work)
 
     def start_from(self, settings: Settings) -> str | None:
         """`train.start_from`."""
