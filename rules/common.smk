@@ -22,7 +22,6 @@ from feseq.common.interrupt import interrupt_jobs
 from feseq.common.locks import locked
 from feseq.catalog.check import checked_workflow
 from feseq.config.names import BASELINES, BLEND
-from feseq.catalog.families import MODEL_PATTERN
 
 # A workflow that imports this one gives the keys that it changes, and `configfile` does nothing.
 IS_IMPORTED = OWN_CONFIG not in map(str, workflow.configfiles)
@@ -95,8 +94,5 @@ wildcard_constraints:
     baseline="|".join(BASELINES),
     name="[^/]+",
     scored="([^/]+/){0,2}[^/]+",
-    # A variant's name may have _vs_ in it.
-    one=rf"{MODEL_PATTERN}|[^/]+",
-    two="[^/]+",
     part=r"\d\d\d|[1-9]\d\d\d+",
     plot="learning_curves|importance",

@@ -257,20 +257,6 @@ def compared(file, among=lambda name: True):
     ]
 
 
-def pair_files(file, *which):
-    """Input function: `file` of one or both of the two models that a job compares."""
-
-    @clear_errors
-    def paths(wildcards):
-        if wildcards.one == wildcards.two:
-            raise UserError(f"{wildcards.one}: is named twice; compare it with another model")
-        names = [getattr(wildcards, name) for name in which]
-        files = [f"results/{wildcards.size}/{name}/{file}" for name in names]
-        return files if len(files) > 1 else files[0]
-
-    return paths
-
-
 @clear_errors
 def plot_data(wildcards):
     """The file from which a plot of one model alone is drawn; an error where its family has none."""

@@ -32,36 +32,6 @@ rule compare:
         "../scripts/compare.py"
 
 
-# Compares two models; needs no other model and no test file.
-rule compare_two:
-    input:
-        first=pair_files("metrics.json", "one"),
-        other=pair_files("metrics.json", "two"),
-        predictions=pair_files("valid_predictions.parquet", "one", "two"),
-        training=pair_files("training.json", "one", "two"),
-    output:
-        page="results/{size}/compare/{one}_vs_{two}.md",
-    log:
-        "results/{size}/compare/{one}_vs_{two}.log",
-    conda:
-        "../envs/report.yaml"
-    params:
-        **settings(
-            metric=table_score(config).metric,
-            dependencies=dependency_digest(
-                lambda wildcards: [
-                    (wildcards.size, name) for name in (wildcards.one, wildcards.two)
-                ],
-                *("evaluate", "measure"),
-            ),
-        ),
-        code=code("compare_two"),
-    message:
-        "Comparing {wildcards.one} with {wildcards.two} on size {wildcards.size}"
-    script:
-        "../scripts/compare_two.py"
-
-
 rule summarize:
     input:
         comparison=rules.compare.output.comparison,

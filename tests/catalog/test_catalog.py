@@ -239,8 +239,6 @@ def test_a_training_starts_from_no_model_that_knows_its_held_out_rows(
         (["summary.md", "medium/data.md", "full/blend/metrics.json"], [*TOY, *MEDIUM, *FULL]),
         (["toy/len100/metrics.json"], TOY),
         (["scores/toy/len100/week.parquet"], TOY),
-        (["toy/compare/constant_vs_len100.md"], TOY),
-        (["toy/compare/len100_vs_len100-light.md"], [TOY[0], ("toy", "len100-light"), TOY[1]]),
         (
             ["submission_toy.csv", "medium/boosting/plots/roc_pr.svg"],
             [("toy", name) for name in ("len100", "boosting", "blend", "constant")] + MEDIUM,

@@ -20,12 +20,11 @@ from feseq.common.errors import UserError
 from feseq.common.files import read_json, write_json
 from feseq.common.parquet import write_table
 from feseq.config.names import FEW_CLICKS
-from feseq.report.comparison import write_comparison, write_two_models
+from feseq.report.comparison import write_comparison
 from feseq.report.page import difference_text
 from feseq.report.summary import write_summary
 from support.configs import shipped
 from support.predictions import put_predictions
-from support.shop import CONFIG, refused, snakemake
 
 
 def put_model(
@@ -126,12 +125,8 @@ def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path)
     predictions = metrics[2].with_name("valid_predictions.parquet")
     table = pq.read_table(predictions)
     write_table(table.set_column(0, "row", pa.array(np.arange(1, 301))), predictions)
-    with pytest.raises(UserError, match="full/boosting"):
+    with pytest.raises(UserError, match=r"full/boosting.*different rows"):
         compared(metrics, tmp_path)
-    # The last two have the same name, in two sizes.
-    for two, named in ((metrics[1:3], "different rows"), (metrics[2:4], "same name")):
-        with pytest.raises(UserError, match=named):
-            write_two_models(*two, tmp_path / "page.md", metric="auc", resamples=0)
 
 
 def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
@@ -303,62 +298,3 @@ def test_the_comparison_is_by_the_metric_that_the_table_is_scored_by(tmp_path: P
         assert (row["behind"] > 0) == is_worse
         assert (row["behind_p_value"] < 0.05) == is_worse
         assert (row["behind_low"] > 0) == is_worse
-
-
-def page_of(first: Path, other: Path) -> str:
-    page = other.with_name("page.md")
-    write_two_models(first, other, page, metric="auc", resamples=20)
-    return page.read_text()
-
-
-def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path) -> None:
-    low, high = (
-        {"settings": {"heads": n, "seed": 42, "mlp": [n, 8]}, "seconds": n * 1000.123}
-        for n in (2, 4)
-    )
-    one = put_model(tmp_path, "full", "len150", 0.6, training=low, simulated_data=True)
-    two = put_model(tmp_path, "full", "len150-wide", 0.99, training=high, simulated_data=True)
-    text = page_of(one, two)
-    scores = [pd.read_parquet(path.with_name("valid_predictions.parquet")) for path in (one, two)]
-    aucs = [roc_auc_score(table["label"], table["logit"]) for table in scores]
-    for part in (
-        f"**len150-wide is better than len150**: their AUC differs by {aucs[1] - aucs[0]:.5f} [",
-        "SIMULATED",
-        "| model.heads | 2 | 4 |",
-        "| model.mlp | 2, 8 | 4, 8 |",
-        "| score | 0.6",
-        "| train_seconds | 2,000.2 | 4,000.5 |",
-    ):
-        assert part in text, part
-    assert "| seed" not in text
-    # The other way round, the same.
-    assert "**len150-wide is better than len150**" in page_of(two, one)
-    # Of another family: the settings that it lacks are a line, not rows with an empty cell.
-    trees = {"settings": {"trees": 9}, "seconds": 1.0}
-    near = put_model(tmp_path, "full", "boosting", 0.601, training=trees)
-    text = page_of(one, near)
-    assert "not significant" in text
-    settings = text[text.index("## Settings") : text.index("## Costs")]
-    assert "model.heads 2; " in settings
-    assert "boosting.trees 9" in settings
-    assert "|" not in settings
-    few = [put_model(tmp_path, "toy", f"len{n}", n / 10, clicks=29, rows=300) for n in (5, 9)]
-    text = page_of(*few)
-    assert "Too few clicks" in text
-    assert "is better than" not in text
-
-
-@pytest.mark.workflow
-def test_a_comparison_of_two_models_trains_these_alone(copied: Path) -> None:
-    config = CONFIG | {"variants": {"a_vs_b": {"train": {"learning_rate": 0.01}}}}
-    page = "results/toy/compare/len20_vs_len20-a_vs_b.md"
-    output = snakemake(copied, page, config=config)
-    assert "| train.learning_rate | 0.001 | 0.01 |" in (copied / page).read_text()
-    steps = set(re.findall(r"^(\w+) +\d+$", output, re.M)) - {"total"}
-    assert steps == {"train", "evaluate", "measure", "compare_two"}
-    for pair, mistake in {
-        "len20_vs_len20": "len20: is named twice",
-        "len20_vs_len20-cold": "the config has no variant 'cold'",
-    }.items():
-        page = f"results/toy/compare/{pair}.md"
-        assert mistake in refused(copied, "-n", page, config=config)

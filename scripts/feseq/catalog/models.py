@@ -1,6 +1,5 @@
 """The models of a size, and the settings of each."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,7 @@ from ..config.sampling import Sampling, sampling_of
 from ..config.sizes import size_block
 from ..raw.location import TableLocation, tables_of
 from ..raw.origin import warm_start_file
-from .families import MODEL_PATTERN, family_of, is_model
-
-# The file of a page that compares two models.
-_PAIR = re.compile(rf"({MODEL_PATTERN}|[^/]+)_vs_([^.]+)")
+from .families import family_of, is_model
 
 
 def model_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
@@ -162,7 +158,7 @@ def _scored_files(config: Mapping[str, Any], name: str) -> list[str]:
 def asked_models(
     config: Mapping[str, Any], results: Path, files: Iterable[str]
 ) -> list[tuple[str, str]]:
-    """Size and name of the models that targets ask for: submissions, pairs, files of a model."""
+    """Size and name of the models that targets ask for: submissions, files of a model."""
     asked = []
     for path in map(Path, files):
         match path.relative_to(results).parts if path.is_relative_to(results) else ():
@@ -170,9 +166,6 @@ def asked_models(
                 size = path.stem.removeprefix("submission_")
                 models = submission_models(config, size) if size in config["sizes"] else []
                 asked += [(size, model) for model in models]
-            case [size, "compare", page] if size in config["sizes"]:
-                pair = _PAIR.match(page)
-                asked += [(size, name) for name in pair.groups() if is_model(name)] if pair else []
             case ["scores", size, name, _] | [size, name, _, *_] if is_model(name):
                 if size in config["sizes"]:
                     asked.append((size, name))

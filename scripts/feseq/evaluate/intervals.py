@@ -50,11 +50,7 @@ def gain_entries(
 
 
 def behind_best(
-    label: np.ndarray,
-    logits: Sequence[np.ndarray],
-    metric: Metric,
-    click_rate: float,
-    resamples: int = RESAMPLES,
+    label: np.ndarray, logits: Sequence[np.ndarray], metric: Metric, click_rate: float
 ) -> tuple[int, list[Entry]]:
     """The number of the best model by a metric, and how far each is behind it.
 
@@ -77,8 +73,8 @@ def behind_best(
             signed = values(*models)
             return dict(zip(map(str, range(len(signed))), (signed[best] - signed).tolist()))
 
-        enough = aucs[best].enough
-        entries = list(bootstrap(behind, models, resamples if enough else 0, differ=True).values())
+        resamples = RESAMPLES if aucs[best].enough else 0
+        entries = list(bootstrap(behind, models, resamples, differ=True).values())
     correct_together([entry for i, entry in enumerate(entries) if i != best])
     return best, entries
 

@@ -40,7 +40,7 @@ def outcome(results: Path, started: float, metric: str, report: str, *, refit: b
         for folder in list(dict.fromkeys([*measured, *folders]))[:_MOST]:
             if score := _score(folder, metric):
                 lines.append(f"{folder}: {score}")
-    pages = [summary, *results.glob("*/data.md"), *results.glob("*/compare/*.md")]
+    pages = [summary, *results.glob("*/data.md")]
     if shown := [str(page) for page in _newer(pages, started)][:_MOST]:
         lines.append(f"see {', '.join(shown)}; report: {report}")
     return [wrapped for line in lines for wrapped in _wrapped(line)]
