@@ -27,10 +27,10 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
-import data
 import model
 import runs
 import torch
+import yaml
 
 from feseq.batches.batch import Batch
 from feseq.common import tensors
@@ -85,7 +85,7 @@ class Setting:
 
     def batch_rows(self, size: str) -> int:
         """The batch size of a size."""
-        rows = block_settings(data.CONFIG, size, "train")["batch_size"]
+        rows = block_settings(yaml.safe_load(runs.CONFIG.read_text()), size, "train")["batch_size"]
         return min(rows, 64) if self.tiny else rows
 
     def batches(self, case: model.Case, size: str, count: int = 8) -> list[Batch]:
@@ -227,7 +227,7 @@ def killed(setting: Setting) -> Iterator[Row]:
     for name in ("whole", "cut"):
         folder = setting.folder / name
         command = [sys.executable, "-m", "snakemake", "--cores", "1", "--directory", str(folder)]
-        command += ["--snakefile", str(data.REPOSITORY / "Snakefile"), "--configfile"]
+        command += ["--snakefile", str(runs.REPOSITORY / "Snakefile"), "--configfile"]
         command += [str(setting.folder / "killed.json"), "--", "results/toy/len100/training.json"]
         state = folder / "results/toy/len100/training_state/state.safetensors"
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -327,9 +327,7 @@ SECTIONS: dict[str, tuple[Callable[[Setting], Iterator[Row]], int]] = {
 
 def make_data(setting: Setting) -> None:
     """The simulated files, which all sections read."""
-    data.make(setting.folder, setting.rows, setting.mean_length)
-    data.train_to_h5(setting.folder, setting.threads)
-    data.feature_map(setting.folder, setting.threads)
+    runs.convert(setting.folder, setting.rows, setting.mean_length)
 
 
 def run_section(name: str, options: argparse.Namespace, folder: Path, seconds: float) -> list[str]:

@@ -20,11 +20,13 @@ from copy import deepcopy
 from itertools import chain, islice
 from pathlib import Path
 
-import data
+import runs
 import torch
 import torch.nn.functional as F
+import yaml
 
 from feseq.batches.batch import Batch
+from feseq.common.memory import keep_freed_memory
 from feseq.config.runtime import Runtime
 from feseq.config.sizes import block_settings
 from feseq.families.feseq.model_file import inference_source
@@ -48,7 +50,10 @@ class Case:
         self.h5 = folder / "train.h5"
         self.fields = FeatureMap.read(folder / "feature_map.json")
         self.machine = machine
-        config = ModelConfig(max_len=max_len, **block_settings(data.CONFIG, size, "model"))
+        config = ModelConfig(
+            max_len=max_len,
+            **block_settings(yaml.safe_load(runs.CONFIG.read_text()), size, "model"),
+        )
         self.config = config
         torch.manual_seed(0)
         network = build_model(config, self.fields)
@@ -153,7 +158,7 @@ def source_samples(case: Case, batch_rows: int) -> float:
 
 def measure(kind: str, options: argparse.Namespace) -> None:
     """In a process of its own: print samples/s and peak memory as JSON."""
-    data.keep_freed_memory()
+    keep_freed_memory()
     runtime = Runtime(device=options.device, precision=options.precision)
     machine = start_runtime(runtime, options.threads)
     case = Case(options.folder, options.size, options.max_len[0], machine)
@@ -205,9 +210,7 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         if not (folder / "feature_map.json").exists():
             folder.mkdir(exist_ok=True)
-            data.make(folder, ROWS, 500)
-            data.train_to_h5(folder, options.threads)
-            data.feature_map(folder, options.threads)
+            runs.convert(folder, ROWS, 500)
         sides = {"ours": (Path(__file__), ""), "plain": (Path(__file__), "_plain")}
         if options.beside:
             sides["beside"] = (options.beside / "benchmarks" / "model.py", "")

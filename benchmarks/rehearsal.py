@@ -6,12 +6,10 @@ Simulates raw files (with --folder there, where those that exist stay), and runs
 to the data page, rule by rule, once for each number of cores. Prints for each rule the number of
 its jobs, the time from Snakemake's start to its end, the jobs' processor time together and the
 largest one's memory, as Snakemake's benchmark files have them, and the bytes that they wrote. The
-floor of a conversion is one process in which pyarrow decodes the same columns with as many threads
-and throws them away.
+floor of a conversion is pyarrow, which decodes the same columns with as many threads.
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -20,24 +18,30 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import data
 import pandas as pd
+import pyarrow as pa
 import runs
 import yaml
 
+from feseq.config.columns import Columns
 from feseq.raw.parts import part_name, read_parts
-from feseq.simulation.stand_in import simulate_split
+from feseq.raw.reading import RawTable
+from feseq.storage.conversion import BATCH_ROWS
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A rule: its files, of which {part} stands for the parts in a listing, and its floor."""
+    """A rule: its files, of which {part} stands for the parts in a listing.
+
+    A conversion is of a raw `split`, from which it also reads the column `extra`.
+    """
 
     rule: str
     outputs: tuple[str, ...]
     benchmark: str
     listing: str = ""
-    floor: str = ""
+    split: str = ""
+    extra: str = ""
 
 
 STAGES = (
@@ -51,7 +55,8 @@ STAGES = (
         ("data/h5/full/train/part{part}.h5", "data/h5/full/valid/part{part}.h5"),
         "data/h5/full/train/part{part}.benchmark.tsv",
         "data/samples/full.json",
-        "decode_train",
+        "train",
+        "clicked",
     ),
     Stage(
         "fit_feature_map",
@@ -64,26 +69,11 @@ STAGES = (
         ("data/h5/test/part{part}.h5",),
         "data/h5/test/part{part}.benchmark.tsv",
         "data/h5/test/parts.json",
-        "decode_test",
+        "test",
+        "ID",
     ),
     Stage("describe", ("results/full/data.json",), "results/full/describe.benchmark.tsv"),
 )
-
-
-def simulate(folder: Path, options: argparse.Namespace) -> None:
-    """Write the raw files that are not there."""
-    for split, rows in (("train", options.rows), ("test", options.test_rows)):
-        path = folder / f"{split}.parquet"
-        if not path.exists():
-            simulate_split(
-                path,
-                folder / f"{split}_truth.parquet",
-                split=split,
-                rows=rows,
-                mean_length=options.mean_length,
-                seed=1,
-                train_rows=options.rows,
-            )
 
 
 def run(stage: Stage, folder: Path, cores: int) -> str:
@@ -94,7 +84,7 @@ def run(stage: Stage, folder: Path, cores: int) -> str:
         parts = [part_name(number) for number in range(len(listing.parts))]
     outputs = [path.format(part=part) for part in parts for path in stage.outputs]
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--directory", str(folder)]
-    command += ["--snakefile", str(data.REPOSITORY / "Snakefile")]
+    command += ["--snakefile", str(runs.REPOSITORY / "Snakefile")]
     command += ["--configfile", str(folder / "config.yaml"), "--", *outputs]
     started = time.perf_counter()
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
@@ -102,7 +92,7 @@ def run(stage: Stage, folder: Path, cores: int) -> str:
     benchmarks = (folder / stage.benchmark.format(part=part) for part in parts)
     jobs = pd.concat(pd.read_csv(path, sep="\t") for path in benchmarks)
     written = sum((folder / path).stat().st_size for path in outputs)
-    ratio = against(stage, folder, cores, seconds) if stage.floor else ""
+    ratio = against(stage, folder, cores, seconds) if stage.split else ""
     return (
         f"| {cores} | {stage.rule} | {len(jobs)} | {seconds:,.0f} | {jobs['cpu_time'].sum():,.0f} "
         f"| {jobs['max_rss'].max():,.0f} | {written / 1e9:,.2f} | {ratio} |"
@@ -110,12 +100,14 @@ def run(stage: Stage, folder: Path, cores: int) -> str:
 
 
 def against(stage: Stage, folder: Path, cores: int, seconds: float) -> str:
-    """How many times as long as its floor it took."""
-    raw = yaml.safe_load((folder / "config.yaml").read_text())["table"]["raw"]["train"]
-    command = [sys.executable, data.__file__, "--folder", str(Path(raw).parent)]
-    command += ["--stage", stage.floor, "--threads", str(cores)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    floor = json.loads(done.stdout.splitlines()[-1])["seconds"]
+    """How many times as long it took as pyarrow, which decodes the same columns."""
+    raw = yaml.safe_load((folder / "config.yaml").read_text())["table"]["raw"]
+    pa.set_cpu_count(cores)
+    names = [*Columns.from_config(runs.simulated()["columns"]).features, stage.extra]
+    start = time.perf_counter()
+    for _ in RawTable(raw[stage.split]).stream(names, BATCH_ROWS):
+        pass
+    floor = time.perf_counter() - start
     return f"{seconds / floor:.1f} x {floor:,.0f} s"
 
 
@@ -131,7 +123,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         raw = options.folder or Path(temporary)
-        simulate(raw, options)
+        runs.simulate(raw, options.rows, options.test_rows, options.mean_length)
         files = {name: str(raw / f"{name}.parquet") for name in ("train", "test")}
         table = runs.simulated()
         table["raw"] |= {"source": "files", **files}

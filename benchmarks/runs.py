@@ -10,6 +10,14 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+from feseq.config.columns import Columns
+from feseq.config.sampling import Sampling
+from feseq.features.fitting import fit_feature_map
+from feseq.sampling.draw import sample
+from feseq.simulation.stand_in import simulate_split
+from feseq.storage.conversion import convert_train
+
 CONFIG = REPOSITORY / "config/config.yaml"
 
 
@@ -62,3 +70,31 @@ def seeded(variants: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
         for name, block in variants.items()
         for seed in seeds
     }
+
+
+def simulate(folder: Path, train_rows: int, test_rows: int, mean_length: float) -> None:
+    """Simulate the raw files that are not in the folder."""
+    for split, rows in (("train", train_rows), ("test", test_rows)):
+        path = folder / f"{split}.parquet"
+        if not path.exists():
+            simulate_split(
+                path,
+                folder / f"{split}_truth.parquet",
+                split=split,
+                rows=rows,
+                mean_length=mean_length,
+                seed=1,
+                train_rows=train_rows,
+            )
+
+
+def convert(folder: Path, rows: int, mean_length: float, valid_share: float = 0.1) -> None:
+    """Write train.h5 and valid.h5 of so many simulated rows, in one part, and their feature map."""
+    simulate(folder, rows, rows, mean_length)
+    raw, columns = folder / "train.parquet", Columns.from_config(simulated()["columns"])
+    files = {"selection": folder / "selection.parquet", "parts": folder / "parts.json"}
+    sampling = Sampling(valid_share=valid_share, seed=1)
+    sample(raw, columns.label, None, sampling, part_rows=rows, **files)
+    h5 = [folder / "train.h5", folder / "valid.h5"]
+    convert_train(raw, files["selection"], columns, *h5)
+    fit_feature_map(h5[0], columns, 1).write(folder / "feature_map.json")

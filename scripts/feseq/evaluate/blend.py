@@ -3,7 +3,7 @@
 Weights fitted to few clicks are mostly noise. So weights are fitted to several draws of the rows,
 and averaged (bagging, Breiman, Machine Learning 24, 1996). Where the draws disagree, the mean
 spreads over the models. A model that is significantly worse than the best keeps
-its weight: its errors differ from the best model's, which helps the mean (benchmarks/blend.py).
+its weight: its errors differ from the best model's, which helps the mean.
 """
 
 import logging
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 # Weights are multiples of its inverse.
 _STEPS = 25
 # With fewer clicks, or fewer rows without one, all weights are equal. From here on, fitted ones
-# were better on the whole (benchmarks/blend.py).
+# were better on the whole.
 LEAST_CLICKS = 9
 # The number of draws, and the most rows of each. More take longer and change little.
 _DRAWS = 20
