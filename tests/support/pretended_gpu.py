@@ -1,18 +1,14 @@
 """A CUDA device that is only pretended: its tensors' values lie on the host.
 
 In `pretended_gpu`, `device="cuda"` gives such tensors. An operation that takes tensors of both
-sides raises RuntimeError, as CUDA's would; one for which the host waits until the GPU is done is
-counted. The values are real, so that a whole training can run, be resumed and be compared.
+sides raises RuntimeError, as CUDA's would. The values are real, so that a whole training can run,
+be resumed and be compared.
 
-What else was tried, with PyTorch 2.13 for CPUs: FakeTensorMode has no values, so that it ends at
-the first `unique` or `item`, and indexing its CUDA tensors fails for lack of a device guard, as do
-wrappers whose device is CUDA in C++; a private backend in Python has a guard, and cannot be called
-cuda. So these tensors are on `meta` for C++, which needs no guard, and on CUDA for Python. Three
-things are missed: autocast changes nothing, no memory is pinned, and waits within a CUDA kernel are
-not seen. For these `benchmarks/gpu.py` counts what CUDA's own debug mode says.
+FakeTensorMode has no values, and a private backend cannot be called cuda. So these tensors are on
+`meta` for C++, which needs no guard, and on CUDA for Python. Autocast changes nothing here, and no
+memory is pinned.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -30,12 +26,6 @@ from feseq.families.feseq.network import device
 
 CUDA = torch.device("cuda:0")
 _aten = torch.ops.aten
-_MASKABLE = {_aten.index, _aten.index_put, _aten.index_put_, _aten._index_put_impl_}
-# The host must know the values, or how many of them the result has.
-_READING = {
-    *("_local_scalar_dense", "equal", "nonzero", "masked_select", "bincount"),
-    *("_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive"),
-}
 
 
 class OnGpu(Tensor):
@@ -83,11 +73,7 @@ class OnGpu(Tensor):
 
 
 class PretendedGpu(TorchDispatchMode):
-    """Counts in `waits`, by name, the operations for which the host waits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waits: Counter[str] = Counter()
+    """Does the work of each operation on the host."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -102,19 +88,11 @@ class PretendedGpu(TorchDispatchMode):
             if (result := func.decompose(*args, **kwargs)) is not NotImplemented:
                 return result
         kind = func.overloadpacket
-        if kind in (_aten._to_copy, _aten.copy_):
-            from_gpu = isinstance(tensors[-1], OnGpu)
-            to_gpu = isinstance(args[0], OnGpu) if kind is _aten.copy_ else goes_to_gpu
-            if from_gpu and not to_gpu:
-                self.waits["copy to the host"] += 1
-            elif to_gpu and not (from_gpu or args[2:3] == (True,) or kwargs.get("non_blocking")):
-                self.waits["blocking copy to the GPU"] += 1
-        else:
-            # A single value may come from the host.
-            if on_gpu and any(t.dim() for t in tensors if not isinstance(t, OnGpu)):
-                shapes = [f"{list(t.shape)} on {t.device.type}" for t in tensors]
-                raise RuntimeError(f"{func}: tensors on different devices: {', '.join(shapes)}")
-            self._note_reading(kind, args, kwargs)
+        # A single value may come from the host.
+        is_mixed = on_gpu and any(t.dim() for t in tensors if not isinstance(t, OnGpu))
+        if is_mixed and kind not in (_aten._to_copy, _aten.copy_):
+            shapes = [f"{list(t.shape)} on {t.device.type}" for t in tensors]
+            raise RuntimeError(f"{func}: tensors on different devices: {', '.join(shapes)}")
         if device is not None:
             kwargs["device"] = "cpu"
         args_on_host, kwargs = tree_map_only(OnGpu, lambda tensor: tensor.values, (args, kwargs))
@@ -124,15 +102,6 @@ class PretendedGpu(TorchDispatchMode):
         known = {id(tensor.values): tensor for tensor in on_gpu}
         wrapped = lambda value: known[id(value)] if id(value) in known else OnGpu(value)  # noqa: E731
         return tree_map_only(Tensor, wrapped, result) if goes_to_gpu else result
-
-    def _note_reading(self, kind: Any, args: Any, kwargs: Any) -> None:
-        name = str(kind).removeprefix("aten.")
-        indices = args[1] if kind in _MASKABLE else []
-        if any(index is not None and index.dtype == torch.bool for index in indices):
-            self.waits[f"{name} by a mask"] += 1
-        is_repeat = kind is _aten.repeat_interleave and kwargs.get("output_size") is None
-        if name in _READING or is_repeat:
-            self.waits[name] += 1
 
 
 class _Numbered(TorchFunctionMode):
