@@ -31,7 +31,6 @@ NOT_COUNTED = {
     "feseq/config/runtime.py",
     "feseq/catalog/families.py",
     "feseq/family/base.py",
-    "feseq/families/feseq/training/tensorboard.py",
 }
 
 

@@ -138,7 +138,7 @@ CHANGES: dict[str, Change] = {
     "two labels of the train file swapped; size, end and time kept": swap_labels,
     "raw files touched": lambda folder, *_: [path.touch() for path in (folder / "in").iterdir()],
     "sample submission given": give_sample,
-    "runtime.*": set_to("runtime", RUNTIME | {"tensorboard": True}),
+    "runtime.*": set_to("runtime", RUNTIME),
     "boosting.max_depth, where no boosting submits": set_to("boosting.max_depth", 3),
     "values of two train keys swapped": set_to("train", SWAPPED),
     "sizes.toy.max_len: one more": set_to("sizes.toy.max_len", [5, 7, 20]),

@@ -86,11 +86,8 @@ CONDA_NAME = {
     "xgboost-cpu": "py-xgboost",
 }
 CONDA_NAME |= {"xxhash": "python-xxhash", "duckdb": "python-duckdb"}
-# What a package needs for a part that is used here: event files, reports.
-BEHIND = {"torch.utils.tensorboard": "tensorboard", "snakemake.utils": "pygments"}
-BEHIND |= {"torch.onnx": "onnxscript"}
-# Reached by import and never called: the trainings of a search write no event files.
-UNUSED = {"tune": {"tensorboard"}}
+# What a package needs for a part that is used here: reports, exports.
+BEHIND = {"snakemake.utils": "pygments", "torch.onnx": "onnxscript"}
 
 
 def environments() -> dict[str, dict[str, str]]:
@@ -158,7 +155,7 @@ def test_an_environment_holds_what_is_imported_in_it_and_no_more(env: str) -> No
     names = set().union(*(imports(CODE.texts[file]) for file in reached))
     names |= imports_of_the_workflow() if env == "workflow" else set()
     modules = {name.split(".")[0] for name in names} - {"feseq", "entry", *sys.stdlib_module_names}
-    modules |= {module for name, module in BEHIND.items() if name in names} - UNUSED.get(env, set())
+    modules |= {module for name, module in BEHIND.items() if name in names}
     needed = {PACKAGE_OF.get(name, CONDA_NAME.get(name, name)) for name in modules} | {"python"}
     assert {*ENVIRONMENTS[env]} == needed
     channels = yaml.safe_load((REPOSITORY / f"envs/{env}.yaml").read_text())["channels"]

@@ -23,10 +23,6 @@ class Runtime(SettingsBlock):
     micro-batch). `auto`: all of the GPU's, or half of the computer's, or of the part that a Slurm
     job or a container has by its control group. On a CPU a micro-batch takes half a GiB at most:
     larger ones are no faster"""
-    tensorboard: bool = False
-    """`true`: each training writes its curves (losses, AUC, monitor, learning rate, samples/s, by
-    step, at each evaluation) into `tensorboard/` beside its model; `tensorboard --logdir results`
-    shows them. A model that is there is not trained again for it"""
     verbosity: Annotated[int, Field(ge=0, le=2)] = 1
     """of training, evaluation and prediction: 0 quiet; 1 a line every 20 seconds with rate and
     time left; 2 every 5 seconds, with the loss"""

@@ -10,10 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from safetensors import SafetensorError
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from feseq.common import tensors
 from feseq.common.errors import UserError
@@ -226,62 +224,3 @@ def test_a_full_disk_under_the_state_does_not_end_the_training(
     monkeypatch.setattr(tensors, "save_file", nearly_full)
     assert_goes_on(6)
     assert caplog.text.count("could not be saved: I/O error: No space left on device") == 4
-
-
-def points(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Steps and values of each curve, as TensorBoard reads them."""
-    events = EventAccumulator(str(folder / "tensorboard"), {"scalars": 0}).Reload()
-    return {
-        curve: [(point.step, point.value) for point in events.Scalars(curve)]
-        for curve in events.Tags()["scalars"]
-    }
-
-
-def assert_points_like_history(folder: Path) -> None:
-    curves, history = points(folder), pd.read_csv(folder / "history.csv")
-    rate = curves.pop("training/samples_per_second")
-    assert [step for step, value in rate if value > 0] == [3, 6]
-    columns = {
-        "loss/train": "train_loss",
-        "loss/validation": "logloss",
-        "validation/auc": "auc",
-        "validation/monitor": "monitor",
-        "training/learning_rate": "learning_rate",
-    }
-    assert curves.keys() == columns.keys()
-    for curve, column in columns.items():
-        steps, values = zip(*curves[curve])
-        assert list(steps) == history["step"].tolist() == [3, 6]
-        assert values == pytest.approx(history[column].tolist(), rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    "place",
-    # Before the first evaluation, between two, during the second, and when its state is saved.
-    [
-        (Stepper, "take", 2),
-        (Stepper, "take", 5),
-        (trainer, "predict_logits", 2),
-        (trainer.Trainer, "_state", 6),
-    ],
-)
-def test_event_files_of_tensorboard_have_each_point_of_a_resumed_training_once(
-    data: Path, tmp_path: Path, place: Any
-) -> None:
-    with ended_at(*place):
-        train_saving(data, tmp_path, CONFIG, tensorboard=True)
-    train_saving(data, tmp_path, CONFIG, tensorboard=True)
-    assert_points_like_history(tmp_path)
-
-
-def test_another_training_of_the_same_name_withdraws_the_points_of_the_first(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train_saving(data, tmp_path, replace(CONFIG, evaluations_per_epoch=3), tensorboard=True)
-    assert len(points(tmp_path)["validation/auc"]) == 6
-    train_saving(data, tmp_path, CONFIG, tensorboard=True)
-    assert_points_like_history(tmp_path)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(UserError, match="package tensorboard is missing; install it"):
-        train_saving(data, tmp_path / "without", CONFIG, tensorboard=True)
-    assert train_saving(data, tmp_path / "without", CONFIG)["model"].exists()

@@ -33,7 +33,6 @@ from .training.checkpoint import Checkpoint
 from .training.loop import Trainer
 from .training.memory import COPIES_OF_PARAMETERS, check_network, count_parameters, micro_batch_rows
 from .training.processes import end_with_launcher, run_under_torchrun
-from .training.tensorboard import curves
 from .training.warm_start import WarmStart
 
 logger = logging.getLogger(__name__)
@@ -89,14 +88,10 @@ def _train(ranks: Ranks, run: "TrainingRun", job: TrainJob) -> None:
         if ranks.is_first:
             stack.enter_context(locked(folder, "is training this model already"))
         sources = stack.enter_context(run.opened(machine))
-        after_evaluation = None
-        if job.runtime.tensorboard and ranks.is_first:
-            after_evaluation = stack.enter_context(curves(job.model.with_name("tensorboard")))
         trainer = run.trainer(
             sources,
             machine,
             checkpoint=Checkpoint(folder, run.key(sources, job.code)),
-            after_evaluation=after_evaluation,
             verbosity=job.runtime.verbosity,
         )
         trainer.fit()
