@@ -153,8 +153,8 @@ def test_a_search_goes_on_after_more_trials_are_asked_for_or_it_was_killed(
     assert (tmp_path / "study/study.db").read_bytes() == done
     assert tune(data, tmp_path) == whole
     # Another search in the same folder starts over, and leaves this one alone.
-    other = {"space": {**SPACE, "model.pooling": ["sum"]}}
-    assert {row["model.pooling"] for row in tune(data, tmp_path, **other)} == {"sum"}
+    other = {"space": {**SPACE, "model.pooling": ["target"]}}
+    assert {row["model.pooling"] for row in tune(data, tmp_path, **other)} == {"target"}
     assert tune(data, tmp_path) == whole
 
 

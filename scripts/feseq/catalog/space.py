@@ -2,7 +2,7 @@
 
 A space has settings by their names, each with a list of choices or a range from low to high:
 
-    {"model.pooling": ["mean", "sum"], "model.dropout": {"low": 0.0, "high": 0.3}}
+    {"model.pooling": ["mean", "target"], "model.dropout": {"low": 0.0, "high": 0.3}}
 """
 
 from collections.abc import Iterable, Iterator, Mapping

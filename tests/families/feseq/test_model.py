@@ -16,11 +16,9 @@ from feseq.features.feature_map import OUT_OF_VOCABULARY
 from support.networks import CONFIG, SIZES, gradients, make_batch, make_model, single
 
 VARIANTS: list[dict[str, Any]] = [
-    {"interaction": interaction}
-    for interaction in ("autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final")
-] + [
+    {"interaction": "autoint"},
+    {"interaction": "crossnetv2"},
     *({"pooling": pooling, "causal": True} for pooling in POOLINGS),
-    {"pooling": "concat", "transformer_layers": 0},
     {"pooling": "weighted_sum", "score": "dot"},
     {"pooling": "weighted_sum", "score": "din"},
     {"pooling": "weighted_sum", "scaled_scores": False},
@@ -120,12 +118,11 @@ def test_half_precision_rounds_what_positions_hold_and_not_the_logit(
     assert 0 < (half - full).std() < 10 * torch.finfo(precision).eps * full.std()
 
 
-@pytest.mark.parametrize("name", ["mean", "sum"])
-def test_pooled_rows_that_differ_little_stay_apart_in_half_precision(name: str) -> None:
+def test_pooled_rows_that_differ_little_stay_apart_in_half_precision() -> None:
     layout = make_batch([6, 0, 3] * 20).layout
     torch.manual_seed(0)
     refined_ND = 1 + 1e-4 * torch.randn(len(layout.row_N), 4)
-    pooling = POOLINGS[name](CONFIG, 4, 4)
+    pooling = POOLINGS["mean"](CONFIG, 4, 4)
     full = pooling(refined_ND, layout, None)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(pooling(refined_ND, layout, None), full, rtol=0, atol=0)

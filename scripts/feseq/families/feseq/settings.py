@@ -13,7 +13,6 @@ from ...config.declared import AS_WRITTEN, CLOSED, FROM_NAME, NOT_SEARCHED, Decl
 
 logger = logging.getLogger(__name__)
 
-Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
 Numerics = Literal["linear", "direct", "buckets", "missing"]
 Statistic = Literal["length", "distinct", "entropy", "newest", "times", "kinds", "similarities"]
 # Hidden layers of the score `din`, as in the published code of DIN.
@@ -30,8 +29,8 @@ class ModelConfig(Declared):
     embedding_dim: Annotated[int, Field(ge=1, le=1024)]
     """size d of an embedding. The width of a position is d times (sequences + profile columns + 1
     with positions + 1 with times); `heads` must divide it"""
-    interaction: Interaction = "crossnetv2"
-    """interacting layer among the fields of a position; `crossnet_mix` has 4 experts of rank 32"""
+    interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
+    """interacting layer among the fields of a position"""
     interaction_layers: Annotated[int, Field(ge=0, le=16)]
     """how many of them"""
     transformer_layers: Annotated[int, Field(ge=0, le=32)]
@@ -50,10 +49,9 @@ class ModelConfig(Declared):
     time_log_base: Annotated[float, Field(gt=1), AS_WRITTEN] | None = None
     """buckets of `times`. null: one for each unit of time, and one for 3999 and more. A number b:
     bucket log_b(time + 1)"""
-    pooling: Literal["mean", "sum", "target", "concat", "weighted_sum"] = "mean"
-    """how the positions become one vector: their `mean` or `sum`; `target`, the last position;
-    `concat`, all of them side by side, zeros where there are none; `weighted_sum`, their sum
-    weighted by the attention of the target item"""
+    pooling: Literal["mean", "target", "weighted_sum"] = "mean"
+    """how the positions become one vector: their `mean`; `target`, the last position;
+    `weighted_sum`, their sum weighted by the attention of the target item"""
     score: Literal["bilinear", "dot", "din"] = "bilinear"
     """how `weighted_sum` scores a position. `din` is a network of 512, 256 and 128 units, whose
     batch statistics are those of a micro-batch"""

@@ -73,8 +73,8 @@ class _AtPositions(torch.autograd.Function):
         return _RowSums.apply(gradients[0].contiguous(), *ctx.saved_tensors), None, None
 
 
-class SumPooling(nn.Module):
-    """The sum over the positions [B, D]."""
+class MeanPooling(nn.Module):
+    """The mean over the positions [B, D]."""
 
     needs_item = False
 
@@ -83,24 +83,14 @@ class SumPooling(nn.Module):
         self.out_width = width
 
     def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor | None) -> Tensor:
-        return row_sums(refined_ND, layout)
+        return row_sums(refined_ND, layout) / layout.start_B.diff()[:, None]
 
     def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor | None) -> Tensor:
-        return (is_position_BL.to(x_BLD.dtype)[:, None] @ x_BLD).squeeze(1)
-
-
-class MeanPooling(SumPooling):
-    """The mean over the positions [B, D]."""
-
-    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor | None) -> Tensor:
-        return super().forward(refined_ND, layout, item_BE) / layout.start_B.diff()[:, None]
-
-    def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor | None) -> Tensor:
-        sum_BD = super().padded(x_BLD, is_position_BL, item_BE)
+        sum_BD = (is_position_BL.to(x_BLD.dtype)[:, None] @ x_BLD).squeeze(1)
         return sum_BD / is_position_BL.sum(1, keepdim=True)
 
 
-class TargetPooling(SumPooling):
+class TargetPooling(MeanPooling):
     """The refined target position [B, D]."""
 
     def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor | None) -> Tensor:
@@ -108,28 +98,6 @@ class TargetPooling(SumPooling):
 
     def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor | None) -> Tensor:
         return x_BLD[:, -1]
-
-
-class ConcatPooling(nn.Module):
-    """All positions side by side [B, (max_len + 1) * D], zeros where there are none."""
-
-    needs_item = False
-
-    def __init__(self, config: ModelConfig, width: int, item_width: int) -> None:
-        super().__init__()
-        self.positions = config.max_len + 1
-        self.out_width = width * self.positions
-
-    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor | None) -> Tensor:
-        rows, width = len(layout.start_B) - 1, refined_ND.shape[1]
-        slot_N = (layout.row_N + 1) * self.positions - 1 - layout.age_N
-        slots_XD = refined_ND.new_zeros(rows * self.positions, width)
-        return slots_XD.index_copy(0, slot_N.long(), refined_ND).view(rows, self.out_width)
-
-    def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor | None) -> Tensor:
-        x_BLD = x_BLD * is_position_BL[..., None]
-        before = x_BLD.new_zeros(x_BLD.shape[0], self.positions - x_BLD.shape[1], x_BLD.shape[2])
-        return torch.cat([before, x_BLD], dim=1).flatten(1)
 
 
 class WeightedSumPooling(nn.Module):
@@ -241,10 +209,8 @@ SCORES: dict[str, type[DotScore]] = {
     "dot": DotScore,
     "din": DinScore,
 }
-POOLINGS: dict[str, type[SumPooling | ConcatPooling | WeightedSumPooling]] = {
+POOLINGS: dict[str, type[MeanPooling | WeightedSumPooling]] = {
     "mean": MeanPooling,
-    "sum": SumPooling,
     "target": TargetPooling,
-    "concat": ConcatPooling,
     "weighted_sum": WeightedSumPooling,
 }
