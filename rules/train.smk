@@ -1,5 +1,4 @@
 # One model per size and name, of the family that its name says.
-import shlex
 import shutil
 import time
 
@@ -97,10 +96,7 @@ onstart:
 
 onsuccess:
     CODE.keep(CODE_AT_LAST_END)
-    report = ["--report", str(results() / "report.html"), *workflow.dag_settings.targets]
-    shown_by = shlex.join(["snakemake", *report, *CONFIG_OPTIONS])
-    refit, metric = config["submission"]["refit"], table_score(config).metric
-    for line in outcome(results(), STARTED, metric, shown_by, refit=refit):
+    for line in outcome(results(), STARTED):
         logger.info(line)
     # Not earlier: a finished job runs again if Snakemake is killed with it.
     for states in ("*/*/training_state", "*/*/*/training_state"):

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +20,8 @@ from ..common.files import Output, write_json
 from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name
-from .delong import Auc, is_significant
-from .intervals import RESAMPLES, behind_best, bootstrap
+from .delong import is_significant
+from .intervals import behind_best
 from .metrics import BY_NAME, Metric, Predictions
 from .valid_predictions import read_predictions
 
@@ -81,10 +80,7 @@ def blend_predictions(
     }
     write_table(pa.table({**rows, **columns}), blend, {**metadata, "best": names[best]})
     write_json(weights, given)
-    reported = slice(None) if chooses.all() else ~chooses
-    value = _reported(label[reported], blended[reported], metric, click_rate)
-    facts = {**basis, "spread": spread, "worse": worse, "valid_score": value}
-    write_json(training, {"settings": given, **facts})
+    write_json(training, {"settings": given, **basis, "spread": spread, "worse": worse})
     shown = ", ".join(f"{name} {weight:.2g}" for name, weight in given.items())
     alone = f"; significantly worse: {', '.join(worse)}" if worse else ""
     logger.info("%s; the best of them alone is %s%s", shown, names[best], alone)
@@ -122,18 +118,6 @@ def _fitted(
     if len(draws) == 1 or not chooses.all():
         return draws, None
     return draws, cross_fitted(logits, label, fit)
-
-
-def _reported(
-    label: np.ndarray, logit: np.ndarray, metric: Metric, click_rate: float
-) -> dict[str, Any]:
-    """The metric of the rows to report on, with its interval and their clicks."""
-    rows, auc = Predictions.of(label, logit, click_rate), Auc.of(label, logit)
-    entries = {"auc": auc.entry()}
-    if metric.name != "auc":
-        resamples = RESAMPLES if auc.enough else 0
-        entries |= bootstrap(lambda rows: {metric.name: metric.of(rows)}, [rows], resamples)
-    return {**entries[metric.name], "clicks": int(label.sum())}
 
 
 def _log_fit(label: np.ndarray, metric: Metric, least: int) -> None:

@@ -108,11 +108,6 @@ class TrainJob:
         model.save(self.model)
 
 
-def clicks_of(table: Table | None) -> int:
-    """How many rows of a table are clicks; 0 without a table."""
-    return int(table.column("label").sum()) if table else 0
-
-
 def checked_click_rate(train: Table) -> float:
     """The share of clicks; raises UserError if all rows or none are clicks."""
     click_rate = float(train.column("label").mean())

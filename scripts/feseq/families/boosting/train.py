@@ -17,7 +17,7 @@ from ...batches.negatives import NegativeDraw, chosen_share
 from ...common.files import folder_beside
 from ...common.locks import locked
 from ...common.logits import log_odds, sigmoid
-from ...family.job import TrainJob, clicks_of
+from ...family.job import TrainJob
 from ...features.feature_map import FeatureMap
 from ...storage.table import SomeRows, Table
 from .choice import Choice, choose
@@ -66,7 +66,6 @@ def train(job: TrainJob) -> None:
             train_rows=train.rows,
             negative_share=run.negative_share,
             valid_rows=valid.rows if valid else 0,
-            valid_clicks=clicks_of(valid),
             samples_per_second=round(train.rows / seconds, 1),
             device=device,
             settings=config.values(),

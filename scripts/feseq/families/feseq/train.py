@@ -20,7 +20,7 @@ from ...common.files import fingerprint
 from ...common.locks import locked
 from ...common.log import only_errors
 from ...common.ranks import Ranks, in_group, joined
-from ...family.job import TrainJob, clicks_of, open_rows
+from ...family.job import TrainJob, open_rows
 from ...family.model import About
 from ...features.feature_map import FeatureMap
 from ...storage.opening import Files, refit_rows
@@ -256,7 +256,6 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
         rows_per_epoch=train.rows_per_epoch,
         negative_share=train.kept_share,
         valid_rows=trainer.valid.rows if trainer.valid else 0,
-        valid_clicks=clicks_of(trainer.valid.table if trainer.valid else None),
         parameters=count_parameters(trainer.model),
         seconds=last.seconds,
         # Includes the time of evaluations.
