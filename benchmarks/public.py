@@ -5,7 +5,6 @@
     python benchmarks/public.py --seeds 42 43 44 --test           # on test rows, to look at once
     python benchmarks/public.py --scripts --also mine.yaml        # beside the default: mine.yaml
     python benchmarks/public.py --tables movielens --ablation     # FESeq, a part left out
-    python benchmarks/public.py --ablation light --parts "without similarities"
     python benchmarks/public.py --plain --peers AutoGluon ...     # rivals, as peers.py says
     python benchmarks/public.py --test --tables stand-in --rows 1000000
 
@@ -42,7 +41,6 @@ from feseq.evaluate.metrics import BY_NAME, expected
 # What the default config submits, and baselines, by the workflow's name.
 SUBMITTED = {"FESeq": "len150", "boosting": "boosting"}
 MODELS = SUBMITTED | {
-    "light": "len150-light",
     "boosting-plain": "boosting-plain",
     "DIN": "len150-din",
     "DCN-v2": "len150-dcnv2",
@@ -118,23 +116,8 @@ class Judge:
         return f"{gains[0]:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
-def settings(
-    table: Table, seed: int, whole: str | None = None, parts: Sequence[str] = ()
-) -> dict[str, Any]:
-    """What a run lays over the default config.
-
-    Each network has a seed of its own. Those with one of the `parts` of the `whole` left out have
-    that of the whole.
-    """
-    light = yaml.safe_load(runs.CONFIG.read_text())["variants"]["light"]
-    light["train"]["seed"] = seed + 1000
-    base = light if whole == "light" else {"train": {"seed": seed}}
-    networks = {"light": light}
-    for part in parts:
-        blocks = ("model", "train")
-        networks[key(part)] = {
-            name: base.get(name, {}) | ABLATION[part].get(name, {}) for name in blocks
-        }
+def settings(table: Table, seed: int, parts: Sequence[str] = ()) -> dict[str, Any]:
+    """What a run lays over the default config, with a variant for each of the `parts` left out."""
     return {
         "table": {
             "raw": {"train": "raw/train.parquet", "test": "raw/test.parquet"},
@@ -143,7 +126,7 @@ def settings(
         },
         "train": {"seed": seed},
         "boosting": {"seed": seed},
-        "variants": networks,
+        "variants": {key(part): ABLATION[part] for part in parts},
     }
 
 
@@ -169,7 +152,7 @@ def ours(
     table.write(folder / "raw")
     pairs: dict[str, tuple[np.ndarray, float]] = {}
     for path in (None, *options.also):
-        changes = settings(table, seed, options.ablation, parts)
+        changes = settings(table, seed, parts)
         if path:
             update_config(changes, yaml.safe_load(path.read_text()))
         one = trained(folder, table, changes, models, options.cores)
@@ -249,7 +232,7 @@ def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) 
         print(f"| {model} | {metric} | {seconds} |")
     best = max(options.scripts or found, key=lambda name: means[name])
     is_blend = "blend" in found and not options.scripts
-    reference = options.ablation or ("blend" if is_blend else best)
+    reference = "FESeq" if options.ablation else "blend" if is_blend else best
     print(f"\n| model | AUC above {reference}, by seed |\n|---|---|")
     for model in (name for name in found if name != reference):
         pairs = zip(found[model], found[reference], strict=True)
@@ -284,9 +267,7 @@ def main() -> None:
     )
     parser.add_argument("--test", action="store_true", help="judge on the test rows")
     parser.add_argument("--plain", action="store_true", help="the plain scripts alone")
-    parser.add_argument(
-        "--ablation", nargs="?", const="FESeq", choices=("FESeq", "light"), help="without scripts"
-    )
+    parser.add_argument("--ablation", action="store_true", help="without scripts")
     parser.add_argument(
         "--parts", nargs="+", choices=ABLATION, default=list(ABLATION), help="of --ablation"
     )
@@ -300,7 +281,7 @@ def main() -> None:
     if options.ablation:
         if options.plain:
             parser.error("--ablation is of the networks: without --plain")
-        options.models, options.scripts = [options.ablation], []
+        options.models, options.scripts = ["FESeq"], []
     if options.also and options.plain:
         parser.error("--also is of our models: without --plain")
     if len({path.stem for path in options.also}) < len(options.also):
