@@ -61,7 +61,6 @@ ABLATION: dict[str, dict[str, Any]] = {
     "without times, kinds": {"model": {"history_statistics": [*CODE_STATISTICS, "similarities"]}},
     "without similarities": {"model": {"history_statistics": [*CODE_STATISTICS, "times", "kinds"]}},
     "without times, kinds, similarities": {"model": {"history_statistics": CODE_STATISTICS}},
-    "with levels": {"model": {"levels": 100}},
     "without unknown draws": {"model": {"unknown_share": 0}},
     "start values of 1e-4": {"model": {"embedding_std": 1e-4}},
     "weighted_sum pooling": {"model": {"pooling": "weighted_sum"}},

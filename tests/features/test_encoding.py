@@ -107,12 +107,6 @@ class Plain:
         finite = {name: [*filter(math.isfinite, values)] for name, values in numbers.items()}
         for name, values in finite.items():
             self.known[name] = often(values, least)
-        self.levels = [
-            name
-            for name, values in finite.items()
-            if name not in columns.ids and 1 < len(self.known[name]) <= inputs.levels
-            if len({*values}) <= 256
-        ]
         self.ranges = {name: (min(values), max(values)) for name, values in finite.items()}
         for sequence in columns.sequences:
             for name in (f"{statistic} of {sequence}" for statistic in QUANTITIES):
@@ -131,9 +125,8 @@ class Plain:
         return [2 + known.index(token) if token in known else 1 for token in tokens]
 
     def context(self, row: Row, histories: list[list[int]]) -> list[int]:
-        levels = [*self.columns.ids, *self.levels]
         context = [self.category(name, row[name]) for name in self.columns.context]
-        context += [self.category(name, number(row, name)) for name in levels]
+        context += [self.category(name, number(row, name)) for name in self.columns.ids]
         newest = [codes[-1] if codes else 0 for codes in histories]
         return context + newest * ("newest" in self.inputs.statistics)
 
@@ -160,7 +153,6 @@ def check_map(feature_map: FeatureMap, plain: Plain) -> None:
         if sorted(field.vocabulary) == plain.known[field.column]:
             plain.known[field.column] = field.vocabulary
     fields = [*feature_map.profile, *feature_map.targets, *feature_map.context, *feature_map.ids]
-    fields += [field for field in feature_map.levels if field.column in plain.levels]
     for each in (*fields, *(f for f in feature_map.sequences if not f.shared_with)):
         assert each.vocabulary == plain.known[each.column], each.column
     sizes = {field.column: field.size for field in feature_map.targets}
@@ -203,10 +195,10 @@ def check_batch(batch: Batch, rows: list[Row], plain: Plain, max_len: int) -> No
     [
         ({}, Inputs(), 2, 1),
         ({}, Inputs(whole_histories=True), 3, 20),
-        ({}, Inputs(levels=256), 1, 1_000),
-        ({"ids": ("age",)}, Inputs(levels=3), 2, 20),
-        ({"ids": ("few", "age")}, Inputs(levels=256, statistics=("newest",)), 2, 20),
-        (TWO, Inputs(levels=2, statistics=("entropy", "newest")), 8, 7),
+        ({}, Inputs(), 1, 1_000),
+        ({"ids": ("age",)}, Inputs(), 2, 20),
+        ({"ids": ("few", "age")}, Inputs(statistics=("newest",)), 2, 20),
+        (TWO, Inputs(statistics=("entropy", "newest")), 8, 7),
         (TWO | {"shared": ("events",)}, Inputs(statistics=QUANTITIES), 1, 3),
         ({"shared": ("events",)}, Inputs(statistics=("length", "newest")), 12, 7),
         ({"shared": ("texts",), "sequences": ("texts",)}, Inputs(statistics=NAMES), 1, 7),

@@ -78,12 +78,6 @@ def test_columns_missing_in_the_same_rows_are_one_block_however_the_rows_are_cut
     assert np.array_equal(flags, np.stack([some, others], axis=1).astype(np.float32))
 
 
-def test_a_column_of_more_values_than_can_be_levels_has_none() -> None:
-    fitted = NumericFit(["many", "few"])
-    fitted.add(np.stack([np.arange(257), np.arange(257) % 256], 1).astype(np.float32))
-    assert list(fitted.levels(["many", "few"], 1)) == ["few"]
-
-
 def test_ids_that_float32_cannot_tell_apart_are_refused() -> None:
     fitted = NumericFit(["id"], ["id"])
     with pytest.raises(UserError, match=r"column 'id'.* 16777218.* up to 16,777,216; take it out"):

@@ -52,7 +52,6 @@ WHOLE = ModelConfig(
     numerics=get_args(Numerics),
     scaling="quantile",
     history_statistics=("length", "entropy", "newest", "similarities"),
-    levels=100,
     shortcuts=True,
     crossing=3,
     mlp_cross_rank=2,

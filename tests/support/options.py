@@ -49,7 +49,6 @@ METRICS = get_args(Monitored)
 VALUES: dict[str, list[Any]] = {
     "model.embedding_dim": [2, 3],
     "model.mlp": [[], [4]],
-    "model.levels": [0, 4],
     "train.batch_size": [16, 64],
     "train.learning_rate": [1e-3, 0.05],
     "train.embedding_rate_factor": [1, 2],

@@ -8,8 +8,6 @@ from typing import Any, Literal, get_args
 from ..common.errors import UserError
 
 RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
-# A numeric column with more distinct values has no levels.
-MOST_LEVELS = 256
 # A name that ends in a number as `expand` writes it, without zeros before it.
 _NUMBERED = re.compile(r"(.*?)(?<!\d)(0|[1-9]\d{0,17})")
 # What joins the tokens of a sequence in text.

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..common.errors import UserError
 from ..common.files import Output, written_beside
-from ..config.columns import MOST_LEVELS, RANGE, SEPARATORS, Columns
+from ..config.columns import RANGE, SEPARATORS, Columns
 from ..raw.location import Location, TableLocation
 from ..raw.reading import RawTable
 from ..raw.source import RawFiles
@@ -22,6 +22,8 @@ _IN_GROUP: Place = ("columns", "groups", _GROUP)
 _MOST_IN_PROFILE, _LARGEST_PROFILE = 4, 1_000
 # A text with more different values than this share of its rows is an ID or free text.
 _UNIQUE = 0.5
+# A column of integers with more distinct values is hardly one of levels.
+_MOST_LEVELS = 256
 _ORDER = ("profile", "context", "sequences", "times", "share_embedding", "numeric")
 _POINT = "a point in time, and later rows have others"
 _BY_NAME = "by its name alone: the history has hardly any of its values"
@@ -288,7 +290,7 @@ def _doubt(column: Column, group: Column | None, labels: Sequence[str]) -> str:
     is_name = column.named(f"{IDS}|{GROUPS}")
     doubts = ["numeric"] if is_number and column.is_category and not is_name else []
     if is_number and not column.is_category:
-        are_levels = column.kind == "integer" and 2 < len(column.words) <= MOST_LEVELS
+        are_levels = column.kind == "integer" and 2 < len(column.words) <= _MOST_LEVELS
         doubts = ["context"] if are_levels else []
         doubts += ["columns.time"] if column.may_be_time else []
     doubts += ["columns.label"] if column.name in labels else []

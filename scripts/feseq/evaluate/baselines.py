@@ -154,7 +154,7 @@ class InputColumns:
 
     def __init__(self, feature_map: FeatureMap) -> None:
         self.feature_map = feature_map
-        sizes = [field.size for field in INPUTS.category_fields(feature_map)]
+        sizes = [field.size for field in feature_map.category_fields]
         self.few = [(i, size) for i, size in enumerate(sizes) if size <= MOST_CATEGORIES]
         numbers = INPUTS.numeric_fields(feature_map)
         self.count = len(numbers) + count_blocks(numbers) + sum(size for _, size in self.few)

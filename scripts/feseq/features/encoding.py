@@ -50,7 +50,6 @@ class Inputs:
     """
 
     numbers: Sequence[str] = ("minmax",)
-    levels: int = 0
     statistics: Sequence[str] = ()
     whole_histories: bool = False
 
@@ -60,21 +59,9 @@ class Inputs:
         chosen = [field for field in statistics if statistic_of(field.column) in self.statistics]
         return [*feature_map.numeric, *chosen]
 
-    def category_fields(self, feature_map: FeatureMap) -> list[CategoryField | LevelField]:
-        """All categories: profile, then target, then those of `context_fields`."""
-        return [*feature_map.profile, *feature_map.targets, *self.context_fields(feature_map)]
-
     def newest_fields(self, feature_map: FeatureMap) -> list[SequenceField]:
-        """The sequences whose newest code is a category behind those of `context_fields`."""
+        """The sequences whose newest code is a category behind the other context fields."""
         return feature_map.sequences if "newest" in self.statistics else []
-
-    def context_fields(self, feature_map: FeatureMap) -> list[CategoryField | LevelField]:
-        """The categories for the output network alone."""
-        ids = feature_map.ids
-        named = {field.column for field in ids}
-        few = (f for f in feature_map.levels if len(f.vocabulary) <= self.levels)
-        levels = (field for field in few if field.column not in named)
-        return [*feature_map.context, *ids, *levels]
 
 
 DEFAULT_INPUTS = Inputs()
@@ -101,7 +88,7 @@ class FeatureEncoder:
     def __init__(
         self, feature_map: FeatureMap, table: Table, inputs: Inputs = DEFAULT_INPUTS
     ) -> None:
-        self.fields = inputs.category_fields(feature_map)
+        self.fields = feature_map.category_fields
         self.event_time, self.event_ages = feature_map.event_time, feature_map.event_ages
         require_columns(
             table,
@@ -112,10 +99,9 @@ class FeatureEncoder:
         )
         self.inputs = inputs
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]
-        context = inputs.context_fields(feature_map)
         self.profile, self.target, self.context = (
             [_lookup(field, table) for field in fields]
-            for fields in (feature_map.profile, feature_map.targets, context)
+            for fields in (feature_map.profile, feature_map.targets, feature_map.context_fields)
         )
         self.numeric_columns = [table.numeric_columns.index(f.column) for f in feature_map.numeric]
         fields = inputs.numeric_fields(feature_map)

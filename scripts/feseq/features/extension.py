@@ -16,8 +16,8 @@ Field = CategoryField | LevelField | SequenceField
 def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
     """The fields of `old` with the words and tokens of both, fitted on the rows of `new`.
 
-    Ranges, knots, blocks and levels of numeric columns stay those of `old`: its weights were
-    trained with them. Vectors of items are those of `new`. Raises UserError if the two have
+    Ranges, knots and blocks of numeric columns stay those of `old`: its weights were trained with
+    them. Vectors of items are those of `new`. Raises UserError if the two have
     different columns.
     """
     _check_columns(old, new)

@@ -98,8 +98,8 @@ class KindField:
 class FeatureMap:
     """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
 
-    `context`: categories for the output network alone. `ids`, and `levels` of few distinct values:
-    numeric columns that a model may take as such categories, too.
+    `context`: categories for the output network alone. `ids`: numeric columns that are such
+    categories, too.
     `statistics` are those of the whole histories (`history_statistics.py`, `events.py`,
     `similarities.py`), as numeric columns; their ranges are a sample's.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
@@ -119,7 +119,6 @@ class FeatureMap:
     event_time: str | None = None
     context: list[CategoryField] = field(default_factory=list)
     ids: list[LevelField] = field(default_factory=list)
-    levels: list[LevelField] = field(default_factory=list)
     statistics: list[NumericField] = field(default_factory=list)
     separator: str = SEPARATORS[0]
     event_ages: list[float] = field(default_factory=list)
@@ -130,6 +129,16 @@ class FeatureMap:
     def categories(self) -> list[CategoryField]:
         """The columns of text: profile, then target, then context."""
         return [*self.profile, *self.targets, *self.context]
+
+    @property
+    def context_fields(self) -> list[CategoryField | LevelField]:
+        """The categories for the output network alone."""
+        return [*self.context, *self.ids]
+
+    @property
+    def category_fields(self) -> list[CategoryField | LevelField]:
+        """All categories: profile, then target, then those of `context_fields`."""
+        return [*self.profile, *self.targets, *self.context_fields]
 
     @property
     def history_columns(self) -> list[str]:
@@ -189,15 +198,15 @@ def _check(fitted: FeatureMap) -> None:
     statistics += similarity_names(fitted.sequences)
     for fields, columns in (
         (fitted.statistics, statistics),
-        ((*fitted.ids, *fitted.levels), [each.column for each in fitted.numeric]),
+        (fitted.ids, [each.column for each in fitted.numeric]),
     ):
         if unknown := {each.column for each in fields}.difference(columns):
             raise ValueError(f"no column {unknown.pop()!r}")
     for category in fitted.categories:
         if {*map(type, category.vocabulary)} - {str}:
             raise TypeError(f"the words of {category.column!r} are not all texts")
-    for level in (*fitted.ids, *fitted.levels):
-        _require_ascending(level.column, np.array(level.vocabulary, np.float64), -np.inf)
+    for ids in fitted.ids:
+        _require_ascending(ids.column, np.array(ids.vocabulary, np.float64), -np.inf)
     for sequence, target in zip(fitted.sequences, fitted.targets, strict=True):
         _require_ascending(sequence.column, np.array(sequence.vocabulary, np.int64), -1)
         is_other = sequence.size != target.size if sequence.shared_with else sequence.other_words

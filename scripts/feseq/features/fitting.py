@@ -109,7 +109,6 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
         fitted_on=table.identity,
         context=[fields[name] for name in columns.context],
         ids=[LevelField(*item) for item in numeric.id_values(min_count).items()],
-        levels=[LevelField(*item) for item in numeric.levels(columns.numeric, min_count).items()],
         separator=columns.separator,
         event_ages=ages.quantiles(),
         kinds=kinds.fields(sequences, targets, fields),

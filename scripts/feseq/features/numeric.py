@@ -7,12 +7,10 @@ and missing blocks on all rows.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from ..common.errors import UserError
-from ..config.columns import MOST_LEVELS
 
 # Rows of the sample for the knots: ranks are accurate to about 1 / sqrt(rows).
 SAMPLE_ROWS = 200_000
@@ -86,21 +84,10 @@ class NumericFit:
             block = None
             if not self.never_missing[i]:
                 block = blocks.setdefault(self.missing[i].digest(), first_block + len(blocks))
-            distribution, _ = self._sampled[i]
+            sample = np.concatenate([values[:, i] for values in self.sample])
+            distribution = _distribution(*_distinct(sample))
             fields.append(NumericField(name, low, high, *distribution, missing_block=block))
         return fields
-
-    def levels(self, names: Sequence[str], min_count: int) -> dict[str, list[float]]:
-        """Values of at least `min_count` sampled rows, of columns with at most MOST_LEVELS values.
-
-        A column without two such values has no levels.
-        """
-        levels = {}
-        for name in names:
-            values, count = self._sampled[self.columns.index(name)][1]
-            if (count >= min_count).sum() >= 2:
-                levels[name] = values[count >= min_count].tolist()
-        return levels
 
     def id_values(self, min_count: int) -> dict[str, list[float]]:
         """Values of at least `min_count` rows."""
@@ -108,16 +95,6 @@ class NumericFit:
         return {
             name: values[count >= min_count].tolist() for name, (values, count) in merged.items()
         }
-
-    @cached_property
-    def _sampled(self) -> list[tuple[Distribution, Distinct]]:
-        """Each column's distribution, and its values with their counts, none if too many."""
-        sampled = []
-        for values in np.concatenate(self.sample).T:
-            distinct = _distinct(values)
-            few = distinct if len(distinct[0]) <= MOST_LEVELS else _NO_VALUES
-            sampled.append((_distribution(*distinct), few))
-        return sampled
 
 
 def _distinct(values: np.ndarray) -> Distinct:

@@ -180,7 +180,7 @@ class Scorer:
         export would read another's: raises ValueError for one.
         """
         fields, networks = self.feature_map, self.feature_map.for_networks()
-        context = [*inputs.context_fields(fields), *inputs.newest_fields(fields)]
+        context = [*fields.context_fields, *inputs.newest_fields(fields)]
         columns: dict[str, Sequence[Any]]
         columns = {"profile": fields.profile, "target": networks.targets, "context": context}
         columns["history"] = networks.sequences

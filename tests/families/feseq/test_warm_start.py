@@ -82,7 +82,7 @@ def test_the_extended_map_has_the_codes_that_a_fit_to_all_rows_has(folder: Path)
     assert vocabularies(both) == vocabularies(everything)
     assert vocabularies(both) not in (vocabularies(old), vocabularies(new))
     # Numbers are read as the weights have learned to.
-    assert (both.numeric, both.levels, both.statistics) == (old.numeric, old.levels, old.statistics)
+    assert (both.numeric, both.statistics) == (old.numeric, old.statistics)
     assert (both.fitted_on, extended(old, old)) == (new.fitted_on, old)
     # Today's rows are read as they are written.
     assert extended(old, replace(new, separator=" ")).separator == " "

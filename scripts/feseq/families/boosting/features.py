@@ -28,7 +28,7 @@ from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
 from ...common.ragged import Ragged
 from ...config.names import FOLDS
-from ...features.encoding import DEFAULT_INPUTS, FeatureEncoder
+from ...features.encoding import FeatureEncoder
 from ...features.events import EventColumns
 from ...features.feature_map import (
     FIRST_CATEGORY,
@@ -84,7 +84,7 @@ class Features:
     @cached_property
     def fields(self) -> list[CategoryField | LevelField]:
         """All categories."""
-        return DEFAULT_INPUTS.category_fields(self.feature_map)
+        return self.feature_map.category_fields
 
     @property
     def sequences(self) -> list[SequenceField]:

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from ...common.errors import ImpossibleNetworkError
-from ...config.columns import MOST_LEVELS
 from ...config.declared import AS_WRITTEN, CLOSED, FROM_NAME, NOT_SEARCHED, Declared, Seed
 
 logger = logging.getLogger(__name__)
@@ -93,9 +92,6 @@ class ModelConfig(Declared):
     for the output network. `times`: from some events to the row, where events have times. `kinds`:
     shares of the events that are of the target's kind. `similarities`: of the target to the events,
     by which items co-occur in histories (docs/boosting.md)"""
-    levels: Annotated[int, Field(ge=0, le=MOST_LEVELS)] = 0
-    """numeric columns with at most this many distinct values are categories for the output network
-    as well, like columns with the role `context`"""
     unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
     """share of the categories that each training step takes as out of vocabulary, another draw each
     time, so that the network learns to predict rows with new ones. `auto`: for each column, the

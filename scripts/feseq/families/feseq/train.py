@@ -197,7 +197,7 @@ class TrainingRun:
         """The profile, target and context columns; '' for the target of a table without one."""
         fields, inputs = self.feature_map, inputs_of(self.model_config)
         newest = inputs.newest_fields(fields)
-        return [f.column for f in (*inputs.category_fields(fields.for_networks()), *newest)]
+        return [f.column for f in (*fields.for_networks().category_fields, *newest)]
 
     def unknown_shares(self, train: BatchSource, valid: BatchSource | None) -> list[float]:
         """The shares by column to draw as unknown; a refit takes those of the first run.

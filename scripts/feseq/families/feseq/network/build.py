@@ -42,7 +42,7 @@ def placed(network: FESeq, machine: Machine) -> FESeq:
 def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
     """The table sizes that `feature_map` asks for."""
     inputs, network_map = inputs_of(config), feature_map.for_networks()
-    context = [*inputs.context_fields(feature_map), *inputs.newest_fields(feature_map)]
+    context = [*feature_map.context_fields, *inputs.newest_fields(feature_map)]
     return FieldSizes(
         profile=tuple(field.size for field in feature_map.profile),
         target=tuple(field.size for field in network_map.targets),
@@ -76,7 +76,6 @@ def inputs_of(config: ModelConfig) -> Inputs:
     """The inputs that a network of `config` takes."""
     return Inputs(
         numbers=tuple(dict.fromkeys(encodings_by_layer(config).values())),
-        levels=config.levels,
         statistics=config.history_statistics,
         whole_histories=config.shortcuts or config.crossing > 0,
     )
