@@ -288,26 +288,6 @@ def test_a_warm_start_has_the_similarities_of_its_own_rows(tmp_path: Path) -> No
         assert np.array_equal(values, told[1][name], equal_nan=True)
 
 
-def test_vectors_that_no_rows_give_are_refused(tmp_path: Path) -> None:
-    _, fields = fitted(tmp_path, cluster_rows())
-    (items,) = fields.item_vectors
-    for damaged in (
-        {"codes": items.codes[1:]},
-        {"codes": [*items.codes[:-1], 10**6]},
-        {"codes": items.codes[::-1]},
-        {"codes": []},
-        {"sequence": "other"},
-        {"fold_of": "row"},
-        {"data": items.data[4:]},
-        {"data": ""},
-        {"data": "!" + items.data[1:]},
-        {"data": "AADAfw==" * (len(items.data) // 8)},
-    ):
-        changed = replace(fields, item_vectors=[replace(items, **damaged)])
-        with pytest.raises((KeyError, TypeError, ValueError)):
-            FeatureMap.from_dict(changed.to_dict())
-
-
 def test_boosting_learns_by_similarities_and_its_file_has_their_vectors(tmp_path: Path) -> None:
     to_train_h5(tmp_path, cluster_rows(), columns=COLUMNS, valid_rows=range(400, ROWS))
     fields = fit_feature_map([tmp_path / "train.h5"], COLUMNS, 1)
@@ -321,7 +301,3 @@ def test_boosting_learns_by_similarities_and_its_file_has_their_vectors(tmp_path
         auc[len(sets)] = read_json(outputs["training"])["valid_auc"]
     assert auc[1] > auc[0] + 0.2
     assert load(outputs["model"]).about.feature_map == fields
-    (items,) = fields.item_vectors
-    replace(fields, item_vectors=[replace(items, codes=[])]).write(tmp_path / "feature_map.json")
-    with pytest.raises(UserError, match=r"feature_map\.json"):
-        FeatureMap.read(tmp_path / "feature_map.json")

@@ -6,29 +6,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .files import digest_of, whole_file, written_beside
+from .files import whole_file, written_beside
 
 # Schema metadata of the stand-in's files; a rename or a copy does not make them real.
 SIMULATED_MARK = {b"feseq": b"simulated"}
-_DIGEST = b"digest"
 
 
 def write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write `table`; `metadata`, if given, replaces that of its schema."""
     if metadata is not None:
         table = table.replace_schema_metadata(dict(metadata))
-    table = table.replace_schema_metadata(signed(table.schema, len(table)).metadata)
     with written_beside(path) as temporary:
         pq.write_table(table, temporary, write_page_checksum=True)
-
-
-def signed(schema: pa.Schema, rows: int) -> pa.Schema:
-    """The schema of a file, with a digest of what the checksums of its pages leave out."""
-    metadata = {k: v for k, v in (schema.metadata or {}).items() if k != _DIGEST}
-    plain = {key.decode(errors="replace"): str(value) for key, value in metadata.items()}
-    types = [(field.name, str(field.type)) for field in schema]
-    digest = digest_of({"metadata": plain, "types": types, "rows": rows})
-    return schema.with_metadata({**metadata, _DIGEST: digest})
 
 
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
@@ -37,15 +26,10 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
     Raises UserError for any other file.
     """
     with whole_file(path):
-        schema = pq.read_schema(path)
-        columns = [*columns, *(n for n in schema.names if n in optional)]
+        columns = [*columns, *(n for n in pq.read_schema(path).names if n in optional)]
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
-        metadata = signed(schema, len(table)).metadata
-        if schema.metadata != metadata:
-            raise ValueError("wrong checksum, or of another version")
-        del metadata[_DIGEST]
         table.validate(full=True)
-        return table.select(columns).replace_schema_metadata(metadata)
+        return table.select(columns)
 
 
 def metadata_of(table: pa.Table) -> dict[str, str]:

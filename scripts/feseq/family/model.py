@@ -115,8 +115,6 @@ class Model:
             shared = {f.name: content.pop(f.name) for f in fields(About)}
             plain = json.loads(shared.pop("feature_map").tobytes())
             about = About(**shared, feature_map=FeatureMap.from_dict(plain))
-            if about.simulated not in (True, False) or not 0 <= about.click_rate <= 1:
-                raise ValueError(f"rows of the kind {about.simulated}, {about.click_rate} clicks")
             model = cls.from_content(about, content, threads)
         except _DAMAGES as error:
             raise unreadable(path, error) from None

@@ -23,7 +23,7 @@ MOST_CODES = 2_048
 
 
 def fold_of(train: Table) -> str:
-    """What the folds of train rows are, one of FOLD_OF."""
+    """What the folds of train rows are, see ItemVectors."""
     if period_count(train) > 1:
         return "period"
     return "fold" if train.column("fold").any() else "history"

@@ -11,18 +11,13 @@ from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-import numpy as np
-
 from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..config.columns import SEPARATORS, Columns
 from ..config.names import check_name
 from ..storage.table import Table, of_other_draw, require_drawn
-from .events import EventColumns
-from .history_statistics import HistoryColumns
 from .item_vectors import ItemVectors
 from .numeric import NumericField
-from .similarities import similarity_names
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
@@ -161,14 +156,8 @@ class FeatureMap:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "FeatureMap":
-        """The inverse of `to_dict`; keys of other versions are ignored.
-
-        Raises TypeError or ValueError for fields that no table gives: indices would lie beyond the
-        tables of a model.
-        """
-        fitted = _from_plain(cls, plain)
-        _check(fitted)
-        return fitted
+        """The inverse of `to_dict`; keys of other versions are ignored."""
+        return _from_plain(cls, plain)
 
     def write(self, path: Path) -> None:
         """Write as JSON, complete or not at all."""
@@ -190,60 +179,6 @@ def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
             value = plain[name]
             values[name] = [_from_plain(inner, x) for x in value] if is_nested else value
     return cls(**values)
-
-
-def _check(fitted: FeatureMap) -> None:
-    """Raise TypeError or ValueError for words and values that are none, or out of order."""
-    statistics = HistoryColumns(fitted.history_columns).columns + EventColumns(fitted).columns
-    statistics += similarity_names(fitted.sequences)
-    for fields, columns in (
-        (fitted.statistics, statistics),
-        (fitted.ids, [each.column for each in fitted.numeric]),
-    ):
-        if unknown := {each.column for each in fields}.difference(columns):
-            raise ValueError(f"no column {unknown.pop()!r}")
-    for category in fitted.categories:
-        if {*map(type, category.vocabulary)} - {str}:
-            raise TypeError(f"the words of {category.column!r} are not all texts")
-    for ids in fitted.ids:
-        _require_ascending(ids.column, np.array(ids.vocabulary, np.float64), -np.inf)
-    for sequence, target in zip(fitted.sequences, fitted.targets, strict=True):
-        _require_ascending(sequence.column, np.array(sequence.vocabulary, np.int64), -1)
-        is_other = sequence.size != target.size if sequence.shared_with else sequence.other_words
-        if is_other or sequence.other_words < 0:
-            raise ValueError(f"{sequence.column!r} has other words than {target.column!r}")
-    shared = {each.column: each.size for each in fitted.sequences if each.shared_with}
-    _check_kinds(fitted, shared)
-    for items in fitted.item_vectors:
-        items.check(shared[items.sequence])
-    numerics = (*fitted.numeric, *fitted.statistics)
-    if {type(each.missing_block) for each in numerics} - {int, type(None)}:
-        raise ValueError("the blocks of columns that are missing together are none")
-    for numeric in numerics:
-        numbers = [numeric.minimum, numeric.maximum, *numeric.knots, *numeric.ranks]
-        is_whole = np.isfinite(np.array(numbers, np.float64)).all()
-        if not is_whole or len(numeric.knots) != len(numeric.ranks):
-            raise ValueError(f"the distribution of {numeric.column!r} is none")
-
-
-def _check_kinds(fitted: FeatureMap, shared: Mapping[str, int]) -> None:
-    """Raise ValueError for kinds or ages of events that no train rows give."""
-    _require_ascending("event_ages", np.array(fitted.event_ages, np.float64), -1)
-    if fitted.event_ages and fitted.event_time is None:
-        raise ValueError("ages of events without a time")
-    sizes = {each.column: each.size for each in (*fitted.profile, *fitted.context)}
-    for kind in fitted.kinds:
-        codes = np.array(kind.of_code, np.int64)
-        if len(codes) != shared[kind.sequence] or (codes < 0).any():
-            raise ValueError(f"the kinds of {kind.sequence!r} are not of its codes")
-        if codes.max(initial=0) >= sizes[kind.column]:
-            raise ValueError(f"kinds that {kind.column!r} does not have")
-
-
-def _require_ascending(column: str, values: np.ndarray, before: float) -> None:
-    """Raise ValueError if the values do not ascend, from above `before` on."""
-    if not (np.diff(values, prepend=before) > 0).all():
-        raise ValueError(f"the values of {column!r} do not ascend")
 
 
 def require_columns(

@@ -20,15 +20,14 @@ from ..common.ragged import Ragged
 from ..storage.block import Block
 
 DIMENSIONS = 24
-# What a train row's fold is: its period, whose vectors are of older ones; else its group's fold,
-# or that of histories which begin alike, as those of one user do.
-FOLD_OF = ("period", "fold", "history")
 
 
 @dataclass(frozen=True)
 class ItemVectors:
     """The vectors of a sequence's items, as plain values of a feature map.
 
+    `fold_of` is what a train row's fold is: its "period", whose vectors are of older ones; else its
+    group's "fold", or that of a "history", which begins alike in all rows of a user.
     `codes`, ascending, are the indices that have one. `data` is base64 of float32 [F + 1, K, D],
     little-endian: the vectors for each fold of the rows, and those for rows without a fold.
     """
@@ -68,15 +67,6 @@ class ItemVectors:
         """The same vectors, where each index has become another, `index` int64 [V]."""
         codes = index[self.codes].tolist()
         return self.of(self.sequence, self.fold_of, codes, self.vectors[:, 1:])
-
-    def check(self, size: int) -> None:
-        """Raise TypeError or ValueError unless these are vectors of a sequence of this size."""
-        codes = np.array(self.codes, np.int64)
-        if not len(codes) or (np.diff(codes, prepend=-1) < 1).any() or codes[-1] >= size:
-            raise ValueError(f"the vectors of {self.sequence!r} are not of its codes")
-        is_known = self.fold_of in FOLD_OF and len(self.vectors) > 0
-        if not is_known or not np.isfinite(self.vectors).all():
-            raise ValueError(f"the vectors of {self.sequence!r} are none")
 
 
 def folds(fold_of: str, block: Block, rows: np.ndarray, sequence: str, count: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,6 @@ METADATA = "feseq"
 FORMAT, VERSION = "feseq-onnx", 2
 # The bytes that `signed` adds.
 _SIGNATURE = 76
-# ONNX Runtime's key of the folder with the files of weights.
-_WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
 # The most positions of a run: they fit in a core's caches.
 _POSITIONS = 1 << 13
 # The most events of a run. In long histories, older events have no positions but are summed.
@@ -54,8 +52,6 @@ class Scorer:
         options.intra_op_num_threads = min(threads, most)
         # No warnings of shapes that it cannot infer.
         options.log_severity_level = 3
-        # Weights are in the content itself, not in a file that it names.
-        options.add_session_config_entry(_WEIGHTS_IN, os.devnull)
         try:
             if content != signed(content[:-_SIGNATURE]):
                 raise ValueError("wrong checksum, or of another version")
@@ -68,15 +64,14 @@ class Scorer:
             written = self.about["format"], self.about["version"]
             if written != (FORMAT, VERSION):
                 raise ValueError(f"format {written}, not {(FORMAT, VERSION)}")
-            if type(self.about["max_len"]) is not int or self.about["max_len"] < 1:
-                raise ValueError(f"max_len is {self.about['max_len']!r}")
             self.feature_map = FeatureMap.from_dict(self.about["feature_map"])
             inputs = Inputs(**self.about["inputs"])
             self.wanted = {wanted.name for wanted in self.session.get_inputs()}
             self.columns = read_columns([self.feature_map], self.about["row_time"])
             self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
             # The first call compiles, so it happens here.
-            self._check_sizes(inputs)
+            row = dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}
+            self._run(self.inputs(self.table([row]), np.arange(1)))
         except Exception as error:  # ONNX Runtime raises its own classes
             raise UserError(
                 f"{name}: not a complete exported model of this workflow ({first_line(error)}); "
@@ -122,7 +117,7 @@ class Scorer:
             self.has_warned = self.encoder.warn_of_ages(table.block)
         logits = np.empty(table.rows, np.float32)
         for chunk in self.chunks(table):
-            logits[chunk] = self._run(self.inputs(table, chunk), len(chunk))
+            logits[chunk] = self._run(self.inputs(table, chunk))
         require_finite(logits)
         return logits
 
@@ -160,42 +155,10 @@ class Scorer:
         }
         return {name: value for name, value in inputs.items() if name in self.wanted}
 
-    def _run(self, inputs: dict[str, np.ndarray], rows: int) -> np.ndarray:
-        """The graph's logits float32 [rows]; raises UserError if it has none for these rows."""
-        try:
-            (logit,) = self.session.run(None, inputs)
-            if logit.shape != (rows,):
-                raise ValueError(f"{logit.shape} logits for {rows} rows")
-        except Exception as error:  # ONNX Runtime raises its own classes
-            raise UserError(
-                f"the model's graph does not take these rows ({first_line(error)}); take another "
-                f"file, or export the model again"
-            ) from None
+    def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """The graph's logits float32 [rows]."""
+        (logit,) = self.session.run(None, inputs)
         return logit
-
-    def _check_sizes(self, inputs: Inputs) -> None:
-        """Score a row of the largest index of each field; raises UserError if a table lacks it.
-
-        The tables of the context are one below the other, so a field with more words than at the
-        export would read another's: raises ValueError for one.
-        """
-        fields, networks = self.feature_map, self.feature_map.for_networks()
-        context = [*fields.context_fields, *inputs.newest_fields(fields)]
-        columns: dict[str, Sequence[Any]]
-        columns = {"profile": fields.profile, "target": networks.targets, "context": context}
-        columns["history"] = networks.sequences
-        sizes = {name: [field.size for field in each] for name, each in columns.items()}
-        # Older exports have none.
-        if self.about.get("sizes", sizes) != sizes:
-            raise ValueError("vocabularies of other sizes than its tables")
-        largest = {name: np.array([each]) - 1 for name, each in sizes.items()}
-        largest["history"] = history = largest["history"].reshape(-1, 1, 1)
-        one = np.ones(1, np.int64)
-        largest |= {"whole_history": history, "length": one, "whole_length": one}
-        row = dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}
-        encoded = self.inputs(self.table([row]), np.arange(1))
-        # An array without columns would be float64.
-        self._run({n: largest.get(n, x).astype(x.dtype) for n, x in encoded.items()}, 1)
 
 
 def signed(model: bytes) -> bytes:

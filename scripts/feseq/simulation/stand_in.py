@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..common.files import Output, written_beside
-from ..common.parquet import SIMULATED_MARK, signed
+from ..common.parquet import SIMULATED_MARK
 from ..common.progress import Progress
 from .clicks import click_logit, draw_rows, mean_over_users, user_part
 from .columns import CATEGORIES, TEST_DAY, as_arrow, train_day
@@ -52,7 +52,7 @@ def simulate_split(
     # The mark shows that the file, and whatever is computed from it, is simulated.
     schema = _schema(*names).with_metadata(SIMULATED_MARK)
     truth_names = ("row" if is_train else "ID", "probability", "probability_of_new_user")
-    truth_schema = signed(_schema(*truth_names), rows)
+    truth_schema = _schema(*truth_names)
     simulating = Progress("simulated", rows)
     with (
         written_beside(parquet) as data_part,

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import pytest
 import xgboost
 from sklearn.metrics import roc_auc_score
 
-from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.parquet import read_table
@@ -254,43 +253,6 @@ def test_rows_without_any_click_are_a_clear_error(tmp_path: Path) -> None:
     no_clicks = make(tmp_path, raw_table(40, y=[0] * 39 + [1]), valid_rows=[39])
     with pytest.raises(UserError, match=r"label 0 in all of its 39 rows.*raise sizes"):
         train(no_clicks, tmp_path)
-
-
-def with_number(booster: np.ndarray, name: str, number: int) -> np.ndarray:
-    """A booster whose first tree has this number at the start of one of its arrays."""
-    content = bytearray(booster.tobytes())
-    start = content.index(f"{name}[$l#L".encode()) + len(name) + 13
-    content[start : start + 4] = number.to_bytes(4, "big", signed=True)
-    return np.frombuffer(bytes(content), np.uint8)
-
-
-Content = dict[str, Any]
-CHANGES: dict[str, Callable[[Content], object]] = {
-    **{
-        f"{name} {number}": lambda content, name=name, number=number: content["boosters"].update(
-            {"0": with_number(content["boosters"]["0"], name, number)}
-        )
-        for name in ("left_children", "right_children", "split_indices")
-        for number in (0, -2, 10**8)
-        if (name, number) != ("split_indices", 0)
-    },
-    "no booster": lambda content: content.update(boosters={}),
-    "an empty booster": lambda content: content["boosters"].update({"0": np.empty(0, np.uint8)}),
-    "few places": lambda content: content["tables"].update(events=np.zeros((1, 2), np.float32)),
-    "few columns": lambda content: content.update(few=[*content["few"], "no such column"]),
-    "common codes": lambda content: content["common"].update(events=[10**6]),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_indices_beyond_the_arrays_of_a_model_are_refused_as_it_is_loaded(
-    trained: dict[str, Path], tmp_path: Path, change: Callable[[Content], object]
-) -> None:
-    content = tensors.load(trained["model"])
-    change(content)
-    tensors.save(content, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="not a complete model file"):
-        load(tmp_path / "model.safetensors")
 
 
 def test_an_id_that_is_new_in_validation_does_no_harm(tmp_path: Path) -> None:

@@ -144,18 +144,6 @@ class Features:
         first = len(self.feature_map.numeric)
         return {first + i: self.fields[place].size - 1 for i, place in enumerate(self.few)}
 
-    def check(self) -> None:
-        """Raise ValueError or KeyError for what does not fit the feature map."""
-        if not {*(self.few_columns or ())} <= {field.column for field in self.fields}:
-            raise ValueError("columns of few categories are none of its columns")
-        for counted in self.counted:
-            table = self.tables[counted.name]
-            if table.dtype != np.float32 or table.shape != (1, counted.places.count):
-                raise ValueError(f"the clicks of {counted.name!r} have other places")
-        for sequence in self.sequences:
-            if not all(code in range(sequence.size) for code in self.common[sequence.column]):
-                raise ValueError(f"the common codes of {sequence.column!r} are not its own")
-
     def matrix(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
         """The features of a block's rows, float32 [rows, columns]."""
         categories = encoder.categories(block)

@@ -86,7 +86,6 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
     """The metadata of the exported file."""
     feature_map = trained.about.feature_map.for_other_rows()
     inputs = asdict(inputs_of(trained.config))
-    sizes = field_sizes(trained.config, feature_map)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -98,11 +97,6 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
         # Defaults are left out, so that older scorers need not know new inputs.
         "inputs": {name: x for name, x in inputs.items() if x != getattr(DEFAULT_INPUTS, name)},
         "feature_map": feature_map.to_dict(),
-        # How many rows each embedding table has, by the input of the graph that it serves.
-        "sizes": {
-            **{"profile": sizes.profile, "target": sizes.target},
-            **{"history": sizes.sequence, "context": sizes.context},
-        },
     }
 
 

@@ -141,10 +141,6 @@ class TrainedModel(Model):
         """The network with these weights."""
         config = ModelConfig(**about.settings["model"])
         weights = {name: torch.from_numpy(array) for name, array in content["weights"].items()}
-        # Before a network takes the memory that other settings ask for.
-        sizes = {size for weight in weights.values() for size in weight.shape}
-        if not {config.embedding_dim, *config.mlp} <= sizes:
-            raise ValueError("weights of other sizes than its settings")
         network = build_model(config, about.feature_map)
         network.load_state_dict(weights)
         return cls(about, network, threads=threads)
