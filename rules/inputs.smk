@@ -90,16 +90,6 @@ def submitting(rule, name):
     )
 
 
-@clear_errors
-def start_from(wildcards):
-    """The model that a training starts from; its time does not count where it has a version."""
-    start = start_model(config, results(), wildcards.size, wildcards.model)
-    if start is None:
-        return []
-    path, version = start
-    return ancient(named(path)) if version else named(path)
-
-
 def listed(table, wildcards):
     """The parts of a raw table, which are known once `sample` or `list_parts` has run."""
     if table is RAW.test:

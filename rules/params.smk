@@ -10,7 +10,6 @@ from feseq.catalog.digests import ENTRY_POINTS, LAYOUT, Digests
 from feseq.catalog.families import FAMILIES, family_of, is_model
 from feseq.catalog.models import (
     model_settings,
-    start_model,
     submission_models,
     submission_weights,
     variant_settings,
@@ -107,13 +106,6 @@ def inference_gpus(wildcards):
     return family_of(wildcards.model).inference_gpus
 
 
-@clear_errors
-def start_version(wildcards):
-    """The version of the model that a training starts from; None where rules here make it."""
-    start = start_model(config, results(), wildcards.size, wildcards.model)
-    return start and start[1]
-
-
 def size_key(name):
     """A key of the size's block in the config."""
     return clear_errors(lambda wildcards: size_block(config, wildcards.size)[name])
@@ -182,9 +174,7 @@ def part_params(table):
 
 def dependency_digest(jobs, *scripts, test=False):
     """A digest of all that a final file depends on; `jobs` gives the models behind it."""
-    return clear_errors(
-        lambda wildcards: DIGESTS.dependencies(jobs(wildcards), results(), scripts, test)
-    )
+    return clear_errors(lambda wildcards: DIGESTS.dependencies(jobs(wildcards), scripts, test))
 
 
 def model_jobs(wildcards):

@@ -15,7 +15,7 @@ rule train:
         valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
         refit_of=[],
-        start_from=start_from,
+        first_model=[],
     output:
         model="results/{size}/{model}/model.safetensors",
         history="results/{size}/{model}/history.csv",
@@ -29,7 +29,6 @@ rule train:
         gpu=lambda wildcards: layout(wildcards)[0] * layout(wildcards)[1],
     params:
         **model_params(),
-        **settings(start_version=start_version),
         code=code("train"),
     message:
         "Training {wildcards.model} on size {wildcards.size}"
@@ -44,7 +43,7 @@ use rule train as refit with:
         valid=held_out_parts,
         feature_map=rules.fit_feature_map_to_all.output.feature_map,
         refit_of=rules.train.output.training,
-        start_from=rules.train.output.model,
+        first_model=rules.train.output.model,
     output:
         model="results/{size}/{model}/refit/model.safetensors",
         history="results/{size}/{model}/refit/history.csv",

@@ -8,7 +8,7 @@ import pytest
 
 from feseq.catalog.check import checked_config
 from feseq.catalog.families import family_of
-from feseq.catalog.models import check_job, compared_models, model_settings, start_model
+from feseq.catalog.models import check_job, compared_models, model_settings
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns, expand, in_ranges
 from feseq.config.sizes import block_settings
@@ -206,30 +206,6 @@ FULL = [("full", name) for name in ("len150", "constant", PAPER)]
 def test_networks_alone_have_learning_curves() -> None:
     names = "len150", "boosting"
     assert [family_of(name).has_learning_curves for name in names] == [True, False]
-
-
-def test_a_training_starts_from_no_model_that_knows_its_held_out_rows(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    results = Path("prefix/results")
-
-    def start(path: str, time: str | None = None) -> tuple[str, str | None] | None:
-        put(config, "table.columns.time", time)
-        put(config, "table.columns.group", None)
-        put(config, "train.start_from", path)
-        return start_model(checked_config(config), results, "full", "len150")
-
-    same, other = (f"results/{size}/len100/model.safetensors" for size in ("full", "medium"))
-    for path in (same, f"prefix/{same}", str(tmp_path / "prefix" / same)):
-        assert start(path) == (same, None)
-        with pytest.raises(UserError, match="held-out rows"):
-            start(path.replace("len100", "len100/refit"))
-    for path in (other, str(tmp_path / "prefix" / other)):
-        with pytest.raises(UserError, match=f"size {other.split('/')[1]}"):
-            start(path)
-        # Sizes hold out the same days.
-        assert start(path, "day") == (other, None)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What histories tell of time and of the target, beside loops over rows."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from feseq.config.columns import Columns
+from feseq.families.feseq.training.refit import extended
 from feseq.features.encoding import FeatureEncoder
-from feseq.features.extension import extended
 from feseq.features.feature_map import FeatureMap
 from feseq.features.fitting import fit_feature_map
 from feseq.storage.store import H5Table
@@ -109,14 +110,15 @@ def test_without_times_only_kinds_are_told_and_without_kinds_nothing(tmp_path: P
             assert FeatureEncoder(fields, train).events.columns == wanted
 
 
-def test_kinds_of_newer_rows_join_those_of_older_ones(tmp_path: Path) -> None:
+def test_kinds_that_a_refit_does_not_find_are_those_of_the_first_training(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     _, old = fitted(tmp_path, shop_rows(900, items=10))
     _, new = fitted(tmp_path / "new", shop_rows(900, seed=1, items=16))
-    both = extended(old, new)
+    # Of all rows, which contradict the kinds.
+    both = extended(old, replace(new, kinds=[]))
     (kind,) = FeatureMap.from_dict(both.to_dict()).kinds
     (target,) = both.targets
     (genre,) = (field for field in both.context if field.column == "genre")
     for word, code in zip(target.vocabulary, kind.of_code[3:], strict=True):
-        known = word != "3" and int(word) < 16
+        known = word != "3" and int(word) < 10
         assert code == (3 + genre.vocabulary.index(f"g{int(word) % 4}") if known else 0)

@@ -5,7 +5,6 @@ import pytest
 
 from feseq.features import co_occurrence
 from feseq.features.co_occurrence import CoOccurrences, are_cut, reduced
-from feseq.features.item_vectors import ItemVectors
 from feseq.storage.categories import commonest
 from support.raw_tables import ragged
 
@@ -64,21 +63,6 @@ def test_an_item_that_co_occurs_with_none_has_no_vector() -> None:
     vectors = reduced(counts.counts[0])
     assert not vectors[ITEMS:].any()
     assert np.linalg.norm(vectors[:ITEMS], axis=1).min() > 0.99
-
-
-def test_vectors_go_with_their_codes() -> None:
-    random = np.random.default_rng(0)
-    vectors = random.normal(size=(3, 4, 24)).astype(np.float32)
-    items = ItemVectors.of("events", "fold", [9, 4, 7, 5], vectors)
-    items.check(10)
-    index = random.permutation(10)
-    for other, folds in ((items, [0, 1, 2]), (items.for_other_rows(), [2])):
-        moved = other.with_codes(index)
-        moved.check(10)
-        for n, code in enumerate([9, 4, 7, 5]):
-            for one, at in ((other, code), (moved, index[code])):
-                place = one.places(10)[at]
-                assert np.array_equal(one.vectors[:, place], vectors[folds, n])
 
 
 @pytest.mark.parametrize("window", [1, 4])

@@ -10,14 +10,12 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
-from feseq.config.columns import Columns
 from feseq.config.names import FOLDS
 from feseq.families.boosting.model_file import load
 from feseq.families.boosting.settings import BoostingConfig
 from feseq.features import fitting
 from feseq.features.co_occurrence import CoOccurrences, reduced
 from feseq.features.encoding import FeatureEncoder
-from feseq.features.extension import extended
 from feseq.features.feature_map import FeatureMap
 from feseq.features.fitting import fit_feature_map
 from feseq.features.item_vectors import folds
@@ -243,49 +241,6 @@ def test_one_history_in_many_rows_is_no_sign_of_a_cut(tmp_path: Path) -> None:
     place = rows.schema.get_field_index("events")
     _, fields = fitted(tmp_path, rows.set_column(place, "events", pa.array(events)))
     assert fields.item_vectors
-
-
-def two_sequences(seed: int, first: int, order: int) -> tuple[pa.Table, Columns]:
-    """Rows with two histories of items from `first` on, and their columns in this order."""
-    rows = cluster_rows(seed)
-    events = [[int(x) for x in text.split(",") if x] for text in rows["events"].to_pylist()]
-    items = [int(x) for x in rows["item"].to_pylist()]
-    columns = {
-        "events": [",".join(str(x + first) for x in row) for row in events],
-        "clips": [",".join(str(2 * x + first) for x in row) for row in events],
-        "item": [str(x + first) for x in items],
-        "film": [str(2 * x + first) for x in reversed(items)],
-    }
-    rows = rows.drop_columns(["events", "item"])
-    for name, values in columns.items():
-        rows = rows.append_column(name, pa.array(values))
-    pairs = [("events", "item"), ("clips", "film")][::order]
-    sequences, targets = zip(*pairs)
-    return rows, with_roles(sequences=sequences, targets=targets, shared=("events", "clips"))
-
-
-def test_a_warm_start_has_the_similarities_of_its_own_rows(tmp_path: Path) -> None:
-    maps = []
-    for seed, first, order in ((0, 0, 1), (1, 7, -1)):
-        rows, columns = two_sequences(seed, first, order)
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        train, _ = to_train_h5(folder, rows, columns=columns, valid_rows=range(VALID))
-        maps.append(fit_feature_map(train, columns, 1))
-    old, new = maps
-    both = FeatureMap.from_dict(extended(old, new).to_dict())
-    with H5Table(train) as table:
-        block, told = table.read(0, table.rows), []
-        for fields in (new, both):
-            encoder = FeatureEncoder(fields, table)
-            values = encoder.statistics_of(block, np.arange(len(block)))
-            names = [n for n in encoder.statistics_columns if n.startswith("similarities")]
-            assert len(names) == 6
-            told.append({n: values[:, encoder.statistics_columns.index(n)] for n in names})
-    assert told[0].keys() == told[1].keys()
-    for name, values in told[0].items():
-        assert np.isfinite(values).mean() > 0.5
-        assert np.array_equal(values, told[1][name], equal_nan=True)
 
 
 def test_boosting_learns_by_similarities_and_its_file_has_their_vectors(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def run_job(
         feature_map=feature_map or data / "feature_map.json",
         settings=settings,
         refit_of=refit_of,
-        start_from=refit_of and refit_of.with_name("model.safetensors"),
+        first_model=refit_of and refit_of.with_name("model.safetensors"),
         full_name=full_name,
         runtime=Runtime(**{"device": "cpu", "verbosity": 0} | runtime),
         threads=settings.get("train", {}).get("gpus", 1),

@@ -56,8 +56,7 @@ VALUES: dict[str, list[Any]] = {
     "train.monitor": [
         {name: -1 if name.endswith("loss") else 1 for name in METRICS[i::4]} for i in range(4)
     ],
-    # tests/families/feseq/test_processes.py and test_warm_start.py have others.
-    "train.start_from": [None],
+    # tests/families/feseq/test_processes.py has others.
     "train.gpus": [1],
     "train.nodes": [1],
     "train.seed": [0, 2**64 - 1],

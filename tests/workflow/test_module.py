@@ -65,8 +65,6 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_on_the_stan
     assert "Measuring len100 of size toy" in plan("clicks/results/comparison.csv")
     own["train"]["seed"] = 1
     assert "settings.train.seed=42' now: 'settings.train.seed=1'" in plan(target)
-    own["train"]["start_from"] = str(results / "toy/len100/model.safetensors")
-    assert "is the file of the very model" in plan(target, code=1)
     own["trian"] = {}
     assert "trian" in plan(target, code=1)
 

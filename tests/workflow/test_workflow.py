@@ -154,7 +154,7 @@ def test_a_clone_with_braces_in_its_path_is_refused(tmp_path: Path) -> None:
     assert "{code}: a folder with { or } in its name cannot hold the workflow" in output
 
 
-FEATURE_MAP, TRAINED = "data/h5/toy/feature_map.json", "results/toy/len20/model.safetensors"
+FEATURE_MAP = "data/h5/toy/feature_map.json"
 SCORES = "results/scores/toy/some.parquet"
 
 
@@ -169,7 +169,6 @@ SCORES = "results/scores/toy/some.parquet"
         (FEATURE_MAP, ("table.raw.train", "in/{size}.parquet"), "Snakemake takes"),
         (FEATURE_MAP, ("table.raw.train", "in/*/*.parquet"), "Snakemake takes"),
         (SCORES, ("scores", {"some": "in/{name}.parquet"}), "Snakemake takes"),
-        (TRAINED, ("train.start_from", "in/{model}"), "Snakemake takes"),
     ],
 )
 def test_targets_and_paths_that_cannot_be_are_refused(
@@ -177,7 +176,7 @@ def test_targets_and_paths_that_cannot_be_are_refused(
 ) -> None:
     write_inputs(tmp_path)
     (tmp_path / "in/a}").mkdir()
-    for copy in ("{size}.parquet", "toy.parquet", "{name}.parquet", "a}/1.parquet", "{model}"):
+    for copy in ("{size}.parquet", "toy.parquet", "{name}.parquet", "a}/1.parquet"):
         shutil.copy(tmp_path / LOG, tmp_path / "in" / copy)
     config = changed(*change) if change else CONFIG
     assert message in refused(tmp_path, "-n", target, config=config)

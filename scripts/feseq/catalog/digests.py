@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from ..config.columns import Columns
@@ -13,7 +12,7 @@ from ..config.sizes import size_block
 from ..raw.source import RawFiles
 from ..staleness import Code, digest
 from .families import FAMILIES, family_of, is_model
-from .models import model_settings, start_model, start_models
+from .models import model_settings
 
 # The entry points of a model's family that a script runs.
 ENTRY_POINTS = {
@@ -49,7 +48,7 @@ class Digests:
         return self._code(script, *filter(None, modules))
 
     def dependencies(
-        self, jobs: Iterable[Job], results: Path, scripts: Iterable[str] = (), test: bool = False
+        self, jobs: Iterable[Job], scripts: Iterable[str] = (), test: bool = False
     ) -> str:
         """The digest of all that a final file depends on.
 
@@ -57,17 +56,12 @@ class Digests:
         made from the earlier ones exists; this digest makes that file stale. It covers the raw
         files, with `test` those of the test table too, the settings of data and models, and the
         code of trainings, of any baselines and blend among the `jobs`, and of further `scripts` on
-        the way. `results` is the folder of results.
+        the way.
         """
         config, jobs = self.config, list(jobs)
-        trained = {
-            each: [self._counted_settings(*each), start_model(config, results, *each)]
-            for job in jobs
-            if is_model(job[1])
-            for each in start_models(config, results, *job)
-        }
+        trained = {job: self._counted_settings(*job) for job in jobs if is_model(job[1])}
         names = {name for _, name in jobs}
-        sizes = {size: size_block(config, size) for size, _ in [*jobs, *trained]}
+        sizes = {size: size_block(config, size) for size, _ in jobs}
         simulation = dict(config["table"]["simulation"] or {"test_rows": 0})
         if not test:
             simulation.pop("test_rows")

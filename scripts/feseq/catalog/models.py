@@ -8,10 +8,8 @@ from typing import Any
 from ..common.errors import UserError, did_you_mean
 from ..config.columns import Columns
 from ..config.names import BASELINES, BLEND, MODEL_FILE, Settings, variant_of
-from ..config.sampling import Sampling, sampling_of
 from ..config.sizes import size_block
 from ..raw.location import TableLocation, tables_of
-from ..raw.origin import warm_start_file
 from .families import family_of, is_model
 
 
@@ -63,50 +61,6 @@ def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float]
             return None
         weights = [1]
     return {model: weight / sum(weights) for model, weight in zip(models, weights)}
-
-
-def start_model(
-    config: Mapping[str, Any], results: Path, size: str, model: str
-) -> tuple[str, str | None] | None:
-    """The file that a training starts from, with its version (None where the workflow makes it).
-
-    None where it starts from nothing. `results` is the folder of results. Raises UserError if the
-    file cannot be used, or has seen rows that are held out here.
-    """
-    named = family_of(model).start_from(model_settings(config, size, model))
-    start = warm_start_file(named, results / size / model / MODEL_FILE)
-    is_random = Sampling(**sampling_of(config)).is_random
-    other, _ = (start and _job_of(start[0], config)) or (size, "")
-    if is_random and other != size:
-        raise UserError(
-            f"train.start_from: {named} was trained on rows of size {other}. Where held-out rows "
-            f"are drawn at random, some of those of size {size} may be among them, so its metrics "
-            f"would be too high; name a model of size {size}"
-        )
-    return start
-
-
-def start_models(
-    config: Mapping[str, Any], results: Path, size: str, model: str
-) -> list[tuple[str, str]]:
-    """Size and name of a model, and of those that its training starts from, one after the other."""
-    jobs = [(size, model)]
-    while start := start_model(config, results, *jobs[-1]):
-        job = _job_of(start[0], config)
-        if job is None or job in jobs:
-            break
-        jobs.append(job)
-    return jobs
-
-
-def _job_of(path: str, config: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Size and name of a model by its file in the folder of results; None for another file."""
-    match Path(path).parts:
-        case ["results", size, name, file] if (
-            size in config["sizes"] and is_model(name) and file == MODEL_FILE
-        ):
-            return size, name
-    return None
 
 
 @dataclass(frozen=True)

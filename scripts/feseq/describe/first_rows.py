@@ -192,7 +192,11 @@ class Column:
             return None
         alike = (pc.mean(pc.match_substring_regex(self.words, form)) for form in _AS_WRITTEN)
         odd = self.words.filter(pc.invert(pc.match_substring_regex(self.words, _NUMBER)))
-        return odd[0].as_py() if len(odd) and max(share.as_py() for share in alike) >= _NEARLY_ALL else None
+        return (
+            odd[0].as_py()
+            if len(odd) and max(share.as_py() for share in alike) >= _NEARLY_ALL
+            else None
+        )
 
     @property
     def time_rank(self) -> tuple[bool, bool, bool]:

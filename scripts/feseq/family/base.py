@@ -76,10 +76,6 @@ class Family:
         """
         return 1, 0
 
-    def start_from(self, settings: Settings) -> str | None:
-        """The file of another model that a training with these settings goes on from."""
-        return None
-
     def module(self, entry_point: str) -> str | None:
         """The full name of an entry point's module; None if the family has none."""
         name = self.entry_points.get(entry_point)

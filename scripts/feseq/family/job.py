@@ -47,9 +47,8 @@ class TrainJob:
     feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
     files to write. With `refit_of`, the training.json of a first training, the model is refitted:
     `valid` has all held-out rows, from which it also learns, with the choices of the first
-    training. `start_from` is the file of an earlier model to go on from; for a refit, the first
-    training's. `code` is a digest of the code that runs, which identifies saved states of other
-    versions.
+    training, whose model is in the file `first_model`. `code` is a digest of the code that runs,
+    which identifies saved states of other versions.
     """
 
     train: Files
@@ -60,7 +59,7 @@ class TrainJob:
     history: Output
     training: Output
     refit_of: Path | None = None
-    start_from: Path | None = None
+    first_model: Path | None = None
     full_name: str
     runtime: Runtime = DEFAULT_RUNTIME
     threads: Annotated[int, Field(ge=1, le=1_000)] = 1

@@ -63,11 +63,6 @@ class ItemVectors:
         """The last vectors alone, for rows without a fold."""
         return self.of(self.sequence, self.fold_of, self.codes, self.vectors[-1:, 1:])
 
-    def with_codes(self, index: np.ndarray) -> "ItemVectors":
-        """The same vectors, where each index has become another, `index` int64 [V]."""
-        codes = index[self.codes].tolist()
-        return self.of(self.sequence, self.fold_of, codes, self.vectors[:, 1:])
-
 
 def folds(fold_of: str, block: Block, rows: np.ndarray, sequence: str, count: int) -> np.ndarray:
     """The fold of each of these train rows for a sequence's vectors, int64 [rows], below `count`.
@@ -90,7 +85,7 @@ def folds(fold_of: str, block: Block, rows: np.ndarray, sequence: str, count: in
 def first_events(history: Ragged, rows: np.ndarray) -> np.ndarray:
     """The first token of these rows' histories, uint64 [rows], 0 without events.
 
-    Tokens, since indices move where a warm start extends a feature map.
+    Tokens, since indices move where a refit extends a feature map.
     """
     first, has_events = np.zeros(len(rows), np.uint64), history.lengths[rows] > 0
     first[has_events] = history.values[history.offsets[:-1][rows[has_events]]]

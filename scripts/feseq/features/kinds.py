@@ -9,7 +9,6 @@ from .feature_map import (
     FIRST_CATEGORY,
     PADDING,
     CategoryField,
-    FeatureMap,
     KindField,
     SequenceField,
 )
@@ -78,41 +77,6 @@ def _kind_field(
         for word in target.vocabulary
     )
     return KindField(kind.column, sequence.column, [*[PADDING] * FIRST_CATEGORY, *known])
-
-
-def extended_kinds(
-    old: FeatureMap,
-    new: FeatureMap,
-    targets: Sequence[CategoryField],
-    categories: Sequence[CategoryField],
-) -> list[KindField]:
-    """The kinds of `old`, of the items of both, by the extended fields."""
-    target_of = {s.column: t for s, t in zip(old.sequences, targets)}
-    field_of = {field.column: field for field in categories}
-    kinds = []
-    for kind in old.kinds:
-        words = _words(old, kind) | {
-            word: name
-            for other in new.kinds
-            if (other.column, other.sequence) == (kind.column, kind.sequence)
-            for word, name in _words(new, other).items()
-        }
-        (sequence,) = (s for s in old.sequences if s.column == kind.sequence)
-        target = target_of[kind.sequence]
-        kinds.append(_kind_field(field_of[kind.column], sequence, target, words))
-    return kinds
-
-
-def _words(fitted: FeatureMap, kind: KindField) -> dict[str, str]:
-    """The word of each item's kind, by the item's word."""
-    (target,) = (t for s, t in zip(fitted.sequences, fitted.targets) if s.column == kind.sequence)
-    (field,) = (f for f in (*fitted.profile, *fitted.context) if f.column == kind.column)
-    codes = zip(target.vocabulary, kind.of_code[FIRST_CATEGORY:])
-    return {
-        word: field.vocabulary[code - FIRST_CATEGORY]
-        for word, code in codes
-        if code >= FIRST_CATEGORY
-    }
 
 
 class _FirstKinds:

@@ -1,19 +1,14 @@
-"""Files of earlier runs: real ones are not overwritten, and a training may start from one."""
+"""Files of earlier runs: real ones are not overwritten."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
-from ..config.names import MODEL_FILE, REFIT
 from .source import RawFiles
-from .version import content_version
 
-# The folder of results, before any prefix.
-_RESULTS = "results"
 # Results that record whether their data are simulated, below that folder.
 _RECORDS = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
 
@@ -50,44 +45,3 @@ def _real(results: Path, tables: Path) -> Iterator[Path]:
         with suppress(OSError, KeyError, ValueError), h5py.File(path) as file:
             if json.loads(file.attrs["source"]).get("simulated") is False:
                 yield path
-
-
-def warm_start_file(start: str | None, output: Path) -> tuple[str, str | None] | None:
-    """The file of `train.start_from` and its version; None without that setting.
-
-    The version is None where the workflow makes the file. Raises UserError if the file is missing;
-    if it is the training's `output`, or its refit, under any name, since Snakemake removes an
-    output before its job; and if it is a refit of this workflow.
-    """
-    if start is None:
-        return None
-    path = os.path.normpath(start)
-    own = (output, output.parent / REFIT / output.name)
-    if os.path.realpath(path) in map(os.path.realpath, own):
-        raise UserError(
-            f"train.start_from: {path} is the file of the very model that would start from it; "
-            f"copy it to another place, such as models/, and name the copy"
-        )
-    if (inside := _in_results(path, output.parents[2])) is not None:
-        if inside.parent.name == REFIT:
-            raise UserError(
-                f"train.start_from: {path} was trained on the held-out rows, so the metrics of a "
-                f"model that starts from it would be too high; name "
-                f"{Path(path).parents[1] / MODEL_FILE}"
-            )
-        return str(Path(_RESULTS, inside)), None
-    if not Path(path).is_file():
-        raise UserError(
-            f"train.start_from: {path}: no such file; name the model.safetensors of an earlier "
-            f"training, or null to train from the start"
-        )
-    return path, content_version(Path(path))
-
-
-def _in_results(path: str, results: Path) -> Path | None:
-    """The path below the folder of results, which may have a prefix; None for another file."""
-    real = Path(os.path.realpath(path))
-    if real.is_relative_to(folder := os.path.realpath(results)):
-        return real.relative_to(folder)
-    # Snakemake adds the prefix.
-    return Path(path).relative_to(_RESULTS) if Path(path).parts[:1] == (_RESULTS,) else None

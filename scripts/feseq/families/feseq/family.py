@@ -51,10 +51,6 @@ class FESeq(Family):
         training = self.settings(config, size, model)["train"]
         return training["nodes"], training["gpus"]
 
-    def start_from(self, settings: Settings) -> str | None:
-        """`train.start_from`."""
-        return settings["train"]["start_from"]
-
 
 FAMILY = FESeq(
     package=__package__,

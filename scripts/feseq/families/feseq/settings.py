@@ -172,8 +172,7 @@ class TrainConfig(Declared):
     over the steps of all epochs. A thousandth of it is always left"""
     start_at_click_rate: bool = True
     """the untrained network predicts the click rate of the train rows, not one half: where clicks
-    are rare, it need not learn that first. With `start_from` the earlier network's predictions
-    stay"""
+    are rare, it need not learn that first"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
     """weight of the squared norm of the embeddings in the loss"""
     negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
@@ -198,10 +197,6 @@ class TrainConfig(Declared):
     """weights of metrics in the sum whose rise is a gain: `auc`, `average_precision` and `score` (0
     or more), `logloss` and `weighted_logloss` (0 or less), and the same at 50:50 odds, such as
     `balanced_score`. For a table whose score is toss, the default is `{balanced_score: 1}`"""
-    start_from: Annotated[Annotated[str, Field(min_length=1)] | None, NOT_SEARCHED] = None
-    """warm start: the model.safetensors of an earlier training, of the same columns and settings of
-    the network, whose weights this one goes on from; new categories and tokens join its own.
-    Another file there makes the model stale"""
     seed: Seed = 42
     """seed of start values, dropout and order"""
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1

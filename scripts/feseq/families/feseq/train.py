@@ -16,7 +16,6 @@ import torch
 
 from ...batches.source import BatchSource
 from ...common.errors import UserError
-from ...common.files import fingerprint
 from ...common.locks import locked
 from ...common.log import only_errors
 from ...common.ranks import Ranks, in_group, joined
@@ -33,7 +32,7 @@ from .training.checkpoint import Checkpoint
 from .training.loop import Trainer
 from .training.memory import COPIES_OF_PARAMETERS, check_network, count_parameters, micro_batch_rows
 from .training.processes import end_with_launcher, run_under_torchrun
-from .training.warm_start import WarmStart
+from .training.refit import FirstTraining
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +54,6 @@ def train(job: TrainJob) -> None:
     uninterrupted one on the same machine.
     """
     config = TrainConfig.from_values(job.settings["train"], "train")
-    if job.start_from:
-        # The rule's path has the prefix of a workflow that imports this one.
-        config = replace(config, start_from=str(job.start_from))
     if job.refit_of:
         lower = config.learning_rate * _REFIT_RATE
         config = replace(config, epochs=1, learning_rate=lower, schedule="cosine")
@@ -69,7 +65,9 @@ def train(job: TrainJob) -> None:
             f"max_len {model_config.max_len}"
         )
     files = (job.train, job.valid, job.feature_map)
-    run = TrainingRun(*files, model_config, config, job.before(), job.full_name)
+    run = TrainingRun(
+        *files, model_config, config, job.before(), job.first_model, full_name=job.full_name
+    )
     if in_group():
         end_with_launcher()
         # The others would log the same lines as the first.
@@ -106,9 +104,9 @@ class TrainingRun:
     """The data and the settings of one training.
 
     With `before`, what the training.json of an earlier run says, it is a refit and goes on from
-    that run's weights, the config's `start_from`: one epoch of the held-out rows and as many
-    train rows, at a lower rate. `full_name` is size and name of the model, such as full/len150, ''
-    for one that has no place.
+    that run's weights, the file `first_model`: one epoch of the held-out rows and as many train
+    rows, at a lower rate. `full_name` is size and name of the model, such as full/len150, '' for
+    one that has no place.
     """
 
     train_h5: Files
@@ -117,20 +115,20 @@ class TrainingRun:
     model_config: ModelConfig
     train_config: TrainConfig
     before: Mapping[str, Any] = field(default_factory=dict)
+    first_model: Path | None = None
     full_name: str = ""
 
     @cached_property
-    def start(self) -> WarmStart | None:
-        """The earlier model that it starts from."""
-        path = self.train_config.start_from
-        if path is None:
+    def first(self) -> FirstTraining | None:
+        """The first training, of a refit."""
+        if self.first_model is None:
             return None
-        return WarmStart.read(Path(path), self.model_config, FeatureMap.read(self.feature_map_json))
+        return FirstTraining.read(self.first_model, FeatureMap.read(self.feature_map_json))
 
     @cached_property
     def feature_map(self) -> FeatureMap:
-        """The feature map of its rows; after a warm start, the earlier model's, extended by it."""
-        return self.start.feature_map if self.start else FeatureMap.read(self.feature_map_json)
+        """The feature map of its rows, which a refit reads like its first training."""
+        return self.first.feature_map if self.first else FeatureMap.read(self.feature_map_json)
 
     @contextmanager
     def opened(self, machine: Machine) -> Iterator[Sources]:
@@ -164,15 +162,15 @@ class TrainingRun:
         torch.manual_seed(config.seed)
         model = build_model(self.model_config, self.feature_map)
         shift = math.log(train.kept_share)
-        if self.start:
-            self.start.carry_into(model, train.table)
+        if self.first:
+            self.first.carry_into(model)
             model.go_on_with(shift)
-            logger.info("going on from %s", self.start.path)
+            logger.info("going on from %s", self.first_model)
         else:
             model.observed_odds.shift.fill_(shift)
         if self.model_config.unknown_share == "auto":
             model.unknown.take(self.unknown_shares(train, valid))
-        if config.start_at_click_rate and not self.start:
+        if config.start_at_click_rate and not self.first:
             label = train.table.column("label")
             # Half a click is added, since a rate of 0 has no odds.
             model.start_at((label.sum() + 0.5) / (len(label) + 1))
@@ -218,10 +216,8 @@ class TrainingRun:
     def key(self, sources: Sources, code: str) -> str:
         """A digest of all that the training depends on, including `code`."""
         # The number of processes changes only rounding and draws of dropout.
-        config = asdict(replace(self.train_config, gpus=1, nodes=1, start_from=None))
-        start = self.train_config.start_from
+        config = asdict(replace(self.train_config, gpus=1, nodes=1))
         inputs = [f"{source.table.identity} {source.rows}" for source in sources if source]
-        inputs += [f"start {fingerprint(Path(start))}"] if start else []
         inputs += [hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest()]
         values = [asdict(self.model_config), config, inputs, self.before, code]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...common.errors import UserError
 from ...config.runtime import Runtime
 from ...family.job import open_rows
 from .network.device import start_runtime
@@ -27,8 +26,6 @@ def trials(
     threads: int,
 ) -> Iterator[Any]:
     """Trains with a trial's settings on top of these; see `tune.Trials`."""
-    if settings["train"]["start_from"]:
-        raise UserError("train.start_from: a search trains from the start; set it to null")
     model = ModelConfig(**settings["model"])
     config = replace(TrainConfig(**settings["train"]), gpus=1, nodes=1)
     base = TrainingRun(train_h5, valid_h5, feature_map, model, config)

@@ -1,9 +1,5 @@
-"""Warm starts keep an earlier model's codes and weights, and new ones join them.
+"""Refits keep the first training's weights and how it reads numbers, and new words join."""
 
-A refit is one, on the validation rows among as many others.
-"""
-
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +15,15 @@ from feseq.evaluate.validation import predict_validation
 from feseq.families.feseq.model_file import TrainedModel
 from feseq.families.feseq.network.build import build_model
 from feseq.families.feseq.settings import ModelConfig, TrainConfig
+from feseq.families.feseq.train import TrainingRun
+from feseq.families.feseq.training.refit import FirstTraining, extended
 from feseq.families.feseq.training.step import Stepper
-from feseq.families.feseq.training.warm_start import WarmStart
-from feseq.features.extension import extended
 from feseq.features.feature_map import FeatureMap
 from feseq.features.fitting import fit_feature_map
 from feseq.storage.opening import open_table
 from feseq.storage.store import H5Table
 from support.networks import WHOLE, random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
-from support.shop import changed, refused, snakemake
 from support.trainings import (
     CONFIG,
     CPU,
@@ -76,16 +71,12 @@ def vocabularies(feature_map: FeatureMap) -> list[Any]:
 
 
 def test_the_extended_map_has_the_codes_that_a_fit_to_all_rows_has(folder: Path) -> None:
-    old, new = fitted(folder, "train"), fitted(folder, "valid")
-    both = extended(old, new)
-    everything = fitted(folder, "train", "valid")
-    assert vocabularies(both) == vocabularies(everything)
-    assert vocabularies(both) not in (vocabularies(old), vocabularies(new))
+    old, everything = fitted(folder, "train"), fitted(folder, "train", "valid")
+    both = extended(old, everything)
+    assert vocabularies(both) == vocabularies(everything) != vocabularies(old)
     # Numbers are read as the weights have learned to.
     assert (both.numeric, both.statistics) == (old.numeric, old.statistics)
-    assert (both.fitted_on, extended(old, old)) == (new.fitted_on, old)
-    # Today's rows are read as they are written.
-    assert extended(old, replace(new, separator=" ")).separator == " "
+    assert (both.fitted_on, extended(old, old)) == (everything.fitted_on, old)
 
 
 def earlier_model(folder: Path, feature_map: FeatureMap) -> Path:
@@ -99,7 +90,7 @@ def test_older_rows_get_their_logits_and_new_codes_their_start_values(
     folder: Path, tmp_path: Path, roles: Any
 ) -> None:
     path = earlier_model(tmp_path, fitted(folder, "train", roles=roles))
-    start = WarmStart.read(path, MODEL, fitted(folder, "valid", roles=roles))
+    start = FirstTraining.read(path, fitted(folder, "train", "valid", roles=roles))
     torch.manual_seed(1)
     network = build_model(MODEL, start.feature_map)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
@@ -107,7 +98,7 @@ def test_older_rows_get_their_logits_and_new_codes_their_start_values(
     earlier = TrainedModel.load(path)
     newer = TrainedModel(replace(earlier.about, feature_map=start.feature_map), network)
     with H5Table(folder / "train.h5") as train:
-        start.carry_into(network, train)
+        start.carry_into(network)
         logits = [model.predict(train) for model in (earlier, newer)]
     np.testing.assert_array_equal(*logits)
     # No other row of a table was touched.
@@ -116,91 +107,6 @@ def test_older_rows_get_their_logits_and_new_codes_their_start_values(
         if added:
             assert (value == fresh[name]).all(1).sum() == added
     assert "history.target.0.weight" in fresh
-
-
-def test_columns_settings_and_files_that_do_not_fit_are_clear_errors(
-    folder: Path, tmp_path: Path
-) -> None:
-    path, here = earlier_model(tmp_path, fitted(folder, "train")), fitted(folder, "valid")
-    WarmStart.read(path, replace(MODEL, dropout=0.4, embedding_std=0.1), here)
-    damaged = tmp_path / "other"
-    damaged.write_bytes(path.read_bytes()[:-9])
-    for given, message in (
-        (
-            (path, MODEL, fitted(folder, "valid", roles=COLUMNS)),
-            "start_from: column 'age' .ids. is used differently",
-        ),
-        (
-            (path, MODEL, replace(here, profile=[])),
-            "column 'country' .profile. is used",
-        ),
-        (
-            (path, replace(MODEL, heads=1, causal=True, dropout=0.9), here),
-            "start_from: .*network: heads 2 there, 1 here; causal False there, True here;",
-        ),
-        ((damaged, MODEL, here), r"other: not a complete model file"),
-    ):
-        with pytest.raises(UserError, match=message):
-            WarmStart.read(*given)
-    start = WarmStart.read(path, MODEL, here)
-    with H5Table(folder / "train.h5") as train:
-        train.source["simulated"] = True
-        with pytest.raises(UserError, match="holds simulated data, and the model was trained on"):
-            start.carry_into(build_model(MODEL, start.feature_map), train)
-
-
-def test_an_interrupted_training_goes_on_from_its_state_and_not_from_the_earlier_model(
-    data: Path, tmp_path: Path
-) -> None:
-    earlier = train_saving(data, tmp_path / "earlier", replace(FOUR_EPOCHS, epochs=1))["model"]
-    config = replace(FOUR_EPOCHS, epochs=2, start_from=str(earlier))
-    whole = train_saving(data, tmp_path / "whole", config)
-    with ended_at(Stepper, "take", 4):
-        train_saving(data, tmp_path / "resumed", config)
-    with counted_steps() as steps:
-        resumed = train_saving(data, tmp_path / "resumed", config)
-    assert len(steps) == 3
-    scratch = train_saving(data, tmp_path / "scratch", replace(config, start_from=None))
-    assert same_weights(whole["model"], resumed["model"])
-    assert not same_weights(whole["model"], scratch["model"])
-    # Another earlier model is another training.
-    with counted_steps() as steps:
-        train_saving(data, tmp_path / "resumed", replace(config, start_from=str(whole["model"])))
-    assert len(steps) == 6
-
-
-@pytest.mark.workflow
-def test_the_workflow_goes_on_from_a_file_and_retrains_where_its_content_changes(
-    copied: Path,
-) -> None:
-    target = "results/toy/len20/model.safetensors"
-    earlier = copied / "earlier.safetensors"
-    earlier.write_bytes((copied / target).read_bytes())
-    config = changed("train.start_from", "earlier.safetensors")
-    snakemake(copied, target, config=config)
-    log = (copied / "results/toy/len20/train.log").read_text()
-    assert "going on from earlier.safetensors" in log
-    assert earlier.read_bytes() != (copied / target).read_bytes()
-    earlier.touch()
-    assert "Nothing to be done" in snakemake(copied, "-n", target, config=config)
-    before = earlier.stat()
-    earlier.write_bytes((copied / target).read_bytes())
-    os.utime(earlier, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert "now: 'start_version=" in snakemake(copied, "-n", target, config=config)
-    (copied / "link").symlink_to("results")
-    own = "is the file of the very model"
-    for start, message in (
-        (f"./{target}", own),
-        (target.replace("results", "link"), own),
-        (str(copied / target), own),
-        (target.replace("model.", "refit/model."), own),
-        ("results/toy/len5/refit/model.safetensors", "name results/toy/len5/model.safetensors"),
-        (str(copied / "results/toy/len5/refit/model.safetensors"), "was trained on the held-out"),
-        ("no", "no: no such file"),
-    ):
-        output = refused(copied, "-n", target, config=changed("train.start_from", start))
-        assert f"train.start_from: {os.path.normpath(start)}" in output
-        assert message in output
 
 
 def map_file(data: Path, out: Path, min_count: int = 1, *, all_rows: bool = True) -> Path:
@@ -223,6 +129,12 @@ def first_training(
         return train(data, out, config, model, **options)["training"]
 
 
+def a_refit(data: Path, training: Path, *options: Any) -> TrainingRun:
+    """The run of a refit, by the training.json of the first; `options` are those of `a_run`."""
+    model = training.with_name("model.safetensors")
+    return a_run(data, *options, before=read_json(training), first_model=model)
+
+
 @pytest.fixture
 def rare_map(data: Path, tmp_path: Path) -> Path:
     """A feature map that knows few categories."""
@@ -237,9 +149,9 @@ def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
     shares = read_json(training)["unknown_shares"]
     assert any(shares.values())
     # Steps so small that they leave the weights where they were.
-    small = replace(config, learning_rate=1e-30, start_from=str(tmp_path / "model.safetensors"))
+    small = replace(config, learning_rate=1e-30)
     map_file(data, rare_map, 40)
-    run = a_run(data, model, small, rare_map, before=read_json(training))
+    run = a_refit(data, training, model, small, rare_map)
     with run.opened(CPU) as sources:
         trainer = run.trainer(sources, CPU)
         assert trainer.model.unknown.shares.tolist() == pytest.approx(list(shares.values()))
@@ -254,32 +166,30 @@ def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
 def test_it_begins_with_the_predictions_of_a_network_whose_rows_were_drawn_at_another_share(
     data: Path, tmp_path: Path
 ) -> None:
-    first_training(data, tmp_path, replace(FOUR_EPOCHS, negative_share=0.3))
-    path = tmp_path / "model.safetensors"
-    earlier = TrainedModel.load(path)
-    run = a_run(data, SMALL_MODEL, replace(FOUR_EPOCHS, start_from=str(path)))
+    training = first_training(data, tmp_path, replace(FOUR_EPOCHS, negative_share=0.3))
+    earlier = TrainedModel.load(tmp_path / "model.safetensors")
+    run = a_refit(data, training, SMALL_MODEL, FOUR_EPOCHS, map_file(data, tmp_path / "all.json"))
     with run.opened(CPU) as sources:
         network = run.trainer(sources, CPU).model
         assert network.observed_odds.shift == 0 > earlier.network.observed_odds.shift
         network.eval()
-        with open_table(data / "valid.h5") as table:
+        with open_table(data / "train.h5") as table:
             later = TrainedModel(replace(earlier.about, feature_map=run.feature_map), network)
             logits = [model.predict(table) for model in (earlier, later)]
     np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-5)
 
 
 def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_path: Path) -> None:
-    before = read_json(first_training(data, tmp_path))
-    config = replace(FOUR_EPOCHS, start_from=str(tmp_path / "model.safetensors"))
+    training = first_training(data, tmp_path)
     with open_table(data / "valid.h5") as table:
         held_out = set(table.column("row").tolist())
     feature_map, draws = map_file(data, tmp_path / "all.json"), []
     for seed in (42, 42, 43):
-        run = a_run(data, SMALL_MODEL, replace(config, seed=seed), feature_map, before=before)
+        run = a_refit(data, training, SMALL_MODEL, replace(FOUR_EPOCHS, seed=seed), feature_map)
         with run.opened(CPU) as (source, valid):
             assert valid is None
             draws.append(source.table.column("row").tolist())
-            assert source.batch_rows == before["batch_rows"]
+            assert source.batch_rows == read_json(training)["batch_rows"]
     for rows in draws:
         assert len(rows) == len(set(rows)) == 2 * len(held_out)
         assert held_out < set(rows)
