@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
-from feseq.catalog.digests import ENTRY_POINTS, LAYOUT, Digests
+from feseq.catalog.digests import ENTRY_POINTS, ROUNDING, Digests
 from feseq.catalog.families import FAMILIES, family_of, is_model
 from feseq.catalog.models import (
     model_settings,
@@ -70,7 +70,7 @@ def model_params():
     for family in FAMILIES.values():
         for block, declared in family.blocks.items():
             for key in fields_of(declared):
-                chosen = rounding if key in LAYOUT else counted
+                chosen = rounding if key == ROUNDING else counted
                 chosen[f"settings.{block}.{key}"] = value(block, key)
     return settings(**counted) | not_counted(**rounding)
 
@@ -94,10 +94,10 @@ def model_env(wildcards):
 
 
 @clear_errors
-def layout(wildcards):
-    """Machines that train the job's model, and the GPUs of each."""
+def training_gpus(wildcards):
+    """GPUs that train the job's model."""
     family = family_of(wildcards.model)
-    return family.layout(config, wildcards.size, wildcards.model, HAS_CONDA)
+    return family.gpus(config, wildcards.size, wildcards.model, HAS_CONDA)
 
 
 @clear_errors

@@ -24,9 +24,9 @@ rule train:
         "results/{size}/{model}/train.log",
     conda:
         model_env
-    threads: lambda wildcards: 8 * max(1, layout(wildcards)[1])
+    threads: lambda wildcards: 8 * max(1, training_gpus(wildcards))
     resources:
-        gpu=lambda wildcards: layout(wildcards)[0] * layout(wildcards)[1],
+        gpu=training_gpus,
     params:
         **model_params(),
         code=code("train"),
@@ -70,7 +70,7 @@ rule tune:
     threads: 8
     resources:
         # Trials share the card.
-        gpu=lambda wildcards: min(1, layout(wildcards)[1]),
+        gpu=lambda wildcards: min(1, training_gpus(wildcards)),
     params:
         **model_params(),
         **settings(tuning=config["tuning"] | {"space": tuning_space}, variant=variant),

@@ -71,7 +71,7 @@ def run_script(
     if job is None and not at_shell:
         sys.exit(f"{script.name} is run by Snakemake: name a file that it makes (README.md)")
     logs = list(job.log) if job is not None else []
-    if "MASTER_ADDR" not in os.environ:  # else another machine may have begun the log
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # else torchrun's parent has begun the log
         python = f"Python {platform.python_version()}, {sys.executable}"
         for path in logs:
             Path(path).write_text(f"{script.name} in {python}, on {platform.node()}\n")

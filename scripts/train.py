@@ -1,7 +1,4 @@
-"""Train one model.
-
-At the shell, on several machines: docs/several-gpus.md
-"""
+"""Train one model."""
 
 from entry import run_script
 from feseq.catalog.loading import train_model

@@ -58,7 +58,6 @@ VALUES: dict[str, list[Any]] = {
     ],
     # tests/families/feseq/test_processes.py has others.
     "train.gpus": [1],
-    "train.nodes": [1],
     "train.seed": [0, 2**64 - 1],
     "boosting.trees": [1, 6],
     "boosting.min_child_weight": [0, 3],

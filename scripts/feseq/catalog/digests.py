@@ -24,8 +24,8 @@ ENTRY_POINTS = {
     "export": ["export"],
     "score": ["load"],
 }
-# Settings of a training that change its result by rounding at most.
-LAYOUT = ("gpus", "nodes")
+# The setting of a training that changes its result by rounding at most.
+ROUNDING = "gpus"
 
 # Size and name of a model, a baseline or the blend.
 Job = tuple[str, str]
@@ -105,6 +105,6 @@ class Digests:
     def _counted_settings(self, size: str, model: str) -> dict[str, dict[str, Any]]:
         """The settings of a model that count, by block."""
         return {
-            block: {key: value for key, value in keys.items() if key not in LAYOUT}
+            block: {key: value for key, value in keys.items() if key != ROUNDING}
             for block, keys in model_settings(self.config, size, model).items()
         }

@@ -12,7 +12,6 @@ Here everything is local until the sums at the end.
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,12 +35,10 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place of this process among a training's, and on its machine; by default it is alone."""
+    """The place of this process among a training's; by default it is alone."""
 
     rank: int = 0
     count: int = 1
-    local_rank: int = 0
-    local_count: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -107,11 +104,10 @@ def in_group() -> bool:
 
 def _place() -> Ranks:
     """The place that torchrun assigned; raises UserError if the environment has none."""
-    names = {"RANK": None, "WORLD_SIZE": None, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    names = ("RANK", "WORLD_SIZE")
     try:
-        numbers = [int(os.environ.get(name) or default or "") for name, default in names.items()]
-        rank, count, local_rank, local_count = numbers
-        if not (0 <= rank < count and 0 <= local_rank < local_count <= count):
+        rank, count = (int(os.environ.get(name, "")) for name in names)
+        if not 0 <= rank < count:
             raise ValueError
     except ValueError:
         variables = " ".join(f"{name}={os.environ.get(name, '')}" for name in names)
@@ -119,7 +115,7 @@ def _place() -> Ranks:
             f"TORCHELASTIC_RUN_ID is set, as torchrun does, but {variables} is not a valid place "
             f"among its processes: start torchrun, or unset TORCHELASTIC_RUN_ID"
         ) from None
-    return Ranks(rank, count, local_rank, local_count)
+    return Ranks(rank, count)
 
 
 @contextmanager
@@ -149,6 +145,3 @@ def joined() -> Iterator[Ranks]:
     yield ranks
     # Not after a failure: NCCL would wait for the others, which wait for this one.
     dist.destroy_process_group()
-    if os.environ.get("GROUP_WORLD_SIZE", "1") != "1" and os.environ.get("GROUP_RANK") == "0":
-        # The first machine's launcher holds what the others need to end, and must end last.
-        time.sleep(1)

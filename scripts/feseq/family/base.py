@@ -67,14 +67,12 @@ class Family:
         self.settings(config, size, model)
         yield from ()
 
-    def layout(
-        self, config: Mapping[str, Any], size: str, model: str, has_conda: bool
-    ) -> tuple[int, int]:
-        """Machines that train a model, and the GPUs of each.
+    def gpus(self, config: Mapping[str, Any], size: str, model: str, has_conda: bool) -> int:
+        """GPUs that train a model.
 
         With `has_conda` the job runs in a conda environment, else in this Python's.
         """
-        return 1, 0
+        return 0
 
     def module(self, entry_point: str) -> str | None:
         """The full name of an entry point's module; None if the family has none."""

@@ -286,7 +286,7 @@ def test_a_gpu_is_asked_for_where_one_may_be_used(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(family, "distribution", {installed: ""}.__getitem__)
         monkeypatch.setattr(family, "PackageNotFoundError", KeyError)
         config = {"runtime": {"device": device}}
-        assert family.FAMILY.layout(config, "toy", "boosting", has_conda) == (1, gpus)
+        assert family.FAMILY.gpus(config, "toy", "boosting", has_conda) == gpus
 
 
 def test_its_auc_rests_on_what_clicks_follow(

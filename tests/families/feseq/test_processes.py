@@ -1,4 +1,4 @@
-"""Trainings of several processes: rows, weights, losses, signals, kills, machines."""
+"""Trainings of several processes: rows, weights, losses, signals, kills."""
 
 import json
 import os
@@ -51,10 +51,10 @@ SHARED = replace(
 
 
 def start(
-    data: Path, out: Path, *launcher: str, gpus: int = 2, nodes: int = 1, **variables: str
+    data: Path, out: Path, *launcher: str, gpus: int = 2, **variables: str
 ) -> subprocess.Popen[str]:
     """scripts/train.py in a process group of its own."""
-    training = replace(OFTEN, gpus=gpus, nodes=nodes)
+    training = replace(OFTEN, gpus=gpus)
     arguments = {
         "train": data / "train.h5",
         "valid": data / "valid.h5",
@@ -159,75 +159,10 @@ def test_after_a_sudden_end_nothing_runs_and_three_processes_go_on(
     assert_like(tmp_path, alone)
 
 
-def start_two(data: Path, out: Path) -> list[subprocess.Popen[str]]:
-    """A launcher of one process for each of two machines, which meet on loopback."""
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    return [start(data, out, gpus=1, nodes=2, NODE_RANK=str(node), **meeting) for node in range(2)]
-
-
-@pytest.mark.workflow
-def test_launchers_of_two_machines_meet(data: Path, alone: Path, tmp_path: Path) -> None:
-    (code, log), (other_code, other_log) = map(end_of, start_two(data, tmp_path))
-    assert (code, other_code) == (0, 0), log + other_log
-    assert_like(tmp_path, alone)
-    assert log.count("epoch 2, step 60") == 1
-    assert other_log.count("epoch 2, step 60") == 0
-    names = ["history.csv", "model.safetensors", "training.json", "training_state"]
-    assert sorted(os.listdir(tmp_path)) == names
-
-
-@pytest.mark.parametrize(
-    ("wrong", "named"),
-    [
-        ({"MASTER_ADDR": ""}, r"MASTER_ADDR \(''\)"),
-        ({"MASTER_PORT": "99999"}, r"MASTER_PORT \('99999'\)"),
-        *(({"NODE_RANK": node}, rf"NODE_RANK \('{node}'\)") for node in "2x"),
-        # A Slurm job has a number, and srun.
-        ({"SLURM_JOB_ID": "7", "PATH": ""}, "by srun"),
-        *(({"SLURM_JOB_ID": job}, r"_ADDR \(''\)") for job in ("", "12.batch")),
-    ],
-)
-def test_several_machines_need_to_know_where_they_meet(
-    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], named: str
-) -> None:
-    meeting = {"MASTER_ADDR": "node1", "MASTER_PORT": "29500", "NODE_RANK": "1"}
-    for variable in meeting:
-        monkeypatch.delenv(variable, raising=False)
-    for variable, text in (wrong if "SLURM_JOB_ID" in wrong else meeting | wrong).items():
-        monkeypatch.setenv(variable, text)
-    with pytest.raises(UserError, match=f"train.nodes is 2: .*{named}"):
-        run_under_torchrun(1, 2, 1)
-
-
 def test_a_time_to_save_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "1h")
     with pytest.raises(UserError, match="TORCH_ELASTIC_SHUTDOWN_TIMEOUT is '1h'"):
-        run_under_torchrun(2, 1, 1)
-
-
-# The port is found from the number of the job.
-SRUN = """#!/bin/sh
-while [ "${1#--}" != "$1" ]; do echo "srun option $1" >&2; shift; done
-SLURM_NODEID=0 "$@" & first=$!
-SLURM_NODEID=1 "$@" || exit
-wait $first
-"""
-
-
-@pytest.mark.slow
-def test_a_slurm_job_of_two_machines_starts_the_second_by_srun(
-    data: Path, alone: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "srun").write_text(SRUN)
-    (tmp_path / "srun").chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    slurm = {"SLURM_JOB_ID": str(free_port() - 20_000), "PATH": path}
-    process = start(data, tmp_path / "out", gpus=1, nodes=2, **slurm)
-    code, log = end_of(process)
-    assert code == 0, log
-    assert_like(tmp_path / "out", alone)
-    assert "srun option --nodes=2\n" in log
-    assert log.count("epoch 2, step 60") == 1
+        run_under_torchrun(2, 1)
 
 
 @pytest.mark.workflow
@@ -242,7 +177,7 @@ def test_what_others_set_in_the_environment_counts_for_nothing(
 
 @pytest.mark.parametrize(
     "place",
-    [{}, {"RANK": "x"}, {"RANK": "2"}, {"RANK": "-1"}, {"WORLD_SIZE": ""}, {"LOCAL_RANK": "1"}],
+    [{}, {"RANK": "x"}, {"RANK": "2"}, {"RANK": "-1"}, {"WORLD_SIZE": ""}],
 )
 def test_an_environment_that_is_not_torchruns_is_named(
     monkeypatch: pytest.MonkeyPatch, place: dict[str, str]
@@ -269,21 +204,6 @@ def test_one_that_waits_for_others_in_vain_ends_at_a_signal(data: Path, tmp_path
     read_until(process, "process 0 of 2 waits")
     process.terminate()
     assert end_of(process)[0] == -signal.SIGTERM
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_where_a_launcher_is_killed_the_other_machine_ends_too(
-    data: Path, tmp_path: Path, victim: int
-) -> None:
-    launchers = start_two(data, tmp_path)
-    wait_for_state(tmp_path, *launchers)
-    workers = [worker for launcher in launchers for worker in workers_of(launcher.pid)]
-    launchers[victim].kill()
-    launchers[victim].communicate(timeout=PATIENCE_SECONDS)
-    code, _ = end_of(launchers[1 - victim])
-    assert code != 0
-    assert have_ended(workers)
 
 
 @pytest.mark.slow
@@ -355,17 +275,8 @@ def test_only_the_first_saves_and_by_its_own_clock(
     assert gathered == [30, 30]
 
 
-def test_all_resume_from_the_same_state_or_none_does(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Another rank is at a later step.
-    monkeypatch.setattr(Ranks, "largest", lambda ranks, *steps: [step + 1 for step in steps])
-    with pytest.raises(UserError, match="could read its saved state"):
-        fitted(data, OFTEN, STILL, replace(CPU, ranks=Ranks(0, 2)))
-
-
 def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match=r"train.gpus is 4, and PyTorch finds 1 CUDA devices"):
-        choose_device("auto", Ranks(1, 8, 1, 4))
+        choose_device("auto", Ranks(1, 4))

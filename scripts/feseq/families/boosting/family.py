@@ -11,15 +11,13 @@ from .settings import BoostingConfig
 class Boosting(Family):
     """Trees, by XGBoost."""
 
-    def layout(
-        self, config: Mapping[str, Any], size: str, model: str, has_conda: bool
-    ) -> tuple[int, int]:
-        """One machine, with a GPU if boosting may train on one.
+    def gpus(self, config: Mapping[str, Any], size: str, model: str, has_conda: bool) -> int:
+        """One if boosting may train on it.
 
         XGBoost's build for CPUs has another name on PyPI. A job's own environment may have either
         build.
         """
-        return 1, int(config["runtime"]["device"] != "cpu" and (has_conda or _may_use_gpus()))
+        return int(config["runtime"]["device"] != "cpu" and (has_conda or _may_use_gpus()))
 
 
 def _may_use_gpus() -> bool:

@@ -44,12 +44,9 @@ class FESeq(Family):
         except ImpossibleNetworkError as error:
             yield f"model.heads of {model}, size {size}: {error}"
 
-    def layout(
-        self, config: Mapping[str, Any], size: str, model: str, has_conda: bool
-    ) -> tuple[int, int]:
-        """`train.nodes` and `train.gpus`."""
-        training = self.settings(config, size, model)["train"]
-        return training["nodes"], training["gpus"]
+    def gpus(self, config: Mapping[str, Any], size: str, model: str, has_conda: bool) -> int:
+        """`train.gpus`."""
+        return self.settings(config, size, model)["train"]["gpus"]
 
 
 FAMILY = FESeq(

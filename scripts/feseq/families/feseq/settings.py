@@ -202,9 +202,6 @@ class TrainConfig(Declared):
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
     """GPUs of one training on a machine: as many processes, each on one of them, share the rows of
     every batch; a tuning's trials take one each. Like `runtime`, makes nothing stale"""
-    nodes: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
-    """machines of one training, each with `train.gpus` processes; a tuning's trials take one. Like
-    `runtime`, makes nothing stale"""
 
     def batch_rows(self, rows: int) -> int:
         """Rows of a step: batch_size, or fewer where `rows` train rows make too few steps."""

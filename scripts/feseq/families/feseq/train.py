@@ -47,8 +47,8 @@ Sources = tuple[BatchSource, BatchSource | None]
 def train(job: TrainJob) -> None:
     """Train a model.
 
-    `job.settings` are its blocks `model` and `train`. With several `gpus` or `nodes`, torchrun
-    replaces this process and starts the command again in each process of the training; these form
+    `job.settings` are its blocks `model` and `train`. With several `gpus`, torchrun replaces
+    this process and starts the command again in each process of the training; these form
     a group. The state is kept in a folder `training_state` beside the model: an interrupted
     training resumes from it if settings, data and `job.code` are the same, and ends like an
     uninterrupted one on the same machine.
@@ -73,10 +73,10 @@ def train(job: TrainJob) -> None:
         # The others would log the same lines as the first.
         with joined() as ranks, only_errors(quiet=not ranks.is_first):
             _train(ranks, run, job)
-    elif config.gpus * config.nodes == 1:
+    elif config.gpus == 1:
         _train(Ranks(), run, job)
     else:
-        run_under_torchrun(config.gpus, config.nodes, job.threads)
+        run_under_torchrun(config.gpus, job.threads)
 
 
 def _train(ranks: Ranks, run: "TrainingRun", job: TrainJob) -> None:
@@ -216,7 +216,7 @@ class TrainingRun:
     def key(self, sources: Sources, code: str) -> str:
         """A digest of all that the training depends on, including `code`."""
         # The number of processes changes only rounding and draws of dropout.
-        config = asdict(replace(self.train_config, gpus=1, nodes=1))
+        config = asdict(replace(self.train_config, gpus=1))
         inputs = [f"{source.table.identity} {source.rows}" for source in sources if source]
         inputs += [hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest()]
         values = [asdict(self.model_config), config, inputs, self.before, code]

@@ -27,7 +27,7 @@ def trials(
 ) -> Iterator[Any]:
     """Trains with a trial's settings on top of these; see `tune.Trials`."""
     model = ModelConfig(**settings["model"])
-    config = replace(TrainConfig(**settings["train"]), gpus=1, nodes=1)
+    config = replace(TrainConfig(**settings["train"]), gpus=1)
     base = TrainingRun(train_h5, valid_h5, feature_map, model, config)
     machine = start_runtime(runtime, threads)
 

@@ -53,7 +53,7 @@ class Machine:
 
         Free memory is not used: rounding would then depend on the moment. Ranks on a CPU share it.
         """
-        sharing = 1 if self.device.type == "cuda" else self.ranks.local_count
+        sharing = 1 if self.device.type == "cuda" else self.ranks.count
         if self.memory_gib is not None:
             return int(self.memory_gib * 2**30) // sharing
         if self.device.type == "cuda":
@@ -70,10 +70,10 @@ class Machine:
 def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) -> Machine:
     """Set the threads of this process, at most one per CPU, and find the device of `runtime`.
 
-    Each of several `ranks` on a machine gets its share of the threads and a GPU.
+    Each of several `ranks` gets its share of the threads and a GPU.
     """
     ranks = ranks or Ranks()
-    torch.set_num_threads(max(1, min(threads // ranks.local_count, processors())))
+    torch.set_num_threads(max(1, min(threads // ranks.count, processors())))
     device = choose_device(runtime.device, ranks)
     precision = choose_precision(runtime.precision, device)
     ranks.agree(
@@ -136,18 +136,18 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
             level = logging.INFO if os.environ.get(SAID_CPU) else logging.WARNING
             logger.log(level, "no CUDA device found: running on the CPU")
     device = torch.device(name)
-    if device.type == "cuda" and ranks.local_count > 1:
+    if device.type == "cuda" and ranks.count > 1:
         devices = torch.cuda.device_count()
-        if devices < ranks.local_count:
+        if devices < ranks.count:
             raise UserError(
-                f"train.gpus is {ranks.local_count}, and PyTorch finds {devices} CUDA devices; "
+                f"train.gpus is {ranks.count}, and PyTorch finds {devices} CUDA devices; "
                 f"lower it, or let the job see more (CUDA_VISIBLE_DEVICES, or the scheduler's "
                 f"request)"
             )
-        device = torch.device("cuda", ranks.local_rank)
+        device = torch.device("cuda", ranks.rank)
         torch.cuda.set_device(device)
-    elif ranks.local_count > 1:
-        logger.warning("the device is the CPU, which %d processes share", ranks.local_count)
+    elif ranks.count > 1:
+        logger.warning("the device is the CPU, which %d processes share", ranks.count)
     if device.type == "cuda":
         # Same data, same config, same machine, same result; cuBLAS reads this when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
