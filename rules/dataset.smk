@@ -37,11 +37,6 @@ rule convert_train:
         selection=ignoring_time(rules.sample.output.selection),
         parts=ignoring_time(rules.sample.output.parts),
     output:
-        **(
-            {"holdout": "data/h5/{size}/holdout/part{part}.h5"}
-            if config["sampling"]["holdout_share"]
-            else {}
-        ),
         train="data/h5/{size}/train/part{part}.h5",
         valid="data/h5/{size}/valid/part{part}.h5",
     log:
@@ -144,7 +139,7 @@ rule fit_feature_map:
 use rule fit_feature_map as fit_feature_map_to_all with:
     input:
         train=train_parts,
-        held_out=held_out_parts,
+        valid=valid_parts,
     output:
         feature_map="data/h5/{size}/all_rows/feature_map.json",
     log:
@@ -162,7 +157,7 @@ if workflow.is_main_process:
 rule describe:
     input:
         train=train_parts,
-        held_out=held_out_parts,
+        valid=valid_parts,
         test=test_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:

@@ -6,7 +6,7 @@ rule evaluate:
         model=rules.train.output.model,
         # Not read, as what `upstream` of inputs.smk names.
         upstream=rules.fit_feature_map.output.feature_map,
-        held_out=held_out_parts,
+        valid=valid_parts,
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
         speed="results/{size}/{model}/valid_speed.json",
@@ -30,7 +30,7 @@ rule importance:
     input:
         model=rules.train.output.model,
         upstream=rules.fit_feature_map.output.feature_map,
-        rows=reported_parts,
+        valid=valid_parts,
     output:
         importance="results/{size}/{model}/importance.json",
     log:
@@ -75,7 +75,7 @@ rule blend:
 rule fit_baseline:
     input:
         train=train_parts,
-        held_out=held_out_parts,
+        valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
         predictions="results/{size}/{baseline}/valid_predictions.parquet",
@@ -96,7 +96,7 @@ rule fit_baseline:
 rule measure:
     input:
         predictions="results/{size}/{name}/valid_predictions.parquet",
-        rows=reported_parts,
+        valid=valid_parts,
         truth=(
             rules.simulate.output.truth.apply_wildcards({"split": "train"})
             if RAW.simulated

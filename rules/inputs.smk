@@ -142,11 +142,6 @@ def parts_of(table, rule, name):
 
 train_parts = parts_of(RAW.train, "convert_train", "train")
 valid_parts = parts_of(RAW.train, "convert_train", "valid")
-# All rows that are held out, and those that metrics are reported on.
-held_out_parts = reported_parts = valid_parts
-if config["sampling"]["holdout_share"]:
-    reported_parts = parts_of(RAW.train, "convert_train", "holdout")
-    held_out_parts = lambda wildcards: [*valid_parts(wildcards), *reported_parts(wildcards)]
 test_parts = parts_of(RAW.test, "convert_test", "h5") if RAW.test else []
 
 

@@ -40,7 +40,7 @@ rule train:
 use rule train as refit with:
     input:
         train=train_parts,
-        valid=held_out_parts,
+        valid=valid_parts,
         feature_map=rules.fit_feature_map_to_all.output.feature_map,
         refit_of=rules.train.output.training,
         first_model=rules.train.output.model,

@@ -24,13 +24,12 @@ def test_what_is_counted_is_what_pandas_counts(
     monkeypatch.setattr(counts, "SAMPLE_ROWS", 150)
     valid_rows = list(range(5, 600, 7))
     table, test = raw_table(600, 3, longest=40), raw_table(90, 4)
-    facts = facts_of(tmp_path, table, test, valid_rows=valid_rows, holdout=20)
+    facts = facts_of(tmp_path, table, test, valid_rows=valid_rows)
     frame, test_frame = table.to_pandas(), test.to_pandas()
     train, valid = frame.drop(index=valid_rows), frame.loc[valid_rows]
 
     assert facts["rows"] == {"train": len(train), "valid": len(valid), "test": 90}
     assert facts["clicks"] == {"train": train["y"].sum(), "valid": valid["y"].sum()}
-    assert facts["reported"] == {"rows": 20, "clicks": valid["y"][-20:].sum()}
     assert facts["sampled_rows"] == {"train": 129, "valid": 85, "test": 90}
     parts = {"train": train, "valid": valid, "test": test_frame}
     for name in ("price", "age", "country", "item"):
@@ -52,8 +51,7 @@ def test_what_is_counted_is_what_pandas_counts(
     for entry, end in zip(sequence["lengths"], [*starts[1:], 10**9]):
         inside = {part: of.between(entry["start"], end - 1) for part, of in lengths.items()}
         assert {part: entry[part] for part in parts} == {p: of.sum() for p, of in inside.items()}
-        chosen = [train["y"][inside["train"]], valid["y"][:-20][inside["valid"][:-20]]]
-        # Labels of holdout rows are not looked at.
+        chosen = [train["y"][inside["train"]], valid["y"][inside["valid"]]]
         assert entry["rows"] == sum(map(len, chosen))
         assert entry["clicks"] == sum(map(sum, chosen))
     assert sequence["mean"] == pytest.approx({p: of.mean() for p, of in lengths.items()})
@@ -61,7 +59,6 @@ def test_what_is_counted_is_what_pandas_counts(
 
     places, country, item = facts["click_rates"]
     frame["place"] = np.arange(600) * 20 // 600
-    frame = frame.drop(index=valid_rows[-20:])
     clicks = frame.groupby("place")["y"].sum()
     assert [v["clicks"] for v in places["values"]] == clicks.tolist()
     for panel in (country, item):
@@ -292,15 +289,15 @@ def test_a_fault_gives_its_alarm_and_no_other(
     assert bool(alarms_of(facts, ["quantile"], None)) == (fault != "an outlier")
 
 
-def test_a_healthy_table_gives_no_alarm_but_of_few_holdout_clicks(tmp_path: Path) -> None:
+def test_a_healthy_table_gives_no_alarm_but_of_few_validation_clicks(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, TRAIN, TEST)
     assert alarms_of(facts, ["minmax"], None) == []
     infinite = [np.inf if i % 5 < 3 else p for i, p in enumerate(PRICES)]
     tables = (with_columns(table, price=infinite) for table in (TRAIN, TEST))
     assert alarms_of(facts_of(tmp_path / "infinite", *tables), ["quantile"], None) == []
     assert not any(results["is_significant"] for results in facts["adversary"].values())
-    (alarm,) = alarms_of(facts | {"reported": {"rows": 400, "clicks": 60}}, ["minmax"], None)
-    assert "The 400 holdout rows have 60 clicks" in alarm.text
+    (alarm,) = alarms_of(facts | {"clicks": {"valid": 60}}, ["minmax"], None)
+    assert "validation rows have 60 clicks" in alarm.text
 
 
 def test_histories_and_events_out_of_order_are_counted_and_many_give_an_alarm(
@@ -355,7 +352,7 @@ def test_a_larger_size_is_advised_where_the_table_has_more_rows(
         (5_000, 900, 1_000, False),
     ):
         rows = {"train": drawn - 100, "valid": 100, "test": 50}
-        faulty = {"rows": rows, "reported": {"rows": 100, "clicks": 3}, "sequences": unknown}
+        faulty = {"rows": rows, "clicks": {"valid": 3}, "sequences": unknown}
         for min_count in (1, 2):
             given = sound | faulty | {"table_rows": table_rows, "min_count": min_count}
             of_events, of_clicks = (alarm.advice for alarm in alarms_of(given, [], size_rows))

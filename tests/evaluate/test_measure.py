@@ -25,8 +25,6 @@ from feseq.evaluate.blend import fit_weights as fit_by_metric
 from feseq.evaluate.measure import measure_predictions, write_metrics
 from feseq.evaluate.metrics import BY_NAME
 from feseq.evaluate.valid_predictions import read_predictions, write_logits
-from feseq.sampling.selection import HOLDOUT, VALIDATION
-from feseq.storage.opening import open_sides
 from feseq.storage.store import H5Table
 from support.predictions import put_predictions
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
@@ -117,34 +115,8 @@ def test_predictions_that_are_not_finite_are_not_written(data: Path) -> None:
         logit = np.zeros(valid.rows, np.float32)
         logit[7] = np.nan
         with pytest.raises(UserError, match="row 7"):
-            write_logits(data / "none.parquet", [valid], {"logit": logit}, {})
+            write_logits(data / "none.parquet", valid, {"logit": logit}, {})
     assert not (data / "none.parquet").exists()
-
-
-def test_metrics_are_those_of_the_holdout_rows_where_there_are_any(tmp_path: Path) -> None:
-    rows = list(range(100, 300))
-    _, valid = to_train_h5(tmp_path, raw_table(300), valid_rows=rows, holdout=80)
-    path, holdout = tmp_path / "predictions.parquet", tmp_path / "holdout.h5"
-    about = {"click_rate": "0.25"}
-    with open_sides([valid, holdout]) as tables:
-        logit = np.arange(200, dtype=np.float32)
-        write_logits(path, tables, {"logit": logit}, about)
-    everything = read_predictions(path, None)
-    assert everything["row"].to_pylist() == rows
-    assert everything["holdout"].to_pylist() == [False] * 120 + [True] * 80
-    assert read_predictions(path, VALIDATION)["logit"].to_pylist() == logit[:120].tolist()
-    assert read_predictions(path)["logit"].to_pylist() == logit[120:].tolist()
-    measured = measure_predictions(path, holdout, None, resamples=0)
-    assert (measured["rows"], measured["on_holdout"]) == (80, True)
-    with pytest.raises(UserError, match=r"predictions\.parquet: has other rows than .*valid\.h5"):
-        measure_predictions(path, valid, None, resamples=0)
-    # Without holdout rows, those of the validation.
-    with open_sides([valid]) as tables:
-        write_logits(path, tables, {"logit": logit[:120]}, about)
-    for part in (None, VALIDATION, HOLDOUT):
-        assert read_predictions(path, part)["logit"].to_pylist() == logit[:120].tolist()
-    measured = measure_predictions(path, valid, None, resamples=0)
-    assert (measured["rows"], measured["on_holdout"]) == (120, False)
 
 
 def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path: Path) -> None:
@@ -219,7 +191,7 @@ def test_a_blend_is_the_mean_of_its_logits(data: Path) -> None:
         blend(data, paths, {"a": 1, "b": 1})
 
 
-ROWS, JUDGING = 6_000, 1_500
+ROWS = 6_000
 
 
 def noisy(*noises: float, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
@@ -291,14 +263,11 @@ def test_draws_of_fewer_rows_give_about_the_same_weights(monkeypatch: pytest.Mon
     assert bagged(logits, label) != all_rows
 
 
-def write_models(
-    folder: Path, logits: list[np.ndarray], label: np.ndarray, holdout: int = 0
-) -> list[Path]:
-    """Predictions of two models; the last `holdout` rows are holdout rows."""
-    is_holdout = np.arange(len(label)) >= len(label) - holdout
+def write_models(folder: Path, logits: list[np.ndarray], label: np.ndarray) -> list[Path]:
+    """Predictions of two models."""
     paths = [folder / name / "valid_predictions.parquet" for name in ("a", "b")]
     for path, logit in zip(paths, logits):
-        put_predictions(path, label, logit, holdout=is_holdout, logit_ablated=logit)
+        put_predictions(path, label, logit, logit_ablated=logit)
     return paths
 
 
@@ -309,22 +278,18 @@ def assert_blend_is(folder: Path, weights: list[float], logits: list[np.ndarray]
         np.testing.assert_allclose(logit, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_fitted_weights_rest_on_all_but_the_holdout_rows(tmp_path: Path) -> None:
+def test_the_files_of_a_blend_say_what_its_weights_are_fitted_to(tmp_path: Path) -> None:
     logits, label = noisy(0.5, 1.0)
-    # In the holdout rows, the first model is noise.
-    logits[0][-JUDGING:] = np.random.default_rng(2).normal(size=JUDGING)
-    weights = blend(tmp_path, write_models(tmp_path, logits, label, JUDGING))
-    early = [logit[:-JUDGING] for logit in logits], label[:-JUDGING]
-    assert [*weights.values()] == bagged(*early)
-    assert [*weights.values()] == pytest.approx(fit_weights(*early, "logloss"), abs=0.1)
-    assert_blend_is(tmp_path, [*weights.values()], logits)
+    weights = blend(tmp_path, write_models(tmp_path, logits, label))
+    assert [*weights.values()] == bagged(logits, label)
+    assert [*weights.values()] == pytest.approx(fit_weights(logits, label, "logloss"), abs=0.1)
     training = read_json(tmp_path / "training")
     assert training["settings"] == weights
-    assert training["clicks"] == early[1].sum()
+    assert training["clicks"] == label.sum()
     assert 0 < training["spread"]["a"] < 0.1
     seen = read_predictions(tmp_path / "blend")
     assert metadata_of(seen)["best"] == "a"
-    assert seen["logit_best"].to_numpy().tolist() == logits[0][-JUDGING:].tolist()
+    assert seen["logit_best"].to_numpy().tolist() == logits[0].tolist()
 
 
 def test_what_makes_no_mean_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -349,7 +314,7 @@ def test_a_model_that_is_noise_has_hardly_a_weight(tmp_path: Path, by: str) -> N
     assert [*read_json(tmp_path / "training")["worse"]] == ["b"]
 
 
-@pytest.mark.parametrize("few", [0, 1, 2 * LEAST_CLICKS - 1])
+@pytest.mark.parametrize("few", [0, 1, LEAST_CLICKS - 1])
 @pytest.mark.parametrize("of", ["clicks", "others"])
 def test_with_few_clicks_or_others_the_blend_is_the_mean_and_the_log_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, few: int, of: str

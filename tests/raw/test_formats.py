@@ -30,7 +30,7 @@ from support.raw_tables import content, raw_table, with_roles, write_raw
 
 TIMED = with_roles(event_time="times", row_time="when", shared=("events",))
 ITEMS = ("007", "7", "NA", "a, b", 'the "best"', "two\nlines", None)
-SAMPLING = Sampling(valid_share=0.25, holdout_share=0.2, seed=3)
+SAMPLING = Sampling(valid_share=0.25, seed=3)
 
 
 def with_lines(rows: int = 300) -> pa.Table:
@@ -118,7 +118,7 @@ def converted(folder: Path, raw: Path, delimiter: str | None = None) -> dict[str
     files = {"selection": folder / "s.parquet", "parts": folder / "parts.json"}
     sample(raw, "y", 200, SAMPLING, part_rows=1000, **files, delimiter=delimiter)
     paths = [piece.file for piece in read_parts(files["parts"])[0].pieces]
-    h5 = {name: folder / f"{name}.h5" for name in ("train", "valid", "holdout")}
+    h5 = {name: folder / f"{name}.h5" for name in ("train", "valid")}
     convert_train(paths, columns=TIMED, **files, **h5)
     listed = folder / "test.json"
     list_parts(raw, TIMED, listed, rows=1000, delimiter=delimiter)

@@ -46,7 +46,7 @@ def put_model(
     unknown = "auc_ablated histories best_model gain_over_best share_of_best expected_auc best_auc"
     content = dict.fromkeys((*unknown.split(), "best_auc_of_new_users"))
     content |= {"full_name": f"{size}/{name}", "metrics": dict.fromkeys(names, near)}
-    content |= {"rows": 5000, "on_holdout": False, "clicks": clicks, "enough_clicks": enough}
+    content |= {"rows": 5000, "clicks": clicks, "enough_clicks": enough}
     content |= {"simulated_data": False, "score_gain": {"value": 0.1, "low": 0.05, "high": 0.15}}
     write_json(metrics, content | given)
     write_json(metrics.with_name("training.json"), dict(training))

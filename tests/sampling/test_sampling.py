@@ -21,7 +21,7 @@ from feseq.raw.list_parts import list_parts
 from feseq.raw.reading import RawTable
 from feseq.raw.times import read_times
 from feseq.sampling.draw import draw, read_labels, sample, select_within
-from feseq.sampling.selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
+from feseq.sampling.selection import TRAIN, VALIDATION, Selection, write_selections
 from feseq.sampling.split import PERIODS, periods, read_groups
 from support.raw_tables import raw_table, selected, with_roles, write_raw
 
@@ -70,15 +70,15 @@ def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
     tmp_path: Path, rows: int, split: dict[str, str], bounds: list[int]
 ) -> None:
     table = {"y": LABEL, "group": np.arange(50_000) // 7}
-    parts = drawn(tmp_path, table, split, rows, bounds, holdout_share=0.5)
+    parts = drawn(tmp_path, table, split, rows, bounds)
     assert [len(part) for part in parts] == pytest.approx(np.diff(bounds) * rows / 50_000, abs=3)
     row = np.concatenate([part.row + first for part, first in zip(parts, bounds)])
     held = np.concatenate([part.side for part in parts])
     assert len(row) == rows
     assert (np.diff(row) > 0).all()
     assert abs(LABEL[row].sum() - rows * LABEL.mean()) <= 3
-    assert np.bincount(held) / rows == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
-    for number in range(3):
+    assert np.bincount(held) / rows == pytest.approx([0.8, 0.2], abs=0.01)
+    for number in range(2):
         rate = LABEL[row[held == number]].mean()
         assert rate == pytest.approx(LABEL.mean(), abs=0.01)
     for is_valid in () if split else (held > 0, held == 0):
@@ -213,12 +213,12 @@ def test_periods_ascend_with_time_and_keep_one_time_together(times: list[int]) -
 
 def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
     both = [
-        *drawn(tmp_path, USERS, {"group": "u"}, seed=1, holdout_share=0.4),
-        *drawn(tmp_path, USERS, {"group": "u"}, seed=2, holdout_share=0.4),
+        *drawn(tmp_path, USERS, {"group": "u"}, seed=1),
+        *drawn(tmp_path, USERS, {"group": "u"}, seed=2),
     ]
     for selection in both:
         group = np.array(USERS["u"])[selection.row]
-        parts = [{*group[selection.side == part]} for part in (TRAIN, VALIDATION, HOLDOUT)]
+        parts = [{*group[selection.side == part]} for part in (TRAIN, VALIDATION)]
         assert sum(map(len, parts)) == len({*USERS["u"]})
         assert abs((selection.side != TRAIN).mean() - 0.2) < 0.02
         assert not selection.period.any()
@@ -234,10 +234,10 @@ def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
 def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> None:
     total = data.draw(st.integers(20, 300), "total")
     random = np.random.default_rng(total)
-    part = random.choice([-1, TRAIN, VALIDATION, HOLDOUT], total).astype(np.int8)
-    part[:6] = [TRAIN, TRAIN, VALIDATION, VALIDATION, HOLDOUT, HOLDOUT]
+    part = random.choice([-1, TRAIN, VALIDATION], total).astype(np.int8)
+    part[:4] = [TRAIN, TRAIN, VALIDATION, VALIDATION]
     labels = (random.random(total) < data.draw(st.floats(0, 1), "rate")).astype(np.uint8)
-    labels[:6] = [0, 1, 0, 1, 0, 1]
+    labels[:4] = [0, 1, 0, 1]
     inside = int((part >= 0).sum())
     rows = data.draw(st.none() | st.integers(min(20, inside), inside + 5), "rows")
     seed = data.draw(st.integers(0, 9), "seed")
@@ -251,36 +251,12 @@ def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> 
     assert np.array_equal(fold[selection.row], selection.fold)
     for of_draw in (selection.side == TRAIN, selection.side != TRAIN):
         assert sorted(selection.position[of_draw]) == list(range(of_draw.sum()))
-    for number in (TRAIN, VALIDATION, HOLDOUT):
+    for number in (TRAIN, VALIDATION):
         there, taken = labels[part == number], labels[selection.row[selection.side == number]]
         assert set(taken) == {0, 1}
         # Two of each part at least, which the largest part pays for.
         assert abs(len(taken) - len(there) * count / inside) <= 5
         assert abs(taken.sum() - len(taken) * there.mean()) <= 1
-
-
-def test_of_one_last_day_holdout_rows_are_drawn_and_of_two_they_are_newer(
-    tmp_path: Path,
-) -> None:
-    day = np.repeat([3, 1, 2, 10], 100)
-    columns = {"y": USERS["y"][:400], "day": [str(d) for d in day]}
-    (one,) = drawn(tmp_path, columns, {"time": "day"}, holdout_share=0.3)
-    assert np.bincount(one.side).tolist() == [300, 70, 30]
-    assert set(day[one.row[one.side != TRAIN]]) == {10}
-    (two,) = drawn(tmp_path, columns, {"time": "day"}, valid_share=0.5, holdout_share=0.3)
-    assert [set(day[two.row[two.side == p]]) for p in range(3)] == [{1, 2}, {3}, {10}]
-
-
-def test_holdout_rows_are_taken_from_those_held_out_alone() -> None:
-    plain, apart = (
-        selected(LABEL[:15_000], 500, valid_share=0.2, holdout_share=share) for share in (0, 0.5)
-    )
-    for name in ("row", "position"):
-        assert np.array_equal(getattr(plain, name), getattr(apart, name))
-    assert np.array_equal(plain.side == TRAIN, apart.side == TRAIN)
-    assert np.bincount(apart.side).tolist() == [400, 50, 50]
-    with pytest.raises(UserError, match=r"sampling\.holdout_share"):
-        selected(LABEL, 20, valid_share=0.05, holdout_share=0.5)
 
 
 DATES = ["2024-01-09", "2024-01-10", "2023-12-31", "2024-01-10"]

@@ -104,10 +104,10 @@ def test_the_files_give_back_every_raw_value_and_are_shuffled_as_far_as_memory_h
     expected = rows_of_raw(table)
     assert {"nan", float("inf"), float("-inf")} <= {row["price"] for row in expected}
     assert {None, ""} <= {row["country"] for row in expected}
-    chosen = selected(table["y"].to_numpy(), valid_share=0.4, holdout_share=0.5)
+    chosen = selected(table["y"].to_numpy(), valid_share=0.4)
     chosen = replace(chosen, period=(chosen.row % 5).astype(np.uint8))
     write_selections([chosen], tmp_path / "selection.parquet")
-    files = {name: tmp_path / f"{name}.h5" for name in ("train", "valid", "holdout")}
+    files = {name: tmp_path / f"{name}.h5" for name in ("train", "valid")}
     convert_train(write_raw(tmp_path, table), tmp_path / "selection.parquet", COLUMNS, **files)
     place, part = np.empty((2, 200), int)
     place[chosen.row], part[chosen.row] = chosen.position, chosen.side
@@ -151,14 +151,14 @@ def test_the_result_does_not_depend_on_batches_and_row_groups(
     events = table["events"].to_pylist()
     events[58] = "70000"
     table = raw_table(100, events=events)
-    rows = {"valid_rows": range(1, 100, 2), "holdout": 9}
-    plain = to_train_h5(tmp_path / "plain", table, **rows)
+    rows = range(1, 100, 2)
+    plain = to_train_h5(tmp_path / "plain", table, valid_rows=rows)
     plain_test = to_test_h5(tmp_path / "plain", table)
     for batch_rows, write_rows, row_group_size in ((7, 1000, 1000), (16, 4, 13), (20, 11, 1)):
         monkeypatch.setattr(conversion, "BATCH_ROWS", batch_rows)
         monkeypatch.setattr(shuffle, "WRITTEN_ROWS", write_rows)
         folder = tmp_path / f"{batch_rows}"
-        parts = to_train_h5(folder, table, **rows, row_group_size=row_group_size)
+        parts = to_train_h5(folder, table, valid_rows=rows, row_group_size=row_group_size)
         for part, expected in zip(parts, plain):
             assert content(part) == content(expected)
         test = to_test_h5(folder, table, row_group_size=row_group_size)
@@ -292,21 +292,6 @@ def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"selection.parquet: was drawn for other parts"):
         convert_train(raw, selection, COLUMNS, *outputs, parts=drawn["parts"])
     assert not train.exists()
-
-
-def test_a_selection_with_holdout_rows_needs_a_file_for_them(tmp_path: Path) -> None:
-    table = raw_table(100)
-    rows, selection = list(range(50, 100)), tmp_path / "selection.parquet"
-    outputs = to_train_h5(tmp_path, table, valid_rows=rows, holdout=20)
-    apart = tmp_path / "holdout.h5"
-    for path in (*outputs, apart):
-        path.unlink()
-    with pytest.raises(UserError, match=r"selection\.parquet: .*holdout_share; delete it"):
-        convert_train(tmp_path / "train.parquet", selection, COLUMNS, *outputs)
-    assert not [*tmp_path.glob("*.h5*")]
-    # Without holdout rows there is no such file.
-    to_train_h5(tmp_path, table, valid_rows=rows)
-    assert sorted(tmp_path.glob("*.h5")) == sorted(outputs)
 
 
 def test_damaged_parquet_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

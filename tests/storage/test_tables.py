@@ -12,13 +12,13 @@ from feseq.batches import source as batches
 from feseq.batches.batch import Batch
 from feseq.batches.source import BatchSource
 from feseq.common.errors import UserError
-from feseq.config.names import SIDES
 from feseq.features.fitting import fit_feature_map
+from feseq.sampling.selection import SIDES
 from feseq.storage import conversion, opening, shuffle
 from feseq.storage import table as table_module
 from feseq.storage.block import Block
 from feseq.storage.categories import codes_of
-from feseq.storage.opening import AllRows, open_sides, open_table, refit_rows
+from feseq.storage.opening import AllRows, open_table, refit_rows
 from feseq.storage.table import MemoryTable, SomeRows, Table, monitored_rows
 from support.raw_tables import (
     COLUMNS,
@@ -29,7 +29,7 @@ from support.raw_tables import (
     to_train_parts,
 )
 
-Files = tuple[list[Path], list[Path], list[Path]]
+Files = tuple[list[Path], list[Path]]
 
 
 # Each item is in a few neighbouring rows alone, so parts have other vocabularies.
@@ -43,7 +43,7 @@ def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         patch.setattr(conversion, "BATCH_ROWS", 8)
         patch.setattr(shuffle, "SHUFFLED_BYTES", 1_500)
         folder = tmp_path_factory.mktemp("parts")
-        return to_train_parts(folder, TABLE, 40, row_group_size=request.param, holdout_share=0.5)
+        return to_train_parts(folder, TABLE, 40, row_group_size=request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -81,12 +81,12 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
     assert len(files[0]) == 8
     with (
         open_table(files[0]) as train,
-        open_sides(files[1] + files[2]) as (valid, holdout),
-        open_table(AllRows(files[0], files[1] + files[2])) as together,
+        open_table(files[1]) as valid,
+        open_table(AllRows(*files)) as together,
     ):
-        rows = check_rows(train) + check_rows(valid) + check_rows(holdout)
-        assert [table.side for table in (train, valid, holdout)] == [*SIDES]
-        assert train.identity == valid.identity == holdout.identity != together.identity
+        rows = check_rows(train) + check_rows(valid)
+        assert (train.side, valid.side) == SIDES
+        assert train.identity == valid.identity != together.identity
         assert train.vocabulary("item") == sorted({f"item {i // 25}" for i in range(300)})
         assert sorted(check_rows(together)) == sorted(rows) == list(range(300))
         some = SomeRows(valid, np.array([5, 6, 7, 20, 30]))
@@ -96,12 +96,9 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
 
 
 def test_a_refit_takes_all_held_out_rows_and_as_many_train_rows(files: Files) -> None:
-    with (
-        open_table(AllRows(files[0], files[1] + files[2])) as together,
-        open_sides(files[1] + files[2]) as tables,
-    ):
+    with open_table(AllRows(*files)) as together, open_table(files[1]) as valid:
         table = refit_rows(together, 1)
-        held_out = {row for each in tables for row in each.column("row").tolist()}
+        held_out = set(valid.column("row").tolist())
         rows = check_rows(table)
         assert held_out < set(rows)
         assert len(rows) == len(set(rows)) == 2 * len(held_out)
@@ -110,7 +107,7 @@ def test_a_refit_takes_all_held_out_rows_and_as_many_train_rows(files: Files) ->
 def test_files_of_other_draws_or_of_unequal_number_are_refused(
     files: Files, tmp_path: Path
 ) -> None:
-    train, valid, holdout = files
+    train, valid = files
     other = to_train_parts(tmp_path, TABLE, 40, row_group_size=20, seed=4)
     toy = to_train_h5(tmp_path, TABLE, size="toy")[0]
     for rows, named in (
@@ -118,8 +115,6 @@ def test_files_of_other_draws_or_of_unequal_number_are_refused(
         ([train[0], toy], r"part000\.h5 and .*train\.h5"),
         ([], "no H5 files"),
         (AllRows(train, valid[:3]), r"8 of .*train and 3 of .*valid"),
-        (AllRows(train, valid + holdout[1:]), r"8 of .*train and 8 of .*valid and 7 of .*holdout"),
-        (AllRows(train[0], [valid[0], holdout[1]]), r"part000\.h5 and .*part001\.h5"),
         (AllRows(train[0], valid[1]), r"part000\.h5 and .*part001\.h5"),
     ):
         with pytest.raises(UserError, match=named):
@@ -182,7 +177,7 @@ def day_and_epochs(
             patch.setattr(shuffle, "SHUFFLED_BYTES", 50_000)
         rows = ROWS // 24 if request.param == "parts" else ROWS
         folder = tmp_path_factory.mktemp("days")
-        train, *_ = to_train_parts(folder, table, rows, row_group_size=500)
+        train, _ = to_train_parts(folder, table, rows, row_group_size=500)
         assert len(train) == ROWS // rows
         patch.setattr(opening, "RUN_ROWS", RUN_ROWS)
         patch.setattr(batches, "BLOCK_ROWS", BLOCK_ROWS)

@@ -26,8 +26,7 @@ def facts_of(
     halves = (test[:half], test[half:]) if test else ()
     test_h5 = [to_test_h5(folder / str(i), rows, columns=columns) for i, rows in enumerate(halves)]
     fit_feature_map(train_h5, columns, 1).write(folder / "map.json")
-    held_out = [valid_h5, *folder.glob("holdout.h5")]
-    files = (train_h5, held_out, test_h5, folder / "map.json")
+    files = (train_h5, valid_h5, test_h5, folder / "map.json")
     return describe(*files, size="full", threads=2)
 
 

@@ -28,10 +28,7 @@ def run_job(
     outputs = {name: out / file for name, file in names.items()}
     job = TrainJob(
         train=sorted(data.glob("train*.h5")),
-        valid=[
-            *sorted(data.glob("valid*.h5")),
-            *(sorted(data.glob("holdout*.h5")) if refit_of else ()),
-        ],
+        valid=sorted(data.glob("valid*.h5")),
         feature_map=feature_map or data / "feature_map.json",
         settings=settings,
         refit_of=refit_of,

@@ -14,5 +14,5 @@ def put_predictions(
 ) -> None:
     """Write what a model says of these rows; `given` replaces columns, or joins them."""
     columns = {"row": np.arange(len(label)), "label": label.astype(np.uint8)}
-    columns |= {"holdout": np.zeros(len(label), bool), "logit": logit.astype(np.float32)}
+    columns |= {"logit": logit.astype(np.float32)}
     write_table(pa.table(columns | given), path, {"click_rate": str(click_rate)})

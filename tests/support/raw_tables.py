@@ -21,7 +21,7 @@ from feseq.raw.list_parts import list_parts
 from feseq.raw.parts import read_parts
 from feseq.raw.reading import RawTable
 from feseq.sampling.draw import quotas, read_labels, sample, select_rows
-from feseq.sampling.selection import HOLDOUT, Selection, write_selections
+from feseq.sampling.selection import Selection, write_selections
 from feseq.storage.conversion import convert_test, convert_train
 
 COLUMNS = Columns(
@@ -99,8 +99,8 @@ def read(table: RawTable, batch_rows: int = 7) -> pa.Table:
 def selected(labels: np.ndarray, rows: int | None = None, **sampling: Any) -> Selection:
     """`rows` rows (None: all) of a table in one part with these labels."""
     settings = Sampling(**{"seed": 1} | sampling)
-    quota_32 = quotas(np.bincount(labels, minlength=2)[None], rows, settings)[0]
-    return select_rows(labels, quota_32, settings.seed)
+    quota_22 = quotas(np.bincount(labels, minlength=2)[None], rows, settings)[0]
+    return select_rows(labels, quota_22, settings.seed)
 
 
 def to_train_h5(
@@ -111,14 +111,12 @@ def to_train_h5(
     valid_rows: Sequence[int] | None = None,
     period: np.ndarray | None = None,
     fold: np.ndarray | None = None,
-    holdout: int = 0,
     size: str = "",
     **options: Any,
 ) -> tuple[Path, Path]:
-    """All rows of `table` to train.h5 and valid.h5, and to holdout.h5 if some are holdout rows.
+    """All rows of `table` to train.h5 and valid.h5, which has the `valid_rows`.
 
-    `valid_rows` names the held-out rows, the last `holdout` of which are holdout rows. `period`
-    and `fold` [rows] of the table, else 0.
+    `period` and `fold` [rows] of the table, else 0.
     """
     folder.mkdir(exist_ok=True)
     raw = write_raw(folder, table, "train", **options)
@@ -128,32 +126,29 @@ def to_train_h5(
     else:
         is_valid = np.isin(np.arange(len(table)), valid_rows)
         position = np.where(is_valid, np.cumsum(is_valid), np.cumsum(~is_valid)) - 1
-        part = is_valid.astype(np.int8)
-        part[list(valid_rows)[len(valid_rows) - holdout :]] = HOLDOUT
         zeros = np.zeros(len(table), np.uint8)
-        chosen = Selection(np.arange(len(table)), part, position, zeros, zeros)
+        side = is_valid.astype(np.int8)
+        chosen = Selection(np.arange(len(table)), side, position, zeros, zeros)
     for name, values in {"period": period, "fold": fold}.items():
         if values is not None:
             chosen = dataclasses.replace(chosen, **{name: values[chosen.row].astype(np.uint8)})
     write_selections([chosen], selection)
     train, valid = folder / "train.h5", folder / "valid.h5"
-    apart = folder / "holdout.h5" if holdout else None
-    convert_train(raw, selection, columns, train, valid, holdout=apart, size=size)
+    convert_train(raw, selection, columns, train, valid, size=size)
     return train, valid
 
 
 def to_train_parts(
     folder: Path, table: pa.Table, part_rows: int, *, row_group_size: int, **sampling: Any
-) -> tuple[list[Path], list[Path], list[Path]]:
-    """All rows of `table` to train, valid and any holdout files of parts of about `part_rows`."""
+) -> tuple[list[Path], list[Path]]:
+    """All rows of `table` to train and valid files of parts of about `part_rows`."""
     raw = write_raw(folder, table, "train", row_group_size=row_group_size)
     files: dict[str, Any] = {"selection": folder / "s.parquet", "parts": folder / "parts.json"}
     settings = Sampling(**{"seed": 3, "valid_share": 0.25} | sampling)
     sample(raw, COLUMNS.label, None, settings, part_rows=part_rows, **files)
-    made: tuple[list[Path], list[Path], list[Path]] = ([], [], [])
-    names = ("train", "valid", "holdout") if settings.holdout_share else ("train", "valid")
+    made: tuple[list[Path], list[Path]] = ([], [])
     for number in range(len(read_parts(files["parts"]).parts)):
-        h5 = {name: folder / name / f"part{number:03}.h5" for name in names}
+        h5 = {name: folder / name / f"part{number:03}.h5" for name in ("train", "valid")}
         for paths, path in zip(made, h5.values()):
             paths.append(path)
         convert_train(raw, columns=COLUMNS, **files, **h5, part=number)

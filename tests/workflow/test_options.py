@@ -30,7 +30,6 @@ from feseq.predict.submission import write_submission
 from feseq.raw.list_parts import list_parts
 from feseq.raw.parts import read_parts
 from feseq.sampling.draw import sample
-from feseq.sampling.selection import VALIDATION
 from feseq.storage.conversion import convert_test, convert_train
 from feseq.storage.opening import AllRows, open_table
 from support.jobs import run_job
@@ -109,11 +108,6 @@ def h5_files(out: Path, split: str) -> list[Path]:
     return sorted(out.glob(f"{split}*.h5"))
 
 
-def held_out(out: Path) -> list[Path]:
-    """The files of the validation rows, and of any holdout rows."""
-    return h5_files(out, "valid") + h5_files(out, "holdout")
-
-
 def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     """The steps `sample`, `convert_train`, `fit_feature_map` and `convert_test`."""
     columns, size = Columns.from_config(config["table"]["columns"]), config["sizes"]["toy"]
@@ -123,14 +117,12 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     files = {"selection": selection, "parts": out / "train_parts.json"}
     sample(train, columns.label, size["rows"], sampling, part_rows=TRAIN_PART_ROWS, **files)
     for i in range(len(read_parts(files["parts"]).parts)):
-        h5 = {name: out / f"{name}{i}.h5" for name in ("train", "valid", "holdout")}
-        if not sampling.holdout_share:
-            del h5["holdout"]
+        h5 = {name: out / f"{name}{i}.h5" for name in ("train", "valid")}
         convert_train(train, columns=columns, **files, **h5, part=i)
     train, least = h5_files(out, "train"), size["min_count"]
     fit_feature_map(train, columns, least).write(out / "map.json")
     if config["submission"]["refit"]:
-        fit_feature_map(train, columns, least, held_out(out)).write(out / "all_rows.json")
+        fit_feature_map(train, columns, least, h5_files(out, "valid")).write(out / "all_rows.json")
     list_parts(raw / "test.parquet", columns, out / "parts.json", rows=PART_ROWS)
     for i, part in enumerate(read_parts(out / "parts.json").parts):
         convert_test(raw / "test.parquet", columns, out / f"part{i}.h5", part=part)
@@ -139,13 +131,13 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
 def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
     """The steps of one model."""
     settings = model_settings(config, "toy", name)
-    reported = h5_files(out, "holdout") or h5_files(out, "valid")
+    valid = h5_files(out, "valid")
     made = run_job(out, out / name, settings, feature_map=out / "map.json")
     model = made["model"]
     predictions = model.with_name("valid_predictions.parquet")
     outputs = predictions, out / "speed.json"
-    predict_validation(model, held_out(out), *outputs, runtime=RUNTIME)
-    measured = measure_predictions(predictions, reported, None, resamples=2)
+    predict_validation(model, valid, *outputs, runtime=RUNTIME)
+    measured = measure_predictions(predictions, valid, None, resamples=2)
     assert np.isfinite([metric["value"] for metric in measured["metrics"].values()]).all()
     if config["submission"]["refit"]:
         again = {"refit_of": made["training"], "feature_map": out / "all_rows.json"}
@@ -195,16 +187,15 @@ def check_model(out: Path, name: str) -> None:
     """A model read back says of the validation rows what was written and what training saw."""
     model = out / name / MODEL_FILE
     predictions = model.with_name("valid_predictions.parquet")
-    written = read_predictions(predictions, side=None)["logit"].to_numpy()
-    tables = [h5_files(out, split) for split in ("valid", "holdout")]
+    written = read_predictions(predictions)
+    logit = written["logit"].to_numpy()
     for _ in range(2):
-        np.testing.assert_array_equal(logits_read_back(model, *tables), written)
-    chosen = read_predictions(predictions, VALIDATION)
-    probability = sigmoid(chosen["logit"].to_numpy())
+        np.testing.assert_array_equal(logits_read_back(model, h5_files(out, "valid")), logit)
+    probability = sigmoid(logit)
     # XGBoost's own metric takes 1 - p in single precision.
     rounding = np.finfo(np.float32).eps / np.minimum(probability, 1 - probability)
     expected = read_json(out / name / "training.json")["valid_logloss"]
-    measured = log_loss(chosen["label"].to_numpy(), probability)
+    measured = log_loss(written["label"].to_numpy(), probability)
     assert measured == pytest.approx(expected, abs=1e-5 + rounding.mean())
 
 
@@ -221,7 +212,7 @@ def check_submission(
     logit = sum(w * logits_read_back(last_fit(out, n), *parts) for n, w in weights.items())
     if submission_prior(config) == "balanced":
         train = h5_files(out, "train")
-        rows = AllRows(train, held_out(out)) if config["submission"]["refit"] else train
+        rows = AllRows(train, h5_files(out, "valid")) if config["submission"]["refit"] else train
         with open_table(rows) as table_of_fit:
             clicks = table_of_fit.column("label").mean()
         logit = logit - np.log(clicks / (1 - clicks))

@@ -36,9 +36,9 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     config["sizes"]["toy"]["submission_weights"] = [0.75, 0.25]
     config |= {"submission": {"refit": True}, "hashed": {"bits": 12}, "parts": {"rows": 1000}}
     config |= {"variants": {"fast": {"hashed": {"epochs": 1, "learning_rate": 0.3}}}}
-    # The rows of the highest ages validate, and half of them choose nothing.
+    # The rows of the highest ages validate.
     config["table"]["columns"]["time"] = "age"
-    config |= {"sampling": {"split": "newest", "valid_share": 0.25, "holdout_share": 0.5}}
+    config |= {"sampling": {"split": "newest", "valid_share": 0.25}}
     results = {
         name: f"results/toy/{name}.json"
         for name in ("blend/metrics", "hashed/metrics", "hashed/importance")
@@ -56,13 +56,12 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     contents = {name: read_json(folder / path) for name, path in results.items()}
     for read in contents.values():
         assert np.isfinite(read.get("metrics", read)["auc"]["value"])
-    assert contents["blend/metrics"]["on_holdout"] is True
     rows = []
-    for side in ("train", "valid", "holdout"):
+    for side in ("train", "valid"):
         with open_table(sorted((folder / "data/h5/toy" / side).glob("*.h5"))) as table:
             rows.append({*table.column("row").tolist()})
     assert sum(map(len, rows)) == len(set.union(*rows)) == 100
-    assert len(rows[2]) == contents["hashed/metrics"]["rows"]
+    assert len(rows[1]) == contents["hashed/metrics"]["rows"]
     fits = {
         name: [read_json(toy / f"{name}{fit}/training.json") for fit in ("", "/refit")]
         for name in ("hashed", "len20")
@@ -73,7 +72,7 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     assert first["settings"] == {"bits": 12, "learning_rate": 0.1, "epochs": 2}
     assert again["train_rows"] > first["train_rows"]
     first, again = fits["len20"]
-    held_out = first["valid_rows"] + contents["hashed/metrics"]["rows"]
+    held_out = len(rows[1])
+    assert first["valid_rows"] == held_out
     assert first["train_rows"] + held_out == 100
-    assert 0 < first["valid_rows"] < held_out < 80
     assert (again["train_rows"], again["valid_auc"]) == (2 * held_out, first["valid_auc"])

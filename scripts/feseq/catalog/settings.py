@@ -170,8 +170,7 @@ class Size(_WithBlocks):
         "auto"
     )
     """their weights in that mean. `auto`: fitted to the validation rows by the table's score, none
-    below 0, and equal with fewer than 9 clicks, or 18 without `sampling.holdout_share`. null:
-    equal"""
+    below 0, and equal with fewer than 18 clicks. null: equal"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens seen less often in training count as out of vocabulary"""
 

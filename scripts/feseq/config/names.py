@@ -13,8 +13,6 @@ from ..common.errors import UserError
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
-# The sides of a draw: rows to learn from, rows that choose, rows that metrics are reported on.
-SIDES = ("train", "validation", "holdout")
 # Folds of the train rows: what is fitted to rows comes, for a row, from the other folds.
 FOLDS = 5
 # What the name of a variant's model ends with.

@@ -23,9 +23,6 @@ class SamplingConfig(SettingsBlock):
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
     """share of the rows held out for validation, drawn within each label; of `newest` and `groups`
     the nearest share of whole times or groups"""
-    holdout_share: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
-    """share of these rows, cut off by the same split, for reporting alone: all metrics are theirs.
-    The others choose epochs, settings and weights. 0: the same rows do both"""
     seed: Seed = 42
     """seed of the draw and of the shuffle"""
 
@@ -42,7 +39,6 @@ class Sampling(BaseModel, Declared):
     time: str | None = None
     group: str | None = None
     valid_share: float = 0.1
-    holdout_share: float = 0
     seed: int = 42
     is_auto: bool = False
 

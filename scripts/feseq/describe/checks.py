@@ -137,7 +137,7 @@ def alarms_of(
         *_of_a_table(facts["later_events"], LATER, *_LATER_EVENTS),
         *_of_a_table(facts["backward_steps"], BACKWARD, *_NEWEST_FIRST),
         *_same_rows(facts["same_rows"]),
-        *_few_clicks(facts["reported"], facts["rows"]["valid"], larger),
+        *_few_clicks(facts["rows"]["valid"], facts["clicks"]["valid"], larger),
     ]
 
 
@@ -185,13 +185,10 @@ def _same_rows(shares: Mapping[str, float]) -> Iterator[Alarm]:
         )
 
 
-def _few_clicks(reported: Mapping[str, int], valid_rows: int, larger: str) -> Iterator[Alarm]:
-    if reported["clicks"] < LEAST_CLICKS:
-        side, setting = "validation", "sampling.valid_share"
-        if reported["rows"] < valid_rows:
-            side, setting = "holdout", f"{setting} or sampling.holdout_share"
+def _few_clicks(rows: int, clicks: int, larger: str) -> Iterator[Alarm]:
+    if clicks < LEAST_CLICKS:
         yield Alarm(
-            f"The {reported['rows']:,} {side} rows have {reported['clicks']:,} clicks, fewer than "
-            f"{LEAST_CLICKS}, so every metric on them is uncertain",
-            _joined(f"Raise {setting}", larger),
+            f"The {rows:,} validation rows have {clicks:,} clicks, fewer than {LEAST_CLICKS}, so "
+            f"every metric on them is uncertain",
+            _joined("Raise sampling.valid_share", larger),
         )

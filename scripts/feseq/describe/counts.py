@@ -1,6 +1,6 @@
 """One pass over a table: counts over all of its rows, and a sample of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
@@ -31,11 +31,11 @@ _TELLING_STEPS = 20
 
 
 class Counts:
-    """Counts of one pass over a table, or over the tables of all held-out rows.
+    """Counts of one pass over a table.
 
     `groups` by categorical column (0 is missing, then come its `words`), by "length of" a sequence
-    (the bins LENGTHS), and by None (the place in the file), each int64 [values, 3]: all rows, the
-    rows of the first table, whose labels may be used, and their clicks.
+    (the bins LENGTHS), and by None (the place in the file), each int64 [values, 2]: rows and their
+    clicks.
     `numbers` int64 [2, columns]: missing and infinite values. `events` by sequence: all, those of
     the sample, and those of the sample that the feature map does not have. `longest` by sequence.
     `timed` int64 [4]: events that have times, and those of them that are later than their row;
@@ -44,58 +44,49 @@ class Counts:
     first `bits` bits are 0 are kept. `sample` [rows, columns] and its `label` [rows] or [0].
     """
 
-    def __init__(
-        self, tables: Sequence[Table], feature_map: FeatureMap, bits: int, threads: int
-    ) -> None:
-        self.table, self.bits = tables[0], bits
+    def __init__(self, table: Table, feature_map: FeatureMap, bits: int, threads: int) -> None:
+        self.table, self.bits = table, bits
         self.rows = self.clicks = 0
         self.lookups = {field.column: TokenLookup(field) for field in feature_map.sequences}
-        self.words = {
-            name: sorted({word for table in tables for word in table.vocabulary(name)})
-            for name in self.table.categorical_columns
-        }
+        self.words = {name: table.vocabulary(name) for name in table.categorical_columns}
         self._place_of = {name: ByCode.places(words) for name, words in self.words.items()}
         # Shared by all blocks: a type per block would hold all words again.
         self._types = {name: pd.CategoricalDtype(words) for name, words in self.words.items()}
         derived = {f"{what} of {name}" for name in self.lookups for what in ("length", "newest")}
-        if same := derived.intersection([*self.table.numeric_columns, *self.words]):
+        if same := derived.intersection([*table.numeric_columns, *self.words]):
             raise UserError(
                 f"column {min(same)!r} has the name of a fact of a sequence; rename the column"
             )
         sizes: dict[str | None, int] = {None: PLACES}
         sizes |= {name: len(words) + 1 for name, words in self.words.items()}
         sizes |= {f"length of {name}": len(LENGTHS) for name in self.lookups}
-        self.groups = {name: np.zeros((size, 3), np.int64) for name, size in sizes.items()}
-        self.numbers = np.zeros((2, len(self.table.numeric_columns)), np.int64)
+        self.groups = {name: np.zeros((size, 2), np.int64) for name, size in sizes.items()}
+        self.numbers = np.zeros((2, len(table.numeric_columns)), np.int64)
         self.events = {name: np.zeros(3, np.int64) for name in self.lookups}
         self.longest = dict.fromkeys(self.lookups, 0)
         self._event_time, self.timed = feature_map.event_time, np.zeros(4, np.int64)
         self._rows_said_missing = {
-            name: dict.fromkeys(_said_missing(w for t in tables for w in t.vocabulary(name)), 0)
-            for name in self.lookups
+            name: dict.fromkeys(_said_missing(table.vocabulary(name)), 0) for name in self.lookups
         }
-        total = sum(table.rows for table in tables)
-        step = -(-total // SAMPLE_ROWS) or 1
+        step = -(-table.rows // SAMPLE_ROWS) or 1
         samples, labels, kept = [], [np.empty(0, np.uint8)], []
-        describing = Progress("described", total)
-        for table in tables:
-            # A table without rows still gives the sample its columns.
-            blocks = chain([table.read(0, 0)], table.blocks())
-            for block, keys in prefetch_map(self._keyed, blocks, threads):
-                sampled = np.arange(-self.rows % step, len(block), step)
-                samples.append(self._sampled(block, sampled))
-                if block.label is not None:
-                    labels.append(block.label[sampled])
-                kept.append(keys)
-                self._count(block, sampled, table is tables[0])
-                describing.advance(len(block))
+        describing = Progress("described", table.rows)
+        # A table without rows still gives the sample its columns.
+        blocks = chain([table.read(0, 0)], table.blocks())
+        for block, keys in prefetch_map(self._keyed, blocks, threads):
+            sampled = np.arange(-self.rows % step, len(block), step)
+            samples.append(self._sampled(block, sampled))
+            if block.label is not None:
+                labels.append(block.label[sampled])
+            kept.append(keys)
+            self._count(block, sampled)
+            describing.advance(len(block))
         self.sample = pd.concat(samples)
         self.label = np.concatenate(labels)
         self.keys = {name: np.concatenate([keys[name] for keys in kept]) for name in kept[0]}
 
-    def _count(self, block: Block, sampled: np.ndarray, is_first: bool) -> None:
-        known = np.full(len(block), is_first and block.label is not None)
-        clicked = known & False if block.label is None else block.label == 1
+    def _count(self, block: Block, sampled: np.ndarray) -> None:
+        clicked = np.zeros(len(block), bool) if block.label is None else block.label == 1
         self.rows += len(block)
         self.clicks += int(clicked.sum())
         self.numbers += [np.isnan(block.numeric).sum(0), np.isinf(block.numeric).sum(0)]
@@ -125,7 +116,7 @@ class Counts:
             self.timed += [len(later), later.sum(), (step > 0).sum(), (step < 0).sum()]
         for group, values in index.items():
             counts = self.groups[group]
-            for i, rows in enumerate((slice(None), known, known & clicked)):
+            for i, rows in enumerate((slice(None), clicked)):
                 counts[:, i] += np.bincount(values[rows], minlength=len(counts))
 
     @property

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from ..common.progress import Progress
 from ..features.feature_map import FeatureMap, SequenceField
-from ..storage.opening import Files, open_sides, open_table
+from ..storage.opening import Files, open_table
 from ..storage.table import SomeRows
 from .columns import auc_alone, middle_share, missing_blocks, same_columns, value_kind
 from .counts import LENGTHS, PLACES, Counts
@@ -36,7 +36,7 @@ Facts = dict[str, Any]
 
 def describe(
     train_h5: Files,
-    held_out_h5: Files,
+    valid_h5: Files,
     test_h5: Files,
     feature_map_json: Path,
     *,
@@ -46,21 +46,20 @@ def describe(
     """All facts, as JSON holds them.
 
     Each table is read once, as a stream. Counts are of all rows, facts of single columns of a
-    sample, whose rows `sampled_rows` counts. Validation rows stand for all held-out rows. Without
-    test files the test has 0 rows. `table_rows` are those of the raw train table.
+    sample, whose rows `sampled_rows` counts. Without test files the test has 0 rows. `table_rows`
+    are those of the raw train table.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(threads))
         train_rows = stack.enter_context(open_table(train_h5))
-        held_out = stack.enter_context(open_sides(held_out_h5))
+        valid_rows = stack.enter_context(open_table(valid_h5))
         no_rows = SomeRows(train_rows, np.arange(0))
         test_rows = stack.enter_context(open_table(test_h5)) if test_h5 else no_rows
-        opened = {"train": [train_rows], "valid": held_out, "test": [test_rows]}
-        largest = max(sum(table.rows for table in side) for side in opened.values())
+        opened = {"train": train_rows, "valid": valid_rows, "test": test_rows}
+        largest = max(table.rows for table in opened.values())
         bits = max(0, int(np.ceil(np.log2(max(1, largest) / KEYS))))
-        tables = {name: Counts(side, feature_map, bits, threads) for name, side in opened.items()}
-        reported = held_out[-1].column("label")
+        tables = {name: Counts(table, feature_map, bits, threads) for name, table in opened.items()}
         simulated, table_rows = bool(train_rows.source["simulated"]), train_rows.source["rows"]
     train, samples = tables["train"], _numbers(tables)
     numeric = list(train.table.numeric_columns)
@@ -77,7 +76,6 @@ def describe(
         "clicks": {name: tables[name].clicks for name in ("train", "valid")},
         "table_rows": table_rows,
         "min_count": feature_map.min_count,
-        "reported": {"rows": len(reported), "clicks": int(reported.sum())},
         "sampled_rows": {name: len(sample) for name, sample in samples.items()},
         "columns": columns,
         "missing_blocks": [
@@ -176,8 +174,7 @@ def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Fa
 def _click_rates(tables: Tables) -> list[Facts]:
     """Rows and clicks of train and validation along the raw file and by category.
 
-    `test_rows` are those of the test, 0 along the file, since the test is another file. Holdout
-    rows are left out.
+    `test_rows` are those of the test, 0 along the file, since the test is another file.
     """
 
     places: list[Any] = [str(i + 1) for i in range(PLACES)]
@@ -186,12 +183,14 @@ def _click_rates(tables: Tables) -> list[Facts]:
         counts = []
         for name in ("train", "valid") if column is None else tables:
             table = tables[name]
-            frame = pd.DataFrame(table.groups[column], columns=["all", "rows", "clicks"])
+            frame = pd.DataFrame(table.groups[column], columns=["rows", "clicks"])
             values = places if column is None else [None, *table.words[column]]
-            test_rows = frame["all"] if name == "test" else 0
-            counts.append(frame.assign(value=values, test_rows=test_rows))
+            frame = frame.assign(value=values, test_rows=0)
+            if name == "test":
+                frame = frame.assign(rows=0, test_rows=frame["rows"])
+            counts.append(frame)
         sums = pd.concat(counts).groupby("value", dropna=False, sort=False).sum()
-        sums = sums[sums["all"] > 0].drop(columns="all")
+        sums = sums[sums["rows"] + sums["test_rows"] > 0]
         words = [None if pd.isna(word) else word for word in sums.index]
         if column is None or 1 < len(words) <= _MOST_CATEGORIES:
             records = sums.assign(value=pd.Series(words, sums.index, object)).to_dict("records")
@@ -221,7 +220,7 @@ def _sequence(tables: Tables, field: SequenceField) -> Facts:
     return {
         "column": name,
         "median": float(lengths.median()) if len(lengths) else None,
-        "lengths": bins.assign(start=LENGTHS, rows=known[:, 1], clicks=known[:, 2]).to_dict(
+        "lengths": bins.assign(start=LENGTHS, rows=known[:, 0], clicks=known[:, 1]).to_dict(
             "records"
         ),
         "tokens": len(field.vocabulary),

@@ -6,7 +6,7 @@ row's numeric columns, the lengths of its histories and the categories of column
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from ..features.encoding import FeatureEncoder, Inputs
 from ..features.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
 from ..features.numeric_encodings import count_blocks
 from ..storage.block import Block
-from ..storage.opening import open_sides, open_table
+from ..storage.opening import open_table
 from ..storage.table import Table
 from .valid_predictions import write_logits
 
@@ -42,7 +42,7 @@ INPUTS = Inputs(numbers=("quantile", "missing"), statistics=("length",))
 def fit_baseline(
     baseline: Baseline,
     train: list[Path],
-    held_out: list[Path],
+    valid: list[Path],
     feature_map: Path,
     predictions: Output,
     training: Output,
@@ -50,7 +50,7 @@ def fit_baseline(
     threads: int = 1,
     full_name: str = "",
 ) -> None:
-    """Fit the baseline of that name and predict the held-out rows.
+    """Fit the baseline of that name and predict the validation rows.
 
     Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
     and fitting. A large train table is cut to its first rows; the file is shuffled.
@@ -58,24 +58,24 @@ def fit_baseline(
     # Warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
     fields = FeatureMap.read(feature_map)
-    with open_table(train) as rows, open_sides(held_out) as tables, threadpool_limits(threads):
-        check_one_draw(fields, rows, tables[0], full_name)
+    with open_table(train) as rows, open_table(valid) as table, threadpool_limits(threads):
+        check_one_draw(fields, rows, table, full_name)
         inputs = _inputs(baseline, fields)
         started = time.monotonic()
         label = _labels(rows, inputs)
         settings: dict[str, float] = {}
         if inputs is None:
             fitted = time.monotonic()
-            logit = np.full(sum(t.rows for t in tables), log_odds(label.mean()), np.float32)
+            logit = np.full(table.rows, log_odds(label.mean()), np.float32)
         else:
             weights = _fit(inputs, rows, label, threads)
             fitted = time.monotonic()
-            logit, settings["C"] = _best(inputs, weights, tables, threads)
+            logit, settings["C"] = _best(inputs, weights, table, threads)
         predicted = time.monotonic()
         seconds = fitted - started
         logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{len(label):,}", seconds)
         metadata = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
-        write_logits(predictions, tables, {"logit": logit.astype(np.float32)}, metadata)
+        write_logits(predictions, table, {"logit": logit.astype(np.float32)}, metadata)
         facts = {
             "train_rows": len(label),
             "valid_rows": len(logit),
@@ -133,14 +133,13 @@ def _fit(inputs: "InputColumns", table: Table, label: np.ndarray, threads: int) 
 
 
 def _best(
-    inputs: "InputColumns", weights: np.ndarray, tables: Sequence[Table], threads: int
+    inputs: "InputColumns", weights: np.ndarray, table: Table, threads: int
 ) -> tuple[np.ndarray, float]:
-    """The logits of all tables' rows, and their strength: the best by logloss on the first."""
-    blocks = (x for table in tables for x in inputs.read(table, "predicted", threads))
+    """The logits of a table's rows, and their strength: the best by logloss."""
+    blocks = inputs.read(table, "predicted", threads)
     logits = np.concatenate([x @ weights[1:] + weights[0] for x in blocks])
-    labels = tables[0].column("label")
     # The log odds of the wrong label.
-    wrong = np.where(labels == 1, -1, 1)[:, None] * logits[: len(labels)].astype(np.float64)
+    wrong = np.where(table.column("label") == 1, -1, 1)[:, None] * logits.astype(np.float64)
     best = int(np.logaddexp(0, wrong).mean(axis=0).argmin())
     return logits[:, best], STRENGTHS[best]
 

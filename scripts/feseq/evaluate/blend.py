@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 # Weights are multiples of its inverse.
 _STEPS = 25
-# With fewer clicks, or fewer rows without one, all weights are equal. From here on, fitted ones
-# were better on the whole.
-LEAST_CLICKS = 9
+# With fewer clicks, or fewer rows without one, all weights are equal. From nine in each half on,
+# fitted ones were better on the whole.
+LEAST_CLICKS = 18
 # The number of draws, and the most rows of each. More take longer and change little.
 _DRAWS = 20
 ROWS_OF_DRAW = 100_000
@@ -50,25 +50,23 @@ def blend_predictions(
     """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
 
     `given` has the weights by the models' names, which are the folders of `predictions`. If it is
-    None, weights are fitted to all but the holdout rows, `by` the metric of that name. Without
-    holdout rows, each half of the rows is blended by the weights of the other half. `blend` also
-    has the best model's logits, and `training` (JSON) what the weights rest on. Raises UserError
-    unless all files have the same rows.
+    None, weights are fitted `by` the metric of that name, and each half of the rows is blended by
+    the weights of the other half. `blend` also has the best model's logits, and `training` (JSON)
+    what the weights rest on. Raises UserError unless all files have the same rows.
     """
     tables = _of_same_rows(predictions)
     metadata = _rows_metadata(tables[0])
     names = [path.absolute().parent.name for path in predictions]
-    rows = {name: tables[0][name] for name in ("row", "label", "holdout")}
-    label, chooses = rows["label"].to_numpy(), ~rows["holdout"].to_numpy()
+    rows = {name: tables[0][name] for name in ("row", "label")}
+    label = rows["label"].to_numpy()
     logits = [table["logit"].to_numpy() for table in tables]
     metric, click_rate = BY_NAME[by], float(metadata["click_rate"])
-    fit_logits, fit_label = [logit[chooses] for logit in logits], label[chooses]
-    best, behind = behind_best(fit_label, fit_logits, metric, click_rate)
+    best, behind = behind_best(label, logits, metric, click_rate)
     worse = {name: entry for name, entry in zip(names, behind) if is_significant(entry)}
-    basis = {"metric": by, "rows": len(fit_label), "clicks": int(fit_label.sum())}
+    basis = {"metric": by, "rows": len(label), "clicks": int(label.sum())}
     spread, blended = None, None
     if given is None:
-        draws, blended = _fitted(logits, label, chooses, metric, click_rate)
+        draws, blended = _fitted(logits, label, metric, click_rate)
         given = dict(zip(names, draws.mean(0).tolist()))
         spread = dict(zip(names, draws.std(0).tolist())) if len(draws) > 1 else None
     shares = checked_weights(given, names)
@@ -88,7 +86,7 @@ def blend_predictions(
 
 def _of_same_rows(predictions: Sequence[Path]) -> list[pa.Table]:
     """The predictions of each model; raises UserError unless all have the same rows."""
-    tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
+    tables = [read_predictions(path, folder_name(path)) for path in predictions]
     metadata = _rows_metadata(tables[0])
     for path, table in zip(predictions, tables):
         if not (table["row"].equals(tables[0]["row"]) and _rows_metadata(table) == metadata):
@@ -100,56 +98,36 @@ def _of_same_rows(predictions: Sequence[Path]) -> list[pa.Table]:
 
 
 def _fitted(
-    logits: Sequence[np.ndarray],
-    label: np.ndarray,
-    chooses: np.ndarray,
-    metric: Metric,
-    click_rate: float,
+    logits: Sequence[np.ndarray], label: np.ndarray, metric: Metric, click_rate: float
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The weights fitted to each draw of the rows that choose, [draws, models], and a blend.
+    """The weights fitted to each draw of the rows, [draws, models], and a blend.
 
-    The blend is of all rows, each half by the weights of the other; None where there are holdout
-    rows or too few clicks.
+    The blend is of each half of the rows by the weights of the other. With too few clicks there is
+    one draw, of equal weights, and no blend.
     """
-    fit = partial(bagged_weights, metric=metric, click_rate=click_rate)
-    least = 2 * LEAST_CLICKS if chooses.all() else LEAST_CLICKS
-    draws = fit([logit[chooses] for logit in logits], label[chooses], least=least)
-    _log_fit(label[chooses], metric, least)
-    if len(draws) == 1 or not chooses.all():
-        return draws, None
-    return draws, cross_fitted(logits, label, fit)
-
-
-def _log_fit(label: np.ndarray, metric: Metric, least: int) -> None:
-    """Say what the weights are fitted to."""
     clicks, rows = int(label.sum()), len(label)
     counts = f"{clicks:,} clicks in {rows:,} rows"
-    if min(clicks, rows - clicks) < least:
+    if min(clicks, rows - clicks) < LEAST_CLICKS:
         logger.warning(
             "%s: fewer than %d clicks, or fewer rows without one, are too few to fit weights, so "
             "all are equal",
             counts,
-            least,
+            LEAST_CLICKS,
         )
-    else:
-        logger.info("weights are fitted to %s, by %s", counts, metric.heading)
+        return np.full((1, len(logits)), 1 / len(logits)), None
+    logger.info("weights are fitted to %s, by %s", counts, metric.heading)
+    fit = partial(bagged_weights, metric=metric, click_rate=click_rate)
+    return fit(logits, label), cross_fitted(logits, label, fit)
 
 
 def bagged_weights(
-    logits: Sequence[np.ndarray],
-    label: np.ndarray,
-    metric: Metric,
-    click_rate: float,
-    least: int = LEAST_CLICKS,
+    logits: Sequence[np.ndarray], label: np.ndarray, metric: Metric, click_rate: float
 ) -> np.ndarray:
     """The weights fitted to each draw, [draws, models]; the blend has their mean.
 
-    `logits` has [rows] of each model; `click_rate` is as in `Predictions.of`. With fewer than
-    `least` clicks, or rows without one, there is one draw, and its weights are equal.
+    `logits` has [rows] of each model; `click_rate` is as in `Predictions.of`.
     """
     classes = [np.flatnonzero(label == value) for value in (0, 1)]
-    if min(map(len, classes)) < least:
-        return np.full((1, len(logits)), 1 / len(logits))
     random, share = np.random.default_rng(_SEED), min(1, ROWS_OF_DRAW / len(label))
     weights = []
     for _ in range(_DRAWS):

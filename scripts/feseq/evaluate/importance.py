@@ -2,8 +2,8 @@
 
 To change a column, each row gets the value of another row, drawn at random (Breiman, Machine
 Learning 45, 2001). All changes use the same rows, and a row gets all its values from one donor, so
-that the losses can be compared. The rows are among those on which models are reported: at most
-`ROWS` with a click and `ROWS` without. An AUC does not depend on the share of clicks, and its error
+that the losses can be compared. The rows are among the validation rows: at most `ROWS` with a click
+and `ROWS` without. An AUC does not depend on the share of clicks, and its error
 depends on the clicks most. Donors are drawn at the file's click rate.
 """
 
@@ -42,7 +42,7 @@ Predict = Callable[[Block], np.ndarray]
 
 def measure_importance(
     model: Path,
-    rows: list[Path],
+    valid: list[Path],
     importance: Output,
     *,
     full_name: str = "",
@@ -54,7 +54,7 @@ def measure_importance(
     family = family_in(model)
     has_faster = "importance" in family.entry_points
     predictor = family.entry_point("importance") if has_faster else _predict_changed
-    with open_table(rows) as table:
+    with open_table(valid) as table:
         check_one_draw(loaded.about.feature_map, table, table, full_name, model)
         predict = partial(predictor, loaded, table)
         write_importance(importance, table, loaded.about.feature_map, predict, full_name)

@@ -32,23 +32,23 @@ LENGTHS = (0, 1, 10, 20, 50, 100, 200, 500, 1000)
 
 def measure_predictions(
     predictions: Path,
-    rows: TableSource,
+    valid: TableSource,
     truth: Path | None,
     *,
     resamples: int = RESAMPLES,
     full_name: str = "",
 ) -> dict[str, Any]:
-    """All metrics of a model's predictions of `rows`, those to report on; see results/README.md.
+    """All metrics of a model's predictions of the validation rows; see results/README.md.
 
     `truth` has the true probabilities of a simulated file. Raises UserError if the predictions are
     of other rows, or not of the model with this `full_name`.
     """
-    with open_table(rows) as table:
+    with open_table(valid) as table:
         require_drawn(table)
         simulated, has_histories = table.source["simulated"], bool(table.sequence_columns)
         row, label = table.column("row"), table.column("label")
         slices = _slices(table)
-    logits = read_predictions(predictions, full_name=full_name)
+    logits = read_predictions(predictions, full_name)
     columns = {"row": row, "label": label}
     if not all(np.array_equal(logits[name].to_numpy(), x) for name, x in columns.items()):
         raise UserError(
@@ -63,7 +63,6 @@ def measure_predictions(
         "rows": len(label),
         "clicks": int(label.sum()),
         "click_rate": float(label.mean()),
-        "on_holdout": bool(logits["holdout"].to_numpy().any()),
         "full_name": full_name,
         "simulated_data": simulated,
         "bootstrap": resamples,
@@ -88,14 +87,14 @@ def measure_predictions(
 
 def write_metrics(
     predictions: Path,
-    rows: list[Path],
+    valid: list[Path],
     metrics: Output,
     *,
     truth: Path | None = None,
     full_name: str = "",
 ) -> None:
     """Write the result of `measure_predictions` as JSON, and log the metrics."""
-    content = measure_predictions(predictions, rows, truth, full_name=full_name)
+    content = measure_predictions(predictions, valid, truth, full_name=full_name)
     write_json(metrics, content)
     shown = ", ".join(
         f"{name} {entry['value']:.5f}"

@@ -4,20 +4,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..catalog.loading import load_model
 from ..common.files import Output, write_json
 from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..features.feature_map import check_one_draw
 from ..predict.part import model_metadata
-from ..storage.opening import open_sides
+from ..storage.opening import open_table
 from .valid_predictions import write_logits
 
 
 def predict_validation(
     model: Path,
-    held_out: list[Path],
+    valid: list[Path],
     predictions: Output,
     speed: Output,
     *,
@@ -25,24 +23,22 @@ def predict_validation(
     runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
-    """Write a model's predictions of the held-out rows, and their speed.
+    """Write a model's predictions of the validation rows, and their speed.
 
     The rows are predicted with their histories and with empty ones. `speed` (JSON) has rows,
     seconds and samples_per_second.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     options: dict[str, Any] = {"verbosity": runtime.verbosity}
-    with open_sides(held_out) as tables:
-        for table in tables:
-            check_one_draw(loaded.about.feature_map, table, table, full_name, model)
+    with open_table(valid) as table:
+        check_one_draw(loaded.about.feature_map, table, table, full_name, model)
         started = time.perf_counter()
-        logit = np.concatenate([loaded.predict(table, **options) for table in tables])
+        logit = loaded.predict(table, **options)
         seconds = time.perf_counter() - started
         rate = len(logit) / seconds
         write_json(speed, {"rows": len(logit), "seconds": seconds, "samples_per_second": rate})
         ablated = logit
-        if tables[0].sequence_columns:
-            options["ablate_histories"] = True
-            ablated = np.concatenate([loaded.predict(table, **options) for table in tables])
+        if table.sequence_columns:
+            ablated = loaded.predict(table, ablate_histories=True, **options)
         logits = {"logit": logit, "logit_ablated": ablated}
-        write_logits(predictions, tables, logits, model_metadata(loaded))
+        write_logits(predictions, table, logits, model_metadata(loaded))

@@ -28,7 +28,7 @@ Opened = tuple[FeatureMap, Table, Table | None]
 def open_rows(
     train: Files, valid: Files, feature_map: Path, full_name: str = "", *, is_refit: bool = False
 ) -> Iterator[Opened]:
-    """The feature map and the rows of a training; a refit learns from the held-out rows, `valid`.
+    """The feature map and the rows of a training; a refit learns from the validation rows, too.
 
     Raises UserError unless all are of one draw of the size of the model with this `full_name`.
     """
@@ -46,9 +46,9 @@ class TrainJob:
     `train` and `valid` are the files of the train and validation rows, `feature_map` that of the
     feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
     files to write. With `refit_of`, the training.json of a first training, the model is refitted:
-    `valid` has all held-out rows, from which it also learns, with the choices of the first
-    training, whose model is in the file `first_model`. `code` is a digest of the code that runs,
-    which identifies saved states of other versions.
+    it also learns from the validation rows, with the choices of the first training, whose model is
+    in the file `first_model`. `code` is a digest of the code that runs, which identifies saved
+    states of other versions.
     """
 
     train: Files

@@ -45,22 +45,22 @@ def write_feature_map(
     min_count: int,
     feature_map: Output,
     *,
-    held_out: Sequence[Path] = (),
+    valid: Sequence[Path] = (),
 ) -> None:
     """Fit a feature map and write it as JSON."""
-    fit_feature_map(train, columns, min_count, list(held_out)).write(feature_map)
+    fit_feature_map(train, columns, min_count, list(valid)).write(feature_map)
 
 
 def fit_feature_map(
-    train_h5: Files, columns: Columns, min_count: int, held_out_h5: Files = ()
+    train_h5: Files, columns: Columns, min_count: int, valid_h5: Files = ()
 ) -> FeatureMap:
     """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    One pass in blocks over the train rows, or over these and the held-out rows; two over as many
+    One pass in blocks over the train rows, or over these and the validation rows; two over as many
     as tell which items are common and co-occur; one over a sample, for the statistics of histories.
     Raises UserError for a test table.
     """
-    with open_table(AllRows(train_h5, held_out_h5) if held_out_h5 else train_h5) as table:
+    with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(
             table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
         )

@@ -25,7 +25,7 @@ _COSTS = (
 )
 # Keys of metrics.json.
 _MEASURED = (
-    *("simulated_data", "enough_clicks", "on_holdout", "auc_ablated", "best_model"),
+    *("simulated_data", "enough_clicks", "auc_ablated", "best_model"),
     *("expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best"),
 )
 # Integers that some models lack: missing values would make them floats.
@@ -108,7 +108,7 @@ def _behind(models: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     model's logits with those of the best, NaN if all are equal.
     """
     paths = [path.with_name("valid_predictions.parquet") for path in models["path"]]
-    tables = [read_predictions(path, full_name=folder_name(path)) for path in paths]
+    tables = [read_predictions(path, folder_name(path)) for path in paths]
     for path, table in zip(paths, tables):
         if not table["row"].equals(tables[0]["row"]):
             raise UserError(

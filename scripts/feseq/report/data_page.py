@@ -53,7 +53,7 @@ Unseen: test rows with a category that the model does not know.
 
 def describe_data(
     train: list[Path],
-    held_out: list[Path],
+    valid: list[Path],
     test: list[Path],
     feature_map: Path,
     facts: Output,
@@ -67,7 +67,7 @@ def describe_data(
     threads: int,
 ) -> None:
     """Describe the `rows` of one size, None for all; write facts and alarms, page and plots."""
-    content = describe(train, held_out, test, feature_map, size=size, threads=threads)
+    content = describe(train, valid, test, feature_map, size=size, threads=threads)
     alarms = alarms_of(content, scalings, rows)
     write_data_page(content, alarms, plots, page, view)
     write_json(facts, {**content, "alarms": [asdict(alarm) for alarm in alarms]})

@@ -55,7 +55,7 @@ def write_summary(
     """
     models = pd.read_csv(comparison)
     save(models_plot(models), plot)
-    statements = [_held_out(split, bool(models["on_holdout"].all()))]
+    statements = [_held_out(split)]
     decisions = []
     for size, rivals in models.groupby("size", sort=False):
         names = submitting[size]
@@ -198,7 +198,7 @@ def _task(rivals: pd.DataFrame) -> str:
     )
 
 
-def _held_out(split: Mapping[str, Any], on_holdout: bool) -> str:
+def _held_out(split: Mapping[str, Any]) -> str:
     """How the validation rows were held out, and their other uses."""
     time, group = split["time"], split["group"]
     phrases = []
@@ -211,13 +211,10 @@ def _held_out(split: Mapping[str, Any], on_holdout: bool) -> str:
         "drawn at random, so they share days and users with the train rows: where the test rows "
         "do not, every metric is too good (`sampling.split`, the table's time or group)"
     ]
-    chose = (
-        "They chose nothing: each model's epoch was chosen on other held-out rows."
-        if on_holdout
-        else "They also chose each model's epoch, tuned settings and fitted weights, so these "
-        "metrics are a little too good; `sampling.holdout_share` reserves some for reporting."
+    return (
+        f"The validation rows are {', '.join(phrases)}. They also chose each model's epoch, tuned "
+        f"settings and fitted weights, so these metrics are a little too good."
     )
-    return f"The validation rows are {', '.join(phrases)}. {chose}"
 
 
 def _best_model(rivals: pd.DataFrame) -> Iterator[str]:

@@ -3,7 +3,7 @@
 Each part of the table draws its rows from its number and the seed. So if a size has all rows,
 replacing one part leaves the draws of the others as they are.
 
-Legend: P parts; 2 labels; 3 sides: train, validation, holdout.
+Legend: P parts; 2 sides: train, validation; 2 labels.
 """
 
 import logging
@@ -23,7 +23,7 @@ from ..raw.labels import PAIRS, as_numbers, pair_of
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
 from ..raw.times import ROW_TIME, cast_rows, read_times, require_column
-from .selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
+from .selection import TRAIN, VALIDATION, Selection, write_selections
 from .split import read_keys, split_rows
 
 logger = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ def draw(
         return
     pieces = [labels[start:stop] for start, stop in pairwise(bounds)]
     count_P2 = np.array([np.bincount(piece, minlength=2) for piece in pieces])
-    for number, quota_32 in enumerate(quotas(count_P2, rows, sampling)):
-        yield select_rows(pieces[number], quota_32, sampling.seed, number)
+    for number, quota_22 in enumerate(quotas(count_P2, rows, sampling)):
+        yield select_rows(pieces[number], quota_22, sampling.seed, number)
 
 
 def read_labels(file: RawTable, label: str) -> np.ndarray:
@@ -126,54 +126,37 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
 
 
 def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.ndarray:
-    """Rows to draw from each part by side and label, int64 [P, 3, 2], of `count_P2` rows by label.
+    """Rows to draw from each part by side and label, int64 [P, 2, 2], of `count_P2` rows by label.
 
     All parts together give `rows` rows (None: all), each label its proportional share, at least two
-    rows. About `valid_share` of these are held out, at least one of each label, and about
-    `holdout_share` of the held-out rows are holdout rows. Raises UserError if too few rows of a
-    label are held out for both.
+    rows. About `valid_share` of these are held out, at least one of each label.
     """
     total_2 = count_P2.sum(axis=0)
-    shares = _class_shares(total_2, _at_most(rows, int(total_2.sum()), "the file has"))
-    quota_P32 = np.zeros((len(count_P2), 3, 2), np.int64)
+    shares = _shares(total_2, _at_most(rows, int(total_2.sum()), "the file has"))
+    quota_P22 = np.zeros((len(count_P2), 2, 2), np.int64)
     for value, wanted in enumerate(shares):
         drawn_P = _shared_out(count_P2[:, value], wanted)
-        held_P = _about(
-            drawn_P, sampling.valid_share, [sampling.seed, _ROUNDING, VALIDATION, value]
-        )
-        holdout_P = np.zeros_like(held_P)
-        if sampling.holdout_share:
-            if held_P.sum() < 2:
-                raise UserError(
-                    f"sampling.holdout_share: only {held_P.sum()} of the held-out rows has label "
-                    f"{value}, and validation and holdout rows need one each; raise "
-                    f"sampling.valid_share or the size's rows, or set holdout_share to 0"
-                )
-            seed = [sampling.seed, _ROUNDING, HOLDOUT, value]
-            holdout_P = _about(held_P, sampling.holdout_share, seed)
-        quota_P32[:, :, value] = np.stack([drawn_P - held_P, held_P - holdout_P, holdout_P], axis=1)
-    return quota_P32
+        seed = [sampling.seed, _ROUNDING, VALIDATION, value]
+        held_P = _about(drawn_P, sampling.valid_share, seed)
+        quota_P22[:, :, value] = np.stack([drawn_P - held_P, held_P], axis=1)
+    return quota_P22
 
 
-def select_rows(labels: np.ndarray, quota_32: np.ndarray, seed: int, number: int = 0) -> Selection:
+def select_rows(labels: np.ndarray, quota_22: np.ndarray, seed: int, number: int = 0) -> Selection:
     """Draw the quota of each label and side from a part's rows, spread evenly over the part.
 
     The rows of a label are cut into that many equal spans and one row is drawn from each
-    (stratified systematic sampling), so every day of a file sorted by day is drawn from. Held-out
-    rows are drawn in the same way from these, and holdout rows from the held-out rows.
+    (stratified systematic sampling), so every day of a file sorted by day is drawn from. Validation
+    rows are drawn in the same way from these.
     """
     random = np.random.default_rng([seed, 0, number])
-    # Drawn separately, so that the train rows do not depend on the share.
-    holdout_random = np.random.default_rng([seed, HOLDOUT, number])
     chosen, sides = [], []
     for value in (0, 1):
-        _, validation, holdout = quota = quota_32[:, value].tolist()
+        quota = quota_22[:, value].tolist()
         candidates = np.flatnonzero(labels == value)
         chosen.append(candidates[_spread(len(candidates), sum(quota), random)])
         side = np.full(sum(quota), TRAIN, np.int8)
-        held = _spread(len(side), validation + holdout, random)
-        side[held] = VALIDATION
-        side[held[_spread(len(held), holdout, holdout_random)]] = HOLDOUT
+        side[_spread(len(side), quota[VALIDATION], random)] = VALIDATION
         sides.append(side)
     row = np.concatenate(chosen)
     zeros = np.zeros(len(row), np.uint8)
@@ -196,21 +179,21 @@ def select_within(
     spread evenly over the table.
     """
     parts = [slice(*pair) for pair in pairwise(bounds)]
-    count_P32 = np.array([_counted(side[part], labels[part]) for part in parts])
-    size_3 = count_P32.sum(axis=(0, 2))
-    wanted_P32 = np.zeros_like(count_P32)
-    rows = _at_most(rows, int(size_3.sum()), "the split leaves")
-    for place, count in enumerate(_side_shares(size_3, rows).tolist()):
-        label_counts = count_P32[:, place].sum(axis=0)
-        shares = _class_shares(label_counts, count, least=1) if count else ()
+    count_P22 = np.array([_counted(side[part], labels[part]) for part in parts])
+    size_2 = count_P22.sum(axis=(0, 2))
+    wanted_P22 = np.zeros_like(count_P22)
+    rows = _at_most(rows, int(size_2.sum()), "the split leaves")
+    validation, train = _shares(size_2[::-1], rows)
+    for place, count in enumerate((train, validation)):
+        shares = _shares(count_P22[:, place].sum(axis=0), count, least=1)
         for value, wanted in enumerate(shares):
-            wanted_P32[:, place, value] = _shared_out(count_P32[:, place, value], wanted)
+            wanted_P22[:, place, value] = _shared_out(count_P22[:, place, value], wanted)
     for number, part in enumerate(parts):
         random = np.random.default_rng([seed, 0, number])
         chosen, sides = [], []
-        for place, value in np.ndindex(3, 2):
+        for place, value in np.ndindex(2, 2):
             candidates = np.flatnonzero((side[part] == place) & (labels[part] == value))
-            wanted = int(wanted_P32[number, place, value])
+            wanted = int(wanted_P22[number, place, value])
             chosen.append(candidates[_spread(len(candidates), wanted, random)])
             sides.append(np.full(wanted, place, np.int8))
         row = np.concatenate(chosen)
@@ -219,9 +202,9 @@ def select_within(
 
 
 def _counted(side: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Rows by side and label, int64 [3, 2]."""
+    """Rows by side and label, int64 [2, 2]."""
     inside = side >= 0
-    return np.bincount(2 * side[inside] + labels[inside], minlength=6).reshape(3, 2)
+    return np.bincount(2 * side[inside] + labels[inside], minlength=4).reshape(2, 2)
 
 
 def _at_most(rows: int | None, there: int, whose: str) -> int:
@@ -231,11 +214,11 @@ def _at_most(rows: int | None, there: int, whose: str) -> int:
     return there if rows is None else min(rows, there)
 
 
-def _class_shares(count_2: np.ndarray, rows: int, least: int = 2) -> tuple[int, int]:
-    """Rows to draw per label, proportional to its share, at least `least`."""
-    total, clicks = int(count_2.sum()), int(count_2[1])
-    drawn_clicks = min(max(least, round(rows * clicks / total)), clicks, rows - least)
-    return rows - drawn_clicks, drawn_clicks
+def _shares(count_2: np.ndarray, rows: int, least: int = 2) -> tuple[int, int]:
+    """Rows to draw of two kinds, labels or sides, in proportion to theirs, at least `least`."""
+    total, second = int(count_2.sum()), int(count_2[1])
+    drawn = min(max(least, round(rows * second / total)), second, rows - least)
+    return rows - drawn, drawn
 
 
 def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
@@ -259,14 +242,6 @@ def _about(count_P: np.ndarray, share: float, seed: Sequence[int]) -> np.ndarray
     most = int(count_P.argmax())
     rounded_P[most] += int(rounded_P.sum() == 0) - int(rounded_P.sum() == count_P.sum())
     return rounded_P
-
-
-def _side_shares(sizes: np.ndarray, rows: int) -> np.ndarray:
-    """Rows to draw per side, proportional to its size, at least two of each that has any."""
-    bounds = np.round(np.concatenate([[0], np.cumsum(sizes)]) * rows / sizes.sum())
-    shares = np.maximum(np.diff(bounds).astype(np.int64), np.minimum(sizes, 2))
-    shares[np.argmax(shares)] += rows - shares.sum()
-    return shares
 
 
 def _spread(total: int, count: int, random: np.random.Generator) -> np.ndarray:

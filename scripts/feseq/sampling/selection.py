@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from ..common.errors import UserError
 from ..common.files import whole_file, written_beside
 
-# The numbers of SIDES, which have separate H5 files: rows that a model learns from; held-out rows
-# that choose epoch, settings and weights; held-out rows for reporting alone.
-TRAIN, VALIDATION, HOLDOUT = 0, 1, 2
+# The sides of a draw, and their numbers: rows that a model learns from; rows that are held out to
+# choose epoch, settings and weights, and to measure on.
+SIDES = ("train", "validation")
+TRAIN, VALIDATION = 0, 1
 
 # The file calls the side `part`.
 _SCHEMA = pa.schema(
@@ -32,11 +33,10 @@ _SCHEMA = pa.schema(
 class Selection:
     """Chosen rows of one part of the raw table, in its order.
 
-    `row` int64: number in that part. `side` int8: TRAIN, VALIDATION or HOLDOUT. `position` int64:
-    the order of the rows in an H5 file, a random permutation of the train rows and one of the
-    held-out rows. `period` uint8: which of a few spans of time the row is from, 0 the oldest; 0 if
-    no time is known. `fold` uint8: which of a few folds of groups the row's group is in; 0 if none
-    is known.
+    `row` int64: number in that part. `side` int8: TRAIN or VALIDATION. `position` int64: the order
+    of the rows in their side's H5 file, a random permutation. `period` uint8: which of a few spans
+    of time the row is from, 0 the oldest; 0 if no time is known. `fold` uint8: which of a few folds
+    of groups the row's group is in; 0 if none is known.
     """
 
     row: np.ndarray

@@ -1,8 +1,7 @@
 """Which rows are held out: the newest, or those of groups that are never learned from.
 
-A cut runs between two values of a column, never through the rows of one: no time and no group is on
-both sides of it. Held-out rows may be cut once more by the same rule; the rows behind that cut are
-holdout rows, for reporting alone.
+The cut runs between two values of a column, never through the rows of one: no time and no group is
+on both sides of it.
 """
 
 import logging
@@ -15,13 +14,13 @@ import pyarrow.compute as pc
 import xxhash
 
 from ..common.errors import UserError, first_line
-from ..config.names import FOLDS, SIDES
+from ..config.names import FOLDS
 from ..config.sampling import Sampling
 from ..raw.reading import RawTable
 from ..raw.text import as_text
 from ..raw.times import column_values, read_times
 from ..raw.types import type_name
-from .selection import HOLDOUT, TRAIN, VALIDATION
+from .selection import SIDES, TRAIN, VALIDATION
 
 logger = logging.getLogger(__name__)
 
@@ -72,21 +71,17 @@ def split_rows(
 
     By time, the newest rows are held out: those of as many values as come nearest to `valid_share`
     of the rows. By group, some groups drawn at random. By both, the newest rows without those of a
-    group that has older rows; these are on no side. A share `holdout_share` of the held-out rows
-    are holdout rows. Raises UserError if a side lacks rows of a label.
+    group that has older rows; these are on no side. Raises UserError if a side lacks rows of a
+    label.
     """
-    side = _cut(time, group, sampling.valid_share, sampling, where)
-    held = side == VALIDATION
-    if sampling.holdout_share and held.any():
-        held_time, held_group = (None if key is None else key[held] for key in (time, group))
-        if held_time is not None and held_time.min() == held_time.max():
-            logger.info("all held-out rows have one %s: holdout rows are drawn", sampling.time)
-            held_time, random = None, np.random.default_rng([sampling.seed, HOLDOUT])
-            if held_group is None:  # each row is a group
-                held_group = random.integers(0, 1 << 64, int(held.sum()), np.uint64)
-        whose = f"{where}, held-out rows"
-        again = _cut(held_time, held_group, sampling.holdout_share, sampling, whose)
-        side[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
+    key, column = (group, sampling.group) if time is None else (time, sampling.time)
+    assert key is not None, "a split by a column"
+    start = _start(np.sort(key), sampling.valid_share, f"{where}: column {column!r}")
+    side = (key >= start).astype(np.int8)
+    if time is not None and group is not None:
+        older = np.sort(group[side == TRAIN])
+        place = np.searchsorted(older, group).clip(max=len(older) - 1)
+        side[(side == VALIDATION) & (older[place] == group)] = _OUT
     _check_sides(side, labels, time, sampling, where)
     zeros = np.zeros(len(side), np.uint8)
     fold = zeros if group is None else (group % np.uint64(FOLDS)).astype(np.uint8)
@@ -111,28 +106,6 @@ def _eighths(ordered: np.ndarray) -> np.ndarray:
     last = np.ceil(len(ordered) * np.arange(1, PERIODS) / PERIODS).astype(np.int64) - 1
     first = np.searchsorted(ordered, ordered[last], side="right")
     return np.unique(ordered[first[first < len(ordered)]])
-
-
-def _cut(
-    time: np.ndarray | None,
-    group: np.ndarray | None,
-    share: float,
-    sampling: Sampling,
-    where: str,
-) -> np.ndarray:
-    """int8 [rows]: TRAIN before the cut, VALIDATION behind it, or below 0: on no side.
-
-    The cut leaves about `share` of all rows behind it.
-    """
-    key, column = (group, sampling.group) if time is None else (time, sampling.time)
-    assert key is not None, "a split by a column"
-    start = _start(np.sort(key), share, f"{where}: column {column!r}")
-    side = (key >= start).astype(np.int8)
-    if time is not None and group is not None:
-        older = np.sort(group[side == TRAIN])
-        place = np.searchsorted(older, group).clip(max=len(older) - 1)
-        side[(side == VALIDATION) & (older[place] == group)] = _OUT
-    return side
 
 
 def _start(ascending: np.ndarray, share: float, column: str) -> Any:
@@ -173,8 +146,6 @@ def _check_sides(
     sides, lacks = [], False
     for number, name in enumerate(SIDES):
         rows = np.flatnonzero(side == number)
-        if number == HOLDOUT and not len(rows):
-            continue
         clicks, span = int(labels[rows].sum()), ""
         lacks |= not 0 < clicks < len(rows)
         if time is not None and len(rows):
@@ -193,7 +164,7 @@ def _check_sides(
     if lacks:
         raise UserError(
             f"{where}: split by {by}: {'; '.join(sides)}; {out:,} rows fall out. Each side needs "
-            f"rows with and without a click: change sampling.split, valid_share or holdout_share"
+            f"rows with and without a click: change sampling.split or valid_share"
         )
 
 

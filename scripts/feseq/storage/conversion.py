@@ -11,17 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.errors import UserError
 from ..common.files import Output, written_beside
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.columns import Columns
-from ..config.names import SIDES
 from ..raw.labels import as_numbers, pair_of
 from ..raw.parts import Part, read_parts
 from ..raw.reading import RawTable
 from ..raw.text import checked_ids
-from ..sampling.selection import Selection
+from ..sampling.selection import SIDES, Selection
 from .block import Block
 from .raw_values import RawStrings, add_strings, convert_batch
 from .shuffle import Shuffle
@@ -39,34 +37,25 @@ def convert_train(
     train: Output,
     valid: Output,
     *,
-    holdout: Output | None = None,
     parts: Path | None = None,
     part: int = 0,
     threads: int = 1,
     size: str = "",
     code: str = "",
 ) -> None:
-    """Write the selected rows of `raw` to H5 files: train, validation and any holdout rows.
+    """Write the selected rows of `raw` to H5 files, train and validation rows.
 
     `raw` is a table of one part, or the files of the `part` of this number among those listed in
     `parts`. Rows are collected up to SHUFFLED_BYTES and written, once, in the selection's random
-    order. The source in the H5 files has `size` and `code`, the digest of this code. Raises
-    UserError if the selection has rows of a file that is not named.
+    order. The source in the H5 files has `size` and `code`, the digest of this code.
     """
-    outputs = [train, valid, holdout] if holdout else [train, valid]
     listed = read_parts(parts)[part] if parts else None
     file = RawTable(raw, listed, columns)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection, part, listed.draw if listed else None)
-    if chosen.side.max(initial=0) >= len(outputs):
-        raise UserError(
-            f"{selection}: was drawn with another sampling.holdout_share; delete it and run "
-            f"snakemake again"
-        )
-
     known: dict[str, set[str]] = {name: set() for name in columns.categorical}
     with ExitStack() as stack:
-        paths = [stack.enter_context(written_beside(output)) for output in outputs]
+        paths = [stack.enter_context(written_beside(output)) for output in (train, valid)]
         writers = [stack.enter_context(_writer(path, columns)) for path in paths]
         shuffle = Shuffle(writers)
         convert = partial(_convert_drawn, file, columns, chosen)

@@ -3,7 +3,7 @@
 import hashlib
 import resource
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from ..common.errors import UserError
 from ..common.hashing import GOLDEN
-from ..config.names import SIDES
 from .block import Block
 from .store import H5Table
 from .table import SomeRows, Table, of_other_draw, require_drawn
@@ -41,7 +40,7 @@ class FilesTable(Table):
         ).tolist()
         self._first_rows = first_rows * (len(tables) // parts)
         identities = [table.identity for table in tables]
-        # Train and held-out rows together have another identity than either.
+        # Train and validation rows together have another identity than either.
         identities += ["train and validation"] if len(tables) > parts else []
         identity = hashlib.sha256(" ".join(identities).encode()).hexdigest()[:16]
         changed = {
@@ -112,10 +111,10 @@ def _layout(table: Table) -> tuple[object, ...]:
 
 @dataclass(frozen=True)
 class AllRows:
-    """The train and the held-out rows of one draw."""
+    """The train and the validation rows of one draw."""
 
     train: Files
-    held_out: Files
+    valid: Files
 
 
 # Where rows are: a file, in stored order, the files of a table, those of two, or an open table.
@@ -125,48 +124,34 @@ TableSource = Path | Sequence[Path] | AllRows | Table
 def open_table(rows: TableSource) -> Table:
     """The table of these rows; raises UserError where files are not of one draw."""
     if isinstance(rows, AllRows):
-        return _open_files([rows.train, rows.held_out])
+        return _open_files([rows.train, rows.valid])
     if isinstance(rows, Path):
         return H5Table(rows)
     return _open_files([rows]) if isinstance(rows, Sequence) else rows
 
 
-@contextmanager
-def open_sides(files: Files) -> Iterator[list[Table]]:
-    """A table of each side: of the validation rows, and of the holdout rows if there are any."""
-    with open_table(files) as table:
-        sides = _by_side(table.tables) if isinstance(table, FilesTable) else []
-        yield [FilesTable(side, len(side)) for side in sides] or [table]
-
-
-def _by_side(tables: Sequence[Table]) -> list[list[Table]]:
-    """The tables of each side that there is, in the order of SIDES; test rows have no side."""
-    sides = ([table for table in tables if table.side == side] for side in (*SIDES, ""))
-    return [side for side in sides if side]
-
-
-def _open_files(tables: Sequence[Files]) -> FilesTable:
-    each = [[files] if isinstance(files, Path) else [*files] for files in tables]
+def _open_files(sides: Sequence[Files]) -> FilesTable:
+    each = [[files] if isinstance(files, Path) else [*files] for files in sides]
     if not all(each):
         raise UserError("no H5 files are given; name the files of all parts of a table")
     _allow_open_files()
     with ExitStack() as stack:
-        opened = [stack.enter_context(H5Table(path)) for files in each for path in files]
-        sides = _by_side(opened)
-        first, *others = sides
+        opened = [[stack.enter_context(H5Table(path)) for path in files] for files in each]
+        tables = [table for side in opened for table in side]
+        first, *others = opened
         parts = len(first)
         if any(len(side) != parts for side in others):
-            named = " and ".join(f"{len(side)} of {side[0].path.parent}" for side in sides)
+            named = " and ".join(f"{len(side)} of {side[0].path.parent}" for side in opened)
             raise UserError(
                 f"H5 files are given for different parts ({named}); name the files of all parts"
             )
-        for table in opened if others else ():
+        for table in tables if others else ():
             require_drawn(table)
         for side in others:
             for one, other in zip(first, side):
                 if other.identity != one.identity:
                     raise of_other_draw(one.path, other.path)
-        whole = FilesTable([table for side in sides for table in side], parts)
+        whole = FilesTable(tables, parts)
         stack.pop_all()
     return whole
 
@@ -180,10 +165,10 @@ def _allow_open_files() -> None:
 
 
 def refit_rows(table: Table, seed: int) -> Table:
-    """All held-out rows of an open table of AllRows, among as many train rows drawn at random."""
+    """All validation rows of an open table of AllRows, and as many train rows drawn at random."""
     assert isinstance(table, FilesTable), "the rows of several sides are in several files"
     is_train = table.files() < table.parts
-    train, held_out = np.flatnonzero(is_train), np.flatnonzero(~is_train)
-    count = min(len(train), len(held_out))
+    train, valid = np.flatnonzero(is_train), np.flatnonzero(~is_train)
+    count = min(len(train), len(valid))
     drawn = np.random.default_rng(seed).choice(train, count, replace=False)
-    return SomeRows(table, np.sort(np.concatenate([held_out, drawn])))
+    return SomeRows(table, np.sort(np.concatenate([valid, drawn])))

@@ -13,7 +13,7 @@
     time               int64 [rows], the row's time, if the events have times
 
 In <col>, % and / of a column's name read %25 and %2F, and the name . reads %2E. Attributes: format,
-version, rows, side (train, validation, holdout or, of test rows, empty), numeric_columns,
+version, rows, side (train, validation or, of test rows, empty), numeric_columns,
 categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's name, rows, bytes,
 fingerprint, whether it is simulated, the column of the rows' times and, in a file of drawn rows,
 the digest of the draw). Drawn rows are shuffled, as many together as a conversion holds in memory.

@@ -18,8 +18,8 @@ class Header:
     """What holds for all rows of a table.
 
     `path` is what messages call it. Columns are those of a block's arrays and sequences. `source`
-    describes the raw table and whether it is `simulated`. `identity` is equal for the train,
-    validation and holdout rows of one draw; `side` says which of them a file has.
+    describes the raw table and whether it is `simulated`. `identity` is equal for the train and
+    the validation rows of one draw; `side` says which of them a file has.
     """
 
     path: Path
