@@ -47,7 +47,7 @@ class FirstTraining:
             for one, other, target in zip(old.sequences, new.sequences, targets)
         ]
         context: list[tuple[_Field, _Field]] = [
-            *zip(inputs.context_fields(old), inputs.context_fields(new)),
+            *zip(old.context_fields, new.context_fields),
             *(sequences if inputs.newest_fields(old) else []),
         ]
         profiles = enumerate(zip(old.profile, new.profile))
