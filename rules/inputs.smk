@@ -272,14 +272,14 @@ def scoring_weights(scoring):
     return [] if scoring.weights else output_of("blend", "weights", size=scoring.size)
 
 
-def scored_raw(scoring):
-    """The raw files that are local, which have the columns in use."""
+def scored_raw(scoring, column=COLUMNS.id):
+    """The raw files that are local, which have the columns in use and this one."""
     paths = [path for file in scoring.files for path in local(file=file).get("file", [])]
     # Before Snakemake removes earlier scores.
     if workflow.is_main_process:
         for file in scoring.files:
             if not file.is_remote and not file.missing:
-                RawTable(file, columns=COLUMNS).check_columns(COLUMNS, COLUMNS.id)
+                RawTable(file, columns=COLUMNS).check_columns(COLUMNS, column)
     return paths
 
 

@@ -36,3 +36,29 @@ rule score:
         "Scoring {wildcards.scored}"
     script:
         "../scripts/score.py"
+
+
+rule measure_scores:
+    input:
+        scores=rules.score.output.output,
+        raw=scored(lambda scoring: scored_raw(scoring, COLUMNS.label)),
+    output:
+        metrics="results/scores/{scored}.metrics.json",
+    log:
+        "results/scores/{scored}.metrics.log",
+    conda:
+        "../envs/report.yaml"
+    threads: 2
+    params:
+        **settings(
+            input=scored(lambda scoring: list(map(str, scoring.files))),
+            versions=scored(lambda scoring: list(map(file_version, scoring.files))),
+            delimiter=TABLE["raw"]["delimiter"],
+            dependencies=dependency_digest(scored(lambda scoring: scoring.jobs), "score"),
+        ),
+        **column_params("label", "id"),
+        code=code("measure_scores"),
+    message:
+        "Measuring the scores of {wildcards.scored}"
+    script:
+        "../scripts/measure_scores.py"

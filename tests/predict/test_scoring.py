@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from feseq.catalog.loading import load_model
 from feseq.common.errors import UserError
-from feseq.common.files import write_json
+from feseq.common.files import read_json, write_json
 from feseq.config.runtime import Runtime
+from feseq.config.scores import Prior
+from feseq.evaluate.measure import measure_predictions, measure_scores
+from feseq.evaluate.validation import predict_validation
 from feseq.predict.scoring import score_files
 from support.jobs import run_job
 from support.learnable import learnable_table, make
-from support.raw_tables import with_columns, write_raw
-from support.shop import CONFIG, refused, snakemake
+from support.raw_tables import COLUMNS, with_columns, write_raw
+from support.shop import CONFIG, TEST_ROWS, refused, snakemake
 
 RUNTIME = Runtime(device="cpu", verbosity=0)
 
@@ -48,6 +52,28 @@ def test_scores_do_not_depend_on_parts_files_and_other_columns(model: Path, tmp_
     pd.testing.assert_frame_equal(
         score(model, inputs, tmp_path / "out.parquet", part_rows=20), whole
     )
+
+
+@pytest.mark.parametrize("prior", ["observed", "balanced"])
+def test_a_labelled_file_has_the_metrics_of_the_same_rows_in_validation(
+    model: Path, tmp_path: Path, prior: Prior
+) -> None:
+    folder, predictions = model.parent, tmp_path / "predictions.parquet"
+    valid = folder / "valid.h5"
+    predict_validation(model, [valid], predictions, tmp_path / "speed.json", runtime=RUNTIME)
+    expected = measure_predictions(predictions, valid, None, resamples=0)
+    rows = pq.read_table(folder / "train.parquet").take(pq.read_table(predictions)["row"])
+    inputs = [write_raw(tmp_path, rows[:20], "a"), write_raw(tmp_path, rows[20:], "b")]
+    scores, metrics = tmp_path / "scores.parquet", tmp_path / "metrics.json"
+    score(model, inputs, scores, prior=prior)
+    measure_scores(scores, list(map(str, inputs)), COLUMNS, metrics)
+    measured = read_json(metrics)
+    assert (measured["rows"], measured["clicks"]) == (expected["rows"], expected["clicks"])
+    for name, entry in expected["metrics"].items():
+        assert measured["metrics"][name]["value"] == pytest.approx(entry["value"], rel=1e-4), name
+    for column, slices in expected["slices"].items():
+        for one, other in zip(measured["slices"][column], slices, strict=True):
+            assert all(one[key] == other[key] for key in ("slice", "rows", "clicks"))
 
 
 TABLE = learnable_table(20, seed=7)
@@ -130,13 +156,21 @@ def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> No
     shutil.copy(copied / "in/new.parquet", copied / "in/copy.parquet")
     pd.read_parquet(copied / "in/new.parquet")[["visit"]].to_parquet(copied / "in/lacking.parquet")
     files = ["in/new.parquet", "in/copy.parquet"]
-    config = CONFIG | {"scores": {"again": files, "twice": [*files, "in/c*.parquet"]}}
+    labelled = pd.read_parquet(copied / "in/new.parquet").assign(bought=[0, 1] * (TEST_ROWS // 2))
+    labelled.to_parquet(copied / "in/labelled.parquet")
+    names = {"again": files, "twice": [*files, "in/c*.parquet"], "known": "in/labelled.parquet"}
+    config = CONFIG | {"scores": names}
     target = "results/scores/toy/again.parquet"
     snakemake(copied, target, config=config)
     scores = pd.read_parquet(copied / target)
     submitted = pd.read_csv(copied / "results/submission_toy.csv")
     assert scores["visit"].tolist() == 2 * submitted["visit"].tolist()
     assert scores["probability"].tolist() == 2 * np.float32(submitted["bought"]).tolist()
+    snakemake(copied, "results/scores/toy/known.metrics.json", config=config)
+    metrics = read_json(copied / "results/scores/toy/known.metrics.json")
+    assert (metrics["rows"], metrics["clicks"]) == (TEST_ROWS, TEST_ROWS // 2)
+    output = refused(copied, "results/scores/toy/again.metrics.json", config=config)
+    assert "missing: 'bought'" in output
     output = refused(copied, "results/scores/agian.parquet", config=config)
     assert "scores has no 'agian'; did you mean 'again'?" in output
     output = refused(copied, "results/scores/twice.parquet", config=config)

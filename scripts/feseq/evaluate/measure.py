@@ -1,7 +1,7 @@
-"""The rule `measure`: metrics of validation predictions, with intervals and by slice."""
+"""Metrics of validation predictions, and of scores of labelled files, with intervals and slices."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..common.errors import UserError
-from ..common.files import Output, write_json
+from ..common.files import Output, folder_beside, whole_file, write_json
+from ..common.logits import log_odds
 from ..common.parquet import metadata_of, read_table
+from ..config.columns import Columns
+from ..config.declared import Delimiter
+from ..raw.location import tables_of
+from ..raw.reading import RawTable
+from ..sampling.draw import read_labels
 from ..storage.categories import ByCode, commonest
+from ..storage.conversion import convert_test
 from ..storage.opening import TableSource, open_table
 from ..storage.table import Table, require_drawn
 from .delong import CONFIDENCE, Auc, correct_together
@@ -38,24 +46,29 @@ def measure_predictions(
     resamples: int = RESAMPLES,
     full_name: str = "",
 ) -> dict[str, Any]:
-    """All metrics of a model's predictions of the validation rows; see results/README.md.
+    """All metrics of a model's predictions of the validation rows, see `_measured`.
 
     `truth` has the true probabilities of a simulated file. Raises UserError if the predictions are
     of other rows, or not of the model with this `full_name`.
     """
+    logits = read_predictions(predictions, full_name)
     with open_table(valid) as table:
         require_drawn(table)
-        simulated, has_histories = table.source["simulated"], bool(table.sequence_columns)
-        row, label = table.column("row"), table.column("label")
-        slices = _slices(table)
-    logits = read_predictions(predictions, full_name)
-    columns = {"row": row, "label": label}
-    if not all(np.array_equal(logits[name].to_numpy(), x) for name, x in columns.items()):
-        raise UserError(
-            f"{predictions}: has other rows than {table.path}; take files of the same rows or, "
-            f"where the workflow made it, delete it and run the same command again"
-        )
-    logit, metadata = logits["logit"].to_numpy(), metadata_of(logits)
+        for name in ("row", "label"):
+            if not np.array_equal(logits[name].to_numpy(), table.column(name)):
+                raise UserError(
+                    f"{predictions}: has other rows than {table.path}; take files of the same rows "
+                    f"or, where the workflow made it, delete it and run the same command again"
+                )
+        return _measured(logits, table, truth, resamples, full_name)
+
+
+def _measured(
+    logits: pa.Table, table: Table, truth: Path | None, resamples: int, full_name: str
+) -> dict[str, Any]:
+    """All metrics of `logits`, which has the rows of `table`; see results/README.md."""
+    label, logit = (logits[name].to_numpy() for name in ("label", "logit"))
+    metadata = metadata_of(logits)
     click_rate = float(metadata["click_rate"])
     auc, scored = Auc.of(label, logit), Predictions.of(label, logit, click_rate)
     metrics = metric_entries(scored, auc, resamples)
@@ -64,7 +77,7 @@ def measure_predictions(
         "clicks": int(label.sum()),
         "click_rate": float(label.mean()),
         "full_name": full_name,
-        "simulated_data": simulated,
+        "simulated_data": table.source["simulated"],
         "bootstrap": resamples,
         "confidence": CONFIDENCE,
         "enough_clicks": auc.enough,
@@ -72,9 +85,9 @@ def measure_predictions(
         "metrics": metrics,
         **dict.fromkeys(("auc_ablated", "histories", "best_model", "gain_over_best")),
         **_learnable(logits, truth),
-        "slices": _slice_entries(slices, label, logit, auc),
+        "slices": _slice_entries(_slices(table), label, logit, auc),
     }
-    if has_histories and "logit_ablated" in logits.column_names:
+    if table.sequence_columns and "logit_ablated" in logits.column_names:
         ablated = Auc.of(label, logits["logit_ablated"].to_numpy())
         content |= {"auc_ablated": ablated.entry()["value"], "histories": auc.minus(ablated)}
     if "logit_best" in logits.column_names:
@@ -94,7 +107,41 @@ def write_metrics(
     full_name: str = "",
 ) -> None:
     """Write the result of `measure_predictions` as JSON, and log the metrics."""
-    content = measure_predictions(predictions, valid, truth, full_name=full_name)
+    _write(measure_predictions(predictions, valid, truth, full_name=full_name), metrics)
+
+
+def measure_scores(
+    scores: Path,
+    input: list[str],
+    columns: Columns,
+    metrics: Output,
+    *,
+    delimiter: Delimiter | None = None,
+    threads: int = 1,
+) -> None:
+    """Write the metrics of the labelled rows of `input` by their `scores`, as JSON; log them."""
+    files = [RawTable(table, columns=columns) for table in tables_of(input, delimiter)]
+    label = np.concatenate([read_labels(file, columns.label) for file in files])
+    with whole_file(scores):
+        scored = pq.read_table(scores, columns=["probability"], page_checksum_verification=True)
+    about = metadata_of(scored)
+    odds = log_odds(float(about["click_rate"])) if about["prior"] == "balanced" else 0
+    # Rounded to 0 or 1, a probability has no logit.
+    least, most = np.finfo(np.float32).tiny, np.nextafter(np.float32(1), np.float32(0))
+    probability = scored["probability"].to_numpy().clip(least, most).astype(np.float64)
+    logit = (np.log(probability) - np.log1p(-probability) + odds).astype(np.float32)
+    with folder_beside(metrics) as folder:
+        parts = [folder / f"{number}.h5" for number in range(len(files))]
+        for file, h5 in zip(files, parts):
+            convert_test(file.location, columns, h5, threads=threads)
+        with open_table(parts) as table:
+            row = table.column("row")
+            logits = pa.table({"row": row, "label": label[row], "logit": logit[row]})
+            logits = logits.replace_schema_metadata(about)
+            _write(_measured(logits, table, None, RESAMPLES, about["models"]), metrics)
+
+
+def _write(content: Mapping[str, Any], metrics: Path) -> None:
     write_json(metrics, content)
     shown = ", ".join(
         f"{name} {entry['value']:.5f}"

@@ -83,7 +83,9 @@ def score_files(
         for table in tables_of(input, delimiter)
     ]
     models = " + ".join(each.about.full_name or str(path) for each, path in zip(loaded, model))
-    metadata = {"models": models, "prior": prior, "inputs": " ".join(input)}
+    click_rate = repr(loaded[0].about.click_rate)
+    metadata = {"models": models, "prior": prior, "click_rate": click_rate}
+    metadata["inputs"] = " ".join(input)
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, metadata)
     total = sum(file.rows for file in files)
     progress = Progress("scored", total, verbosity=runtime.verbosity)

@@ -16,6 +16,7 @@ from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.columns import Columns
 from ..raw.labels import as_numbers, pair_of
+from ..raw.location import TableLocation
 from ..raw.parts import Part, read_parts
 from ..raw.reading import RawTable
 from ..raw.text import checked_ids
@@ -90,7 +91,7 @@ def _convert_drawn(
 
 
 def convert_test(
-    parquet: str | Path | Sequence[str],
+    parquet: str | Path | Sequence[str] | TableLocation,
     columns: Columns,
     test_h5: Path,
     *,
