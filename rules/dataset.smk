@@ -21,7 +21,6 @@ checkpoint sample:
             label=TABLE["columns"]["label"],
             rows=size_key("rows"),
             part_rows=config["parts"]["rows"],
-            row_time=COLUMNS.row_time,
             sampling=sampling_of(config),
         ),
         code=code("sample"),

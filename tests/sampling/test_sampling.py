@@ -1,7 +1,7 @@
 """Which rows are drawn and held out, by chance, time and group, beside plain loops."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -17,13 +17,12 @@ from feseq.common.errors import UserError
 from feseq.config.names import FOLDS
 from feseq.config.sampling import Sampling
 from feseq.raw.labels import as_numbers, pair_of
-from feseq.raw.list_parts import list_parts
 from feseq.raw.reading import RawTable
 from feseq.raw.times import read_times
-from feseq.sampling.draw import draw, read_labels, sample, select_within
+from feseq.sampling.draw import draw, read_labels, select_within
 from feseq.sampling.selection import TRAIN, VALIDATION, Selection, write_selections
 from feseq.sampling.split import PERIODS, periods, read_groups
-from support.raw_tables import raw_table, selected, with_roles, write_raw
+from support.raw_tables import selected, write_raw
 
 # 2 % clicks in most days, 10 % in the fourth; sorted by day.
 DAY = np.repeat(np.arange(7), [9_000, 1_000, 14_000, 6_000, 2_000, 11_000, 7_000])
@@ -276,18 +275,7 @@ TIMES: list[tuple[pa.Array, list[int]]] = [
     (pa.array([0, 1, 2**63, 2**63 + 1], pa.uint64()), [0, 1, 2, 3]),
     (pa.array([0.5, 0.75, -1, 0.75], pa.float32()), [1, 2, 0, 2]),
 ]
-# Those that need not be in the order of time.
 NO_TIMES: list[list[Any]] = [
-    [31122023, 1012024],
-    ["12312023", "01012024"],
-    [122023, 12024],
-    [31122023235959, 1012024000000],
-    [*[31012024, 1022024] * 10, 0],
-    ["311220232359", "010120240000"],
-    ["3112202323", "0101202400"],
-    [31122023235959000, 1012024000000000],
-    [1706659200, 1706659260, 1706659300000],
-    ["20240131", "2024020112"],
     ["31.12.24", "01.01.25"],
     ["2024-01-01 20:00:00 (GMT+9)", "2024-01-01 13:00:00 (GMT+0)"],
     ["v1.9", "v1.10"],
@@ -304,27 +292,6 @@ def test_times_of_any_type_have_their_order_or_are_refused(
             read_times(raw, "t")
     else:
         assert np.unique(read_times(raw, "t"), return_inverse=True)[1].tolist() == order
-
-
-def test_times_of_rows_in_two_units_are_refused_whatever_the_split(tmp_path: Path) -> None:
-    columns = with_roles(event_time="event_time", row_time="time")
-    outputs = {"selection": tmp_path / "s.parquet", "parts": tmp_path / "train.json"}
-
-    def steps(times: np.ndarray) -> list[Callable[[], None]]:
-        table = raw_table(time=times)
-        raw = write_raw(tmp_path, table.append_column("event_time", table["events"]))
-        options = {"part_rows": 60, "row_time": "time"}
-        return [
-            lambda: sample(raw, "y", None, Sampling(), **options, **outputs),
-            lambda: list_parts(raw, columns, tmp_path / "test.json", rows=60),
-        ]
-
-    seconds = 1_706_659_200 + 60 * np.arange(120)
-    for step in steps(seconds):
-        step()
-    for step in steps(np.where(np.arange(120) % 5, seconds, 1_000 * seconds)):
-        with pytest.raises(UserError, match=r"'time'.* two units"):
-            step()
 
 
 def test_groups_are_equal_where_their_texts_are_and_none_are_apart(

@@ -163,8 +163,6 @@ SCORES = "results/scores/toy/some.parquet"
     [
         ("results/toy/len300/model.safetensors", None, "sizes.toy.max_len is [5, 20]"),
         ("results/submission_fulll.csv", None, "did you mean 'full'?"),
-        ("results/submisson_toy.csv", None, "Did you mean results/submission_toy.csv?"),
-        ("results/toy/len20/metrcs.json", None, "Did you mean results/toy/len20/metrics.json?"),
         # Snakemake would take braces for wildcards, and read in/toy.parquet.
         (FEATURE_MAP, ("table.raw.train", "in/{size}.parquet"), "Snakemake takes"),
         (FEATURE_MAP, ("table.raw.train", "in/*/*.parquet"), "Snakemake takes"),

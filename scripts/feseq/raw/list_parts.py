@@ -13,7 +13,6 @@ from .location import TableLocation
 from .reading import RawTable
 from .sample_submission import ID, add_sample, check_same
 from .text import checked_ids
-from .times import ROW_TIME, read_times
 
 _BATCH_ROWS = 1 << 17
 
@@ -31,13 +30,10 @@ def list_parts(
     """Write a test table's parts of about `rows` rows, as JSON.
 
     Raises UserError if a file lacks a column or has it in another type than the others, an ID is
-    missing or occurs twice, the sample submission has other IDs, or the numbers in the column of
-    the rows' times are not in the order of time.
+    missing or occurs twice, or the sample submission has other IDs.
     """
     file = RawTable(TableLocation(raw, delimiter), columns=columns)
     file.check_columns(columns, columns.id)
-    if columns.row_time:
-        read_times(file, columns.row_time, ROW_TIME)
     listing = Progress("listed", file.rows)
     with id_tables(parts, threads) as tables:
         for first_row, batch in file.stream([columns.id], _BATCH_ROWS):

@@ -22,7 +22,7 @@ from ..config.sampling import Sampling
 from ..raw.labels import PAIRS, as_numbers, pair_of
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
-from ..raw.times import ROW_TIME, cast_rows, read_times, require_column
+from ..raw.times import cast_rows, require_column
 from .selection import TRAIN, VALIDATION, Selection, write_selections
 from .split import read_keys, split_rows
 
@@ -45,16 +45,12 @@ def sample(
     selection: Output,
     parts: Output,
     delimiter: str | None = None,
-    row_time: str | None = None,
 ) -> None:
     """Draw `rows` rows (None: all) of a train table, and write them and the table's parts.
 
-    Each part has about `part_rows` of the drawn rows. Raises UserError if the times of rows in the
-    column `row_time` are not in order, as `read_times` does.
+    Each part has about `part_rows` of the drawn rows.
     """
     file = RawTable(TableLocation(raw, delimiter))
-    if row_time and row_time != sampling.time and file.rows:
-        read_times(file, row_time, ROW_TIME)
     share = min(1, rows / max(1, file.rows)) if rows else 1
     listing = file.listing(max(part_rows, min(round(part_rows / share), _MOST_RAW_ROWS)))
     bounds = np.cumsum([0, *(part.rows for part in listing.parts)]).tolist()
