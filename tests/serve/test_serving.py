@@ -6,7 +6,6 @@ import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import Enum
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -72,10 +71,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def scorer(files: dict[str, Any]) -> Scorer:
     return Scorer.load(files["onnx"])
-
-
-class Item(str, Enum):  # noqa: UP042, whose text is "Item.SEVEN"
-    SEVEN = "7"
 
 
 ROW = {
@@ -181,8 +176,6 @@ def test_rows_get_the_same_score_alone_and_together(scorer: Scorer) -> None:
 
 
 MISSING_VALUES = (float("nan"), pd.NA, pd.NaT)
-OF_OTHER_TYPES = (np.float32("nan"), Decimal("NaN"), np.datetime64("NaT", "as"))
-FAR = (np.datetime64("10000-01-01"), np.datetime64(10**18, "h"), np.datetime64(1, "as"))
 
 
 @pytest.mark.parametrize(
@@ -190,7 +183,7 @@ FAR = (np.datetime64("10000-01-01"), np.datetime64(10**18, "h"), np.datetime64(1
     [
         *(({"item": seven}, {}) for seven in ("7", 7.0, Decimal("7.00"))),
         ({"events": "7,9,7", "when": "10,20,30"}, {}),
-        *(({"events": same}, {}) for same in (["7", "9", Item.SEVEN], np.array([7, 9, 7]))),
+        *(({"events": same}, {}) for same in (["7", "9", "7"], np.array([7, 9, 7]))),
         *(({"price": same}, {}) for same in (np.float32(0.5), Decimal("0.50"))),
         ({"age": np.float32(30), "id": object()}, {}),
         ({"now": pd.Timestamp(85, unit="s")}, {}),
@@ -206,12 +199,6 @@ def test_a_value_may_be_written_in_several_ways(
     scorer: Scorer, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     assert scorer.score([{**ROW, **one}]) == scorer.score([{**ROW, **other}])
-
-
-@pytest.mark.parametrize("missing", [*MISSING_VALUES, *OF_OTHER_TYPES])
-def test_what_is_missing_may_stand_beside_any_value(scorer: Scorer, missing: Any) -> None:
-    one, other = ([ROW, {**ROW, "price": x, "country": x}] for x in (missing, None))
-    np.testing.assert_array_equal(scorer.score(one), scorer.score(other))
 
 
 def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(scorer: Scorer) -> None:
@@ -235,56 +222,13 @@ def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(scorer: Scorer) -> N
     np.testing.assert_array_equal(scorer.score(by_dictionary), scorer.score([ROW]))
 
 
-@pytest.mark.parametrize("column", ["item", "age", "events"])
-def test_whole_numbers_of_64_bits_are_the_same_in_rows_and_in_a_table(
-    scorer: Scorer, column: str
-) -> None:
-    values, kind = pa.array([7, 2**63 + 5, 2**64 - 1], pa.uint64()), pa.list_(pa.uint64())
-    if column == "events":
-        values = pa.array([[7, value, 9] for value in values.to_pylist()], kind)
-    rows = [{**ROW, column: value} for value in values.to_pylist()]
-    table = pa.table(pd.DataFrame(rows).drop(columns=column)).append_column(column, values)
-    for given in (table, table.to_batches()[0]):
-        np.testing.assert_array_equal(scorer.score(given), scorer.score(rows))
-
-
-LATER = datetime(1970, 1, 1, 0, 1, 38)
-
-
-@pytest.mark.parametrize(
-    ("column", "values"),
-    [
-        ("item", [7, "7"]),
-        ("item", ["e28", b"7"]),
-        ("item", [np.float32(0.1), 0.5]),
-        ("item", [7, np.True_]),
-        ("price", [0.5, "cheap"]),
-        ("price", [0.5, np.uint64(2**64 - 1)]),
-        ("events", [[7, 9, 7], "7,9,7"]),
-        ("events", [[7, 9, 7], {7, 8, 9}]),
-        ("now", [85, LATER]),
-        ("now", [LATER, LATER.replace(tzinfo=UTC)]),
-    ],
-)
-def test_values_of_several_types_are_refused_in_rows_and_in_a_frame(
-    scorer: Scorer, column: str, values: list[Any]
-) -> None:
-    rows = [{**ROW, column: value} for value in (values[0], *values)]
-    for given in (rows, pd.DataFrame(rows, dtype=object)):
-        with pytest.raises(UserError, match=f"row 2: column '{column}'"):
-            scorer.score(given)
-
-
 @pytest.mark.parametrize(
     ("rows", "named"),
     [
-        (None, "row 0: is of type NoneType"),
         ([ROW, None], "row 1: is of type NoneType"),
         ("events", "row 0: is of type str"),
-        (pd.DataFrame([ROW]).groupby("item"), "row 0: is of type tuple"),
         (pd.DataFrame([ROW]).drop(columns="item"), "the rows: .*item"),
         (pa.table(pd.DataFrame([ROW])).append_column("item", [[7]]), "the rows: .*item"),
-        (pd.DataFrame([[*ROW.values()]], columns=pd.MultiIndex.from_product([ROW, [""]])), "rows"),
         (pd.DataFrame([{**ROW, "price": "7"}]), "the rows: column 'price' has type"),
         *(
             ([ROW, {name: value for name, value in ROW.items() if name != lacking}], named)
@@ -293,16 +237,11 @@ def test_values_of_several_types_are_refused_in_rows_and_in_a_frame(
         *(
             ([ROW, {**ROW, column: wrong}], f"'{column}'")
             for column, values in {
-                "price": ["cheap", b"7", 10**5000, object(), FAR[0]],
-                "item": [["7"], "\ud800", "7\0", FAR[0]],
-                "events": [
-                    *([7, odd, 2] for odd in (None, 1.0, "9", 2**64, True, np.True_)),
-                    ["7", b"9", "2"],
-                    *(np.array([7, np.True_, 2], object), {7, 9, 8}, iter([7, 9, 7])),
-                    *("7, 9,7", 7),
-                ],
+                "price": ["cheap", 10**5000, object()],
+                "item": [["7"], "7\0"],
+                "events": [[7, None, 2], [7, "9", 2], "7, 9,7", 7],
                 "when": [[10, -1, 30], "10,x,30", [7]],
-                "now": [None, 1.5, True, 2**63, *FAR],
+                "now": [None, 1.5, 2**63],
             }.items()
             for wrong in values
         ),
@@ -313,13 +252,6 @@ def test_what_cannot_be_scored_is_told_with_its_row_or_column(
 ) -> None:
     with pytest.raises(UserError, match=named):
         scorer.score(rows)
-
-
-def test_an_error_within_a_generator_is_its_author_s(scorer: Scorer) -> None:
-    with pytest.raises(ZeroDivisionError):
-        scorer.score({**ROW, "age": 1 / age} for age in (30, 0))
-    with pytest.raises(TypeError):
-        scorer.score({**ROW, "age": 1 + age} for age in (30, "1"))
 
 
 def test_nothing_is_written_where_the_logits_differ_or_columns_lack(
