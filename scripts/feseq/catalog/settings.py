@@ -51,8 +51,8 @@ class Raw(_Block):
     train: Name | Files
     """table with features and label: a file, a list of files, a pattern such as
     `in/day-*.parquet`, or a folder of files. Names tell the format: .csv, .tsv, .csv.gz, .tsv.gz,
-    .arrow, .feather and .ipc, and parquet with any other. Where data/raw/train.parquet is named and
-    not there, data/raw/train.csv, or with another of these endings, is taken"""
+    and parquet with any other. Where data/raw/train.parquet is named and not there,
+    data/raw/train.csv, or with another of these endings, is taken"""
     test: Name | Files | None = None
     """table with features and ID, the same; null: there is none, so models are trained and compared
     and nothing is submitted"""

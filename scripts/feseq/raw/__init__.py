@@ -1,1 +1,1 @@
-"""The raw files, parquet, CSV or Arrow: where they are, and how they are read."""
+"""The raw files, parquet or CSV: where they are, and how they are read."""

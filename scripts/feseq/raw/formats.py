@@ -6,7 +6,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from ..common.errors import UserError
-from . import arrow_file, parquet_file, text_file
+from . import parquet_file, text_file
 from .file import Contents, File, Reading
 from .location import Location
 
@@ -25,7 +25,6 @@ class Format(Protocol):
 FORMATS: Mapping[str, Format] = {
     ".parquet": parquet_file,
     **dict.fromkeys((".csv", ".csv.gz", ".tsv", ".tsv.gz"), text_file),
-    **dict.fromkeys((".arrow", ".feather", ".ipc"), arrow_file),
 }
 
 
