@@ -7,7 +7,6 @@ import logging
 import os
 import platform
 import re
-import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -23,24 +22,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ["MPLBACKEND"] = "svg"
 os.environ.pop("NUMBA_NUM_THREADS", None)
 try:
-    os.getcwd()
-except OSError:
-    sys.exit("the working folder is gone; change to another")
-if (
-    0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < 3 << 30
-    or 0 <= resource.getrlimit(resource.RLIMIT_DATA)[0] < 2 << 30
-):
-    sys.exit("ulimit -v is below 3 GiB, or -d below 2 GiB, which libraries alone need; raise it")
-if sys.flags.optimize > 1:
-    sys.exit("PYTHONOPTIMIZE=2 takes away docstrings, which XGBoost needs; unset it")
-
-try:
     from pydantic import TypeAdapter, ValidationError
 except ModuleNotFoundError as error:
     sys.exit(f"{error}: `source .venv/bin/activate`, which `make run` builds, comes first")
 
 from feseq.common.errors import UserError
-from feseq.common.files import Output, folder_beside
+from feseq.common.files import Output
 from feseq.common.log import log_to
 from feseq.common.memory import keep_freed_memory
 from feseq.common.signals import exit_on_sigterm
@@ -83,8 +70,8 @@ def run_script(
     try:
         force = values.pop("force", False)
         typed = {name: _typed(parameters[name], value) for name, value in values.items()}
-        if job is None:
-            _check_files(typed, parameters, force)
+        if job is None and not force:
+            _check_outputs(typed, parameters)
         result = main(**typed)
         if then is not None:
             then(result)
@@ -98,12 +85,8 @@ def run_script(
         # A full disk, a read-only folder: the machine's state, no fault of the code.
         logging.error("%s; fix that and run the same command again", error)
         sys.exit(1)
-    except Exception as error:
-        if isinstance(error, MemoryError) or "can't start new thread" in str(error):
-            why = str(error) or "out of memory"
-            logging.error("%s: raise the limit of memory or threads (ulimit, a container's)", why)
-        else:
-            logging.exception("%s failed", script.name)
+    except Exception:
+        logging.exception("%s failed", script.name)
         sys.exit(1)
 
 
@@ -158,40 +141,13 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
     return vars(parser.parse_args())
 
 
-def _check_files(values: Mapping[str, Any], parameters: Any, force: bool) -> None:
-    """Raise UserError if a file is named twice, or an output exists, unless by `force`.
-
-    An output would replace an input or another output, or two inputs would be the same rows. Only
-    a workflow knows whether it made an existing file. An output that cannot be written is
-    refused here, too, before hours of work.
-    """
-    # Not all environments of jobs have its dependencies.
-    from feseq.raw.location import Location, TableLocation
-
-    names: dict[str, str] = {}
-    for name, value in values.items():
-        if not _may_be_files(parameters[name].annotation):
-            continue
-        for item in value if isinstance(value, list) else [value]:
-            paths = [item] if isinstance(item, Path) else []
-            if isinstance(item, str) and not (table := TableLocation(item)).is_remote:
-                paths = [Path(str(file)) for file in table.files if not file.is_missing]
-            for path in paths:
-                Location(path)  # refuses a name that is not UTF-8
-                real = os.path.realpath(path)
-                if real in names:
-                    raise UserError(
-                        f"{path}: given as --{names[real]} and --{name}; give each file once"
-                    )
-                names[real] = name
-                if name not in _outputs(parameters):
-                    continue
-                if os.path.lexists(path) and not force:
-                    raise UserError(
-                        f"{path}: exists; give another --{name}, or --force to overwrite it"
-                    )
-                with folder_beside(path):
-                    pass
+def _check_outputs(values: Mapping[str, Any], parameters: Any) -> None:
+    """Raise UserError if an output exists: only a workflow knows whether it made the file."""
+    for name in _outputs(parameters):
+        if values.get(name) is not None and os.path.lexists(values[name]):
+            raise UserError(
+                f"{values[name]}: exists; give another --{name}, or --force to overwrite it"
+            )
 
 
 def _outputs(parameters: Any) -> list[str]:
@@ -202,7 +158,7 @@ def _outputs(parameters: Any) -> list[str]:
 
 
 def _json_or_text(text: str) -> Any:
-    with suppress(ValueError, RecursionError):
+    with suppress(ValueError):
         return json.loads(text)
     return text
 
