@@ -22,6 +22,9 @@ from feseq.common.interrupt import interrupt_jobs
 from feseq.common.locks import locked
 from feseq.catalog.check import checked_workflow
 from feseq.config.names import BASELINES, BLEND
+from feseq.raw.origin import refuse_stand_in_over_real
+
+RESULTS = Path("results")
 
 # A workflow that imports this one gives the keys that it changes, and `configfile` does nothing.
 IS_IMPORTED = OWN_CONFIG not in map(str, workflow.configfiles)
@@ -51,9 +54,13 @@ try:
         opens_raw=workflow.is_main_process,
     )
     config.update(checked)
+    if workflow.is_main_process:
+        refuse_stand_in_over_real(RAW, RESULTS)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 TABLE = config["table"]
+if workflow.is_main_process and RAW.simulated:
+    logger.warning(RAW.warning)
 
 
 def clear_errors(function):

@@ -16,11 +16,6 @@ from feseq.raw.reading import RawTable
 LAST_FIT = "refit" if config["submission"]["refit"] else "train"
 
 
-def results():
-    """The folder of results, with the prefix of a workflow that imports this one, if any."""
-    return Path(rules.submit.output.submission).parent
-
-
 def named(path):
     """An input that a user has named."""
     if {"{", "}"} & set(path):
@@ -117,10 +112,7 @@ def part_names(table, wildcards):
 
 def part_files(table, wildcards):
     """The raw files of the job's part."""
-    part = listed(table, wildcards)[int(wildcards.part)]
-    # The listing has the prefix of a workflow that imports this one, which Snakemake would repeat.
-    files = map(str, table.files) if RAW.simulated else (p.file for p in part.pieces)
-    return list(files)
+    return [piece.file for piece in listed(table, wildcards)[int(wildcards.part)].pieces]
 
 
 def part_raw(table):
@@ -205,7 +197,7 @@ def targets():
 @clear_errors
 def compared_jobs(wildcards):
     """Size and name of each model in the comparison."""
-    return compared_models(config, results(), map(os.path.relpath, targets()))
+    return compared_models(config, RESULTS, map(os.path.relpath, targets()))
 
 
 def compared_plots(wildcards):

@@ -1,5 +1,4 @@
 # Predictions of the test table, part by part, and the submission.
-from feseq.raw.origin import refuse_stand_in_over_real
 
 
 rule predict:
@@ -62,10 +61,3 @@ rule submit:
         "Writing the submission of size {wildcards.size}"
     script:
         "../scripts/submit.py"
-
-
-# Here, where the folder of results is known.
-if workflow.is_main_process:
-    clear_errors(refuse_stand_in_over_real)(RAW, results())
-    if RAW.simulated:
-        logger.warning(RAW.warning)

@@ -95,10 +95,10 @@ onstart:
 
 onsuccess:
     CODE.keep(CODE_AT_LAST_END)
-    for line in outcome(results(), STARTED):
+    for line in outcome(RESULTS, STARTED):
         logger.info(line)
     # Not earlier: a finished job runs again if Snakemake is killed with it.
     for states in ("*/*/training_state", "*/*/*/training_state"):
-        for state in results().glob(states):
+        for state in RESULTS.glob(states):
             if (state.parent / "model.safetensors").exists():
                 shutil.rmtree(state, ignore_errors=True)

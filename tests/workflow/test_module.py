@@ -22,14 +22,13 @@ configfile: "own.json"
 module feseq:
     snakefile: {}
     config: config["clicks"]
-    prefix: "clicks"
 
 
 use rule * from feseq as clicks_*
 """
 
 
-def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_on_the_stand_in(
+def test_an_importing_workflow_gives_some_keys_and_runs_on_the_stand_in(
     tmp_path: Path,
 ) -> None:
     # Other keys, such as `submission`, are those of config/config.yaml.
@@ -42,12 +41,12 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_on_the_stan
         return shop.run(tmp_path, "-n", target, code=code)
 
     (tmp_path / "Snakefile").write_text(IMPORTER.format(f'"{REPOSITORY}/Snakefile"'))
-    target = "clicks/results/submission_toy.csv"
+    target = "results/submission_toy.csv"
     output = plan(target)
     assert "SIMULATED DATA: no data/raw/train.parquet" in output
     # Not yet the jobs of single parts.
     assert output.count("Reason: Missing output files") == 15
-    results, metrics = tmp_path / "clicks/results", "clicks/results/toy/len100/metrics.json"
+    results, metrics = tmp_path / "results", "results/toy/len100/metrics.json"
     output = shop.run(tmp_path, target, metrics)
     assert "1,000 rows asked for, the split leaves 600: taking all" in output
     for model in ("len100", "boosting"):  # by default both families submit, refitted
@@ -58,11 +57,10 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_on_the_stan
     measured = json.loads((tmp_path / metrics).read_text())
     assert measured["simulated_data"] is True
     assert measured["best_auc"] > 0.5
-    assert not (tmp_path / "results").exists()
     assert "Nothing to be done" in plan(target)
-    # A trained model is found behind the prefix, and so compared.
+    # A trained model is found, and so compared.
     (tmp_path / metrics).unlink()
-    assert "Measuring len100 of size toy" in plan("clicks/results/comparison.csv")
+    assert "Measuring len100 of size toy" in plan("results/comparison.csv")
     own["train"]["seed"] = 1
     assert "settings.train.seed=42' now: 'settings.train.seed=1'" in plan(target)
     own["trian"] = {}
@@ -92,7 +90,7 @@ def test_a_workflow_imports_a_hosted_repository(
     place = 'github("owner/clicks", path="{}Snakefile", branch="main")'
     (tmp_path / "Snakefile").write_text(IMPORTER.format(place.format("workflow/")))
     # A script finds its library there.
-    shop.run(tmp_path, "clicks/data/simulated/test.parquet")
+    shop.run(tmp_path, "data/simulated/test.parquet")
     (tmp_path / "Snakefile").write_text(IMPORTER.format(place.format("")))
     output = shop.run(tmp_path, "-n", code=1)
     assert 'import the file path="workflow/Snakefile" of the repository' in output
