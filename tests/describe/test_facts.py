@@ -347,9 +347,6 @@ def test_a_larger_size_is_advised_where_the_table_has_more_rows(
         (1_000, 1_000, 50_000, True),
         (None, 1_000, 1_000, False),
         (5_000, 1_000, 1_000, False),
-        # Rows that fall out of a split by groups and time are in no size.
-        (None, 900, 1_000, False),
-        (5_000, 900, 1_000, False),
     ):
         rows = {"train": drawn - 100, "valid": 100, "test": 50}
         faulty = {"rows": rows, "clicks": {"valid": 3}, "sequences": unknown}

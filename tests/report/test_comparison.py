@@ -156,7 +156,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     training = {"settings": {"len150": 0.6, "boosting": 0.4}}
     blend = put_model(tmp_path, "full", "blend", 0.72, training, **given)
     options: dict[str, Any] = {
-        "split": {"time": "day", "group": "seq", "is_auto": False},
+        "split": {"time": "day", "group": None, "is_auto": False},
         "refit": True,
     }
     options |= {"prior": "balanced", "submits": ["len150", "boosting"]}
@@ -172,7 +172,6 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         (text, "| full len150 | 100 | 0.7100 [0.7000, 0.7200] |"),
         (text, "**Column age alone predicts the clicks.** Take it out."),
         (blended, "the newest by day"),
-        (blended, "without a seq "),
         (blended, "on validation rows too"),
         (blended, "len150=0.6 boosting=0.4"),
         (blended, "is 0.0200 [0.0100, 0.0300], significant"),

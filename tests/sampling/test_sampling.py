@@ -1,6 +1,5 @@
 """Which rows are drawn and held out, by chance, time and group, beside plain loops."""
 
-import logging
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -169,29 +168,13 @@ USERS = {
 }
 
 
-@pytest.mark.parametrize(("group", "share"), [(None, 0.2), ("u", 0.4)])
-def test_by_time_the_newest_rows_are_held_out_but_of_groups_that_have_older_ones(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    group: str | None,
-    share: float,
-) -> None:
-    with caplog.at_level(logging.INFO):
-        (chosen,) = drawn(tmp_path, USERS, {"time": "t", "group": group}, valid_share=share)
-    side = np.full(600, -1)
-    side[chosen.row] = chosen.side
-    cut = USERS["t"][side != TRAIN].min()
-    older = {u for t, u in zip(USERS["t"], USERS["u"]) if group and t < cut}
-    expected = [
-        TRAIN if t < cut else -1 if u in older else VALIDATION
-        for t, u in zip(USERS["t"], USERS["u"])
-    ]
-    assert side.tolist() == expected
-    if group:
-        assert f"{expected.count(-1)} of 600 rows FALL OUT" in caplog.text
-    else:
-        assert abs((chosen.side == VALIDATION).mean() - share) < 0.01
-        assert np.bincount(chosen.period) == pytest.approx([600 / PERIODS] * PERIODS, rel=0.1)
+def test_by_time_the_newest_rows_are_held_out(tmp_path: Path) -> None:
+    (chosen,) = drawn(tmp_path, USERS, {"time": "t"})
+    assert len(chosen.row) == 600
+    is_train = chosen.side == TRAIN
+    assert USERS["t"][chosen.row][is_train].max() < USERS["t"][chosen.row][~is_train].min()
+    assert abs((~is_train).mean() - 0.2) < 0.01
+    assert np.bincount(chosen.period) == pytest.approx([600 / PERIODS] * PERIODS, rel=0.1)
     # Rows of a later period are newer.
     order = np.argsort(USERS["t"][chosen.row], kind="stable")
     assert (np.diff(chosen.period[order].astype(int)) >= 0).all()
@@ -233,17 +216,16 @@ def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
 def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> None:
     total = data.draw(st.integers(20, 300), "total")
     random = np.random.default_rng(total)
-    part = random.choice([-1, TRAIN, VALIDATION], total).astype(np.int8)
+    part = random.choice([TRAIN, VALIDATION], total).astype(np.int8)
     part[:4] = [TRAIN, TRAIN, VALIDATION, VALIDATION]
     labels = (random.random(total) < data.draw(st.floats(0, 1), "rate")).astype(np.uint8)
     labels[:4] = [0, 1, 0, 1]
-    inside = int((part >= 0).sum())
-    rows = data.draw(st.none() | st.integers(min(20, inside), inside + 5), "rows")
+    rows = data.draw(st.none() | st.integers(20, total + 5), "rows")
     seed = data.draw(st.integers(0, 9), "seed")
     period = random.integers(0, 9, total).astype(np.uint8)
     fold = random.integers(0, 9, total).astype(np.uint8)
     (selection,) = select_within(labels, part, period, fold, rows, seed, [0, total])
-    count = inside if rows is None else min(rows, inside)
+    count = total if rows is None else min(rows, total)
     assert len(np.unique(selection.row)) == len(selection.row) == count
     assert np.array_equal(part[selection.row], selection.side)
     assert np.array_equal(period[selection.row], selection.period)
@@ -254,7 +236,7 @@ def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> 
         there, taken = labels[part == number], labels[selection.row[selection.side == number]]
         assert set(taken) == {0, 1}
         # Two of each part at least, which the largest part pays for.
-        assert abs(len(taken) - len(there) * count / inside) <= 5
+        assert abs(len(taken) - len(there) * count / total) <= 5
         assert abs(taken.sum() - len(taken) * there.mean()) <= 1
 
 
@@ -349,7 +331,6 @@ REFUSED: list[tuple[dict[str, str], Any, str]] = [
     ({"group": "x"}, [["a\0b"], ["a", "b"]] * 20, "'x'.* list<.*NUL"),
     ({"time": "x"}, pa.array([b"\xff"] * 40).view(pa.string()), "'x'.*utf-8"),
     ({"time": "x"}, FORTY, r"split by x.*validation rows \(0 clicks"),
-    ({"time": "x", "group": "y"}, FORTY, "8 rows fall"),
 ]
 
 

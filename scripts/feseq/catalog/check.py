@@ -10,7 +10,7 @@ import yaml
 from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.declared import defaults_of, mistakes, settable
-from ..config.sampling import SPLITS_BY
+from ..config.sampling import SPLIT_BY
 from ..config.scores import table_score
 from ..config.sizes import block_settings
 from ..raw.source import RawFiles, locate_raw
@@ -164,8 +164,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _mistakes_of_split(config: Mapping[str, Any], columns: Columns) -> Iterator[str]:
     split, table = config["sampling"]["split"], config["table"]
-    for key, splits in SPLITS_BY.items():
-        if split in splits and table["columns"][key] is None:
+    for key, one in SPLIT_BY.items():
+        if split == one and table["columns"][key] is None:
             yield f"sampling.split: is {split}, and the table has no columns.{key}; name the column"
         if table["columns"][key] == columns.label:
             yield f"columns.{key}: {columns.label!r} is the label; name another column"

@@ -7,19 +7,18 @@ from pydantic import BaseModel, Field
 
 from .declared import AS_WRITTEN, CLOSED, Declared, Seed, SettingsBlock
 
-# The splits that need a column of the table, by its key.
-SPLITS_BY = {"time": ("newest", "newest_groups"), "group": ("groups", "newest_groups")}
+# The split that needs a column of the table, by the column's key.
+SPLIT_BY = {"time": "newest", "group": "groups"}
 
 
 class SamplingConfig(SettingsBlock):
     """Which rows are used, and which are held out."""
 
-    split: Literal["auto", "random", "newest", "groups", "newest_groups"] = "auto"
+    split: Literal["auto", "random", "newest", "groups"] = "auto"
     """which rows are held out: any, drawn at `random`; the `newest` by the table's `columns.time`;
-    whole `groups`, drawn at random, so that no value of `columns.group` is on both sides;
-    `newest_groups`, the newest rows whose group has no older rows (the others among them fall out,
-    said in the log). `auto`: the newest where the table has a time of several values, else whole
-    groups where it has a group of several, else any"""
+    whole `groups`, drawn at random, so that no value of `columns.group` is on both sides. `auto`:
+    the newest where the table has a time of several values, else whole groups where it has a group
+    of several, else any"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
     """share of the rows held out for validation, drawn within each label; of `newest` and `groups`
     the nearest share of whole times or groups"""
@@ -30,8 +29,8 @@ class SamplingConfig(SettingsBlock):
 class Sampling(BaseModel, Declared):
     """The same, with the columns by which a table's rows are held out; without any, at random.
 
-    Held out are the newest rows by `time`, whole groups by `group`, or by both the newest rows of
-    new groups. With `is_auto` by the first of both that has several values, if one has.
+    Held out are the newest rows by `time`, or whole groups by `group`. With `is_auto` by the first
+    of both that has several values, if one has.
     """
 
     model_config = CLOSED
@@ -58,8 +57,5 @@ def sampling_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `Sampling` for the table and the `sampling` keys of a config."""
     settings, columns = dict(config["sampling"]), config["table"]["columns"]
     split = settings.pop("split")
-    by = {
-        key: columns[key] if split in (*splits, "auto") else None
-        for key, splits in SPLITS_BY.items()
-    }
+    by = {key: columns[key] if split in (one, "auto") else None for key, one in SPLIT_BY.items()}
     return {**by, **settings, "is_auto": split == "auto"}

@@ -200,19 +200,18 @@ def _task(rivals: pd.DataFrame) -> str:
 
 def _held_out(split: Mapping[str, Any]) -> str:
     """How the validation rows were held out, and their other uses."""
-    time, group = split["time"], split["group"]
-    phrases = []
-    if time:
+    if split["time"]:
         if_one = " (others if all have the same, said in the log)" if split["is_auto"] else ""
-        phrases.append(f"the newest by {literal(time)}{if_one}")
-    if group and not (time and split["is_auto"]):
-        phrases.append(f"without a {literal(group)} that is in the train rows")
-    phrases = phrases or [
-        "drawn at random, so they share days and users with the train rows: where the test rows "
-        "do not, every metric is too good (`sampling.split`, the table's time or group)"
-    ]
+        held_out = f"the newest by {literal(split['time'])}{if_one}"
+    elif split["group"]:
+        held_out = f"those of {literal(split['group'])} that are not in the train rows"
+    else:
+        held_out = (
+            "drawn at random, so they share days and users with the train rows: where the test "
+            "rows do not, every metric is too good (`sampling.split`, the table's time or group)"
+        )
     return (
-        f"The validation rows are {', '.join(phrases)}. They also chose each model's epoch, tuned "
+        f"The validation rows are {held_out}. They also chose each model's epoch, tuned "
         f"settings and fitted weights, so these metrics are a little too good."
     )
 

@@ -128,7 +128,7 @@ def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.nda
     rows. About `valid_share` of these are held out, at least one of each label.
     """
     total_2 = count_P2.sum(axis=0)
-    shares = _shares(total_2, _at_most(rows, int(total_2.sum()), "the file has"))
+    shares = _shares(total_2, _at_most(rows, int(total_2.sum())))
     quota_P22 = np.zeros((len(count_P2), 2, 2), np.int64)
     for value, wanted in enumerate(shares):
         drawn_P = _shared_out(count_P2[:, value], wanted)
@@ -170,15 +170,15 @@ def select_within(
 ) -> Iterator[Selection]:
     """Draw `rows` rows (None: all) of a table whose rows are split already, part by part.
 
-    `side`, `period` and `fold` [rows of the table] as in a Selection; a side below 0: on none.
-    Each side, and on it each label, gets its proportional share, at least one row of each label,
-    spread evenly over the table.
+    `side`, `period` and `fold` [rows of the table] as in a Selection. Each side, and on it each
+    label, gets its proportional share, at least one row of each label, spread evenly over the
+    table.
     """
     parts = [slice(*pair) for pair in pairwise(bounds)]
     count_P22 = np.array([_counted(side[part], labels[part]) for part in parts])
     size_2 = count_P22.sum(axis=(0, 2))
     wanted_P22 = np.zeros_like(count_P22)
-    rows = _at_most(rows, int(size_2.sum()), "the split leaves")
+    rows = _at_most(rows, len(side))
     validation, train = _shares(size_2[::-1], rows)
     for place, count in enumerate((train, validation)):
         shares = _shares(count_P22[:, place].sum(axis=0), count, least=1)
@@ -199,14 +199,13 @@ def select_within(
 
 def _counted(side: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Rows by side and label, int64 [2, 2]."""
-    inside = side >= 0
-    return np.bincount(2 * side[inside] + labels[inside], minlength=4).reshape(2, 2)
+    return np.bincount(2 * side + labels, minlength=4).reshape(2, 2)
 
 
-def _at_most(rows: int | None, there: int, whose: str) -> int:
+def _at_most(rows: int | None, there: int) -> int:
     """`rows`, or all that there are, with a warning if these are fewer."""
     if rows is not None and rows > there:
-        logger.warning("%s rows asked for, %s %s: taking all", f"{rows:,}", whose, f"{there:,}")
+        logger.warning("%s rows asked for, there are %s: taking all", f"{rows:,}", f"{there:,}")
     return there if rows is None else min(rows, there)
 
 

@@ -20,12 +20,10 @@ from ..raw.reading import RawTable
 from ..raw.text import as_text
 from ..raw.times import column_values, read_times
 from ..raw.types import type_name
-from .selection import SIDES, TRAIN, VALIDATION
+from .selection import SIDES
 
 logger = logging.getLogger(__name__)
 
-# A row on no side.
-_OUT = -1
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
 # A row's time is one of so many periods, at most.
@@ -35,27 +33,25 @@ PERIODS = 8
 def read_keys(
     file: RawTable, sampling: Sampling
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
-    """Times and groups [rows] of the file, None where it is not split by them; and by what it is.
+    """Times or groups [rows] of the file, None where it is not split by them; and by what it is.
 
     `auto` is by the first of both that has several values.
     """
     time = read_times(file, sampling.time) if sampling.time else None
-    if not sampling.is_auto:
-        group = read_groups(file, sampling.group, sampling.seed) if sampling.group else None
-        return time, group, sampling
-    if time is not None and (time != time[:1]).any():
+    if time is not None and not (sampling.is_auto and (time == time[:1]).all()):
         return time, None, sampling.model_copy(update={"group": None})
     group = read_groups(file, sampling.group, sampling.seed) if sampling.group else None
-    has_groups = group is not None and bool((group != group[:1]).any())
-    if not sampling.is_random and not (sampling.time is None and has_groups):
+    if group is not None and sampling.is_auto and (group == group[:1]).all():
+        group = None
+    by = {"time": None, "group": None if group is None else sampling.group}
+    if (chosen := sampling.model_copy(update=by)) != sampling:
         logger.warning(
             "%s: %s HAS ONE VALUE in all rows, so rows are held out %s",
             file.location,
-            sampling.time if has_groups else " and ".join(sampling.columns.values()),
-            f"by {sampling.group}" if has_groups else "AT RANDOM",
+            " and ".join({*sampling.columns.values()} - {chosen.group}),
+            f"by {chosen.group}" if chosen.group else "AT RANDOM",
         )
-    by = {"time": None, "group": sampling.group if has_groups else None}
-    return None, group if has_groups else None, sampling.model_copy(update=by)
+    return None, group, chosen
 
 
 def split_rows(
@@ -65,23 +61,18 @@ def split_rows(
     sampling: Sampling,
     where: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Side, period and fold of each row of a file, as in a Selection; a side below 0: on none.
+    """Side, period and fold of each row of a file, as in a Selection.
 
     `time` and `group` [rows] are those of `read_keys`, and `where` names the file.
 
     By time, the newest rows are held out: those of as many values as come nearest to `valid_share`
-    of the rows. By group, some groups drawn at random. By both, the newest rows without those of a
-    group that has older rows; these are on no side. Raises UserError if a side lacks rows of a
+    of the rows. By group, some groups drawn at random. Raises UserError if a side lacks rows of a
     label.
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "a split by a column"
     start = _start(np.sort(key), sampling.valid_share, f"{where}: column {column!r}")
     side = (key >= start).astype(np.int8)
-    if time is not None and group is not None:
-        older = np.sort(group[side == TRAIN])
-        place = np.searchsorted(older, group).clip(max=len(older) - 1)
-        side[(side == VALIDATION) & (older[place] == group)] = _OUT
     _check_sides(side, labels, time, sampling, where)
     zeros = np.zeros(len(side), np.uint8)
     fold = zeros if group is None else (group % np.uint64(FOLDS)).astype(np.uint8)
@@ -142,7 +133,7 @@ def _check_sides(
     where: str,
 ) -> None:
     """Log the rows of each side; raises UserError if a side lacks rows of a label."""
-    by = " and ".join(name for name in (sampling.time, sampling.group) if name)
+    by = sampling.time or sampling.group
     sides, lacks = [], False
     for number, name in enumerate(SIDES):
         rows = np.flatnonzero(side == number)
@@ -152,19 +143,11 @@ def _check_sides(
             ends = dict.fromkeys(map(str, (time[rows].min(), time[rows].max())))
             span = f", {sampling.time} {' to '.join(ends)}"
         sides.append(f"{len(rows):,} {name} rows ({clicks:,} clicks{span})")
-    out = np.count_nonzero(side == _OUT)
     logger.info("split by %s: %s", by, "; ".join(sides))
-    if out:
-        logger.warning(
-            "%s of %s rows FALL OUT: they are among the newest, and their %s has older rows too",
-            f"{out:,}",
-            f"{len(side):,}",
-            sampling.group,
-        )
     if lacks:
         raise UserError(
-            f"{where}: split by {by}: {'; '.join(sides)}; {out:,} rows fall out. Each side needs "
-            f"rows with and without a click: change sampling.split or valid_share"
+            f"{where}: split by {by}: {'; '.join(sides)}. Each side needs rows with "
+            f"and without a click: change sampling.split or valid_share"
         )
 
 
