@@ -34,7 +34,6 @@ CONFIG = ModelConfig(
     time_log_base=None,
     pooling="mean",
     score="bilinear",
-    scaled_scores=True,
     item_interaction_layers=1,
     attention_dim=6,
     mlp=(8, 5),

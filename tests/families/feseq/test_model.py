@@ -21,7 +21,6 @@ VARIANTS: list[dict[str, Any]] = [
     *({"pooling": pooling, "causal": True} for pooling in POOLINGS),
     {"pooling": "weighted_sum", "score": "dot"},
     {"pooling": "weighted_sum", "score": "din"},
-    {"pooling": "weighted_sum", "scaled_scores": False},
     {"times": True},
     {"times": True, "time_log_base": 2.0, "positions": False},
     {"times": True, "time_log_base": 10.0, "heads": 4},

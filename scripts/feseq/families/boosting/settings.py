@@ -16,8 +16,6 @@ class BoostingConfig(SettingsBlock):
 
     trees: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """trees at most"""
-    monitor: Annotated[Literal["logloss", "auc", "average_precision"], NOT_SEARCHED] = "logloss"
-    """the metric of the validation rows that decides what is a gain"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.05
     """share of each tree in the sum"""
     max_depth: Annotated[int, Field(ge=1, le=16)] = 6

@@ -13,7 +13,7 @@ from .settings import BoostingConfig
 EARLY_STOPPING = 50
 # The share of the rows drawn for each tree.
 _SUBSAMPLE = 0.8
-# Our names of the validation metrics by XGBoost's names.
+# Our names of the validation metrics by XGBoost's names. The last decides when to stop.
 METRICS = {"auc": "auc", "aucpr": "average_precision", "logloss": "logloss"}
 # Called with the number of trees and the metrics of the validation rows.
 AfterTree = Callable[[int, Mapping[str, float]], None]
@@ -35,9 +35,6 @@ def fit(
     Without validation rows, it returns all trees and no metrics. `after_tree` may raise to end the
     training. `start` is the probability that trees begin with; by default, the share of clicks.
     """
-    # The last metric decides when to stop.
-    monitor = next(name for name, ours in METRICS.items() if ours == config.monitor)
-    metrics = [name for name in METRICS if name != monitor] + [monitor]
     settings = {
         "objective": "binary:logistic",
         "tree_method": "hist",
@@ -51,7 +48,7 @@ def fit(
         "colsample_bytree": config.colsample,
         "max_bin": BINS,
         "seed": config.seed,
-        "eval_metric": metrics,
+        "eval_metric": [*METRICS],
     }
     if start is not None:
         settings["base_score"] = start

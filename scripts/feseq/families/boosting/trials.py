@@ -91,8 +91,8 @@ class _Best:
 
     def after_tree(self, trees: int, metrics: Mapping[str, float]) -> None:
         """See `trees.AfterTree`."""
-        monitor, rate = self.config.monitor, self.config.learning_rate
-        value = metrics[monitor] * (-1 if monitor == "logloss" else 1)
+        rate = self.config.learning_rate
+        value = -metrics["logloss"]
         if value > self.metrics["value"]:
             shown = {name: metrics[name] for name in ("auc", "logloss")}
             self.metrics = {"value": value, **shown, "trees": trees}

@@ -54,8 +54,6 @@ class ModelConfig(Declared):
     score: Literal["bilinear", "dot", "din"] = "bilinear"
     """how `weighted_sum` scores a position. `din` is a network of 512, 256 and 128 units, whose
     batch statistics are those of a micro-batch"""
-    scaled_scores: bool = True
-    """with `weighted_sum`, not `din`: scores are divided by the root of `attention_dim`"""
     item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
     """interacting layers of the target item, with `weighted_sum`"""
     attention_dim: Annotated[int, Field(ge=1, le=4096)] = 128

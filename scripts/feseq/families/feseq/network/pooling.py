@@ -138,11 +138,11 @@ def _projection(width: int, attention_dim: int, dropout: float) -> nn.Sequential
 
 
 class DotScore(nn.Module):
-    """q^T K_t / sqrt(d_h) (paper, eq. 16); not `scaled_scores`, without the root."""
+    """q^T K_t / sqrt(d_h) (paper, eq. 16)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.scale = 1 / math.sqrt(config.attention_dim) if config.scaled_scores else 1.0
+        self.scale = 1 / math.sqrt(config.attention_dim)
 
     def query(self, query_BA: Tensor) -> Tensor:
         """The row's query, computed once for all its positions [B, A]."""
