@@ -36,12 +36,6 @@ if IS_IMPORTED:
 if workflow.is_main_process:
     interrupt_jobs()
 
-if {"{", "}"} & set(str(SCRIPTS)):
-    raise WorkflowError(
-        f"{SCRIPTS.parent}: a folder with {{ or }} in its name cannot hold the workflow, since "
-        f"Snakemake takes them for wildcards; move or rename it"
-    )
-
 # All checks that need no job. They run here, where an error comes without a traceback.
 try:
     checked, COLUMNS, RAW = checked_workflow(

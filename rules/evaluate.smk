@@ -51,7 +51,7 @@ rule importance:
 
 rule blend:
     input:
-        predictions=submitting("evaluate", "predictions"),
+        predictions=submitting(rules.evaluate.output.predictions),
     output:
         blend="results/{size}/blend/valid_predictions.parquet",
         weights="results/{size}/blend/weights.json",

@@ -12,23 +12,17 @@ from feseq.raw.location import Location, TableLocation
 from feseq.raw.parts import part_name, read_parts
 from feseq.raw.reading import RawTable
 
-# Which training of a model predicts the test file.
-LAST_FIT = "refit" if config["submission"]["refit"] else "train"
-
-
-def named(path):
-    """An input that a user has named."""
-    if {"{", "}"} & set(path):
-        raise UserError(
-            f"{path}: Snakemake takes what stands between {{ and }} for a wildcard; rename the file "
-            f"or folder and correct the config"
-        )
-    return path
+# What predicts the test file.
+LAST_MODEL = "results/{size}/{model}/model.safetensors"
+FEATURE_MAPS = ["data/h5/{size}/feature_map.json"]
+if config["submission"]["refit"]:
+    LAST_MODEL = "results/{size}/{model}/refit/model.safetensors"
+    FEATURE_MAPS.append("data/h5/{size}/all_rows/feature_map.json")
 
 
 def counted(path):
     """An input; the time of a raw file that has a version does not count."""
-    return ancient(named(path)) if RAW.has_version(path) else path
+    return ancient(path) if RAW.has_version(path) else path
 
 
 @clear_errors
@@ -43,21 +37,12 @@ def local(**raw):
     return inputs
 
 
-def output_of(rule, name, /, **wildcards):
-    """An output of a rule by name."""
-    return getattr(getattr(rules, rule).output, name).apply_wildcards(wildcards)
-
-
 def upstream(job):
     """The drawn rows and the feature maps of the size of a job or of a scoring.
 
     For rules that do not read them: Snakemake would not miss one whose step failed before a training.
     """
-    fits = ["fit_feature_map"]
-    if LAST_FIT == "refit":
-        fits.append("fit_feature_map_to_all")
-    maps = [output_of(fit, "feature_map", size=job.size) for fit in fits]
-    return [output_of("sample", "parts", size=job.size), *maps]
+    return collect(["data/samples/{size}.json", *FEATURE_MAPS], size=job.size)
 
 
 def warn_of_missing_draw():
@@ -66,22 +51,20 @@ def warn_of_missing_draw():
     Snakemake looks at no params of a job whose inputs hang on a checkpoint that is missing.
     """
     for size in config["sizes"]:
-        listing = output_of("sample", "parts", size=size)
-        fitted = Path(output_of("fit_feature_map", "feature_map", size=size))
-        if fitted.exists() and not Path(listing).exists():
+        listing = f"data/samples/{size}.json"
+        if Path(f"data/h5/{size}/feature_map.json").exists() and not Path(listing).exists():
             logger.warning(
                 f"{listing} is missing: it was deleted, or its step failed. Metrics and plots of "
                 f"size {size} that are there may be of other rows: ask for {listing}, too"
             )
 
 
-def submitting(rule, name):
-    """Input function: that output of the rule for each model that submits for the job's size."""
+def submitting(path):
+    """Input function: the file of each model that submits for the job's size."""
     return clear_errors(
-        lambda wildcards: [
-            output_of(rule, name, size=wildcards.size, model=model)
-            for model in submission_models(config, wildcards.size)
-        ]
+        lambda wildcards: collect(
+            path, size=wildcards.size, model=submission_models(config, wildcards.size)
+        )
     )
 
 
@@ -95,14 +78,6 @@ def listed(table, wildcards):
     # `open` gets it from a default storage provider first, if there is one.
     with parts.open() as file:
         return read_parts(Path(file.name))
-
-
-def ignoring_time(file):
-    """Input function: `file`, whose time does not count: a part reruns when its version changes.
-
-    A copy, since `ancient` changes its argument for all rules.
-    """
-    return lambda wildcards: ancient(file.apply_wildcards(wildcards))
 
 
 def part_names(table, wildcards):
@@ -121,28 +96,18 @@ def part_raw(table):
     return {} if table is None or table.is_remote else {"raw": files}
 
 
-def parts_of(table, rule, name):
-    """Input function: an output of the rule by name, for each part of a table."""
-
-    @clear_errors
-    def files(wildcards):
-        known, parts = dict(wildcards.items()), part_names(table, wildcards)
-        return [output_of(rule, name, **known, part=part) for part in parts]
-
-    return files
+def parts_of(table, path):
+    """Input function: the file of each part of a table."""
+    return clear_errors(
+        lambda wildcards: collect(
+            path, **dict(wildcards.items()), part=part_names(table, wildcards)
+        )
+    )
 
 
-train_parts = parts_of(RAW.train, "convert_train", "train")
-valid_parts = parts_of(RAW.train, "convert_train", "valid")
-test_parts = parts_of(RAW.test, "convert_test", "h5") if RAW.test else []
-
-
-# The submission of all rows; without a test table, the models that would submit.
-submission_or_models = (
-    "results/submission_full.csv"
-    if RAW.test
-    else [f"results/full/{model}/metrics.json" for model in submission_models(config, "full")]
-)
+train_parts = parts_of(RAW.train, "data/h5/{size}/train/part{part}.h5")
+valid_parts = parts_of(RAW.train, "data/h5/{size}/valid/part{part}.h5")
+test_parts = parts_of(RAW.test, "data/h5/test/part{part}.h5") if RAW.test else []
 
 
 @clear_errors
@@ -157,11 +122,12 @@ def no_test(wildcards):
 @clear_errors
 def part_predictions(wildcards):
     """One prediction file per model and part."""
-    return [
-        output_of("predict", "predictions", size=wildcards.size, model=model, part=part)
-        for model in submission_models(config, wildcards.size)
-        for part in part_names(RAW.test, wildcards)
-    ]
+    return collect(
+        rules.predict.output.predictions,
+        size=wildcards.size,
+        model=submission_models(config, wildcards.size),
+        part=part_names(RAW.test, wildcards),
+    )
 
 
 def plot(path, category, subcategory=None, caption=None):
@@ -200,37 +166,13 @@ def compared_jobs(wildcards):
     return compared_models(config, RESULTS, map(os.path.relpath, targets()))
 
 
-def compared_plots(wildcards):
-    """The plots of each model in the comparison but the baselines."""
-    plots = []
-    for size, name in compared_jobs(wildcards):
-        job = {"size": size, "name": name}
-        if name not in BASELINES:
-            plots += [plot.apply_wildcards(job) for plot in rules.plot_model.output]
-        if is_model(name) and family_of(name).has_learning_curves:
-            plots.append(output_of("plot", "svg", **job, plot="learning_curves"))
-    return plots
-
-
-def importance_plots(wildcards):
-    """The importance plots of the models in the comparison that submit."""
-    return [
-        output_of("plot", "svg", size=size, name=name, plot="importance")
-        for size, name in compared_jobs(wildcards)
-        if name in submission_models(config, size)
-    ]
-
-
-def compared_facts(wildcards):
-    """The facts of the data of each size in the comparison."""
-    sizes = dict(compared_jobs(wildcards))
-    return [output_of("describe", "facts", size=size) for size in sizes]
-
-
-def compared(file, among=lambda name: True):
-    """Input function: `file` of each model in the comparison, or of some by name."""
+def compared(path, among=lambda size, name: True):
+    """Input function: the file of each model in the comparison, or of some."""
     return lambda wildcards: [
-        f"results/{size}/{name}/{file}" for size, name in compared_jobs(wildcards) if among(name)
+        file
+        for size, name in compared_jobs(wildcards)
+        if among(size, name)
+        for file in collect(path, size=size, name=name)
     ]
 
 
@@ -250,20 +192,6 @@ def scored(value):
     return clear_errors(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))
 
 
-def scoring_models(scoring):
-    """The files of the models."""
-    return [
-        output_of(LAST_FIT, "model", size=size, model=name)
-        for size, name in scoring.jobs
-        if name != BLEND
-    ]
-
-
-def scoring_weights(scoring):
-    """The file of the models' weights, where these are fitted."""
-    return [] if scoring.weights else output_of("blend", "weights", size=scoring.size)
-
-
 def scored_raw(scoring, column=COLUMNS.id):
     """The raw files that are local, which have the columns in use and this one."""
     paths = [path for file in scoring.files for path in local(file=file).get("file", [])]
@@ -279,7 +207,7 @@ def scored_raw(scoring, column=COLUMNS.id):
 def exported(wildcards):
     """The model to export, of a family that can be."""
     check_job(config, COLUMNS, dict(wildcards.items()))
-    model = output_of(LAST_FIT, "model", **dict(wildcards.items()))
+    model = LAST_MODEL.format(**wildcards)
     if "export" not in family_of(wildcards.model).entry_points:
         raise UserError(
             f"{wildcards.model} is not a network, and only networks are exported to ONNX; "

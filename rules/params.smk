@@ -76,18 +76,6 @@ def model_params():
 
 
 @clear_errors
-def tuning_space(wildcards):
-    """The settings of the job's family that a search draws."""
-    return space_of(config["tuning"]["space"], tuple(family_of(wildcards.model).blocks))
-
-
-@clear_errors
-def variant(wildcards):
-    """What the variant of the job's model changes, by block."""
-    return variant_settings(config, wildcards.size, wildcards.model)
-
-
-@clear_errors
 def model_env(wildcards):
     """The environment of the job's model."""
     return f"../envs/{family_of(wildcards.model).environment}.yaml"
@@ -197,8 +185,3 @@ def submitted_jobs(wildcards):
     """Size and name of these models, and of their blend where its weights are fitted."""
     blend = [(wildcards.size, BLEND)] if are_weights_fitted(wildcards) else []
     return [*submitting_jobs(wildcards), *blend]
-
-
-def submitting_codes(wildcards):
-    """Digests of the code that predicts by each of these models, as its predictions name it."""
-    return {name: DIGESTS.code("predict", name) for _, name in submitting_jobs(wildcards)}

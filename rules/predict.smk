@@ -3,7 +3,7 @@
 
 rule predict:
     input:
-        model=getattr(rules, LAST_FIT).output.model,
+        model=LAST_MODEL,
         h5=rules.convert_test.output.h5,
     output:
         predictions="results/{size}/{model}/predictions/part{part}.parquet",
@@ -28,7 +28,7 @@ rule submit:
         parts=rules.list_parts.output.parts,
         predictions=part_predictions,
         # Named here too, so that a dry run shows the training before the parts are known.
-        models=submitting(LAST_FIT, "model"),
+        models=submitting(LAST_MODEL),
         upstream=upstream,
         fitted=branch(are_weights_fitted, then=rules.blend.output.weights, otherwise=[]),
         basis=branch(are_weights_fitted, then=rules.blend.output.training, otherwise=[]),
@@ -55,7 +55,12 @@ rule submit:
             **raw_params(sample_submission=RAW.sample_submission),
             prior=submission_prior(config),
         ),
-        **not_counted(codes=submitting_codes),
+        # As predictions name the code that made them.
+        **not_counted(
+            codes=lambda wildcards: {
+                name: DIGESTS.code("predict", name) for _, name in submitting_jobs(wildcards)
+            }
+        ),
         code=code("submit"),
     message:
         "Writing the submission of size {wildcards.size}"

@@ -4,10 +4,10 @@
 
 rule compare:
     input:
-        metrics=compared("metrics.json"),
-        training=compared("training.json"),
-        speed=compared("valid_speed.json", among=is_model),
-        predictions=compared("valid_predictions.parquet"),
+        metrics=compared("results/{size}/{name}/metrics.json"),
+        training=compared("results/{size}/{name}/training.json"),
+        speed=compared("results/{size}/{name}/valid_speed.json", lambda _, name: is_model(name)),
+        predictions=compared("results/{size}/{name}/valid_predictions.parquet"),
     output:
         comparison=report(
             "results/comparison.csv",
@@ -35,10 +35,19 @@ rule compare:
 rule summarize:
     input:
         comparison=rules.compare.output.comparison,
-        importances=importance_plots,
-        facts=compared_facts,
+        importances=compared(
+            "results/{size}/{name}/plots/importance.svg",
+            lambda size, name: name in submission_models(config, size),
+        ),
+        facts=lambda wildcards: collect(
+            "results/{size}/data.json", size=dict(compared_jobs(wildcards))
+        ),
         # Not on the page, but in Snakemake's report.
-        model_plots=compared_plots,
+        model_plots=compared(rules.plot_model.output, lambda _, name: name not in BASELINES),
+        learning_curves=compared(
+            "results/{size}/{name}/plots/learning_curves.svg",
+            lambda _, name: is_model(name) and family_of(name).has_learning_curves,
+        ),
     output:
         summary="results/summary.md",
         plot=plot("results/plots/models.svg", "All models"),

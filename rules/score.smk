@@ -4,9 +4,11 @@
 
 rule score:
     input:
-        model=scored(scoring_models),
+        model=scored(lambda scoring: collect(LAST_MODEL, size=scoring.size, model=scoring.models)),
         upstream=scored(upstream),
-        fitted=scored(scoring_weights),
+        fitted=scored(
+            lambda scoring: [] if scoring.weights else f"results/{scoring.size}/blend/weights.json"
+        ),
         raw=scored(scored_raw),
     output:
         output="results/scores/{scored}.parquet",

@@ -73,7 +73,16 @@ rule tune:
         gpu=lambda wildcards: min(1, training_gpus(wildcards)),
     params:
         **model_params(),
-        **settings(tuning=config["tuning"] | {"space": tuning_space}, variant=variant),
+        **settings(
+            tuning=config["tuning"]
+            | {
+                # Of the job's family.
+                "space": lambda wildcards: space_of(
+                    config["tuning"]["space"], family_of(wildcards.model).blocks
+                )
+            },
+            variant=lambda wildcards: variant_settings(config, wildcards.size, wildcards.model),
+        ),
         **not_counted(options=CONFIG_OPTIONS),
         code=code("tune"),
     message:
