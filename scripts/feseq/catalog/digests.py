@@ -11,7 +11,7 @@ from ..config.scores import table_score
 from ..config.sizes import size_block
 from ..raw.source import RawFiles
 from ..staleness import Code, digest
-from .families import FAMILIES, family_of, is_model
+from .families import family_of, is_model
 from .models import model_settings
 
 # The entry points of a model's family that a script runs.
@@ -38,13 +38,10 @@ class Digests:
         self.config, self.raw, self.columns = config, raw, columns
         self._code = cache(code.digest)
 
-    def code(self, script: str, model: str | None = None) -> str:
+    def code(self, script: str, model: str = "") -> str:
         """The digest of the code that a script runs, with what it enters of a model's family."""
-        return self._script_code(script, family_of(model).name if model else None)
-
-    def _script_code(self, script: str, family: str | None) -> str:
-        entry_points = ENTRY_POINTS.get(script, []) if family else []
-        modules = [FAMILIES[family or ""].module(name) for name in entry_points]
+        entry_points = ENTRY_POINTS.get(script, []) if model else []
+        modules = [family_of(model).module(name) for name in entry_points]
         return self._code(script, *filter(None, modules))
 
     def dependencies(
@@ -59,8 +56,17 @@ class Digests:
         the way.
         """
         config, jobs = self.config, list(jobs)
-        trained = {job: self._counted_settings(*job) for job in jobs if is_model(job[1])}
+        trained = {
+            (size, model): {
+                block: {key: value for key, value in keys.items() if key != ROUNDING}
+                for block, keys in model_settings(config, size, model).items()
+            }
+            for size, model in jobs
+            if is_model(model)
+        }
         names = {name for _, name in jobs}
+        scripts = [*self._behind(names, bool(trained)), *scripts]
+        models = [name for _, name in trained] or [""]
         sizes = {size: size_block(config, size) for size, _ in jobs}
         simulation = dict(config["table"]["simulation"] or {"test_rows": 0})
         if not test:
@@ -68,21 +74,17 @@ class Digests:
         submits = BLEND in names or (test and trained)
         return digest(
             [
-                self._script_codes([*self._behind(names, bool(trained)), *scripts], trained),
+                sorted({self.code(script, model) for script in scripts for model in models}),
                 [self.raw.version(self.raw.train), self.raw.version(self.raw.test) if test else 0],
                 simulation if self.raw.simulated else None,
                 [self.columns.plain("label", "id", "shared", "ids"), config["parts"]],
                 sampling_of(config),
                 {size: [keys["rows"], keys["min_count"]] for size, keys in sizes.items()},
                 {"/".join(job): counted for job, counted in trained.items()},
-                self._submission() if submits else None,
+                # What a blend and a submission depend on beside their models.
+                [table_score(config).metric, config["submission"]["refit"]] if submits else None,
             ]
         )
-
-    def _submission(self) -> list[Any]:
-        """What a blend and a submission depend on beside their models."""
-        config = self.config
-        return [table_score(config).metric, config["submission"]["refit"]]
 
     def _behind(self, names: set[str], is_trained: bool) -> list[str]:
         """The scripts behind models, baselines and the blend by name."""
@@ -96,15 +98,3 @@ class Digests:
         if BLEND in names:
             scripts += ["evaluate", "blend"]
         return scripts
-
-    def _script_codes(self, scripts: list[str], trained: Iterable[Job]) -> list[str]:
-        families: set[str | None] = {family_of(name).name for _, name in trained}
-        families = families or {None}
-        return sorted({self._script_code(script, each) for script in scripts for each in families})
-
-    def _counted_settings(self, size: str, model: str) -> dict[str, dict[str, Any]]:
-        """The settings of a model that count, by block."""
-        return {
-            block: {key: value for key, value in keys.items() if key != ROUNDING}
-            for block, keys in model_settings(self.config, size, model).items()
-        }
