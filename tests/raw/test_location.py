@@ -1,6 +1,5 @@
 """Which files a raw table has, in which order, and what they must have in common."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,7 @@ from feseq.common.errors import UserError
 from feseq.common.parquet import SIMULATED_MARK
 from feseq.raw.location import Location, TableLocation
 from feseq.raw.reading import RawTable
-from feseq.sampling.split import read_groups
-from support.raw_tables import COLUMNS, raw_table, read, with_columns, with_roles, write_raw
+from support.raw_tables import COLUMNS, raw_table, read, with_columns, write_raw
 
 TABLE = raw_table(rows=60)
 
@@ -73,9 +71,7 @@ def test_files_are_found_in_the_order_of_paths_and_what_is_hidden_is_no_data(fol
     assert files_of("in/[1].parquet") == ["in/[1].parquet"]
 
 
-def test_folders_name_columns_unless_the_files_do(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_folders_name_columns_unless_the_files_do(folder: Path) -> None:
     """Where files have such a column, its values count."""
     path = "x=1/in/day=02/country=K%2FR/hour=__HIVE_DEFAULT_PARTITION__/a=b.parquet"
     assert Location(path).keys == {"day": "02", "country": "K/R", "hour": None}
@@ -86,19 +82,15 @@ def test_folders_name_columns_unless_the_files_do(
     assert table.schema_arrow.names.count("country") == 1
     assert set(read(table)["country"].to_pylist()) == {"its own"}
     table.check_columns(COLUMNS, COLUMNS.label)
-    assert "folders are named by column 'country', which the files have too" in caplog.text
 
 
-def test_a_folder_reads_like_one_file_with_the_same_rows(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_reads_like_one_file_with_the_same_rows(folder: Path) -> None:
     order = np.concatenate([ROWS_OF[path] for path in files_of("in")])
     expected = TABLE.take(order).to_pandas()
     for written in ("in", files_of("in")):
         file = RawTable(written)
         assert (file.rows, file.is_simulated) == (60, False)
         file.check_columns(COLUMNS, COLUMNS.label)
-        assert "folders" not in caplog.text
         assert read(file).to_pandas()[expected.columns].equals(expected)
         of_folders = pa.Table.from_batches([batch for _, batch in file.stream(["country"], 7)])
         assert of_folders.to_pandas().equals(expected[["country"]])
@@ -156,20 +148,6 @@ def test_values_that_the_type_of_all_files_cannot_hold_are_refused(
         list(RawTable(tmp_path).stream(["n"], 10))
 
 
-def test_floats_of_two_widths_are_numbers_and_no_categories(tmp_path: Path) -> None:
-    for name, kind in (("a", pa.float32()), ("b", pa.float64())):
-        tenths = pa.array([0.1] * 9, kind)
-        write_raw(tmp_path, raw_table(9, tenth=tenths, weight=tenths), name)
-    both = RawTable(tmp_path)
-    both.check_columns(with_roles(numeric=("weight",)), COLUMNS.label)
-    for work in (
-        lambda: both.check_columns(with_roles(context=("tenth",)), COLUMNS.label),
-        lambda: read_groups(both, "tenth", 7),
-    ):
-        with pytest.raises(UserError, match=r"a\.parquet: column 'tenth' has type float"):
-            work()
-
-
 @pytest.mark.parametrize(("keys", "kind"), [("7 12", "int64"), ("007 12", "string")])
 def test_folders_give_whole_numbers_where_they_are_written_as_such(
     tmp_path: Path, keys: str, kind: str
@@ -216,9 +194,6 @@ def test_files_that_do_not_belong_together_are_refused(
         (["in", "s3://bucket/in/"], "local"),
         ("odd/nowhere/*.parquet", "b.parquet.*No such file"),
         ("odd", "b.parquet.*No such file"),
-        ("odd/pipe", "b.parquet.*not a file"),
-        ("file:///in", "path of a local file"),
-        ("cp949", r"udcb5.*rename"),
         ("delta", "Delta Lake"),
     ],
 )
@@ -229,12 +204,8 @@ def test_what_names_no_table_is_refused(written: Any, named: str) -> None:
     Path("delta/_delta_log").mkdir()
     Path("delta/_delta_log/00000000000000000000.json").write_text("{}")
     Path("link").symlink_to("in/country=KR")
-    for name in ("nowhere", "pipe"):
-        shutil.copytree("in/country=KR", f"odd/{name}")
+    shutil.copytree("in/country=KR", "odd/nowhere")
     Path("odd/nowhere/b.parquet").symlink_to("/nowhere")
-    os.mkfifo("odd/pipe/b.parquet")
-    Path("cp949").mkdir()
-    shutil.copy("in/country=KR/part-1.parquet", b"cp949/" + "데.parquet".encode("cp949"))
     with pytest.raises(UserError, match=named):
         RawTable(written)
 

@@ -20,12 +20,6 @@ from .settings import Config, Table
 
 # In C, where PyYAML was built with it: a tenth of the time.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# Keys of a table's file.
-_OF_TABLE = ("raw", "simulation", "columns", "score")
-_IN_TABLE = (
-    "stands in the table's file, which --config table=mine.yaml names; config/toss.yaml is an "
-    "example"
-)
 _HINT = (
     "config/README.md explains every key. YAML reads 1e-3 as text (write 1.0e-3), as Snakemake "
     "does numbers in a mapping of --config."
@@ -109,10 +103,7 @@ def _checked(
     config: Mapping[str, Any], files: Iterable[Path | str]
 ) -> tuple[dict[str, Any], list[str]]:
     """The config with defaults, and its mistakes; it is empty if a key is wrong."""
-    moved = {key: _IN_TABLE for key in _OF_TABLE if key in config}
-    lines = [*slips_of_text(files), *(f"{path}: {text}" for path, text in moved.items())]
-    lines += [line for line in mistakes(Config, config) if line.split(": ")[0] not in moved]
-    if lines:
+    if lines := [*slips_of_text(files), *mistakes(Config, config)]:
         return {}, lines
     full = _with_defaults(config)
     return full, [*_contradictions(full)]
@@ -159,18 +150,14 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         by_size = [[*model_mistakes(config, columns, size, model)] for size in config["sizes"]]
         if all(by_size):
             yield from by_size[-1]
-    yield from _mistakes_of_split(config, columns)
+    yield from _mistakes_of_split(config)
 
 
-def _mistakes_of_split(config: Mapping[str, Any], columns: Columns) -> Iterator[str]:
+def _mistakes_of_split(config: Mapping[str, Any]) -> Iterator[str]:
     split, table = config["sampling"]["split"], config["table"]
     for key, one in SPLIT_BY.items():
         if split == one and table["columns"][key] is None:
             yield f"sampling.split: is {split}, and the table has no columns.{key}; name the column"
-        if table["columns"][key] == columns.label:
-            yield f"columns.{key}: {columns.label!r} is the label; name another column"
-    if table["columns"]["time"] in columns.ragged:
-        yield f"columns.time: {table['columns']['time']!r} is a history, and has no order in time"
     if table["raw"]["source"] == "simulated" and table["simulation"] is None:
         yield "raw.source: is simulated, and the table has no stand-in (simulation)"
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
+from pydantic import BaseModel, Field, create_model, model_validator
 
 from ..common.errors import UserError
 from ..common.logits import checked_weights
@@ -20,12 +20,6 @@ Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
 # Characters of a name that files are called by, with more around it: file systems hold 255 bytes.
 MOST_IN_NAME = 60
-
-
-def _without_repeats(values: list[int]) -> list[int]:
-    if twice := [value for i, value in enumerate(values) if value in values[:i]]:
-        raise ValueError(f"names {twice[0]!r} twice")
-    return values
 
 
 class _Block(BaseModel):
@@ -160,7 +154,7 @@ class Size(_WithBlocks):
 
     rows: Annotated[int, Field(ge=20)] | None
     """rows drawn evenly from the whole train file, stratified by label; null: all"""
-    max_len: Annotated[list[MaxLen], Field(min_length=1), AfterValidator(_without_repeats)]
+    max_len: Annotated[list[MaxLen], Field(min_length=1)]
     """how many of a history's newest events have positions in a network; models are named by it.
     Sums and statistics take all events"""
     submission_models: Annotated[list[str], Field(min_length=1)]

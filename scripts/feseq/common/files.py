@@ -34,7 +34,7 @@ def written_beside(target: Path) -> Iterator[Path]:
 
     The temporary file is in the same directory, so the rename is atomic. Its name holds the host
     and the process number, so two writers never share it. Leftovers of killed writers are removed.
-    Raises UserError if `target` is a folder, a device or a URI, or in a loop of links.
+    Raises UserError if `target` is a folder or a URI.
     """
     temporary = _working_name(Path(target), "part")
     try:
@@ -48,7 +48,7 @@ def written_beside(target: Path) -> Iterator[Path]:
 def folder_beside(target: Path) -> Iterator[Path]:
     """Yield an empty working folder beside `target`, and remove it afterwards.
 
-    Raises UserError if `target` is a folder, a device or a URI.
+    Raises UserError if `target` is a folder or a URI.
     """
     folder = _working_name(Path(target), "work")
     folder.mkdir()
@@ -143,23 +143,10 @@ def fingerprint(path: Path) -> str:
         return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:16]
 
 
-def _leads_to_itself(folder: Path) -> bool:
-    try:
-        os.stat(folder)
-    except OSError as error:
-        return error.errno == errno.ELOOP
-    return False
-
-
 def _working_name(target: Path, ending: str) -> Path:
     """A name beside `target` for this process alone; removes files of dead processes."""
-    if _leads_to_itself(target.absolute().parent):
-        raise UserError(f"{target}: its folder is a link that leads to itself; remove it")
-    folder = target.absolute().parent.resolve()
-    # A redirected /dev/stdout is a link to a file, and would be replaced by one.
-    is_device = folder == Path("/dev") or folder.is_relative_to("/proc")
-    if is_device or (target.exists() and not target.is_file()):
-        raise UserError(f"{target}: is a folder or device; give the name of a file to write")
+    if target.is_dir():
+        raise UserError(f"{target}: is a folder; give the name of a file to write")
     if ":/" in str(target):
         raise UserError(
             f"{target}: only local files are written; give a path, and copy the file later"

@@ -4,14 +4,12 @@ A setting is declared once, with its type, bounds, default and meaning: the text
 of the config, the params of rules and the tables of config/README.md follow from it.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import copy
 from functools import cache
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -37,14 +35,8 @@ FROM_NAME, NOT_SEARCHED = "from name", "not searched"
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
 
-def _checked_delimiter(value: str) -> str:
-    if len(value) != 1 or value.isalnum() or not value.isascii() or value in '"\r\n':
-        raise ValueError('must be one character that is no letter, digit or quote, or "\\t"')
-    return value
-
-
 # What separates the values of CSV files.
-Delimiter = Annotated[str, AfterValidator(_checked_delimiter)]
+Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
 
 
 class Declared:
@@ -125,27 +117,7 @@ def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
             if mistake["type"] != "value_error":
                 text += f", not {mistake['input']!r}"
         texts.setdefault(".".join(map(str, (*place.split(), *loc))), []).append(text)
-    for loc, text in _repeats(values):
-        texts.setdefault(".".join(map(str, (*place.split(), *loc))), []).append(
-            f"names {text!r} twice"
-        )
     return [f"{where}: {', or '.join(dict.fromkeys(each))}" for where, each in texts.items()]
-
-
-def _repeats(values: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """Texts that stand twice in a list within the values, each with the list's location.
-
-    No list of texts means anything by a repeat; lists of numbers do, as in `model.mlp`.
-    """
-    is_mapping = isinstance(values, Mapping)
-    # YAML can put a list into itself.
-    if not (is_mapping or isinstance(values, list | tuple)) or any(values is e for e in above):
-        return
-    if not is_mapping:
-        counts = Counter(value for value in values if isinstance(value, str))
-        yield from (((), text) for text, count in counts.items() if count > 1)
-    for key, inner in values.items() if is_mapping else enumerate(values):
-        yield from (((key, *loc), text) for loc, text in _repeats(inner, (*above, values)))
 
 
 def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:

@@ -66,11 +66,6 @@ def score_files(
 
     Raises UserError, and writes nothing, for files that lack a needed column, a row or an ID.
     """
-    if id_column == "probability":
-        raise UserError(
-            "columns.id, or --id_column by hand, is 'probability', and so is the column of the "
-            "scores; rename the column of the IDs in the files"
-        )
     if output.suffix != ".parquet":
         raise UserError(f"{output}: scores are written as parquet; name it *.parquet")
     loaded = [load_model(p, _wanted_name(p), runtime=runtime, threads=threads) for p in model]

@@ -40,12 +40,6 @@ class Location:
     def __init__(self, written: str | Path) -> None:
         self.written = str(written)
         self.is_remote = _URI.match(self.written) is not None
-        if self.written[:6].lower() == "file:/":  # no store, which would know its versions
-            raise UserError(f"{written}: give the path of a local file")
-        if re.search("[\\ud800-\\udfff]", self.written):
-            raise UserError(
-                f"{self.written!a}: its name is not UTF-8; rename the file, or set LC_ALL=C.UTF-8"
-            )
 
     def __str__(self) -> str:
         return self.written
@@ -73,21 +67,14 @@ class Location:
         return not self.is_remote and not os.path.lexists(self.written)
 
     @property
-    def identity(self) -> object:
-        """What all ways to write the location of one file have in common."""
-        if self.is_remote:
-            server = re.findall("endpoint_override=[^&]*", self.written)
-            return self.written.partition(":")[0], self._place[1], *server
-        if not os.path.exists(self.written):
-            return self.written
-        state = os.stat(self.written)
-        return state.st_dev, state.st_ino
+    def identity(self) -> str:
+        """What a file and links to it have in common."""
+        return self.written if self.is_remote else os.path.realpath(self.written)
 
     @cached_property
     def version(self) -> str:
         """A digest of the content at the first call; of a remote file, that of its store."""
         with self.reading():
-            self._require_file()
             if not self.is_remote:
                 return content_version(Path(self.written))
             with self.open() as file:
@@ -109,7 +96,6 @@ class Location:
 
     def open(self) -> pa.NativeFile:
         """The file, opened for reading."""
-        self._require_file()
         with self.reading():
             system, path = self._place
             return system.open_input_file(path)
@@ -123,12 +109,6 @@ class Location:
                     yield stream
             else:
                 yield file
-
-    def _require_file(self) -> None:
-        """Raise UserError for a folder, or for a pipe, whose reader would wait forever."""
-        if not self.is_remote and os.path.exists(self.written) and not os.path.isfile(self.written):
-            what = "folder" if os.path.isdir(self.written) else "pipe or device"
-            raise UserError(f"{self}: is a {what}, not a file; name a file")
 
     @contextmanager
     def reading(self, version: str | None = None) -> Iterator[None]:
@@ -253,7 +233,7 @@ def tables_of(written: Sequence[str], delimiter: str | None = None) -> list[Tabl
 
 
 def _check_once(files: Sequence[Location], named: object) -> None:
-    seen: set[object] = set()
+    seen: set[str] = set()
     for file in files:
         if (identity := file.identity) in seen:
             raise UserError(f"{named}: {file} is found twice; name each file once")

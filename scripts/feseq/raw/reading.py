@@ -160,16 +160,7 @@ class RawTable:
         if self.rows == 0:
             raise UserError(f"{self.location}: the file has no rows; give one with rows")
         self._check_present(wanted)
-        self.check_one_width(columns.categorical)
         check_types(self.schema_arrow, columns, str(self.location))
-        folders = {name for file in self._files for name in file.location.keys.keys() - file.keys}
-        twice = [name for name in wanted if name in folders]
-        if twice:
-            logger.warning(
-                "%s: folders are named by column %s, which the files have too; their values count",
-                self.location,
-                _some(twice),
-            )
         used = {*wanted}
         unused = [name for name in present if name not in used]
         if unused:
@@ -210,21 +201,6 @@ class RawTable:
                     f"{self.location}; values are compared as they are written: {how}"
                 )
 
-    def check_one_width(self, names: Sequence[str]) -> None:
-        """Raise UserError for a column that only some files have as floats of 32 bits or less.
-
-        In the other files' type such a value reads differently: 0.1 as 0.10000000149011612.
-        """
-        self.require_usable(names)
-        for file in self._files:
-            for name in sorted({*names}.intersection(file.schema.names)):
-                here, table = file.schema.field(name).type, self.schema_arrow.field(name).type
-                if here != table and here in (pa.float16(), pa.float32()):
-                    raise UserError(
-                        f"{file.location}: column {name!r} has type {here}, with the other files "
-                        f"{table}; values are compared as they are written: take one type"
-                    )
-
     def listing(self, rows: int) -> Listing:
         """The table in parts of about `rows` rows."""
         files = self._files
@@ -240,14 +216,6 @@ class RawTable:
             part = Part(digest_of([*said, *how]), part_rows, key_types, pieces, delimiter=delimiter)
             parts.append(part)
         logger.info("%s: %s rows in %d parts", self.location, f"{self.rows:,}", len(parts))
-        largest = max(max(file.contents.group_rows, default=0) for file in files)
-        if largest > 2 * rows and not whole:
-            logger.warning(
-                "%s: a row group has %s rows; each part that it is cut into decodes all rows of "
-                "the group before its own; row groups of some 100,000 rows are converted faster",
-                self.location,
-                f"{largest:,}",
-            )
         return Listing(self.location.name, self.rows, parts)
 
     def _schema(self, file: File) -> pa.Schema:

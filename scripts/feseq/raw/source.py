@@ -155,15 +155,13 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
     with location.reading(), location.open_text() as file:
         head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     header = next(csv.reader(io.StringIO(head, newline="")), [])
-    if header.count(id_column) > 1:
-        raise UserError(f"{location}: column {id_column!r} occurs twice; rename or drop one")
     others = [name for name in header if name != id_column]
     if id_column in header and (label_column in others or not others):
         return label_column
-    if id_column in header and len(others) == 1 and others[0] and "\ufffd" not in others[0]:
+    if id_column in header and len(others) == 1 and others[0]:
         return others[0]
     raise UserError(
-        f"{location}: its header {','.join(header)[:200]!r} should name, in UTF-8, column "
+        f"{location}: its header {','.join(header)[:200]!r} should name column "
         f"{id_column!r} and the label, {label_column!r} or a single other name: correct the file, "
         f"columns.id, columns.label or raw.sample_submission"
     )

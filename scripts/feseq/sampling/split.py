@@ -158,7 +158,6 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     a value, or with an empty one, is a group by itself. Among a hundred million groups, two share a
     hash of 64 bits with a chance of 1 in 3,000.
     """
-    file.check_one_width([column])
     random = np.random.default_rng([seed, 1])
     hashes, alone = [], 0
     for _, values in column_values(file, column, "columns.group"):

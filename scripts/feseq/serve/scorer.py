@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,18 +37,9 @@ class Scorer:
     """
 
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
-        if type(threads) is not int or threads < 1:
-            raise UserError(f"threads is {threads!r}; give a number from 1 on")
-        if not isinstance(content, bytes):
-            raise UserError(
-                f"content is of type {type(content).__name__}; give a file's bytes, or use "
-                f"Scorer.load"
-            )
-        if threads > (most := processors()):
-            logger.warning("%d threads asked for, and there are %d processors", threads, most)
         self.has_warned = self.has_checked = False
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = min(threads, most)
+        options.intra_op_num_threads = min(threads, processors())
         # No warnings of shapes that it cannot infer.
         options.log_severity_level = 3
         try:
@@ -82,10 +72,6 @@ class Scorer:
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
         """The model of a file `model.onnx`; raises UserError for other files."""
-        if not isinstance(path, str | os.PathLike):
-            raise UserError(f"path is of type {type(path).__name__}; give that of a model.onnx")
-        if not os.path.isfile(path):
-            raise UserError(f"{path}: is not a file; make it by `snakemake --cores 4 {path}`")
         return cls(Path(path).read_bytes(), threads, str(path))
 
     @property
