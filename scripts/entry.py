@@ -11,16 +11,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 # Before anything loads OpenMP, whose threads wait for one another in loops: they soon go to sleep
 # instead. Beside other work on the same cores a training is several times as fast, alone a few
 # percent slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-# Plots are files, and no loop is parallel: what a user has set for other programs, or a mistake in
-# it, must not end a job.
-os.environ["MPLBACKEND"] = "svg"
-os.environ.pop("NUMBA_NUM_THREADS", None)
+
 try:
     from pydantic import TypeAdapter, ValidationError
 except ModuleNotFoundError as error:
@@ -36,27 +33,19 @@ from feseq.common.signals import exit_on_sigterm
 FULL_NAME = ("size", "model", "baseline", "name")
 
 
-def run_script(
-    main: Callable[..., Any],
-    then: Callable[[Any], None] | None = None,
-    *,
-    at_shell: bool = False,
-) -> None:
+def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = None) -> None:
     """Call `main` with what its signature names, and `then` with its result.
 
     A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
     parameters of the same name, as do `threads`, the digest of its `code`, the config block
-    `runtime`, and the `full_name` of its model. A script that also runs `at_shell` takes `--name
-    value` for each parameter there. Values become what the parameters' annotations say. A
-    UserError, or an error of the operating system, ends the script with its message and no
-    traceback.
+    `runtime`, and the `full_name` of its model. At the shell, a script takes `--name value` for
+    each parameter. Values become what the parameters' annotations say. A UserError, or an error of
+    the operating system, ends the script with its message and no traceback.
     """
     # A job has a global `snakemake`, and runs a copy of the script, which knows the original.
     job = getattr(sys.modules["__main__"], "snakemake", None)
     script = Path(sys.modules["__main__"].__file__ or "")
     parameters = inspect.signature(main).parameters
-    if job is None and not at_shell:
-        sys.exit(f"{script.name} is run by Snakemake: name a file that it makes (README.md)")
     logs = list(job.log) if job is not None else []
     if "TORCHELASTIC_RUN_ID" not in os.environ:  # else torchrun's parent has begun the log
         python = f"Python {platform.python_version()}, {sys.executable}"
@@ -70,8 +59,8 @@ def run_script(
     try:
         force = values.pop("force", False)
         typed = {name: _typed(parameters[name], value) for name, value in values.items()}
-        if job is None and not force:
-            _check_outputs(typed, parameters)
+        if job is None:
+            _check_outputs(typed, parameters, force)
         result = main(**typed)
         if then is not None:
             then(result)
@@ -81,9 +70,9 @@ def run_script(
     except KeyboardInterrupt:
         logging.error("interrupted; the same command goes on with what is missing")
         sys.exit(130)
-    except (OSError, UnicodeEncodeError) as error:
+    except (OSError, MemoryError) as error:
         # A full disk, a read-only folder: the machine's state, no fault of the code.
-        logging.error("%s; fix that and run the same command again", error)
+        logging.error("%s; fix that and run the same command again", str(error) or "out of memory")
         sys.exit(1)
     except Exception:
         logging.exception("%s failed", script.name)
@@ -129,11 +118,8 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
         annotation, needed = parameter.annotation, parameter.default is parameter.empty
         options: dict[str, Any] = {"required": needed, "type": _json_or_text}
         options |= {} if needed else {"default": parameter.default}
-        if get_origin(annotation) is Literal:
-            options["choices"] = get_args(annotation)
-        elif {str, Path} & _types(annotation):
-            # A shell expands no ~ in --output=~/scores.parquet.
-            options["type"] = os.path.expanduser if _may_be_files(annotation) else str
+        if {str, Path} & _types(annotation):
+            options["type"] = str
             options |= {"nargs": "+", "action": "extend"} if list in _types(annotation) else {}
         parser.add_argument(f"--{name}", **options)
     named = ", ".join(f"--{name}" for name in _outputs(parameters))
@@ -141,10 +127,10 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
     return vars(parser.parse_args())
 
 
-def _check_outputs(values: Mapping[str, Any], parameters: Any) -> None:
-    """Raise UserError if an output exists: only a workflow knows whether it made the file."""
+def _check_outputs(values: Mapping[str, Any], parameters: Any, force: bool) -> None:
+    """Raise UserError if an output exists, unless by `force`: only a workflow knows its files."""
     for name in _outputs(parameters):
-        if values.get(name) is not None and os.path.lexists(values[name]):
+        if values[name] is not None and os.path.lexists(values[name]) and not force:
             raise UserError(
                 f"{values[name]}: exists; give another --{name}, or --force to overwrite it"
             )
@@ -172,18 +158,11 @@ def _types(annotation: Any) -> set[Any]:
     return {outer}.union(*map(_types, get_args(annotation)))
 
 
-def _may_be_files(annotation: Any) -> bool:
-    """True if values may name files; other texts name columns and models."""
-    return bool({list, Path} & _types(annotation))
-
-
 def _typed(parameter: inspect.Parameter, value: Any) -> Any:
     """A value as the parameter's annotation says."""
     types = _types(parameter.annotation)
     if value is parameter.default:
         return value
-    if "" in (value if isinstance(value, list) else [value]) and value != parameter.default:
-        raise UserError(f"{parameter.name}: is empty; give a value, or leave it out")
     for each in types:
         if hasattr(each, "from_values"):
             return each.from_values(value, parameter.name)
@@ -198,9 +177,5 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
         adapter = TypeAdapter(parameter.annotation)
         return adapter.validate_python(value, strict=Path not in types)
     except ValidationError as error:
-        # A union gives an error for each of its types; the deepest is that of the nearest type.
-        deepest = max(error.errors(include_url=False), key=lambda each: len(each["loc"]))
-        path = "".join(f"{step}: " for step in deepest["loc"])
-        raise UserError(
-            f"{parameter.name}: {value!r} is not valid ({path}{deepest['msg']}); correct it"
-        ) from None
+        texts = (": ".join(map(str, (*each["loc"], each["msg"]))) for each in error.errors())
+        raise UserError(f"{parameter.name}: {value!r} is not valid: {'; '.join(texts)}") from None

@@ -8,4 +8,4 @@ from entry import run_script
 from feseq.predict.scoring import score_files
 
 if __name__ == "__main__":
-    run_script(score_files, at_shell=True)
+    run_script(score_files)

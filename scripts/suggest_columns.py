@@ -8,4 +8,4 @@ from entry import run_script
 from feseq.describe.suggest import suggest_columns
 
 if __name__ == "__main__":
-    run_script(suggest_columns, print, at_shell=True)
+    run_script(suggest_columns, print)

@@ -5,4 +5,4 @@ from feseq.catalog.loading import train_model
 from feseq.family.job import TrainJob
 
 if __name__ == "__main__":
-    run_script(TrainJob, train_model, at_shell=True)
+    run_script(TrainJob, train_model)

@@ -32,9 +32,7 @@ def value_type(arrow_type: pa.DataType) -> pa.DataType:
 def decoded(values: pa.Array) -> pa.Array:
     """The values in the type that `value_type` says."""
     if pa.types.is_dictionary(values.type):
-        # Arrow cannot take texts from views.
-        words = values.dictionary.cast(value_type(values.type))
-        values = pa.DictionaryArray.from_arrays(values.indices, words).dictionary_decode()
+        values = values.dictionary_decode()
     wanted = value_type(values.type)
     return values if values.type == wanted else values.cast(wanted)
 

@@ -170,7 +170,7 @@ def test_what_others_set_in_the_environment_counts_for_nothing(
     data: Path, alone: Path, tmp_path: Path
 ) -> None:
     pod = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "node1", "MASTER_PORT": "29500"}
-    code, log = end_of(start(data, tmp_path, gpus=1, **pod, NUMBA_NUM_THREADS="0"))
+    code, log = end_of(start(data, tmp_path, gpus=1, **pod))
     assert code == 0, log
     assert_like(tmp_path, alone)
 
