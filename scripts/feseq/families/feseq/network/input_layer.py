@@ -49,31 +49,23 @@ class Direct(nn.Module):
 
 
 class Indexed(nn.Module):
-    """The vectors of buckets, or of the context categories if `encoding` is None."""
+    """The vectors of buckets, or of the context categories if `encoding` is None.
 
-    def __init__(self, encoding: str | None, sizes: tuple[int, ...], config: ModelConfig) -> None:
+    The columns' tables lie one below the other, so that a single lookup serves all columns.
+    """
+
+    def __init__(self, encoding: str | None, sizes: tuple[int, ...], embedding_dim: int) -> None:
         super().__init__()
         self.encoding = encoding
-        self.table = Tables(sizes, config)
-        self.out_width = len(sizes) * config.embedding_dim
-
-    def forward(self, batch: Batch) -> Tensor:
-        index = batch.context_BC if self.encoding is None else batch.numbers[self.encoding].long()
-        return self.table(index).flatten(1)
-
-
-class Tables(nn.Embedding):
-    """A table for each column, one below the other: a single lookup serves all columns."""
-
-    def __init__(self, sizes: tuple[int, ...], config: ModelConfig) -> None:
-        super().__init__(sum(sizes), config.embedding_dim)
+        self.table = nn.Embedding(sum(sizes), embedding_dim)
         self.first: Tensor
         first = torch.tensor(sizes, dtype=torch.long).cumsum(0) - torch.tensor(sizes)
         self.register_buffer("first", first.long(), persistent=False)
+        self.out_width = len(sizes) * embedding_dim
 
-    def forward(self, index: Tensor) -> Tensor:
-        """Vectors [B, columns, d] of indices [B, columns], each from 0 on in its column's table."""
-        return super().forward(index + self.first)
+    def forward(self, batch: Batch) -> Tensor:
+        index = batch.context_BC if self.encoding is None else batch.numbers[self.encoding].long()
+        return self.table(index + self.first).flatten(1)
 
 
 def encodings_by_layer(config: ModelConfig) -> dict[str, str]:
@@ -97,11 +89,11 @@ class InputLayer(nn.Module):
             if name == "linear":
                 layers[name] = Linear(encoding, columns, config.embedding_dim)
             elif name == "buckets":
-                layers[name] = Indexed(encoding, (BUCKETS + 1,) * columns, config)
+                layers[name] = Indexed(encoding, (BUCKETS + 1,) * columns, config.embedding_dim)
             else:
                 layers[name] = Direct(encoding, columns)
         if sizes.context:
-            layers["context"] = Indexed(None, sizes.context, config)
+            layers["context"] = Indexed(None, sizes.context, config.embedding_dim)
         # The names of the weights in model files begin with `inputs.kinds`.
         self.kinds = nn.ModuleDict(layers)
         self.out_width = sum(layer.out_width for layer in layers.values())
