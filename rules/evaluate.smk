@@ -9,7 +9,6 @@ rule evaluate:
         valid=valid_parts,
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
-        speed="results/{size}/{model}/valid_speed.json",
     log:
         "results/{size}/{model}/evaluate.log",
     conda:

@@ -6,7 +6,6 @@ rule compare:
     input:
         metrics=compared("results/{size}/{name}/metrics.json"),
         training=compared("results/{size}/{name}/training.json"),
-        speed=compared("results/{size}/{name}/valid_speed.json", lambda _, name: is_model(name)),
         predictions=compared("results/{size}/{name}/valid_predictions.parquet"),
     output:
         comparison=report(

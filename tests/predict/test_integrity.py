@@ -87,7 +87,7 @@ def test_a_flipped_byte_of_a_file_is_found_or_harmless(data: Path, tmp_path: Pat
 
 
 def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Path) -> None:
-    path, outputs = train(data, tmp_path)["model"], [tmp_path / name for name in "ps"]
+    path, output = train(data, tmp_path)["model"], tmp_path / "predictions"
     model = TrainedModel.load(path)
     train_h5, _ = to_train_h5(tmp_path / "shop", raw_table())
     test_h5 = to_test_h5(tmp_path / "shop", raw_table())
@@ -98,11 +98,11 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
     (tmp_path / "valid.h5").symlink_to(data / "train.h5")
     for named, call in {
         "lacks 4 columns": lambda: model.source(train_h5),
-        r"test\.h5: holds test rows": lambda: predict_validation(path, data / "test.h5", *outputs),
+        r"test\.h5: holds test rows": lambda: predict_validation(path, data / "test.h5", output),
         r".*h5: holds test rows": lambda: open_table(AllRows(train_h5, test_h5)),
-        r"valid\.h5: has no test rows": lambda: predict_part(path, data / "valid.h5", outputs[0]),
+        r"valid\.h5: has no test rows": lambda: predict_part(path, data / "valid.h5", output),
         "not made from the same rows": lambda: predict_validation(
-            tmp_path / "strange", data / "valid.h5", *outputs
+            tmp_path / "strange", data / "valid.h5", output
         ),
         r"train\.h5 holds validation rows": lambda: train(
             tmp_path, tmp_path / "out", feature_map=data / "feature_map.json"

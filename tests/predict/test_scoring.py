@@ -60,7 +60,7 @@ def test_a_labelled_file_has_the_metrics_of_the_same_rows_in_validation(
 ) -> None:
     folder, predictions = model.parent, tmp_path / "predictions.parquet"
     valid = folder / "valid.h5"
-    predict_validation(model, [valid], predictions, tmp_path / "speed.json", runtime=RUNTIME)
+    predict_validation(model, [valid], predictions, runtime=RUNTIME)
     expected = measure_predictions(predictions, valid, None, resamples=0)
     rows = pq.read_table(folder / "train.parquet").take(pq.read_table(predictions)["row"])
     inputs = [write_raw(tmp_path, rows[:20], "a"), write_raw(tmp_path, rows[20:], "b")]

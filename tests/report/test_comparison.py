@@ -33,7 +33,6 @@ def put_model(
     name: str,
     auc: float,
     training: Any = (),
-    speed: Any = (),
     **given: Any,
 ) -> Path:
     """The files of a model whose metrics are `auc`, or follow from it; `given` replaces entries."""
@@ -50,7 +49,6 @@ def put_model(
     content |= {"simulated_data": False, "score_gain": {"value": 0.1, "low": 0.05, "high": 0.15}}
     write_json(metrics, content | given)
     write_json(metrics.with_name("training.json"), dict(training))
-    write_json(metrics.with_name("valid_speed.json"), dict(speed))
     # A click's logit is higher by what gives about this AUC.
     random = np.random.default_rng(0 if size == "full" else 1)
     label = np.arange(300) < clicks
@@ -67,10 +65,9 @@ def metrics(tmp_path: Path) -> list[Path]:
     measured = {"histories": {"value": 0.08, "low": 0.05, "high": 0.11, "p_value": 0.001}}
     measured |= {"auc_ablated": 0.63, "share_of_best": 0.677, "simulated_data": True}
     measured |= {"expected_auc": 0.73, "best_auc": 0.81, "best_auc_of_new_users": 0.81}
-    speed = {"samples_per_second": 2000.0}
     return [
         put_model(tmp_path, "full", "constant", 0.5),
-        put_model(tmp_path, "full", "len150", 0.71, training, speed, **measured),
+        put_model(tmp_path, "full", "len150", 0.71, training, **measured),
         put_model(tmp_path, "full", "boosting", 0.70, training={"sets": ["histories", "clicks"]}),
         put_model(tmp_path, "toy", "boosting", 0.95, rows=100),
     ]
@@ -89,7 +86,6 @@ def test_rows_are_sorted_and_say_what_the_files_say(metrics: list[Path], tmp_pat
     best = table.iloc[0]
     assert (best["auc"], best["auc_low"], best["auc_high"]) == (0.71, 0.7, 0.72)
     assert (best["peak_memory_mib"], best["train_seconds"]) == (3072, 61.5)
-    assert best["predict_samples_per_second"] == 2000
     assert best["settings"] == "heads=4 mlp=[512,256] seed=42"
     assert table["train_seconds"].isna().tolist() == [False, True, True, True]
     pd.testing.assert_frame_equal(compared(metrics[::-1], tmp_path), table)

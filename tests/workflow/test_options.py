@@ -135,8 +135,7 @@ def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
     made = run_job(out, out / name, settings, feature_map=out / "map.json")
     model = made["model"]
     predictions = model.with_name("valid_predictions.parquet")
-    outputs = predictions, out / "speed.json"
-    predict_validation(model, valid, *outputs, runtime=RUNTIME)
+    predict_validation(model, valid, predictions, runtime=RUNTIME)
     measured = measure_predictions(predictions, valid, None, resamples=2)
     assert np.isfinite([metric["value"] for metric in measured["metrics"].values()]).all()
     if config["submission"]["refit"]:

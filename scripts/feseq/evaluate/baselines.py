@@ -65,14 +65,12 @@ def fit_baseline(
         label = _labels(rows, inputs)
         settings: dict[str, float] = {}
         if inputs is None:
-            fitted = time.monotonic()
+            seconds = time.monotonic() - started
             logit = np.full(table.rows, log_odds(label.mean()), np.float32)
         else:
             weights = _fit(inputs, rows, label, threads)
-            fitted = time.monotonic()
+            seconds = time.monotonic() - started
             logit, settings["C"] = _best(inputs, weights, table, threads)
-        predicted = time.monotonic()
-        seconds = fitted - started
         logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{len(label):,}", seconds)
         metadata = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
         write_logits(predictions, table, {"logit": logit.astype(np.float32)}, metadata)
@@ -80,8 +78,6 @@ def fit_baseline(
             "train_rows": len(label),
             "valid_rows": len(logit),
             "seconds": round(seconds, 3),
-            "samples_per_second": round(len(label) / max(seconds, 1e-3), 1),
-            "predict_samples_per_second": round(len(logit) / max(predicted - fitted, 1e-3), 1),
             "peak_memory_bytes": peak_memory(),
             "device": "cpu",
             "simulated_data": rows.source["simulated"],

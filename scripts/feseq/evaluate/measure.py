@@ -24,7 +24,7 @@ from ..storage.categories import ByCode, commonest
 from ..storage.conversion import convert_test
 from ..storage.opening import TableSource, open_table
 from ..storage.table import Table, require_drawn
-from .delong import CONFIDENCE, Auc, correct_together
+from .delong import Auc, correct_together
 from .intervals import RESAMPLES, gain_entries, metric_entries
 from .metrics import Predictions, expected_auc
 from .valid_predictions import read_predictions
@@ -78,8 +78,6 @@ def _measured(
         "click_rate": float(label.mean()),
         "full_name": full_name,
         "simulated_data": table.source["simulated"],
-        "bootstrap": resamples,
-        "confidence": CONFIDENCE,
         "enough_clicks": auc.enough,
         "score_gain": metrics.pop("score_gain"),
         "metrics": metrics,

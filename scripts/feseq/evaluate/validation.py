@@ -1,11 +1,10 @@
 """A model's predictions of the validation rows, on which it is measured."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 from ..catalog.loading import load_model
-from ..common.files import Output, write_json
+from ..common.files import Output
 from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..features.feature_map import check_one_draw
 from ..predict.part import model_metadata
@@ -17,27 +16,17 @@ def predict_validation(
     model: Path,
     valid: list[Path],
     predictions: Output,
-    speed: Output,
     *,
     full_name: str = "",
     runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
-    """Write a model's predictions of the validation rows, and their speed.
-
-    The rows are predicted with their histories and with empty ones. `speed` (JSON) has rows,
-    seconds and samples_per_second.
-    """
+    """Write a model's predictions of the validation rows, with their histories and empty ones."""
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     options: dict[str, Any] = {"verbosity": runtime.verbosity}
     with open_table(valid) as table:
         check_one_draw(loaded.about.feature_map, table, table, full_name, model)
-        started = time.perf_counter()
-        logit = loaded.predict(table, **options)
-        seconds = time.perf_counter() - started
-        rate = len(logit) / seconds
-        write_json(speed, {"rows": len(logit), "seconds": seconds, "samples_per_second": rate})
-        ablated = logit
+        ablated = logit = loaded.predict(table, **options)
         if table.sequence_columns:
             ablated = loaded.predict(table, ablate_histories=True, **options)
         logits = {"logit": logit, "logit_ablated": ablated}

@@ -17,19 +17,11 @@ from ..evaluate.intervals import behind_best
 from ..evaluate.metrics import BY_NAME, Metric
 from ..evaluate.valid_predictions import read_predictions
 
-# Keys of training.json; those of _TRAIN are columns `train_...` of comparison.csv.
-_TRAIN = ("samples_per_second", "seconds")
-_COSTS = (
-    *("train_rows", "negative_share", *_TRAIN, "best_epoch", "epochs", "parameters"),
-    *("device", "precision", "predict_samples_per_second"),
-)
 # Keys of metrics.json.
 _MEASURED = (
     *("simulated_data", "enough_clicks", "auc_ablated", "best_model"),
     *("expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best"),
 )
-# Integers that some models lack: missing values would make them floats.
-_WHOLE = dict.fromkeys(("train_rows", "best_epoch", "epochs", "parameters"), "Int64")
 
 
 def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) -> None:
@@ -39,8 +31,9 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
     `metric`, the name of the table's. Each of `metrics` is a results/{size}/{name}/metrics.json
     with the files of its model beside it.
     """
-    models = pd.DataFrame([_row(path, metric) for path in metrics]).astype(_WHOLE)
-    models = models.assign(metric=metric, path=metrics)
+    models = pd.DataFrame([_row(path, metric) for path in metrics])
+    # An integer that some models lack: missing values would make it a float.
+    models = models.astype({"train_rows": "Int64"}).assign(metric=metric, path=metrics)
     behind = [_behind(rows, BY_NAME[metric]) for _, rows in models.groupby("size")]
     models = models.join(pd.concat(behind))
     # Sizes have different validation rows: a metric of a few clicks must not lead the table.
@@ -70,25 +63,17 @@ def _row(path: Path, metric: str) -> dict[str, Any]:
         row |= _flat(measured["metrics"])
         row |= _flat({key: measured[key] for key in ("score_gain", "histories")})
         row |= _flat({"gain_over_best": (measured["gain_over_best"] or {}).get(metric)})
-        row |= _costs(path, training)
+        rows, peak = (training.get(key) for key in ("train_rows", "peak_memory_bytes"))
+        row["train_rows"] = None if rows is None else index(rows)
+        row["negative_share"] = training.get("negative_share")
+        row["train_seconds"] = training.get("seconds")
+        row["peak_memory_mib"] = None if peak is None else peak / 2**20
         sets = training.get("sets")
         row["features"] = None if sets is None else "+".join(sets) or "none"
         # Spaces separate the settings, so values have none.
         settings = training.get("settings", {}).items()
         row["settings"] = " ".join(f"{key}={value}".replace(" ", "") for key, value in settings)
         return row
-
-
-def _costs(path: Path, training: Mapping[str, Any]) -> dict[str, Any]:
-    """The costs of a training, and the speed of predictions."""
-    costs: dict[str, Any]
-    costs = {f"train_{key}" if key in _TRAIN else key: training.get(key) for key in _COSTS}
-    costs |= {key: index(costs[key]) for key in _WHOLE if costs[key] is not None}
-    if is_model(path.absolute().parent.name):
-        speed = read_json(path.with_name("valid_speed.json"))
-        costs["predict_samples_per_second"] = speed.get("samples_per_second")
-    peak = training.get("peak_memory_bytes")
-    return costs | {"peak_memory_mib": None if peak is None else peak / 2**20}
 
 
 def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:

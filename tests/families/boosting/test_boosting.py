@@ -168,8 +168,8 @@ def test_a_streamed_matrix_grows_the_trees_of_a_plain_one(
 def test_it_learns_what_there_is_and_its_files_say_how(
     learnable: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
-    predictions, speed = tmp_path / "valid.parquet", tmp_path / "speed.json"
-    predict_validation(trained["model"], learnable / "valid.h5", predictions, speed, threads=2)
+    predictions = tmp_path / "valid.parquet"
+    predict_validation(trained["model"], learnable / "valid.h5", predictions, threads=2)
     table = read_table(predictions, ("row", "label", "logit", "logit_ablated"))
     label, logit = table["label"].to_numpy(), table["logit"].to_numpy()
     assert roc_auc_score(label, logit) > 0.85
