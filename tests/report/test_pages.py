@@ -185,7 +185,7 @@ def importance(columns: int, chance: float | None = 0.01) -> dict[str, Any]:
     lost = [entry(chance and 0.1 / (1 + i)) | {"p_value": chance} for i in range(columns)]
     changes = [{"changed": f"{LONG} {i}", "auc_lost": of} for i, of in enumerate(lost)]
     about = {"rows": 5_000, "clicks": 97, "auc": entry(chance and 0.7)}
-    return about | {"columns": changes, "histories": changes[:4]}
+    return about | {"changes": changes}
 
 
 def models(*names: str, **given: Any) -> pd.DataFrame:

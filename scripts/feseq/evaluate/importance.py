@@ -1,9 +1,9 @@
 """What a model's AUC rests on: how much of it is lost when a column or the history is changed.
 
-To change a column, each row gets the value of another row, drawn at random (Breiman, Machine
-Learning 45, 2001). All changes use the same rows, and a row gets all its values from one donor, so
-that the losses can be compared. The rows are among the validation rows: at most `ROWS` with a click
-and `ROWS` without. An AUC does not depend on the share of clicks, and its error
+To change a column or the histories, each row gets the value of another row, drawn at random
+(Breiman, Machine Learning 45, 2001). All changes use the same rows, and a row gets all its values
+from one donor, so that the losses can be compared. The rows are among the validation rows: at most
+`ROWS` with a click and `ROWS` without. An AUC does not depend on the share of clicks, and its error
 depends on the clicks most. Donors are drawn at the file's click rate.
 """
 
@@ -18,7 +18,6 @@ import numpy as np
 from ..catalog.loading import family_in, load_model
 from ..common.files import Output, write_json
 from ..common.progress import Progress
-from ..common.ragged import Ragged
 from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..family.model import Model
 from ..features.feature_map import FeatureMap, check_one_draw
@@ -32,8 +31,8 @@ from .delong import Auc, Entry, correct_together
 # and add little.
 ROWS = 2_048
 NEGATIVES = 5
-# The events that a cut history keeps.
-NEWEST = 20
+# What the change of all sequences is called.
+HISTORIES = "the history"
 _SEED = 0
 
 # Returns the logits float32 [rows] of changed rows. Unchanged columns are the block's own arrays.
@@ -75,9 +74,9 @@ def write_importance(
     """Write the AUC that a model loses by each change, as JSON.
 
     `predictor` returns the function that predicts changes of a block. The file has `full_name`,
-    `simulated_data`, the `rows`, their `clicks` and `auc`, and two lists, `columns` and
-    `histories`, of `changed` and `auc_lost` (value, low, high, p_value), the largest loss first.
-    P-values are corrected for the number of all changes.
+    `simulated_data`, the `rows`, their `clicks` and `auc`, and a list `changes` of `changed` and
+    `auc_lost` (value, low, high, p_value), the largest loss first. P-values are corrected for the
+    number of changes.
     """
     block, donors = chosen_rows(table)
     predict, label = predictor(block), block.label
@@ -85,21 +84,15 @@ def write_importance(
     auc = Auc.of(label, predict(block))
     facts: dict[str, Any] = {"full_name": full_name, "simulated_data": table.source["simulated"]}
     facts |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc.entry()}
-    entries: list[Entry] = []
     columns = len(table.categorical_columns) + len(table.numeric_columns)
-    progress = Progress("measured", columns + (4 if block.sequences else 0), "changes")
-    for group, changes in (
-        ("columns", _with_columns(block, table, feature_map, donors)),
-        ("histories", _with_histories(block, donors)),
-    ):
-        lost = {}
-        for name, changed in changes:
-            lost[name] = auc.minus(Auc.of(label, predict(changed)))
-            progress.advance(1)
-        ranked = sorted(lost.items(), key=lambda pair: -(pair[1]["value"] or 0))
-        facts[group] = [{"changed": name, "auc_lost": entry} for name, entry in ranked]
-        entries += lost.values()
-    correct_together(entries)
+    progress = Progress("measured", columns + bool(block.sequences), "changes")
+    lost: dict[str, Entry] = {}
+    for name, changed in _changes(block, table, feature_map, donors):
+        lost[name] = auc.minus(Auc.of(label, predict(changed)))
+        progress.advance(1)
+    correct_together([*lost.values()])
+    ranked = sorted(lost.items(), key=lambda pair: -(pair[1]["value"] or 0))
+    facts["changes"] = [{"changed": name, "auc_lost": entry} for name, entry in ranked]
     write_json(path, facts)
 
 
@@ -117,10 +110,13 @@ def chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
     return SomeRows(table, chosen).read(0, len(chosen)), donors
 
 
-def _with_columns(
+def _changes(
     block: Block, table: Table, feature_map: FeatureMap, donors: np.ndarray
 ) -> Iterator[tuple[str, Block]]:
-    """The rows with one column of their donors, for each column."""
+    """The rows with one column of their donors, for each column, and with all their histories.
+
+    Each row keeps its fold, which the first event decides (`features/item_vectors.py`).
+    """
     for array, fields, names in (
         ("categorical", feature_map.categories, table.categorical_columns),
         ("numeric", feature_map.numeric, table.numeric_columns),
@@ -129,32 +125,9 @@ def _with_columns(
             values, place = getattr(block, array).copy(), list(names).index(column)
             values[:, place] = values[donors, place]
             yield column, replace(block, **{array: values})
-
-
-def _with_histories(block: Block, donors: np.ndarray) -> Iterator[tuple[str, Block]]:
-    """The rows with all histories changed in one way, for each way.
-
-    Each row keeps its fold, which the first event decides (`features/item_vectors.py`).
-    """
-    changes: dict[str, Callable[[Ragged], Ragged]] = {
-        "ablated": Ragged.emptied,
-        "those of other rows": lambda events: events.take(donors),
-        "events in another order": _shuffled,
-        f"cut to the {NEWEST} newest": lambda events: events.take(np.arange(len(events)), NEWEST),
-    }
-    if not block.sequences:
-        return
-    noted = np.empty(len(block), [(column, np.uint64) for column in block.sequences])
-    for column, history in block.sequences.items():
-        noted[column] = first_events(history, np.arange(len(block)))
-    block = replace(block, first_events=noted)
-    for name, change in changes.items():
-        changed = {column: change(events) for column, events in block.sequences.items()}
-        yield name, replace(block, sequences=changed)
-
-
-def _shuffled(events: Ragged) -> Ragged:
-    """Each row's events in another order; histories of the same lengths get the same order."""
-    row = np.repeat(np.arange(len(events)), events.lengths)
-    key = np.random.default_rng(_SEED).random(len(row))
-    return Ragged(events.values[np.lexsort((key, row))], events.offsets)
+    if block.sequences:
+        noted = np.empty(len(block), [(column, np.uint64) for column in block.sequences])
+        for column, history in block.sequences.items():
+            noted[column] = first_events(history, np.arange(len(block)))
+        taken = {column: events.take(donors) for column, events in block.sequences.items()}
+        yield HISTORIES, replace(block, first_events=noted, sequences=taken)

@@ -158,21 +158,19 @@ def slices_plot(measured: About) -> Figure:
 
 
 def importance_plot(importance: Mapping[str, Any], about: About) -> Figure:
-    """The AUC lost by each change of the history, and by the columns that cost most."""
-    columns, histories = (
-        _intervals(pd.json_normalize(importance[group]), "auc_lost", "auc_lost").assign(
-            name=[short(entry["changed"]) for entry in importance[group]]
-        )
-        for group in ("columns", "histories")
+    """The AUC lost by the changes that cost most."""
+    changes = importance["changes"]
+    shown = changes[:MOST_COLUMNS]
+    rows = _intervals(pd.json_normalize(shown), "auc_lost", "auc_lost").assign(
+        name=[short(entry["changed"]) for entry in shown]
     )
-    shown = columns[:MOST_COLUMNS]
-    title = f"Columns, the {len(shown)} of {len(columns)} that cost most"
+    title = f"The {len(shown)} of {len(changes)} that cost most"
     return interval_panels(
         about,
-        {"The history": histories, title: shown},
+        {title: rows},
         f"What its AUC of {with_interval(importance['auc'], 3)} loses by a change\n"
         f"{importance['clicks']:,} clicks in {importance['rows']:,} validation rows",
-        "A column gets the values of other rows; it loses little if other columns replace it.",
+        "A column, or the history, is that of other rows; it loses little if others replace it.",
         BARS,
         middle=0,
         label="AUC lost",
