@@ -4,7 +4,7 @@ import os
 import re
 import tomllib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -123,38 +123,6 @@ def test_every_pooling_is_exported(data: Path, tmp_path: Path, pooling: str) -> 
         expected, rows = trained.predict(table), raw_rows(table, table.rows)
     assert expected.std() > 0.1
     np.testing.assert_allclose(Scorer.load(onnx).logits(rows), expected, 1e-5, 1e-5)
-
-
-@pytest.mark.parametrize(("now", "rows"), [(datetime.fromtimestamp(1, UTC), 1), (85_000, 100)])
-def test_times_in_another_unit_are_told_once(
-    scorer: Scorer, caplog: pytest.LogCaptureFixture, now: datetime | int, rows: int
-) -> None:
-    # Some events are older than half of those in training, and some are not.
-    row = {**ROW, "events": [7] * 20, "when": [5, 80] * 10}
-    scorer.has_warned = scorer.has_checked = False
-    scorer.score([row] * rows)
-    # A user who was long inactive.
-    scorer.score([row | {"now": 85_000}])
-    assert not caplog.messages
-    for _ in range(2):
-        scorer.score([row | {"now": now}] * rows)
-    (message,) = caplog.messages
-    assert "'when'" in message
-
-
-def test_a_column_of_unseen_categories_is_logged_once(
-    files: dict[str, Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    scorer = Scorer.load(files["onnx"])
-    known = {**ROW, "when": [10, 20, 80]}
-    unseen = [{**known, "country": "kr"}]
-    scorer.score(unseen * 20)
-    assert not caplog.messages
-    for _ in range(2):
-        scorer.score(unseen * 60 + [known] * 40)
-    (message,) = caplog.messages
-    assert "'country': 60 %" in message
-    assert "'kr'" in message
 
 
 def test_rows_get_the_same_score_alone_and_together(scorer: Scorer) -> None:

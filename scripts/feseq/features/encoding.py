@@ -33,12 +33,6 @@ logger = logging.getLogger(__name__)
 
 # A larger share of unknown values is worth a warning.
 _UNSEEN_SHARE = 0.5
-# So many rows tell whether their values and the ages of their events are as in training.
-TELLING_ROWS = 100
-# Fewer rows tell by so many events that are all later; that all are old may be an inactive user.
-_TELLING_EVENTS = 20
-# Half of the events in training are of their median age or older, and half or younger.
-_ODD_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,7 @@ class FeatureEncoder:
         self, feature_map: FeatureMap, table: Table, inputs: Inputs = DEFAULT_INPUTS
     ) -> None:
         self.fields = feature_map.category_fields
-        self.event_time, self.event_ages = feature_map.event_time, feature_map.event_ages
+        self.event_time = feature_map.event_time
         require_columns(
             table,
             [field.column for field in self.fields if isinstance(field, CategoryField)],
@@ -202,30 +196,6 @@ class FeatureEncoder:
                         lookup.column,
                         100 * unseen / len(index),
                     )
-
-    def warn_of_ages(self, block: Block) -> bool:
-        """Log if events of a block are of other ages than those of the train rows.
-
-        The last of `event_ages` is their median. Returns whether it logged.
-        """
-        ages = self.ages(block)
-        if ages is None or len(ages.values) < _TELLING_EVENTS or not self.event_ages:
-            return False
-        median = self.event_ages[-1]
-        younger, older = (ages.values < median).mean(), (ages.values > median).mean()
-        is_odd = max(younger, older) > 1 - _ODD_SHARE
-        if not is_odd or (len(block) < TELLING_ROWS and ages.values.any()):
-            return False
-        logger.warning(
-            "%.0f %% of the events of %r are %s than %g before their row, as half of those in "
-            "training are: are the times of events and rows in the units of the train file? A "
-            "timestamp or datetime counts in seconds",
-            100 * max(younger, older),
-            self.event_time,
-            "less" if younger > older else "more",
-            median,
-        )
-        return True
 
     def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
         """Numeric and categorical inputs of these rows of `block`."""

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +55,7 @@ def predict_table(
 ) -> np.ndarray:
     """Logits float32 [rows]; if the part `is_first`, warns of values that are mostly unknown."""
     if is_first:
-        encoder = FeatureEncoder(model.about.feature_map, table)
-        encoder.warn_of_unseen(table)
-        for block in islice(table.blocks(encoder.history_columns), 1):
-            encoder.warn_of_ages(block)
+        FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
     return model.predict(table, verbosity=verbosity)
 
 

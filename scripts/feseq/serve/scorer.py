@@ -13,7 +13,7 @@ import onnxruntime
 from ..common.errors import UserError, first_line
 from ..common.logits import require_finite, sigmoid
 from ..common.memory import processors
-from ..features.encoding import TELLING_ROWS, FeatureEncoder, Inputs
+from ..features.encoding import FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap, read_columns
 from .rows import Rows, RowTable
 
@@ -37,7 +37,6 @@ class Scorer:
     """
 
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
-        self.has_warned = self.has_checked = False
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = min(threads, processors())
         # No warnings of shapes that it cannot infer.
@@ -96,11 +95,6 @@ class Scorer:
         Raises UserError where RowTable does, and if one is not finite.
         """
         table = self.table(rows)
-        if not self.has_checked and table.rows >= TELLING_ROWS:
-            self.has_checked = True
-            self.encoder.warn_of_unseen(table)
-        if not self.has_warned:
-            self.has_warned = self.encoder.warn_of_ages(table.block)
         logits = np.empty(table.rows, np.float32)
         for chunk in self.chunks(table):
             logits[chunk] = self._run(self.inputs(table, chunk))

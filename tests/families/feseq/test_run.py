@@ -20,7 +20,6 @@ from feseq.families.feseq.check_rows import raw_rows
 from feseq.families.feseq.model_file import TrainedModel, predict_logits
 from feseq.families.feseq.network import FESeq
 from feseq.families.feseq.network.device import Machine
-from feseq.families.feseq.network.history import TimeEmbedding
 from feseq.families.feseq.training.loop import Trainer
 from feseq.families.feseq.training.memory import (
     SPARE_SHARE,
@@ -33,12 +32,11 @@ from feseq.serve.scorer import Scorer
 from feseq.storage.opening import open_table
 from support.jobs import run_job
 from support.learnable import make
-from support.networks import CONFIG, SIZES, make_batch, make_model
+from support.networks import CONFIG, SIZES, make_model
 from support.raw_tables import COLUMNS, raw_table, with_roles
 from support.trainings import (
     CPU,
     FOUR_EPOCHS,
-    MODEL,
     SMALL_MODEL,
     TRAIN,
     a_trainer,
@@ -168,24 +166,6 @@ def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
     assert "batch_size 512" in caplog.text
     with pytest.raises(UserError, match=r"\d MiB of memory \(runtime.memory_gib\) do not hold"):
         train(data, tmp_path, memory_gib=0.0031)
-
-
-@pytest.mark.parametrize(
-    ("elapsed", "base", "warning"),
-    [
-        ([0, 0, 0], None, "are later than their row"),
-        ([5_000, 9_000, 70_000], None, "are in the last time bucket"),
-        ([5_000, 9_000, 70_000], 2.0, ""),
-    ],
-)
-def test_times_that_tell_nothing_are_worth_a_warning(
-    elapsed: list[int], base: float | None, warning: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    batch = replace(make_batch([3]), elapsed_T=torch.tensor(elapsed))
-    config = replace(MODEL, times=True, time_log_base=base)
-    TimeEmbedding(config, embedding_dim=4).check(batch)
-    assert warning in caplog.text
-    assert bool(caplog.text) == bool(warning)
 
 
 def test_a_model_is_named_by_its_max_len(data: Path, tmp_path: Path) -> None:

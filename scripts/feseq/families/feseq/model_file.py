@@ -76,9 +76,7 @@ def predict_logits(
 
     predicting = Progress("predicted", stop - start, verbosity=verbosity)
     batches = source.in_order(start, stop, ablate_histories=ablate_histories)
-    for i, batch in enumerate(machine.prefetch(batches)):
-        if model.time is not None and i == 0:
-            model.time.check(batch)
+    for batch in machine.prefetch(batches):
         predicted = batches_that_fit(forward, batch, machine)
         waiting.extend((fitting.row_B, logit_B) for fitting, logit_B in predicted)
         if len(waiting) >= BATCHES_BETWEEN_COPIES:

@@ -174,8 +174,6 @@ class TrainingRun:
             label = train.table.column("label")
             # Half a click is added, since a rate of 0 has no odds.
             model.start_at((label.sum() + 0.5) / (len(label) + 1))
-        if model.time is not None:
-            model.time.check(next(train.in_order(0, train.batch_rows)))
         logger.info(
             "%s train rows, %s validation rows, max_len %d, %s parameters",
             f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.draw else ""),

@@ -5,8 +5,6 @@ Each module has two forms, the same function except for random draws: `forward` 
 fields and targets, d embedding size; is_event_BH is false for padding.
 """
 
-import logging
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,10 +15,6 @@ from ....features.feature_map import FIRST_CATEGORY
 from ..settings import ModelConfig
 from .sizes import FieldSizes
 
-logger = logging.getLogger(__name__)
-
-# A larger share of events with uninformative times is worth a warning.
-_ODD_SHARE = 0.9
 # Rows m of the table of times, as in the paper.
 TIME_BUCKETS = 4001
 
@@ -177,7 +171,6 @@ class TimeEmbedding(nn.Module):
         super().__init__()
         self.table = nn.Embedding(TIME_BUCKETS, embedding_dim)
         self.bounds: Tensor | None
-        self.has_warned = False
         bounds = None
         if config.time_log_base is not None:
             # Bounds by powers: a logarithm's rounding would put whole powers one bucket too low.
@@ -197,25 +190,6 @@ class TimeEmbedding(nn.Module):
         """[B, L, d]."""
         bucket_BH = self.buckets(elapsed_BH).where(is_event_BH, 0)
         return self.table(F.pad(bucket_BH, (0, 1)))
-
-    def check(self, batch: Batch) -> None:
-        """Warn, once, if times of events and rows seem to be in different units."""
-        assert batch.elapsed_T is not None, "a model with times needs a table with times"
-        if self.has_warned or not len(batch.elapsed_T):
-            return
-        is_last_T = self.buckets(batch.elapsed_T.to(self.table.weight.device)) == self.last_bucket
-        shares = {
-            "later than their row": (batch.elapsed_T == 0).double().mean().item(),
-            "in the last time bucket": is_last_T.double().mean().item(),
-        }
-        for what, share in shares.items():
-            if share > _ODD_SHARE:
-                self.has_warned = True
-                logger.warning(
-                    "%.0f %% of the first %d rows' events are %s: do the times of events and rows "
-                    "have the same unit, and does model.time_log_base fit it?",
-                    *(100 * share, len(batch), what),
-                )
 
     @property
     def last_bucket(self) -> int:
