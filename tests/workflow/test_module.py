@@ -48,7 +48,7 @@ def test_an_importing_workflow_gives_some_keys_and_runs_on_the_stand_in(
     assert output.count("Reason: Missing output files") == 15
     results, metrics = tmp_path / "results", "results/toy/len100/metrics.json"
     output = shop.run(tmp_path, target, metrics)
-    assert "1,000 rows asked for, the split leaves 600: taking all" in output
+    assert "1,000 rows asked for, there are 600: taking all" in output
     for model in ("len100", "boosting"):  # by default both families submit, refitted
         assert (results / f"toy/{model}/refit/model.safetensors").exists()
     submission = pd.read_csv(results / "submission_toy.csv")
