@@ -76,7 +76,7 @@ rule tune:
         **settings(
             tuning=config["tuning"]
             | {
-                # Of the job's family.
+                # The settings of the job's family.
                 "space": lambda wildcards: space_of(
                     config["tuning"]["space"], family_of(wildcards.model).blocks
                 )

@@ -58,7 +58,7 @@ def test_an_importing_workflow_gives_some_keys_and_runs_on_the_stand_in(
     assert measured["simulated_data"] is True
     assert measured["best_auc"] > 0.5
     assert "Nothing to be done" in plan(target)
-    # A trained model is found, and so compared.
+    # Trained models are compared.
     (tmp_path / metrics).unlink()
     assert "Measuring len100 of size toy" in plan("results/comparison.csv")
     own["train"]["seed"] = 1

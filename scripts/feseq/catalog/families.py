@@ -3,7 +3,7 @@
 Rules and scripts know names of models alone:
 
     len150           FESeq with the size's settings and histories of at most 150 events
-    len150-paper     the same with the settings of the config's variant `paper` on top
+    len150-briefing  the same with the settings of the config's variant `briefing` on top
     boosting         gradient boosting with the size's settings
 """
 
@@ -31,7 +31,7 @@ def family_of(model: str) -> Family:
     raise UserError(
         f"{model!r} is not the name of a model{f'; did you mean {meant!r}?' if meant else ':'} len "
         f"and the max_len, such as len150, or {' or '.join(plain)}, and for a variant its name, "
-        f"such as len150-paper"
+        f"such as len150-briefing"
     )
 
 
