@@ -53,25 +53,35 @@ def fit_baseline(
     """Fit the baseline of that name and predict the validation rows.
 
     Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
-    and fitting. A large train table is cut to its first rows; the file is shuffled.
+    and fitting. Of a large train table the first rows count; the file is shuffled. Raises UserError
+    if these all have the same label.
     """
     # Warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
     fields = FeatureMap.read(feature_map)
     with open_table(train) as rows, open_table(valid) as table, threadpool_limits(threads):
         check_one_draw(fields, rows, table, full_name)
-        inputs = _inputs(baseline, fields)
-        started = time.monotonic()
-        label = _labels(rows, inputs)
+        inputs, started = InputColumns(fields), time.monotonic()
+        most = ROWS_AT_MOST
+        if baseline == "logistic_regression":
+            most = min(most, VALUES_AT_MOST // max(1, inputs.count))
+        label = rows.column("label", 0, min(rows.rows, most))
+        if label.min() == label.max():
+            raise UserError(
+                f"{rows.path}: the first {len(label):,} rows all have label {label[0]}, so nothing "
+                f"can be learned from them"
+            )
+        logit = np.full(table.rows, log_odds(label.mean()), np.float32)
         settings: dict[str, float] = {}
-        if inputs is None:
-            seconds = time.monotonic() - started
-            logit = np.full(table.rows, log_odds(label.mean()), np.float32)
-        else:
-            weights = _fit(inputs, rows, label, threads)
-            seconds = time.monotonic() - started
-            logit, settings["C"] = _best(inputs, weights, table, threads)
-        logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{len(label):,}", seconds)
+        if baseline == "logistic_regression" and not inputs.count:
+            logger.warning("%s: has no input column, so it predicts the click rate", baseline)
+        elif baseline == "logistic_regression":
+            logit, settings["C"] = _logistic_regression(inputs, rows, label, table, threads)
+        seconds = time.monotonic() - started
+        logger.info(
+            "%s: fitted to %s of %s rows in %.1f s",
+            *(baseline, f"{len(label):,}", f"{rows.rows:,}", seconds),
+        )
         metadata = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
         write_logits(predictions, table, {"logit": logit.astype(np.float32)}, metadata)
         facts = {
@@ -86,56 +96,27 @@ def fit_baseline(
     write_json(training, facts)
 
 
-def _inputs(baseline: Baseline, feature_map: FeatureMap) -> "InputColumns | None":
-    """The baseline's input columns; None if it has none."""
-    if baseline == "constant":
-        return None
-    inputs = InputColumns(feature_map)
-    if inputs.count:
-        return inputs
-    logger.warning("%s: has no input column, so it predicts the click rate", baseline)
-    return None
+def _logistic_regression(
+    inputs: "InputColumns", train: Table, label: np.ndarray, valid: Table, threads: int
+) -> tuple[np.ndarray, float]:
+    """The logits of the validation rows, and the strength C that is best for their logloss.
 
-
-def _labels(rows: Table, inputs: "InputColumns | None") -> np.ndarray:
-    """The labels of the train rows that are used; raises UserError if all are equal."""
-    used = min(rows.rows, ROWS_AT_MOST)
-    if inputs is not None:
-        used = min(used, VALUES_AT_MOST // inputs.count)
-    if used < rows.rows:
-        count = f"{used:,} of {rows.rows:,}"
-        logger.warning("%s: only the first %s train rows are used", rows.path, count)
-    label = rows.column("label", 0, used)
-    if label.min() == label.max():
-        raise UserError(
-            f"{rows.path}: the first {used:,} rows all have label {label[0]}, so nothing can be "
-            f"learned from them"
-        )
-    return label
-
-
-def _fit(inputs: "InputColumns", table: Table, label: np.ndarray, threads: int) -> np.ndarray:
-    """Intercepts and weights float32 [1 + columns, STRENGTHS], fitted to the first rows."""
+    `label` is that of the first train rows, to which weights are fitted.
+    """
     x, stop = np.empty((len(label), inputs.count), np.float32), 0
-    for block in inputs.read(table, "read", threads, len(label)):
+    for block in inputs.read(train, "read", threads, len(label)):
         start, stop = stop, stop + len(block)
         x[start:stop] = block
     # Each strength begins where the one before ended.
-    model, weights = LogisticRegression(max_iter=_ITERATIONS, warm_start=True), []
+    model, fitted = LogisticRegression(max_iter=_ITERATIONS, warm_start=True), []
     for strength in STRENGTHS:
         model.set_params(C=strength).fit(x, label)
-        weights.append(np.append(model.intercept_, model.coef_))
-    return np.stack(weights, axis=1).astype(np.float32)
-
-
-def _best(
-    inputs: "InputColumns", weights: np.ndarray, table: Table, threads: int
-) -> tuple[np.ndarray, float]:
-    """The logits of a table's rows, and their strength: the best by logloss."""
-    blocks = inputs.read(table, "predicted", threads)
+        fitted.append(np.append(model.intercept_, model.coef_))
+    weights = np.stack(fitted, axis=1).astype(np.float32)
+    blocks = inputs.read(valid, "predicted", threads)
     logits = np.concatenate([x @ weights[1:] + weights[0] for x in blocks])
     # The log odds of the wrong label.
-    wrong = np.where(table.column("label") == 1, -1, 1)[:, None] * logits.astype(np.float64)
+    wrong = np.where(valid.column("label") == 1, -1, 1)[:, None] * logits.astype(np.float64)
     best = int(np.logaddexp(0, wrong).mean(axis=0).argmin())
     return logits[:, best], STRENGTHS[best]
 
