@@ -6,7 +6,6 @@ rule plot_model:
         predictions="results/{size}/{name}/valid_predictions.parquet",
         metrics=rules.measure.output.metrics,
     output:
-        roc_pr=model_plot("roc_pr"),
         calibration=model_plot("calibration"),
         slices=model_plot("slices"),
     log:

@@ -1,4 +1,4 @@
-"""Draw the learning curves of one network, what a model's AUC rests on, or where it looks."""
+"""Draw the learning curves of one network, or what a model's AUC rests on."""
 
 from entry import run_script
 from feseq.report.plots.one_model import plot_one

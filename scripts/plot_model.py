@@ -1,4 +1,4 @@
-"""Draw one model's ROC and precision-recall curves, calibration and slices."""
+"""Draw one model's calibration and slices."""
 
 from entry import run_script
 from feseq.report.plots.one_model import plot_model

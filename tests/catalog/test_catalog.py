@@ -216,7 +216,7 @@ def test_networks_alone_have_learning_curves() -> None:
         (["toy/len100/metrics.json"], TOY),
         (["scores/toy/len100/week.parquet"], TOY),
         (
-            ["submission_toy.csv", "medium/boosting/plots/roc_pr.svg"],
+            ["submission_toy.csv", "medium/boosting/plots/calibration.svg"],
             [("toy", name) for name in ("len100", "boosting", "blend", "constant")] + MEDIUM,
         ),
         (

@@ -19,7 +19,6 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.stats import binomtest
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
@@ -41,7 +40,6 @@ from feseq.report.plots.one_model import (
     learning_curves_plot,
     plot_model,
     plot_one,
-    roc_pr_plot,
     slices_plot,
 )
 from feseq.report.plots.style import BLUE, SIMULATED, VERMILION
@@ -207,7 +205,6 @@ def models(*names: str, **given: Any) -> pd.DataFrame:
 
 
 LABEL, LOGIT = clicks()
-ONE_CLICK = (np.arange(len(LOGIT)) == 77).astype(np.uint8)
 
 
 def drawn_texts(figure: Figure) -> list[Text]:
@@ -226,9 +223,6 @@ SLICES = {
 DRAWN: dict[str, Callable[[], Figure]] = {
     "learning curves": lambda: learning_curves_plot(history(5), measured()),
     "one evaluation": lambda: learning_curves_plot(history(1), measured()),
-    "curves": lambda: roc_pr_plot(LABEL, LOGIT, measured()),
-    "curves of one click": lambda: roc_pr_plot(ONE_CLICK, LOGIT, measured(auc=None)),
-    "curves of no click": lambda: roc_pr_plot(0 * LABEL, LOGIT, measured(auc=None)),
     "calibration": lambda: calibration_plot(LABEL, LOGIT, measured()),
     "calibration of no click": lambda: calibration_plot(0 * LABEL, LOGIT, measured()),
     "calibration of huge logits": lambda: calibration_plot(
@@ -271,7 +265,7 @@ def test_plots_of_a_model_are_the_same_bytes_for_the_same_input(tmp_path: Path) 
     write_json(tmp_path / "metrics.json", measured(slices) | {"simulated_data": False})
     made = []
     for folder in (tmp_path / "a", tmp_path / "b"):
-        outputs = [folder / f"{name}.svg" for name in ("roc_pr", "calibration", "slices")]
+        outputs = [folder / f"{name}.svg" for name in ("calibration", "slices")]
         plot_model(tmp_path / "valid.parquet", tmp_path / "metrics.json", *outputs)
         made.append([path.read_bytes() for path in outputs])
     assert made[0] == made[1]
@@ -288,16 +282,6 @@ def test_an_edited_history_is_named_and_not_drawn(tmp_path: Path) -> None:
     history(3).to_csv(path)
     plot_one("learning_curves", path, training, "toy/len100", tmp_path / "plot.svg")
     assert "SIMULATED" not in (tmp_path / "plot.svg").read_text()
-
-
-def test_the_areas_below_the_curves_are_auc_and_average_precision() -> None:
-    for logit in (LOGIT, np.round(LOGIT), 0 * LOGIT):
-        roc, pr = roc_pr_plot(LABEL, logit, measured()).axes
-        false, true = roc.get_lines()[0].get_data()
-        assert np.trapezoid(true, false) == pytest.approx(roc_auc_score(LABEL, logit))
-        recall, precision = pr.get_lines()[0].get_data()
-        area = -(np.diff(recall) * precision[:-1]).sum()
-        assert area == pytest.approx(average_precision_score(LABEL, logit))
 
 
 def test_calibration_bins_hold_all_rows_and_equal_predictions_share_one() -> None:

@@ -123,7 +123,7 @@ SWAPPED = CONFIG["train"] | {"weight_decay": 0, "embedding_l2": 0.25}
 SHOP = CONFIG["table"]["columns"]["groups"]["shop"]
 CHANGES: dict[str, Change] = {
     **{row: edit(row.split(" in ")[1], *change) for row, change in EDITS.items()},
-    "caption of a plot": edit("rules/captions/roc_pr.rst", "a", "b"),
+    "caption of a plot": edit("rules/captions/calibration.rst", "a", "b"),
     "constant of a plot": edit("report/plots/one_model.py", *CONSTANT),
     "env file of training edited, conda not used": edit(
         "envs/train.yaml", "pandas", "scipy =1.17.1\n  - pandas"

@@ -64,7 +64,7 @@ CONFIG: dict[str, Any] = {
 
 
 TARGETS = [f"results/submission_{size}.csv" for size in ("toy", "medium", "full")]
-TARGETS += ["results/full/len20/metrics.json", "results/full/len20/plots/roc_pr.svg"]
+TARGETS += ["results/full/len20/metrics.json", "results/full/len20/plots/calibration.svg"]
 
 
 def shop_table(rows: int, seed: int) -> pd.DataFrame:

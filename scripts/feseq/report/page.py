@@ -9,44 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markdown import Markdown
+from markdown import markdown
 
 from ..common.files import written_beside
 from ..config.names import SIGNIFICANCE
 from ..describe.alarms import Alarm
 
 # What concerns only Snakemake's report around a page is in rules/captions/workflow.rst.
-# A table wider than the window scrolls in its box. Its first column stays in view, and a shadow
-# marks the side on which there is more.
 _STYLE = """\
 .page { max-width: 72rem; margin: 0 auto; padding: 0.5rem 1rem; overflow-wrap: anywhere;
   font: 15px/1.5 system-ui, sans-serif; color: #222; }
 .page h1 { font-size: 1.6em; margin: 0.5em 0; } .page h2 { font-size: 1.25em; }
 .page img { max-width: 100%; height: auto; }
-.page .wide { overflow-x: auto; background:
-  linear-gradient(to right, #fff, #fff) left / 2rem 100% no-repeat local,
-  linear-gradient(to left, #fff, #fff) right / 2rem 100% no-repeat local,
-  linear-gradient(to right, #bbb, transparent) left / 0.8rem 100% no-repeat,
-  linear-gradient(to left, #bbb, transparent) right / 0.8rem 100% no-repeat; }
+.page .wide { overflow-x: auto; }
 .page table { border-collapse: collapse; font-size: 13px; width: auto; margin: 0.5em 0; }
 .page th, .page td { padding: 3px 8px; text-align: left; vertical-align: top;
   border-bottom: 1px solid #ddd; overflow-wrap: normal; }
 .page td { white-space: nowrap; }
-.page :is(th, td):first-child { position: sticky; left: 0; background: #fff; }
-@media screen and (max-width: 48rem) {
-  .page td:first-child { max-width: 10rem; white-space: normal; overflow-wrap: break-word; }
-  .page p:has(> img) { overflow-x: auto; } .page img { max-width: none; min-width: 40rem; }
-}
 @media print {
-  .page table { font-size: 7pt; } .page th, .page td { padding: 2px 3px; min-width: 0 !important;
-    white-space: normal !important; }
-  .page p:has(+ p > img) { break-after: avoid; }
-  .page :is(th, td):first-child { position: static; }
-  .page .wide { overflow: visible; background: none; } .page img { max-width: 100%; min-width: 0; }
-  .page img, .page tr { break-inside: avoid; }
+  .page table { font-size: 7pt; } .page .wide { overflow: visible; }
+  .page td { white-space: normal; } .page img, .page tr { break-inside: avoid; }
 }
 """
-
 
 # Characters with a meaning in Markdown, HTML or GitHub in the middle of a line.
 _SPECIAL = re.compile(
@@ -128,14 +112,14 @@ def write_page(text: str, page: Path, view: Path) -> None:
     """
     with written_beside(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    renderer = Markdown(extensions=["tables"])
-    # No page has HTML of its own, and a column may have any name.
-    renderer.preprocessors.deregister("html_block")
-    renderer.inlinePatterns.deregister("html")
-    body = re.sub(r'href="([^":]+)\.md"', r'data-page="\1.html"', renderer.convert(text))
-    body = re.sub(
-        r'src="([^":]+)\.svg"', lambda match: f'src="{_embedded(page.parent, match[1])}"', body
-    )
+
+    def embedded(plot: re.Match[str]) -> str:
+        content = base64.b64encode((page.parent / html.unescape(plot[1])).read_bytes())
+        return f'src="data:image/svg+xml;base64,{content.decode()}"'
+
+    body = markdown(text, extensions=["tables"])
+    body = re.sub(r'href="([^":]+)\.md"', r'data-page="\1.html"', body)
+    body = re.sub(r'src="([^":]+\.svg)"', embedded, body)
     # Wide tables scroll by themselves.
     body = re.sub(r"(?s)(<table.*?</table>)", r'<div class="wide">\1</div>', body)
     title = next(line for line in text.splitlines() if line.startswith("# "))
@@ -147,9 +131,3 @@ def write_page(text: str, page: Path, view: Path) -> None:
             f'<main class="page">\n{body}\n</main>\n</html>\n',
             encoding="utf-8",
         )
-
-
-def _embedded(folder: Path, name: str) -> str:
-    """A plot as a data URI."""
-    content = (folder / f"{html.unescape(name)}.svg").read_bytes()
-    return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"

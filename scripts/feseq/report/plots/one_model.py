@@ -1,4 +1,4 @@
-"""Plots of one model: training, quality, and importance of columns."""
+"""Plots of one model: training, calibration, slices, and importance of columns."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
-from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
 from ...common.files import Output, read_json, whole_file
 from ...common.logits import sigmoid
@@ -23,20 +21,14 @@ MOST_COLUMNS = 20
 SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
 
 
-def plot_model(
-    predictions: Path, metrics: Path, roc_pr: Output, calibration: Output, slices: Output
-) -> None:
-    """Draw the curves, the calibration and the slices of a model."""
+def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Output) -> None:
+    """Draw the calibration and the slices of a model."""
     table = read_predictions(predictions)
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     measured = read_json(metrics, kind="metrics.json", keys=("metrics", "slices"))
     with whole_file(metrics):
-        figures = {
-            roc_pr: roc_pr_plot(label, logit, measured),
-            calibration: calibration_plot(label, logit, measured),
-            slices: slices_plot(measured),
-        }
-    for path, figure in figures.items():
+        figures = calibration_plot(label, logit, measured), slices_plot(measured)
+    for path, figure in zip((calibration, slices), figures):
         save(figure, path)
 
 
@@ -68,33 +60,6 @@ def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
         ax.set_ylabel(name)
         ax.legend()
     aucs.set_xlabel("training step")
-    return figure
-
-
-def roc_pr_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure:
-    """The ROC and precision-recall curves, AUC and average precision with their intervals."""
-    clicks, rows = int(label.sum()), len(label)
-    title = f"{clicks:,} clicks in {rows:,} validation rows"
-    if clicks in (0, rows):
-        return new_plot(measured, WIDTH, 1.2, f"{title}: no curves to draw")
-    figure = new_plot(measured, 9, 4.8, title, "In brackets: 95 % intervals.")
-    roc, pr = figure.subplots(1, 2)
-    for ax, curve, name, metric in (
-        (roc, RocCurveDisplay, "AUC", "auc"),
-        (pr, PrecisionRecallDisplay, "average precision", "average_precision"),
-    ):
-        look = {"color": BLUE, "label": f"{name} {_metric(measured, metric)}"}
-        curve.from_predictions(
-            label, logit, ax=ax, plot_chance_level=True, drop_intermediate=True, curve_kwargs=look
-        )
-        ax.legend(fontsize=8)
-    # The precision of the first clicks is noisy; the frame fits the rest.
-    recall, precision = pr.get_lines()[0].get_data()
-    settled = precision[:-1][recall[:-1] * clicks >= min(10, clicks)].max()
-    roc.set(title="ROC", xlabel="share of the other rows", ylabel="share of the clicks")
-    pr.set(title="Precision-recall", xlabel="share of the clicks (recall)", aspect="auto")
-    pr.set(ylabel="clicks among the rows picked (precision)", ylim=(0, min(1.02, 1.3 * settled)))
-    pr.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 

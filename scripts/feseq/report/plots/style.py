@@ -27,25 +27,17 @@ BARS = (
 )
 
 # The user's matplotlibrc does not apply.
-matplotlib.style.use(
-    [
-        "default",
-        {
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.formatter.useoffset": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#E6E6E6",
-            "lines.markersize": 5.0,
-            "legend.framealpha": 0.7,
-            "text.parse_math": False,  # a `$` in a name is a `$`
-            "svg.fonttype": "path",
-            "svg.hashsalt": "feseq",
-        },
-    ]
-)
-
+_STYLE = {
+    **{f"axes.spines.{side}": False for side in ("top", "right")},
+    "axes.grid": True,
+    "axes.formatter.useoffset": False,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "lines.markersize": 5.0,
+    "text.parse_math": False,  # a `$` in a name is a `$`
+    "svg.hashsalt": "feseq",
+}
+matplotlib.style.use(["default", _STYLE])
 
 # The subject of a plot: `simulated_data`, and the `full_name` of its model if it has one.
 About = Mapping[str, Any]
@@ -70,24 +62,6 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def draw_intervals(ax: Axes, rows: pd.DataFrame, middle: float, label: str) -> None:
-    """Draw a point with its 95 % interval for each row, and a dotted line at `middle`.
-
-    Rows have `name`, `value`, `low` and `high`, and the `p_value` of a difference: a row is red if
-    it is small, hollow if it is unknown.
-    """
-    ax.set_yticks(range(len(rows)), list(rows["name"]))
-    ax.set_ylim(len(rows) - 0.5, -0.5)  # the first one at the top
-    ax.axvline(middle, color=GREY, linestyle=":")
-    numbers = rows[["value", "low", "high", "p_value"]].astype(float).assign(y=range(len(rows)))
-    unknown = numbers["p_value"].isna()
-    faces = np.select([numbers["p_value"] < SIGNIFICANCE, unknown], [VERMILION, "none"], BLUE)
-    edges = np.where(unknown, GREY, faces).tolist()
-    ax.hlines(numbers["y"], numbers["low"], numbers["high"], color=edges)
-    ax.scatter("value", "y", data=numbers, s=25, ec=edges, fc=faces.tolist(), zorder=2)
-    ax.set_xlabel(label)
-
-
 def interval_panels(
     about: About,
     panels: Mapping[str, pd.DataFrame],
@@ -96,7 +70,11 @@ def interval_panels(
     middle: float,
     label: str,
 ) -> Figure:
-    """Panels by `draw_intervals`, one below the other."""
+    """Panels one below the other: a point with its 95 % interval for each row.
+
+    Rows have `name`, `value`, `low` and `high`, and the `p_value` of a difference: a row is red if
+    it is small, hollow if it is unknown. A dotted line is at `middle`.
+    """
     panels = {name: table for name, table in panels.items() if len(table)}
     if not panels:
         return new_plot(about, WIDTH, 1.2, "There is nothing to compare", title)
@@ -104,8 +82,17 @@ def interval_panels(
     figure = new_plot(about, WIDTH + 2, sum(heights) * ROW + 1.6, title, *notes)
     axes = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False, sharex=True)
     for (name, table), ax in zip(panels.items(), axes.flat):
+        rows = table[["value", "low", "high", "p_value"]].astype(float).assign(y=range(len(table)))
+        unknown = rows["p_value"].isna()
+        faces = np.select([rows["p_value"] < SIGNIFICANCE, unknown], [VERMILION, "none"], BLUE)
+        edges = np.where(unknown, GREY, faces).tolist()
+        ax.axvline(middle, color=GREY, linestyle=":")
+        ax.hlines(rows["y"], rows["low"], rows["high"], color=edges)
+        ax.scatter("value", "y", data=rows, s=25, ec=edges, fc=faces.tolist(), zorder=2)
+        ax.set_yticks(rows["y"], list(table["name"]))
+        ax.set_ylim(len(rows) - 0.5, -0.5)  # the first one at the top
         ax.set_title(short(name, 60), loc="left", fontsize="medium")
-        draw_intervals(ax, table, middle, label)
+        ax.set_xlabel(label)
         ax.tick_params(labelbottom=True)
     return figure
 
