@@ -63,12 +63,10 @@ rule summarize:
         "../envs/report.yaml"
     params:
         **settings(
-            evaluation=config["evaluation"],
             dependencies=dependency_digest(
                 compared_jobs,
                 *("evaluate", "measure", "compare", "importance", "describe"),
             ),
-            prior=submission_prior(config),
             refit=config["submission"]["refit"],
             split={key: sampling_of(config)[key] for key in ("time", "group", "is_auto")},
             submitting={size: submission_models(config, size) for size in config["sizes"]},
