@@ -23,7 +23,6 @@ from feseq.config.sizes import size_block
 from feseq.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
-CODE_AT_LAST_END = Path(".snakemake/code_at_last_end.json")
 DIGESTS = Digests(config, RAW, COLUMNS, CODE)
 HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # The folder, the values of --config and the config files that this call names, for commands that
@@ -43,10 +42,6 @@ def code(script):
     if script not in ENTRY_POINTS:
         return f"code {DIGESTS.code(script)}"
     return clear_errors(lambda wildcards: f"code {DIGESTS.code(script, wildcards.model)}")
-
-
-if workflow.is_main_process and (edited := CODE.edited(CODE_AT_LAST_END)):
-    logger.info(f"code edited since a run last came to its end: {', '.join(edited)}")
 
 
 @functools.cache

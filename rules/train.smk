@@ -83,7 +83,6 @@ rule tune:
             },
             variant=lambda wildcards: variant_settings(config, wildcards.size, wildcards.model),
         ),
-        **not_counted(options=CONFIG_OPTIONS),
         code=code("tune"),
     message:
         "Searching settings of {wildcards.model}, size {wildcards.size}"
@@ -103,7 +102,6 @@ onstart:
 
 
 onsuccess:
-    CODE.keep(CODE_AT_LAST_END)
     for line in outcome(RESULTS, STARTED):
         logger.info(line)
     # Not earlier: a finished job runs again if Snakemake is killed with it.

@@ -103,20 +103,6 @@ class Code:
         paths = [f"{module.replace('.', '/')}.py" for module in modules]
         return digest(self.of(f"{script}.py", *paths))
 
-    def edited(self, file: Path) -> list[str]:
-        """The modules that differ from those that `keep` wrote to a file; none without a file."""
-        before: dict[str, str] = {}
-        with suppress(OSError, UserError):
-            before = read_json(file)
-        names = before.keys() | self.digests.keys() if before else ()
-        differ = (n for n in names if before.get(n) != self.digests.get(n))
-        return sorted(set(differ) - NOT_COUNTED)
-
-    def keep(self, file: Path) -> None:
-        """Write the digest of each module, for `edited`."""
-        with suppress(OSError):
-            write_json(file, self.digests)
-
     def of(self, *names: str) -> list[str]:
         """`path@digest` of files and of all modules that they import, directly or not.
 

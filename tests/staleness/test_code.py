@@ -119,18 +119,6 @@ def test_kept_digests_are_those_of_the_files_as_they_are(
         assert digests(folder, kept=kept) == plain
 
 
-def test_edited_modules_are_named_until_a_run_comes_to_its_end(folder: Path) -> None:
-    ended = folder / "ended.json"
-    digests(folder)
-    assert Code(folder).edited(ended) == []  # no run has come to its end yet
-    Code(folder).keep(ended)
-    digests(folder, feseq__c="X = 1", feseq__pack__deep=DEEP)
-    assert Code(folder).edited(ended) == ["feseq/c.py", "feseq/pack/deep.py"]
-    Code(folder).keep(ended)
-    digests(folder, feseq__c="X = 1  # a remark", feseq__pack__deep=DEEP.replace("Deep.", "Other."))
-    assert Code(folder).edited(ended) == []
-
-
 def reached(*names: str) -> set[str]:
     """The packages and modules at the top of the library that files reach, and families."""
     texts = "\n".join(Code(SCRIPTS).of(*names))
