@@ -11,9 +11,7 @@ import hashlib
 import json
 import logging
 import re
-import shlex
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -37,7 +35,6 @@ from .common.errors import (
 from .common.files import Output, written_beside
 from .common.locks import locked
 from .common.log import only_errors
-from .config.names import FEW_CLICKS, MODEL_FILE
 from .config.runtime import Runtime
 from .storage.opening import open_table
 
@@ -72,21 +69,21 @@ def tune_model(
     runtime: Runtime,
     threads: int,
     code: str = "",
-    options: Sequence[str] = (),
 ) -> None:
     """Search the settings of a model; write `trials` (CSV) and, last, `best` (YAML).
 
     `settings` are the model's by block, `variant` those that its variant changes. The study is in
     the folder `study` beside `best`. An interrupted one resumes if settings, space, data and the
-    digest `code` are the same. `options` are those of the call, the config files last, for
-    the command in `best`. Raises UserError for a space without settings of this model, and if no
-    trial completes.
+    digest `code` are the same. Raises UserError for a space without settings of this model, and if
+    no trial completes.
     """
     space = space_of(tuning.space, settings)
     if not space:
         raise UserError("tuning.space: has no setting of this model's family")
-    data, notes = _data(train, valid, feature_map)
     folder, files = best.parent / "study", (train, valid, feature_map)
+    with open_table(train) as train_rows, open_table(valid) as valid_rows:
+        data = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
+    data.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
     start: Callable[..., AbstractContextManager[Trials]] = family_of(model).entry_point("trials")
     with (
         locked(folder, "is tuning this model already"),
@@ -102,28 +99,8 @@ def tune_model(
             f"{finished[-1].user_attrs.get('reason')}"
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
-    _write_best(best, winner, f"{size}/{model}", variant, notes, options)
+    _write_best(best, winner, f"{size}/{model}", variant)
     logger.info("best: monitor %.5f with %s; %s", winner.value, _drawn(winner), best)
-
-
-def _data(train: list[Path], valid: list[Path], feature_map: Path) -> tuple[list[str], list[str]]:
-    """Digests of the data, and notes on what they cannot show, which are logged."""
-    with open_table(train) as train_rows, open_table(valid) as valid_rows:
-        digests = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
-        simulated = train_rows.source["simulated"]
-        clicks = int(valid_rows.column("label").sum())
-    digests.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
-    notes = []
-    if simulated:
-        notes.append("SIMULATED DATA: the best settings say nothing about real clicks.")
-    if clicks < FEW_CLICKS:
-        notes.append(
-            f"TOO FEW CLICKS: only {clicks} validation rows have one, too few to tell which "
-            f"settings are best; raise sampling.valid_share."
-        )
-    for note in notes:  # the workflow has already warned of simulated data
-        logger.log(logging.WARNING if clicks < FEW_CLICKS else logging.INFO, note)
-    return digests, notes
 
 
 def _search(
@@ -132,7 +109,6 @@ def _search(
     """Run the remaining trials; returns all that count, in order."""
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(
             storage=f"sqlite:///{file}",
@@ -150,33 +126,10 @@ def _search(
                 seed=int(seed[0]), n_startup_trials=AT_RANDOM
             )
             study.optimize(lambda trial: run_trial(run, trial, space), n_trials=1)
-            _log_last(study.get_trials(), len(finished) + 1, config.trials)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = first_line(error.__cause__ or error)
         raise UserError(f"{file}: {cause}; fix that, or delete the file to start again") from None
     return finished[: config.trials]
-
-
-def _log_last(trials: Sequence[FrozenTrial], number: int, total: int) -> None:
-    """Say how good the last trial is, or why it ended early, and how good the best so far."""
-    last = trials[-1]
-    if last.state == TrialState.COMPLETE:
-        text = _metrics(last)
-    else:
-        text = f"ended early, {last.user_attrs.get('reason')}"
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    best = max(complete, key=lambda trial: trial.value or 0, default=None)
-    if best is not None:
-        text += " (best so far)" if best is last else f"; best so far {_metrics(best)}"
-    logger.info("trial %d of %d: %s", number, total, text)
-
-
-def _metrics(trial: FrozenTrial) -> str:
-    """AUC and logloss, or where a family gives neither, what its monitor says."""
-    known = {"AUC": trial.user_attrs.get("auc"), "logloss": trial.user_attrs.get("logloss")}
-    known = {name: value for name, value in known.items() if value is not None}
-    known = known or {"monitor": trial.value}
-    return ", ".join(f"{name} {value:.5f}" for name, value in known.items())
 
 
 def run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
@@ -226,35 +179,22 @@ def tuned_name(size: str, model: str) -> str:
 
 
 def _write_best(
-    path: Path,
-    winner: FrozenTrial,
-    full_name: str,
-    variant: Mapping[str, Any],
-    notes: Sequence[str],
-    options: Sequence[str],
+    path: Path, winner: FrozenTrial, full_name: str, variant: Mapping[str, Any]
 ) -> None:
-    """Write a trial's settings as a variant, below the notes and the command that trains it."""
-    size, model = full_name.split("/")
-    name = tuned_name(size, model)
-    target = f"results/{size}/{model.partition('-')[0]}-{name}/{MODEL_FILE}"
+    """Write a trial's settings as a variant, below its metrics."""
     metrics = ", ".join(f"{metric} {value:.5f}" for metric, value in winner.user_attrs.items())
-    text = (
-        f"The best settings of a search for {model} on size {size}: monitor {winner.value:.5f}, "
-        f"{metrics} on the validation rows. The best of many values on the same rows is a little "
-        f"too high. To train a model with them:"
-    )
-    command = ["snakemake", "--cores", "4", target, *options]
-    command += [] if "--configfile" in options else ["--configfile"]
-    command.append(str(path.resolve() if "--directory" in options else path))
-    lines = [*notes, *textwrap.wrap(text, 98), f"  {shlex.join(command)}"]
     blocks = {
         block: {**variant.get(block, {}), **keys}
         for block, keys in by_block(_drawn(winner)).items()
         if keys or block in variant
     }
-    content = yaml.safe_dump({"variants": {name: blocks}}, sort_keys=False)
+    content = {"variants": {tuned_name(*full_name.split("/")): blocks}}
     with written_beside(path) as temporary:
-        temporary.write_text("".join(f"# {line}\n" for line in lines) + content)
+        temporary.write_text(
+            f"# The best settings of a search for {full_name}: monitor {winner.value:.5f},\n"
+            f"# {metrics} on the validation rows, by which they were chosen.\n"
+            f"{yaml.safe_dump(content, sort_keys=False)}"
+        )
 
 
 def _write_trials(path: Path, trials: list[FrozenTrial]) -> None:
