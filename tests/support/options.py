@@ -1,13 +1,12 @@
-"""All options that change a result, and few cases that have each pair of their values.
+"""All options that change a result, and cases of random values.
 
 The values come from the declarations, but for those that stand in VALUES.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from itertools import combinations
 from typing import Any, get_args
 
 import numpy as np
@@ -94,11 +93,11 @@ BESIDE = {
     "evaluation.baselines": ["constant"],
 }
 
-# Ends the search for cases where a pair is in none; some forty are enough.
-_ROUNDS = 200
+# In so many cases, all but a few pairs of values occur.
+CASES = 24
 
 Case = dict[str, Any]
-# The pairs that the config refuses; it also refuses heads that do not divide the width.
+# Pairs that the config refuses; it also refuses heads that do not divide the width.
 REFUSED: list[Case] = [
     *(
         {"table.columns.groups.main.sequences": {}, path: value}
@@ -183,53 +182,14 @@ def both_models(config: dict[str, Any]) -> list[str]:
     return [f"len{config['sizes']['toy']['max_len'][0]}", BOOSTING]
 
 
-def pairs(case: Case) -> set[str]:
-    """Every two options of a case with their values."""
-    return {json.dumps(pair) for pair in combinations(sorted(case.items()), 2)}
-
-
 @cache
-def covering_cases() -> list[Case]:
-    """Cases in which each pair of values occurs, but for those of REFUSED.
-
-    Each case is the best of some that begin with a pair that has not occurred, and take for one
-    option after the other the value that brings in most of such pairs.
-    """
-    factors = options()
-    value_of = [(path, value) for path, values in factors.items() for value in values]
-    places = [[i for i, pair in enumerate(value_of) if pair[0] == path] for path in factors]
-    # Those of many values are the hardest to pair.
-    places.sort(key=len, reverse=True)
-    random = np.random.default_rng(0)
-    is_refused = np.zeros((len(value_of), len(value_of)), bool)
-    for pair in REFUSED:
-        one, other = (value_of.index(item) for item in pair.items())
-        is_refused[one, other] = is_refused[other, one] = True
-    is_open = ~is_refused
-    for same in places:
-        is_open[np.ix_(same, same)] = False
-
-    def filled(start: Sequence[int]) -> list[int]:
-        """One value of each option, those of `start` among them."""
-        chosen = [int(i) for i in start]
-        for values in places:
-            if not {*values} & {*start}:
-                gains = is_open[np.ix_(values, chosen)].sum(axis=1) + random.random(len(values))
-                gains[is_refused[np.ix_(values, chosen)].any(axis=1)] = -1
-                chosen.append(values[int(np.argmax(gains))])
-        return chosen
-
+def drawn_cases() -> list[Case]:
+    """Cases of random values; those that the config refuses are drawn again."""
+    random = np.random.default_rng(2)
     cases: list[Case] = []
-    for _ in range(_ROUNDS):
-        starts = np.argwhere(is_open)
-        if not len(starts):
-            break
-        tries = [filled(random.choice(starts)) for _ in range(12)]
-        for chosen in sorted(tries, key=lambda c: -int(is_open[np.ix_(c, c)].sum())):
-            case = dict(sorted(value_of[i] for i in chosen))
-            with suppress(UserError):
-                as_config(case)
-                cases.append(case)
-                is_open[np.ix_(chosen, chosen)] = False
-                break
+    while len(cases) < CASES:
+        case = {path: values[random.integers(len(values))] for path, values in options().items()}
+        with suppress(UserError):
+            as_config(case)
+            cases.append(case)
     return cases
