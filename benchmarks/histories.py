@@ -68,7 +68,7 @@ def aucs(
         run = BoostingRun(train, monitored_rows(valid), fitted, config, "cpu", THREADS, None)
         features = run.make_features()
         seeded = [config.model_copy(update={"seed": seed}) for seed in seeds]
-        grown = [replace(run, config=each).grow(features, verbosity=0) for each in seeded]
+        grown = [replace(run, config=each).grow(features) for each in seeded]
     with open_table(folder / TEST) as test:
         encoder = FeatureEncoder(fitted, test)
         blocks = [*test.blocks(encoder.history_columns)]

@@ -234,7 +234,6 @@ def stand_in(rows: int | None = None, mean_length: float | None = None) -> Table
                 split=split,
                 rows=simulation[f"{split}_rows"],
                 mean_length=mean_length or simulation["mean_length"],
-                seed=simulation["seed"],
                 train_rows=simulation["train_rows"],
             )
             chances = pd.read_parquet(truth)[["probability", "probability_of_new_user"]]

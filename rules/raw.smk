@@ -15,7 +15,6 @@ rule simulate:
         **settings(
             rows=lambda wildcards: TABLE["simulation"][f"{wildcards.split}_rows"],
             mean_length=TABLE["simulation"]["mean_length"],
-            seed=TABLE["simulation"]["seed"],
             # Some test users come from the train file, which in turn depends on no test setting.
             train_rows=lambda wildcards: (
                 TABLE["simulation"]["train_rows"] if wildcards.split == "test" else 0

@@ -168,7 +168,6 @@ def test_what_yaml_takes_otherwise_than_it_looks_is_named_with_its_line(
         ("model.dropout: {low: 0.1, high: 0.4, step: 0.1}", None),
         ("model.heads: {low: 1, high: 8, log: true}", None),
         ("train.embedding_l2: {low: 1, high: 2.5}", None),
-        ("model.time_log_base: [2, null, 1.5]", None),
         ("train.evaluations_per_epoch: [auto, 4]", None),
         ("boosting.l2: {low: 0.1, high: 30.0, log: true}", None),
     ],

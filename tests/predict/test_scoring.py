@@ -25,7 +25,7 @@ from support.learnable import learnable_table, make
 from support.raw_tables import COLUMNS, with_columns, write_raw
 from support.shop import CONFIG, TEST_ROWS, refused, snakemake
 
-RUNTIME = Runtime(device="cpu", verbosity=0)
+RUNTIME = Runtime(device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ TIMED = with_roles(
     event_time="when",
     row_time="now",
 )
-MODEL = replace(WHOLE, times=True, time_log_base=2)
+MODEL = replace(WHOLE, times=True)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_raw_values_get_the_logits_that_the_network_gives_the_file(
         expected, rows = model.predict(table), raw_rows(table, table.rows, "now")
     np.testing.assert_allclose(scorer.logits(rows), expected, 1e-5, 1e-5)
     # Times beside the bounds of their buckets.
-    times = [2**power + offset for power in range(1, 60) for offset in (-2, -1, 0)]
+    times = [*range(60), 3997, 3998, 3999, 4000, 2**59]
     rows = [{**ROW, "events": [7], "when": [0], "now": now} for now in times]
     expected = model.predict(scorer.table(rows))
     assert len(set(expected.tolist())) > 50
@@ -113,10 +113,11 @@ def test_raw_values_get_the_logits_that_the_network_gives_the_file(
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_every_pooling_is_exported(data: Path, tmp_path: Path, pooling: str) -> None:
     # Without layers before the pooling, an export takes half the time.
-    few = {"interaction_layers": 0, "transformer_layers": 0, "attention_dim": 4}
+    few = {"interaction_layers": 0, "transformer_layers": 0}
     config = replace(trainings.SMALL_MODEL, pooling=pooling, **few)
     model, onnx = tmp_path / "model.safetensors", tmp_path / "model.onnx"
-    trained = random_model(config, FeatureMap.read(data / "feature_map.json"), simulated=True)
+    fields = FeatureMap.read(data / "feature_map.json")
+    trained = random_model(config, fields, spread=0.2, simulated=True)
     trained.save(model)
     export_model(model, data / "valid.h5", onnx)
     with open_table(data / "valid.h5") as table:

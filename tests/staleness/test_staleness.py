@@ -117,7 +117,7 @@ SETTINGS = {
     "sampling.seed": 7,
     "parts.rows": 25,
 }
-RUNTIME = {"device": "cpu", "verbosity": 0, "memory_gib": 3, "precision": "float32"}
+RUNTIME = {"device": "cpu", "memory_gib": 3, "precision": "float32"}
 # The decay of weights and the penalty of embeddings, 0.25 and 0 in the shop's config.
 SWAPPED = CONFIG["train"] | {"weight_decay": 0, "embedding_l2": 0.25}
 SHOP = CONFIG["table"]["columns"]["groups"]["shop"]

@@ -34,7 +34,7 @@ def run_job(
         refit_of=refit_of,
         first_model=refit_of and refit_of.with_name("model.safetensors"),
         full_name=full_name,
-        runtime=Runtime(**{"device": "cpu", "verbosity": 0} | runtime),
+        runtime=Runtime(**{"device": "cpu"} | runtime),
         threads=settings.get("train", {}).get("gpus", 1),
         code=code,
         **outputs,

@@ -87,7 +87,7 @@ def test_values_become_what_annotations_say(kind: Any, value: Any, expected: Any
         (list[str] | None, [1], "is not valid"),
         (ModelConfig, 7, "must be a mapping, not 7"),
         (ModelConfig, {"head": 3}, "head: .* did you mean 'heads'?"),
-        (Runtime, {"device": "gpu", "verbosity": 3}, "device: .*\n.*verbosity"),
+        (Runtime, {"device": "gpu", "memory_gib": 0}, "device: .*\n.*memory_gib"),
     ],
 )
 def test_a_value_of_another_type_is_a_clear_error(kind: Any, value: Any, message: str) -> None:

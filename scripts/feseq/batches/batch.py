@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
 from typing import Any
 
 import torch
@@ -69,23 +68,8 @@ class Batch:
         return replace(self, **values, offsets=offsets, layout=layout)
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`; a pinned one is copied while the device works."""
-        if device.type == "cpu":
-            return self
-        if not self.row_B.is_pinned():
-            return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
-        stream, copying = torch.cuda.current_stream(device), copy_stream(device)
-
-        def copied(tensor: Tensor) -> Tensor:
-            copy = tensor.to(device, non_blocking=True)
-            # Its memory belongs to the stream of the copy, and must not be reused before the step.
-            copy.record_stream(stream)
-            return copy
-
-        with torch.cuda.stream(copying):
-            moved = self._each_tensor(copied)
-        stream.wait_stream(copying)
-        return moved
+        """The same batch on `device`; the host does not wait for the copy of a pinned one."""
+        return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
         """The same batch in pinned memory, which a GPU copies asynchronously."""
@@ -108,9 +92,3 @@ def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
             value, **{name: _changed(tensor, change) for name, tensor in vars(value).items()}
         )
     return value
-
-
-@cache
-def copy_stream(device: torch.device) -> torch.cuda.Stream:
-    """The stream for copies to a GPU, which run beside its steps."""
-    return torch.cuda.Stream(device)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, create_model, model_validator
 from ..common.errors import UserError
 from ..common.logits import checked_weights
 from ..config.columns import SEPARATORS, Separator
-from ..config.declared import AS_WRITTEN, CLOSED, Delimiter, Seed, partial
+from ..config.declared import AS_WRITTEN, CLOSED, Delimiter, partial
 from ..config.names import BASELINES, Baseline
 from ..config.runtime import Runtime
 from ..config.sampling import SamplingConfig
@@ -69,8 +69,6 @@ class Simulation(_Block):
     mean_length: Annotated[float, Field(ge=5, le=5000), AS_WRITTEN] = 20
     """mean events per sequence. The real data have 531; the default is short, so that the default
     run ends in minutes on two cores"""
-    seed: Seed = 7
-    """another seed draws other rows of the same distribution"""
 
 
 class Group(_Block):

@@ -19,13 +19,10 @@ class Runtime(SettingsBlock):
     (T4), on the CPU `float32`"""
     memory_gib: Literal["auto"] | Annotated[float, Field(gt=0), AS_WRITTEN] = "auto"
     """memory that a training may use; batches are cut into micro-batches that fit, whose gradients
-    add up to the batch's (dropout, and the statistics of the `din` score, are those of a
+    add up to the batch's (dropout, and the statistics of the pooling `din`, are those of a
     micro-batch). `auto`: all of the GPU's, or half of the computer's, or of the part that a Slurm
     job or a container has by its control group. On a CPU a micro-batch takes half a GiB at most:
     larger ones are no faster"""
-    verbosity: Annotated[int, Field(ge=0, le=2)] = 1
-    """of training, evaluation and prediction: 0 quiet; 1 a line every 20 seconds with rate and
-    time left; 2 every 5 seconds, with the loss"""
 
 
 # For calls by hand, without a config.

@@ -1,7 +1,6 @@
 """A model's predictions of the validation rows, on which it is measured."""
 
 from pathlib import Path
-from typing import Any
 
 from ..catalog.loading import load_model
 from ..common.files import Output
@@ -23,11 +22,10 @@ def predict_validation(
 ) -> None:
     """Write a model's predictions of the validation rows, with their histories and empty ones."""
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
-    options: dict[str, Any] = {"verbosity": runtime.verbosity}
     with open_table(valid) as table:
         check_one_draw(loaded.about.feature_map, table, table, full_name, model)
-        ablated = logit = loaded.predict(table, **options)
+        ablated = logit = loaded.predict(table)
         if table.sequence_columns:
-            ablated = loaded.predict(table, ablate_histories=True, **options)
+            ablated = loaded.predict(table, ablate_histories=True)
         logits = {"logit": logit, "logit_ablated": ablated}
         write_logits(predictions, table, logits, model_metadata(loaded))

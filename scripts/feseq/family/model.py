@@ -60,9 +60,7 @@ class Model:
         """Logits float32 [rows of the block], at the click rate of the train rows."""
         raise NotImplementedError
 
-    def predict(
-        self, rows: TableSource, *, ablate_histories: bool = False, verbosity: int = 0
-    ) -> np.ndarray:
+    def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
         """Logits float32 [rows], in the order of the rows; histories may be ablated."""
         table = open_table(rows)
         check_same_kind(table, self.about.simulated)
@@ -71,7 +69,7 @@ class Model:
         read = table.blocks(encoder.history_columns)
         blocks = (block.without_events() if ablate_histories else block for block in read)
         logits = [np.empty(0, np.float32)]
-        predicting = Progress("predicted", table.rows, verbosity=verbosity)
+        predicting = Progress("predicted", table.rows)
         for block_logits in prefetch_map(predict, blocks, self.threads):
             logits.append(np.asarray(block_logits, np.float32))
             predicting.advance(len(block_logits))

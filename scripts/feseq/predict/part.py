@@ -38,7 +38,7 @@ def predict_part(
     with open_table(h5) as test:
         if "draw" in test.source:
             raise UserError(f"{h5}: has no test rows; give an H5 file of the test table")
-        logit = predict_table(loaded, test, runtime.verbosity)
+        logit = predict_table(loaded, test)
         metadata = {
             **model_metadata(loaded),
             "model": fingerprint(model),
@@ -50,13 +50,11 @@ def predict_part(
     logger.info("%s rows predicted", f"{len(logit):,}")
 
 
-def predict_table(
-    model: Model, table: Table, verbosity: int = 0, *, is_first: bool = True
-) -> np.ndarray:
+def predict_table(model: Model, table: Table, *, is_first: bool = True) -> np.ndarray:
     """Logits float32 [rows]; if the part `is_first`, warns of values that are mostly unknown."""
     if is_first:
         FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
-    return model.predict(table, verbosity=verbosity)
+    return model.predict(table)
 
 
 def ids_of(table: Table) -> pa.StringArray:

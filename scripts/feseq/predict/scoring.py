@@ -83,7 +83,7 @@ def score_files(
     metadata["inputs"] = " ".join(input)
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, metadata)
     total = sum(file.rows for file in files)
-    progress = Progress("scored", total, verbosity=runtime.verbosity)
+    progress = Progress("scored", total)
     with (
         folder_beside(output) as folder,
         written_beside(output) as temporary,

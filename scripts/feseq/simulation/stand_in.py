@@ -32,7 +32,7 @@ def simulate_split(
     split: Literal["train", "test"],
     rows: int,
     mean_length: float,
-    seed: int,
+    seed: int = 7,
     train_rows: int = 0,
     chunk_rows: int = 20_000,
 ) -> None:

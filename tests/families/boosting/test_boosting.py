@@ -20,6 +20,7 @@ from feseq.evaluate.importance import measure_importance
 from feseq.evaluate.validation import predict_validation
 from feseq.families.boosting import family, matrix, trees
 from feseq.families.boosting import features as features_module
+from feseq.families.boosting import train as train_module
 from feseq.families.boosting.features import Features, fit_features, with_unknown
 from feseq.families.boosting.matrix import finite, quantile_matrix
 from feseq.families.boosting.model_file import load
@@ -255,22 +256,20 @@ def test_rows_without_any_click_are_a_clear_error(tmp_path: Path) -> None:
         train(no_clicks, tmp_path)
 
 
-def test_an_id_that_is_new_in_validation_does_no_harm(tmp_path: Path) -> None:
+def test_an_id_that_is_new_in_validation_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     random = np.random.default_rng(2)
     taste = np.repeat(2 * random.normal(size=60), 50)
     price = taste + random.normal(size=3000)
     y = (random.random(3000) < 1 / (1 + np.exp(1 - taste))).astype(np.int8)
     people = np.repeat([f"p{i}" for i in range(60)], 50)
     trainings = {}
-    for name, item, share in (
-        ("none", "x", 0.0),
-        ("trusted", people, 0.0),
-        ("auto", people, "auto"),
-    ):
+    for name, item in (("auto", people), ("none", "x"), ("trusted", people)):
         table = raw_table(3000, item=np.broadcast_to(item, 3000), price=price, y=y)
         make(tmp_path / name, table, valid_rows=range(1900, 3000))
-        config = SMALL.model_copy(update={"unknown_share": share})
-        trainings[name] = read_json(train(tmp_path / name, tmp_path / name, config)["training"])
+        trainings[name] = read_json(train(tmp_path / name, tmp_path / name)["training"])
+        monkeypatch.setattr(train_module, "unknown_shares", lambda *_: {})
     auc = {name: entry["valid_auc"] for name, entry in trainings.items()}
     assert auc["trusted"] + 0.02 < auc["none"] < auc["auto"] + 0.01
     assert trainings["auto"]["unknown_shares"]["item"] == 1

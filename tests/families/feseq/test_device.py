@@ -1,5 +1,6 @@
 """What a run uses of the machine: its precision; compiled layers, which are the same network."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,17 +15,28 @@ from feseq.families.feseq.network.build import placed
 from feseq.families.feseq.network.device import Machine, start_runtime
 from feseq.families.feseq.training.step import Stepper
 from support.networks import CONFIG, make_batch, make_model
-from support.pretended_gpu import pretended_gpu
 from support.trainings import TRAIN
 
 
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PyTorch finds a CUDA device, which nothing may compute on."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", str)
+    products = torch.get_float32_matmul_precision()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_float32_matmul_precision(products)
+
+
+@pytest.mark.usefixtures("gpu")
 def test_float32_is_exact_on_a_gpu_also_after_a_run_in_half_precision() -> None:
-    with pretended_gpu():
-        for precision, products in (("bfloat16", "high"), ("float32", "highest")):
-            start_runtime(Runtime(device="cuda", precision=precision), threads=1)
-            assert torch.get_float32_matmul_precision() == products
+    for precision, products in (("bfloat16", "high"), ("float32", "highest")):
+        start_runtime(Runtime(device="cuda", precision=precision), threads=1)
+        assert torch.get_float32_matmul_precision() == products
 
 
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("lacking", [None, "Triton", "gcc", "Python.h"])
 def test_layers_are_compiled_where_that_is_possible(
     lacking: str | None,
@@ -36,8 +48,9 @@ def test_layers_are_compiled_where_that_is_possible(
     monkeypatch.setattr(runtime, "get_path", lambda name: str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(runtime, "which", lambda name: name if lacking != "gcc" else None)
-    with pretended_gpu(triton=lacking != "Triton"):
-        assert start_runtime(Runtime(device="cuda"), 1).compile == (lacking is None)
+    monkeypatch.setattr(runtime, "has_triton", lambda: lacking != "Triton")
+    runtime_of_gpu = Runtime(device="cuda", precision="bfloat16")
+    assert start_runtime(runtime_of_gpu, 1).compile == (lacking is None)
     assert [record.levelname for record in caplog.records] == (["WARNING"] if lacking else [])
     assert not start_runtime(Runtime(device="cpu"), 1).compile
 

@@ -76,9 +76,7 @@ def test_a_cross_network_keeps_its_first_input() -> None:
 
 
 def score(kind: str, w: dict[str, Tensor], query: Tensor, key: Tensor) -> Tensor:
-    if kind == "dot":
-        return query @ key / math.sqrt(len(query))
-    if kind == "bilinear":
+    if kind == "weighted_sum":
         return query @ w["score.bilinear"] @ key / math.sqrt(len(query))
     hidden = torch.cat([query, key, query - key, query * key])
     for layer in range(0, 9, 3):
@@ -90,9 +88,9 @@ def score(kind: str, w: dict[str, Tensor], query: Tensor, key: Tensor) -> Tensor
     return (w["score.mlp.9.weight"] @ hidden + w["score.mlp.9.bias"])[0]
 
 
-@pytest.mark.parametrize("kind", ["dot", "bilinear", "din"])
+@pytest.mark.parametrize("kind", ["weighted_sum", "din"])
 def test_the_weighted_sum_is_that_of_the_paper(kind: str) -> None:
-    pooling = WeightedSumPooling(replace(CONFIG, score=kind), D, 5)
+    pooling = WeightedSumPooling(replace(CONFIG, pooling=kind), D, 5)
     w = random_weights(pooling)
     layout = make_batch([3, 0, 4]).layout
     x_ND = torch.randn(int(layout.start_B[-1]), D, dtype=torch.float64)

@@ -1,54 +1,60 @@
-"""What can be known of a GPU without one: tensors are where they must be.
+"""What can be known of a GPU without one: tensors are where they must be, halves are the whole."""
 
-`support.pretended_gpu` says what is pretended.
-"""
-
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from feseq.common.errors import UserError
-from feseq.config.runtime import Runtime
-from feseq.evaluate.importance import measure_importance
 from feseq.families.feseq.importance import NetworkPredict
-from feseq.families.feseq.model_file import TrainedModel, load
-from feseq.families.feseq.network.device import start_runtime
+from feseq.families.feseq.model_file import TrainedModel
+from feseq.families.feseq.network import FESeq
+from feseq.families.feseq.network.device import Machine
+from feseq.families.feseq.network.pooling import POOLINGS
+from feseq.families.feseq.training.optimizer import make_optimizer
 from feseq.families.feseq.training.step import Stepper
 from feseq.features.feature_map import FeatureMap
 from feseq.storage.store import H5Table
-from support.networks import (
-    random_model,
-    short_of_memory,
-)
-from support.pretended_gpu import pretended_gpu
-from support.trainings import FOUR_EPOCHS, STILL, ended_at, same_weights, train
+from support.networks import SIZES, WHOLE, make_batch, random_model, short_of_memory, single
+from support.trainings import STILL, TRAIN
 
-WEIGHTED = replace(STILL, interaction="autoint", pooling="weighted_sum")
-GPU_RUN: dict[str, Any] = {"device": "cuda", "precision": "float32"}
+# It stands for a GPU: its tensors have shapes, but no values.
+META = torch.device("meta")
 
 
-def test_a_training_on_a_gpu_is_evaluated_resumed_and_predicts_like_one_on_the_cpu(
-    data: Path, tmp_path: Path
+class OneDevice(TorchDispatchMode):
+    """Refuses operations on tensors of two devices, but for copies and single values."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = [leaf for leaf in tree_leaves([args, kwargs]) if isinstance(leaf, torch.Tensor)]
+        is_copy = func.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.copy_)
+        assert is_copy or len({tensor.device for tensor in tensors if tensor.dim()}) < 2, func
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("interaction", ["autoint", "crossnetv2"])
+def test_a_step_on_a_gpu_takes_no_tensor_of_the_host(
+    pooling: str, interaction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(FOUR_EPOCHS, epochs=2)
-    with pretended_gpu():
-        whole = train(data, tmp_path / "whole", config, WEIGHTED, **GPU_RUN)
-        with ended_at(Stepper, "take", 5):
-            train(data, tmp_path / "cut", config, WEIGHTED, **GPU_RUN)
-        resumed = train(data, tmp_path / "cut", config, WEIGHTED, **GPU_RUN)
-        assert same_weights(whole["model"], resumed["model"])
-        on_gpu = results_of(data, load(whole["model"], "", Runtime(**GPU_RUN), 1))
-        files = (whole["model"], data / "valid.h5")
-        measure_importance(*files, tmp_path / "gpu.json", runtime=Runtime(**GPU_RUN))
-    measure_importance(*files, tmp_path / "cpu.json")
-    assert (tmp_path / "gpu.json").read_text() == (tmp_path / "cpu.json").read_text()
-    trained = train(data, tmp_path / "cpu", config, WEIGHTED)
-    on_cpu = results_of(data, TrainedModel.load(trained["model"]))
-    for actual, expected in zip(on_gpu, on_cpu):
-        np.testing.assert_allclose(actual, expected, atol=2e-4)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # unknown to meta
+    config = replace(WHOLE, pooling=pooling, interaction=interaction, times=True)
+    sizes = replace(SIZES, missing=1, context=(5,), shared=(False,))
+    model = FESeq(config, sizes).to(META)
+    optimizer = make_optimizer(model, TRAIN)
+    for group in optimizer.param_groups:
+        group["fused"] = False  # unknown to meta
+    stepper = Stepper(model, optimizer, Machine(META), TRAIN, micro_rows=3)
+    with OneDevice():
+        stepper.take(single(make_batch([3, 0, 6, 8], sizes)))
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert {gradient.device for gradient in gradients if gradient is not None} == {META}
 
 
 def results_of(data: Path, model: TrainedModel) -> list[np.ndarray]:
@@ -64,15 +70,14 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fields = FeatureMap.read(data / "feature_map.json")
-    model = random_model(WEIGHTED, fields, simulated=True)
+    config = replace(STILL, interaction="autoint", pooling="weighted_sum")
+    model = random_model(config, fields, simulated=True)
     expected = results_of(data, model)
-    with pretended_gpu():
-        model = replace(model, machine=start_runtime(Runtime(**GPU_RUN), 1))
-        short_of_memory(monkeypatch, 40)
-        results = results_of(data, model)
-        assert caplog.text.count("out of GPU memory: predicting 50 rows in two halves") == 2 * 2
-        for of_halves, of_all in zip(results, expected):
-            np.testing.assert_allclose(of_halves, of_all, rtol=1e-4, atol=1e-5)
-        short_of_memory(monkeypatch, 0)
-        with pytest.raises(UserError, match="does not hold the prediction of a single row"):
-            results_of(data, model)
+    short_of_memory(monkeypatch, 40)
+    results = results_of(data, model)
+    assert caplog.text.count("out of GPU memory: predicting 50 rows in two halves") == 2 * 2
+    for of_halves, of_all in zip(results, expected):
+        np.testing.assert_allclose(of_halves, of_all, rtol=1e-4, atol=1e-5)
+    short_of_memory(monkeypatch, 0)
+    with pytest.raises(UserError, match="does not hold the prediction of a single row"):
+        results_of(data, model)

@@ -37,7 +37,7 @@ from support.processes import (
 from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run, fitted, same_weights, train
 
 # Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.
-DRAWN = replace(SMALL_MODEL, pooling="weighted_sum", score="din")
+DRAWN = replace(SMALL_MODEL, pooling="din")
 SHARED = replace(
     OFTEN,
     batch_size=153,
@@ -86,10 +86,10 @@ def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, log
 
 
-def train_here(data: Path, out: Path, gpus: int = 1, verbosity: int = 1) -> None:
+def train_here(data: Path, out: Path, gpus: int = 1) -> None:
     """The training of the script, in this process."""
     config = replace(OFTEN, gpus=gpus)
-    train(data, out, config, STILL, verbosity=verbosity)
+    train(data, out, config, STILL)
 
 
 def assert_like(actual: Path, expected: Path) -> None:

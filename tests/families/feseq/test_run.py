@@ -192,7 +192,7 @@ def test_a_network_that_cannot_fit_is_refused_before_it_is_made() -> None:
 def test_what_is_measured_is_near_the_peak_of_a_step(precision: torch.dtype) -> None:
     # Wide enough that positions, not the rows' other fields, take the memory.
     config = replace(CONFIG, max_len=200, embedding_dim=32, heads=2, dropout=0.1)
-    config = replace(config, pooling="weighted_sum", score="din")
+    config = replace(config, pooling="din")
     model = FESeq(config, SIZES).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()

@@ -49,7 +49,7 @@ from .counted import Counted, all_counted
 from .settings import FEATURE_SETS
 
 # The settings that features depend on.
-SETTINGS = {"unknown_share", "features"}
+SETTINGS = {"features"}
 # The shares of this many of a history's commonest codes are features.
 TOP_CODES = 60
 # The newest events whose clicks are averaged; the last window has all events.

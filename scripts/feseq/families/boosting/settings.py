@@ -28,10 +28,6 @@ class BoostingConfig(SettingsBlock):
     """weight of the squared leaves in the loss"""
     colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5
     """share of the features drawn for each tree"""
-    unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1), AS_WRITTEN] = "auto"
-    """share of the train rows whose category is taken as out of vocabulary, drawn for each column,
-    so that trees learn to predict rows with new ones. `auto`: the share that the validation rows
-    have"""
     features: Literal["auto"] | list[FeatureSet] = "auto"
     """sets of features beside numerics, categories of few values and the histories' lengths, which
     are always there (docs/boosting.md). `auto`: those that surely lower the logloss of

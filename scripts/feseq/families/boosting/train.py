@@ -52,7 +52,7 @@ def train(job: TrainJob) -> None:
         place = folder if device == "cpu" else None
         run = BoostingRun(train, valid, feature_map, config, device, job.threads, place, before)
         fitted = run.make_features()
-        boosters, history, facts = run.grow(fitted, job.runtime.verbosity)
+        boosters, history, facts = run.grow(fitted)
         seconds = time.monotonic() - job.started
         job.write(
             BoostedModel(about, boosters, fitted.features),
@@ -118,8 +118,6 @@ class BoostingRun:
         unknown = before.get("unknown_shares", {})
         if valid is not None:
             unknown = unknown_shares(valid, self.feature_map)
-            if config.unknown_share != "auto":
-                unknown = dict.fromkeys(unknown, config.unknown_share)
         chosen = before.get("sets", config.features)
         train_features, features = fit_features(
             self.train,
@@ -171,7 +169,7 @@ class BoostingRun:
         return BaggedMatrices(matrix, valid, start)
 
     def grow(
-        self, fitted: FittedFeatures, verbosity: int
+        self, fitted: FittedFeatures
     ) -> tuple[list[xgboost.Booster], list[dict[str, float]], dict[str, Any]]:
         """The trees of all bags, the first bag's history, and facts for training.json.
 
@@ -187,7 +185,7 @@ class BoostingRun:
             if self.before:
                 changes["trees"] = self.before["trees"][number]
             config = self.settled(fitted).model_copy(update=changes)
-            options = (self.device, self.threads, verbosity)
+            options = (self.device, self.threads)
             booster, curve = fit(bag.train, bag.valid, config, *options, start=bag.start)
             boosters.append(booster)
             curves.append(curve)

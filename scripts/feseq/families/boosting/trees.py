@@ -25,7 +25,6 @@ def fit(
     config: BoostingConfig,
     device: str,
     threads: int,
-    verbosity: int = 1,
     after_tree: AfterTree | None = None,
     *,
     start: float | None = None,
@@ -53,10 +52,9 @@ def fit(
     if start is not None:
         settings["base_score"] = start
     results: dict[str, dict[str, list[float]]] = {}
-    progress = Progress("grown", config.trees, "trees", verbosity=verbosity)
+    progress = Progress("grown", config.trees, "trees")
 
     def grown(metrics: dict[str, float]) -> None:
-        progress.show(**metrics)
         progress.advance(1)
         if after_tree is not None:
             after_tree(progress.done, metrics)

@@ -48,7 +48,7 @@ def trials(
             job = BoostingRun(train, valid, fields, config, device, threads, place)
             fitted, bag = kept.made_for(job)
             best = _Best(config, report)
-            options = (device, threads, runtime.verbosity, best.after_tree)
+            options = (device, threads, best.after_tree)
             fit(bag.train, bag.valid, job.settled(fitted), *options, start=bag.start)
             return best.metrics
 

@@ -102,7 +102,6 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
 
 def onnx_program(trained: TrainedModel) -> Any:
     """The network as an ONNX program, for any number of rows and events."""
-    # Not cast to float32: the bounds of time buckets have double precision.
     network = trained.network.cpu()
     rows, events, whole = (
         torch.export.Dim(name, max=1 << 20) for name in ("rows", "events", "whole")

@@ -55,7 +55,6 @@ def predict_logits(
     start: int = 0,
     stop: int | None = None,
     ablate_histories: bool = False,
-    verbosity: int = 0,
 ) -> np.ndarray:
     """Logits float32 [stop - start], in file order. `ablate_histories` empties every history."""
     stop = source.rows if stop is None else stop
@@ -74,7 +73,7 @@ def predict_logits(
             logits[row_B.numpy() - start] = logit_B.float().cpu().numpy()
             waiting.clear()
 
-    predicting = Progress("predicted", stop - start, verbosity=verbosity)
+    predicting = Progress("predicted", stop - start)
     batches = source.in_order(start, stop, ablate_histories=ablate_histories)
     for batch in machine.prefetch(batches):
         predicted = batches_that_fit(forward, batch, machine)
@@ -143,13 +142,10 @@ class TrainedModel(Model):
         network.load_state_dict(weights)
         return cls(about, network, threads=threads)
 
-    def predict(
-        self, rows: TableSource, *, ablate_histories: bool = False, verbosity: int = 0
-    ) -> np.ndarray:
+    def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
         """Logits float32 [rows], see `predict_logits`, at the train rows' click rate."""
         network, source = placed(self.network, self.machine), self.source(rows)
-        options: dict[str, Any] = {"ablate_histories": ablate_histories, "verbosity": verbosity}
-        return predict_logits(network, source, self.machine, **options)
+        return predict_logits(network, source, self.machine, ablate_histories=ablate_histories)
 
     def source(self, rows: TableSource) -> BatchSource:
         """Batches of rows; raises UserError if one is simulated and one real."""

@@ -14,7 +14,9 @@ logger = logging.getLogger(__name__)
 
 Numerics = Literal["linear", "direct", "buckets", "missing"]
 Statistic = Literal["length", "distinct", "entropy", "newest", "times", "kinds", "similarities"]
-# Hidden layers of the score `din`, as in the published code of DIN.
+# Width of the pooling attention, as in the paper.
+ATTENTION_DIM = 128
+# Hidden layers of the pooling `din`, as in the published code of DIN.
 DIN_WIDTHS = (512, 256, 128)
 MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -43,21 +45,15 @@ class ModelConfig(Declared):
     positions: bool = True
     """a learned embedding of the distance to the target"""
     times: bool = False
-    """a learned embedding of the time from each event to the row's own; needs
-    `columns.groups.<group>.times`"""
-    time_log_base: Annotated[float, Field(gt=1), AS_WRITTEN] | None = None
-    """buckets of `times`. null: one for each unit of time, and one for 3999 and more. A number b:
-    bucket log_b(time + 1)"""
-    pooling: Literal["mean", "target", "weighted_sum"] = "mean"
+    """a learned embedding of the time from each event to the row's own, one for each unit of time
+    up to 3998 and one for longer times; needs `columns.groups.<group>.times`"""
+    pooling: Literal["mean", "target", "weighted_sum", "din"] = "mean"
     """how the positions become one vector: their `mean`; `target`, the last position;
-    `weighted_sum`, their sum weighted by the attention of the target item"""
-    score: Literal["bilinear", "dot", "din"] = "bilinear"
-    """how `weighted_sum` scores a position. `din` is a network of 512, 256 and 128 units, whose
-    batch statistics are those of a micro-batch"""
+    `weighted_sum`, their sum weighted by the attention of the target item; `din`, the same with
+    weights from a network of 512, 256 and 128 units, whose batch statistics are those of a
+    micro-batch"""
     item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
-    """interacting layers of the target item, with `weighted_sum`"""
-    attention_dim: Annotated[int, Field(ge=1, le=4096)] = 128
-    """width of the pooling attention, with `weighted_sum`"""
+    """interacting layers of the target item, with `weighted_sum` and `din`"""
     mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)]
     """hidden layers of the output network"""
     mlp_activation: Literal["relu", "leaky_relu"] = "relu"

@@ -90,7 +90,6 @@ def _train(ranks: Ranks, run: "TrainingRun", job: TrainJob) -> None:
             sources,
             machine,
             checkpoint=Checkpoint(folder, run.key(sources, job.code)),
-            verbosity=job.runtime.verbosity,
         )
         trainer.fit()
         # The largest of all processes, or GPUs.

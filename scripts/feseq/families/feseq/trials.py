@@ -47,8 +47,7 @@ def trials(
                 report(trainer.history[-1].monitor, trainer.rows_seen, may_end=may_end)
 
             sources = changed.sources(train, valid, machine)
-            options = {"after_evaluation": after_evaluation, "verbosity": runtime.verbosity}
-            trainer = changed.trainer(sources, machine, **options)
+            trainer = changed.trainer(sources, machine, after_evaluation=after_evaluation)
             trainer.fit()
             best = trainer.best
             metrics = {"auc": best.auc, "logloss": best.logloss, "steps": trainer.step}

@@ -42,7 +42,7 @@ class FESeq(nn.Module):
         self.history = HistoryEmbedding(sizes, d)
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
         self.position = PositionEmbedding(config.max_len, d) if config.positions else None
-        self.time = TimeEmbedding(config, d) if config.times else None
+        self.time = TimeEmbedding(d) if config.times else None
         self.refiner = SequenceRefiner(config, width)
         pooling = POOLINGS[config.pooling]
         self.item = ItemEmbedding(config, sizes) if pooling.needs_item else None

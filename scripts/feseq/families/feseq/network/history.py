@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from ....batches.layout import Layout
 from ....features.feature_map import FIRST_CATEGORY
-from ..settings import ModelConfig
 from .sizes import FieldSizes
 
 # Rows m of the table of times, as in the paper.
@@ -161,22 +160,14 @@ class PositionEmbedding(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """A learned embedding of the time t from event to target, in linear or logarithmic buckets.
+    """A learned embedding of the time t from event to target.
 
-    Bucket min(floor(t), m - 2), or min(floor(log_b(t + 1)), m - 2), with m = TIME_BUCKETS; the
-    target's is 0.
+    Bucket min(floor(t), m - 2), with m = TIME_BUCKETS; the target's is 0.
     """
 
-    def __init__(self, config: ModelConfig, embedding_dim: int) -> None:
+    def __init__(self, embedding_dim: int) -> None:
         super().__init__()
         self.table = nn.Embedding(TIME_BUCKETS, embedding_dim)
-        self.bounds: Tensor | None
-        bounds = None
-        if config.time_log_base is not None:
-            # Bounds by powers: a logarithm's rounding would put whole powers one bucket too low.
-            exponent = torch.arange(1, TIME_BUCKETS - 1, dtype=torch.float64)
-            bounds = config.time_log_base**exponent - 1
-        self.register_buffer("bounds", bounds, persistent=False)
 
     def forward(self, batch: Batch) -> Tensor:
         """[N, d]."""
@@ -184,20 +175,9 @@ class TimeEmbedding(nn.Module):
         row_N, age_N = batch.layout.row_N, batch.layout.age_N
         event_N = batch.offsets[1:].index_select(0, row_N) - age_N
         elapsed_N = F.pad(batch.elapsed_T, (0, 1)).index_select(0, event_N)
-        return self.table(self.buckets(elapsed_N).masked_fill(age_N == 0, 0))
+        return self.table(elapsed_N.clamp(max=TIME_BUCKETS - 2).masked_fill(age_N == 0, 0))
 
     def padded(self, elapsed_BH: Tensor, is_event_BH: Tensor) -> Tensor:
         """[B, L, d]."""
-        bucket_BH = self.buckets(elapsed_BH).where(is_event_BH, 0)
+        bucket_BH = elapsed_BH.clamp(max=TIME_BUCKETS - 2).where(is_event_BH, 0)
         return self.table(F.pad(bucket_BH, (0, 1)))
-
-    @property
-    def last_bucket(self) -> int:
-        """The bucket of all times too long for the others."""
-        return self.table.num_embeddings - 2
-
-    def buckets(self, elapsed_T: Tensor) -> Tensor:
-        """The bucket of each time."""
-        if self.bounds is not None:
-            elapsed_T = torch.bucketize(elapsed_T.to(self.bounds.dtype), self.bounds, right=True)
-        return elapsed_T.clamp(max=self.last_bucket)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....batches.layout import Layout
-from ..settings import DIN_WIDTHS, ModelConfig
+from ..settings import ATTENTION_DIM, DIN_WIDTHS, ModelConfig
 from .dropout import Dropout
 
 
@@ -111,12 +111,12 @@ class WeightedSumPooling(nn.Module):
 
     def __init__(self, config: ModelConfig, width: int, item_width: int) -> None:
         super().__init__()
-        self.out_width = attention_dim = config.attention_dim
-        self.query = _projection(item_width, attention_dim, config.dropout)
-        self.key = _projection(width, attention_dim, config.dropout)
-        self.value = _projection(width, attention_dim, config.dropout)
-        self.score = SCORES[config.score](config)
-        self.out = nn.Sequential(nn.Linear(attention_dim, attention_dim), nn.PReLU())
+        self.out_width = ATTENTION_DIM
+        self.query = _projection(item_width, config.dropout)
+        self.key = _projection(width, config.dropout)
+        self.value = _projection(width, config.dropout)
+        self.score = DinScore(config.dropout) if config.pooling == "din" else BilinearScore()
+        self.out = nn.Sequential(nn.Linear(ATTENTION_DIM, ATTENTION_DIM), nn.PReLU())
 
     def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
         query_NA = at_positions(self.score.query(self.query(item_BE)), layout)
@@ -133,48 +133,40 @@ class WeightedSumPooling(nn.Module):
         return self.out((weight_BL[:, None] @ self.value(x_BLD)).squeeze(1))
 
 
-def _projection(width: int, attention_dim: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, attention_dim, bias=False), nn.PReLU(), Dropout(dropout))
+def _projection(width: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, ATTENTION_DIM, bias=False), nn.PReLU(), Dropout(dropout))
 
 
-class DotScore(nn.Module):
-    """q^T K_t / sqrt(d_h) (paper, eq. 16)."""
+class BilinearScore(nn.Module):
+    """q^T W K_t / sqrt(d_h), W starting as identity (paper, eq. 12)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.scale = 1 / math.sqrt(config.attention_dim)
+        self.bilinear = nn.Parameter(torch.eye(ATTENTION_DIM))
 
     def query(self, query_BA: Tensor) -> Tensor:
-        """The row's query, computed once for all its positions [B, A]."""
-        return query_BA
+        """q^T W, computed once for all positions of a row [B, A]."""
+        return query_BA @ self.bilinear
 
     def forward(self, query_XA: Tensor, key_XA: Tensor) -> Tensor:
         """[X], X being any positions, each with its row's query."""
-        return (query_XA * key_XA).sum(-1) * self.scale
+        return (query_XA * key_XA).sum(-1) * (1 / math.sqrt(ATTENTION_DIM))
 
 
-class BilinearScore(DotScore):
-    """q^T W K_t / sqrt(d_h), W starting as identity (paper, eq. 12)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
-        self.bilinear = nn.Parameter(torch.eye(config.attention_dim))
-
-    def query(self, query_BA: Tensor) -> Tensor:
-        """q^T W [B, A]."""
-        return query_BA @ self.bilinear
-
-
-class DinScore(DotScore):
+class DinScore(nn.Module):
     """An MLP with Dice on [q, K_t, q - K_t, q * K_t], as DIN (Zhou et al., KDD 2018) has it."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
-        widths = (4 * config.attention_dim, *DIN_WIDTHS)
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        widths = (4 * ATTENTION_DIM, *DIN_WIDTHS)
         layers: list[nn.Module] = []
         for inputs, outputs in zip(widths, DIN_WIDTHS):
-            layers += [nn.Linear(inputs, outputs), Dice(outputs), Dropout(config.dropout)]
+            layers += [nn.Linear(inputs, outputs), Dice(outputs), Dropout(dropout)]
         self.mlp = nn.Sequential(*layers, nn.Linear(DIN_WIDTHS[-1], 1))
+
+    def query(self, query_BA: Tensor) -> Tensor:
+        """The query itself [B, A]."""
+        return query_BA
 
     def forward(self, query_XA: Tensor, key_XA: Tensor) -> Tensor:
         """[X]."""
@@ -204,13 +196,9 @@ class Dice(nn.Module):
         return (share_NA + self.alpha * (1 - share_NA)) * x_NA
 
 
-SCORES: dict[str, type[DotScore]] = {
-    "bilinear": BilinearScore,
-    "dot": DotScore,
-    "din": DinScore,
-}
 POOLINGS: dict[str, type[MeanPooling | WeightedSumPooling]] = {
     "mean": MeanPooling,
     "target": TargetPooling,
     "weighted_sum": WeightedSumPooling,
+    "din": WeightedSumPooling,
 }

@@ -71,7 +71,6 @@ class Trainer:
         checkpoint: Checkpoint | None = None,
         metrics: Mapping[str, float] | None = None,
         after_evaluation: Callable[["Trainer"], None] | None = None,
-        verbosity: int = 0,
     ) -> None:
         self.model = placed(model, machine)
         self.train, self.valid = train, valid
@@ -79,9 +78,6 @@ class Trainer:
         self.machine, self.ranks = machine, machine.ranks
         self.checkpoint, self.metrics = checkpoint, metrics
         self.after_evaluation = after_evaluation
-        # Rank 0 shows the progress, with the losses of all ranks, which all add them up.
-        self.shows_losses = verbosity > 1
-        self.verbosity = verbosity if self.ranks.is_first else 0
         self.click_rate = float(train.table.column("label").mean())
         self.per_epoch = train.batches_per_epoch
         self.steps = config.epochs * self.per_epoch
@@ -102,7 +98,7 @@ class Trainer:
         self._resume()
         self.model.train()
         rows = self.config.epochs * self.train.rows_per_epoch
-        bar = Progress("trained", rows, "samples", done=self.rows_seen, verbosity=self.verbosity)
+        bar = Progress("trained", rows, "samples", done=self.rows_seen)
         batches = self._batches()
         # An interrupted training may stand right before an evaluation.
         while self._is_evaluation_due or not self.is_over:
@@ -176,8 +172,6 @@ class Trainer:
             while not self._is_evaluation_due:
                 batch = next(batches)
                 self._take(batch)
-                if self.shows_losses and self.step % 20 == 0:
-                    bar.show(loss=self.stepper.running_loss())
                 bar.advance(batch.step_rows)
                 # Only the rank that saves knows when it last did.
                 is_old = self.checkpoint is not None and self.checkpoint.is_due()
@@ -265,8 +259,7 @@ class Trainer:
         assert self.valid is not None, "a refit is not evaluated"
         start, stop = self.ranks.share(self.valid.rows)
         logit = torch.zeros(self.valid.rows)
-        options: dict[str, Any] = {"start": start, "stop": stop, "verbosity": self.verbosity}
-        share = predict_logits(self.averaged, self.valid, self.machine, **options)
+        share = predict_logits(self.averaged, self.valid, self.machine, start=start, stop=stop)
         logit[start:stop] = torch.from_numpy(share)
         return self.ranks.add(logit).numpy()
 

@@ -73,14 +73,10 @@ class Stepper:
         if len(self._recent) == STEPS_BETWEEN_CHECKS:
             self._look_at_losses()
 
-    def running_loss(self) -> float:
-        """Mean loss since the last call of `mean_loss`; raises NotFiniteError if one is not."""
-        self._look_at_losses()
-        return self._loss_sum / max(1, self._loss_count)
-
     def mean_loss(self) -> float:
-        """The same; the next call begins after it."""
-        mean = self.running_loss()
+        """Mean loss since the last call; raises NotFiniteError if one is not finite."""
+        self._look_at_losses()
+        mean = self._loss_sum / max(1, self._loss_count)
         self._loss_sum, self._loss_count = 0.0, 0
         return mean
 
