@@ -1,358 +1,308 @@
 """A first table file: roles of a table's columns, guessed from types, names and some rows."""
 
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
 
 from ..common.errors import UserError
 from ..common.files import Output, written_beside
-from ..config.columns import RANGE, SEPARATORS, Columns
-from ..raw.location import Location, TableLocation
+from ..config.columns import SEPARATORS, Columns
+from ..raw.labels import PAIRS
+from ..raw.location import TableLocation
 from ..raw.reading import RawTable
 from ..raw.source import RawFiles
-from .first_rows import GROUPS, IDS, LABELS, ROWS, Column, first_columns
-from .histories import is_history, match
-from .table_file import Place, as_yaml, scalar
+from ..raw.text import MEANS_MISSING, as_text
+from ..raw.types import type_name
+from ..storage.sequence_parser import NO_TEXT
 
-# The only group of the table file.
-_GROUP = "all"
-_IN_GROUP: Place = ("columns", "groups", _GROUP)
+# All is guessed from this many first rows of a table.
+ROWS = 20_000
 # Profile columns cost at every position; further categories go to the output network alone.
 _MOST_IN_PROFILE, _LARGEST_PROFILE = 4, 1_000
-# A text with more different values than this share of its rows is an ID or free text.
-_UNIQUE = 0.5
-# A column of integers with more distinct values is hardly one of levels.
-_MOST_LEVELS = 256
-_ORDER = ("profile", "context", "sequences", "times", "share_embedding", "numeric")
-_POINT = "a point in time, and later rows have others"
-_BY_NAME = "by its name alone: the history has hardly any of its values"
-# Columns of the table that config/toss.yaml describes.
-_TOSS = {"clicked", "seq", "inventory_id", "l_feat_1"}
-# What may separate the values of a CSV file, beside a comma.
-_DELIMITERS = (";", "\t", "|")
-_LEFT_OUT = "is left out:"
-# Columns in a remark.
-_MOST_NAMED = 3
+# A history and the column of its items share this much of their values. Small numbers of another
+# meaning do so too: they must be named like items, or share nearly all.
+_SHARED, _NEARLY_ALL = 0.3, 0.9
+# Numbers of a time's name from here on are dates: 20000101, or seconds since 1970.
+_FIRST_DATE = 10_000_000
+# Patterns of names in lower case, with _ between words.
+_LABEL = (
+    "click|label|target|bought|purchas|conver(t|sion)|(^|_)(y|sold|paid|booked|ordered|liked?"
+    "|installed|subscribed|churn(ed)?|respon(se|ded)|outcome)$"
+)
+_ID = "(^|_)(id|uid|uuid|key|index|row)$"
+_CODE = "s?(_?(id|idx|no|num|number|key|code|hash|name))?$"
+_GROUP = f"(^|_)(user|member|customer|client|visitor|account|subscriber|player|session|uu?){_CODE}"
+_ITEM = (
+    "(^|_)(item|product|inventory|sku|article|video|movie|film|song|track|news|book|ad|advert"
+    f"|creative|page|listing|target|candidate){_CODE}"
+)
+_CATEGORY = (
+    "(^|_)(id|code|type|kind|cat(egory)?|group|class|zone|region|city|country|gender|sex|hour|month"
+    f"|weekday|day_of_week|os|device|brand|channel|site|app|shop|store|campaign)$|{_GROUP}|{_ITEM}"
+)
+_TIME = "time|(?<!candi)(?<!up)date|(^|_)(day|ts|dt)$|_at$"
+_TIME_OF_ROW = (
+    "^((event|log|click|impression|request|view|visit|order)_?)?"
+    "(day|at|dt|ts|date|time|datetime|timestamp)$"
+)
+_TIME_OF_OTHERS = "birth|sign_?up|regist|join|releas|expir|publish|launch|updat|modif|last|first"
+# Text: a number as people write it, 1,234.50 or -12,5 €; the day or the month first.
+_NUMBER = r"^\W*\d+([.,]\d{3})*([.,]\d*)?\W*$"
+_ODD_DATE = r"^\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})(\D|$)"
+_MISSING = f"^(|{'|'.join(map(re.escape, MEANS_MISSING))})$"
 
 
-@dataclass
-class _Guess:
-    """Roles of columns; why others are left out; and remarks on lines of the table file."""
+def suggest_columns(train: list[str], output: Output, *, test: list[str] | None = None) -> str:
+    """Write a table file for a train table and, if there is one, its test table.
 
-    roles: dict[str, list[str] | dict[str, str]] = field(default_factory=dict)
-    separator: str = ""
-    left_out: dict[str, str] = field(default_factory=dict)
-    remarks: dict[Place, str] = field(default_factory=dict)
-
-
-def suggest_columns(
-    train: list[str],
-    output: Output,
-    *,
-    test: list[str] | None = None,
-    sample_submission: str | None = None,
-) -> str:
-    """Write `suggested` of the files to `output`; returns what to do next."""
-    text = suggested(train, test, sample_submission)
-    with written_beside(output) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    table = shlex.quote(f"table={output}")
-    left_out = "".join(f"  {line[2:]}\n" for line in text.splitlines() if _LEFT_OUT in line)
-    return (
-        f"{left_out}{output} is written: look through it, above all where it says 'or'. Next come "
-        f"the page of what the rows look like, and all the rest (README.md):\n"
-        f"    snakemake --cores 4 results/toy/data.md --config {table}\n"
-        f"    snakemake --cores 4 --config {table}"
-    )
-
-
-def suggested(
-    train: list[str], test: list[str] | None = None, sample_submission: str | None = None
-) -> str:
-    """A table file for a train table and, if there is one, its test table, with remarks.
-
-    All is guessed from the first ROWS rows. Raises UserError if there is no label, no ID in the
-    test table, or nothing to learn from.
+    Returns what to do next. Raises UserError if a table has no rows, no label or ID, or nothing to
+    learn from.
     """
-    delimiter = _delimiter(train)
-    locations = TableLocation(train, delimiter), TableLocation(test, delimiter) if test else None
-    tables = RawTable(locations[0]), RawTable(locations[1]) if locations[1] else None
-    has_one = tables[1] is not None and len(tables[1].schema_arrow.names) == 1
-    if test and has_one and _delimiter(test) != delimiter:
-        raise UserError(
-            f"{locations[1]}: its values are not separated by the character of the train file, "
-            f"{delimiter or ','!r}; write both alike"
-        )
-    columns, test_columns = first_columns(*tables)
-    in_test = {column.name: column for column in test_columns}
-    label, others = _label(columns, in_test if test else {})
-    identity = _identity(columns, test_columns if test else None, label.name)
-    features = [c for c in columns if c.name not in (label.name, identity)]
-    time, group = _time_of_row(features), _group(features)
-    labels = others if label.named(LABELS) else []
-    guess = _guess(features, in_test, time, group, labels)
-    for table in filter(None, tables):
-        why = f"not all files of {table.location} have it"
-        guess.left_out |= dict.fromkeys(sorted(table.partial), why)
-        guess.left_out |= table.unusable
-    if not guess.roles:
-        why = "\n  ".join(["", *_why(guess)])
-        raise UserError(f"no column of the train file can be learned from; add one:{why}")
-    block: dict[str, Any] = {"label": label.name, "id": identity}
+    delimiter = _delimiter(TableLocation(train))
+    locations = [TableLocation(files, delimiter) for files in (train, test) if files]
+    tables = [RawTable(location) for location in locations]
+    columns, others = _head(tables[0]), _head(tables[-1])
+    label, identity = _label_and_id(columns, others if test else {})
+    features = [c for c in columns.values() if c.name not in (label, identity)]
+    times = [c for c in features if c.is_time]
+    time = min(times, key=lambda c: not c.named(_TIME_OF_ROW), default=None)
+    groups = [c for c in features if c.named(_GROUP) and 1 < len(c.texts) < len(c.known)]
+    group = min(groups, key=lambda c: c.named("session"), default=None)
+    features = [c for c in features if c is not time]
+    is_typed = time and time.name in others and time.kind in ("integer", "timestamp")
+    roles, left_out = _roles(features, others, time if is_typed else None, group)
+    for table in tables:
+        left_out |= dict.fromkeys(table.partial, f"not all files of {table.location} have it")
+        left_out |= table.unusable
+    reasons = "".join(f"# {name!r} is left out: {why}\n" for name, why in left_out.items())
+    if not roles:
+        raise UserError(f"no column of the train file can be learned from; add one:\n{reasons}")
+    block: dict[str, Any] = {"label": label, "id": identity}
     block |= {role: c.name for role, c in (("time", time), ("group", group)) if c}
-    separator = {"separator": guess.separator} if guess.separator not in ("", SEPARATORS[0]) else {}
-    block |= {"use": [_GROUP], "groups": {_GROUP: guess.roles | separator}}
+    block |= {"use": ["all"], "groups": {"all": roles}}
     # Raises an error if the columns cannot be used as suggested.
-    sample = Location(sample_submission) if sample_submission else None
-    RawFiles(*locations, sample).check(Columns.from_config(block))
-    raw: dict[str, Any] = {"train": _one_or_more(train), "test": test and _one_or_more(test)}
-    raw |= {"delimiter": delimiter} if delimiter is not None else {}
-    raw |= {"sample_submission": sample_submission} if sample_submission else {}
-    is_toss = {column.name for column in columns} >= _TOSS
-    content = {"raw": raw, "columns": block, "score": "toss" if is_toss else "logloss"}
-    remarks = _remarks(label, others, time, identity not in in_test)
-    lines = [
-        f"# Guessed from the first {len(label.values):,} rows: check all. Where it says 'or',",
-        "# move the name if that is what the column is. config/README.md explains each role.",
-        *(["# These are the columns that config/toss.yaml describes."] if is_toss else []),
-        as_yaml(content, remarks | guess.remarks),
-        *(f"# {line}" for line in _why(guess)),
-    ]
-    return "\n".join([*lines, ""])
+    RawFiles(locations[0], locations[1] if test else None, None).check(Columns.from_config(block))
+    files = {"train": train, "test": test}
+    raw: dict[str, Any] = {k: f[0] if f and len(f) == 1 else f for k, f in files.items()}
+    raw |= {"delimiter": delimiter} if delimiter else {}
+    content = {"raw": raw, "columns": block, "score": "logloss"}
+    with written_beside(output) as temporary:
+        temporary.write_text(
+            f"# Guessed from the first {ROWS:,} rows: check all. config/README.md has the roles.\n"
+            f"{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1_000)}{reasons}",
+            encoding="utf-8",
+        )
+    return (
+        f"{reasons}{output} is written: look through it. Next comes what the rows look like:\n"
+        f"    snakemake --cores 4 results/toy/data.md --config {shlex.quote(f'table={output}')}"
+    )
 
 
-def _delimiter(train: list[str]) -> str | None:
-    """What separates the values of a CSV table: None for a comma, and for other formats.
-
-    Raises UserError if the table cannot be read with any.
-    """
-    fault = None
-    for delimiter in (None, *_DELIMITERS):
-        try:
-            if len(RawTable(TableLocation(train, delimiter)).schema_arrow.names) > 1:
-                return delimiter
-        except UserError as error:
-            fault = fault or error
-    if fault is not None:
-        raise fault
-    return None
+def _delimiter(table: TableLocation) -> str | None:
+    """What separates the names in the header of a CSV file; None for a comma and other formats."""
+    file = table.files[0]
+    if not re.search(r"\.csv(\.gz)?$", file.name.lower()):
+        return None
+    with file.reading(), file.open_text() as stream:
+        header = stream.read(1 << 16).split(b"\n")[0].decode(errors="replace")
+    found = max(",;\t|", key=header.count)
+    return None if found == "," else found
 
 
-def _why(guess: _Guess) -> Iterator[str]:
-    for name, why in guess.left_out.items():
-        yield f"{scalar(name)} {_LEFT_OUT} {why}"
+class _Column:
+    """A column of the first rows, and what its name and values look like."""
+
+    def __init__(self, name: str, values: pa.Array, has_types: bool) -> None:
+        values = values if has_types else _typed(values)
+        self.name, self.has_types, self.kind = name, has_types, type_name(values.type)
+        self.known = values.filter(pc.invert(values.is_null(nan_is_null=True)))
+        self.is_number = self.kind in ("integer", "float")
+        self.is_plain = self.is_number or self.kind in ("text", "boolean")
+        self.is_category = self.is_plain and (not self.is_number or self.named(_CATEGORY))
+        self.texts = pc.unique(as_text(self.known)) if self.is_plain else pa.array([], "string")
+        self.is_unique = self.kind in ("integer", "text") and len(self.texts) == len(values)
+        is_complete = len(self.known) == len(values)
+        words = {text.strip().lower() for text in self.texts[:9].to_pylist()}
+        is_binary = bool(words) and any(words <= {*pair} for pair in (("1", "0"), *PAIRS))
+        self.is_label = is_binary and is_complete and (len(words) == 2 or self.named(_LABEL))
+        # Points in time, not durations; a time of the row is in all rows, and can be ordered.
+        is_large = self.is_number and (pc.mean(self.known).as_py() or 0) >= _FIRST_DATE
+        is_odd, is_typed = self.looks(_ODD_DATE), pa.types.is_temporal(_typed(self.known).type)
+        self.is_date = is_odd or is_typed or (is_large and self.named(_TIME))
+        is_of_row = self.named(_TIME_OF_ROW) and (self.is_number or self.looks("^[0-9]+$"))
+        is_time = (self.is_date and not is_odd) or is_of_row
+        self.is_time = is_time and is_complete and not self.named(_TIME_OF_OTHERS)
+        # Its rows as lists of tokens, if they can be read as such, and what joins them in text.
+        self.events, self.separator = _split(values, self.kind)
+        self.lengths = self.events and pc.fill_null(pc.list_value_length(self.events), 0)
+
+    def named(self, pattern: str) -> bool:
+        """True if its name, in lower case with _ between words, holds the pattern."""
+        name = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()
+        return re.search(pattern, name) is not None
+
+    def looks(self, pattern: str, least: float = 1) -> bool:
+        """True for text of which this share, equal values counted once, has the pattern."""
+        share = pc.mean(pc.match_substring_regex(self.texts, pattern)).as_py()
+        return self.kind == "text" and (share or 0) >= least
+
+    @property
+    def has_times(self) -> bool:
+        """True if all events are integers of a time's name, or as large as dates."""
+        digits = "[0-9]+" if self.named(_TIME) else "[0-9]{8,}"
+        are_integers = pc.match_substring_regex(self.events.flatten(), f"^{digits}$")
+        return pc.all(are_integers).as_py() is not False
+
+    def share(self, item: "_Column") -> float:
+        """The share of events that are values of the item, or of rows whose value is an event.
+
+        The smaller of both, since small numbers are everywhere; 0 if it tells nothing.
+        """
+        if not item.is_category:
+            return 0
+        events, values = self.events.flatten(), as_text(item.known)
+        pairs = (events, values), (values, events)
+        share = min(pc.mean(pc.is_in(a, value_set=b)).as_py() or 0 for a, b in pairs)
+        is_item = item.kind == "text" or item.named(_ITEM)
+        return share if share >= (_SHARED if is_item else _NEARLY_ALL) else 0
+
+    def is_history(self, others: Sequence["_Column"]) -> bool:
+        """True for sequences; text that may be numbers or prose must share words with a column."""
+        if self.events is None or self.kind != "text":
+            return self.events is not None
+        is_prose = self.separator == " " and not self.looks("^[0-9 ]*$")
+        is_fixed = len(self.lengths.filter(pc.greater(self.lengths, 0)).unique()) == 1
+        is_other = is_prose or is_fixed or self.looks(_NUMBER, _NEARLY_ALL)
+        return not is_other or any(self.share(c) for c in others if c is not self)
+
+    def fault(self, other: "_Column | None", is_history: bool) -> str:
+        """Why it cannot be learned from, or ''; `other` is the test table's column of its name."""
+        if other is None:
+            return "the test file has no such column"
+        if not len(self.known) or not len(other.known):
+            return "it has no values in the first rows of a file"
+        is_alike = self.kind == other.kind or (self.is_number and other.is_number)
+        is_name = self.is_category or self.named(_ID)
+        faults = {
+            f"{self.kind}, and {other.kind} in the test file": not is_alike
+            and (self.has_types or self.kind != "text"),
+            "a point in time, and later rows have others; columns.time can be one such as "
+            "2024-01-31 in every row": self.is_date or self.is_time,
+            f"{self.kind} is not a type of a feature": not self.is_plain,
+            "a list as text: write its tokens alone, joined by commas": self.looks(r"^\[.*\]$"),
+            "nearly one value a row: an ID, free text, or numbers not written like 1234.5": is_name
+            and len(self.texts) > 0.5 * len(self.known) + 1,
+            "an index of pandas": self.named("^(__index_level_.*|unnamed: 0|)$"),
+        }
+        return next((why for why, is_so in faults.items() if is_so and not is_history), "")
 
 
-def _one_or_more(files: list[str]) -> str | list[str]:
-    return files[0] if len(files) == 1 else files
+def _split(values: pa.Array, kind: str) -> tuple[Any, str]:
+    """Lists of tokens, and what joins them in text; None for what is none."""
+    if kind in ("list of ", "list of integer", "list of text"):
+        return values.cast(pa.list_(pa.string())), ""
+    for separator in SEPARATORS if kind == "text" else ():
+        if pc.any(pc.match_substring(values, separator)).as_py():
+            lists = pc.split_pattern(pc.if_else(pc.equal(values, ""), None, values), separator)
+            is_wrong = pc.match_substring_regex(lists.flatten(), f"^$|{NO_TEXT.pattern}")
+            if not pc.any(is_wrong).as_py():
+                return lists, separator
+    return None, ""
 
 
-def _label(columns: Sequence[Column], in_test: Mapping[str, Column]) -> tuple[Column, list[str]]:
-    """A column of 0 and 1, preferably one that is named like a label, and what else it could be.
+def _head(table: RawTable) -> dict[str, _Column]:
+    """The columns of the first rows."""
+    head = table.head(ROWS)
+    if not len(head):
+        raise UserError(f"{table.location}: the file has no rows; give one with rows")
+    names = head.column_names
+    return {n: _Column(n, head[n].combine_chunks(), table.has_types) for n in names}
 
-    `in_test` are the columns of the test table, if there is one, which has no label.
-    """
-    # A test file may keep the label's column without values.
-    filled = {name for name, column in in_test.items() if column.known}
-    only_here = [c for c in columns if c.name not in filled] or [*columns]
-    labels = [c for c in only_here if c.is_label]
-    absent = [c for c in labels if c.name not in in_test]
-    labels = [c for c in labels if c.named(LABELS)] or absent or labels
+
+def _typed(values: pa.Array) -> pa.Array:
+    """Texts as numbers or timestamps if all are; a leading zero is a code's, not a number's."""
+    if type_name(values.type) != "text":
+        return values
+    is_missing = pc.match_substring_regex(values, _MISSING, ignore_case=True)
+    texts = pc.if_else(is_missing, None, values)
+    is_code = pc.any(pc.match_substring_regex(texts, "^[-+]?0[0-9]")).as_py()
+    types = [pa.int64(), pa.float64(), pa.timestamp("ns"), pa.timestamp("ns", "UTC")]
+    for wanted in types if is_code is False else []:
+        with suppress(pa.ArrowException):
+            return texts.cast(wanted)
+    return values
+
+
+def _label_and_id(
+    columns: Mapping[str, _Column], in_test: Mapping[str, _Column]
+) -> tuple[str, str]:
+    """The label, which a test table lacks, and the column of IDs, or a new name for it."""
+    labels = [c for c in columns.values() if c.is_label]
+    labels = [c for c in labels if c.name not in in_test or not len(in_test[c.name].known)]
     if not labels:
-        near = next((_content(c) for c in only_here if c.named(LABELS)), "")
         raise UserError(
-            f"no column of the train file is a label: one with 0 and 1, true and false, or yes and "
-            f"no, and nothing else in the first {ROWS:,} rows, that is not in a test file"
-            f"{near and f' ({near})'}; add one, or write the table file by hand (config/README.md)"
+            f"no column of the train file is a label: one of 0 and 1, true and false, or yes and "
+            f"no alone in the first {ROWS:,} rows, which the test file lacks; add one"
         )
-    return labels[0], [column.name for column in labels[1:]]
+    label = min(labels, key=lambda c: (not c.named(_LABEL), c.name in in_test)).name
+    ids = [c for c in (in_test or columns).values() if c.is_unique and c.name != label]
+    ids.sort(key=lambda c: (c.is_time, not c.named(_ID), c.name in columns))
+    if in_test and not ids:
+        raise UserError("no column of the test file has different values in all rows; add an ID")
+    if ids and (in_test or ids[0].named(_ID)):
+        return label, ids[0].name
+    return label, next(name for name in ("ID", "row_id") if name not in columns)
 
 
-def _content(column: Column) -> str:
-    """What a column has, for messages."""
-    if not column.is_plain:
-        return f"{column.name!r} is of type {column.kind}"
-    words = column.words[:_MOST_NAMED].to_pylist()
-    shown = ", ".join(map(repr, words)) + (", ..." if len(column.words) > len(words) else "")
-    gaps = len(column.values) - column.known
-    return f"{column.name!r} has {shown}, {len(column.words):,} values in {column.known:,} rows" + (
-        f", and {gaps:,} rows without one" if gaps else ""
-    )
-
-
-def _identity(columns: Sequence[Column], test_columns: Sequence[Column] | None, label: str) -> str:
-    """The ID column of the test table or, without one, a train column of IDs or a new name."""
-    in_train = {column.name for column in columns}
-    ids = [c for c in (columns if test_columns is None else test_columns) if c.is_unique]
-    ids = [c for c in ids if c.name != label]
-    if test_columns is None:
-        ids = [c for c in ids if c.named(IDS) and not c.named(GROUPS)]
-        free = [name for name in ("ID", "row_id", "row_id_of_test") if name not in in_train]
-        return ids[0].name if ids else free[0]
-    ids.sort(
-        key=lambda c: (
-            c.may_be_time,
-            c.named(GROUPS) and c.name in in_train,
-            not c.named(IDS),
-            c.name in in_train,
-        )
-    )
-    if not ids:
-        near = next((_content(c) for c in test_columns if c.named(IDS)), "")
-        raise UserError(
-            f"no column of the test file has a different value in each row, as an ID has"
-            f"{near and f' ({near})'}; add one"
-        )
-    return ids[0].name
-
-
-def _time_of_row(features: Sequence[Column]) -> Column | None:
-    """The column that tells when a row was, if there is one."""
-    times = sorted(_points_in_time(features), key=lambda column: column.time_rank)
-    return times[0] if times and not times[0].is_of_others else None
-
-
-def _points_in_time(features: Sequence[Column]) -> list[Column]:
-    # One value in all rows has no order; there may be others in the rows behind the first.
-    return [c for c in features if c.is_time and (len(c.words) > 1 or len(c.values) == ROWS)]
-
-
-def _group(features: Sequence[Column]) -> Column | None:
-    """The column of users or the like; a user's sessions are of one user."""
-    groups = [column for column in features if column.is_group]
-    return min(groups, key=lambda column: column.named("session|visit"), default=None)
-
-
-def _guess(
-    features: Sequence[Column],
-    in_test: Mapping[str, Column],
-    time: Column | None,
-    group: Column | None,
-    labels: Sequence[str],
-) -> _Guess:
-    """The roles of the features. The time is none, and the group goes to the context.
-
-    `labels` are features that may be labels.
-    """
-    guess = _Guess()
-    plain = [column for column in features if column.is_plain]
-    sequences = [column for column in features if is_history(column, plain)]
-    times = [c for c in _points_in_time(features) if c not in sequences]
-    for column in (column for column in features if column is not time):
-        fault = _fault(column, in_test.get(column.name), column in sequences)
-        if column in times and column.name in in_test:
-            fault = f"{_POINT}; or columns.time"
-        if fault:
-            guess.left_out[column.name] = fault
-    usable = [c for c in features if c.name not in guess.left_out and c is not time]
-    others = [column for column in usable if column not in sequences]
-    row_times = [c for c in times if c.kind in ("integer", "timestamp") and _is_alike(c, in_test)]
-    row_times.sort(key=lambda column: column is not time)
-    histories = match([c for c in usable if c in sequences], others, row_times)
-    guess.left_out |= histories.left_out
-    for name in histories.times.values():
-        guess.left_out.pop(name, None)
-    guess.separator = histories.separator
-    others = [c for c in others if c.name not in histories.targets.values()]
-    categories = [column for column in others if column.is_category]
-    profile = [c for c in categories if len(c.words) <= _LARGEST_PROFILE and c is not group]
-    profile = profile[:_MOST_IN_PROFILE]
-    by_role = {
-        "profile": profile,
-        "context": [column for column in categories if column not in profile],
-        "numeric": [column for column in others if not column.is_category],
+def _roles(
+    features: Sequence[_Column],
+    in_test: Mapping[str, _Column],
+    time: _Column | None,
+    group: _Column | None,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The roles of the features, and why others are left out."""
+    histories = [c for c in features if c.is_history(features)]
+    faults = {c.name: c.fault(in_test.get(c.name), c in histories) for c in features}
+    left_out = {name: why for name, why in faults.items() if why}
+    histories = [c for c in histories if c.name not in left_out]
+    items = [c for c in features if c.name not in left_out and c not in histories]
+    # Histories that share their item's values come first, and say how long all are; times are last.
+    histories.sort(key=lambda c: (c.has_times, not any(map(c.share, items))))
+    roles: dict[str, Any] = {"sequences": {}, "times": {}, "share_embedding": []}
+    kept: list[_Column] = []
+    for column in histories:
+        shared = [c for c in items if column.share(c)]
+        named = [c for c in items if c.is_category and c.named(_ITEM)]
+        item = max(shared or named, key=lambda c: (column.share(c), len(c.texts)), default=None)
+        is_beside = all(column.lengths.equals(c.lengths) for c in kept)
+        is_beside &= len({c.separator for c in (column, *kept)} - {""}) < 2
+        if is_beside and column.has_times and kept and time and not roles["times"]:
+            roles["times"] = {column.name: time.name}
+            kept += [column]
+        elif is_beside and item and not column.has_times:
+            roles["sequences"][column.name] = item.name
+            roles["share_embedding"] += [column.name] if shared else []
+            items.remove(item)
+            kept += [column]
+        else:
+            left_out[column.name] = (
+                "a history needs the column of the row's item, which shares its values or is named "
+                "like one; all are as long in each row and joined alike; see `sequences` and "
+                "`times` in config/README.md"
+            )
+    categories = [c for c in items if c.is_category]
+    profile = [c.name for c in categories if len(c.texts) <= _LARGEST_PROFILE and c is not group]
+    roles |= {
+        "separator": next((c.separator for c in kept if c.separator), SEPARATORS[0]),
+        "profile": profile[:_MOST_IN_PROFILE],
+        "context": [c.name for c in categories if c.name not in profile[:_MOST_IN_PROFILE]],
+        "numeric": [c.name for c in items if not c.is_category],
     }
-    for role, columns in by_role.items():
-        for column in columns:
-            if doubt := _doubt(column, group, labels):
-                guess.remarks[(*_IN_GROUP, role, column.name)] = doubt
-    for name in histories.by_name:
-        guess.remarks[(*_IN_GROUP, "sequences", name)] = _BY_NAME
-    roles: dict[str, list[str] | dict[str, str]] = {
-        role: [column.name for column in columns] for role, columns in by_role.items()
-    }
-    roles |= {"sequences": histories.targets, "times": histories.times}
-    roles |= {"share_embedding": histories.share}
-    guess.roles = {role: roles[role] for role in _ORDER if roles[role]}
-    return guess
-
-
-def _is_alike(column: Column, in_test: Mapping[str, Column]) -> bool:
-    return column.name in in_test and in_test[column.name].kind == column.kind
-
-
-def _doubt(column: Column, group: Column | None, labels: Sequence[str]) -> str:
-    """What else a column could be."""
-    if column is group:
-        return "the group; leave it out here if rows to come have new ones"
-    is_number = column.kind in ("integer", "float")
-    is_name = column.named(f"{IDS}|{GROUPS}")
-    doubts = ["numeric"] if is_number and column.is_category and not is_name else []
-    if is_number and not column.is_category:
-        are_levels = column.kind == "integer" and 2 < len(column.words) <= _MOST_LEVELS
-        doubts = ["context"] if are_levels else []
-        doubts += ["columns.time"] if column.may_be_time else []
-    doubts += ["columns.label"] if column.name in labels else []
-    return "or " + ", or ".join(doubts) if doubts else ""
-
-
-def _fault(column: Column, in_test: Column | None, is_history: bool) -> str:
-    """Why a column cannot be learned from, or ''; `in_test` is the test table's of its name."""
-    kind, other = column.kind, in_test.kind if in_test else None
-    is_named = column.is_category or column.named(IDS)
-    unique = column.is_plain and is_named and len(column.words) > _UNIQUE * column.known + 1
-    faults = {
-        "the test file has no such column": other is None,
-        "it has no values": not column.known,
-        "it has no values in the first rows of the test file": in_test and not in_test.known,
-        f"{kind} here, and {other} in the test file": other
-        and not is_history
-        and len({k.replace("integer", "float") for k in (kind, other)} - {""}) > 1,
-        "its name is empty, or reads as a range": not column.name or RANGE.match(column.name),
-        "an index of pandas": column.named("^__index_level_"),
-        "a point in time that some rows lack; with one in every row, it can be columns.time": (
-            column.kind == "timestamp" and column.known < len(column.values)
-        ),
-        f"{kind} is not a type of a feature": not is_history and not column.is_plain,
-        "a list written as text: write its tokens alone, joined by commas": kind == "text"
-        and not is_history
-        and {("[", "]")} == {(w[0], w[-1]) for w in column.words.to_pylist() if w},
-        _POINT: not is_history and column.is_date,
-        "a date that is not written like 2024-01-31; so written, it can be columns.time": (
-            not is_history and column.is_unreadable_date
-        ),
-        f"text, since {column.odd_number!r} stands among its numbers: write numbers such as "
-        f"1234.5, and nothing where one is missing": not is_history
-        and unique
-        and column.odd_number,
-        "nearly one value a row: an ID, or free text": not is_history and unique,
-        "the number of the row": column.is_counter,
-    }
-    return next((why for why, is_so in faults.items() if is_so), "")
-
-
-def _remarks(
-    label: Column, others: Sequence[str], time: Column | None, has_no_ids: bool
-) -> dict[Place, str]:
-    """Remarks on the label, the ID, the time and the group."""
-    read_as = (
-        [f"{label.label_pair[0]} is 1, {label.label_pair[1]} is 0"] if label.label_pair else []
-    )
-    named = ", ".join(map(scalar, others[:_MOST_NAMED]))
-    read_as += [f"or {named}{', ...' if len(others) > _MOST_NAMED else ''}"] if others else []
-    texts = {
-        "label": "; ".join(read_as),
-        "id": "no column has this name yet: tables to score or to submit need one"
-        if has_no_ids
-        else "",
-        "time": "no feature; rows can be held out by it: docs/validation.md",
-        "group": "its rows can be kept on one side of the split",
-    }
-    if time and time.name == "day" and time.kind == "integer" and _is_within(time, 0, 31):
-        texts["time"] += "; or context, if it is a day of the week or month"
-    return {("columns", key): text for key, text in texts.items() if text}
-
-
-def _is_within(column: Column, least: int, most: int) -> bool:
-    return all(least <= int(word) <= most for word in column.words.to_pylist())
+    roles = {role: names for role, names in roles.items() if names and names != SEPARATORS[0]}
+    return roles, left_out
