@@ -4,8 +4,6 @@ import json
 import os
 from pathlib import Path
 
-from snakemake.settings.types import DeploymentMethod
-
 from feseq.catalog.digests import ENTRY_POINTS, ROUNDING, Digests
 from feseq.catalog.families import FAMILIES, family_of, is_model
 from feseq.catalog.models import (
@@ -24,7 +22,6 @@ from feseq.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
 DIGESTS = Digests(config, RAW, COLUMNS, CODE)
-HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # The folder, the values of --config and the config files that this call names, for commands that
 # are printed; the files last, since a search adds one.
 CONFIG_OPTIONS = []
@@ -79,8 +76,7 @@ def model_env(wildcards):
 @clear_errors
 def training_gpus(wildcards):
     """GPUs that train the job's model."""
-    family = family_of(wildcards.model)
-    return family.gpus(config, wildcards.size, wildcards.model, HAS_CONDA)
+    return family_of(wildcards.model).gpus(config, wildcards.size, wildcards.model)
 
 
 @clear_errors

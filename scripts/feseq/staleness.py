@@ -165,10 +165,10 @@ class _Plain(ast.NodeTransformer):
         return None if is_text else self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> Any:
-        """Empty the calls of errors (`UserError(...)`), of the log, and of `agree` of ranks."""
+        """Empty the calls of errors (`UserError(...)`) and of the log."""
         function = node.func
         name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
         owner = getattr(getattr(function, "value", None), "id", "")
-        if name.endswith("Error") or name == "agree" or owner in ("logger", "logging"):
+        if name.endswith("Error") or owner in ("logger", "logging"):
             return ast.Call(function, [], [])
         return self.generic_visit(node)

@@ -54,12 +54,6 @@ class Ranks:
         # On the CPU whatever the device: the GPU need not be waited for.
         return self._reduce(torch.tensor(numbers), dist.ReduceOp.MAX).tolist()
 
-    def agree(self, number: int, otherwise: str) -> None:
-        """Raise UserError with the text `otherwise` if the ranks passed different numbers."""
-        largest, minus_smallest = self.largest(number, -number)
-        if largest != -minus_smallest:
-            raise UserError(otherwise)
-
     def wait(self) -> None:
         """Wait until all ranks are here."""
         self.largest(0)
@@ -102,29 +96,13 @@ def in_group() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def _place() -> Ranks:
-    """The place that torchrun assigned; raises UserError if the environment has none."""
-    names = ("RANK", "WORLD_SIZE")
-    try:
-        rank, count = (int(os.environ.get(name, "")) for name in names)
-        if not 0 <= rank < count:
-            raise ValueError
-    except ValueError:
-        variables = " ".join(f"{name}={os.environ.get(name, '')}" for name in names)
-        raise UserError(
-            f"TORCHELASTIC_RUN_ID is set, as torchrun does, but {variables} is not a valid place "
-            f"among its processes: start torchrun, or unset TORCHELASTIC_RUN_ID"
-        ) from None
-    return Ranks(rank, count)
-
-
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """Join the other ranks, as torchrun's environment variables say.
 
     Tensors on GPUs go by NCCL, those on the CPU by Gloo.
     """
-    ranks = _place()
+    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if ranks.count == 1:
         yield ranks
         return
@@ -132,16 +110,9 @@ def joined() -> Iterator[Ranks]:
         # Otherwise Gloo takes the address of the machine's name, which it may not reach.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    try:
-        with signals_at_once():
-            logger.info("process %d of %d waits for the others", ranks.rank, ranks.count)
-            dist.init_process_group(backend, timeout=_LONGEST_WAIT)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(
-            f"process {ranks.rank} of {ranks.count} could not join the others "
-            f"({first_line(error)}); the variables MASTER_ADDR and MASTER_PORT of its environment "
-            f"say where they meet"
-        ) from None
+    with signals_at_once():
+        logger.info("process %d of %d waits for the others", ranks.rank, ranks.count)
+        dist.init_process_group(backend, timeout=_LONGEST_WAIT)
     yield ranks
     # Not after a failure: NCCL would wait for the others, which wait for this one.
     dist.destroy_process_group()

@@ -67,11 +67,8 @@ class Family:
         self.settings(config, size, model)
         yield from ()
 
-    def gpus(self, config: Mapping[str, Any], size: str, model: str, has_conda: bool) -> int:
-        """GPUs that train a model.
-
-        With `has_conda` the job runs in a conda environment, else in this Python's.
-        """
+    def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
+        """GPUs that train a model."""
         return 0
 
     def module(self, entry_point: str) -> str | None:

@@ -275,17 +275,14 @@ def test_an_id_that_is_new_in_validation_does_no_harm(
     assert trainings["auto"]["unknown_shares"]["item"] == 1
 
 
-def test_a_gpu_is_asked_for_where_one_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    for installed, device, has_conda, gpus in (
-        ("xgboost", "auto", False, 1),
-        ("xgboost", "cpu", True, 0),
-        ("xgboost-cpu", "auto", False, 0),
-        ("xgboost-cpu", "auto", True, 1),
-    ):
-        monkeypatch.setattr(family, "distribution", {installed: ""}.__getitem__)
-        monkeypatch.setattr(family, "PackageNotFoundError", KeyError)
-        config = {"runtime": {"device": device}}
-        assert family.FAMILY.gpus(config, "toy", "boosting", has_conda) == gpus
+@pytest.mark.parametrize(
+    ("builds", "device", "gpus"), [([], "auto", 1), ([], "cpu", 0), (["xgboost-cpu"], "auto", 0)]
+)
+def test_a_gpu_is_asked_for_where_one_may_be_used(
+    builds: list[str], device: str, gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(family, "distributions", lambda name: builds)
+    assert family.FAMILY.gpus({"runtime": {"device": device}}, "toy", "boosting") == gpus
 
 
 def test_its_auc_rests_on_what_clicks_follow(

@@ -23,7 +23,6 @@ from feseq.config.runtime import Runtime
 from feseq.families.feseq.network.device import choose_device, start_runtime
 from feseq.families.feseq.training.checkpoint import Checkpoint
 from feseq.families.feseq.training.loop import Trainer
-from feseq.families.feseq.training.processes import run_under_torchrun
 from feseq.families.feseq.training.step import Stepper
 from support import SCRIPTS
 from support.processes import (
@@ -113,8 +112,7 @@ def test_two_processes_learn_like_one_and_go_on_after_a_sigterm_as_one_or_two(
     data: Path, alone: Path, tmp_path: Path
 ) -> None:
     together, out = tmp_path / "together", tmp_path / "out"
-    # The first shows the losses of both.
-    in_processes(2, train_here, data, together, 2, 2)
+    in_processes(2, train_here, data, together, 2)
     assert_like(together, alone)
     assert pd.read_csv(together / "history.csv")["train_loss"].round(4).nunique() > 10
     assert json.loads((together / "training.json").read_text())["processes"] == 2
@@ -159,12 +157,6 @@ def test_after_a_sudden_end_nothing_runs_and_three_processes_go_on(
     assert_like(tmp_path, alone)
 
 
-def test_a_time_to_save_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "1h")
-    with pytest.raises(UserError, match="TORCH_ELASTIC_SHUTDOWN_TIMEOUT is '1h'"):
-        run_under_torchrun(2, 1)
-
-
 @pytest.mark.workflow
 def test_what_others_set_in_the_environment_counts_for_nothing(
     data: Path, alone: Path, tmp_path: Path
@@ -173,19 +165,6 @@ def test_what_others_set_in_the_environment_counts_for_nothing(
     code, log = end_of(start(data, tmp_path, gpus=1, **pod))
     assert code == 0, log
     assert_like(tmp_path, alone)
-
-
-@pytest.mark.parametrize(
-    "place",
-    [{}, {"RANK": "x"}, {"RANK": "2"}, {"RANK": "-1"}, {"WORLD_SIZE": ""}],
-)
-def test_an_environment_that_is_not_torchruns_is_named(
-    monkeypatch: pytest.MonkeyPatch, place: dict[str, str]
-) -> None:
-    for name, value in ({"RANK": "0", "WORLD_SIZE": "2"} | place if place else {}).items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match="unset TORCHELASTIC_RUN_ID"), joined():
-        pass
 
 
 def test_a_process_of_torchrun_alone_meets_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 from feseq.batches.batch import Batch
 from feseq.catalog.loading import export_model
-from feseq.common.errors import NotEnoughMemoryError, UserError
+from feseq.common.errors import UserError
 from feseq.families.feseq.check_rows import raw_rows
 from feseq.families.feseq.model_file import TrainedModel, predict_logits
 from feseq.families.feseq.network import FESeq
@@ -24,7 +24,6 @@ from feseq.families.feseq.training.loop import Trainer
 from feseq.families.feseq.training.memory import (
     SPARE_SHARE,
     StepMemory,
-    check_network,
     full_rows,
 )
 from feseq.families.feseq.training.step import Stepper
@@ -32,7 +31,7 @@ from feseq.serve.scorer import Scorer
 from feseq.storage.opening import open_table
 from support.jobs import run_job
 from support.learnable import make
-from support.networks import CONFIG, SIZES, make_model
+from support.networks import CONFIG, SIZES
 from support.raw_tables import COLUMNS, raw_table, with_roles
 from support.trainings import (
     CPU,
@@ -173,19 +172,6 @@ def test_a_model_is_named_by_its_max_len(data: Path, tmp_path: Path) -> None:
     for name in ("toy/len100", "toy/boosting"):
         with pytest.raises(UserError, match=f"{name}: .* max_len 10"):
             run_job(data, tmp_path, settings, full_name=name)
-
-
-def test_a_network_that_cannot_fit_is_refused_before_it_is_made() -> None:
-    # 16 TB, which no test machine could allocate.
-    sizes = replace(SIZES, profile=(10**9, 3))
-    config = replace(CONFIG, embedding_dim=1000, heads=1)
-    with pytest.raises(NotEnoughMemoryError) as refused:
-        check_network(config, sizes, 10**12)
-    assert "profile.0.weight, 1,000,000,000 x 1,000" in str(refused.value)
-    parameters = sum(parameter.numel() for parameter in make_model().parameters())
-    check_network(CONFIG, SIZES, 20 * parameters)
-    with pytest.raises(NotEnoughMemoryError):
-        check_network(CONFIG, SIZES, 20 * parameters - 1)
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

@@ -1,7 +1,7 @@
 """Gradient boosting as a family of models: its settings, and the needs of its jobs."""
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
 from typing import TYPE_CHECKING, Any
 
 from ...family.base import Family
@@ -11,22 +11,13 @@ from .settings import BoostingConfig
 class Boosting(Family):
     """Trees, by XGBoost."""
 
-    def gpus(self, config: Mapping[str, Any], size: str, model: str, has_conda: bool) -> int:
-        """One if boosting may train on it.
+    def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
+        """One unless the device is the CPU, or this Python has XGBoost's build for CPUs alone.
 
-        XGBoost's build for CPUs has another name on PyPI. A job's own environment may have either
-        build.
+        That build has another name on PyPI.
         """
-        return int(config["runtime"]["device"] != "cpu" and (has_conda or _may_use_gpus()))
-
-
-def _may_use_gpus() -> bool:
-    """Whether this Python's XGBoost is the build for GPUs, without importing it."""
-    try:
-        distribution("xgboost-cpu")
-    except PackageNotFoundError:
-        return True
-    return False
+        is_cpu_build = any(distributions(name="xgboost-cpu"))
+        return int(config["runtime"]["device"] != "cpu" and not is_cpu_build)
 
 
 FAMILY = Boosting(

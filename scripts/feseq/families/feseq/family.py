@@ -44,7 +44,7 @@ class FESeq(Family):
         except ImpossibleNetworkError as error:
             yield f"model.heads of {model}, size {size}: {error}"
 
-    def gpus(self, config: Mapping[str, Any], size: str, model: str, has_conda: bool) -> int:
+    def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
         """`train.gpus`."""
         return self.settings(config, size, model)["train"]["gpus"]
 

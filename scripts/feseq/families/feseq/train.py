@@ -30,7 +30,7 @@ from .network.device import Machine, start_runtime
 from .settings import ModelConfig, TrainConfig
 from .training.checkpoint import Checkpoint
 from .training.loop import Trainer
-from .training.memory import COPIES_OF_PARAMETERS, check_network, count_parameters, micro_batch_rows
+from .training.memory import COPIES_OF_PARAMETERS, count_parameters, micro_batch_rows
 from .training.processes import end_with_launcher, run_under_torchrun
 from .training.refit import FirstTraining
 
@@ -157,7 +157,6 @@ class TrainingRun:
         sizes = field_sizes(self.model_config, self.feature_map)
         # An average of the weights is one more copy.
         copies = COPIES_OF_PARAMETERS + (config.weight_average > 0)
-        check_network(self.model_config, sizes, machine.memory(), copies)
         torch.manual_seed(config.seed)
         model = build_model(self.model_config, self.feature_map)
         shift = math.log(train.kept_share)

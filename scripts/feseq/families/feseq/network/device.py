@@ -76,11 +76,6 @@ def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) ->
     torch.set_num_threads(max(1, min(threads // ranks.count, processors())))
     device = choose_device(runtime.device, ranks)
     precision = choose_precision(runtime.precision, device)
-    ranks.agree(
-        [torch.float32, torch.bfloat16, torch.float16].index(precision),
-        "the GPUs of this training are of different kinds: runtime.precision auto means bfloat16 "
-        "on some and float16 on others; set it to one of them",
-    )
     if device.type == "cuda":
         # Beside half precision, the products left in float32 lose nothing with TF32's 10 bits.
         torch.set_float32_matmul_precision("highest" if precision == torch.float32 else "high")

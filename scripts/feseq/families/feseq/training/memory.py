@@ -97,24 +97,6 @@ def micro_batch_rows(
     return rows
 
 
-def check_network(
-    config: ModelConfig, sizes: FieldSizes, memory: int, copies: int = COPIES_OF_PARAMETERS
-) -> None:
-    """Raise NotEnoughMemoryError if the network alone exceeds `memory` bytes; allocates nothing."""
-    with torch.device("meta"):
-        network = FESeq(config, sizes)
-    needed = 4 * copies * count_parameters(network)
-    if needed > memory:
-        name, largest = max(network.named_parameters(), key=lambda pair: pair[1].numel())
-        raise NotEnoughMemoryError(
-            f"the network's {count_parameters(network):,} parameters need {needed / 2**20:,.0f} "
-            f"MiB with their gradients and Adam's moments, and there are {memory / 2**20:,.0f} "
-            f"MiB (runtime.memory_gib); most are in {name}, "
-            f"{' x '.join(f'{size:,}' for size in largest.shape)}: use a smaller model, or "
-            f"raise sizes.<size>.min_count, which makes vocabularies smaller"
-        )
-
-
 def count_parameters(network: FESeq) -> int:
     """The number of a network's weights."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -7,8 +7,6 @@ import signal
 import sys
 from typing import NoReturn
 
-from ....common.errors import UserError
-
 logger = logging.getLogger(__name__)
 
 # Time to save after a signal; then torchrun kills the processes.
@@ -22,9 +20,7 @@ def run_under_torchrun(processes: int, threads: int) -> NoReturn:
     A process finds its place in the environment: RANK, WORLD_SIZE, LOCAL_RANK. A signal to
     torchrun goes to all of them, and if one fails, the others are ended.
     """
-    seconds = os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
-    if not seconds.isdecimal():
-        raise UserError(f"TORCH_ELASTIC_SHUTDOWN_TIMEOUT is {seconds!r}; give seconds, or unset it")
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
     # torchrun takes options from these, which Kubeflow sets; here the config's `train` decides.
     for name in [name for name in os.environ if name.startswith("PET_")]:
         logger.warning("%s=%s is ignored", name, os.environ.pop(name))
