@@ -87,7 +87,7 @@ def part_names(table, wildcards):
 
 def part_files(table, wildcards):
     """The raw files of the job's part."""
-    return [piece.file for piece in listed(table, wildcards)[int(wildcards.part)].pieces]
+    return [piece.file for piece in listed(table, wildcards).parts[int(wildcards.part)].pieces]
 
 
 def part_raw(table):

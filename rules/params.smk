@@ -143,7 +143,7 @@ def part_params(table):
 
     @clear_errors
     def version(wildcards):
-        part = listed(table, wildcards)[int(wildcards.part)]
+        part = listed(table, wildcards).parts[int(wildcards.part)]
         return f"{part.version} {part.draw}".strip()
 
     raw = clear_errors(functools.partial(part_files, table))

@@ -191,18 +191,13 @@ def test_files_that_do_not_belong_together_are_refused(
         ("in/*.parquet", r"in/\*.parquet"),
         (["in", "in/country=KR/part-2.parquet"], "part-2.parquet"),
         (["in/country=KR", "link"], "link/part-1.parquet"),
-        (["in", "s3://bucket/in/"], "local"),
         ("odd/nowhere/*.parquet", "b.parquet.*No such file"),
         ("odd", "b.parquet.*No such file"),
-        ("delta", "Delta Lake"),
     ],
 )
 @pytest.mark.usefixtures("folder")
 def test_what_names_no_table_is_refused(written: Any, named: str) -> None:
     Path("empty").mkdir()
-    shutil.copytree("in", "delta")
-    Path("delta/_delta_log").mkdir()
-    Path("delta/_delta_log/00000000000000000000.json").write_text("{}")
     Path("link").symlink_to("in/country=KR")
     shutil.copytree("in/country=KR", "odd/nowhere")
     Path("odd/nowhere/b.parquet").symlink_to("/nowhere")

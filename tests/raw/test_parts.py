@@ -12,7 +12,7 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.raw.list_parts import list_parts
-from feseq.raw.parts import Listing, Part, Piece, cut, part_name, read_parts
+from feseq.raw.parts import Listing, Part, Piece, cut, read_parts
 from feseq.raw.reading import RawTable
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, write_raw
@@ -96,7 +96,7 @@ def test_a_replaced_file_changes_its_part_alone(folder: Path) -> None:
     is_same = [a == b for a, b in zip(before.parts, after.parts, strict=True)]
     assert is_same == [True, False, True]
     with pytest.raises(UserError, match=r"part-2.parquet: was replaced"):
-        RawTable(files_of(before[1]), before[1])
+        RawTable(files_of(before.parts[1]), before.parts[1])
     # And so does a folder's name.
     (folder / "in/shop=7").rename(folder / "in/shop=8")
     is_same = [a.version == b.version for a, b in zip(after.parts, listed(20).parts, strict=True)]
@@ -111,12 +111,6 @@ def test_an_id_twice_in_different_parts_is_refused_with_count_and_example(folder
     with pytest.raises(UserError, match=rf"^in: .*'uid': 2 IDs .*{re.escape(repr(example))}"):
         listed(10)
     assert not Path("parts.json").exists()
-
-
-def test_a_part_that_is_not_listed_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match="003"):
-        listed(20)[3]
-    assert (part_name(7), part_name(1234)) == ("007", "1234")
 
 
 def test_rows_within_row_groups_are_those_that_were_asked_for(tmp_path: Path) -> None:

@@ -317,8 +317,8 @@ def test_auto_takes_groups_or_any_rows_where_the_time_has_one_value(
 
 
 REFUSED: list[tuple[dict[str, str], Any, str]] = [
-    ({"time": "day"}, FORTY, r"'day'.*columns\.time"),
-    ({"group": "user"}, FORTY, r"'user'.*columns\.group"),
+    ({"time": "day"}, FORTY, "no column 'day'"),
+    ({"group": "user"}, FORTY, "no column 'user'"),
     ({"time": "x"}, ["2024-01-31"] * 40, "'x'.* 40 rows"),
     ({"time": "x"}, [1.0, None, float("nan"), *range(37)], "'x'.* row 1"),
     ({"time": "x"}, ["8", ""] * 20, "'x': .*''"),

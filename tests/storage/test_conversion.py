@@ -257,8 +257,8 @@ REFUSED: list[tuple[dict[str, Any] | Callable[[pa.Table], pa.Table], str]] = [
     ({"events": pa.array([[1.0]] * 9 + [[]])}, "'events'.*list<"),
     ({"events": [[None, None]] * 10}, "'events', row 0: token None"),
     ({"events": ["1,2"] * 9 + ["1, x"]}, "'events', row 9: token ' x'"),
-    (lambda table: table.drop_columns(["item", "price"]), "'item', 'price'.*columns.use"),
-    (lambda table: table.drop_columns(["uid"]), "'uid'.*columns in the table"),
+    (lambda table: table.drop_columns(["item", "price"]), "no column 'item', 'price'"),
+    (lambda table: table.drop_columns(["uid"]), "no column 'uid'"),
     (lambda table: table.append_column("uid", table["uid"]), "occurs twice"),
     (lambda table: table[:0], "no rows"),
 ]

@@ -167,7 +167,7 @@ def to_test_h5(
     raw = write_raw(folder, table, "test", **options)
     h5 = folder / "test.h5"
     list_parts(raw, columns, folder / "parts.json", rows=len(table) or 1)
-    convert_test(raw, columns, h5, part=read_parts(folder / "parts.json")[0])
+    convert_test(raw, columns, h5, part=read_parts(folder / "parts.json").parts[0])
     return h5
 
 

@@ -85,9 +85,9 @@ def checked_workflow(
         try:
             columns = Columns.from_config(table["columns"])
             raw = locate_raw(table["raw"], has_stand_in=table["simulation"] is not None)
-            named = {f"columns.{key}": table["columns"][key] for key in ("time", "group")}
+            named = filter(None, (table["columns"][key] for key in ("time", "group")))
             if opens_raw:
-                raw.check(columns, named)
+                raw.check(columns, *named)
         except UserError as error:
             texts = str(error).split("\n")
             if not lines and len(texts) == 1:  # of the files, not of the config

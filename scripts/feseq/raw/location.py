@@ -17,17 +17,16 @@ from pyarrow import fs
 
 from ..common.errors import UserError, first_line, some_of
 from ..common.files import digest_of
-from .version import content_version, object_version
+from .version import content_version, file_state, object_version
 
 # One slash is enough: a mistyped s3:/bucket/key is not a local path either. `C:/` is one.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
 _KEY = re.compile("([^=]+)=(.*)", re.DOTALL)
 # What Hive and Spark call the folder of rows without a value.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-# Folders of logs that say which files belong to a table.
-_LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Apache Hudi", "_spark_metadata": "a Spark stream"}
+# Names that are no data, such as _SUCCESS.
+_HIDDEN = re.compile("(^|/)[_.]")
 _MOST_NAMED = 3
-_RETRY_SECONDS = 60
 
 
 class Location:
@@ -49,12 +48,8 @@ class Location:
         """The file system and the path in it."""
         if not self.is_remote:
             return fs.LocalFileSystem(), self.written
-        uri = self.written
-        if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in uri:
-            # Its client would try for a quarter of an hour, and no signal ends it meanwhile.
-            uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={_RETRY_SECONDS}"
         with self.reading():
-            return fs.FileSystem.from_uri(uri)
+            return fs.FileSystem.from_uri(self.written)
 
     @property
     def name(self) -> str:
@@ -66,10 +61,10 @@ class Location:
         """True for a local path where nothing is; a broken link and any URI count as present."""
         return not self.is_remote and not os.path.lexists(self.written)
 
-    @property
-    def identity(self) -> str:
-        """What a file and links to it have in common."""
-        return self.written if self.is_remote else os.path.realpath(self.written)
+    def state(self) -> object:
+        """What changes whenever somebody writes to the file, found without reading it."""
+        with self.reading():
+            return self.version if self.is_remote else file_state(Path(self.written))
 
     @cached_property
     def version(self) -> str:
@@ -111,60 +106,70 @@ class Location:
                 yield file
 
     @contextmanager
-    def reading(self, version: str | None = None) -> Iterator[None]:
-        """Raise a UserError for whatever fails, or if the file no longer has this version."""
+    def reading(self, state: object = None) -> Iterator[None]:
+        """Raise a UserError for whatever fails, or if the file is no longer in this state."""
         failed = None
         try:
             yield
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             # The first line of a binary file may be nearly all of it.
             failed = first_line(error)[:300]
-        if version is not None and Location(self.written).version != version:
+        if state is not None and Location(self.written).state() != state:
             raise UserError(
                 f"{self}: was replaced while it was being read; nothing of it was kept: run the "
                 f"same command again when it is complete"
             )
         if failed is not None:
             advice = "; see docs/object-storage.md" if self.is_remote else ""
-            raise UserError(
-                f"{self}: cannot be read: {failed}; correct the path or copy the file again{advice}"
-            )
+            raise UserError(f"{self}: cannot be read: {failed}; correct the path or file{advice}")
 
     @property
     def files(self) -> list["Location"]:
-        """The files in this folder, at any depth, in the order of their paths; else itself.
+        """The file, or those in this folder or of this pattern, in the order of their paths.
 
-        Names that begin with _ or . are ignored (_SUCCESS). Raises UserError for the folder of a
-        table whose log says which of its files count, such as Delta Lake's.
+        Folders are read at any depth. A file that is named need not exist. Raises UserError if
+        there is none; names that begin with _ or . do not count.
         """
+        paths = self._objects() if self.is_remote else self._local_files()
+        if not paths:
+            raise UserError(
+                f"{self}: no file with data is there (names that begin with _ or . are "
+                f"ignored); put the files there, mount the disk, or correct the path"
+            )
+        return [Location(path) for path in sorted(paths)]
+
+    def _objects(self) -> set[str]:
         with self.reading():
             system, path = self._place
             if system.get_file_info(path).type != fs.FileType.Directory:
-                return [self]
-            if self.is_remote:
-                inside = system.get_file_info(fs.FileSelector(path, recursive=True))
-                below = [each.path for each in inside if each.type != fs.FileType.Directory]
-            else:
-                # Arrow silently skips broken links, whose rows would be missing.
-                walked = os.walk(path, onerror=_raise, followlinks=True)
-                below = [os.path.join(place, name) for place, _, names in walked for name in names]
-        for log, kind in _LOGS.items():
-            if any(f"/{log}/" in each for each in below):
-                raise UserError(
-                    f"{self}: is a table of {kind}, whose log, not its folder, says which files "
-                    f"count; write its current rows as parquet files, and name their folder"
-                )
-        data = [each for each in below if not re.search("/[_.]", each[len(path.rstrip("/")) :])]
-        return [Location(self._written_as(each)) for each in sorted(data)]
-
-    def _written_as(self, path: str) -> str:
-        """A path of this file system, as a user would write it."""
-        if not self.is_remote:
-            return os.path.normpath(path)
+                return {self.written}
+            inside = system.get_file_info(fs.FileSelector(path, recursive=True))
         place, mark, options = self.written.partition("?")
         scheme, _, rest = place.partition("://")
         user, at, _ = rest.rpartition("@")
-        return f"{scheme}://{user}{at}{quote(path, safe='/=')}{mark}{options}"
+        return {
+            f"{scheme}://{user}{at}{quote(each.path, safe='/=')}{mark}{options}"
+            for each in inside
+            if each.type != fs.FileType.Directory
+            and not _HIDDEN.search(each.path.removeprefix(path))
+        }
+
+    def _local_files(self) -> set[str]:
+        # What is named may be hidden; what a pattern or a folder finds may not.
+        named, found = self.written.rstrip("/"), [self.written]
+        if self.is_missing and glob.has_magic(self.written):
+            named = re.split("[*?[]", named)[0].rpartition("/")[0]
+            found = glob.glob(self.written, recursive=True)
+        files: set[str] = set()
+        for path in found:
+            below = [path]
+            if is_folder := os.path.isdir(path):
+                below = glob.glob(f"{glob.escape(path)}/**", recursive=True)
+            # With links to nowhere, whose rows would be missing.
+            below = [each for each in below if not os.path.isdir(each)]
+            below = [each for each in below if not _HIDDEN.search(each.removeprefix(named))]
+            files.update(map(os.path.normpath, below) if is_folder else below)
+        return files
 
 
 class TableLocation:
@@ -172,7 +177,6 @@ class TableLocation:
 
     A text names a file, a folder or, for local files, a pattern of `glob`; `files` looks for them.
     `delimiter` separates the values of CSV files; None: their names say it.
-    Raises UserError for a mix of local and remote files.
     """
 
     def __init__(
@@ -183,12 +187,7 @@ class TableLocation:
         texts = [entry.written for entry in self._entries]
         self.written = texts if many is written else texts[0]
         self.delimiter = delimiter
-        self.is_remote = self._entries[0].is_remote
-        if any(entry.is_remote != self.is_remote for entry in self._entries):
-            raise UserError(
-                f"{self}: some of these files are local and some are not; the files of one table "
-                f"lie in one place: copy them"
-            )
+        self.is_remote = any(entry.is_remote for entry in self._entries)
 
     def __str__(self) -> str:
         return some_of([entry.written for entry in self._entries], _MOST_NAMED)
@@ -205,7 +204,7 @@ class TableLocation:
 
         Raises UserError if a folder or a pattern has no file, or a file occurs twice.
         """
-        files = [file for entry in self._entries for file in _files_of(entry)]
+        files = [file for entry in self._entries for file in entry.files]
         _check_once(files, self)
         return files
 
@@ -233,32 +232,10 @@ def tables_of(written: Sequence[str], delimiter: str | None = None) -> list[Tabl
 
 
 def _check_once(files: Sequence[Location], named: object) -> None:
+    """Raise UserError if a file, or a link to it, occurs twice."""
     seen: set[str] = set()
     for file in files:
-        if (identity := file.identity) in seen:
+        place = file.written if file.is_remote else os.path.realpath(file.written)
+        if place in seen:
             raise UserError(f"{named}: {file} is found twice; name each file once")
-        seen.add(identity)
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _files_of(entry: Location) -> list[Location]:
-    """The files of one path, folder or pattern; a named file need not exist."""
-    if entry.is_missing and glob.has_magic(entry.written):
-        paths = glob.glob(entry.written, recursive=True)
-        # glob leaves out what begins with a dot, and not _temporary/part-0.parquet.
-        plain = len(re.split("[*?[]", entry.written)[0].rpartition("/")[0])
-        shown = [Location(path) for path in paths if not re.search("(^|/)_", path[plain:])]
-        # ** finds a folder and what is in it.
-        names = {str(file) for each in shown for file in each.files}
-        files = list(map(Location, sorted(names)))
-    else:
-        files = entry.files
-    if not files:
-        raise UserError(
-            f"{entry}: no file with data is there (names that begin with _ or . are "
-            f"ignored); put the files there, mount the disk, or correct the path"
-        )
-    return files
+        seen.add(place)

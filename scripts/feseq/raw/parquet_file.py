@@ -6,9 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..common.errors import UserError, first_line
-from .file import Contents, File, Reading
-from .location import Location
+from .file import File
 
 # A remote row group of at most this many bytes is fetched at once, since each request takes a
 # while; a larger one, and a local one, is read in pieces, so that memory stays flat.
@@ -19,46 +17,44 @@ _BUFFER = {False: 1 << 16, True: 1 << 22}
 _INT96 = "us"
 
 
-def contents(location: Location, version: str, how: Reading) -> Contents:
-    """What the footer says."""
-    with location.open() as source:
-        try:
+class ParquetFile(File):
+    """A parquet file; its row groups are read one after the other."""
+
+    def _read_schema(self) -> pa.Schema:
+        with self.location.open() as source:
             file = pq.ParquetFile(source, coerce_int96_timestamp_unit=_INT96)
-        except pa.ArrowInvalid as error:
-            if location.name.endswith(".parquet") or "." not in location.name:
-                raise
-            raise UserError(
-                f"{location}: is no parquet file ({first_line(error)}), and the ending of its name "
-                f"is none of another format's (config/README.md); rename or convert it"
-            ) from None
-        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-        largest = max((group.total_byte_size for group in groups), default=0)
-        rows = [group.num_rows for group in groups]
-        return Contents(source.size(), file.schema_arrow, rows, largest)
+            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        self._group_rows = [group.num_rows for group in groups]
+        self.is_empty = not sum(self._group_rows)
+        self._largest = max((group.total_byte_size for group in groups), default=0)
+        return file.schema_arrow
 
+    @property
+    def group_rows(self) -> list[int]:
+        """The rows of the row groups."""
+        return self._group_rows
 
-def batches(file: File, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a file that are read, one row group after the other."""
-    with file.location.open() as source:
-        is_remote = file.location.is_remote
-        at_once = is_remote and file.contents.largest_group <= MOST_OF_GROUP
-        parquet = pq.ParquetFile(
-            source,
-            pre_buffer=at_once,
-            buffer_size=0 if at_once else _BUFFER[is_remote],
-            page_checksum_verification=True,
-            coerce_int96_timestamp_unit=_INT96,
-        )
-        group_rows = file.contents.group_rows
-        ends = np.cumsum(group_rows)
-        for group, row in enumerate((ends - group_rows).tolist()):
-            if ends[group] <= file.start:
-                continue
-            if row >= file.stop:
-                break
-            for batch in parquet.iter_batches(rows, [group], names):
-                if len(inside := file.clip(batch, row)):
-                    yield inside
-                row += len(batch)
-                if row >= file.stop:
-                    break
+    def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows that are read, at most `rows` at once, with these columns."""
+        is_remote = self.location.is_remote
+        at_once = is_remote and self._largest <= MOST_OF_GROUP
+        with self.location.open() as source:
+            parquet = pq.ParquetFile(
+                source,
+                pre_buffer=at_once,
+                buffer_size=0 if at_once else _BUFFER[is_remote],
+                page_checksum_verification=True,
+                coerce_int96_timestamp_unit=_INT96,
+            )
+            ends = np.cumsum(self.group_rows).tolist()
+            for group, end in enumerate(ends):
+                row = end - self.group_rows[group]
+                if end <= self.start or row >= self.stop:
+                    continue
+                for batch in parquet.iter_batches(rows, [group], names):
+                    inside = batch[max(self.start - row, 0) : max(self.stop - row, 0)]
+                    if len(inside):
+                        yield inside
+                    row += len(batch)
+                    if row >= self.stop:
+                        break

@@ -9,14 +9,13 @@ they are:
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
-from ..common.errors import UserError
 from ..common.files import read_json
 
 
@@ -59,15 +58,6 @@ class Listing:
         """What `read_parts` reads."""
         return asdict(self)
 
-    def __getitem__(self, number: int) -> Part:
-        """The part of a number; raises UserError if there is none."""
-        if not 0 <= number < len(self.parts):
-            last = part_name(len(self.parts) - 1)
-            raise UserError(
-                f"{self.table}: there is no part {part_name(number)}, only {part_name(0)} to {last}"
-            )
-        return self.parts[number]
-
 
 def part_name(number: int) -> str:
     """A part's number as file names have it: 007."""
@@ -76,21 +66,7 @@ def part_name(number: int) -> str:
 
 def read_parts(path: Path) -> Listing:
     """The listing in a JSON file; raises UserError if the file is damaged."""
-    state = path.stat()
-    return _read(path, state.st_mtime_ns, state.st_size)
-
-
-# Each job of a part reads it.
-@lru_cache(maxsize=4)
-def _read(path: Path, *state: int) -> Listing:
-    def parse(content: dict[str, Any]) -> Listing:
-        parts = [
-            Part(**part | {"pieces": [Piece(**piece) for piece in part["pieces"]]})
-            for part in content["parts"]
-        ]
-        return Listing(**content | {"parts": parts})
-
-    return read_json(path, parse, kind="parts.json")
+    return read_json(path, TypeAdapter(Listing).validate_python, kind="parts.json")
 
 
 def cut(

@@ -1,8 +1,6 @@
 """Which raw files a run reads: the user's, or the simulated stand-in."""
 
-import csv
 import glob
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +8,9 @@ from typing import Any
 
 from ..common.errors import UserError
 from ..config.columns import Columns
-from .formats import FORMATS
 from .location import Location, TableLocation
 from .reading import RawTable
-
-_HEADER_BYTES = 1 << 16
+from .text_file import ENDINGS, open_csv
 
 
 @dataclass(frozen=True)
@@ -50,24 +46,19 @@ class RawFiles:
         """The version of what has one, else None."""
         return location.version if location and self.has_version(location) else None
 
-    def check(self, columns: Columns, named: Mapping[str, str | None] | None = None) -> None:
+    def check(self, columns: Columns, *named: str) -> None:
         """Open the user's files and check what can be checked before hours of training.
 
         That is what footers and headers say: one source, and all columns in types that can be used
-        and compared. `named` are further columns of the train table, or None, by the key that names
-        them. The stand-in may not be there yet, and is not opened.
+        and compared. `named` are further columns of the train table. The stand-in may not be there
+        yet, and is not opened.
         """
         if self.sample_submission is not None:
             label_name(self.sample_submission, columns.id, columns.label)
         if self.simulated:
             return
-        train, mistakes = RawTable(self.train, columns=columns), []
-        try:
-            train.check_columns(columns, columns.label, named)
-        except UserError as error:
-            if self.test is None:
-                raise
-            mistakes.append(str(error))
+        train = RawTable(self.train, columns=columns)
+        train.check_columns(columns, columns.label, *named)
         if self.test is None:
             return
         test = RawTable(self.test, columns=columns)
@@ -77,12 +68,7 @@ class RawFiles:
                 f"{simulated.location} was written by the simulation and {real.location} was not; "
                 f"real and simulated data are never mixed: take both from one source"
             )
-        try:
-            test.check_columns(columns, columns.id)
-        except UserError as error:
-            mistakes.append(str(error))
-        if mistakes:
-            raise UserError("\n".join(mistakes))
+        test.check_columns(columns, columns.id)
         test.check_kinds(train, columns)
 
 
@@ -131,8 +117,9 @@ def _default_file(name: str, written: str | list[str]) -> str | list[str]:
     stem = f"data/raw/{name}"
     if written != f"{stem}.parquet":
         return written
-    files = {path: path[len(stem) :].lower() for path in sorted(glob.glob(f"{stem}.*"))}
-    there = [path for path, ending in files.items() if ending in FORMATS]
+    endings = (".parquet", *ENDINGS)
+    files = sorted(glob.glob(f"{stem}.*"))
+    there = [path for path in files if path[len(stem) :].lower() in endings]
     if len(there) > 1:
         raise UserError(
             f"{' and '.join(there)} are there: move all but one away, or name one as "
@@ -140,8 +127,8 @@ def _default_file(name: str, written: str | list[str]) -> str | list[str]:
         )
     if files and not there:
         raise UserError(
-            f"{next(iter(files))}: its ending is none of {', '.join(FORMATS)}: unpack or convert "
-            f"it, or move it away"
+            f"{files[0]}: its ending is none of {', '.join(endings)}: unpack or convert it, or "
+            f"move it away"
         )
     return there[0] if there else written
 
@@ -152,9 +139,8 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
     `label_column` is the train file's. Raises UserError if the header has no such ID, or several
     columns of other names.
     """
-    with location.reading(), location.open_text() as file:
-        head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
-    header = next(csv.reader(io.StringIO(head, newline="")), [])
+    with location.reading(), open_csv(location, [], only=False) as reader:
+        header = reader.schema.names
     others = [name for name in header if name != id_column]
     if id_column in header and (label_column in others or not others):
         return label_column

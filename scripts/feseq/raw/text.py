@@ -46,21 +46,6 @@ def whole_numbers(texts: pa.Array) -> pa.Array:
     return pc.replace_substring_regex(texts, r"^(-?(?:0|[1-9]\d*))\.0$", r"\1")
 
 
-def truth_as_digits(texts: pa.Array) -> pa.Array:
-    """Texts in lower case and without blanks around them; true is 1 and false is 0.
-
-    Values of other types stay, and so do those that are not UTF-8, whose cast tells it.
-    """
-    if not pa.types.is_string(texts.type) and not pa.types.is_large_string(texts.type):
-        return texts
-    try:
-        lower = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
-    except pa.ArrowException:
-        return texts
-    is_true, is_false = pc.equal(lower, "true"), pc.equal(lower, "false")
-    return pc.if_else(is_true, "1", pc.if_else(is_false, "0", lower))
-
-
 def time_type(word: str) -> pa.DataType:
     """The type in which texts like this one have the order of time: int64, or a timestamp."""
     if _NUMBER.fullmatch(word):

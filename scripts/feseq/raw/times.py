@@ -1,19 +1,15 @@
 """The times of rows: numbers, dates, timestamps or texts of a column, in the order of time."""
 
-from bisect import bisect_left
-from collections.abc import Iterator
-from contextlib import suppress
-
 import numpy as np
 import pyarrow as pa
 
 from ..common.errors import UserError, first_line
 from .reading import RawTable
 from .text import time_type
-from .types import type_name
+from .types import cast_rows, type_name
 
 # Rows of one read: 16 MB of sequences of 500 events.
-_BATCH_ROWS = 8_192
+BATCH_ROWS = 8_192
 
 
 def read_times(file: RawTable, column: str) -> np.ndarray:
@@ -23,7 +19,8 @@ def read_times(file: RawTable, column: str) -> np.ndarray:
     column or a value is missing, is infinite or has another type.
     """
     pieces, read_as = [], None
-    for first_row, values in column_values(file, column, "columns.time"):
+    for first_row, batch in file.stream([column], BATCH_ROWS):
+        values = batch.column(0)
         is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
         if is_missing.any():
             raise UserError(
@@ -59,42 +56,8 @@ def _read_as(values: pa.Array) -> pa.DataType:
     raise pa.ArrowTypeError(f"type {arrow_type} has no order in time")
 
 
-def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.Array:
-    """The values as another type; raises ValueError for the first that cannot be, with its row."""
-
-    def fault(some: pa.Array) -> str:
-        try:
-            some.cast(arrow_type)
-        except pa.ArrowException as error:
-            return first_line(error)
-        return ""
-
-    with suppress(pa.ArrowException):
-        return values.cast(arrow_type)
-    rows = range(len(values))
-    bad = bisect_left(rows, True, key=lambda i: bool(fault(values.slice(0, i + 1))))
-    raise ValueError(f"row {first_row + bad}: {fault(values.slice(bad, 1))}")
-
-
 def _no_times(file: RawTable, column: str, why: str) -> UserError:
     return UserError(
         f"{file.location}: column {column!r}: {why}; columns.time takes whole numbers such as "
         f"20240131, dates, timestamps, or texts such as 2024-01-31 or 2024-01-31 23:59:00"
     )
-
-
-def column_values(file: RawTable, column: str, key: str) -> Iterator[tuple[int, pa.Array]]:
-    """The column, some rows at a time."""
-    require_column(file, column, key)
-    for first_row, batch in file.stream([column], _BATCH_ROWS):
-        yield first_row, batch.column(0)
-
-
-def require_column(file: RawTable, column: str, key: str) -> None:
-    """Raise UserError if a table lacks the column that a key of the config names."""
-    file.require_usable([column])
-    if column not in file.schema_arrow.names:
-        raise UserError(
-            f"{file.location}: there is no column {column!r}, which {key} names; the file has "
-            f"{', '.join(map(repr, file.schema_arrow.names[:8]))}, ..."
-        )

@@ -1,11 +1,13 @@
 """Types of raw columns: what values of Arrow's types are read as, and which role allows them."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 
 import pyarrow as pa
 
-from ..common.errors import UserError
+from ..common.errors import UserError, first_line
 from ..config.columns import Columns
 
 _KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
@@ -35,6 +37,23 @@ def decoded(values: pa.Array) -> pa.Array:
         values = values.dictionary_decode()
     wanted = value_type(values.type)
     return values if values.type == wanted else values.cast(wanted)
+
+
+def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.Array:
+    """The values as another type; raises ValueError for the first that cannot be, with its row."""
+
+    def fault(some: pa.Array) -> str:
+        try:
+            some.cast(arrow_type)
+        except pa.ArrowException as error:
+            return first_line(error)
+        return ""
+
+    with suppress(pa.ArrowException):
+        return values.cast(arrow_type)
+    rows = range(len(values))
+    bad = bisect_left(rows, True, key=lambda i: bool(fault(values.slice(0, i + 1))))
+    raise ValueError(f"row {first_row + bad}: {fault(values.slice(bad, 1))}")
 
 
 @cache

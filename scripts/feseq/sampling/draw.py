@@ -22,7 +22,7 @@ from ..config.sampling import Sampling
 from ..raw.labels import PAIRS, as_numbers, pair_of
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
-from ..raw.times import cast_rows, require_column
+from ..raw.types import cast_rows
 from .selection import TRAIN, VALIDATION, Selection, write_selections
 from .split import read_keys, split_rows
 
@@ -81,7 +81,6 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
 
     Raises UserError for another value, and unless both labels occur twice.
     """
-    require_column(file, label, "columns.label")
     pair = None
     # Not allocated at once: the footer's number of rows may be wrong.
     pieces = [np.empty(0, np.uint8)]

@@ -18,7 +18,7 @@ from ..config.names import FOLDS
 from ..config.sampling import Sampling
 from ..raw.reading import RawTable
 from ..raw.text import as_text
-from ..raw.times import column_values, read_times
+from ..raw.times import BATCH_ROWS, read_times
 from ..raw.types import type_name
 from .selection import SIDES
 
@@ -160,7 +160,8 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     """
     random = np.random.default_rng([seed, 1])
     hashes, alone = [], 0
-    for _, values in column_values(file, column, "columns.group"):
+    for _, batch in file.stream([column], BATCH_ROWS):
+        values = batch.column(0)
         try:
             bounds, data = _bytes_of(values)
         except pa.ArrowException as error:

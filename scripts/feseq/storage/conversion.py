@@ -50,7 +50,7 @@ def convert_train(
     `parts`. Rows are collected up to SHUFFLED_BYTES and written, once, in the selection's random
     order. The source in the H5 files has `size` and `code`, the digest of this code.
     """
-    listed = read_parts(parts)[part] if parts else None
+    listed = read_parts(parts).parts[part] if parts else None
     file = RawTable(raw, listed, columns)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection, part, listed.draw if listed else None)
@@ -157,7 +157,6 @@ def _source(file: RawTable, columns: Columns, code: str) -> dict[str, object]:
     return {
         "file": file.location.name,
         "rows": file.rows,
-        "bytes": file.bytes,
         "fingerprint": file.version,
         "simulated": file.is_simulated,
         "row_time": columns.row_time,
@@ -176,4 +175,4 @@ def convert_test_part(
     code: str,
 ) -> None:
     """`convert_test` of the part with this number in the listing `parts`."""
-    convert_test(raw, columns, h5, part=read_parts(parts)[part], threads=threads, code=code)
+    convert_test(raw, columns, h5, part=read_parts(parts).parts[part], threads=threads, code=code)
