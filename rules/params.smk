@@ -1,6 +1,5 @@
 # Params of rules, which make a step stale when they change, and settings of a model's family.
 import functools
-import json
 import os
 from pathlib import Path
 
@@ -22,16 +21,6 @@ from feseq.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
 DIGESTS = Digests(config, RAW, COLUMNS, CODE)
-# The folder, the values of --config and the config files that this call names, for commands that
-# are printed; the files last, since a search adds one.
-CONFIG_OPTIONS = []
-if workflow.overwrite_workdir is not None:
-    CONFIG_OPTIONS += ["--directory", os.getcwd()]
-if given := workflow.config_settings.config:
-    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in given.items()}
-    CONFIG_OPTIONS += ["--config", *(f"{key}={text}" for key, text in texts.items())]
-if workflow.overwrite_configfiles:
-    CONFIG_OPTIONS += ["--configfile", *map(str, workflow.overwrite_configfiles)]
 
 
 def code(script):

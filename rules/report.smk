@@ -72,7 +72,6 @@ rule summarize:
             submitting={size: submission_models(config, size) for size in config["sizes"]},
             has_test=RAW.test is not None,
         ),
-        **not_counted(options=CONFIG_OPTIONS),
         code=code("summarize"),
     message:
         "Summing up all models"

@@ -191,19 +191,18 @@ def test_a_difference_is_significant_by_its_p_value_or_its_interval() -> None:
         assert text.endswith(", significant") == (enough and is_sure)
 
 
-SUBMITS = "`snakemake --cores 4 results/submission_full.csv --configfile mine.yaml`"
+SUBMITS = "`snakemake --cores 4 results/submission_full.csv`"
 
 
 def first_lines(folder: Path, **given: Any) -> tuple[str, str]:
     """The sentence and the way of the summary of two models and a baseline.
 
-    `given` has their AUCs, and options.
+    `given` has their AUCs.
     """
     names = {"len150": 0.8, "boosting": 0.5, "logistic_regression": 0.5}
     aucs = {name: given.pop(name, auc) for name, auc in names.items()}
     clicks = given.pop("clicks", 100)
     paths = [put_model(folder, "full", name, auc, clicks=clicks) for name, auc in aucs.items()]
-    given["options"] = ["--configfile", "mine.yaml"]
     lines = summary_of(paths, folder, **given).splitlines()
     return lines[0], next(line for line in lines if "snakemake" in line)
 

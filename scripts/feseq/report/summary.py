@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,14 +42,12 @@ def write_summary(
     refit: bool,
     split: Mapping[str, Any],
     has_test: bool = True,
-    options: Sequence[str] = (),
 ) -> None:
     """Draw all models by the table's score, and write the page as Markdown and as HTML.
 
     The page also shows `importances`, plots of single models. `facts` are those of the data by
-    size; `submitting` has the models that submit by size. `refit` and `split` are settings;
-    `options` are those of Snakemake that override the workflow's own config. Without a test file
-    (`has_test`) nothing can be submitted yet.
+    size; `submitting` has the models that submit by size. `refit` and `split` are settings.
+    Without a test file (`has_test`) nothing can be submitted yet.
     """
     models = pd.read_csv(comparison)
     save(models_plot(models), plot)
@@ -60,8 +57,7 @@ def write_summary(
         statements.insert(0, "A submission needs a test file, and `raw.test` is null.")
     for size, rivals in models.groupby("size", sort=False):
         chosen, decision = _decision(rivals, submitting[size])
-        target = f"results/submission_{size}.csv"
-        how = f"`{shlex.join(['snakemake', '--cores', '4', target, *options])}` submits it."
+        how = f"`snakemake --cores 4 results/submission_{size}.csv` submits it."
         if chosen != BLEND and [chosen] != [*submitting[size]]:
             change = f"{{submission_models: [{chosen}], submission_weights: auto}}"
             how = f"With `sizes: {{{size}: {change}}}` in the config, {how}"
