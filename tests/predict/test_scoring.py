@@ -1,8 +1,6 @@
 """New rows scored from parquet; test_options.py compares all options with submissions."""
 
 import shutil
-from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,20 +75,6 @@ def test_a_labelled_file_has_the_metrics_of_the_same_rows_in_validation(
 
 
 TABLE = learnable_table(20, seed=7)
-
-
-def test_a_model_in_the_folder_of_another_is_refused(model: Path, tmp_path: Path) -> None:
-    new, trained = write_raw(tmp_path, TABLE, "new"), load_model(model, runtime=RUNTIME)
-    trained = replace(trained, about=replace(trained.about, full_name="toy/boosting"))
-    for folder in ("toy/boosting", "copies/len5", "toy/len5", "toy/len5/refit"):
-        copy = tmp_path / folder / "model.safetensors"
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        trained.save(copy)
-        refused = nullcontext()
-        if folder.startswith("toy/len5"):
-            refused = pytest.raises(UserError, match="made for toy/boosting, not for toy/len5")
-        with refused:
-            score(copy, [new], tmp_path / "out.parquet")
 
 
 def test_a_file_is_scored_once(model: Path, tmp_path: Path) -> None:

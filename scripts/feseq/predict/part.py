@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from ..catalog.loading import load_model
 from ..common.errors import UserError
 from ..common.files import Output, fingerprint, whole_file
+from ..common.logits import mean_logit
 from ..common.parquet import write_table
 from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..family.model import Model
@@ -38,7 +40,7 @@ def predict_part(
     with open_table(h5) as test:
         if "draw" in test.source:
             raise UserError(f"{h5}: has no test rows; give an H5 file of the test table")
-        logit = predict_table(loaded, test)
+        ids, logit = predict_rows([loaded], [1.0], test)
         metadata = {
             **model_metadata(loaded),
             "model": fingerprint(model),
@@ -46,28 +48,22 @@ def predict_part(
             "code": code,
             "simulated": json.dumps(test.source["simulated"]),
         }
-        write_table(pa.table({"id": ids_of(test), "logit": logit}), predictions, metadata)
+    write_table(pa.table({"id": ids, "logit": logit}), predictions, metadata)
     logger.info("%s rows predicted", f"{len(logit):,}")
 
 
-def predict_table(model: Model, table: Table, *, is_first: bool = True) -> np.ndarray:
-    """Logits float32 [rows]; if the part `is_first`, warns of values that are mostly unknown."""
-    if is_first:
+def predict_rows(
+    models: Sequence[Model], weights: Sequence[float], table: Table
+) -> tuple[pa.StringArray, np.ndarray]:
+    """The IDs of a test table, and the weighted means float32 [rows] of the models' logits.
+
+    The log warns of columns whose values are mostly unknown to a model.
+    """
+    for model in models:
         FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
-    return model.predict(table)
-
-
-def ids_of(table: Table) -> pa.StringArray:
-    """The IDs of a test table's rows."""
-    # A block at a time: NumPy makes each ID as wide as the longest.
+    logit = mean_logit([model.predict(table) for model in models], weights)
     with whole_file(table.path):
-        texts = [
-            pa.array(table.column("id", start, start + table.block_rows), pa.binary()).cast(
-                pa.string()
-            )
-            for start in range(0, max(1, table.rows), table.block_rows)
-        ]
-        return pa.concat_arrays(texts)
+        return pa.array(table.column("id"), pa.binary()).cast(pa.string()), logit
 
 
 def model_metadata(model: Model) -> dict[str, str]:

@@ -5,8 +5,6 @@ exactly the probabilities of a submission.
 """
 
 import logging
-from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -15,26 +13,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from ..catalog.families import is_model
 from ..catalog.loading import load_model
-from ..catalog.settings import Sizes
 from ..common.errors import UserError
 from ..common.files import Output, folder_beside, written_beside
-from ..common.logits import checked_weights, mean_logit, require_finite, sigmoid
+from ..common.logits import checked_weights, require_finite, sigmoid
 from ..common.memory import processors
 from ..common.progress import Progress
-from ..config.columns import Columns
 from ..config.declared import Delimiter
-from ..config.names import folder_name
 from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..config.scores import Prior
-from ..family.model import Model
 from ..features.feature_map import check_kind, read_columns
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
 from ..storage.conversion import convert_test
 from ..storage.opening import open_table
-from .part import ids_of, predict_table
+from .part import predict_rows
 from .submission import prior_shift
 
 logger = logging.getLogger(__name__)
@@ -68,19 +61,19 @@ def score_files(
     """
     if output.suffix != ".parquet":
         raise UserError(f"{output}: scores are written as parquet; name it *.parquet")
-    loaded = [load_model(p, _wanted_name(p), runtime=runtime, threads=threads) for p in model]
-    names = [each.about.full_name.rpartition("/")[2] for each in loaded]
-    weights = checked_weights(weights, names, fitted)
+    loaded = [load_model(path, runtime=runtime, threads=threads) for path in model]
+    names = [each.about.full_name for each in loaded]
+    weights = checked_weights(weights, [name.rpartition("/")[2] for name in names], fitted)
     shift = prior_shift(prior, (each.about.click_rate for each in loaded))
     columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
-    files = [
-        _checked(RawTable(table, columns=columns), columns, loaded)
-        for table in tables_of(input, delimiter)
-    ]
-    models = " + ".join(each.about.full_name or str(path) for each, path in zip(loaded, model))
+    files = [RawTable(table, columns=columns) for table in tables_of(input, delimiter)]
+    for file in files:
+        file.check_columns(columns, columns.id)
+        for each in loaded:
+            check_kind(file.location, file.is_simulated, each.about.simulated)
+    models = " + ".join(name or str(path) for name, path in zip(names, model))
     click_rate = repr(loaded[0].about.click_rate)
     metadata = {"models": models, "prior": prior, "click_rate": click_rate}
-    metadata["inputs"] = " ".join(input)
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, metadata)
     total = sum(file.rows for file in files)
     progress = Progress("scored", total)
@@ -89,38 +82,14 @@ def score_files(
         written_beside(output) as temporary,
         pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
     ):
-        listings = (enumerate(file.listing(part_rows).parts) for file in files)
-        for i, part in chain.from_iterable(listings):
-            paths, h5 = [piece.file for piece in part.pieces], folder / "part.h5"
+        h5 = folder / "part.h5"
+        for part in (part for file in files for part in file.listing(part_rows).parts):
+            paths = [piece.file for piece in part.pieces]
             convert_test(paths, columns, h5, part=part, threads=threads)
-            ids, logit = _mean_logits(h5, loaded, weights, is_first=i == 0)
+            with open_table(h5) as table:
+                ids, logit = predict_rows(loaded, weights, table)
+            require_finite(logit, ids)
             probability = sigmoid(logit - shift).astype(np.float32)
             writer.write_table(pa.table([ids, probability], schema))
             progress.advance(part.rows)
-    logger.info("%s: %s rows of %s scored by %s", output, f"{total:,}", metadata["inputs"], models)
-
-
-def _mean_logits(
-    h5: Path, models: Sequence[Model], weights: Sequence[float], *, is_first: bool
-) -> tuple[pa.Array, np.ndarray]:
-    """The IDs of a part, and the weighted means of its logits, which are finite."""
-    with open_table(h5) as table:
-        logits = [predict_table(model, table, is_first=is_first) for model in models]
-        logit = mean_logit(logits, weights)
-        ids = ids_of(table)
-    require_finite(logit, ids)
-    return ids, logit
-
-
-def _wanted_name(model: Path) -> str:
-    """The full name of a model in a folder such as full/len150; '' in other folders."""
-    size, _, name = folder_name(model).partition("/")
-    return f"{size}/{name}" if size in Sizes.model_fields and is_model(name) else ""
-
-
-def _checked(file: RawTable, columns: Columns, models: Sequence[Model]) -> RawTable:
-    """The file, if it has rows and all columns, and is simulated like the models' train rows."""
-    file.check_columns(columns, columns.id)
-    for model in models:
-        check_kind(file.location, file.is_simulated, model.about.simulated)
-    return file
+    logger.info("%s: %s rows scored by %s", output, f"{total:,}", models)

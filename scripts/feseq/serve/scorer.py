@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,6 @@ FORMAT, VERSION = "feseq-onnx", 2
 _SIGNATURE = 76
 # The most positions of a run: they fit in a core's caches.
 _POSITIONS = 1 << 13
-# The most events of a run. In long histories, older events have no positions but are summed.
-_EVENTS = 1 << 15
 
 
 class Scorer:
@@ -39,8 +36,7 @@ class Scorer:
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = min(threads, processors())
-        # No warnings of shapes that it cannot infer.
-        options.log_severity_level = 3
+        options.log_severity_level = 3  # no warnings of shapes that it cannot infer
         try:
             if content != signed(content[:-_SIGNATURE]):
                 raise ValueError("wrong checksum, or of another version")
@@ -50,17 +46,15 @@ class Scorer:
             self.about: dict[str, Any] = json.loads(
                 self.session.get_modelmeta().custom_metadata_map[METADATA]
             )
-            written = self.about["format"], self.about["version"]
-            if written != (FORMAT, VERSION):
-                raise ValueError(f"format {written}, not {(FORMAT, VERSION)}")
+            if (self.about["format"], self.about["version"]) != (FORMAT, VERSION):
+                raise ValueError("of another version")
             self.feature_map = FeatureMap.from_dict(self.about["feature_map"])
             inputs = Inputs(**self.about["inputs"])
-            self.wanted = {wanted.name for wanted in self.session.get_inputs()}
             self.columns = read_columns([self.feature_map], self.about["row_time"])
             self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
             # The first call compiles, so it happens here.
             row = dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}
-            self._run(self.inputs(self.table([row]), np.arange(1)))
+            self._run(self.table([row]), np.arange(1))
         except Exception as error:  # ONNX Runtime raises its own classes
             raise UserError(
                 f"{name}: not a complete exported model of this workflow ({first_line(error)}); "
@@ -76,7 +70,7 @@ class Scorer:
     @property
     def raw_columns(self) -> list[str]:
         """The columns that a row needs."""
-        return list(self.columns.features)
+        return [*self.columns.features]
 
     def table(self, rows: Rows) -> RowTable:
         """The rows as a table; raises UserError where RowTable does."""
@@ -96,24 +90,18 @@ class Scorer:
         """
         table = self.table(rows)
         logits = np.empty(table.rows, np.float32)
-        for chunk in self.chunks(table):
-            logits[chunk] = self._run(self.inputs(table, chunk))
+        lengths = self.encoder.lengths(table.block)
+        # Rows of similar lengths run together, so that there is little padding.
+        order = np.argsort(-lengths, kind="stable")
+        while len(order):
+            positions = min(int(lengths[order[0]]), self.about["max_len"]) + 1
+            chunk, order = np.split(order, [max(1, _POSITIONS // positions)])
+            logits[chunk] = self._run(table, chunk)
         require_finite(logits)
         return logits
 
-    def chunks(self, table: RowTable) -> Iterator[np.ndarray]:
-        """The rows to run together, of similar lengths so that there is little padding."""
-        lengths, max_len = self.encoder.lengths(table.block), self.about["max_len"]
-        order = np.argsort(-lengths, kind="stable")
-        while len(order):
-            longest = int(lengths[order[0]])
-            positions, events = min(longest, max_len) + 1, longest + 1
-            at_once = max(1, min(_POSITIONS // positions, _EVENTS // events))
-            yield order[:at_once]
-            order = order[at_once:]
-
-    def inputs(self, table: RowTable, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """The graph's inputs for these rows."""
+    def _run(self, table: RowTable, rows: np.ndarray) -> np.ndarray:
+        """The graph's logits float32 of these rows of the table."""
         block, encoder = table.block, self.encoder
         encoded = encoder.encode(block, rows)
         codes, offsets, elapsed = encoder.histories(block, rows)
@@ -121,7 +109,6 @@ class Scorer:
             elapsed = np.zeros(codes.shape[1], np.int64)
         *each, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
         history, length, max_len = np.stack(each), np.diff(offsets), self.about["max_len"]
-        # Networks without sums, and older exports, do not take whole histories.
         inputs = {
             "profile": encoded.profile,
             "target": encoded.target,
@@ -133,11 +120,9 @@ class Scorer:
             "context": encoded.context,
             **encoded.numbers,
         }
-        return {name: value for name, value in inputs.items() if name in self.wanted}
-
-    def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """The graph's logits float32 [rows]."""
-        (logit,) = self.session.run(None, inputs)
+        # Not every network takes all of them.
+        wanted = {each.name: inputs[each.name] for each in self.session.get_inputs()}
+        (logit,) = self.session.run(None, wanted)
         return logit
 
 
