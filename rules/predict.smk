@@ -31,7 +31,6 @@ rule submit:
         models=submitting(LAST_MODEL),
         upstream=upstream,
         fitted=branch(are_weights_fitted, then=rules.blend.output.weights, otherwise=[]),
-        basis=branch(are_weights_fitted, then=rules.blend.output.training, otherwise=[]),
         # For its alarms. Where it is `ancient`, Snakemake asks for no other reason to run this rule.
         facts=rules.describe.output.facts,
     output:

@@ -1,17 +1,17 @@
 """The parts of the test table, after the checks of the whole table (rule `list_parts`)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from ..common.files import Output, write_json
-from ..common.ids import id_tables
+from ..common.ids import add_ids, id_tables
 from ..common.progress import Progress
 from ..config.columns import Columns
 from .location import TableLocation
 from .reading import RawTable
-from .sample_submission import ID, add_sample, check_same
+from .sample_submission import add_sample
 from .text import checked_ids
 
 _BATCH_ROWS = 1 << 17
@@ -35,13 +35,15 @@ def list_parts(
     file = RawTable(TableLocation(raw, delimiter), columns=columns)
     file.check_columns(columns, columns.id)
     listing = Progress("listed", file.rows)
-    with id_tables(parts, threads) as tables:
+
+    def pieces() -> Iterator[pa.Table]:
         for first_row, batch in file.stream([columns.id], _BATCH_ROWS):
             ids = checked_ids(batch.column(0), first_row, columns.id, file.where(first_row))
-            tables.add("test", pa.table([ids], ID))
+            yield pa.table({"id": ids})
             listing.advance(len(ids))
-        tables.require_unique("test", f"{file.location}: column {columns.id!r}")
+
+    with id_tables(parts, threads) as database:
+        add_ids(database, "test", pieces(), f"{file.location}: column {columns.id!r}")
         if sample_submission is not None:
-            add_sample(tables, sample_submission, columns.id)
-            check_same(tables, "test", sample_submission, "in the test file")
+            add_sample(database, sample_submission, columns.id, "test", "in the test file")
     write_json(parts, file.listing(rows).as_json())

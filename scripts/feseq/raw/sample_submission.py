@@ -4,51 +4,50 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+from duckdb import DuckDBPyConnection
 
 from ..common.errors import UserError
-from ..common.ids import IdTables
+from ..common.ids import add_ids, answer
 from .location import Location
 from .text import whole_numbers
 from .text_file import open_csv
 
-ID = pa.schema([("id", pa.string())])
 
-
-def add_sample(tables: IdTables, path: str | Path, id_column: str) -> None:
+def add_sample(
+    database: DuckDBPyConnection, path: str | Path, id_column: str, name: str, there: str
+) -> None:
     """Add the IDs of a sample submission as the table `sample`.
 
-    Raises UserError if the file cannot be used, or an ID occurs twice.
+    Raises UserError if the file cannot be used, an ID occurs twice, or the table `name`, which
+    holds the IDs `there`, has other IDs.
     """
-    tables.add("sample", ID.empty_table())
-    for batch in sample_ids(path, id_column):
-        tables.add("sample", pa.Table.from_batches([batch], ID))
-    tables.require_unique("sample", str(path))
+    add_ids(database, "sample", sample_ids(path, id_column), str(path))
+    is_lacking, is_extra = (f"FILTER (WHERE {table}.row IS NULL)" for table in (name, "sample"))
+    lacking, one, extra, other, rows, rows_there = answer(
+        database,
+        f"SELECT count(*) {is_lacking}, arg_min(sample.id, sample.row) {is_lacking}, "
+        f"count(*) {is_extra}, arg_min({name}.id, {name}.row) {is_extra}, "
+        f"count(sample.row), count({name}.row) FROM sample FULL JOIN {name} USING (id)",
+    )
+    differences = ((lacking, f"of its IDs are not {there}", one),)
+    differences += ((extra, f"IDs {there} are not in it", other),)
+    texts = [f"{count:,} {what}, such as {id!r}" for count, what, id in differences if count]
+    if texts:
+        raise UserError(
+            f"{path}: {' and '.join(texts)} ({rows:,} IDs in it, {rows_there:,} {there}); it must "
+            f"belong to the test file: take the file that came with it, or set "
+            f"raw.sample_submission to null"
+        )
 
 
-def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
-    """The IDs of a sample submission, in batches of one column `id`.
+def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.Table]:
+    """The IDs of a sample submission, in tables of one column `id`.
 
     Raises UserError for a file that cannot be read, or is not UTF-8.
     """
     location = Location(path)
     with location.reading(location.state()), open_csv(location, [id_column]) as reader:
+        yield pa.table({"id": pa.array([], pa.string())})
         for batch in reader:
-            ids = whole_numbers(batch.column(0).cast(pa.string()))
-            yield pa.RecordBatch.from_arrays([ids], schema=ID)
-
-
-def check_same(tables: IdTables, name: str, path: str | Path, there: str) -> None:
-    """Raise UserError unless the table, which holds the IDs `there`, has those of the sample."""
-    differences = [
-        f"{rows:,} {what}, such as {example!r}"
-        for (rows, example), what in (
-            (tables.missing("sample", name), f"of its IDs are not {there}"),
-            (tables.missing(name, "sample"), f"IDs {there} are not in it"),
-        )
-        if rows
-    ]
-    if differences:
-        raise UserError(
-            f"{path}: {' and '.join(differences)}; it must belong to the test file: take the file "
-            f"that came with it, or set raw.sample_submission to null"
-        )
+            ids = whole_numbers(batch.column(0).cast(pa.string()).fill_null(""))
+            yield pa.table({"id": ids})
