@@ -172,7 +172,7 @@ rule describe:
         ),
         plots=[
             plot(f"results/{{size}}/plots/{name}.svg", "Data", "{size}")
-            for name in ("click_rates", "missing", "lengths", "drift")
+            for name in ("click_rates", "drift")
         ],
     log:
         "results/{size}/describe.log",
@@ -185,8 +185,6 @@ rule describe:
     threads: 2
     params:
         **settings(
-            rows=size_key("rows"),
-            scalings=submitting_scalings,
             dependencies=dependency_digest(
                 lambda wildcards: [(wildcards.size, "")],
                 *("list_parts", "convert_test"),

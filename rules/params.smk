@@ -90,14 +90,6 @@ def are_weights_fitted(wildcards):
     return size_weights(wildcards) is None
 
 
-@clear_errors
-def submitting_scalings(wildcards):
-    """How the models that submit for the job's size scale numeric columns."""
-    models = submission_models(config, wildcards.size)
-    blocks = [settings_of(wildcards.size, model).get("model", {}) for model in models]
-    return sorted({block["scaling"] for block in blocks if "scaling" in block})
-
-
 # The version of each file is taken once, and only for jobs that read it.
 file_version = clear_errors(RAW.version)
 

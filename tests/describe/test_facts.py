@@ -9,19 +9,14 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from feseq.common.errors import UserError
-from feseq.describe import counts, facts
+from feseq.describe import facts, sample
 from feseq.describe.checks import alarms_of
-from feseq.describe.columns import auc_alone, middle_share, same_columns, value_kind
-from feseq.describe.drift import adversary, stability_index
+from feseq.describe.statistics import adversary, auc_alone, stability_index
 from support.facts import column, facts_of
-from support.raw_tables import raw_table, renamed, split_events, with_columns, with_roles
+from support.raw_tables import raw_table, split_events, with_columns, with_roles
 
 
-def test_what_is_counted_is_what_pandas_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(counts, "SAMPLE_ROWS", 150)
+def test_what_is_counted_is_what_pandas_counts(tmp_path: Path) -> None:
     valid_rows = list(range(5, 600, 7))
     table, test = raw_table(600, 3, longest=40), raw_table(90, 4)
     facts = facts_of(tmp_path, table, test, valid_rows=valid_rows)
@@ -30,14 +25,12 @@ def test_what_is_counted_is_what_pandas_counts(
 
     assert facts["rows"] == {"train": len(train), "valid": len(valid), "test": 90}
     assert facts["clicks"] == {"train": train["y"].sum(), "valid": valid["y"].sum()}
-    assert facts["sampled_rows"] == {"train": 129, "valid": 85, "test": 90}
+    assert facts["sampled_rows"] == facts["rows"]
     parts = {"train": train, "valid": valid, "test": test_frame}
     for name in ("price", "age", "country", "item"):
         for part, rows in parts.items():
             missing = column(facts, name)[f"missing_{part}"]
             assert missing == pytest.approx(rows[name].isna().mean()), name
-    infinite = sum(np.isinf(rows["price"]).sum() for rows in parts.values())
-    assert column(facts, "price")["infinite"] == infinite
     age = column(facts, "age")
     outside = ~test_frame["age"].dropna().between(age["low"], age["high"])
     assert [age["low"], age["high"]] == [train["age"].min(), train["age"].max()]
@@ -47,13 +40,7 @@ def test_what_is_counted_is_what_pandas_counts(
         part: rows["events"].fillna("").map(split_events).map(len) for part, rows in parts.items()
     }
     (sequence,) = facts["sequences"]
-    starts = [entry["start"] for entry in sequence["lengths"]]
-    for entry, end in zip(sequence["lengths"], [*starts[1:], 10**9]):
-        inside = {part: of.between(entry["start"], end - 1) for part, of in lengths.items()}
-        assert {part: entry[part] for part in parts} == {p: of.sum() for p, of in inside.items()}
-        chosen = [train["y"][inside["train"]], valid["y"][inside["valid"]]]
-        assert entry["rows"] == sum(map(len, chosen))
-        assert entry["clicks"] == sum(map(sum, chosen))
+    assert sequence["none"] == pytest.approx({p: (of == 0).mean() for p, of in lengths.items()})
     assert sequence["mean"] == pytest.approx({p: of.mean() for p, of in lengths.items()})
     assert sequence["longest"] == {part: of.max() for part, of in lengths.items()}
 
@@ -71,12 +58,24 @@ def test_what_is_counted_is_what_pandas_counts(
         assert shown == {word: [*pair] for word, pair in expected.T.items()}
 
 
+def test_a_sample_is_at_equal_distances_and_what_is_met_again_is_of_all_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "SAMPLE_ROWS", 150)
+    table = raw_table(600, 3)
+    result = facts_of(tmp_path, table, table[:90], valid_rows=list(range(5, 600, 7)))
+    assert result["sampled_rows"] == {"train": 129, "valid": 85, "test": 90}
+    assert result["rows"]["train"] + result["rows"]["valid"] == 600
+    assert sum(result["clicks"].values()) == sum(table["y"].to_pylist())
+    assert result["same_rows"]["test_in_known"] == 1
+
+
 def test_codes_of_a_numeric_column_that_are_new_in_the_test_are_counted(tmp_path: Path) -> None:
     columns = with_roles(ids=("age",))
     test = raw_table(90, age=[10.0] * 30 + [11.5] * 50 + [None] * 10)
     result = facts_of(tmp_path, raw_table(600, age=[10.0, 12.0] * 300), test, columns=columns)
     assert column(result, "age")["unseen_test"] == pytest.approx(50 / 90)
-    (alarm,) = (each for each in alarms_of(result, [], None) if "have a category" in each.text)
+    (alarm,) = (each for each in alarms_of(result) if "have a category" in each.text)
     assert "56% of the test rows" in alarm.text
 
 
@@ -84,9 +83,7 @@ def test_without_a_test_table_the_other_facts_are_the_same(tmp_path: Path) -> No
     def of_train(entry: Any) -> Any:
         """An entry without what it says of the test."""
         if isinstance(entry, dict):
-            # Infinite values are counted in all tables together.
-            kept = [key for key in entry if "test" not in key and key != "infinite"]
-            return {key: of_train(entry[key]) for key in kept}
+            return {key: of_train(entry[key]) for key in entry if "test" not in key}
         return [*map(of_train, entry)] if isinstance(entry, list) else entry
 
     table = raw_table(300, 3)
@@ -168,25 +165,6 @@ def test_a_column_alone_has_its_auc_in_order_or_by_click_rates() -> None:
     assert auc_alone(values, 0 * label, False) is None
 
 
-def test_columns_are_told_by_their_values() -> None:
-    random, n = np.random.default_rng(0), 5_000
-    for expected, values in {
-        ("empty", 0): np.full(n, np.nan),
-        ("constant", 1): np.where(np.arange(n) % 3, 4.0, np.nan),
-        ("levels", 2): np.arange(n) % 2 * 0.5,
-        ("whole", 2_000): np.arange(n) % 2_000,
-        ("real", n): random.random(n),
-    }.items():
-        assert value_kind(values.astype(np.float32)) == expected
-    few, many = random.random(n), np.where(np.arange(n) % 50, 0, random.random(n) + 1)
-    assert middle_share(few, 0, 1) == pytest.approx(0.98, abs=0.02)
-    assert middle_share(many, 0, 1e6) == pytest.approx(0.98e-6, rel=0.1)
-    a, b = random.normal(size=(2, 900))
-    a[::9] = np.nan
-    columns = {"a": a, "b": b, "a2": a, "exp(-a)": np.exp(-a), "b+": b + 0.01 * a, "one": 0 * b}
-    assert same_columns(pd.DataFrame(columns)) == [["a", "a2", "exp(-a)"]]
-
-
 def test_boosting_names_the_columns_that_give_a_table_away() -> None:
     random = np.random.default_rng(0)
     train, other, same = (
@@ -206,16 +184,6 @@ def test_boosting_names_the_columns_that_give_a_table_away() -> None:
     assert adversary(train[:9], other) is None
 
 
-def test_a_column_called_as_what_is_derived_from_others_is_refused(tmp_path: Path) -> None:
-    new = {"age": "newest of events"}
-    tables = [
-        rows.append_column(new["age"], rows["age"])
-        for rows in (raw_table(300, 3), raw_table(90, 4))
-    ]
-    with pytest.raises(UserError, match="newest of events"):
-        facts_of(tmp_path, *tables, columns=renamed(new))
-
-
 ROWS = 2_000
 # Fewer rows than 1 % have "None": no alarm.
 TRAIN, TEST = (
@@ -228,7 +196,6 @@ TRAIN, TEST = (
 CLICKS = TRAIN["y"].to_numpy()
 NORMAL = np.random.default_rng(0).normal(size=ROWS)
 SMALL = np.append(1e-6, np.exp(NORMAL[1:]))
-AGES = [None if i % 9 == 0 else float(20 + i % 50) for i in range(ROWS)]
 # The highest prices are those of the clicks.
 PRICES = np.empty(ROWS)
 PRICES[np.argsort(CLICKS, kind="stable")] = np.linspace(-3, 3, ROWS)
@@ -263,7 +230,6 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any] | pa.Table, str]] = {
         "Column item: 25% of the test rows",
     ),
     "new codes": ({}, {"events": ["5,9001"] * ROWS}, "Column events: 50% of the test events"),
-    "an outlier": ({"age": [*AGES[:-1], 1e9]}, {"age": AGES}, "Column age: outliers"),
     "missing as text": (AS_TEXT, AS_TEXT, "have the text '<NA>'"),
     "no history as text": (
         NO_HISTORY,
@@ -283,20 +249,18 @@ def test_a_fault_gives_its_alarm_and_no_other(
     train, test, text = FAULTS[fault]
     test_table = with_columns(TEST, **test) if isinstance(test, dict) else test
     facts = facts_of(tmp_path, with_columns(TRAIN, **train), test_table)
-    (alarm,) = alarms_of(facts, ["minmax"], None)
+    (alarm,) = alarms_of(facts)
     assert text in alarm.text
-    # Models that take ranks see no outlier.
-    assert bool(alarms_of(facts, ["quantile"], None)) == (fault != "an outlier")
 
 
 def test_a_healthy_table_gives_no_alarm_but_of_few_validation_clicks(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, TRAIN, TEST)
-    assert alarms_of(facts, ["minmax"], None) == []
+    assert alarms_of(facts) == []
     infinite = [np.inf if i % 5 < 3 else p for i, p in enumerate(PRICES)]
     tables = (with_columns(table, price=infinite) for table in (TRAIN, TEST))
-    assert alarms_of(facts_of(tmp_path / "infinite", *tables), ["quantile"], None) == []
+    assert alarms_of(facts_of(tmp_path / "infinite", *tables)) == []
     assert not any(results["is_significant"] for results in facts["adversary"].values())
-    (alarm,) = alarms_of(facts | {"clicks": {"valid": 60}}, ["minmax"], None)
+    (alarm,) = alarms_of(facts | {"clicks": {"valid": 60}})
     assert "validation rows have 60 clicks" in alarm.text
 
 
@@ -323,36 +287,14 @@ def test_histories_and_events_out_of_order_are_counted_and_many_give_an_alarm(
 
     sound, _ = of_times(tmp_path / "sound", 0)
     assert {*sound["later_events"].values(), *sound["backward_steps"].values()} == {0}
-    assert alarms_of(sound, [], None) == []
+    assert alarms_of(sound) == []
     faulty, (of_train, of_test) = of_times(tmp_path / "faulty", 20)
     later = faulty["later_events"]
     assert later["test"] == of_test
     assert 0 < min(later["train"], later["valid"]) < of_train < max(later["train"], later["valid"])
-    (alarm,) = alarms_of(faulty, [], None)
+    (alarm,) = alarms_of(faulty)
     assert "are later than their row" in alarm.text
     backward, _ = of_times(tmp_path / "backward", 0, newest_first=True)
     assert {*backward["backward_steps"].values()} == {1}
-    (alarm,) = alarms_of(backward, [], None)
+    (alarm,) = alarms_of(backward)
     assert "newest first" in alarm.text
-
-
-def test_a_larger_size_is_advised_where_the_table_has_more_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(facts, "adversary", lambda *_: None)
-    sound = facts_of(tmp_path, TRAIN, TEST)
-    assert sound["table_rows"] == ROWS
-    unknown = [sound["sequences"][0] | {"unseen_test": 0.5}]
-    for size_rows, drawn, table_rows, is_advised in (
-        (1_000, 1_000, 50_000, True),
-        (None, 1_000, 1_000, False),
-        (5_000, 1_000, 1_000, False),
-    ):
-        rows = {"train": drawn - 100, "valid": 100, "test": 50}
-        faulty = {"rows": rows, "clicks": {"valid": 3}, "sequences": unknown}
-        for min_count in (1, 2):
-            given = sound | faulty | {"table_rows": table_rows, "min_count": min_count}
-            of_events, of_clicks = (alarm.advice for alarm in alarms_of(given, [], size_rows))
-            for advice in (of_events, of_clicks):
-                assert (f"{drawn:,} of the table's {table_rows:,} rows" in advice) == is_advised
-            assert ("min_count" in of_events) == (min_count > 1)

@@ -6,7 +6,6 @@ from typing import Any
 import pyarrow as pa
 
 from feseq.config.columns import Columns
-from feseq.describe.counts import LENGTHS
 from feseq.describe.facts import describe
 from feseq.features.fitting import fit_feature_map
 from support.raw_tables import COLUMNS, to_test_h5, to_train_h5
@@ -42,15 +41,13 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
         for i in range(30)
     ]
     along = [value | {"value": str(i), "test_rows": 0} for i, value in enumerate(values[:20])]
-    numeric = {"role": "numeric", "kind": "levels", "distinct": 31, "infinite": 7}
-    numeric |= {"click_auc": 0.6, "low": 0.0, "high": 1e6, "middle_share": 0.5, "unseen_test": None}
-    numeric |= {f"missing_{part}": 0.25 for part in parts}
-    bins = {"rows": 1_800, "clicks": 20} | dict.fromkeys(parts, 900)
+    numeric = {"role": "numeric", "distinct": 31, "click_auc": 0.6, "low": 0.0, "high": 1e6}
+    numeric |= {"unseen_test": None} | {f"missing_{part}": 0.25 for part in parts}
     sequence = {
         "column": name,
         "mean": dict.fromkeys(parts, 400.0),
         "longest": dict.fromkeys(parts, 12_345),
-        "lengths": [bins | {"start": int(start)} for start in LENGTHS],
+        "none": dict.fromkeys(parts, 1 / 13),
         **{"tokens": 240, "unseen_test": 0.02, "twice_in_train": 0.4},
         "in_train": {"valid": 0.4, "test": 0.01},
     }
@@ -64,11 +61,6 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
             numeric | {"column": f"{name} {i}", "psi_valid": 0.001 * i, "psi_test": 0.1 * i}
             for i in range(columns)
         ],
-        "missing_blocks": [
-            {"columns": [f"{name} {i}"] * (i + 1), "rows": 40_000 // 9**i, "clicks": 7 * (3 - i)}
-            for i in range(4)
-        ],
-        "alike": [[f"{name} 1", f"{name} 2"]],
         "click_rates": [
             {"column": None, "values": along},
             {"column": name, "values": values},

@@ -1,6 +1,5 @@
 """The facts of the data page: train, validation and test, column by column and together."""
 
-import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,27 +9,25 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ..common.progress import Progress
 from ..features.feature_map import FeatureMap, SequenceField
+from ..storage.categories import codes_of
 from ..storage.opening import Files, open_table
 from ..storage.table import SomeRows
-from .columns import auc_alone, middle_share, missing_blocks, same_columns, value_kind
-from .counts import LENGTHS, PLACES, Counts
-from .drift import adversary, stability_index
-
-logger = logging.getLogger(__name__)
+from .sample import Sample
+from .statistics import adversary, auc_alone, stability_index
 
 # Tables that are compared with train.
 OTHERS = ("valid", "test")
 # Keys of rows and sequences to keep, about; of more rows, a share of the keys is kept.
 KEYS = 1 << 20
-# Columns of more categories are not shown category by category.
-_MOST_CATEGORIES = 31
-_CORRELATED_ROWS = 20_000
+# Equal parts of the raw file, in its order, and the most categories whose click rates are shown.
+PLACES, _MOST_CATEGORIES = 20, 31
 # Values other than 0 on each side that a scale needs.
 _LEAST_FOR_SCALE = 20
+# Facts that not all columns have.
+_OF_SOME = ("low", "high", "test_outside", "test_scale", "unseen_test")
 
-Tables = Mapping[str, Counts]
+Samples = Mapping[str, Sample]
 Facts = dict[str, Any]
 
 
@@ -45,114 +42,95 @@ def describe(
 ) -> Facts:
     """All facts, as JSON holds them.
 
-    Each table is read once, as a stream. Counts are of all rows, facts of single columns of a
-    sample, whose rows `sampled_rows` counts. Without test files the test has 0 rows. `table_rows`
-    are those of the raw train table.
+    Each table is read once, as a stream. Rows, clicks, and rows and sequences that are met again
+    are those of all rows; other facts are those of a sample, whose rows `sampled_rows` counts.
+    Without test files the test has 0 rows.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(threads))
-        train_rows = stack.enter_context(open_table(train_h5))
-        valid_rows = stack.enter_context(open_table(valid_h5))
-        no_rows = SomeRows(train_rows, np.arange(0))
-        test_rows = stack.enter_context(open_table(test_h5)) if test_h5 else no_rows
-        opened = {"train": train_rows, "valid": valid_rows, "test": test_rows}
-        largest = max(table.rows for table in opened.values())
+        train, valid = (stack.enter_context(open_table(each)) for each in (train_h5, valid_h5))
+        no_rows = SomeRows(train, np.arange(0))
+        test = stack.enter_context(open_table(test_h5)) if test_h5 else no_rows
+        tables = {"train": train, "valid": valid, "test": test}
+        largest = max(table.rows for table in tables.values())
         bits = max(0, int(np.ceil(np.log2(max(1, largest) / KEYS))))
-        tables = {name: Counts(table, feature_map, bits, threads) for name, table in opened.items()}
-        simulated, table_rows = bool(train_rows.source["simulated"]), train_rows.source["rows"]
-    train, samples = tables["train"], _numbers(tables)
-    numeric = list(train.table.numeric_columns)
-    blocks = missing_blocks(samples["train"][[*numeric, *train.words]])
-    columns, described = [], Progress("described", len(samples["train"].columns), "columns")
-    for name in samples["train"]:
-        columns.append(_column(tables, samples, feature_map, name))
-        described.advance(1)
-    logger.info("columns described; training trees to tell other rows from train rows")
+        samples = {n: Sample(table, feature_map, bits, threads) for n, table in tables.items()}
+        numbers = _numbers(samples)
+        return {
+            "size": size,
+            "simulated_data": bool(train.source["simulated"]),
+            "rows": {name: sample.rows for name, sample in samples.items()},
+            "clicks": {name: samples[name].clicks for name in ("train", "valid")},
+            "sampled_rows": {name: len(sample.frame) for name, sample in samples.items()},
+            "columns": [
+                _column(samples, numbers, feature_map, name) for name in samples["train"].frame
+            ],
+            "click_rates": _click_rates(samples),
+            "sequences": [_sequence(samples, field) for field in feature_map.sequences],
+            "later_events": {name: s.share("later", "events") for name, s in samples.items()},
+            "backward_steps": {name: s.share("back", "steps") for name, s in samples.items()},
+            "same_rows": _same_rows(samples),
+            "adversary": {name: adversary(numbers["train"], numbers[name]) for name in OTHERS},
+        }
+
+
+def _numbers(samples: Samples) -> dict[str, pd.DataFrame]:
+    """The samples as numbers, NaN where missing: a category has one number in all tables."""
+    frames = pd.concat({name: sample.frame for name, sample in samples.items()})
+    for column in frames.select_dtypes(np.uint64):
+        is_missing = frames[column] == 0
+        frames[column] = np.where(is_missing, np.nan, pd.factorize(frames[column])[0])
     return {
-        "size": size,
-        "simulated_data": simulated,
-        "rows": {name: table.rows for name, table in tables.items()},
-        "clicks": {name: tables[name].clicks for name in ("train", "valid")},
-        "table_rows": table_rows,
-        "min_count": feature_map.min_count,
-        "sampled_rows": {name: len(sample) for name, sample in samples.items()},
-        "columns": columns,
-        "missing_blocks": [
-            {"columns": names, "rows": int(rows.sum()), "clicks": int(train.label[rows].sum())}
-            for names, rows in blocks
-        ],
-        "alike": same_columns(samples["train"][numeric][:_CORRELATED_ROWS]),
-        "click_rates": _click_rates(tables),
-        "sequences": [_sequence(tables, field) for field in feature_map.sequences],
-        "later_events": {name: table.later_share for name, table in tables.items()},
-        "backward_steps": {name: table.backward_share for name, table in tables.items()},
-        "same_rows": _same_rows(tables),
-        "adversary": {name: adversary(samples["train"], samples[name]) for name in OTHERS},
+        name: frames.loc[name] if sample.rows else frames[:0] for name, sample in samples.items()
     }
-
-
-def _numbers(tables: Tables) -> dict[str, pd.DataFrame]:
-    """The samples as numbers: a category or event has one number in all tables."""
-    samples = pd.concat({name: table.sample for name, table in tables.items()})
-    for column in samples.select_dtypes(exclude="number"):
-        codes = pd.factorize(samples[column].astype(object))[0].astype(np.float64)
-        samples[column] = np.where(codes < 0, np.nan, codes)
-    return {name: samples.loc[name] if len(tables[name].sample) else samples[:0] for name in tables}
 
 
 def _column(
-    tables: Tables, samples: Mapping[str, pd.DataFrame], feature_map: FeatureMap, name: str
+    samples: Samples, numbers: Mapping[str, pd.DataFrame], feature_map: FeatureMap, name: str
 ) -> Facts:
     """One row of the table of columns; `low` and `high` are of all train rows."""
-    train, test = tables["train"], tables["test"]
-    numeric = list(train.table.numeric_columns)
-    role = "numeric" if name in numeric else "category" if name in train.words else name.split()[0]
-    is_category = role in ("category", "newest")
-    values = {table: sample[name].to_numpy() for table, sample in samples.items()}
-    kind, distinct = value_kind(values["train"])
+    train, test = samples["train"], samples["test"]
+    is_numeric, is_category = (
+        name in names for names in (train.table.numeric_columns, train.table.categorical_columns)
+    )
+    values = {table: frame[name].to_numpy() for table, frame in numbers.items()}
+    is_code = train.frame[name].dtype == np.uint64
     entry: Facts = {
         "column": name,
-        "role": role,
-        "kind": "categories" if is_category else kind,
-        "distinct": distinct,
-        "click_auc": auc_alone(values["train"], train.label, is_category),
-        # Facts that not all columns have.
-        **dict.fromkeys(("low", "high", "middle_share", "test_outside", "test_scale")),
-        **dict.fromkeys(("infinite", "unseen_test", "missing_word", "missing_word_share")),
+        "role": "numeric" if is_numeric else "category" if is_category else name.split()[0],
+        "distinct": int(pd.Series(values["train"]).nunique()),
+        "click_auc": auc_alone(values["train"], train.label, is_code),
+        **dict.fromkeys(_OF_SOME),
+        **_said_missing(samples, name),
     }
-    for other in OTHERS:
-        psi = stability_index(values["train"], values[other], is_category)
-        entry[f"psi_{other}"] = psi if len(values[other]) else None
-    for table, counts in tables.items():
-        if role == "numeric":
-            missing = counts.numbers[0, numeric.index(name)]
-        else:
-            group = f"length of {name.removeprefix('newest of ')}" if role == "newest" else name
-            missing = counts.groups[group][0, 0]
-        entry[f"missing_{table}"] = int(missing) / counts.rows if counts.rows else None
-    if role == "numeric":
-        i = numeric.index(name)
-        entry["infinite"] = sum(int(counts.numbers[1, i]) for counts in tables.values())
+    for table, known in values.items():
+        entry[f"missing_{table}"] = float(np.isnan(known).mean()) if len(known) else None
+        if table in OTHERS:
+            psi = stability_index(values["train"], known, is_code)
+            entry[f"psi_{table}"] = psi if len(known) else None
+    if is_numeric:
         field = next(f for f in feature_map.numeric if f.column == name)
         entry |= _numeric(values["train"], values["test"], field.minimum, field.maximum)
-        known = next((f.vocabulary for f in feature_map.ids if f.column == name), None)
-        if known is not None and test.rows:
-            is_known = np.isin(values["test"], np.array(known, np.float32))
-            entry["unseen_test"] = float((~is_known & ~np.isnan(values["test"])).mean())
-    if role == "category":
-        vocabulary = next(f.vocabulary for f in feature_map.categories if f.column == name)
-        unknown = ~pd.Index(test.words[name]).isin(vocabulary)
-        unseen = int(test.groups[name][1:, 0][unknown].sum())
-        entry["unseen_test"] = unseen / test.rows if test.rows else None
-        entry |= _said_missing(tables, name)
+    levels = {f.column: np.array(f.vocabulary, np.float32) for f in feature_map.ids}
+    if name in levels and test.rows:
+        is_known = np.isin(values["test"], levels[name]) | np.isnan(values["test"])
+        entry["unseen_test"] = float((~is_known).mean())
+    if is_category and test.rows:
+        known = codes_of(next(f.vocabulary for f in feature_map.categories if f.column == name))
+        codes = test.frame[name]
+        entry["unseen_test"] = float((~codes.isin(known) & (codes > 0)).mean())
     return entry
 
 
-def _said_missing(tables: Tables, name: str) -> Facts:
+def _said_missing(samples: Samples, name: str) -> Facts:
     """The most frequent text that means missing, and its share of the rows of a table."""
-    shares = [item for counts in tables.values() for item in counts.said_missing(name).items()]
-    word, share = max(shares, key=lambda item: item[1], default=(None, None))
+    shares = [
+        (rows / max(1, len(sample.frame)), word)
+        for sample in samples.values()
+        for word, rows in sample.said_missing.get(name, {}).items()
+    ]
+    share, word = max(shares, default=(None, None))
     return {"missing_word": word, "missing_word_share": share}
 
 
@@ -164,78 +142,62 @@ def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Fa
     return {
         "low": low,
         "high": high,
-        "middle_share": middle_share(train, low, high),
         "test_outside": float(((known < low) | (known > high)).mean()) if len(known) else None,
         # The median size of test values by that of train values, without zeros.
         "test_scale": float(np.median(sizes[1]) / np.median(sizes[0])) if has_scale else None,
     }
 
 
-def _click_rates(tables: Tables) -> list[Facts]:
+def _click_rates(samples: Samples) -> list[Facts]:
     """Rows and clicks of train and validation along the raw file and by category.
 
     `test_rows` are those of the test, 0 along the file, since the test is another file.
     """
-
-    places: list[Any] = [str(i + 1) for i in range(PLACES)]
-    rates = []
-    for column in (None, *tables["train"].words):
-        counts = []
-        for name in ("train", "valid") if column is None else tables:
-            table = tables[name]
-            frame = pd.DataFrame(table.groups[column], columns=["rows", "clicks"])
-            values = places if column is None else [None, *table.words[column]]
-            frame = frame.assign(value=values, test_rows=0)
-            if name == "test":
-                frame = frame.assign(rows=0, test_rows=frame["rows"])
-            counts.append(frame)
-        sums = pd.concat(counts).groupby("value", dropna=False, sort=False).sum()
-        sums = sums[sums["rows"] + sums["test_rows"] > 0]
-        words = [None if pd.isna(word) else word for word in sums.index]
-        if column is None or 1 < len(words) <= _MOST_CATEGORIES:
-            records = sums.assign(value=pd.Series(words, sums.index, object)).to_dict("records")
-            rates.append({"column": column, "values": sorted(records, key=_in_order)})
+    known = [samples["train"], samples["valid"]]
+    counts = pd.DataFrame({"clicks": np.concatenate([each.label for each in known], dtype=int)})
+    counts = counts.assign(rows=1, test_rows=0)
+    of_test = pd.DataFrame(0, samples["test"].frame.index, counts.columns).assign(test_rows=1)
+    # If a longer file has replaced the raw file, rows can lie behind the end on record.
+    raw_rows = max(1, int(known[0].table.source["rows"]))
+    row = np.concatenate([each.row for each in known])
+    places = counts.groupby(np.minimum(row * PLACES // raw_rows, PLACES - 1)).sum()
+    places = places.assign(value=[str(place + 1) for place in places.index])
+    rates = [{"column": None, "values": places.to_dict("records")}]
+    both = pd.concat([counts, of_test])
+    for column in known[0].table.categorical_columns:
+        codes = np.concatenate([sample.frame[column] for sample in samples.values()])
+        table = both.groupby(codes).sum()
+        if 1 < len(table) <= _MOST_CATEGORIES:
+            vocabularies = [sample.table.vocabulary(column) for sample in samples.values()]
+            words = {code: word for of in vocabularies for code, word in zip(codes_of(of), of)}
+            table["value"] = pd.Series(map(words.get, table.index), table.index, dtype=object)
+            # Missing first, then whole numbers by size, then other words.
+            order = sorted(table.index, key=lambda code: (min(code, 1 << 63), words.get(code)))
+            rates.append({"column": column, "values": table.loc[order].to_dict("records")})
     return rates
 
 
-def _in_order(entry: Facts) -> tuple[int, float, str]:
-    """Missing first, then whole numbers by size, then other words."""
-    word = entry["value"]
-    if word is None:
-        return 0, 0, ""
-    return (1, float(word), word) if word.isdecimal() else (2, 0, word)
-
-
-def _sequence(tables: Tables, field: SequenceField) -> Facts:
+def _sequence(samples: Samples, field: SequenceField) -> Facts:
     """Lengths of a sequence by table, and the shares of rows whose sequence is in train, too."""
-    name = field.column
-    length = f"length of {name}"
-    groups = {table: counts.groups[length] for table, counts in tables.items()}
-    bins = pd.DataFrame({table: counts[:, 0] for table, counts in groups.items()})
-    known = groups["train"] + groups["valid"]
-    lengths = tables["train"].sample[length]
-    keys = {table: pd.Series(counts.keys[name]) for table, counts in tables.items()}
-    test = tables["test"]
-    _, events, unseen = test.events[name].tolist()
+    name, test = field.column, samples["test"]
+    lengths = {t: sample.frame[f"length of {name}"] for t, sample in samples.items() if sample.rows}
+    keys = {table: pd.Series(sample.keys[name]) for table, sample in samples.items()}
     return {
         "column": name,
-        "median": float(lengths.median()) if len(lengths) else None,
-        "lengths": bins.assign(start=LENGTHS, rows=known[:, 0], clicks=known[:, 1]).to_dict(
-            "records"
-        ),
         "tokens": len(field.vocabulary),
-        "unseen_test": unseen / max(1, events) if test.rows else None,
-        **_said_missing(tables, name),
+        "mean": {table: _mean(of) for table, of in lengths.items()},
+        "longest": {table: int(of.max()) for table, of in lengths.items()},
+        "none": {table: _mean(of == 0) for table, of in lengths.items()},
+        "unseen_test": test.share("unknown", "events", name) if test.rows else None,
         "twice_in_train": _mean(keys["train"].duplicated(keep=False)),
-        "mean": {table: int(c.events[name][0]) / max(1, c.rows) for table, c in tables.items()},
-        "longest": {table: counts.longest[name] for table, counts in tables.items()},
         "in_train": {other: _share_in(keys[other], keys["train"]) for other in OTHERS},
+        **_said_missing(samples, name),
     }
 
 
-def _same_rows(tables: Tables) -> Facts:
+def _same_rows(samples: Samples) -> Facts:
     """Shares of rows that are rows of another table in all features; `known` is train and valid."""
-    train, valid, test = (pd.Series(counts.keys[""]) for counts in tables.values())
+    train, valid, test = (pd.Series(sample.keys[""]) for sample in samples.values())
     known = pd.concat([train, valid])
     return {
         "valid_in_train": _share_in(valid, train),
@@ -249,5 +211,5 @@ def _share_in(keys: pd.Series, others: pd.Series) -> float:
     return _mean(keys.isin(others))
 
 
-def _mean(flags: pd.Series) -> float:
-    return float(flags.mean()) if len(flags) else 0.0
+def _mean(values: pd.Series) -> float:
+    return float(values.mean()) if len(values) else 0.0
