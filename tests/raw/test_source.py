@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from feseq.raw.origin import refuse_stand_in_over_real
 from feseq.raw.reading import RawTable
 from feseq.raw.source import RawFiles, locate_raw
 from feseq.raw.version import content_version, object_version
-from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles, write_raw
+from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
 
 TIMED = with_roles(event_time="times", row_time="when")
 
@@ -231,23 +230,15 @@ STAND_IN = dataclasses.replace(REAL, why="no train and no test")
 @pytest.mark.parametrize(
     "file", ["submission_toy.json", "toy/len5/training.json", "full/boosting/metrics.json", None]
 )
-def test_one_real_result_or_h5_file_is_enough_and_is_named(
-    data: Path, tmp_path: Path, file: str | None
-) -> None:
-    results, h5 = tmp_path / "results", tmp_path / "data/h5"
+def test_one_real_result_is_enough_and_is_named(tmp_path: Path, file: str | None) -> None:
     for name in ("submission_full.json", "toy/len9/training.json", "toy/constant/metrics.json"):
-        write_json(results / name, {"simulated_data": True})
+        write_json(tmp_path / name, {"simulated_data": True})
     # These say nothing.
-    write_json(results / "full/len9/training.json", {"settings": {}})
-    (results / "full/len9/metrics.json").write_text("{")
-    (h5 / "test").mkdir(parents=True)
-    (h5 / "test/part000.h5").write_text("damaged")
-    shutil.copy(data / "valid.h5", h5)
-    refuse_stand_in_over_real(STAND_IN, results)
-    if file is None:
-        to_train_h5(h5 / "toy", raw_table())
-    else:
-        write_json(results / file, {"simulated_data": False})
-    refuse_stand_in_over_real(REAL, results)
-    with pytest.raises(UserError, match=f"^no train and no test, .*{file or 'valid.h5|train.h5'}"):
-        refuse_stand_in_over_real(STAND_IN, results)
+    write_json(tmp_path / "full/len9/training.json", {"settings": {}})
+    (tmp_path / "full/len9/metrics.json").write_text("{")
+    refuse_stand_in_over_real(STAND_IN, tmp_path)
+    if file is not None:
+        write_json(tmp_path / file, {"simulated_data": False})
+        refuse_stand_in_over_real(REAL, tmp_path)
+        with pytest.raises(UserError, match=f"^no train and no test, .*{file}"):
+            refuse_stand_in_over_real(STAND_IN, tmp_path)

@@ -400,6 +400,7 @@ def test_a_kill_at_any_point_leaves_no_half_file_and_the_next_run_cleans_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int
 ) -> None:
     # Where Snakemake has run before, raw files' digests are written, too.
+    (tmp_path / ".snakemake").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(conversion, "BATCH_ROWS", 16)
     monkeypatch.setattr(shuffle, "WRITTEN_ROWS", 16)

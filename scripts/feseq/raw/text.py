@@ -1,8 +1,7 @@
 """Raw values as text: equal texts are the same category, ID or group."""
 
+import math
 import re
-from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -23,22 +22,17 @@ def as_text(column: pa.Array) -> pa.Array:
     missing values into floats, databases write decimals, and one of two files may have them.
     """
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        # As a value of few bits is written, 0.1: as a double it reads 0.10000000149011612.
-        is_narrow = column.type in (pa.float16(), pa.float32())
-        written = column.type.to_pandas_dtype() if is_narrow else float
         # A missing float is NaN for pandas and null for parquet: one meaning, one value.
-        texts = [
-            None if value is None or value != value else _number_as_text(value, written)
-            for value in column.to_pylist()
-        ]
+        values = column.to_numpy(zero_copy_only=False)
+        texts = [None if v is None or v != v else _number_as_text(v) for v in values]
         return pa.array(texts, pa.string())
     return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
 
-def _number_as_text(value: float | Decimal, written: Callable[[float], Any]) -> str:
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(float(str(written(value))))
-    return str(int(value)) if value == int(value) else repr(float(value))
+def _number_as_text(value: Any) -> str:
+    """A NumPy float or a Decimal; 0.1 in 32 bits reads 0.1, and not 0.10000000149011612."""
+    is_whole = math.isfinite(value) and int(value) == value
+    return str(int(value)) if is_whole else repr(float(str(value)))
 
 
 def whole_numbers(texts: pa.Array) -> pa.Array:
@@ -53,39 +47,28 @@ def time_type(word: str) -> pa.DataType:
     return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
 
 
-def checked_text(
-    column: pa.Array, name: str, path: str, row_of: Callable[[int], int]
-) -> pa.StringArray:
-    """The column as text; raises UserError if it is not UTF-8, or H5 cannot store it.
-
-    `row_of` gives the row of a place in the column, for messages.
-    """
+def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
+    """The column as text; raises UserError if it is not UTF-8, or H5 cannot store it."""
     try:
         texts = as_text(column)
         texts.validate(full=True)
+        if pc.any(pc.match_substring(texts, "\0")).as_py():
+            raise pa.ArrowInvalid("a NUL byte, which H5 cannot keep")
     except pa.ArrowException as error:
         raise UserError(
             f"{path}: column {name!r} of type {column.type} cannot be read as UTF-8 text "
             f"({first_line(error)}); write it as strings (bytes in hexadecimal digits) or "
             f"integers, or name another one"
         ) from None
-    has_nul = pc.match_substring(texts, "\0")
-    if pc.any(has_nul).as_py():
-        place = pc.index(has_nul, True).as_py()
-        raise UserError(
-            f"{path}: column {name!r}, row {row_of(place)}: {texts[place].as_py()!r} holds a NUL "
-            f"byte; remove such bytes, H5 cannot keep them"
-        )
     return texts
 
 
 def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
     """The IDs of some rows as text; raises UserError if one is missing or is not text."""
-    ids = checked_text(column, name, path, lambda place: first_row + place)
+    ids = checked_text(column, name, path)
     if ids.null_count:
         row = first_row + pc.index(ids.is_null(), True).as_py()
         raise UserError(
-            f"{path}: ID {name!r} is missing in {ids.null_count:,} of the rows {first_row:,} to "
-            f"{first_row + len(ids) - 1:,}, first row {row}; a submission needs the ID of every row"
+            f"{path}: ID {name!r} is missing in row {row}; a submission needs the ID of every row"
         )
     return ids

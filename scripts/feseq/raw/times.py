@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..common.errors import UserError, first_line
 from .reading import RawTable
@@ -16,29 +17,25 @@ def read_times(file: RawTable, column: str) -> np.ndarray:
     """What rows are ordered by, [rows]: numbers or, of dates, timestamps and ISO 8601, datetime64.
 
     Texts are all whole numbers, or all in ISO 8601, with zones or without. Raises UserError if the
-    column or a value is missing, is infinite or has another type.
+    column or a value is missing, or has another type.
     """
     pieces, read_as = [], None
     for first_row, batch in file.stream([column], BATCH_ROWS):
         values = batch.column(0)
-        is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-        if is_missing.any():
-            raise UserError(
-                f"{file.where(first_row)}: column {column!r} is missing in {is_missing.sum():,} of "
-                f"the rows {first_row:,} to {first_row + len(values) - 1:,}, first row "
-                f"{first_row + is_missing.argmax()}; columns.time needs the time of every "
-                f"row: fill the column, or name another one"
-            )
+        is_missing = values.is_null(nan_is_null=True)
         try:
+            if (missing := pc.index(is_missing, True).as_py()) >= 0:
+                raise ValueError(f"row {first_row + missing} has no value")
             read_as = read_as or _read_as(values)
             cast = cast_rows(values, read_as, first_row)
             pieces.append(cast.to_numpy(zero_copy_only=False))
         except (ValueError, pa.ArrowException) as error:
-            raise _no_times(file, column, first_line(error)) from None
-    times = np.concatenate(pieces)
-    if times.dtype.kind == "f" and np.isinf(times).any():
-        raise _no_times(file, column, f"row {np.isinf(times).argmax()} is infinite")
-    return times
+            raise UserError(
+                f"{file.where(first_row)}: column {column!r}: {first_line(error)}; columns.time "
+                f"takes whole numbers such as 20240131, dates, timestamps, or texts such as "
+                f"2024-01-31 or 2024-01-31 23:59:00, in every row"
+            ) from None
+    return np.concatenate(pieces)
 
 
 def _read_as(values: pa.Array) -> pa.DataType:
@@ -54,10 +51,3 @@ def _read_as(values: pa.Array) -> pa.DataType:
     if types.is_integer(arrow_type) or types.is_timestamp(arrow_type) or types.is_date(arrow_type):
         return arrow_type
     raise pa.ArrowTypeError(f"type {arrow_type} has no order in time")
-
-
-def _no_times(file: RawTable, column: str, why: str) -> UserError:
-    return UserError(
-        f"{file.location}: column {column!r}: {why}; columns.time takes whole numbers such as "
-        f"20240131, dates, timestamps, or texts such as 2024-01-31 or 2024-01-31 23:59:00"
-    )

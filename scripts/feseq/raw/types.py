@@ -1,8 +1,6 @@
 """Types of raw columns: what values of Arrow's types are read as, and which role allows them."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cache
 
 import pyarrow as pa
@@ -41,19 +39,15 @@ def decoded(values: pa.Array) -> pa.Array:
 
 def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.Array:
     """The values as another type; raises ValueError for the first that cannot be, with its row."""
-
-    def fault(some: pa.Array) -> str:
-        try:
-            some.cast(arrow_type)
-        except pa.ArrowException as error:
-            return first_line(error)
-        return ""
-
-    with suppress(pa.ArrowException):
+    try:
         return values.cast(arrow_type)
-    rows = range(len(values))
-    bad = bisect_left(rows, True, key=lambda i: bool(fault(values.slice(0, i + 1))))
-    raise ValueError(f"row {first_row + bad}: {fault(values.slice(bad, 1))}")
+    except pa.ArrowException:
+        for i in range(len(values)):
+            try:
+                values[i : i + 1].cast(arrow_type)
+            except pa.ArrowException as error:
+                raise ValueError(f"row {first_row + i}: {first_line(error)}") from None
+        raise
 
 
 @cache

@@ -35,7 +35,7 @@ def convert_batch(
     categorical = np.empty((len(order), len(columns.categorical)), np.uint64)
     words: dict[str, list[str]] = {}
     for i, name in enumerate(columns.categorical):
-        codes, words[name] = _as_codes(batch.column(name), name, path, rows)
+        codes, words[name] = _as_codes(batch.column(name), name, path)
         categorical[:, i] = codes[order]
     sequences = {}
     for name in columns.ragged:
@@ -67,17 +67,10 @@ def as_float32(column: pa.Array) -> np.ndarray:
     return column.to_numpy(zero_copy_only=False)
 
 
-def _as_codes(
-    column: pa.Array, name: str, path: str, rows: np.ndarray
-) -> tuple[np.ndarray, list[str]]:
+def _as_codes(column: pa.Array, name: str, path: str) -> tuple[np.ndarray, list[str]]:
     """A column of categories as codes uint64 [rows], and its words."""
     encoded = as_text(column).dictionary_encode()
-    words = checked_text(
-        encoded.dictionary,
-        name,
-        path,
-        lambda word: rows[pc.index(encoded.indices, pa.scalar(word, pa.int32())).as_py()],
-    ).to_pylist()
+    words = checked_text(encoded.dictionary, name, path).to_pylist()
     # The last one stands for missing values.
     codes = np.append(codes_of(words), np.uint64(MISSING_CODE))
     places = encoded.indices
