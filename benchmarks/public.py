@@ -36,7 +36,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from snakemake.utils import update_config
 from tables import TABLES, Table
 
-from feseq.evaluate.metrics import BY_NAME, expected
+from feseq.evaluate.metrics import expected_metric
 
 # What the default config submits, and baselines, by the workflow's name.
 SUBMITTED = {"FESeq": "len150", "boosting": "boosting"}
@@ -97,8 +97,7 @@ class Judge:
         """The competition's score at 50:50 odds, `click_rate` being the train rows'."""
         certain = np.finfo(np.float32).eps  # some models say 0 or 1
         logit = logit_of(np.clip(probability, certain, 1 - certain, dtype=np.float64))
-        balanced = expected(logit, self.chance, click_rate).balanced
-        return BY_NAME["score"].of(balanced)
+        return expected_metric("balanced_score", logit, self.chance, click_rate)
 
     def difference(self, one: np.ndarray, two: np.ndarray) -> str:
         """By how much the AUC of one is above the other's, with its 95 % interval."""

@@ -21,7 +21,7 @@ import numpy as np
 import runs  # noqa: F401  (finds scripts/)
 import xgboost
 
-from feseq.evaluate.metrics import BY_NAME, expected, expected_auc
+from feseq.evaluate.metrics import expected_metric
 from feseq.simulation import adverts, clicks, columns, sequences, users
 from feseq.simulation.statistics import click_rate, load_statistics, logistic
 
@@ -171,7 +171,7 @@ def print_rates(rows: Drawn) -> None:
         if name in CATEGORIES:
             code = rows.x[:, rows.names.index(name)].astype(int) + 1
             score = (np.bincount(code, rows.probability) / np.bincount(code).clip(1))[code]
-        print(f"| {name} | {published} | {expected_auc(score, rows.probability):.3f} |")
+        print(f"| {name} | {published} | {expected_metric('auc', score, rows.probability):.3f} |")
 
 
 def print_columns(rows: Drawn) -> None:
@@ -227,15 +227,16 @@ def print_models(rows: Drawn, chosen: list[str]) -> None:
         names, train, test = sets[what]
         start = time.perf_counter()
         logit, trees, gains = boosted(rows, names, train, test)
-        balanced = expected(logit, rows.probability[test], rows.clicked[train].mean()).balanced
-        measured = " | ".join(f"{BY_NAME[name].of(balanced):.4f}" for name in METRICS)
+        of_rows = logit, rows.probability[test], rows.clicked[train].mean()
+        metrics = [expected_metric(f"balanced_{name}", *of_rows) for name in METRICS]
+        measured = " | ".join(f"{value:.4f}" for value in metrics)
         seconds = time.perf_counter() - start
         print(f"| {what} | {train.sum():,} | {measured} | {trees} | {seconds:.0f} |", flush=True)
         top_features[what] = ", ".join(gains)
     print("".join(f"\nFirst by gain, {what}: {top}." for what, top in top_features.items()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"Best possible AUC {expected_auc(rows.probability, rows.probability):.4f}. "
+        f"Best possible AUC {expected_metric('auc', rows.probability, rows.probability):.4f}. "
         f"Memory {peak:.1f} GiB."
     )
 

@@ -18,8 +18,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from feseq.config.names import FEW_CLICKS, SIGNIFICANCE
 from feseq.evaluate import delong as module
 from feseq.evaluate.delong import Auc, Entry, correct_together
-from feseq.evaluate.intervals import bootstrap, gain_entries, metric_entries
-from feseq.evaluate.metrics import BY_NAME, METRICS, Predictions, balanced
+from feseq.evaluate.intervals import behind_best, bootstrap, gain_entries, metric_entries
+from feseq.evaluate.metrics import METRICS, calibration_bins, metrics_of
 
 README = Path(__file__).parents[2] / "results/README.md"
 Plain = Callable[[list[int], list[float]], float]
@@ -68,33 +68,31 @@ ROWS = st.lists(
 def test_a_metric_is_that_of_plain_loops(name: str, rows: list[tuple[int, ...]]) -> None:
     label, half, count = map(list, zip(*rows))
     logit = [x / 2 for x in half]
-    arrays = Predictions.of(np.array(label), np.array(logit), 0.25)
-    metric, plain = BY_NAME[name], PLAIN[name]
-    assert metric.of(arrays) == pytest.approx(plain(label, logit), abs=1e-9)
+    arrays, plain = (np.array(label), np.array(logit), 0.25), PLAIN[name]
+    assert metrics_of([name], *arrays) == [pytest.approx(plain(label, logit), abs=1e-9)]
     at_even_odds = plain(label, [x + math.log(3) for x in logit])
-    assert balanced(metric).of(arrays) == pytest.approx(at_even_odds, abs=1e-9)
+    assert metrics_of([f"balanced_{name}"], *arrays) == [pytest.approx(at_even_odds, abs=1e-9)]
     # A row that counts twice is two rows; the bins of the calibration stay those of the rows.
     if name != "calibration_error":
         label, logit = (np.repeat(x, count).tolist() for x in (label, logit))
-        value = metric.of(arrays.resampled(np.array(count)))
+        (value,) = metrics_of([name], *arrays, np.array(count))
         assert value == pytest.approx(plain(label, logit), abs=1e-9)
 
 
 def test_the_calibration_error_is_free_of_chance_and_lies_in_its_interval() -> None:
     """Predictions whose odds are off by a factor, or right: the error without chance is known."""
     random, rows, times = np.random.default_rng(3), 4_000, 30
-    error = BY_NAME["calibration_error"]
     for factor in (0.0, 0.4):
         errors, held = [], 0
         for _ in range(times):
             logit = random.normal(-2.5, 1, rows)
             true = 1 / (1 + np.exp(-logit))
             label = (random.random(rows) < true).astype(int)
-            shifted = Predictions.of(label, logit + factor, 0.1)
-            gap = shifted.scores.probability - true[shifted.scores.order]
-            of_bins = [gap[shifted.scores.bin == b].mean() ** 2 for b in range(20)]
-            entry = bootstrap(lambda rows: {"it": error.of(rows)}, (shifted,), 40)["it"]
-            low, value, high = (entry[key] or 0.0 for key in ("low", "value", "high"))
+            gap, bins = expit(logit + factor) - true, calibration_bins(logit + factor)
+            of_bins = [gap[bins == b].mean() ** 2 for b in range(20)]
+            logits, names = [logit + factor], ["calibration_error"]
+            (value,), sampled = (x.ravel() for x in bootstrap(label, logits, 0.1, names, 40))
+            low, high = np.quantile(sampled, (0.025, 0.975))
             assert low <= value <= high
             held += low <= math.sqrt(mean(of_bins)) <= high
             errors.append(value**2 - mean(of_bins))
@@ -178,8 +176,10 @@ def test_below_the_floor_there_is_no_interval_and_no_p_value() -> None:
         assert first.minus(second)["p_value"] is None
         assert math.isnan(first.value) == (clicks in (0, 600))
         if not math.isnan(first.value):
-            entries = metric_entries(Predictions.of(label, scores[0]), first, 9).values()
+            entries = metric_entries(label, scores[0], 0.5, 9).values()
             assert {entry["low"] for entry in entries} == {None}
+            (_, worse) = behind_best(label, [scores[0], -scores[0]], METRICS[0], 0.5)
+            assert worse["p_value"] is None
 
 
 def test_equal_and_perfect_models_have_p_values_of_1_and_0() -> None:
@@ -220,10 +220,8 @@ def test_gains_are_positive_where_a_model_is_better_whatever_the_metric() -> Non
     truth = random.normal(-1, 1.5, 6_000)
     label = (random.random(6_000) < 1 / (1 + np.exp(-truth))).astype(int)
     logits = truth, truth + random.normal(0, 1.5, 6_000)
-    rows = [Predictions.of(label, logit, label.mean()) for logit in logits]
-    gain = Auc.of(label, logits[0]).minus(Auc.of(label, logits[1]))
-    gains = gain_entries(*rows, gain, 30)
-    for name, entry in gains.items():
+    for name, entry in gain_entries(label, *logits, label.mean(), 30).items():
         assert 0 < entry["low"] < entry["value"], name  # type: ignore[operator]
-    same = gain_entries(rows[0], rows[0], gain, 5)
-    assert {entry["value"] for name, entry in same.items() if name != "auc"} <= {0, None}
+        assert entry["p_value"] < SIGNIFICANCE  # type: ignore[operator]
+    same = gain_entries(label, logits[0], logits[0], label.mean(), 5).values()
+    assert {(entry["value"], entry["p_value"]) for entry in same} == {(0, 1)}

@@ -32,7 +32,7 @@ from feseq.report.data_page import (
 )
 from feseq.report.page import alarms_text, literal, markdown_table, write_page
 from feseq.report.plots.one_model import (
-    calibration_bins,
+    binned_clicks,
     calibration_plot,
     importance_plot,
     learning_curves_plot,
@@ -280,15 +280,15 @@ def test_an_edited_history_is_named_and_not_drawn(tmp_path: Path) -> None:
     assert "SIMULATED" not in (tmp_path / "plot.svg").read_text()
 
 
-def test_calibration_bins_hold_all_rows_and_equal_predictions_share_one() -> None:
-    bins = calibration_bins(LABEL, LOGIT)
+def test_binned_clicks_hold_all_rows_and_equal_predictions_share_one() -> None:
+    bins = binned_clicks(LABEL, LOGIT)
     assert len(bins) == 20
     assert bins[["clicks", "rows"]].sum().tolist() == [LABEL.sum(), len(LABEL)]
     assert np.ptp(bins["rows"]) <= 2
     for row in bins.itertuples():
         wilson = binomtest(row.clicks, row.rows).proportion_ci(0.95, "wilson")
         assert (row.low, row.high) == pytest.approx((wilson.low, wilson.high), abs=0.001)
-    tied = calibration_bins(LABEL, np.repeat([-3.0, -5.0], len(LABEL) // 2))
+    tied = binned_clicks(LABEL, np.repeat([-3.0, -5.0], len(LABEL) // 2))
     assert tied["predicted"].tolist() == pytest.approx([1 / (1 + math.exp(x)) for x in (5, 3)])
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feseq.common.ragged import Ragged
-from feseq.evaluate.metrics import expected_auc
+from feseq.evaluate.metrics import expected_metric
 from feseq.simulation import adverts, clicks, columns, sequences, users
 from feseq.simulation.stand_in import simulate_split
 from feseq.simulation.statistics import (
@@ -269,8 +269,8 @@ def test_a_new_users_probability_follows_from_the_file_and_a_known_ones_tells_mo
         np.testing.assert_allclose(clicks.mean_over_users(logit), expected.to_numpy(), rtol=1e-4)
     truth = simulated["train_truth"]
     true, new_user = (truth[name].to_numpy() for name in truth.schema.names[1:])
-    assert 0.77 < expected_auc(true, true) < 0.80
-    assert 0.01 < expected_auc(true, true) - expected_auc(new_user, true) < 0.05
+    assert 0.77 < expected_metric("auc", true, true) < 0.80
+    assert 0.01 < expected_metric("auc", true, true) - expected_metric("auc", new_user, true) < 0.05
     part = clicks.user_part(users.train_users(SEED, np.arange(ROWS)))
     np.testing.assert_allclose(np.corrcoef(np.log(true / new_user), part)[0, 1], 1, atol=0.02)
 
@@ -298,7 +298,7 @@ def test_each_effect_varies_and_two_depend_on_which_events_there_are(
     effects = clicks.effects(long_rows)
     assert all(effect.std() > 0.005 for effect in effects.values())
     logit = clicks.click_logit(long_rows)
-    assert 0.75 < expected_auc(logit, clicks.mean_over_users(logit)) < 0.79
+    assert 0.75 < expected_metric("auc", logit, clicks.mean_over_users(logit)) < 0.79
     one = sequences.draw_sequences(
         users.strangers(5, len(logit)), long_rows.columns["LENGTH"], long_rows.mean_length
     )

@@ -20,9 +20,7 @@ from ..common.files import Output, write_json
 from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name
-from .delong import is_significant
-from .intervals import behind_best
-from .metrics import BY_NAME, Metric, Predictions
+from .metrics import BY_NAME, metrics_of
 from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
@@ -54,78 +52,56 @@ def blend_predictions(
     the weights of the other half. `blend` also has the best model's logits, and `training` (JSON)
     what the weights rest on. Raises UserError unless all files have the same rows.
     """
-    tables = _of_same_rows(predictions)
-    metadata = _rows_metadata(tables[0])
-    names = [path.absolute().parent.name for path in predictions]
-    rows = {name: tables[0][name] for name in ("row", "label")}
-    label = rows["label"].to_numpy()
-    logits = [table["logit"].to_numpy() for table in tables]
-    metric, click_rate = BY_NAME[by], float(metadata["click_rate"])
-    best, behind = behind_best(label, logits, metric, click_rate)
-    worse = {name: entry for name, entry in zip(names, behind) if is_significant(entry)}
-    basis = {"metric": by, "rows": len(label), "clicks": int(label.sum())}
-    spread, blended = None, None
-    if given is None:
-        draws, blended = _fitted(logits, label, metric, click_rate)
-        given = dict(zip(names, draws.mean(0).tolist()))
-        spread = dict(zip(names, draws.std(0).tolist())) if len(draws) > 1 else None
-    shares = checked_weights(given, names)
-    blended = mean_logit(logits, shares) if blended is None else blended
-    columns = {
-        "logit": blended,
-        "logit_ablated": mean_logit([t["logit_ablated"].to_numpy() for t in tables], shares),
-        "logit_best": logits[best],
-    }
-    write_table(pa.table({**rows, **columns}), blend, {**metadata, "best": names[best]})
-    write_json(weights, given)
-    write_json(training, {"settings": given, **basis, "spread": spread, "worse": worse})
-    shown = ", ".join(f"{name} {weight:.2g}" for name, weight in given.items())
-    alone = f"; significantly worse: {', '.join(worse)}" if worse else ""
-    logger.info("%s; the best of them alone is %s%s", shown, names[best], alone)
-
-
-def _of_same_rows(predictions: Sequence[Path]) -> list[pa.Table]:
-    """The predictions of each model; raises UserError unless all have the same rows."""
     tables = [read_predictions(path, folder_name(path)) for path in predictions]
-    metadata = _rows_metadata(tables[0])
-    for path, table in zip(predictions, tables):
-        if not (table["row"].equals(tables[0]["row"]) and _rows_metadata(table) == metadata):
+    metadata, *others = [{**metadata_of(table), "full_name": ""} for table in tables]
+    for path, table, other in zip(predictions[1:], tables[1:], others):
+        if not (table["row"].equals(tables[0]["row"]) and other == metadata):
             raise UserError(
                 f"{path}: has other rows than {predictions[0]}; delete both, and run the same "
                 f"command again"
             )
-    return tables
-
-
-def _fitted(
-    logits: Sequence[np.ndarray], label: np.ndarray, metric: Metric, click_rate: float
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The weights fitted to each draw of the rows, [draws, models], and a blend.
-
-    The blend is of each half of the rows by the weights of the other. With too few clicks there is
-    one draw, of equal weights, and no blend.
-    """
-    clicks, rows = int(label.sum()), len(label)
-    counts = f"{clicks:,} clicks in {rows:,} rows"
-    if min(clicks, rows - clicks) < LEAST_CLICKS:
+    names = [path.absolute().parent.name for path in predictions]
+    label, click_rate = tables[0]["label"].to_numpy(), float(metadata["click_rate"])
+    logits = [table["logit"].to_numpy() for table in tables]
+    values = [_value(logit, label, by, click_rate) for logit in logits]
+    best = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
+    clicks, spread, blended = int(label.sum()), None, None
+    if given is None and min(clicks, len(label) - clicks) < LEAST_CLICKS:
         logger.warning(
-            "%s: fewer than %d clicks, or fewer rows without one, are too few to fit weights, so "
-            "all are equal",
-            counts,
-            LEAST_CLICKS,
+            "%s clicks in %s rows: fewer than %d clicks, or fewer rows without one, are too few to "
+            "fit weights, so all are equal",
+            *(f"{clicks:,}", f"{len(label):,}", LEAST_CLICKS),
         )
-        return np.full((1, len(logits)), 1 / len(logits)), None
-    logger.info("weights are fitted to %s, by %s", counts, metric.heading)
-    fit = partial(bagged_weights, metric=metric, click_rate=click_rate)
-    return fit(logits, label), cross_fitted(logits, label, fit)
+        given = dict.fromkeys(names, 1 / len(names))
+    elif given is None:
+        fit = partial(bagged_weights, by=by, click_rate=click_rate)
+        draws, blended = fit(logits, label), cross_fitted(logits, label, fit)
+        given = dict(zip(names, draws.mean(0).tolist()))
+        spread = dict(zip(names, draws.std(0).tolist()))
+    shares = checked_weights(given, names)
+    columns = {
+        **{name: tables[0][name] for name in ("row", "label")},
+        "logit": mean_logit(logits, shares) if blended is None else blended,
+        "logit_ablated": mean_logit([t["logit_ablated"].to_numpy() for t in tables], shares),
+        "logit_best": logits[best],
+    }
+    write_table(pa.table(columns), blend, {**metadata, "best": names[best]})
+    write_json(weights, given)
+    basis = {"metric": by, "rows": len(label), "clicks": clicks, "spread": spread}
+    write_json(training, {"settings": given, **basis})
+    shown = ", ".join(f"{name} {weight:.2g}" for name, weight in given.items())
+    logger.info(
+        "%s, by %s clicks in %s rows; the best of them alone is %s",
+        *(shown, f"{clicks:,}", f"{len(label):,}", names[best]),
+    )
 
 
 def bagged_weights(
-    logits: Sequence[np.ndarray], label: np.ndarray, metric: Metric, click_rate: float
+    logits: Sequence[np.ndarray], label: np.ndarray, by: str, click_rate: float
 ) -> np.ndarray:
     """The weights fitted to each draw, [draws, models]; the blend has their mean.
 
-    `logits` has [rows] of each model; `click_rate` is as in `Predictions.of`.
+    `logits` has [rows] of each model; `by` and `click_rate` are as in `metrics_of`.
     """
     classes = [np.flatnonzero(label == value) for value in (0, 1)]
     random, share = np.random.default_rng(_SEED), min(1, ROWS_OF_DRAW / len(label))
@@ -133,23 +109,23 @@ def bagged_weights(
     for _ in range(_DRAWS):
         drawn = [random.choice(rows, math.ceil(share * len(rows))) for rows in classes]
         rows = np.concatenate(drawn)
-        weights.append(fit_weights([z[rows] for z in logits], label[rows], metric, click_rate))
+        weights.append(fit_weights([z[rows] for z in logits], label[rows], by, click_rate))
     return np.array(weights)
 
 
 def fit_weights(
-    logits: Sequence[np.ndarray], label: np.ndarray, metric: Metric, click_rate: float
+    logits: Sequence[np.ndarray], label: np.ndarray, by: str, click_rate: float
 ) -> list[float]:
     """The weights of the blend that is best by a metric: not negative, with the sum 1.
 
-    `logits` has [rows] of each model; `click_rate` is as in `Predictions.of`. Models are picked one
-    after the other, each as often as that helps (ensemble selection with replacement, Caruana et
-    al., ICML 2004). A model's weight is its share of the best set.
+    `logits` has [rows] of each model; `by` and `click_rate` are as in `metrics_of`. Models are
+    picked one after the other, each as often as that helps (ensemble selection with replacement,
+    Caruana et al., ICML 2004). A model's weight is its share of the best set.
     """
     total, picked, best = np.zeros(len(label)), [], []
     for size in range(1, _STEPS + 1):
         blends = ((total + logit) / size for logit in logits)
-        values = [_value(blend, label, metric, click_rate) for blend in blends]
+        values = [_value(blend, label, by, click_rate) for blend in blends]
         picked.append(int(np.argmax(values)))
         best.append(max(values))
         total += logits[picked[-1]]
@@ -174,11 +150,6 @@ def cross_fitted(
     return blend
 
 
-def _value(logit: np.ndarray, label: np.ndarray, metric: Metric, click_rate: float) -> float:
+def _value(logit: np.ndarray, label: np.ndarray, by: str, click_rate: float) -> float:
     """The metric with the sign by which higher is better."""
-    return metric.sign * metric.of(Predictions.of(label, logit, click_rate))
-
-
-def _rows_metadata(table: pa.Table) -> dict[str, str]:
-    """A table's metadata about its rows, without its model's name."""
-    return {**metadata_of(table), "full_name": ""}
+    return BY_NAME[by].sign * metrics_of([by], label, logit, click_rate)[0]

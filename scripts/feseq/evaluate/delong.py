@@ -1,4 +1,4 @@
-"""AUCs and their differences on the same rows, with intervals, by DeLong's method.
+"""AUCs of one model with intervals, such as of slices or without a column, by DeLong's method.
 
 DeLong et al. (Biometrics 44, 1988), in O(n log n) by Sun & Xu (IEEE Signal Processing Letters 21,
 2014). P-values of several differences are corrected by Holm (Scand. J. Stat. 6, 1979).
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..config.names import FEW_CLICKS, SIGNIFICANCE
+from ..config.names import FEW_CLICKS
 
 CONFIDENCE = 0.95
 _Z = 1.959963984540054  # half the width of a 95 % interval, in standard errors
@@ -40,9 +40,10 @@ class Auc:
         if not clicks or not negatives:
             return cls(math.nan, np.zeros(len(label)), False)
         # The share of the other class that a row is ranked correctly against; ties count half.
-        placement = np.empty(len(label))
-        placement[is_click] = _share_below(score[is_click], score[~is_click])
-        placement[~is_click] = 1 - _share_below(score[~is_click], score[is_click])
+        rank, placement = pd.Series(score).rank(), np.empty(len(label))
+        for rows, others in ((is_click, negatives), (~is_click, clicks)):
+            placement[rows] = (rank[rows] - rank[rows].rank()) / others
+        placement[~is_click] = 1 - placement[~is_click]
         value = float(placement[is_click].mean())
         count = np.where(is_click, clicks, negatives)
         influence = (placement - value) / np.sqrt(count * np.maximum(1, count - 1))
@@ -78,13 +79,6 @@ class Auc:
         )
 
 
-def _share_below(score: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """The share of `among` below each score; ties count half."""
-    ordered = np.sort(among)
-    below = np.searchsorted(ordered, score, "left")
-    return (below + np.searchsorted(ordered, score, "right")) / (2 * len(among))
-
-
 def correct_together(entries: Sequence[Entry]) -> None:
     """Correct the p-values of several differences (Holm)."""
     p_values = pd.Series([entry["p_value"] for entry in entries], dtype=float).dropna()
@@ -92,12 +86,6 @@ def correct_together(entries: Sequence[Entry]) -> None:
     times = np.arange(len(p_values), 0, -1)
     for place, p_value in (p_values * times).clip(upper=1).cummax().items():
         entries[place]["p_value"] = p_value
-
-
-def is_significant(difference: Entry) -> bool:
-    """True if a difference with a p-value is called significant."""
-    p_value = difference["p_value"]
-    return p_value is not None and p_value < SIGNIFICANCE
 
 
 def entry_of(**numbers: float) -> Entry:

@@ -1,7 +1,7 @@
 """Metrics of validation predictions, and of scores of labelled files, with intervals and slices."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..storage.opening import TableSource, open_table
 from ..storage.table import Table, require_drawn
 from .delong import Auc, correct_together
 from .intervals import RESAMPLES, gain_entries, metric_entries
-from .metrics import Predictions, expected_auc
+from .metrics import expected_metric
 from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
@@ -68,10 +68,8 @@ def _measured(
 ) -> dict[str, Any]:
     """All metrics of `logits`, which has the rows of `table`; see results/README.md."""
     label, logit = (logits[name].to_numpy() for name in ("label", "logit"))
-    metadata = metadata_of(logits)
+    metadata, auc = metadata_of(logits), Auc.of(label, logit)
     click_rate = float(metadata["click_rate"])
-    auc, scored = Auc.of(label, logit), Predictions.of(label, logit, click_rate)
-    metrics = metric_entries(scored, auc, resamples)
     content: dict[str, Any] = {
         "rows": len(label),
         "clicks": int(label.sum()),
@@ -79,19 +77,17 @@ def _measured(
         "full_name": full_name,
         "simulated_data": table.source["simulated"],
         "enough_clicks": auc.enough,
-        "score_gain": metrics.pop("score_gain"),
-        "metrics": metrics,
+        "metrics": {"auc": auc.entry(), **metric_entries(label, logit, click_rate, resamples)},
         **dict.fromkeys(("auc_ablated", "histories", "best_model", "gain_over_best")),
         **_learnable(logits, truth),
-        "slices": _slice_entries(_slices(table), label, logit, auc),
+        "slices": _slice_entries(table, label, logit, auc),
     }
     if table.sequence_columns and "logit_ablated" in logits.column_names:
         ablated = Auc.of(label, logits["logit_ablated"].to_numpy())
         content |= {"auc_ablated": ablated.entry()["value"], "histories": auc.minus(ablated)}
     if "logit_best" in logits.column_names:
-        logit_best = logits["logit_best"].to_numpy()
-        best = Predictions.of(label, logit_best, click_rate)
-        gains = gain_entries(scored, best, auc.minus(Auc.of(label, logit_best)), resamples)
+        best = logits["logit_best"].to_numpy()
+        gains = gain_entries(label, logit, best, click_rate, resamples)
         content |= {"best_model": metadata["best"], "gain_over_best": gains}
     return content
 
@@ -160,40 +156,31 @@ def _learnable(logits: pa.Table, truth: Path | None) -> dict[str, float | None]:
         return dict.fromkeys(names)
     table = read_table(truth, ["probability", "probability_of_new_user"])
     true, of_new_user = (table[name].to_numpy()[logits["row"]] for name in table.column_names)
-    aucs = [expected_auc(score, true) for score in (logits["logit"].to_numpy(), true, of_new_user)]
+    scores = (logits["logit"].to_numpy(), true, of_new_user)
+    aucs = [expected_metric("auc", score, true) for score in scores]
     return dict(zip(names, [*aucs, (aucs[0] - 0.5) / (aucs[1] - 0.5)]))
 
 
-def _slices(table: Table) -> pd.DataFrame:
-    """Each row's slices: by each categorical column, and by its history's length.
+def _slices(table: Table) -> dict[str, tuple[np.ndarray, list[str]]]:
+    """Each row's slice by each categorical column, and by its history's length.
 
-    NaN for rows whose value is not among a column's MOST_SLICES most frequent ones.
+    A slice is a place in the list of names; -1 for rows whose value is not among a column's
+    MOST_SLICES most frequent ones.
     """
     slices = {}
     for column, codes in zip(table.categorical_columns, table.column("categorical").T):
         # Numbers first, in their order, then words, then missing.
         words = sorted(table.vocabulary(column), key=_by_number)
-        place = ByCode(words, np.arange(len(words)), missing=len(words), other=len(words))
-        empty, missing = (_unique_name(words, name) for name in ("(empty)", "(missing)"))
-        names = pd.Index([*(word or empty for word in words), missing])
-        places = place(codes)
-        is_rare = np.ones(len(names), bool)
-        is_rare[commonest(np.bincount(places, minlength=len(names)), MOST_SLICES)] = False
-        places[is_rare[places]] = -1
-        slices[column] = pd.Categorical.from_codes(places, names, ordered=True)
+        names = [*(word or "(empty)" for word in words), "(missing)"]
+        places = ByCode(words, np.arange(len(words)), missing=len(words), other=len(words))(codes)
+        frequent = commonest(np.bincount(places, minlength=len(names)), MOST_SLICES)
+        slices[column] = np.where(np.isin(places, frequent), places, -1), names
     for first in table.sequence_columns[:1]:
         lengths = np.concatenate([b.sequences[first].lengths for b in table.blocks([first])])
         names = [f"{a}" if a == b - 1 else f"{a}-{b - 1}" for a, b in pairwise(LENGTHS)]
-        bins = [*LENGTHS, np.inf]
-        names = [*names, f"{LENGTHS[-1]}+"]
-        name = _unique_name(table.categorical_columns, f"length of {first}")
-        slices[name] = pd.cut(lengths, bins, right=False, labels=names)
-    return pd.DataFrame(slices, index=range(table.rows))
-
-
-def _unique_name(taken: Sequence[str], name: str) -> str:
-    """The name, with a prime for each time that it is taken."""
-    return name if name not in taken else _unique_name(taken, f"{name}'")
+        places = np.searchsorted(LENGTHS, lengths, side="right") - 1
+        slices.setdefault(f"length of {first}", (places, [*names, f"{LENGTHS[-1]}+"]))
+    return slices
 
 
 def _by_number(word: str) -> tuple[float, str]:
@@ -202,7 +189,7 @@ def _by_number(word: str) -> tuple[float, str]:
 
 
 def _slice_entries(
-    slices: pd.DataFrame, label: np.ndarray, logit: np.ndarray, whole: Auc
+    table: Table, label: np.ndarray, logit: np.ndarray, whole: Auc
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows, clicks and AUC of each slice that has rows, by column.
 
@@ -210,15 +197,17 @@ def _slice_entries(
     has one class. The p-values of all slices of all columns are corrected together.
     """
     by_column: dict[str, list[dict[str, Any]]] = {}
-    for column, names in slices.items():
-        by_column[str(column)] = []
-        for name, rows in names.groupby(names, observed=True).indices.items():
+    for column, (places, names) in _slices(table).items():
+        by_column[column] = []
+        for place, rows in pd.Series(places).groupby(places).indices.items():
+            if place < 0:
+                continue
             auc = Auc.of(label[rows], logit[rows])
             known = not np.isnan(auc.value)
-            entry = {"slice": name, "rows": len(rows), "clicks": int(label[rows].sum())}
+            entry = {"slice": names[place], "rows": len(rows), "clicks": int(label[rows].sum())}
             entry["auc"] = auc.entry() if known else None
             entry["auc_difference"] = auc.minus(whole, rows) if known else None
-            by_column[str(column)].append(entry)
+            by_column[column].append(entry)
     differences = (entry["auc_difference"] for column in by_column.values() for entry in column)
     correct_together([difference for difference in differences if difference])
     return by_column

@@ -93,5 +93,5 @@ def _behind(models: pd.DataFrame, metric: Metric) -> pd.DataFrame:
             )
     click_rate = float(metadata_of(tables[0])["click_rate"])
     logits = [table["logit"].to_numpy() for table in tables]
-    _, entries = behind_best(tables[0]["label"].to_numpy(), logits, metric, click_rate)
+    entries = behind_best(tables[0]["label"].to_numpy(), logits, metric, click_rate)
     return pd.DataFrame([_flat({"behind": entry}) for entry in entries], models.index)

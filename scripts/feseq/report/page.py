@@ -87,14 +87,8 @@ def column_text(model: pd.Series, name: str) -> str:
 
 
 def difference_text(model: pd.Series, name: str) -> str:
-    """A difference with its interval, and whether it is significant.
-
-    Its p-value decides, or if it has none, whether the interval excludes 0. With too few clicks it
-    is not significant.
-    """
-    excludes_zero = model[f"{name}_low"] > 0 or model[f"{name}_high"] < 0
-    p_value = model.get(f"{name}_p_value", not excludes_zero)
-    is_sure = model["enough_clicks"] and p_value < SIGNIFICANCE
+    """A difference with its interval, and whether it is significant."""
+    is_sure = model[f"{name}_p_value"] < SIGNIFICANCE
     return f"{column_text(model, name)}, {'' if is_sure else 'not '}significant"
 
 

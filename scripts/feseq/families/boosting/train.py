@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from ...batches.negatives import NegativeDraw, chosen_share
 from ...common.files import folder_beside
 from ...common.locks import locked
-from ...common.logits import log_odds, sigmoid
+from ...common.logits import log_odds
+from ...common.metrics import metrics_of
 from ...family.job import TrainJob
 from ...features.feature_map import FeatureMap
 from ...storage.table import SomeRows, Table
@@ -26,12 +26,9 @@ from .features import Features, fit_features, unknown_shares
 from .matrix import Matrix, quantile_matrix
 from .model_file import BoostedModel
 from .settings import FEATURE_SETS, BoostingConfig
-from .trees import fit
+from .trees import METRICS, fit
 
 logger = logging.getLogger(__name__)
-
-# The metrics of the bags' mean; XGBoost computes those of a single bag, see trees.METRICS.
-_METRICS = {"auc": roc_auc_score, "average_precision": average_precision_score, "logloss": log_loss}
 
 
 def train(job: TrainJob) -> None:
@@ -194,12 +191,13 @@ class BoostingRun:
         assert bag is not None, "there is at least one bag"
         trees = [booster.num_boosted_rounds() for booster in boosters]
         if bag.valid is None:
-            metrics = {name: self.before[f"valid_{name}"] for name in _METRICS}
+            metrics = {name: self.before[f"valid_{name}"] for name in METRICS.values()}
         elif len(boosters) == 1:
             metrics = {name: values[trees[0] - 1] for name, values in curves[0].items()}
         else:
-            label, probability = bag.valid.get_label(), sigmoid(np.stack(logits).mean(axis=0))
-            metrics = {name: metric(label, probability) for name, metric in _METRICS.items()}
+            # XGBoost computes the metrics of a single bag.
+            label, logit = bag.valid.get_label(), np.stack(logits).mean(axis=0)
+            metrics = dict(zip(METRICS.values(), metrics_of(METRICS.values(), label, logit)))
         lines = enumerate(zip(*curves[0].values()), 1)
         history = [{"tree": tree, **dict(zip(curves[0], values))} for tree, values in lines]
         facts = {f"valid_{name}": value for name, value in metrics.items()}

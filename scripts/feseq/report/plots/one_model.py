@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ...common.files import Output, read_json, whole_file
 from ...common.logits import sigmoid
-from ...evaluate.metrics import BY_NAME, Scores
+from ...evaluate.metrics import BY_NAME, calibration_bins
 from ...evaluate.valid_predictions import read_predictions
 from ..page import percent, with_interval
 from . import style
@@ -65,10 +65,10 @@ def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
 
 def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure:
     """The share of clicks by predicted probability, in the bins of the calibration error."""
-    bins = calibration_bins(label, logit)
+    bins = binned_clicks(label, logit)
     some = bins[bins["clicks"] > 0]
     title = (
-        f"Mean prediction {percent(sigmoid(logit.astype(np.float64)).mean())}, "
+        f"Mean prediction {percent(sigmoid(logit).mean())}, "
         f"{label.sum():,} clicks: {percent(label.mean())}\n"
         f"calibration error {_metric(measured, 'calibration_error')}"
     )
@@ -87,12 +87,10 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> F
     return figure
 
 
-def calibration_bins(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
+def binned_clicks(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
     """Rows, clicks and mean `predicted` by bin, and the 95 % interval of the share of clicks."""
-    scores = Scores.of(label, logit)
-    predicted = scores.probability.clip(SMALLEST, 1)
-    rows = pd.DataFrame({"predicted": predicted, "label": scores.label})
-    bins = rows.groupby(scores.bin).agg(
+    rows = pd.DataFrame({"predicted": sigmoid(logit).clip(SMALLEST, 1), "label": label})
+    bins = rows.groupby(calibration_bins(logit)).agg(
         predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
     )
     low, high = style.rate_interval(bins["clicks"].astype(float), bins["rows"])
