@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,6 @@ from feseq.families.feseq.training.memory import (
 from feseq.families.feseq.training.step import Stepper
 from feseq.serve.scorer import Scorer
 from feseq.storage.opening import open_table
-from support.jobs import run_job
 from support.learnable import make
 from support.networks import CONFIG, SIZES
 from support.raw_tables import COLUMNS, raw_table, with_roles
@@ -165,13 +164,6 @@ def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
     assert "batch_size 512" in caplog.text
     with pytest.raises(UserError, match=r"\d MiB of memory \(runtime.memory_gib\) do not hold"):
         train(data, tmp_path, memory_gib=0.0031)
-
-
-def test_a_model_is_named_by_its_max_len(data: Path, tmp_path: Path) -> None:
-    settings = {"model": asdict(SMALL_MODEL), "train": asdict(TRAIN)}
-    for name in ("toy/len100", "toy/boosting"):
-        with pytest.raises(UserError, match=f"{name}: .* max_len 10"):
-            run_job(data, tmp_path, settings, full_name=name)
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -50,7 +49,6 @@ def train(job: TrainJob) -> None:
         run = BoostingRun(train, valid, feature_map, config, device, job.threads, place, before)
         fitted = run.make_features()
         boosters, history, facts = run.grow(fitted)
-        seconds = time.monotonic() - job.started
         job.write(
             BoostedModel(about, boosters, fitted.features),
             history,
@@ -63,7 +61,6 @@ def train(job: TrainJob) -> None:
             train_rows=train.rows,
             negative_share=run.negative_share,
             valid_rows=valid.rows if valid else 0,
-            samples_per_second=round(train.rows / seconds, 1),
             device=device,
             settings=config.values(),
         )

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from ...batches.source import BatchSource
-from ...common.errors import UserError
 from ...common.locks import locked
 from ...common.log import only_errors
 from ...common.ranks import Ranks, in_group, joined
@@ -58,12 +57,6 @@ def train(job: TrainJob) -> None:
         lower = config.learning_rate * _REFIT_RATE
         config = replace(config, epochs=1, learning_rate=lower, schedule="cosine")
     model_config = ModelConfig.from_values(job.settings["model"], "model")
-    named = job.full_name.rpartition("/")[2].partition("-")[0]
-    if named not in ("", f"len{model_config.max_len}"):
-        raise UserError(
-            f"--full_name {job.full_name}: a model is named by its max_len, and the settings have "
-            f"max_len {model_config.max_len}"
-        )
     files = (job.train, job.valid, job.feature_map)
     run = TrainingRun(
         *files, model_config, config, job.before(), job.first_model, full_name=job.full_name
@@ -238,7 +231,6 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
         valid_auc=best.auc,
         valid_logloss=best.logloss,
         valid_monitor=best.monitor,
-        best_epoch=best.epoch,
         best_step=best.step,
         learning_rate=asdict(trainer.learning_rate),
         epochs=last.epoch,
@@ -250,8 +242,6 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
         valid_rows=trainer.valid.rows if trainer.valid else 0,
         parameters=count_parameters(trainer.model),
         seconds=last.seconds,
-        # Includes the time of evaluations.
-        samples_per_second=trainer.step * train.batch_rows / max(last.seconds, 1e-9),
         peak_memory_bytes=peak_memory,
         processes=trainer.ranks.count,
         device=machine.device.type,
