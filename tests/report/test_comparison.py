@@ -111,7 +111,7 @@ def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path)
     predictions = metrics[2].with_name("valid_predictions.parquet")
     table = pq.read_table(predictions)
     write_table(table.set_column(0, "row", pa.array(np.arange(1, 301))), predictions)
-    with pytest.raises(UserError, match=r"full/boosting.*different rows"):
+    with pytest.raises(UserError, match=r"full/boosting.*other rows"):
         compared(metrics, tmp_path)
 
 

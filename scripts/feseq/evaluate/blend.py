@@ -15,13 +15,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
-from ..config.names import folder_name
 from .metrics import BY_NAME, metrics_of
-from .valid_predictions import read_predictions
+from .valid_predictions import read_same_rows
 
 logger = logging.getLogger(__name__)
 
@@ -52,15 +50,9 @@ def blend_predictions(
     the weights of the other half. `blend` also has the best model's logits, and `training` (JSON)
     what the weights rest on. Raises UserError unless all files have the same rows.
     """
-    tables = [read_predictions(path, folder_name(path)) for path in predictions]
-    metadata, *others = [{**metadata_of(table), "full_name": ""} for table in tables]
-    for path, table, other in zip(predictions[1:], tables[1:], others):
-        if not (table["row"].equals(tables[0]["row"]) and other == metadata):
-            raise UserError(
-                f"{path}: has other rows than {predictions[0]}; delete both, and run the same "
-                f"command again"
-            )
+    tables = read_same_rows(predictions)
     names = [path.absolute().parent.name for path in predictions]
+    metadata = {**metadata_of(tables[0]), "full_name": ""}
     label, click_rate = tables[0]["label"].to_numpy(), float(metadata["click_rate"])
     logits = [table["logit"].to_numpy() for table in tables]
     values = [_value(logit, label, by, click_rate) for logit in logits]

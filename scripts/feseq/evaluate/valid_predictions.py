@@ -4,15 +4,16 @@ It has the validation rows: row int64, label uint8, logit float32. Models also h
 with empty histories, and blends logit_best, of their best model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from ..common.errors import UserError
 from ..common.logits import require_finite
 from ..common.parquet import metadata_of, read_table, write_table
-from ..config.names import check_name
+from ..config.names import check_name, folder_name
 from ..storage.table import Table
 
 
@@ -37,3 +38,18 @@ def read_predictions(path: Path, full_name: str = "") -> pa.Table:
     table = read_table(path, ("row", "label", "logit"), optional=("logit_ablated", "logit_best"))
     check_name(path, metadata_of(table).get("full_name", ""), full_name)
     return table
+
+
+def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
+    """The predictions of several models, each in its folder.
+
+    Raises UserError unless all are of the same rows.
+    """
+    tables = [read_predictions(path, folder_name(path)) for path in paths]
+    for path, table in zip(paths, tables):
+        if not table["row"].equals(tables[0]["row"]):
+            raise UserError(
+                f"{path}: has other rows than {paths[0]}; delete both, and run the same command "
+                f"again"
+            )
+    return tables

@@ -6,14 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from ..common.errors import UserError
 from ..common.files import Output, read_json, whole_file, written_beside
 from ..common.parquet import metadata_of
 from ..config.names import check_name, folder_name
 from ..evaluate.delong import Entry
 from ..evaluate.intervals import behind_best
 from ..evaluate.metrics import BY_NAME, Metric
-from ..evaluate.valid_predictions import read_predictions
+from ..evaluate.valid_predictions import read_same_rows
 
 
 def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) -> None:
@@ -83,14 +82,9 @@ def _behind(models: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     All are measured on the same rows, so what makes rows hard for all models cancels out. The
     p-values are corrected for the number of models.
     """
-    paths = [path.with_name("valid_predictions.parquet") for path in models["path"]]
-    tables = [read_predictions(path, folder_name(path)) for path in paths]
-    for path, table in zip(paths, tables):
-        if not table["row"].equals(tables[0]["row"]):
-            raise UserError(
-                f"{paths[0]} and {path} are of different rows; delete both, and run the same "
-                f"command again"
-            )
+    tables = read_same_rows(
+        [path.with_name("valid_predictions.parquet") for path in models["path"]]
+    )
     click_rate = float(metadata_of(tables[0])["click_rate"])
     logits = [table["logit"].to_numpy() for table in tables]
     entries = behind_best(tables[0]["label"].to_numpy(), logits, metric, click_rate)
