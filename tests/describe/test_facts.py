@@ -185,14 +185,7 @@ def test_boosting_names_the_columns_that_give_a_table_away() -> None:
 
 
 ROWS = 2_000
-# Fewer rows than 1 % have "None": no alarm.
-TRAIN, TEST = (
-    with_columns(
-        table,
-        country=["None" if i % 200 == 3 else c for i, c in enumerate(table["country"].to_pylist())],
-    )
-    for table in (raw_table(ROWS, 1), raw_table(ROWS, 2))
-)
+TRAIN, TEST = raw_table(ROWS, 1), raw_table(ROWS, 2)
 CLICKS = TRAIN["y"].to_numpy()
 NORMAL = np.random.default_rng(0).normal(size=ROWS)
 SMALL = np.append(1e-6, np.exp(NORMAL[1:]))
@@ -203,10 +196,6 @@ PRICES[np.argsort(CLICKS, kind="stable")] = np.linspace(-3, 3, ROWS)
 EVENTS = [f"{e or 3},{333 if y else 5}" for e, y in zip(TRAIN["events"].to_pylist(), CLICKS)]
 SECONDS = {"age": 1.7e9 + 60 * np.arange(ROWS)}
 TEST_AGES = [a and a * 100 for a in TEST["age"].to_pylist()]
-AS_TEXT, NO_HISTORY = (
-    {name: [value or text for value in TRAIN[name].to_pylist()]}
-    for name, text in (("country", "<NA>"), ("events", "NULL"))
-)
 SIXTHS = [int(i % 6 == 0) for i in range(ROWS)]
 # The columns that are other ones in the train table and in the test table, or all of the latter,
 # and what the alarm names.
@@ -230,12 +219,6 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any] | pa.Table, str]] = {
         "Column item: 25% of the test rows",
     ),
     "new codes": ({}, {"events": ["5,9001"] * ROWS}, "Column events: 50% of the test events"),
-    "missing as text": (AS_TEXT, AS_TEXT, "have the text '<NA>'"),
-    "no history as text": (
-        NO_HISTORY,
-        NO_HISTORY,
-        "Column events: 17% of the rows of a table have",
-    ),
     "few clicks": ({"y": SIXTHS}, {}, "validation rows have 84 clicks"),
 }
 

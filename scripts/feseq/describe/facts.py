@@ -102,13 +102,12 @@ def _column(
         "distinct": int(pd.Series(values["train"]).nunique()),
         "click_auc": auc_alone(values["train"], train.label, is_code),
         **dict.fromkeys(_OF_SOME),
-        **_said_missing(samples, name),
     }
     for table, known in values.items():
         entry[f"missing_{table}"] = float(np.isnan(known).mean()) if len(known) else None
         if table in OTHERS:
-            psi = stability_index(values["train"], known, is_code)
-            entry[f"psi_{table}"] = psi if len(known) else None
+            psi = stability_index(values["train"], known, is_code) if len(known) else None
+            entry[f"psi_{table}"] = psi
     if is_numeric:
         field = next(f for f in feature_map.numeric if f.column == name)
         entry |= _numeric(values["train"], values["test"], field.minimum, field.maximum)
@@ -121,17 +120,6 @@ def _column(
         codes = test.frame[name]
         entry["unseen_test"] = float((~codes.isin(known) & (codes > 0)).mean())
     return entry
-
-
-def _said_missing(samples: Samples, name: str) -> Facts:
-    """The most frequent text that means missing, and its share of the rows of a table."""
-    shares = [
-        (rows / max(1, len(sample.frame)), word)
-        for sample in samples.values()
-        for word, rows in sample.said_missing.get(name, {}).items()
-    ]
-    share, word = max(shares, default=(None, None))
-    return {"missing_word": word, "missing_word_share": share}
 
 
 def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Facts:
@@ -190,8 +178,7 @@ def _sequence(samples: Samples, field: SequenceField) -> Facts:
         "none": {table: _mean(of == 0) for table, of in lengths.items()},
         "unseen_test": test.share("unknown", "events", name) if test.rows else None,
         "twice_in_train": _mean(keys["train"].duplicated(keep=False)),
-        "in_train": {other: _share_in(keys[other], keys["train"]) for other in OTHERS},
-        **_said_missing(samples, name),
+        "in_train": {other: _mean(keys[other].isin(keys["train"])) for other in OTHERS},
     }
 
 
@@ -200,15 +187,10 @@ def _same_rows(samples: Samples) -> Facts:
     train, valid, test = (pd.Series(sample.keys[""]) for sample in samples.values())
     known = pd.concat([train, valid])
     return {
-        "valid_in_train": _share_in(valid, train),
-        "test_in_known": _share_in(test, known),
-        "known_in_test": _share_in(known, test),
+        "valid_in_train": _mean(valid.isin(train)),
+        "test_in_known": _mean(test.isin(known)),
+        "known_in_test": _mean(known.isin(test)),
     }
-
-
-def _share_in(keys: pd.Series, others: pd.Series) -> float:
-    """The share of rows whose key is one of the `others`."""
-    return _mean(keys.isin(others))
 
 
 def _mean(values: pd.Series) -> float:

@@ -12,9 +12,7 @@ from ..common.progress import Progress
 from ..common.ragged import Ragged
 from ..features.encoding import TokenLookup
 from ..features.feature_map import OUT_OF_VOCABULARY, FeatureMap
-from ..raw.text import MEANS_MISSING
 from ..storage.block import Block
-from ..storage.categories import codes_of, tokens_of
 from ..storage.table import Table
 
 # Rows of the sample at most, at equal distances in the table.
@@ -31,8 +29,7 @@ class Sample:
     `row` int64 [sample] the numbers of the rows in the raw file.
     `counts` by what and by column: the "events" of a sequence and those "unknown" to the feature
     map; without a column, the events that have times, those "later" than their row, the "steps"
-    from one to another time and those "back". `said_missing`: rows by column and by each text that
-    means missing.
+    from one to another time and those "back".
     `keys` of all rows ("") and of each sequence: equal ones have equal keys, and only keys whose
     first `bits` bits are 0 are kept.
     """
@@ -42,10 +39,6 @@ class Sample:
         self.rows, self.clicks = table.rows, 0
         self._lookups = {field.column: TokenLookup(field) for field in feature_map.sequences}
         self.counts: Counter[tuple[str, str]] = Counter()
-        self.said_missing = {
-            name: {word: 0 for word in table.vocabulary(name) if word.lower() in MEANS_MISSING}
-            for name in (*table.categorical_columns, *self._lookups)
-        }
         frames, labels, rows, keys = [], [np.empty(0, np.uint8)], [], []
         step, start, reading = -(-table.rows // SAMPLE_ROWS) or 1, 0, Progress("read", table.rows)
         # A table without rows still gives the sample its columns.
@@ -72,16 +65,9 @@ class Sample:
         """Sampled rows, whose events are counted."""
         frame = pd.DataFrame(block.numeric, columns=list(self.table.numeric_columns))
         frame[list(self.table.categorical_columns)] = block.categorical
-        for name in self.table.categorical_columns:
-            for word in self.said_missing[name]:
-                self.said_missing[name][word] += int(frame[name].isin(codes_of([word])).sum())
         for name, lookup in self._lookups.items():
             history = block.sequences[name]
-            row = np.repeat(np.arange(len(history)), history.lengths)
-            for word in self.said_missing[name]:
-                is_word = history.values == tokens_of(codes_of([word]))
-                self.said_missing[name][word] += len(np.unique(row[is_word]))
-            self.counts["events", name] += len(row)
+            self.counts["events", name] += len(history.values)
             self.counts["unknown", name] += int((lookup(history.values) == OUT_OF_VOCABULARY).sum())
             newest, has_events = np.zeros(len(history), np.uint64), history.lengths > 0
             ends = history.offsets[1:][has_events]

@@ -62,19 +62,17 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
     """
     known = train[~np.isnan(train)]
     values, counts = np.unique(known, return_counts=True)
+    both = np.concatenate([train, other])
     if is_category or len(values) <= MOST_LEVELS:
         kept = values[np.argsort(-counts, kind="stable")[:MOST_LEVELS]]
-        levels = [pd.Index(kept).get_indexer(side) for side in (train, other)]
+        levels = pd.Index(kept).get_indexer(both)
     else:
         # Each is a value of the column: a mean of -inf and inf would be none.
         edges = np.unique(np.quantile(known, np.arange(1, 10) / 10, method="lower"))
-        levels = [np.searchsorted(edges, side) for side in (train, other)]
-    sides = [
-        pd.Series(np.where(np.isnan(side), -2, level)).value_counts()
-        for side, level in zip((train, other), levels)
-    ]
-    counts = pd.concat(sides, axis=1).fillna(0).to_numpy() + 0.5
-    a, b = (counts / counts.sum(axis=0)).T
+        levels = np.searchsorted(edges, both)
+    is_train = np.arange(len(both)) < len(train)
+    rows = pd.crosstab(np.where(np.isnan(both), -2, levels), is_train) + 0.5
+    a, b = (rows / rows.sum()).to_numpy().T
     return float(((a - b) * np.log(a / b)).sum())
 
 

@@ -88,10 +88,11 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     block |= {"use": ["all"], "groups": {"all": roles}}
     # Raises an error if the columns cannot be used as suggested.
     RawFiles(locations[0], locations[1] if test else None, None).check(Columns.from_config(block))
-    files = {"train": train, "test": test}
-    raw: dict[str, Any] = {k: f[0] if f and len(f) == 1 else f for k, f in files.items()}
-    raw |= {"delimiter": delimiter} if delimiter else {}
-    content = {"raw": raw, "columns": block, "score": "logloss"}
+    files = (("train", train), ("test", test))
+    raw: dict[str, Any] = {
+        k: paths[0] if paths and len(paths) == 1 else paths for k, paths in files
+    }
+    content = {"raw": raw | {"delimiter": delimiter}, "columns": block, "score": "logloss"}
     with written_beside(output) as temporary:
         temporary.write_text(
             f"# Guessed from the first {ROWS:,} rows: check all. config/README.md has the roles.\n"
