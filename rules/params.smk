@@ -12,7 +12,7 @@ from feseq.catalog.models import (
     variant_settings,
 )
 from feseq.catalog.space import space_of
-from feseq.config.columns import described, in_ranges
+from feseq.config.columns import described
 from feseq.config.declared import fields_of
 from feseq.config.sampling import sampling_of
 from feseq.config.scores import submission_prior, table_score
@@ -95,14 +95,12 @@ file_version = clear_errors(RAW.version)
 
 
 def column_params(*others):
-    """The roles of columns for a script, and a text for each run of columns, as the config names it.
+    """The roles of columns for a script, and a text for each column.
 
     Snakemake compares the texts, and so names the columns that were added, removed or changed.
     """
-    roles, names = COLUMNS.plain(*others), {}
-    for name, text in described(roles).items():
-        names.setdefault(text, []).append(name)
-    texts = [f"column {run}: {text}" for text in names for run in in_ranges(names[text])]
+    roles = COLUMNS.plain(*others)
+    texts = [f"column {name}: {text}" for name, text in described(roles).items()]
     texts.append(f"columns {digest(roles)}")  # their order
     counted = {f"column_{i}": lambda wildcards, text=text: text for i, text in enumerate(texts)}
     return counted | not_counted(columns=roles)

@@ -10,7 +10,7 @@ from feseq.catalog.check import checked_config
 from feseq.catalog.families import family_of
 from feseq.catalog.models import check_job, compared_models, model_settings
 from feseq.common.errors import UserError
-from feseq.config.columns import Columns, expand, in_ranges
+from feseq.config.columns import Columns, expand
 from feseq.config.sizes import block_settings
 from support.configs import Config, put, shipped
 
@@ -93,13 +93,6 @@ def test_roles_come_from_the_groups_in_use_and_survive_json(
 def test_a_range_is_written_out_where_it_stands() -> None:
     assert expand(["a", "f_{9..11}_x", "b"]) == ["a", "f_9_x", "f_10_x", "f_11_x", "b"]
     assert expand(["{08..10}", "f{0..1}"]) == ["08", "09", "10", "f0", "f1"]
-
-
-@pytest.mark.parametrize("step", [1, 2])
-def test_neighbours_become_ranges_that_are_written_out_as_they_were(step: int) -> None:
-    names = ["a", *(f"f_{i}" for i in range(8, 12, step)), "f_3", "g03", "g04", "0", "1", "b_1_x"]
-    assert expand(in_ranges(names)) == names
-    assert ("f_{8..11}" in in_ranges(names)) == (step == 1)
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

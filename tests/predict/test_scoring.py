@@ -152,9 +152,9 @@ def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> No
     metrics = read_json(copied / "results/scores/toy/known.metrics.json")
     assert (metrics["rows"], metrics["clicks"]) == (TEST_ROWS, TEST_ROWS // 2)
     output = refused(copied, "results/scores/toy/again.metrics.json", config=config)
-    assert "missing: 'bought'" in output
+    assert "there is no column 'bought'" in output
     output = refused(copied, "results/scores/agian.parquet", config=config)
-    assert "scores has no 'agian'; did you mean 'again'?" in output
+    assert "scores has no 'agian', only again" in output
     output = refused(copied, "results/scores/twice.parquet", config=config)
     assert "in/copy.parquet is found twice; name each file once" in output
     output = refused(copied, "results/scores/toy/blend/again.parquet", config=config)

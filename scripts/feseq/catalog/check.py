@@ -34,25 +34,21 @@ def with_table(
     A relative path is looked up in the `folders`, one after the other. A `table` that is a mapping
     is kept. Raises UserError if there is no such file, or it holds no mapping.
     """
-    name = config.get("table") or ""
+    name = config.get("table")
     if not isinstance(name, str):
         return dict(config), []
     paths = [folder / name for folder in folders or [Path()]]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         looked_up = " and no ".join(dict.fromkeys(str(path.absolute()) for path in paths))
-        wrong = f"there is no file {looked_up}" if name else "names no file"
         raise UserError(
-            f"table: {wrong}; name the file that describes your table, "
-            f"`table: mine.yaml` in a config file or --config table=mine.yaml; config/README.md "
-            f"says what is in it"
+            f"table: there is no file {looked_up}; name the file that describes your table, "
+            f"--config table=mine.yaml (config/README.md)"
         )
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, Mapping):
-        raise UserError(f"{path}: must be a mapping with raw and columns, not {content!r:.100}")
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
     return {**config, "table": content}, [path]
 
 
@@ -62,7 +58,8 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
     Raises one UserError that lists every mistake in it, and in the text of its `files`.
     """
     full, lines = _checked(config, files)
-    return _without_mistakes(full, lines)
+    _refuse(lines)
+    return full
 
 
 def checked_workflow(
@@ -79,23 +76,19 @@ def checked_workflow(
     """
     config, table_files = with_table(config, folders)
     full, lines = _checked(config, [*files, *table_files])
-    columns, raw = None, None
     if not mistakes(Table, config.get("table")):
         table = Table(**config["table"]).model_dump(mode="json", warnings=False)
         try:
             columns = Columns.from_config(table["columns"])
             raw = locate_raw(table["raw"], has_stand_in=table["simulation"] is not None)
-            named = filter(None, (table["columns"][key] for key in ("time", "group")))
             if opens_raw:
-                raw.check(columns, *named)
+                named = (table["columns"][key] for key in ("time", "group"))
+                raw.check(columns, *filter(None, named))
         except UserError as error:
-            texts = str(error).split("\n")
-            if not lines and len(texts) == 1:  # of the files, not of the config
+            if not lines:  # of the files, not of the config
                 raise
-            lines += texts
-    full = _without_mistakes(full, lines)
-    assert columns is not None, "a table without a mistake has columns"
-    assert raw is not None, "and files"
+            lines.append(str(error))
+    _refuse(lines)
     return full, columns, raw
 
 
@@ -109,13 +102,10 @@ def _checked(
     return full, [*_contradictions(full)]
 
 
-def _without_mistakes(full: dict[str, Any], lines: Iterable[str]) -> dict[str, Any]:
-    lines = list(dict.fromkeys(lines))
-    if lines:
-        count = "one mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
-        listed = "\n".join(f"  - {line}" for line in lines)
-        raise UserError(f"the config has {count}:\n{listed}\n{_HINT}")
-    return full
+def _refuse(lines: Iterable[str]) -> None:
+    """Raise UserError if there are mistakes."""
+    if listed := "\n".join(f"  - {line}" for line in dict.fromkeys(lines)):
+        raise UserError(f"the config has mistakes:\n{listed}\n{_HINT}")
 
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:

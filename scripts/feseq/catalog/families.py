@@ -11,7 +11,7 @@ import re
 from functools import cache
 from typing import Any
 
-from ..common.errors import UserError, nearest
+from ..common.errors import UserError
 from ..config.names import VARIANT
 from ..families.boosting.family import FAMILY as BOOSTING
 from ..families.feseq.family import FAMILY as FESEQ
@@ -27,11 +27,9 @@ def family_of(model: str) -> Family:
         if re.fullmatch(family.pattern + VARIANT, model):
             return family
     plain = [each.pattern for each in FAMILIES.values() if each.pattern.isidentifier()]
-    meant = nearest(model.partition("-")[0], plain)
     raise UserError(
-        f"{model!r} is not the name of a model{f'; did you mean {meant!r}?' if meant else ':'} len "
-        f"and the max_len, such as len150, or {' or '.join(plain)}, and for a variant its name, "
-        f"such as len150-briefing"
+        f"{model!r} is not the name of a model: len and the max_len, such as len150, or "
+        f"{' or '.join(plain)}, and for a variant its name, such as len150-briefing"
     )
 
 

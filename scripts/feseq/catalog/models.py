@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..common.errors import UserError, did_you_mean
+from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.names import BASELINES, BLEND, MODEL_FILE, Settings, variant_of
 from ..config.sizes import size_block
@@ -20,10 +20,8 @@ def model_settings(config: Mapping[str, Any], size: str, model: str) -> Settings
 
 def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
     """What the variant of a model changes, by block of its family; {} where it has none."""
-    model_settings(config, size, model)
-    variant = variant_of(model)
-    changes = config["variants"][variant] if variant else {}
-    return {block: changes[block] for block in family_of(model).blocks if changes.get(block)}
+    changes = config["variants"].get(variant_of(model), {})
+    return {b: changes[b] for b in model_settings(config, size, model) if changes.get(b)}
 
 
 def model_mistakes(
@@ -91,22 +89,20 @@ def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scorin
     size, *one = place or ["full"]
     for model in one:
         check_job(config, columns, {"size": size, "model": model})
-    files = tables_of(_scored_files(config, name), config["table"]["raw"]["delimiter"])
+    if name not in config["scores"]:
+        raise UserError(
+            f"scores has no {name!r}, only {', '.join(config['scores']) or 'none'}; add "
+            f"`scores: {{{name}: <file>}}` to the config"
+        )
+    written = config["scores"][name]
+    files = tables_of(
+        [written] if isinstance(written, str) else written, config["table"]["raw"]["delimiter"]
+    )
     if one:
         return Scoring(files, size, one, [1.0])
     weights = submission_weights(config, size)
     shares = None if weights is None else list(weights.values())
     return Scoring(files, size, submission_models(config, size), shares)
-
-
-def _scored_files(config: Mapping[str, Any], name: str) -> list[str]:
-    if name not in config["scores"]:
-        hint = f"; {did_you_mean(name, config['scores'], 'it has')}" if config["scores"] else ""
-        raise UserError(
-            f"scores has no {name!r}{hint}; add `scores: {{{name}: <file>}}` to the config"
-        )
-    files = config["scores"][name]
-    return [files] if isinstance(files, str) else files
 
 
 def asked_models(

@@ -8,12 +8,10 @@ A space has settings by their names, each with a list of choices or a range from
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from ..common.errors import did_you_mean
 from ..config.declared import (
     AS_WRITTEN,
-    CLOSED,
     NOT_SEARCHED,
     SettingsBlock,
     mistakes,
@@ -31,10 +29,8 @@ _SEARCHED = {
 _Number = Annotated[float, AS_WRITTEN]
 
 
-class Range(BaseModel):
+class Range(SettingsBlock):
     """Numbers from `low` to `high`."""
-
-    model_config = CLOSED
 
     low: _Number
     high: _Number
@@ -53,7 +49,7 @@ class Range(BaseModel):
 def _mistakes(path: str, values: Any) -> Iterator[str]:
     block, _, key = path.partition(".")
     if path not in _SEARCHED:
-        yield f"{path}: cannot be searched; {did_you_mean(path, sorted(_SEARCHED), 'settings')}"
+        yield f"{path}: cannot be searched; config/README.md has the settings"
     elif isinstance(values, Mapping):
         lines = mistakes(Range, values, path)
         numbers = [values.get(name) for name in ("low", "high", "step")]

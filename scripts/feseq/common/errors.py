@@ -1,7 +1,7 @@
 """Exceptions whose message is for the user, and the short form of all others."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 
 class UserError(Exception):
@@ -40,17 +40,3 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
     """The known name that is most like `name`; None if none is like it."""
     near = difflib.get_close_matches(name, known, n=1)
     return near[0] if near else None
-
-
-def did_you_mean(name: str, known: Iterable[str], listed: str) -> str:
-    """The end of an error about an unknown name: the nearest known one, or all, as `listed`.
-
-    Keys of one block are compared without the block's name, which would make all of them similar.
-    """
-    block, known = name[: name.rfind(".") + 1], list(known)
-    inside = [each for each in known if each.startswith(block)]
-    if not inside:
-        block, inside = "", known
-    keys = [each.removeprefix(block) for each in inside]
-    near = nearest(name.removeprefix(block), keys)
-    return f"did you mean '{block}{near}'?" if near else f"{listed}: {', '.join(known)}"

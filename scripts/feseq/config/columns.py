@@ -1,15 +1,14 @@
 """Which column of a click table plays which role."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from ..common.errors import UserError
 
 RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
-# A name that ends in a number as `expand` writes it, without zeros before it.
-_NUMBERED = re.compile(r"(.*?)(?<!\d)(0|[1-9]\d{0,17})")
 # What joins the tokens of a sequence in text.
 Separator = Literal[",", ";", "|", " "]
 SEPARATORS: tuple[Separator, ...] = get_args(Separator)
@@ -80,55 +79,68 @@ class Columns:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":
         """Read the `columns` block of the config; raises UserError where roles contradict."""
-        profile: list[str] = []
-        context: dict[str, list[str]] = {}
-        numeric: list[str] = []
-        sequences: dict[str, str] = {}
-        times: dict[str, str] = {}
-        shared: list[str] = []
-        separators: dict[str, str] = {}
-        group_of: dict[str, str] = {}
-        not_features = {config["label"], config["id"]}
-        _check_names(config)
-        for group in config["use"]:
-            roles = config["groups"][group]
-            group_profile, group_numeric, context[group] = (
-                expand(roles.get(role) or []) for role in ("profile", "numeric", "context")
-            )
-            group_sequences, group_times = (
-                dict(roles.get(role) or {}) for role in ("sequences", "times")
-            )
-            profile, numeric = profile + group_profile, numeric + group_numeric
-            sequences |= group_sequences
-            times |= group_times
-            if group_sequences or group_times:
-                separators[roles.get("separator") or SEPARATORS[0]] = group
-            shared += _shared(roles.get("share_embedding") or [], group_sequences, group)
-            named = [*group_profile, *group_numeric]
-            for pairs in (group_sequences, group_times):
-                named += [*pairs, *pairs.values()]
-            _claim(named, group, group_of, not_features)
-        if not group_of and not any(context.values()):
+        if unknown := [name for name in config["use"] if name not in config["groups"]]:
+            known = ", ".join(config["groups"])
+            raise UserError(f"columns.use: there is no group {unknown[0]!r}; groups are {known}")
+        used = [config["groups"][name] for name in config["use"]]
+        profile, numeric, context, shared = (
+            expand(name for group in used for name in group.get(role) or [])
+            for role in ("profile", "numeric", "context", "share_embedding")
+        )
+        sequences, times = (
+            [pair for group in used for pair in (group.get(role) or {}).items()]
+            for role in ("sequences", "times")
+        )
+        separators = {
+            name: group.get("separator") or SEPARATORS[0]
+            for name, group in zip(config["use"], used)
+            if group.get("sequences") or group.get("times")
+        }
+        _check_histories(sequences, times, separators, shared)
+        pairs = [name for pair in (*sequences, *times) for name in pair]
+        others = [name for name in context if name not in numeric]
+        if not (features := [*profile, *numeric, *pairs, *others]):
             raise UserError("columns.use: the groups in use name no column; add some to a group")
-        _check_sequences(sequences, times, separators)
-        ids: dict[str, str] = {}
-        for group, names in context.items():
-            _claim([name for name in names if name not in numeric], group, group_of, not_features)
-            _claim([name for name in names if name in numeric], group, ids, not_features)
-        event_time, row_time = next(iter(times.items()), (None, None))
+        roles = Counter([config["label"], config["id"], *features]) | Counter(context)
+        if twice := [name for name, count in roles.items() if count > 1]:
+            raise UserError(
+                f"columns: {', '.join(map(repr, twice))} stand twice among the label, the ID and "
+                f"the groups in use; a column has exactly one role"
+            )
+        event_time, row_time = times[0] if times else (None, None)
         return cls(
             label=config["label"],
             id=config["id"],
             profile=tuple(profile),
             numeric=tuple(numeric),
-            sequences=tuple(sequences),
-            targets=tuple(sequences.values()),
+            sequences=tuple(name for name, _ in sequences),
+            targets=tuple(target for _, target in sequences),
             event_time=event_time,
             row_time=row_time,
-            shared=tuple(shared),
-            context=tuple(name for names in context.values() for name in names if name not in ids),
-            ids=tuple(ids),
-            separator=next(iter(separators), SEPARATORS[0]),
+            shared=tuple(name for name, _ in sequences if name in shared),
+            context=tuple(others),
+            ids=tuple(name for name in context if name in numeric),
+            separator=next(iter(separators.values()), SEPARATORS[0]),
+        )
+
+
+def _check_histories(
+    sequences: Sequence[tuple[str, str]],
+    times: Sequence[tuple[str, str]],
+    separators: Mapping[str, str],
+    shared: Sequence[str],
+) -> None:
+    """Raise UserError where sequences, times and separators of the groups in use contradict."""
+    if times and not sequences:
+        raise UserError(f"columns: times {times} without a sequence, whose events they are of")
+    if len(times) > 1:
+        raise UserError(f"columns: several pairs of times, {times}; an event has one time")
+    if len({*separators.values()}) > 1:
+        raise UserError(f"columns: several separators, {separators}; a table has one")
+    if unknown := {*shared}.difference(name for name, _ in sequences):
+        raise UserError(
+            f"columns: share_embedding names {min(unknown)!r}, which is no sequence of the groups "
+            f"in use"
         )
 
 
@@ -161,78 +173,3 @@ def expand(names: Iterable[str]) -> list[str]:
         numbers = (f"{i:0{width}}" for i in range(first, last + 1))
         expanded += [f"{match['head']}{number}{match['tail']}" for number in numbers]
     return expanded
-
-
-def in_ranges(names: Iterable[str]) -> list[str]:
-    """The opposite of `expand`: neighbours whose last number rises by one become a range."""
-    runs: list[tuple[str, int, int]] = []
-    for name in names:
-        numbered = _NUMBERED.fullmatch(name)
-        head, number = (numbered[1], int(numbered[2])) if numbered else (name, -1)
-        if runs and numbered and (runs[-1][0], runs[-1][2]) == (head, number - 1):
-            runs[-1] = (head, runs[-1][1], number)
-        else:
-            runs.append((head, number, number))
-    return [
-        f"{head}{{{first}..{last}}}" if first < last else head if last < 0 else f"{head}{last}"
-        for head, first, last in runs
-    ]
-
-
-def _check_sequences(
-    sequences: Mapping[str, str], times: Mapping[str, str], separators: Mapping[str, str]
-) -> None:
-    """Raise UserError if times have no sequence, or there are several pairs or separators."""
-    if times and not sequences:
-        raise UserError(
-            f"columns: the groups in use have times, {times}, and no sequence whose events "
-            f"these are of: add sequences: {{<sequence column>: <target column>}}, or leave "
-            f"times out"
-        )
-    if len(times) > 1:
-        raise UserError(
-            f"columns: the groups in use have {len(times)} pairs of times, {times}; an event "
-            f"has one time: keep one pair"
-        )
-    if len(separators) > 1:
-        listed = ", ".join(f"{group} {text!r}" for text, group in separators.items())
-        raise UserError(
-            f"columns: the sequences of the groups in use have several separators ({listed}); "
-            f"a table has one: write their text with the same one"
-        )
-
-
-def _check_names(config: Mapping[str, Any]) -> None:
-    """Raise UserError unless label and ID differ, and each group in use is known."""
-    if config["label"] == config["id"]:
-        raise UserError(f"columns.label and columns.id both name {config['id']!r}")
-    for group in config["use"]:
-        if group not in config["groups"]:
-            known = ", ".join(config["groups"])
-            raise UserError(f"columns.use: there is no group {group!r}; groups are {known}")
-
-
-def _shared(names: list[str], sequences: Mapping[str, str], group: str) -> list[str]:
-    """The group's sequences that are in `names`."""
-    unknown = [name for name in names if name not in sequences]
-    if unknown:
-        raise UserError(
-            f"columns.groups.{group}.share_embedding: {unknown[0]!r} is not among the "
-            f"group's sequences ({', '.join(sequences) or 'there are none'}); name some of these"
-        )
-    return [name for name in sequences if name in names]
-
-
-def _claim(names: list[str], group: str, group_of: dict[str, str], taken: set[str]) -> None:
-    """Give each name to `group`; raises UserError if a column has a role already."""
-    for name in names:
-        if name in taken:
-            raise UserError(
-                f"columns.groups.{group}: {name!r} is the label or the ID, not a feature"
-            )
-        if name in group_of:
-            raise UserError(
-                f"columns.groups.{group}: {name!r} has a second role "
-                f"(first in group {group_of[name]!r}); a column has exactly one"
-            )
-        group_of[name] = group

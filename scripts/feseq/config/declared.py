@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from ..common.errors import UserError, did_you_mean
+from ..common.errors import UserError, nearest
 
 # Strict: 1000.0 is not an integer, and true is not a number.
 CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -111,7 +111,8 @@ def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
         loc, text = mistake["loc"], mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             known = _known(declared, loc[:-1])
-            text = f"unknown key; {did_you_mean(str(loc[-1]), known, 'keys here')}"
+            near = nearest(str(loc[-1]), known)
+            text = f"unknown key; {f'did you mean {near!r}?' if near else ', '.join(known)}"
         elif mistake["type"] != "missing":
             loc = _path(loc, values)
             if mistake["type"] != "value_error":

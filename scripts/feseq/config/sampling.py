@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from .declared import AS_WRITTEN, CLOSED, Declared, Seed, SettingsBlock
+from .declared import AS_WRITTEN, Seed, SettingsBlock
 
 # The split that needs a column of the table, by the column's key.
 SPLIT_BY = {"time": "newest", "group": "groups"}
@@ -26,14 +26,12 @@ class SamplingConfig(SettingsBlock):
     """seed of the draw and of the shuffle"""
 
 
-class Sampling(BaseModel, Declared):
+class Sampling(SettingsBlock):
     """The same, with the columns by which a table's rows are held out; without any, at random.
 
     Held out are the newest rows by `time`, or whole groups by `group`. With `is_auto` by the first
     of both that has several values, if one has.
     """
-
-    model_config = CLOSED
 
     time: str | None = None
     group: str | None = None

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..common.errors import UserError, did_you_mean
+from ..common.errors import UserError
 
 
 def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
     """The config's block of a size; raises UserError if there is none."""
     if size not in config["sizes"]:
-        hint = did_you_mean(size, config["sizes"], "sizes")
-        raise UserError(f"there is no size {size!r}; {hint}")
+        known = ", ".join(map(repr, config["sizes"]))
+        raise UserError(f"there is no size {size!r}; sizes are {known}")
     return config["sizes"][size]
 
 

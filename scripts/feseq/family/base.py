@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from ..common.errors import UserError, did_you_mean
+from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.names import Settings, variant_of
 from ..config.sizes import block_settings
@@ -48,15 +48,14 @@ class Family:
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
         """The settings of a model; raises UserError if the config has no such model."""
-        variant = variant_of(model)
+        variant, blocks = variant_of(model), " or ".join(self.blocks)
         if variant and variant not in config["variants"]:
-            hint = did_you_mean(variant, config["variants"], "known")
-            raise UserError(f"{model}: the config has no variant {variant!r}; {hint}")
+            known = ", ".join(map(repr, config["variants"]))
+            raise UserError(f"{model}: the config has no variant {variant!r}, only {known}")
         if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
-            blocks, base = " or ".join(self.blocks), model.partition("-")[0]
             raise UserError(
                 f"{model}: variants.{variant} has no settings of {blocks}, so this would be the "
-                f"same model as {base}; give it a block {blocks}, or use that"
+                f"same model as {model.partition('-')[0]}; give it such a block, or use that"
             )
         return {block: block_settings(config, size, block, variant) for block in self.blocks}
 
@@ -78,8 +77,7 @@ class Family:
 
     def entry_point(self, name: str) -> Any:
         """The function of that name; raises UserError if the family has none."""
-        module = self.module(name)
-        if module is None:
+        if (module := self.module(name)) is None:
             raise UserError(
                 f"models with settings of {' and '.join(self.blocks)} have no {name!r}; ask for "
                 f"another model, or add the function (docs/own-model.md)"

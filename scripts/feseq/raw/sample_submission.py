@@ -29,8 +29,8 @@ def add_sample(
         f"count(*) {is_extra}, arg_min({name}.id, {name}.row) {is_extra}, "
         f"count(sample.row), count({name}.row) FROM sample FULL JOIN {name} USING (id)",
     )
-    differences = ((lacking, f"of its IDs are not {there}", one),)
-    differences += ((extra, f"IDs {there} are not in it", other),)
+    differences = [(lacking, f"of its IDs are not {there}", one)]
+    differences.append((extra, f"IDs {there} are not in it", other))
     texts = [f"{count:,} {what}, such as {id!r}" for count, what, id in differences if count]
     if texts:
         raise UserError(

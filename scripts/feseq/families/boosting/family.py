@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.metadata import distributions
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...family.base import Family
 from .settings import BoostingConfig
@@ -27,7 +27,3 @@ FAMILY = Boosting(
     blocks={"boosting": BoostingConfig},
     entry_points={"train": "train", "load": "model_file", "trials": "trials"},
 )
-
-if TYPE_CHECKING:
-    # The entry points, for the linter's eyes: a job imports them when it runs.
-    from . import model_file, train, trials  # noqa: F401

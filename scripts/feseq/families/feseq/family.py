@@ -1,7 +1,7 @@
 """FESeq as a family of models: its settings, and the needs of its jobs."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...common.errors import ImpossibleNetworkError, UserError
 from ...config.columns import Columns
@@ -64,7 +64,3 @@ FAMILY = FESeq(
     has_learning_curves=True,
     inference_gpus=1,
 )
-
-if TYPE_CHECKING:
-    # The entry points, for the linter: a job imports them when it runs.
-    from . import export, importance, model_file, train, trials  # noqa: F401
