@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..common.files import Output, written_beside
 from ..common.prefetch import prefetch_map
@@ -110,8 +109,9 @@ def convert_test(
         first_row, batch = item
         order, path = np.arange(len(batch)), file.where(first_row)
         block, words = convert_batch(batch, first_row + order, columns, path, order)
-        ids = checked_ids(batch.column(columns.id), first_row, columns.id, path)
-        return replace(block, row=block.row - file.first_row, id=_as_bytes(ids)), words
+        texts = checked_ids(batch.column(columns.id), first_row, columns.id, path).to_pylist()
+        ids = np.array([text.encode() for text in texts], np.bytes_)
+        return replace(block, row=block.row - file.first_row, id=ids), words
 
     known: dict[str, set[str]] = {name: set() for name in columns.categorical}
     batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
@@ -139,14 +139,6 @@ def _selected(
             batch = batch.take(pa.array(chosen[start:stop] - first_row))
         if start < stop or not first_row:
             yield slice(start, stop), batch
-
-
-def _as_bytes(texts: pa.StringArray) -> np.ndarray:
-    """The texts in UTF-8 as bytes [rows] of one width, the longest's."""
-    width = max(1, pc.max(pc.binary_length(texts)).as_py())
-    padded = pc.ascii_rpad(texts, width, padding="\0")
-    start = np.frombuffer(padded.buffers()[1], np.int32)[padded.offset]
-    return np.frombuffer(padded.buffers()[2], f"S{width}", len(texts), start)
 
 
 def _writer(path: Path, columns: Columns) -> closing[H5Writer]:

@@ -1,15 +1,13 @@
 """H5 files as one table, and the tables that a step reads."""
 
 import hashlib
-import resource
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..common.errors import UserError
 from ..common.hashing import GOLDEN
 from .block import Block
 from .store import H5Table
@@ -27,14 +25,20 @@ class FilesTable(Table):
     Consecutive rows, if they are more than a few runs, are an even sample of all files: runs are
     ordered by the fractional parts of multiples of the golden ratio, which spread evenly.
     Rows are numbered through the raw table, which has `parts` files of each side; `tables` has
-    those of one side after those of another.
+    those of one side after those of another. Raises UserError where files are not of one draw.
     """
 
-    def __init__(self, tables: Sequence[Table], parts: int) -> None:
-        first = tables[0]
-        for other in tables:
-            if _layout(other) != _layout(first):
-                raise of_other_draw(first.path, other.path)
+    def __init__(self, sides: Sequence[Sequence[Table]]) -> None:
+        tables = [table for side in sides for table in side]
+        first, parts = tables[0], len(sides[0])
+        for table in tables:
+            if len(sides) > 1:
+                require_drawn(table)
+            if _layout(table) != _layout(first):
+                raise of_other_draw(first.path, table.path)
+        for side in sides[1:]:
+            if [table.identity for table in side] != [table.identity for table in sides[0]]:
+                raise of_other_draw(first.path, side[0].path)
         *first_rows, raw_rows = np.cumsum(
             [0, *(int(table.source.get("rows", 0)) for table in tables[:parts])]
         ).tolist()
@@ -123,45 +127,20 @@ TableSource = Path | Sequence[Path] | AllRows | Table
 
 def open_table(rows: TableSource) -> Table:
     """The table of these rows; raises UserError where files are not of one draw."""
-    if isinstance(rows, AllRows):
-        return _open_files([rows.train, rows.valid])
+    if isinstance(rows, Table):
+        return rows
     if isinstance(rows, Path):
         return H5Table(rows)
-    return _open_files([rows]) if isinstance(rows, Sequence) else rows
-
-
-def _open_files(sides: Sequence[Files]) -> FilesTable:
-    each = [[files] if isinstance(files, Path) else [*files] for files in sides]
-    if not all(each):
-        raise UserError("no H5 files are given; name the files of all parts of a table")
-    _allow_open_files()
+    sides = [rows.train, rows.valid] if isinstance(rows, AllRows) else [rows]
     with ExitStack() as stack:
-        opened = [[stack.enter_context(H5Table(path)) for path in files] for files in each]
-        tables = [table for side in opened for table in side]
-        first, *others = opened
-        parts = len(first)
-        if any(len(side) != parts for side in others):
-            named = " and ".join(f"{len(side)} of {side[0].path.parent}" for side in opened)
-            raise UserError(
-                f"H5 files are given for different parts ({named}); name the files of all parts"
-            )
-        for table in tables if others else ():
-            require_drawn(table)
-        for side in others:
-            for one, other in zip(first, side):
-                if other.identity != one.identity:
-                    raise of_other_draw(one.path, other.path)
-        whole = FilesTable(tables, parts)
+        whole = FilesTable(
+            [
+                [stack.enter_context(H5Table(path)) for path in paths]
+                for paths in ([side] if isinstance(side, Path) else side for side in sides)
+            ]
+        )
         stack.pop_all()
     return whole
-
-
-def _allow_open_files() -> None:
-    """Let the process have as many files open as the system allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Some systems allow less than they say.
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def refit_rows(table: Table, seed: int) -> Table:

@@ -16,8 +16,8 @@ from ..common.ragged import Ragged, narrow
 from .categories import codes_of, plain_words, tokens_of
 
 _ZERO = np.uint8(ord("0"))
-# 18 digits always fit int64, and 4 uint16.
-_MOST_DIGITS, _DIGITS_OF_UINT16 = 18, 4
+# So many always fit int64.
+_MOST_DIGITS = 18
 _INTEGER = f"^[0-9]{{1,{_MOST_DIGITS}}}$"
 # An event 007 is a code, not a number, as it is in a category.
 _NUMBER = f"^(0|[1-9][0-9]{{0,{_MOST_DIGITS - 1}}})$"
@@ -69,23 +69,15 @@ def parse_sequences(
     starts, ends = bounds[:-1][order], bounds[1:][order]
     most_tokens = (int((ends - starts).sum()) + 1) // 2 + len(order)
     offsets = np.zeros(len(order) + 1, np.int64)
-    values = np.empty(most_tokens, np.uint16)
+    values = np.empty(most_tokens, np.uint64)
     # Minus the character 0, as digits are.
     separator_digit = np.uint8((ord(separator) - ord("0")) % 256)
-    texts = raw, starts, ends, separator_digit
-    if _parse(*texts, _DIGITS_OF_UINT16, values, offsets) >= 0:
-        values = np.empty(most_tokens, np.uint64)
-        if _parse(*texts, _MOST_DIGITS, values, offsets) >= 0:
-            lists = _split_text(text.take(pa.array(order)), separator)
-            return _from_lists(lists, _INTEGER if times else _TEXT_TOKEN, *where)
-    tokens = values[: offsets[-1]]
-    # A copy, so that the buffer, up to twice as large, is freed.
-    return Ragged(tokens.astype(np.min_scalar_type(int(tokens.max(initial=0)))), offsets), []
-
-
-def _split_text(text: pa.Array, separator: str) -> pa.Array:
-    """Joined tokens as lists, without a check; '' is null."""
-    return pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), separator)
+    if _parse(raw, starts, ends, separator_digit, values, offsets):
+        return Ragged(narrow(values[: offsets[-1]]), offsets), []
+    text = text.take(pa.array(order))
+    # Lists without a check; '' is null.
+    lists = pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), separator)
+    return _from_lists(lists, _INTEGER if times else _TEXT_TOKEN, *where)
 
 
 # A single loop: other forms run a quarter faster, but compile a second longer.
@@ -95,14 +87,12 @@ def _parse(
     starts: np.ndarray,
     ends: np.ndarray,
     separator_digit: np.uint8,
-    most_digits: int,
     values: np.ndarray,
     offsets: np.ndarray,
-) -> int:
+) -> bool:
     """Fill `values` and `offsets` from the bytes raw[starts[i]:ends[i]] of each row i.
 
-    Returns the first row with a bad token, one of more than `most_digits`, or with a 0 in front;
-    or -1.
+    False if a token is no integer, has a 0 in front or too many digits.
     """
     count = np.uintp(0)
     for row in range(len(starts)):
@@ -113,20 +103,20 @@ def _parse(
                 value = value * np.uint64(10) + np.uint64(digit)
                 digits += 1
             else:
-                if digit != separator_digit or not 0 < digits <= most_digits:
-                    return row
+                if digit != separator_digit or not 0 < digits <= _MOST_DIGITS:
+                    return False
                 if value < _LEAST[digits]:
-                    return row
+                    return False
                 values[count] = value
                 count += np.uintp(1)
                 value, digits = np.uint64(0), 0
         if ends[row] > starts[row]:
-            if not 0 < digits <= most_digits or value < _LEAST[digits]:
-                return row
+            if not 0 < digits <= _MOST_DIGITS or value < _LEAST[digits]:
+                return False
             values[count] = value
             count += np.uintp(1)
         offsets[row + 1] = count
-    return -1
+    return True
 
 
 def _from_lists(

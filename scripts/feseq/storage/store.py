@@ -14,7 +14,7 @@
 
 In <col>, % and / of a column's name read %25 and %2F, and the name . reads %2E. Attributes: format,
 version, rows, side (train, validation or, of test rows, empty), numeric_columns,
-categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's name, rows, bytes,
+categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's name, rows,
 fingerprint, whether it is simulated, the column of the rows' times and, in a file of drawn rows,
 the digest of the draw). Drawn rows are shuffled, as many together as a conversion holds in memory.
 
@@ -43,8 +43,6 @@ FORMAT, VERSION = "feseq-table", 11
 # One chunk of a dataset, at most: large enough to read near the disk's speed, small enough that
 # little is read in vain where a window takes a thousand rows from each of many places.
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
-# How each dataset is stored.
-_CHECKED: dict[str, Any] = {"fill_time": "never", "fletcher32": True}
 # Cache of each dataset for the chunk at its end until it is full.
 _OPEN_CHUNKS_BYTES = 4 << 20
 
@@ -136,42 +134,34 @@ class H5Writer:
                 raise self._disk.error
 
     def _append(self, name: str, values: np.ndarray) -> None:
-        if name not in self.file:
-            row_bytes = max(1, values.dtype.itemsize * int(np.prod(values.shape[1:])))
-            rows = max(1, _CHUNK_BYTES // row_bytes)
-            if not name.endswith("/values"):  # of events, not of rows
-                rows = min(rows, _CHUNK_ROWS)
-            # HDF5 allows a width of 0 (no numeric columns) only where it may grow.
-            maxshape = (None, *(n or None for n in values.shape[1:]))
-            chunks = (rows, *(max(1, n) for n in values.shape[1:]))
-            self.file.create_dataset(
-                name, data=values, maxshape=maxshape, chunks=chunks, **_CHECKED
-            )
+        before = self.file.get(name)
+        if before is not None and not np.can_cast(values.dtype, before.dtype):
+            # Rare and early, since the first blocks hold most of the values.
+            wider = np.promote_types(values.dtype, before.dtype)
+            del self.file[name]
+            for start in range(0, len(before), before.chunks[0]):
+                self._append(name, before[start : start + before.chunks[0]].astype(wider))
+        if name in self.file:
+            dataset = self.file[name]
+            start = dataset.shape[0]
+            dataset.resize(start + len(values), axis=0)
+            dataset[start:] = values
             return
-        dataset = self.file[name]
-        if not np.can_cast(values.dtype, dataset.dtype):
-            dataset = self._widen(dataset, np.promote_types(values.dtype, dataset.dtype))
-        start = dataset.shape[0]
-        dataset.resize(start + len(values), axis=0)
-        dataset[start:] = values
-
-    def _widen(self, dataset: h5py.Dataset, dtype: np.dtype) -> h5py.Dataset:
-        """Copy to a wider type; rare and early, since the first blocks hold most of the values."""
-        name = dataset.name
-        wider = self.file.create_dataset(
-            f"{name}.wider",
-            shape=dataset.shape,
-            dtype=dtype,
-            maxshape=dataset.maxshape,
-            chunks=dataset.chunks,
-            **_CHECKED,
+        row_bytes = max(1, values.dtype.itemsize * int(np.prod(values.shape[1:])))
+        rows = max(1, _CHUNK_BYTES // row_bytes)
+        if not name.endswith("/values"):  # of events, not of rows
+            rows = min(rows, _CHUNK_ROWS)
+        # HDF5 allows a width of 0 (no numeric columns) only where it may grow.
+        maxshape = (None, *(n or None for n in values.shape[1:]))
+        chunks = (rows, *(max(1, n) for n in values.shape[1:]))
+        self.file.create_dataset(
+            name,
+            data=values,
+            maxshape=maxshape,
+            chunks=chunks,
+            fill_time="never",
+            fletcher32=True,
         )
-        for start in range(0, dataset.shape[0], dataset.chunks[0]):
-            piece = slice(start, start + dataset.chunks[0])
-            wider[piece] = dataset[piece]
-        del self.file[name]
-        self.file.move(wider.name, name)
-        return self.file[name]
 
 
 def _h5_name(column: str) -> str:
