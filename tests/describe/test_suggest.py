@@ -24,7 +24,8 @@ CENTS = RANDOM.integers(100, 99_999, ROWS)
 USERS, HOURS = RANDOM.integers(0, 9, (2, ROWS))
 DAYS = np.repeat(np.arange(20_000, 20_010), ROWS // 10)
 CODES = [f"{i % 10:03}" for i in range(ROWS)]
-EVENTS = [[f"{i:03}" for i in RANDOM.integers(0, 10, n)] for n in np.arange(ROWS) % 5]
+LENGTHS = np.arange(ROWS) % 5
+EVENTS = [[f"{i:03}" for i in RANDOM.integers(0, 10, n)] for n in LENGTHS]
 TIMES = [[86_400 * day - 9 for _ in row] for day, row in zip(DAYS, EVENTS)]
 SHARED = "sequences item, share_embedding"
 
@@ -72,8 +73,9 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     **{
         f"prices such as {form(CENTS[0])}": (
             ";",
-            {"cost": [*map(form, CENTS)], "product_id": USERS, "hour": HOURS},
-            {"cost": "left out"},
+            {"cost": [*map(form, CENTS)], "product_id": RANDOM.integers(0, 30, ROWS)}
+            | {"seen": [",".join(map(str, RANDOM.integers(0, 30, n))) for n in LENGTHS]},
+            {"cost": "left out", "seen": "sequences product_id, share_embedding"},
         )
         for form in (
             lambda cents: f"{cents // 100},{cents % 100:02}",
@@ -154,17 +156,11 @@ def test_roles_come_from_types_names_and_values(table: str, tmp_path: Path) -> N
 
 def test_only_what_the_test_table_has_is_learned_from(tmp_path: Path) -> None:
     train = raw_table(ROWS).append_column("refunded", pa.array([True, False] * (ROWS // 2)))
-    train = train.append_column("kind", pa.array(HOURS))
     test = raw_table(ROWS, 1, age=pa.nulls(ROWS, pa.int16()), y=pa.nulls(ROWS, pa.int8()))
-    test = test.drop_columns("unused").append_column("kind", pa.array(CODES))
-    content, text = suggested(tmp_path, train, test)
+    content, text = suggested(tmp_path, train, test.drop_columns("unused"))
     roles = roles_of(content["columns"], text)
-    assert [name for name, role in roles.items() if role == "left out"] == [
-        "unused",
-        "age",
-        "refunded",
-        "kind",
-    ]
+    left_out = [name for name, role in roles.items() if role == "left out"]
+    assert left_out == ["unused", "age", "refunded"]
     assert (roles["y"], roles["uid"], roles["item"]) == ("label", "id", "target")
 
 
@@ -182,6 +178,10 @@ def test_columns_that_only_some_files_have_are_left_out(tmp_path: Path) -> None:
     [
         ([table_of(y=range(ROWS))], "label"),
         ([table_of(), {"uid": ["a"] * ROWS, "price": [0.5] * ROWS}], "ID"),
+        (
+            [table_of(kind=HOURS), {"uid": range(ROWS), "kind": CODES, "price": [0.5] * ROWS}],
+            "kind",
+        ),
         ([{"y": [0, 1], "blank": [None, None]}], "learned"),
         ([{name: [] for name in table_of()}], "no rows"),
     ],

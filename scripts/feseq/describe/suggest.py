@@ -121,7 +121,7 @@ class _Column:
 
     def __init__(self, name: str, values: pa.Array, has_types: bool) -> None:
         values = values if has_types else _typed(values)
-        self.name, self.has_types, self.kind = name, has_types, type_name(values.type)
+        self.name, self.kind = name, type_name(values.type)
         self.known = values.filter(pc.invert(values.is_null(nan_is_null=True)))
         self.is_number = self.kind in ("integer", "float")
         self.is_plain = self.is_number or self.kind in ("text", "boolean")
@@ -142,6 +142,7 @@ class _Column:
         # Its rows as lists of tokens, if they can be read as such, and what joins them in text.
         self.events, self.separator = _split(values, self.kind)
         self.lengths = self.events and pc.fill_null(pc.list_value_length(self.events), 0)
+        self.is_written_number = self.looks(_NUMBER, _NEARLY_ALL)
 
     def named(self, pattern: str) -> bool:
         """True if its name, in lower case with _ between words, holds the pattern."""
@@ -165,43 +166,43 @@ class _Column:
 
         The smaller of both, since small numbers are everywhere; 0 if it tells nothing.
         """
-        if not item.is_category:
+        if not item.is_category or item is self:
             return 0
         events, values = self.events.flatten(), as_text(item.known)
         pairs = (events, values), (values, events)
         share = min(pc.mean(pc.is_in(a, value_set=b)).as_py() or 0 for a, b in pairs)
-        is_item = item.kind == "text" or item.named(_ITEM)
-        return share if share >= (_SHARED if is_item else _NEARLY_ALL) else 0
+        is_sure = (item.kind == "text" or item.named(_ITEM)) and not self.is_written_number
+        return share if share >= (_SHARED if is_sure else _NEARLY_ALL) else 0
 
-    def is_history(self, others: Sequence["_Column"]) -> bool:
-        """True for sequences; text that may be numbers or prose must share words with a column."""
-        if self.events is None or self.kind != "text":
-            return self.events is not None
-        is_prose = self.separator == " " and not self.looks("^[0-9 ]*$")
-        is_fixed = len(self.lengths.filter(pc.greater(self.lengths, 0)).unique()) == 1
-        is_other = is_prose or is_fixed or self.looks(_NUMBER, _NEARLY_ALL)
-        return not is_other or any(self.share(c) for c in others if c is not self)
+    def item(self, others: Sequence["_Column"]) -> "_Column | None":
+        """The column of a history's items: one that shares its values, else one of such a name."""
+        if best := max(filter(self.share, others), key=self.share, default=None):
+            return best
+        is_sure = self.kind != "text" or self.looks("^[0-9]*(,[0-9]+)*$")
+        named = [c for c in others if c.is_category and c.named(_ITEM)]
+        likely = named if is_sure and not self.is_written_number else []
+        return max(likely, key=lambda c: len(c.texts), default=None)
 
-    def fault(self, other: "_Column | None", is_history: bool) -> str:
-        """Why it cannot be learned from, or ''; `other` is the test table's column of its name."""
+    def fault(self, other: "_Column | None") -> str:
+        """Why it is no feature, or ''; `other` is the test table's column of its name."""
         if other is None:
             return "the test file has no such column"
         if not len(self.known) or not len(other.known):
             return "it has no values in the first rows of a file"
-        is_alike = self.kind == other.kind or (self.is_number and other.is_number)
         is_name = self.is_category or self.named(_ID)
         faults = {
-            f"{self.kind}, and {other.kind} in the test file": not is_alike
-            and (self.has_types or self.kind != "text"),
             "a point in time, and later rows have others; columns.time can be one such as "
             "2024-01-31 in every row": self.is_date or self.is_time,
-            f"{self.kind} is not a type of a feature": not self.is_plain,
+            f"{self.kind} is no type of a feature; a history needs the column of the row's item, "
+            f"which shares its values or is named like one, and is as long as others in each row; "
+            f"times of events need columns.time": not self.is_plain,
             "a list as text: write its tokens alone, joined by commas": self.looks(r"^\[.*\]$"),
-            "nearly one value a row: an ID, free text, or numbers not written like 1234.5": is_name
+            "nearly one value a row: an ID, free text, numbers not written like 1234.5, or a "
+            "history without the column of its items": is_name
             and len(self.texts) > 0.5 * len(self.known) + 1,
             "an index of pandas": self.named("^(__index_level_.*|unnamed: 0|)$"),
         }
-        return next((why for why, is_so in faults.items() if is_so and not is_history), "")
+        return next((why for why, is_so in faults.items() if is_so), "")
 
 
 def _split(values: pa.Array, kind: str) -> tuple[Any, str]:
@@ -268,35 +269,24 @@ def _roles(
     group: _Column | None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The roles of the features, and why others are left out."""
-    histories = [c for c in features if c.is_history(features)]
-    faults = {c.name: c.fault(in_test.get(c.name), c in histories) for c in features}
-    left_out = {name: why for name, why in faults.items() if why}
-    histories = [c for c in histories if c.name not in left_out]
-    items = [c for c in features if c.name not in left_out and c not in histories]
+    faults = {c.name: c.fault(in_test.get(c.name)) for c in features}
+    items = [c for c in features if not faults[c.name]]
+    known = {name for name, column in in_test.items() if len(column.known)}
+    histories = [c for c in features if c.events is not None and c.name in known]
     # Histories that share their item's values come first, and say how long all are; times are last.
     histories.sort(key=lambda c: (c.has_times, not any(map(c.share, items))))
     roles: dict[str, Any] = {"sequences": {}, "times": {}, "share_embedding": []}
     kept: list[_Column] = []
     for column in histories:
-        shared = [c for c in items if column.share(c)]
-        named = [c for c in items if c.is_category and c.named(_ITEM)]
-        item = max(shared or named, key=lambda c: (column.share(c), len(c.texts)), default=None)
+        item = time if column.has_times else column.item(items)
         is_beside = all(column.lengths.equals(c.lengths) for c in kept)
         is_beside &= len({c.separator for c in (column, *kept)} - {""}) < 2
-        if is_beside and column.has_times and kept and time and not roles["times"]:
-            roles["times"] = {column.name: time.name}
-            kept += [column]
-        elif is_beside and item and not column.has_times:
-            roles["sequences"][column.name] = item.name
-            roles["share_embedding"] += [column.name] if shared else []
-            items.remove(item)
-            kept += [column]
-        else:
-            left_out[column.name] = (
-                "a history needs the column of the row's item, which shares its values or is named "
-                "like one; all are as long in each row and joined alike; see `sequences` and "
-                "`times` in config/README.md"
-            )
+        if item and is_beside and not (column.has_times and (roles["times"] or not kept)):
+            roles["times" if column.has_times else "sequences"][column.name] = item.name
+            roles["share_embedding"] += [column.name] if column.share(item) else []
+            kept.append(column)
+            items = [c for c in items if c not in (column, item)]
+            faults.pop(column.name)
     categories = [c for c in items if c.is_category]
     profile = [c.name for c in categories if len(c.texts) <= _LARGEST_PROFILE and c is not group]
     roles |= {
@@ -306,4 +296,4 @@ def _roles(
         "numeric": [c.name for c in items if not c.is_category],
     }
     roles = {role: names for role, names in roles.items() if names and names != SEPARATORS[0]}
-    return roles, left_out
+    return roles, {name: why for name, why in faults.items() if why}
