@@ -18,7 +18,7 @@ from feseq.config.sampling import Sampling
 from feseq.raw.labels import as_numbers, pair_of
 from feseq.raw.reading import RawTable
 from feseq.raw.times import read_times
-from feseq.sampling.draw import draw, read_labels, select_within
+from feseq.sampling.draw import draw, quotas_within, read_labels, select_rows
 from feseq.sampling.selection import TRAIN, VALIDATION, Selection, write_selections
 from feseq.sampling.split import PERIODS, periods, read_groups
 from support.raw_tables import selected, write_raw
@@ -224,7 +224,9 @@ def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> 
     seed = data.draw(st.integers(0, 9), "seed")
     period = random.integers(0, 9, total).astype(np.uint8)
     fold = random.integers(0, 9, total).astype(np.uint8)
-    (selection,) = select_within(labels, part, period, fold, rows, seed, [0, total])
+    count_22 = np.bincount(2 * part + labels, minlength=4).reshape(2, 2)
+    (quota_22,) = quotas_within(count_22[None], rows)
+    selection = select_rows(labels, quota_22, seed, split=[part, period, fold])
     count = total if rows is None else min(rows, total)
     assert len(np.unique(selection.row)) == len(selection.row) == count
     assert np.array_equal(part[selection.row], selection.side)

@@ -65,15 +65,20 @@ def draw(
     """The drawn rows of each part, which has the table's rows from one of `bounds` to the next."""
     labels = read_labels(file, label)
     time, group, sampling = read_keys(file, sampling)
-    if not sampling.is_random:
-        split = split_rows(time, group, labels, sampling, str(file.location))
-        del time, group
-        yield from select_within(labels, *split, rows, sampling.seed, bounds)
+    parts = [slice(*pair) for pair in pairwise(bounds)]
+    if sampling.is_random:
+        count_P2 = np.array([np.bincount(labels[part], minlength=2) for part in parts])
+        for number, quota_22 in enumerate(quotas(count_P2, rows, sampling)):
+            yield select_rows(labels[parts[number]], quota_22, sampling.seed, number)
         return
-    pieces = [labels[start:stop] for start, stop in pairwise(bounds)]
-    count_P2 = np.array([np.bincount(piece, minlength=2) for piece in pieces])
-    for number, quota_22 in enumerate(quotas(count_P2, rows, sampling)):
-        yield select_rows(pieces[number], quota_22, sampling.seed, number)
+    split = split_rows(time, group, labels, sampling, str(file.location))
+    del time, group
+    strata = 2 * split[0] + labels
+    count_P4 = np.array([np.bincount(strata[part], minlength=4) for part in parts])
+    for number, quota_22 in enumerate(quotas_within(count_P4.reshape(-1, 2, 2), rows)):
+        of_part = (each[parts[number]] for each in (labels, *split))
+        labels_here, *split_here = of_part
+        yield select_rows(labels_here, quota_22, sampling.seed, number, split_here)
 
 
 def read_labels(file: RawTable, label: str) -> np.ndarray:
@@ -85,28 +90,25 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
     # Not allocated at once: the footer's number of rows may be wrong.
     pieces = [np.empty(0, np.uint8)]
     for first_row, batch in file.stream([label], _BATCH_ROWS):
-        column, path = batch.column(0), file.where(first_row)
+        column = batch.column(0)
         if len(pieces) == 1:
             pair = pair_of(column)
         try:
             cast = cast_rows(as_numbers(column, pair), pa.float64(), first_row)
+            numbers = pc.fill_null(cast, float("nan")).to_numpy()
+            wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
+            if len(wrong):
+                raise ValueError(
+                    f"row {first_row + wrong[0]}: {column[int(wrong[0])].as_py()!r} is neither "
+                    f"{' nor '.join(pair or ('1', '0'))} ({len(wrong):,} such rows here)"
+                )
         except ValueError as error:
             raise UserError(
-                f"{path}: label {label!r} has type {column.type}, and not every value is a number "
-                f"({error}); labels are 0 and 1, of a boolean type, or one of the pairs "
+                f"{file.where(first_row)}: label {label!r} has type {column.type}, {error}; labels "
+                f"are 0 and 1, of a boolean type, or one of the pairs "
                 f"{', '.join(map('/'.join, PAIRS))}: correct the column, or name another in "
                 f"columns.label"
             ) from None
-        numbers = pc.fill_null(cast, float("nan")).to_numpy()
-        wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
-        if len(wrong):
-            raise UserError(
-                f"{path}: label {label!r}, row {first_row + wrong[0]}: "
-                f"{column[int(wrong[0])].as_py()!r} is neither {' nor '.join(pair or ('1', '0'))} "
-                f"({len(wrong):,} such rows among rows {first_row:,} to "
-                f"{first_row + len(batch) - 1:,}); write 1 for a click and 0 for none, and "
-                f"leave out rows only where neither is known"
-            )
         pieces.append(numbers.astype(np.uint8))
     if pair is not None:
         logger.info("label %r: %s is 1, %s is 0", label, *pair)
@@ -127,9 +129,8 @@ def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.nda
     rows. About `valid_share` of these are held out, at least one of each label.
     """
     total_2 = count_P2.sum(axis=0)
-    shares = _shares(total_2, _at_most(rows, int(total_2.sum())))
     quota_P22 = np.zeros((len(count_P2), 2, 2), np.int64)
-    for value, wanted in enumerate(shares):
+    for value, wanted in enumerate(_shares(total_2, _at_most(rows, int(total_2.sum())))):
         drawn_P = _shared_out(count_P2[:, value], wanted)
         seed = [sampling.seed, _ROUNDING, VALIDATION, value]
         held_P = _about(drawn_P, sampling.valid_share, seed)
@@ -137,68 +138,51 @@ def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.nda
     return quota_P22
 
 
-def select_rows(labels: np.ndarray, quota_22: np.ndarray, seed: int, number: int = 0) -> Selection:
+def quotas_within(count_P22: np.ndarray, rows: int | None) -> np.ndarray:
+    """The same of a table whose rows are split already: `count_P22` has them by side and label.
+
+    Each side, and on it each label, gets its proportional share, at least one row of each label.
+    """
+    quota_P22 = np.zeros_like(count_P22)
+    size_2 = count_P22.sum(axis=(0, 2))
+    validation, train = _shares(size_2[::-1], _at_most(rows, int(size_2.sum())))
+    for side, count in enumerate((train, validation)):
+        for value, wanted in enumerate(_shares(count_P22[:, side].sum(axis=0), count, least=1)):
+            quota_P22[:, side, value] = _shared_out(count_P22[:, side, value], wanted)
+    return quota_P22
+
+
+def select_rows(
+    labels: np.ndarray,
+    quota_22: np.ndarray,
+    seed: int,
+    number: int = 0,
+    split: Sequence[np.ndarray] | None = None,
+) -> Selection:
     """Draw the quota of each label and side from a part's rows, spread evenly over the part.
 
     The rows of a label are cut into that many equal spans and one row is drawn from each
     (stratified systematic sampling), so every day of a file sorted by day is drawn from. Validation
-    rows are drawn in the same way from these.
+    rows are drawn in the same way from these or, where the side, period and fold of each row are
+    given as `split`, from those of their side.
     """
     random = np.random.default_rng([seed, 0, number])
-    chosen, sides = [], []
-    for value in (0, 1):
-        quota = quota_22[:, value].tolist()
-        candidates = np.flatnonzero(labels == value)
-        chosen.append(candidates[_spread(len(candidates), sum(quota), random)])
-        side = np.full(sum(quota), TRAIN, np.int8)
-        side[_spread(len(side), quota[VALIDATION], random)] = VALIDATION
-        sides.append(side)
-    row = np.concatenate(chosen)
-    zeros = np.zeros(len(row), np.uint8)
-    return Selection.placed(row, np.concatenate(sides), zeros, zeros, random)
-
-
-def select_within(
-    labels: np.ndarray,
-    side: np.ndarray,
-    period: np.ndarray,
-    fold: np.ndarray,
-    rows: int | None,
-    seed: int,
-    bounds: Sequence[int],
-) -> Iterator[Selection]:
-    """Draw `rows` rows (None: all) of a table whose rows are split already, part by part.
-
-    `side`, `period` and `fold` [rows of the table] as in a Selection. Each side, and on it each
-    label, gets its proportional share, at least one row of each label, spread evenly over the
-    table.
-    """
-    parts = [slice(*pair) for pair in pairwise(bounds)]
-    count_P22 = np.array([_counted(side[part], labels[part]) for part in parts])
-    size_2 = count_P22.sum(axis=(0, 2))
-    wanted_P22 = np.zeros_like(count_P22)
-    rows = _at_most(rows, len(side))
-    validation, train = _shares(size_2[::-1], rows)
-    for place, count in enumerate((train, validation)):
-        shares = _shares(count_P22[:, place].sum(axis=0), count, least=1)
-        for value, wanted in enumerate(shares):
-            wanted_P22[:, place, value] = _shared_out(count_P22[:, place, value], wanted)
-    for number, part in enumerate(parts):
-        random = np.random.default_rng([seed, 0, number])
-        chosen, sides = [], []
-        for place, value in np.ndindex(2, 2):
-            candidates = np.flatnonzero((side[part] == place) & (labels[part] == value))
-            wanted = int(wanted_P22[number, place, value])
-            chosen.append(candidates[_spread(len(candidates), wanted, random)])
-            sides.append(np.full(wanted, place, np.int8))
-        row = np.concatenate(chosen)
-        of_rows = period[part][row], fold[part][row]
-        yield Selection.placed(row, np.concatenate(sides), *of_rows, random)
-
-
-def _counted(side: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Rows by side and label, int64 [2, 2]."""
-    return np.bincount(2 * side + labels, minlength=4).reshape(2, 2)
+    side, period, fold = split or np.zeros((3, len(labels)), np.uint8)
+    row, sides = [], []
+    for here, value in np.ndindex(1 if split is None else 2, 2):
+        quota = quota_22[:, value] if split is None else quota_22[[here], value]
+        candidates = np.flatnonzero((side == here) & (labels == value))
+        row.append(candidates[_spread(len(candidates), int(quota.sum()), random)])
+        sides.append(np.full(len(row[-1]), here, np.int8))
+        if split is None:
+            sides[-1][_spread(len(row[-1]), int(quota[VALIDATION]), random)] = VALIDATION
+    chosen, held = np.concatenate(row), np.concatenate(sides)
+    order = np.argsort(chosen)
+    chosen, held = chosen[order], held[order]
+    position = np.empty(len(chosen), np.int64)
+    for is_here in (held == TRAIN, held == VALIDATION):
+        position[is_here] = random.permutation(int(is_here.sum()))
+    return Selection(chosen, held, position, period[chosen], fold[chosen])
 
 
 def _at_most(rows: int | None, there: int) -> int:

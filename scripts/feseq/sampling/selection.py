@@ -55,23 +55,6 @@ class Selection:
         return hashlib.sha256(b"".join(arrays)).hexdigest()[:16]
 
     @classmethod
-    def placed(
-        cls,
-        row: np.ndarray,
-        side: np.ndarray,
-        period: np.ndarray,
-        fold: np.ndarray,
-        random: np.random.Generator,
-    ) -> "Selection":
-        """Rows in any order, with what is known of each, in file order and given random places."""
-        order = np.argsort(row)
-        row, side = row[order], side[order].astype(np.int8)
-        position = np.empty(len(row), np.int64)
-        for is_here in (side == TRAIN, side != TRAIN):
-            position[is_here] = random.permutation(int(np.count_nonzero(is_here)))
-        return cls(row, side, position, period[order], fold[order])
-
-    @classmethod
     def read(cls, path: Path, number: int = 0, digest: str | None = None) -> "Selection":
         """The rows of the part of this number; raises UserError if `digest` is another one."""
         with whole_file(path), pq.ParquetFile(path, page_checksum_verification=True) as file:

@@ -71,7 +71,7 @@ def split_rows(
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "a split by a column"
-    start = _start(np.sort(key), sampling.valid_share, f"{where}: column {column!r}")
+    start = _start(key, sampling.valid_share, f"{where}: column {column!r}")
     side = (key >= start).astype(np.int8)
     _check_sides(side, labels, time, sampling, where)
     zeros = np.zeros(len(side), np.uint8)
@@ -85,36 +85,28 @@ def periods(time: np.ndarray) -> np.ndarray:
     At most PERIODS, each with about as many rows. Rows of one time are in one period; few times are
     a period each.
     """
-    ordered = np.sort(time)
-    is_later = ordered[1:] != ordered[:-1]
-    edges = ordered[1:][is_later] if np.count_nonzero(is_later) < PERIODS else _eighths(ordered)
-    del ordered
+    values, counts = np.unique(time, return_counts=True)
+    edges = values[1:]
+    if len(edges) >= PERIODS:
+        # The first time that begins at an eighth of the rows or behind it, for each eighth.
+        last = np.ceil(len(time) * np.arange(1, PERIODS) / PERIODS) - 1
+        later = np.searchsorted(np.cumsum(counts), last, side="right") + 1
+        edges = np.unique(values[later[later < len(values)]])
     return np.searchsorted(edges, time, side="right").astype(np.uint8)
 
 
-def _eighths(ordered: np.ndarray) -> np.ndarray:
-    """The first time that begins at an eighth of the rows or behind it, for each eighth."""
-    last = np.ceil(len(ordered) * np.arange(1, PERIODS) / PERIODS).astype(np.int64) - 1
-    first = np.searchsorted(ordered, ordered[last], side="right")
-    return np.unique(ordered[first[first < len(ordered)]])
-
-
-def _start(ascending: np.ndarray, share: float, column: str) -> Any:
+def _start(key: np.ndarray, share: float, column: str) -> Any:
     """The lowest of the values that are held out."""
-    total = len(ascending)
-    if ascending[0] == ascending[-1]:
+    values, counts = np.unique(key, return_counts=True)
+    total, cuts = len(key), np.cumsum(counts)[:-1]
+    if not len(cuts):
         raise UserError(
             f"{column} has one value in all of {total:,} rows, and rows of one value stay "
             f"together: name another column in columns.time or columns.group, or choose "
             f"another sampling.split"
         )
-    # The two ends of the rows that have the value at the cut.
-    value = ascending[min(int(total * (1 - share)), total - 1)]
-    ends = (np.searchsorted(ascending, value, side) for side in ("left", "right"))
-    cut = min(
-        (end for end in ends if 0 < end < total), key=lambda end: abs(total - end - share * total)
-    )
-    held_share = (total - cut) / total
+    nearest = int(np.abs(total - cuts - share * total).argmin())
+    held_share = (total - cuts[nearest]) / total
     if max(held_share / share, share / held_share) > _FAR_OFF:
         logger.warning(
             "%s: rows of one value stay together, so %.3g of the rows are held out, not %.3g",
@@ -122,7 +114,7 @@ def _start(ascending: np.ndarray, share: float, column: str) -> Any:
             held_share,
             share,
         )
-    return ascending[cut]
+    return values[nearest + 1]
 
 
 def _check_sides(
