@@ -16,7 +16,6 @@ from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.logits import sigmoid
 from feseq.common.parquet import metadata_of, read_table, write_table
-from feseq.config.columns import Columns
 from feseq.config.scores import SCORES
 from feseq.evaluate import blend as blend_module
 from feseq.evaluate import measure
@@ -32,7 +31,7 @@ from feseq.evaluate.metrics import BY_NAME
 from feseq.evaluate.valid_predictions import read_predictions, write_logits
 from feseq.storage.store import H5Table
 from support.predictions import put_predictions
-from support.raw_tables import COLUMNS, raw_table, to_train_h5
+from support.raw_tables import raw_table, to_train_h5
 
 
 @pytest.fixture
@@ -45,9 +44,9 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def put_rows(folder: Path, table: pa.Table, columns: Columns = COLUMNS) -> None:
+def put_rows(folder: Path, table: pa.Table) -> None:
     """valid.h5 of a table, and predictions.parquet for it."""
-    _, valid = to_train_h5(folder, table, columns=columns)
+    _, valid = to_train_h5(folder, table)
     with H5Table(valid) as h5:
         row, label = h5.column("row"), h5.column("label")
     logit = np.random.default_rng(3).normal(size=len(row)).astype(np.float32) + label
@@ -55,9 +54,9 @@ def put_rows(folder: Path, table: pa.Table, columns: Columns = COLUMNS) -> None:
     put_predictions(path, label, logit, 0.25, row=row, logit_ablated=-logit)
 
 
-def measured(data: Path, **options: Any) -> dict[str, Any]:
-    given = {"resamples": 20} | options
-    return measure_predictions(data / "predictions.parquet", data / "valid.h5", None, **given)
+def measured(data: Path, full_name: str = "") -> dict[str, Any]:
+    paths = data / "predictions.parquet", data / "valid.h5"
+    return measure_predictions(*paths, None, resamples=0, full_name=full_name)
 
 
 def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
@@ -125,12 +124,12 @@ def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path
     country = random.choice(["10", "9", "2.5", "b", "(missing)", "nan", None], 240).tolist()
     table = raw_table(240, country=country)
     put_rows(tmp_path, table)
-    slices = measured(tmp_path, resamples=0)["slices"]
+    slices = measured(tmp_path)["slices"]
     names = ["2.5", "9", "10", "(missing)", "b", "nan", "(missing)"]
     assert [of["slice"] for of in slices["country"]] == names
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "MOST_SLICES", 2)
-        few = measured(tmp_path, resamples=0)["slices"]["country"]
+        few = measured(tmp_path)["slices"]["country"]
     largest = sorted(slices["country"], key=lambda of: of["rows"])[-2:]
     assert [of["rows"] for of in few] == [of["rows"] for of in slices["country"] if of in largest]
     rows = pd.read_parquet(tmp_path / "predictions.parquet")["row"]
@@ -144,11 +143,11 @@ def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path
 
 
 def blend(
-    folder: Path, paths: list[Path], weights: dict[str, float] | None = None, **options: str
+    folder: Path, paths: list[Path], weights: dict[str, float] | None = None
 ) -> dict[str, float]:
     """The weights of a blend, whose files are in the folder."""
     outputs = (folder / "blend", folder / "weights", folder / "training")
-    blend_predictions(paths, weights, *outputs, **{"by": "logloss"} | options)
+    blend_predictions(paths, weights, *outputs, by="logloss")
     return read_json(folder / "weights")
 
 
@@ -156,9 +155,9 @@ def test_predictions_of_other_rows_or_another_model_are_refused(data: Path) -> N
     predictions = data / "predictions.parquet"
     table, named = pq.read_table(predictions), {"click_rate": "0.25", "full_name": "toy/len5"}
     write_table(table, predictions, named)
-    assert measured(data, full_name="toy/len5")["full_name"] == "toy/len5"
+    assert measured(data, "toy/len5")["full_name"] == "toy/len5"
     with pytest.raises(UserError, match="not for toy/boosting"):
-        measured(data, full_name="toy/boosting")
+        measured(data, "toy/boosting")
     other = data / "toy/len9/valid_predictions.parquet"
     other.parent.mkdir(parents=True)
     write_table(table, other, named)
@@ -239,8 +238,8 @@ def test_no_row_has_a_part_in_its_own_weights() -> None:
         assert seen[i].isdisjoint(logits[0][by_these].tolist())
 
 
-def bagged(logits: list[np.ndarray], label: np.ndarray) -> list[float]:
-    weights = bagged_weights(logits, label, "logloss", 0.5)
+def bagged(logits: list[np.ndarray], label: np.ndarray, by: str = "logloss") -> list[float]:
+    weights = bagged_weights(logits, label, by, 0.5)
     assert weights.sum(1) == pytest.approx(1)
     assert weights.min() >= 0
     return weights.mean(0).tolist()
@@ -262,13 +261,6 @@ def write_models(folder: Path, logits: list[np.ndarray], label: np.ndarray) -> l
     return paths
 
 
-def assert_blend_is(folder: Path, weights: list[float], logits: list[np.ndarray]) -> None:
-    expected = sum(weight * logit for weight, logit in zip(weights, logits))
-    for name in ("logit", "logit_ablated"):
-        logit = read_table(folder / "blend", (name,))[name].to_numpy()
-        np.testing.assert_allclose(logit, expected, rtol=1e-4, atol=1e-5)
-
-
 def test_the_files_of_a_blend_say_what_its_weights_are_fitted_to(tmp_path: Path) -> None:
     logits, label = noisy(0.5, 1.0)
     weights = blend(tmp_path, write_models(tmp_path, logits, label))
@@ -284,24 +276,12 @@ def test_the_files_of_a_blend_say_what_its_weights_are_fitted_to(tmp_path: Path)
     assert seen["logit_best"].to_numpy().tolist() == logits[0].tolist()
 
 
-def test_what_makes_no_mean_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    runs = [write_models(tmp_path / run, *noisy(0.5, 1.0)) for run in ("yesterday", "today")]
-    for paths, given, named in (
-        (runs[0], {"a": 0, "b": 0}, "weights"),
-        ([run[0] for run in runs], None, "models a, a"),
-    ):
-        with pytest.raises(UserError, match=named):
-            blend(tmp_path, paths, given)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["today", "yesterday"]
-
-
 @BY
-def test_a_model_that_is_noise_has_hardly_a_weight(tmp_path: Path, by: str) -> None:
+def test_a_model_that_is_noise_has_hardly_a_weight(by: str) -> None:
     (good,), label = noisy(0.3)
     # Low predictions, as at even odds most rows seem to want.
     noise = np.random.default_rng(1).normal(-2, 2, ROWS).astype(np.float32)
-    paths = write_models(tmp_path, [good, noise], label)
-    assert blend(tmp_path, paths, by=by)["b"] < 0.05
+    assert bagged([good, noise], label, by)[1] < 0.05
 
 
 @pytest.mark.parametrize("few", [0, 1, LEAST_CLICKS - 1])
@@ -316,4 +296,6 @@ def test_with_few_clicks_or_others_the_blend_is_the_mean_and_the_log_says_so(
     assert weights == {"a": 0.5, "b": 0.5}
     (warned,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
     assert warned.startswith(f"{label.sum():,} clicks in {ROWS:,} rows")
-    assert_blend_is(tmp_path, [0.5, 0.5], logits)
+    for name in ("logit", "logit_ablated"):
+        logit = read_table(tmp_path / "blend", (name,))[name].to_numpy()
+        np.testing.assert_allclose(logit, np.mean(logits, axis=0), rtol=1e-4, atol=1e-5)

@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.stats import binomtest
 
-from feseq.common.errors import UserError
 from feseq.common.files import write_json
 from feseq.describe.alarms import Alarm, read_alarms, warn_of
 from feseq.describe.checks import alarms_of
@@ -37,7 +36,6 @@ from feseq.report.plots.one_model import (
     importance_plot,
     learning_curves_plot,
     plot_model,
-    plot_one,
     slices_plot,
 )
 from feseq.report.plots.style import BLUE, SIMULATED, VERMILION
@@ -266,18 +264,6 @@ def test_plots_of_a_model_are_the_same_bytes_for_the_same_input(tmp_path: Path) 
         made.append([path.read_bytes() for path in outputs])
     assert made[0] == made[1]
     assert max(map(len, made[0])) < 300_000
-
-
-def test_an_edited_history_is_named_and_not_drawn(tmp_path: Path) -> None:
-    path, training = tmp_path / "history.csv", tmp_path / "training.json"
-    write_json(training, {"simulated_data": False})
-    for text in ("", "step;auc\n1;0.5\n", history(3).assign(auc="-").to_csv()):
-        path.write_text(text)
-        with pytest.raises(UserError, match=r"history\.csv: not a complete file"):
-            plot_one("learning_curves", path, training, "toy/len100", tmp_path / "plot.svg")
-    history(3).to_csv(path)
-    plot_one("learning_curves", path, training, "toy/len100", tmp_path / "plot.svg")
-    assert "SIMULATED" not in (tmp_path / "plot.svg").read_text()
 
 
 def test_binned_clicks_hold_all_rows_and_equal_predictions_share_one() -> None:

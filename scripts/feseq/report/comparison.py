@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..common.files import Output, read_json, whole_file, written_beside
+from ..common.files import Output, read_json, written_beside
 from ..common.parquet import metadata_of
 from ..config.names import check_name, folder_name
 from ..evaluate.delong import Entry
@@ -43,28 +43,27 @@ def _row(path: Path, metric: str) -> dict[str, Any]:
 
     Raises UserError if these hold other things.
     """
-    with whole_file(path):
-        measured = read_json(path, kind="metrics.json", keys=("full_name", "metrics", "clicks"))
-        check_name(path, measured["full_name"], folder_name(path))
-        training = read_json(path.with_name("training.json"))
-        size, name = path.absolute().parts[-3:-1]
-        # Spaces separate the settings, so values have none.
-        settings = training.get("settings", {}).items()
-        return {
-            "size": size,
-            "model": name,
-            "valid_rows": measured["rows"],
-            "valid_clicks": measured["clicks"],
-            **{key: measured[key] for key in ("simulated_data", "enough_clicks", "auc_ablated")},
-            **_flat(measured["metrics"]),
-            **_flat({"histories": measured["histories"]}),
-            "best_model": measured["best_model"],
-            **_flat({"gain_over_best": (measured["gain_over_best"] or {}).get(metric)}),
-            "train_rows": training.get("train_rows"),
-            "train_seconds": training.get("seconds"),
-            "peak_memory_mib": training.get("peak_memory_bytes", float("nan")) / 2**20,
-            "settings": " ".join(f"{key}={value}".replace(" ", "") for key, value in settings),
-        }
+    measured = read_json(path, kind="metrics.json", keys=("full_name", "metrics", "clicks"))
+    check_name(path, measured["full_name"], folder_name(path))
+    training = read_json(path.with_name("training.json"))
+    size, name = path.absolute().parts[-3:-1]
+    # Spaces separate the settings, so values have none.
+    settings = training.get("settings", {}).items()
+    return {
+        "size": size,
+        "model": name,
+        "valid_rows": measured["rows"],
+        "valid_clicks": measured["clicks"],
+        **{key: measured[key] for key in ("simulated_data", "enough_clicks", "auc_ablated")},
+        **_flat(measured["metrics"]),
+        **_flat({"histories": measured["histories"]}),
+        "best_model": measured["best_model"],
+        **_flat({"gain_over_best": (measured["gain_over_best"] or {}).get(metric)}),
+        "train_rows": training.get("train_rows"),
+        "train_seconds": training.get("seconds"),
+        "peak_memory_mib": training.get("peak_memory_bytes", float("nan")) / 2**20,
+        "settings": " ".join(f"{key}={value}".replace(" ", "") for key, value in settings),
+    }
 
 
 def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:

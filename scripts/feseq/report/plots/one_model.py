@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...common.files import Output, read_json, whole_file
+from ...common.files import Output, read_json
 from ...common.logits import sigmoid
 from ...evaluate.metrics import BY_NAME, calibration_bins
 from ...evaluate.valid_predictions import read_predictions
@@ -26,19 +26,15 @@ def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Ou
     table = read_predictions(predictions)
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     measured = read_json(metrics, kind="metrics.json", keys=("metrics", "slices"))
-    with whole_file(metrics):
-        figures = calibration_plot(label, logit, measured), slices_plot(measured)
-    for path, figure in zip((calibration, slices), figures):
-        save(figure, path)
+    save(calibration_plot(label, logit, measured), calibration)
+    save(slices_plot(measured), slices)
 
 
 def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
     """Draw `plot`, one of PLOTS, from a file of a model; `training` is its training.json."""
     about = read_json(training, kind="training.json", keys=("simulated_data",))
-    with whole_file(data):  # history.csv has no digest
-        content = pd.read_csv(data) if plot == "learning_curves" else read_json(data)
-        figure = PLOTS[plot](content, {**about, "full_name": full_name})
-    save(figure, svg)
+    content = pd.read_csv(data) if plot == "learning_curves" else read_json(data)
+    save(PLOTS[plot](content, {**about, "full_name": full_name}), svg)
 
 
 def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
