@@ -11,8 +11,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .catalog.families import family_of
 from .catalog.settings import MOST_IN_NAME
 from .catalog.space import TuneConfig, by_block, space_of, takes_fractions
+from .common import progress
 from .common.errors import (
     ImpossibleNetworkError,
     NotEnoughMemoryError,
@@ -34,7 +35,6 @@ from .common.errors import (
 )
 from .common.files import Output, written_beside
 from .common.locks import locked
-from .common.log import only_errors
 from .config.runtime import Runtime
 from .storage.opening import open_table
 
@@ -143,7 +143,7 @@ def run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
             raise optuna.TrialPruned("Below the median.")
 
     try:
-        with only_errors(progress=True):
+        with _progress_alone():
             metrics = run(by_block(drawn), report)
     except (ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError) as error:
         trial.set_user_attr("reason", str(error))
@@ -152,6 +152,20 @@ def run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
     for name, metric in metrics.items():
         trial.set_user_attr(name, metric)
     return value
+
+
+@contextmanager
+def _progress_alone() -> Iterator[None]:
+    """Let only errors and lines of progress pass: all trainings would log the same lines."""
+    package = logging.getLogger(__package__)
+    before = package.level
+    package.setLevel(logging.ERROR)
+    progress.logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.setLevel(before)
+        progress.logger.setLevel(logging.NOTSET)
 
 
 def _draw(trial: Trial, path: str, values: Any) -> Any:

@@ -71,7 +71,6 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("sizes.full.max_len", [150, 0], "sizes.full.max_len.1"),
     ("sizes.full.submission_models", ["len151"], "max_len 151 is not listed for size full"),
     ("sizes.full.submission_weights", [1, 2, 3], "sizes.full"),
-    ("sizes.full.submission_weights", [1e-200, 1e-200], "sizes.full"),
     ("variants", {"Big one": {}}, "variants.Big one"),
     ("variants", {"v" * 300: {}}, f"variants.{'v' * 300}"),
     ("scores", {"s" * 300: "in/new.parquet"}, f"scores.{'s' * 300}"),

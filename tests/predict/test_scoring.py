@@ -109,8 +109,6 @@ def test_fitted_weights_are_of_the_models_that_the_files_hold(model: Path, tmp_p
         (TABLE, {"row_time": "price"}, "--row_time.* is 'price'.* from no column"),
         (TABLE, {"weights": [1.0, 2.0]}, r"weights \[1.0, 2.0\] for 1 models; give each one"),
         (TABLE, {"weights": [1.0], "fitted": Path("w.json")}, r"weights \[1.0\].* w.json"),
-        (TABLE, {"weights": [1e308]}, r"weights \[1e\+308\] for 1 models"),
-        (TABLE, {"weights": [5e-324]}, r"weights \[5e-324\] for 1 models"),
         (TABLE, {"weights": [float("inf")]}, r"weights \[inf\] for 1 models"),
         (
             TABLE.replace_schema_metadata({"feseq": "simulated"}),

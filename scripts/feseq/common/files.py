@@ -58,18 +58,6 @@ def folder_beside(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def require_space(folder: Path, needed: int) -> None:
-    """Raise OSError if fewer than `needed` bytes are free, before a library crashes."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(
-            errno.ENOSPC,
-            f"No space left on device: {free >> 20:,} MiB free, {needed >> 20:,} MiB needed to go "
-            f"on writing",
-            str(folder),
-        )
-
-
 def write_json(target: Path, values: Mapping[str, Any]) -> None:
     """Write `values` and their digest as JSON, complete or not at all."""
     with written_beside(target) as temporary:

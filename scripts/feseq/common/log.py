@@ -1,10 +1,7 @@
 """The log of a job: one line an event, on stderr and in the job's file."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
-from . import progress as progress_module
+from collections.abc import Sequence
 
 _LINE = "%(asctime)s %(levelname)s %(message)s"
 
@@ -23,22 +20,3 @@ def log_to(files: Sequence[str], job: str = "") -> None:
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     # Where the disk is full, so that a line cannot be written to the file, stderr still has it.
     logging.raiseExceptions = False
-
-
-@contextmanager
-def only_errors(quiet: bool = True, *, progress: bool = False) -> Iterator[None]:
-    """Let only errors of this library pass, and lines of `progress` if it is true.
-
-    Several processes, or trainings, would log the same lines.
-    """
-    package, shown = logging.getLogger(__package__.partition(".")[0]), progress_module.logger
-    before = package.level, shown.level
-    if quiet:
-        package.setLevel(logging.ERROR)
-    if progress:
-        shown.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        package.setLevel(before[0])
-        shown.setLevel(before[1])

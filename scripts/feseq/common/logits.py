@@ -9,9 +9,6 @@ import numpy as np
 from .errors import UserError
 from .files import read_json
 
-# Logits times more could overflow, times less lose their digits.
-_LEAST_WEIGHT, _MOST_WEIGHT = 1e-100, 1e100
-
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
     """Probabilities float64; exact to rounding for logits of either sign."""
@@ -75,10 +72,6 @@ def checked_weights(
             )
         weights = [weights[model] for model in models]
     weights = [1.0] * len(models) if weights is None else [*weights]
-    is_mean = _LEAST_WEIGHT < sum(weights) < _MOST_WEIGHT
-    if len(weights) != len(models) or min(weights) < 0 or not is_mean:
-        raise UserError(
-            f"weights {weights} for {len(models)} models; give each one, none below 0, with a sum "
-            f"between {_LEAST_WEIGHT:g} and {_MOST_WEIGHT:g}"
-        )
+    if len(weights) != len(models) or min(weights) < 0 or not 0 < sum(weights) < np.inf:
+        raise UserError(f"weights {weights} for {len(models)} models; give each one, none below 0")
     return weights

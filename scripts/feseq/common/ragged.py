@@ -1,12 +1,10 @@
 """Rows of different length, as values and offsets."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
 import numpy as np
-
-from .errors import UserError
 
 
 @dataclass(frozen=True)
@@ -58,24 +56,6 @@ class Ragged:
 def narrow(values: np.ndarray) -> np.ndarray:
     """Non-negative integers in the smallest unsigned type that holds them all."""
     return values.astype(np.min_scalar_type(int(values.max(initial=0))), copy=False)
-
-
-def require_equal_lengths(sequences: Mapping[str, Ragged], where: Callable[[int], str]) -> None:
-    """Raise UserError where the sequences and times of a row differ in length.
-
-    `where(i)` is what messages call row i.
-    """
-    if not sequences:
-        return
-    (first_name, first), *others = sequences.items()
-    for name, other in others:
-        unequal = np.flatnonzero(first.lengths != other.lengths)
-        if len(unequal):
-            i = int(unequal[0])
-            raise UserError(
-                f"{where(i)}: sequence {first_name!r} has {first.lengths[i]} events, {name!r} has "
-                f"{other.lengths[i]}; sequences used together must be equally long"
-            )
 
 
 @numba.njit(nogil=True)

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.errors import UserError
-from ..common.ragged import require_equal_lengths
 from ..config.columns import Columns
 from ..raw.text import as_text, checked_text
 from .block import Block
@@ -43,7 +42,16 @@ def convert_batch(
         sequences[name], words[name] = parse_sequences(
             batch.column(name), name, path, rows, order, times=times, separator=columns.separator
         )
-    require_equal_lengths(sequences, lambda i: f"{path}: row {rows[order][i]}")
+    for name, sequence in sequences.items():
+        first = columns.ragged[0]
+        unequal = np.flatnonzero(sequence.lengths != sequences[first].lengths)
+        if len(unequal):
+            i = unequal[0]
+            raise UserError(
+                f"{path}: row {rows[order][i]}: sequence {first!r} has "
+                f"{sequences[first].lengths[i]} events, {name!r} has {sequence.lengths[i]}; "
+                f"sequences used together must be equally long"
+            )
     time = None
     if columns.row_time:
         time = as_seconds(batch.column(columns.row_time), columns.row_time, path, rows)[order]

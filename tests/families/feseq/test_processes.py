@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from feseq.common.errors import UserError
-from feseq.common.ranks import Ranks, joined
 from feseq.config.runtime import Runtime
 from feseq.families.feseq.network.device import choose_device, start_runtime
+from feseq.families.feseq.network.ranks import Ranks, joined
 from feseq.families.feseq.training.checkpoint import Checkpoint
 from feseq.families.feseq.training.loop import Trainer
 from feseq.families.feseq.training.step import Stepper

@@ -4,6 +4,8 @@ They stay in memory. If the CPU trains on a large table, they are in a file whos
 while a tree reads them, and the system caches as many pages as fit.
 """
 
+import errno
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -14,7 +16,6 @@ import numpy as np
 import xgboost
 
 from ...common.errors import UserError
-from ...common.files import require_space
 from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
 from ...features.encoding import FeatureEncoder
@@ -103,7 +104,10 @@ def quantile_matrix(
         like = binned(lambda: _with_every_category(first(), features), None)
     size = rows * len(features.columns()) * _BYTES_A_FEATURE
     if folder is not None and size > MOST_IN_MEMORY:
-        require_space(folder, size + size // 8)
+        # XGBoost crashes on a full disk.
+        if (free := shutil.disk_usage(folder).free) < size + size // 8:
+            text = f"No space left on device: {free >> 20:,} MiB free, {size >> 20:,} MiB needed"
+            raise OSError(errno.ENOSPC, text, str(folder))
         return binned(lambda: _pages(blocks()), like, folder / "matrix")
     return binned(blocks, like)
 

@@ -16,8 +16,6 @@ import torch
 
 from ...batches.source import BatchSource
 from ...common.locks import locked
-from ...common.log import only_errors
-from ...common.ranks import Ranks, in_group, joined
 from ...family.job import TrainJob, open_rows
 from ...family.model import About
 from ...features.feature_map import FeatureMap
@@ -26,6 +24,7 @@ from ...storage.table import SomeRows, Table
 from .model_file import TrainedModel, inference_source
 from .network.build import batch_source, build_model, field_sizes, inputs_of
 from .network.device import Machine, start_runtime
+from .network.ranks import Ranks, in_group, joined
 from .settings import ModelConfig, TrainConfig
 from .training.checkpoint import Checkpoint
 from .training.loop import Trainer
@@ -63,8 +62,9 @@ def train(job: TrainJob) -> None:
     )
     if in_group():
         end_with_launcher()
-        # The others would log the same lines as the first.
-        with joined() as ranks, only_errors(quiet=not ranks.is_first):
+        with joined() as ranks:
+            if not ranks.is_first:  # it would log the same lines
+                logging.getLogger("feseq").setLevel(logging.ERROR)
             _train(ranks, run, job)
     elif config.gpus == 1:
         _train(Ranks(), run, job)

@@ -18,8 +18,8 @@ from ....common.cuda import SAID_CPU
 from ....common.errors import UserError, first_line
 from ....common.memory import machine_memory, peak_memory, processors
 from ....common.prefetch import prefetch_map
-from ....common.ranks import Ranks
 from ....config.runtime import Runtime
+from .ranks import Ranks
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .errors import UserError, first_line
-from .signals import signals_at_once
+from ....common.errors import UserError, first_line
+from ....common.signals import signals_at_once
 
 logger = logging.getLogger(__name__)
 
