@@ -157,11 +157,15 @@ def test_roles_come_from_types_names_and_values(table: str, tmp_path: Path) -> N
 def test_only_what_the_test_table_has_is_learned_from(tmp_path: Path) -> None:
     train = raw_table(ROWS).append_column("refunded", pa.array([True, False] * (ROWS // 2)))
     test = raw_table(ROWS, 1, age=pa.nulls(ROWS, pa.int16()), y=pa.nulls(ROWS, pa.int8()))
-    content, text = suggested(tmp_path, train, test.drop_columns("unused"))
+    users = pa.array([f"u{i}" for i in range(ROWS)])
+    tables = [each.add_column(0, "user_id", users) for each in (train, test.drop_columns("unused"))]
+    content, text = suggested(
+        tmp_path, *(each.rename_columns({"uid": "row_id"}) for each in tables)
+    )
     roles = roles_of(content["columns"], text)
     left_out = [name for name, role in roles.items() if role == "left out"]
-    assert left_out == ["unused", "age", "refunded"]
-    assert (roles["y"], roles["uid"], roles["item"]) == ("label", "id", "target")
+    assert left_out == ["user_id", "unused", "age", "refunded"]
+    assert (roles["y"], roles["row_id"], roles["item"]) == ("label", "id", "target")
 
 
 def test_columns_that_only_some_files_have_are_left_out(tmp_path: Path) -> None:

@@ -88,11 +88,9 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     block |= {"use": ["all"], "groups": {"all": roles}}
     # Raises an error if the columns cannot be used as suggested.
     RawFiles(locations[0], locations[1] if test else None, None).check(Columns.from_config(block))
-    files = (("train", train), ("test", test))
-    raw: dict[str, Any] = {
-        k: paths[0] if paths and len(paths) == 1 else paths for k, paths in files
-    }
-    content = {"raw": raw | {"delimiter": delimiter}, "columns": block, "score": "logloss"}
+    paths = [files[0] if files and len(files) == 1 else files for files in (train, test)]
+    raw = {"train": paths[0], "test": paths[1], "delimiter": delimiter}
+    content = {"raw": raw, "columns": block, "score": "logloss"}
     with written_beside(output) as temporary:
         temporary.write_text(
             f"# Guessed from the first {ROWS:,} rows: check all. config/README.md has the roles.\n"
@@ -254,7 +252,7 @@ def _label_and_id(
         )
     label = min(labels, key=lambda c: (not c.named(_LABEL), c.name in in_test)).name
     ids = [c for c in (in_test or columns).values() if c.is_unique and c.name != label]
-    ids.sort(key=lambda c: (c.is_time, not c.named(_ID), c.name in columns))
+    ids.sort(key=lambda c: (c.is_time, not c.named(_ID), c.named(_GROUP), c.name in columns))
     if in_test and not ids:
         raise UserError("no column of the test file has different values in all rows; add an ID")
     if ids and (in_test or ids[0].named(_ID)):
