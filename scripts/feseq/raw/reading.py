@@ -1,6 +1,7 @@
 """Reading raw tables: one or more files, checked and streamed as one table."""
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ _OPENED_AT_ONCE = 8
 _HEAD_ROWS = 4_096
 # Columns in a message.
 _MOST_NAMED = 8
+_WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
 
 
 class RawTable:
@@ -65,14 +67,11 @@ class RawTable:
         self._files = list(prefetch_map(opened, pairs, _OPENED_AT_ONCE))
         self.first_row = self._files[0].start
         self.has_types = not self._files[0].is_one_part
-        marks = [SIMULATED_MARK.items() <= (f.schema.metadata or {}).items() for f in self._files]
-        self.is_simulated = marks[0]
-        if len({*marks}) > 1:
-            other = self._files[marks.index(not marks[0])].location
-            raise UserError(
-                f"{location}: of {self._files[0].location} and {other} one was written by the "
-                f"simulation; real and simulated data are never mixed"
-            )
+        marked = [SIMULATED_MARK.items() <= (f.schema.metadata or {}).items() for f in self._files]
+        self.is_simulated = marked[0]
+        if len({*marked}) > 1:
+            other = self._files[marked.index(not marked[0])].location
+            raise UserError(f"{other}: real and simulated data are never mixed in a table")
         self._key_types = _key_types(self._files, part)
         self.schema_arrow, self.unusable = self._joined_schema()
 
@@ -210,14 +209,9 @@ class RawTable:
         whole = {i for i, file in enumerate(files) if file.is_one_part}
         parts = []
         for cuts in cut([file.group_rows for file in files], rows, whole):
-            versions = [files[i].location.version for i, *_ in cuts]
-            pieces = [
-                Piece(str(files[i].location), version, *bounds)
-                for (i, *bounds), version in zip(cuts, versions)
-            ]
-            said = [
-                (files[i].keys, version, *bounds) for (i, *bounds), version in zip(cuts, versions)
-            ]
+            versions = {i: files[i].location.version for i, *_ in cuts}
+            pieces = [Piece(str(files[i].location), versions[i], *bounds) for i, *bounds in cuts]
+            said = [(files[i].keys, versions[i], *bounds) for i, *bounds in cuts]
             part_rows = sum(piece.stop - piece.start for piece in pieces)
             version = digest_of([*said, *how])
             parts.append(Part(version, part_rows, key_types, pieces, delimiter=delimiter))
@@ -227,23 +221,18 @@ class RawTable:
 
 def _key_types(files: Sequence[File], part: Part | None) -> dict[str, pa.DataType]:
     """The types of the columns that folders give; a part has those of the whole table."""
-    types = {}
+    types = dict(part.key_types) if part else {}
     for name in dict.fromkeys(name for file in files for name in file.keys):
-        try:
-            values = pa.array([file.keys.get(name) for file in files], pa.string())
-            # 07 is a text, even for a caller that has only some of the folders.
-            is_whole = values.cast(pa.int64()).cast(pa.string()).equals(values)
-        except pa.ArrowInvalid:
-            is_whole = False
-        if part and name in part.key_types:
-            is_whole = part.key_types[name] == "int64"
-        types[name] = pa.int64() if is_whole else pa.string()
-    return types
+        # 07 is a text, even for a caller that has only some of the folders.
+        keys = (file.keys.get(name) for file in files)
+        is_whole = all(key is None or _WHOLE.fullmatch(key) for key in keys)
+        types.setdefault(name, "int64" if is_whole else "string")
+    return {name: pa.type_for_alias(each) for name, each in types.items()}
 
 
 def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: File) -> pa.RecordBatch:
     """A batch of one file with all columns, in the table's types."""
-    cast = []
+    columns = []
     for field in schema:
         if field.name in file.keys:
             column = pa.repeat(pa.scalar(file.keys[field.name], pa.string()), len(batch))
@@ -251,14 +240,13 @@ def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: File) -> pa.Recor
             column = decoded(batch.column(field.name))
         try:
             # Arrow's cast of lists of null to the same type makes an invalid array.
-            cast.append(column if column.type == field.type else column.cast(field.type))
+            columns.append(column if column.type == field.type else column.cast(field.type))
         except pa.ArrowException as error:
             raise UserError(
-                f"{file.location}: column {field.name!r} has type {column.type}, with the other "
-                f"files {field.type}, and not all values fit both ({first_line(error)}); write all "
-                f"files with one type"
+                f"{file.location}: column {field.name!r} is not {field.type}, as with the other "
+                f"files ({first_line(error)}); write all files with one type"
             ) from None
-    return pa.RecordBatch.from_arrays(cast, schema=schema)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import xxhash
 
 from ..common.errors import UserError
-from ..common.files import read_json, write_json
+from ..common.files import digest_of, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def content_version(path: Path) -> str:
 
     Untouched means the same path and `file_state`.
     """
-    memory = REMEMBERED / f"{text_digest(os.path.realpath(path))[:16]}.json"
+    memory = REMEMBERED / f"{digest_of(os.path.realpath(path))[:16]}.json"
     state = file_state(path)
     with suppress(OSError, UserError):
         remembered = read_json(memory)
@@ -64,10 +64,5 @@ def file_state(path: Path) -> dict[str, int]:
 
 def object_version(metadata: Mapping[str, bytes], size: int) -> str:
     """An object's version from its size and the digest that its store keeps of it."""
-    digests = (f"{name} {metadata[name].decode()}" for name in _DIGESTS if metadata.get(name))
-    return text_digest(f"{size} {next(digests, '')}")
-
-
-def text_digest(text: str) -> str:
-    """A digest of a text, of the length of versions."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    digests = ([name, metadata[name].decode()] for name in _DIGESTS if metadata.get(name))
+    return digest_of([size, *next(digests, [])])
