@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..common.errors import UserError
-from ..common.files import Output, folder_beside, whole_file, write_json
+from ..common.files import Output, folder_beside, write_json
 from ..common.logits import log_odds
 from ..common.parquet import metadata_of, read_table
 from ..config.columns import Columns
@@ -116,8 +115,7 @@ def measure_scores(
     """Write the metrics of the labelled rows of `input` by their `scores`, as JSON; log them."""
     files = [RawTable(table, columns=columns) for table in tables_of(input, delimiter)]
     label = np.concatenate([read_labels(file, columns.label) for file in files])
-    with whole_file(scores):
-        scored = pq.read_table(scores, columns=["probability"], page_checksum_verification=True)
+    scored = read_table(scores, ["probability"])
     about = metadata_of(scored)
     odds = log_odds(float(about["click_rate"])) if about["prior"] == "balanced" else 0
     # Rounded to 0 or 1, a probability has no logit.

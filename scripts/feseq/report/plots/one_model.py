@@ -1,6 +1,6 @@
 """Plots of one model: training, calibration, slices, and importance of columns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,14 @@ def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Ou
 
 
 def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
-    """Draw `plot`, one of PLOTS, from a file of a model; `training` is its training.json."""
+    """Draw the `importance` or the `learning_curves` of a model from `data`, and training.json."""
     about = read_json(training, kind="training.json", keys=("simulated_data",))
-    content = pd.read_csv(data) if plot == "learning_curves" else read_json(data)
-    save(PLOTS[plot](content, {**about, "full_name": full_name}), svg)
+    about |= {"full_name": full_name}
+    if plot == "importance":
+        content = read_json(data, kind="importance.json", keys=("changes", "auc"))
+        save(importance_plot(content, about), svg)
+    else:
+        save(learning_curves_plot(pd.read_csv(data), about), svg)
 
 
 def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
@@ -99,12 +103,9 @@ def slices_plot(measured: About) -> Figure:
     for column, slices in measured["slices"].items():
         if slices:
             table = pd.json_normalize(slices).nlargest(MOST_SLICES, "rows").sort_index()
-            counts = table[["slice", "clicks", "rows"]].itertuples(index=False)
-            panels[column] = _intervals(table, "auc", "auc_difference").assign(
-                name=[
-                    f"{short(s.strip(), 24)} ({clicks:,} of {rows:,})" for s, clicks, rows in counts
-                ]
-            )
+            names = [short(name.strip(), 24) for name in table["slice"]]
+            counts = table["clicks"].map(" ({:,}".format) + table["rows"].map(" of {:,})".format)
+            panels[column] = _intervals(table, "auc", "auc_difference").assign(name=names + counts)
     return interval_panels(
         measured,
         panels,
@@ -140,12 +141,6 @@ def _intervals(table: pd.DataFrame, entry: str, difference: str) -> pd.DataFrame
     """Value, low and high of an entry, and the p-value of a difference, NaN where unknown."""
     names = [f"{entry}.{key}" for key in ("value", "low", "high")] + [f"{difference}.p_value"]
     return table.reindex(columns=names).set_axis(["value", "low", "high", "p_value"], axis=1)
-
-
-PLOTS: dict[str, Callable[[Any, About], Figure]] = {
-    "learning_curves": learning_curves_plot,
-    "importance": importance_plot,
-}
 
 
 def _metric(measured: About, name: str) -> str:
