@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from feseq.catalog.check import checked_config
-from feseq.catalog.families import family_of
 from feseq.catalog.models import check_job, compared_models, model_settings
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns, expand
@@ -194,11 +193,6 @@ MEDIUM = [
     ("medium", name) for name in ("boosting", "len500", "logistic_regression", "constant", PAPER)
 ]
 FULL = [("full", name) for name in ("len150", "constant", PAPER)]
-
-
-def test_networks_alone_have_learning_curves() -> None:
-    names = "len150", "boosting"
-    assert [family_of(name).has_learning_curves for name in names] == [True, False]
 
 
 @pytest.mark.parametrize(

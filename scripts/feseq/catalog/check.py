@@ -20,6 +20,8 @@ from .settings import Config, Table
 
 # In C, where PyYAML was built with it: a tenth of the time.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_IN_BASE_8_OR_60 = re.compile(r"[-+]?0[0-7_]|.*:")
 _HINT = (
     "config/README.md explains every key. YAML reads 1e-3 as text (write 1.0e-3), as Snakemake "
     "does numbers in a mapping of --config."
@@ -140,10 +142,6 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         by_size = [[*model_mistakes(config, columns, size, model)] for size in config["sizes"]]
         if all(by_size):
             yield from by_size[-1]
-    yield from _mistakes_of_split(config)
-
-
-def _mistakes_of_split(config: Mapping[str, Any]) -> Iterator[str]:
     split, table = config["sampling"]["split"], config["table"]
     for key, one in SPLIT_BY.items():
         if split == one and table["columns"][key] is None:
@@ -165,12 +163,6 @@ def slips_of_text(files: Iterable[Path | str]) -> Iterator[str]:
         # It grows as it is walked; an anchor and its aliases are one node.
         for node in nodes:
             inner = node.value if isinstance(node, yaml.CollectionNode) else []
-            if isinstance(node, yaml.ScalarNode) and _is_odd_number(node):
-                read = yaml.load(node.value, Loader=_LOADER)
-                yield (
-                    f"{file}, line {node.start_mark.line + 1}: {node.value} is {read} in YAML; "
-                    f"write the number without a leading 0 or colon, or text in quotes"
-                )
             if isinstance(node, yaml.MappingNode):
                 keys = [(key.tag, str(key.value)) for key, _ in inner]
                 for i, (key, _) in enumerate(inner):
@@ -178,10 +170,10 @@ def slips_of_text(files: Iterable[Path | str]) -> Iterator[str]:
                         line = key.start_mark.line + 1
                         yield f"{file}, line {line}: key {key.value!r} stands above too; keep one"
                 inner = [child for pair in inner for child in pair]
+            elif getattr(node, "tag", "") in _NUMBERS and _IN_BASE_8_OR_60.match(node.value):
+                yield (
+                    f"{file}, line {node.start_mark.line + 1}: {node.value} is "
+                    f"{yaml.load(node.value, Loader=_LOADER)} in YAML; write the number without a "
+                    f"leading 0 or colon, or text in quotes"
+                )
             nodes += [child for child in inner if child not in nodes]
-
-
-def _is_odd_number(node: yaml.ScalarNode) -> bool:
-    """True for a number in base 8 or 60."""
-    is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-    return is_number and re.match(r"[-+]?0[0-7_]|.*:", node.value) is not None

@@ -65,7 +65,14 @@ class Digests:
             if is_model(model)
         }
         names = {name for _, name in jobs}
-        scripts = [*self._behind(names, bool(trained)), *scripts]
+        behind = {
+            "simulate": self.raw.simulated,
+            "train": trained,
+            "fit_baseline": names & {*BASELINES},
+            **dict.fromkeys(("evaluate", "blend"), BLEND in names),
+        }
+        scripts = ["sample", "convert_train", "fit_feature_map", *scripts]
+        scripts += [script for script, runs in behind.items() if runs]
         models = [name for _, name in trained] or [""]
         sizes = {size: size_block(config, size) for size, _ in jobs}
         simulation = dict(config["table"]["simulation"] or {"test_rows": 0})
@@ -85,16 +92,3 @@ class Digests:
                 [table_score(config).metric, config["submission"]["refit"]] if submits else None,
             ]
         )
-
-    def _behind(self, names: set[str], is_trained: bool) -> list[str]:
-        """The scripts behind models, baselines and the blend by name."""
-        scripts = ["sample", "convert_train", "fit_feature_map"]
-        if self.raw.simulated:
-            scripts.append("simulate")
-        if is_trained:
-            scripts.append("train")
-        if names & {*BASELINES}:
-            scripts.append("fit_baseline")
-        if BLEND in names:
-            scripts += ["evaluate", "blend"]
-        return scripts
