@@ -17,15 +17,8 @@ from .errors import UserError, first_line
 # A parameter of a script's function that names a file to write.
 Output = Annotated[Path, "output"]
 _TAIL_BYTES = 1 << 16
-# Errors of the machine, such as no permission: the file itself may be sound.
-_MACHINE_ERRORS = (
-    errno.ENOENT,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ESTALE,
-)
+# Errors of the machine, no file or no permission: the file itself may be sound.
+_MACHINE_ERRORS = (errno.ENOENT, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
@@ -87,7 +80,7 @@ def read_json(
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("digest", None) != digest_of(content):
             raise ValueError("edited since it was written, or of another version")
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: damaged or no {kind} of this workflow ({first_line(error)}); take another "
             f"file or, where the workflow made it, delete it and run the same command again; if "
@@ -97,7 +90,7 @@ def read_json(
         if missing := [key for key in keys if key not in content]:
             raise KeyError(missing)
         return parse(content)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{path}: of another kind or version than this workflow's {kind}; give a {kind}"
         ) from None
@@ -157,8 +150,6 @@ def _working_name(target: Path, ending: str) -> Path:
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return True
