@@ -1,7 +1,6 @@
 """Which raw files are taken, what footers tell, and a version that follows the content alone."""
 
 import dataclasses
-import json
 import os
 import re
 from pathlib import Path
@@ -193,15 +192,6 @@ def test_an_untouched_file_is_not_read_again_unless_just_written(
     assert content_version(large) == "as remembered"
     os.utime(large)
     assert content_version(large) != "as remembered"
-
-
-@pytest.mark.parametrize("damage", ["{", '{"version": 3}', None])
-def test_a_damaged_memory_is_no_memory(large: Path, damage: str | None) -> None:
-    before = content_version(large)
-    (memory,) = remembered()
-    memory.write_text(damage or memory.read_text().replace(before, before[::-1]))
-    assert content_version(large) == before
-    assert json.loads(memory.read_text())["version"] == before
 
 
 def test_what_a_store_says_tells_objects_of_one_size_apart() -> None:

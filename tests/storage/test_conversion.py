@@ -389,10 +389,7 @@ def test_where_no_more_can_be_written_a_clear_error_and_no_half_file_are_left(
     ("owner", "name", "call"),
     [
         (files.os, "replace", 1),
-        pytest.param(shuffle.Shuffle, "append", 4, marks=pytest.mark.slow),
         pytest.param(shuffle.Shuffle, "write", 2, marks=pytest.mark.slow),
-        pytest.param(H5Writer, "append", 2, marks=pytest.mark.slow),
-        pytest.param(H5Writer, "finish", 1, marks=pytest.mark.slow),
         pytest.param(H5Writer, "finish", 2, marks=pytest.mark.slow),
     ],
 )

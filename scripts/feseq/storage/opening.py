@@ -80,11 +80,6 @@ class FilesTable(Table):
             pieces.append(values + self._first_rows[file] if name == "row" else values)
         return np.concatenate(pieces)
 
-    def files(self) -> np.ndarray:
-        """For each row the number of its table in `tables`, int64 [rows]."""
-        lengths = np.diff(self._ends, prepend=0)
-        return np.repeat([file for file, _, _ in self._runs], lengths)
-
     def vocabulary(self, column: str) -> list[str]:
         """The raw strings of a categorical column in all files, sorted."""
         return sorted(set().union(*(table.vocabulary(column) for table in self.tables)))
@@ -146,7 +141,8 @@ def open_table(rows: TableSource) -> Table:
 def refit_rows(table: Table, seed: int) -> Table:
     """All validation rows of an open table of AllRows, and as many train rows drawn at random."""
     assert isinstance(table, FilesTable), "the rows of several sides are in several files"
-    is_train = table.files() < table.parts
+    lengths = np.diff(table._ends, prepend=0)
+    is_train = np.repeat([file < table.parts for file, _, _ in table._runs], lengths)
     train, valid = np.flatnonzero(is_train), np.flatnonzero(~is_train)
     count = min(len(train), len(valid))
     drawn = np.random.default_rng(seed).choice(train, count, replace=False)
