@@ -1,7 +1,6 @@
 """What an AUC rests on: what the prediction reads."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,11 @@ import pytest
 from feseq.common.files import read_json
 from feseq.evaluate import importance
 from feseq.evaluate.importance import HISTORIES, write_importance
-from feseq.families.feseq.importance import NetworkPredict
-from feseq.families.feseq.settings import ModelConfig
 from feseq.features.fitting import fit_feature_map
 from feseq.features.item_vectors import folds
 from feseq.storage.block import Block
 from feseq.storage.store import H5Table
-from feseq.storage.table import MemoryTable
-from support.networks import WHOLE, random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
-from support.trainings import SMALL_MODEL
 
 
 def of_price(block: Block) -> np.ndarray:
@@ -59,7 +53,7 @@ def test_what_is_not_read_loses_nothing(
         return what(block) + 0.1 * np.abs(what(block)).max() * block.label
 
     with H5Table(valid) as opened:
-        write_importance(tmp_path / "out.json", opened, feature_map, lambda _: predict, "toy/a")
+        write_importance(tmp_path / "out.json", opened, feature_map, predict, "toy/a")
     importance = read_json(tmp_path / "out.json")
     lost = {e["changed"]: e["auc_lost"] for e in importance["changes"]}
     assert set(lost) == {HISTORIES, "price", "age", "country", "item"}
@@ -83,19 +77,3 @@ def test_each_class_has_its_rows_and_others_come_at_the_file_s_rate(
     assert block.label is not None
     assert np.bincount(block.label).tolist() == [100, 100]
     assert block.label[donors].mean() == pytest.approx(rate, abs=0.1)
-
-
-@pytest.mark.parametrize(
-    "config", [SMALL_MODEL, replace(WHOLE, numerics=("direct", "buckets", "missing"))]
-)
-def test_kept_histories_change_no_prediction(config: ModelConfig, tmp_path: Path) -> None:
-    train, valid = to_train_h5(tmp_path, raw_table(240, seed=5))
-    model = random_model(config, fit_feature_map(train, COLUMNS, 1), spread=0.7)
-    with H5Table(valid) as table:
-        block = table.read(0, table.rows)
-        predict = NetworkPredict(model, table, block)
-        changed = replace(block, numeric=block.numeric[::-1].copy())
-        kept = predict(changed)
-        again = model.predict(MemoryTable(table, changed))
-        np.testing.assert_allclose(kept, again, atol=1e-4)
-        assert np.abs(kept - predict(block)).max() > 0.01

@@ -148,7 +148,7 @@ def test_bad_input_gives_one_clear_error_and_no_output(
     ("target", "message"),
     [
         ("results/toy/len300/model.safetensors", "sizes.toy.max_len is [5, 20]"),
-        ("results/submission_fulll.csv", "did you mean 'full'?"),
+        ("results/submission_fulll.csv", "there is no size 'fulll'"),
     ],
 )
 def test_targets_that_cannot_be_are_refused(tmp_path: Path, target: str, message: str) -> None:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from ..common.prefetch import prefetch_map
-from ..features.encoding import DEFAULT_INPUTS, EncodedRows, FeatureEncoder, Inputs
+from ..features.encoding import DEFAULT_INPUTS, FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap
 from ..storage.block import Block
 from ..storage.opening import TableSource, open_table
@@ -174,7 +173,10 @@ class BatchSource:
         history_ST, offsets = torch.from_numpy(codes), torch.from_numpy(bounds)
         label = block.label
         return Batch(
-            **row_inputs(encoded),
+            numbers={name: torch.from_numpy(x) for name, x in encoded.numbers.items()},
+            profile_BP=torch.from_numpy(encoded.profile),
+            target_BG=torch.from_numpy(encoded.target),
+            context_BC=torch.from_numpy(encoded.context),
             row_B=torch.from_numpy(block.place[rows]),
             label_B=None if label is None else torch.from_numpy(label[rows].astype(np.float32)),
             history_ST=history_ST,
@@ -182,13 +184,3 @@ class BatchSource:
             offsets=offsets,
             layout=Layout.of(history_ST, offsets, self.max_len),
         )
-
-
-def row_inputs(encoded: EncodedRows) -> dict[str, Any]:
-    """The fields of a Batch that hold encoded rows."""
-    return {
-        "numbers": {name: torch.from_numpy(values) for name, values in encoded.numbers.items()},
-        "profile_BP": torch.from_numpy(encoded.profile),
-        "target_BG": torch.from_numpy(encoded.target),
-        "context_BC": torch.from_numpy(encoded.context),
-    }

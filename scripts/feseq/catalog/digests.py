@@ -20,7 +20,7 @@ ENTRY_POINTS = {
     "tune": ["trials"],
     "evaluate": ["load"],
     "predict": ["load"],
-    "importance": ["load", "importance"],
+    "importance": ["load"],
     "export": ["export"],
     "score": ["load"],
 }

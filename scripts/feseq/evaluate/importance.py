@@ -9,17 +9,15 @@ depends on the clicks most. Donors are drawn at the file's click rate.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..catalog.loading import family_in, load_model
+from ..catalog.loading import load_model
 from ..common.files import Output, write_json
 from ..common.progress import Progress
 from ..config.runtime import DEFAULT_RUNTIME, Runtime
-from ..family.model import Model
 from ..features.feature_map import FeatureMap, check_one_draw
 from ..features.item_vectors import first_events
 from ..storage.block import Block
@@ -35,9 +33,6 @@ NEGATIVES = 5
 HISTORIES = "the history"
 _SEED = 0
 
-# Returns the logits float32 [rows] of changed rows. Unchanged columns are the block's own arrays.
-Predict = Callable[[Block], np.ndarray]
-
 
 def measure_importance(
     model: Path,
@@ -50,36 +45,30 @@ def measure_importance(
 ) -> None:
     """Write the AUC that a model loses by each change of its rows, see `write_importance`."""
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
-    family = family_in(model)
-    has_faster = "importance" in family.entry_points
-    predictor = family.entry_point("importance") if has_faster else _predict_changed
     with open_table(valid) as table:
         check_one_draw(loaded.about.feature_map, table, table, full_name, model)
-        predict = partial(predictor, loaded, table)
+
+        def predict(block: Block) -> np.ndarray:
+            return loaded.predict(MemoryTable(table, block))
+
         write_importance(importance, table, loaded.about.feature_map, predict, full_name)
-
-
-def _predict_changed(model: Model, table: Table, block: Block) -> Predict:
-    """Predict changed rows of a table; a family may have a faster way."""
-    return lambda changed: model.predict(MemoryTable(table, changed))
 
 
 def write_importance(
     path: Path,
     table: Table,
     feature_map: FeatureMap,
-    predictor: Callable[[Block], Predict],
+    predict: Callable[[Block], np.ndarray],
     full_name: str = "",
 ) -> None:
     """Write the AUC that a model loses by each change, as JSON.
 
-    `predictor` returns the function that predicts changes of a block. The file has `full_name`,
-    `simulated_data`, the `rows`, their `clicks` and `auc`, and a list `changes` of `changed` and
-    `auc_lost` (value, low, high, p_value), the largest loss first. P-values are corrected for the
-    number of changes.
+    `predict` gives logits float32 [rows] of a block. The file has `full_name`, `simulated_data`,
+    the `rows`, their `clicks` and `auc`, and a list `changes` of `changed` and `auc_lost` (value,
+    low, high, p_value), the largest loss first. P-values are corrected for the number of changes.
     """
     block, donors = chosen_rows(table)
-    predict, label = predictor(block), block.label
+    label = block.label
     assert label is not None, "validation rows have labels"
     auc = Auc.of(label, predict(block))
     facts: dict[str, Any] = {"full_name": full_name, "simulated_data": table.source["simulated"]}

@@ -21,8 +21,6 @@ class Family:
         train(job)       trains a model; see `family.job.TrainJob`
         load             a model from its file, which then predicts; see `family.model.Model`
         trials           trainings with other settings, in which `tune` searches
-        importance       predicts changed rows, if a family has a faster way than
-                         `evaluate.importance`
         export           writes a model as ONNX
     """
 

@@ -12,15 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from feseq.common.errors import UserError
-from feseq.families.feseq.importance import NetworkPredict
-from feseq.families.feseq.model_file import TrainedModel
 from feseq.families.feseq.network import FESeq
 from feseq.families.feseq.network.device import Machine
 from feseq.families.feseq.network.pooling import POOLINGS
 from feseq.families.feseq.training.optimizer import make_optimizer
 from feseq.families.feseq.training.step import Stepper
 from feseq.features.feature_map import FeatureMap
-from feseq.storage.store import H5Table
 from support.networks import SIZES, WHOLE, make_batch, random_model, short_of_memory, single
 from support.trainings import STILL, TRAIN
 
@@ -57,27 +54,17 @@ def test_a_step_on_a_gpu_takes_no_tensor_of_the_host(
     assert {gradient.device for gradient in gradients if gradient is not None} == {META}
 
 
-def results_of(data: Path, model: TrainedModel) -> list[np.ndarray]:
-    """Logits, and those with kept histories."""
-    logit = model.predict(data / "valid.h5")
-    with H5Table(data / "valid.h5") as table:
-        block = table.read(0, table.rows)
-        kept = NetworkPredict(model, table, block)(replace(block, numeric=block.numeric.copy()))
-    return [logit, kept]
-
-
 def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fields = FeatureMap.read(data / "feature_map.json")
     config = replace(STILL, interaction="autoint", pooling="weighted_sum")
     model = random_model(config, fields, simulated=True)
-    expected = results_of(data, model)
+    expected = model.predict(data / "valid.h5")
     short_of_memory(monkeypatch, 40)
-    results = results_of(data, model)
-    assert caplog.text.count("out of GPU memory: predicting 50 rows in two halves") == 2 * 2
-    for of_halves, of_all in zip(results, expected):
-        np.testing.assert_allclose(of_halves, of_all, rtol=1e-4, atol=1e-5)
+    results = model.predict(data / "valid.h5")
+    assert caplog.text.count("out of GPU memory: predicting 50 rows in two halves") == 2
+    np.testing.assert_allclose(results, expected, rtol=1e-4, atol=1e-5)
     short_of_memory(monkeypatch, 0)
     with pytest.raises(UserError, match="does not hold the prediction of a single row"):
-        results_of(data, model)
+        model.predict(data / "valid.h5")

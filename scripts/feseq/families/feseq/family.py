@@ -58,7 +58,6 @@ FAMILY = FESeq(
         "train": "train",
         "load": "model_file",
         "trials": "trials",
-        "importance": "importance",
         "export": "export",
     },
     has_learning_curves=True,
