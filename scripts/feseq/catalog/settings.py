@@ -4,8 +4,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from ..common.errors import UserError
-from ..common.logits import checked_weights
 from ..config.columns import SEPARATORS, Separator
 from ..config.declared import AS_WRITTEN, CLOSED, Delimiter, partial
 from ..config.names import BASELINES, Baseline
@@ -168,11 +166,9 @@ class Size(_WithBlocks):
 
     @model_validator(mode="after")
     def _has_a_weight_for_each(self) -> Self:
-        if isinstance(self.submission_weights, list):
-            try:
-                checked_weights(self.submission_weights, self.submission_models)
-            except UserError as error:
-                raise ValueError(f"submission_{error}") from None
+        weights = self.submission_weights
+        if isinstance(weights, list) and len(weights) != len(self.submission_models):
+            raise ValueError("submission_weights must have one for each of submission_models")
         return self
 
 
