@@ -7,7 +7,6 @@ import ast
 import inspect
 import json
 import re
-import textwrap
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -42,7 +41,7 @@ def with_tables(readme: str) -> str:
 def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str, str, str]]:
     """Path, allowed values, default and meaning of each key."""
     schema = TypeAdapter(declared).json_schema()
-    meanings = _meanings(declared)
+    meanings, defaults = _meanings(declared), defaults_of(declared)
     for name, field in settable(declared).items():
         path, block = place + name, field.annotation
         if name in blocks():
@@ -58,7 +57,6 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
         elif fields_of(block := next((b for b in (block, *get_args(block)) if fields_of(b)), None)):
             yield from key_rows(block, f"{path}.")
         else:
-            defaults = defaults_of(declared)
             # A block of a size or a variant is empty by default.
             shown = json.dumps(defaults.get(name), default=lambda _: {})
             default = f"`{shown}`" if name in defaults else ""
@@ -75,16 +73,11 @@ def _meanings(declared: Any) -> dict[str, str]:
 
     pydantic would read it too, at each start of everything that imports the class.
     """
-    source = ast.parse(textwrap.dedent(inspect.getsource(declared)))
-    (class_node,) = source.body
-    assert isinstance(class_node, ast.ClassDef)
+    parsed: Any = ast.parse(inspect.getsource(declared))
     return {
-        field.target.id: " ".join(str(text.value.value).split())
-        for field, text in pairwise(class_node.body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in pairwise(parsed.body[0].body)
+        if [type(each) for each in (field, text)] == [ast.AnnAssign, ast.Expr]
     }
 
 
