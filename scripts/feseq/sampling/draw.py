@@ -76,8 +76,7 @@ def draw(
     strata = 2 * split[0] + labels
     count_P4 = np.array([np.bincount(strata[part], minlength=4) for part in parts])
     for number, quota_22 in enumerate(quotas_within(count_P4.reshape(-1, 2, 2), rows)):
-        of_part = (each[parts[number]] for each in (labels, *split))
-        labels_here, *split_here = of_part
+        labels_here, *split_here = (each[parts[number]] for each in (labels, *split))
         yield select_rows(labels_here, quota_22, sampling.seed, number, split_here)
 
 
