@@ -36,21 +36,6 @@ def test_items_of_a_cluster_are_near_each_other() -> None:
     assert cosine[is_near].min() > 0.3 > 0.1 > np.abs(cosine[~is_near]).max()
 
 
-def test_a_fold_has_vectors_of_other_rows_and_a_period_of_older_ones() -> None:
-    rows, fold = histories(600), np.random.default_rng(1).integers(0, 3, 600)
-    counts = co_occurrences(rows, fold, 3)
-    for fold_of in ("period", "fold"):
-        items = counts.vectors("events", fold_of)
-        assert items is not None
-        assert items.vectors.shape == (4, ITEMS + 1, 24)
-        for number in range(4):
-            is_counted = fold < number if fold_of == "period" else fold != number
-            some = [row for row, counted in zip(rows, is_counted) if counted]
-            alone = co_occurrences(some, np.zeros(len(some), np.int64), 1)
-            assert np.array_equal(items.vectors[number, 1:], reduced(alone.counts[0]))
-            assert not items.vectors[number, 0].any()
-
-
 def test_rows_of_one_fold_give_no_vectors() -> None:
     rows = histories(100)
     assert co_occurrences(rows, np.full(100, 2), 4).vectors("events", "history") is None

@@ -97,20 +97,6 @@ BESIDE = {
 CASES = 24
 
 Case = dict[str, Any]
-# Pairs that the config refuses; it also refuses heads that do not divide the width.
-REFUSED: list[Case] = [
-    *(
-        {"table.columns.groups.main.sequences": {}, path: value}
-        for path, value in (
-            ("table.columns.groups.main.times", {"event_times": "at"}),
-            ("table.columns.groups.main.share_embedding", ["events"]),
-            ("model.times", True),
-        )
-    ),
-    {"model.times": True, "table.columns.groups.main.times": {}},
-    {"sizes.toy.submission_models": [FESEQ], "sizes.toy.submission_weights": [1, 3]},
-    {"sizes.toy.submission_models": [BOOSTING], "sizes.toy.submission_weights": [1, 3]},
-]
 
 
 def options() -> dict[str, list[Any]]:

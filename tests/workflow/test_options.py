@@ -10,7 +10,6 @@ from sklearn.metrics import log_loss
 
 from feseq.catalog.loading import load_model
 from feseq.catalog.models import model_settings, submission_models, submission_weights
-from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.logits import sigmoid
 from feseq.config.columns import Columns
@@ -32,15 +31,7 @@ from feseq.sampling.draw import sample
 from feseq.storage.conversion import convert_test, convert_train
 from feseq.storage.opening import AllRows, open_table
 from support.jobs import run_job
-from support.options import (
-    REFUSED,
-    VALUES,
-    Case,
-    as_config,
-    both_models,
-    drawn_cases,
-    options,
-)
+from support.options import VALUES, as_config, both_models, drawn_cases, options
 
 ROWS, TEST_ROWS, PART_ROWS, TRAIN_PART_ROWS = 160, 24, 15, 60
 PARTS_OF_TEST = 2
@@ -252,14 +243,6 @@ def test_every_value_is_in_a_case() -> None:
     for path, values in options().items():
         drawn = [case[path] for case in drawn_cases()]
         assert all(value in drawn for value in values), path
-
-
-@pytest.mark.parametrize("pair", REFUSED, ids=lambda pair: " and ".join(pair))
-def test_a_pair_that_cannot_be_is_refused(pair: Case) -> None:
-    option = next(iter(pair)).split(".")[-1].split("_")[0].rstrip("s")
-    for case in drawn_cases()[:5]:
-        with pytest.raises(UserError, match=option):
-            as_config(case | pair)
 
 
 @pytest.mark.workflow

@@ -248,19 +248,3 @@ def test_too_many_pairs_share_places_and_keep_their_counts() -> None:
     assert counts.seen.sum() == counts.clicks.sum() == 20_000
     # As many as so many balls in so many boxes leave alone.
     assert (counts.seen > 0).sum() > 19_600
-
-
-def test_an_id_of_its_own_in_each_row_tells_nothing_of_a_random_label() -> None:
-    rows = 20_000
-    label = (np.random.default_rng(2).random(rows) < 0.1).astype(np.int64)
-    fold, nothing = hashed_below(np.arange(rows), FOLDS), np.zeros(rows, np.int64)
-    assert np.bincount(fold) == pytest.approx([rows / FOLDS] * FOLDS, rel=0.05)
-    for ids in (np.arange(rows), np.arange(rows) // 3):
-        places, each = Places(1, rows), Ragged(ids, np.arange(rows + 1))
-        counts = counted(places, (fold, each, nothing, label))
-        windows = np.array([1])
-        for table in (counts.out_of_fold(), counts.of_older()):
-            value = mean_over_newest(table, places, fold, each, nothing, windows)
-            assert abs(roc_auc_score(label, value[:, 0]) - 0.5) < 0.02
-        # With its own label each row would give itself away.
-        assert roc_auc_score(label, counts.of_all()[0, ids]) > 0.9

@@ -38,16 +38,11 @@ def random_weights(module: nn.Module) -> dict[str, Tensor]:
     return dict(module.named_parameters()) | dict(module.named_buffers())
 
 
-def cross(w: dict[str, Tensor], x0: Tensor) -> Tensor:
-    """A layer of crossnetv2 where x is x0."""
-    x = x0.flatten()
-    return (x * (w["weight"] @ x + w["bias"]) + x).view_as(x0)
-
-
 def attend(w: dict[str, Tensor], fields: Tensor) -> Tensor:
     """A layer of autoint."""
     query, key, value = (
-        [w[f"{part}.weight"] @ field for field in fields] for part in ("query", "key", "value")
+        [w[f"layers.0.{part}.weight"] @ field for field in fields]
+        for part in ("query", "key", "value")
     )
     out = []
     for q, field in zip(query, fields):
@@ -56,23 +51,24 @@ def attend(w: dict[str, Tensor], fields: Tensor) -> Tensor:
     return torch.stack(out)
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("autoint", attend), ("crossnetv2", cross)])
-def test_an_interacting_layer_is_its_papers(kind: str, expected: Callable[..., Tensor]) -> None:
-    layer = Interaction(kind, 1, FIELDS, D)
-    named = random_weights(layer)
-    w = {name.removeprefix("layers.0."): value for name, value in named.items()}
-    x_BFd = torch.randn(5, FIELDS, D, dtype=torch.float64)
-    torch.testing.assert_close(layer(x_BFd), torch.stack([expected(w, x) for x in x_BFd]))
-
-
-def test_a_cross_network_keeps_its_first_input() -> None:
-    layers = Interaction("crossnetv2", 2, FIELDS, D)
-    w = random_weights(layers)
-    x0 = torch.randn(FIELDS * D, dtype=torch.float64)
-    x = x0
+def cross(w: dict[str, Tensor], fields: Tensor) -> Tensor:
+    """Two layers of crossnetv2, which keeps its first input."""
+    x = x0 = fields.flatten()
     for i in range(2):
         x = x0 * (w[f"layers.{i}.weight"] @ x + w[f"layers.{i}.bias"]) + x
-    torch.testing.assert_close(layers(x0.view(1, FIELDS, D)).flatten(), x)
+    return x.view_as(fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "expected"), [("autoint", 1, attend), ("crossnetv2", 2, cross)]
+)
+def test_interacting_layers_are_their_papers(
+    kind: str, count: int, expected: Callable[..., Tensor]
+) -> None:
+    layers = Interaction(kind, count, FIELDS, D)
+    w = random_weights(layers)
+    x_BFd = torch.randn(5, FIELDS, D, dtype=torch.float64)
+    torch.testing.assert_close(layers(x_BFd), torch.stack([expected(w, x) for x in x_BFd]))
 
 
 def score(kind: str, w: dict[str, Tensor], query: Tensor, key: Tensor) -> Tensor:
@@ -141,14 +137,16 @@ def input_layer(*kinds: str, missing: int = 0) -> InputLayer:
     return made
 
 
-def test_direct_is_the_value_and_linear_the_value_times_a_vector() -> None:
-    batch = make_batch([3, 0])
-    both = input_layer("direct", "linear")
-    vector = both.kinds["linear"].vector
+def test_direct_is_the_value_linear_it_times_a_vector_and_missing_a_flag_for_each_block() -> None:
+    batch = make_batch([3, 0], replace(SIZES, missing=2))
+    made = input_layer("direct", "linear", "missing", missing=2)
+    vector = made.kinds["linear"].vector
     expected = [
-        torch.cat([x, *(x[n] * vector[n] for n in range(len(x)))]) for x in batch.numbers["minmax"]
+        torch.cat([x, *(x[n] * vector[n] for n in range(len(x))), flags])
+        for x, flags in zip(batch.numbers["minmax"], batch.numbers["missing"])
     ]
-    assert torch.equal(both(batch), torch.stack(expected))
+    assert torch.equal(made(batch), torch.stack(expected))
+    assert len(expected[0]) == made.out_width
 
 
 def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> None:
@@ -159,14 +157,6 @@ def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> 
     rows = [[0, 21 + 5, 42 + 20], [19, 21 + 10, 42 + 19]]
     expected = torch.stack([table[row].flatten() for row in rows])
     assert torch.equal(buckets(replace(make_batch([3, 0]), numbers=numbers)), expected)
-
-
-def test_missing_is_a_flag_for_each_block() -> None:
-    batch = make_batch([3, 0], replace(SIZES, missing=2))
-    made = input_layer("direct", "missing", missing=2)
-    out = made(batch)
-    assert out.shape == (2, made.out_width)
-    assert torch.equal(out[:, -2:], batch.numbers["missing"])
 
 
 def test_shortcuts_are_target_scaled_sum_and_product() -> None:

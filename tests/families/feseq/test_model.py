@@ -139,11 +139,6 @@ def test_start_values_are_those_of_the_authors() -> None:
     assert first.bias.abs().max() == 0
 
 
-def test_settings_that_cannot_work_name_their_numbers() -> None:
-    with pytest.raises(ValueError, match="3 heads do not divide the width 20"):
-        FESeq(replace(CONFIG, heads=3), SIZES)
-
-
 MANY = 400_000
 
 

@@ -49,9 +49,7 @@ SHARED = replace(
 )
 
 
-def start(
-    data: Path, out: Path, *launcher: str, gpus: int = 2, **variables: str
-) -> subprocess.Popen[str]:
+def start(data: Path, out: Path, *, gpus: int = 2, **variables: str) -> subprocess.Popen[str]:
     """scripts/train.py in a process group of its own."""
     training = replace(OFTEN, gpus=gpus)
     arguments = {
@@ -66,7 +64,7 @@ def start(
         "history": out / "history.csv",
         "training": out / "training.json",
     }
-    command = [*(launcher or (sys.executable,)), str(SCRIPTS / "train.py")]
+    command = [sys.executable, str(SCRIPTS / "train.py")]
     command += [f"--{name}={value}" for name, value in arguments.items()]
     options: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     return subprocess.Popen(command, env=os.environ | variables, **options)
@@ -183,17 +181,6 @@ def test_one_that_waits_for_others_in_vain_ends_at_a_signal(data: Path, tmp_path
     read_until(process, "process 0 of 2 waits")
     process.terminate()
     assert end_of(process)[0] == -signal.SIGTERM
-
-
-@pytest.mark.slow
-def test_processes_that_torchrun_has_started_join_one_another(
-    data: Path, alone: Path, tmp_path: Path
-) -> None:
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3")
-    code, log = end_of(start(data, tmp_path, *torchrun, gpus=1))
-    assert code == 0, log
-    assert_like(tmp_path, alone)
-    assert json.loads((tmp_path / "training.json").read_text())["processes"] == 3
 
 
 def follow(data: Path, out: Path) -> None:
