@@ -10,7 +10,7 @@ import yaml
 
 from feseq.catalog.check import checked_config, slips_of_text, with_table
 from feseq.catalog.reference import key_rows, with_tables
-from feseq.catalog.space import TuneConfig, by_block
+from feseq.catalog.space import TuneConfig
 from feseq.common.errors import UserError
 from support.configs import CONFIG, Config, put, shipped
 
@@ -179,17 +179,6 @@ def test_a_mistake_is_named_and_a_sound_space_passes(space: str, named: str | No
     with pytest.raises(UserError) as refusal:
         TuneConfig.from_values(values, "tuning")
     assert str(refusal.value).split(": ")[:2] == ["tuning.space", named]
-
-
-def test_the_settings_of_every_size_can_be_searched(config: Config) -> None:
-    for size in config["sizes"].values():
-        space: dict[str, Any] = {f"model.{key}": [value] for key, value in size["model"].items()}
-        TuneConfig.from_values({"space": space}, "tuning")
-        assert by_block({path: values[0] for path, values in space.items()}) == {
-            "model": size["model"],
-            "train": {},
-            "boosting": {},
-        }
 
 
 README = CONFIG.with_name("README.md").read_text()

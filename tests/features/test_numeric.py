@@ -91,8 +91,3 @@ def test_a_column_without_a_finite_value_is_0_and_missing() -> None:
     assert {name: set(values.ravel()) for name, values in numbers.items()} == {
         name: {value} for name, value in expected.items()
     }
-
-
-def test_an_unknown_encoding_is_refused_where_a_model_takes_it() -> None:
-    with pytest.raises(UserError, match="'no such encoding'"):
-        NumericEncoder([], ["minmax", "no such encoding"])

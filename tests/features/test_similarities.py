@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.config.names import FOLDS
 from feseq.families.boosting.model_file import load
@@ -77,6 +76,13 @@ def cosines(history: list[int], target: int, vectors: np.ndarray) -> list[float]
     return [mean @ item / np.linalg.norm(mean), each[-1], max(each)]
 
 
+def statistics(files: Path | AllRows, fields: FeatureMap) -> np.ndarray:
+    """What all rows' histories tell, similarities last."""
+    with open_table(files) as table:
+        block = table.read(0, table.rows)
+        return FeatureEncoder(fields, table).statistics_of(block, np.arange(len(block)))
+
+
 def rows_of(path: Path) -> np.ndarray:
     with H5Table(path) as table:
         return table.column("row")
@@ -119,9 +125,7 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
         (train, np.full(len(fold), FOLDS), fields.for_other_rows()),
     ):
         histories, target = codes(path, fields)
-        with H5Table(path) as table:
-            encoder, rows = FeatureEncoder(feature_map, table), np.arange(table.rows)
-            told = encoder.statistics_of(table.read(0, table.rows), rows)[:, -3:]
+        told = statistics(path, feature_map)[:, -3:]
         for history, item, number, values in zip(histories, target, of_row, told, strict=True):
             expected = cosines(history, item, of_fold[number])
             assert values == pytest.approx(expected, abs=1e-5, nan_ok=True)
@@ -141,29 +145,23 @@ def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:
     (train, valid), fields = fitted(tmp_path, cluster_rows(), fold=numbers)
     random = np.random.default_rng(2)
     for files in (train, AllRows(train, valid)):
+        again = fields if files is train else fit_feature_map(train, COLUMNS, 1, valid)
+        told = statistics(files, again)
+        assert np.nanmax(np.abs(statistics(files, again.for_other_rows()) - told)) > 0.01
         with open_table(files) as table:
-            again = fields if files is train else fit_feature_map(train, COLUMNS, 1, valid)
             whole, encoder = table.read(0, table.rows), FeatureEncoder(again, table)
-            told = encoder.statistics_of(whole, np.arange(table.rows))
             rows = random.permutation(table.rows)[:50]
             assert np.array_equal(encoder.statistics_of(whole, rows), told[rows], equal_nan=True)
             some = SomeRows(table, np.sort(rows))
             encoder, block = FeatureEncoder(again, some), some.read(0, 50)
             of_some = encoder.statistics_of(block, np.arange(50))
             assert np.array_equal(of_some, told[np.sort(rows)], equal_nan=True)
-            model = FeatureEncoder(again.for_other_rows(), table)
-            of_all_rows = model.statistics_of(whole, np.arange(table.rows))
-            assert np.nanmax(np.abs(of_all_rows - told)) > 0.01
 
 
 def test_newer_rows_have_the_vectors_of_all_train_rows(tmp_path: Path) -> None:
     period = np.arange(ROWS) < VALID
     (_, valid), fields = fitted(tmp_path, cluster_rows(), period=period)
-    told = []
-    for feature_map in (fields, fields.for_other_rows()):
-        with H5Table(valid) as table:
-            encoder, rows = FeatureEncoder(feature_map, table), np.arange(table.rows)
-            told.append(encoder.statistics_of(table.read(0, table.rows), rows)[:, -3:])
+    told = [statistics(valid, each)[:, -3:] for each in (fields, fields.for_other_rows())]
     assert fields.item_vectors[0].fold_of == "history"
     np.testing.assert_array_equal(*told)
 
@@ -190,17 +188,6 @@ def test_a_refit_has_the_folds_of_the_first_training(tmp_path: Path, kind: str) 
     assert fold["first"].items() <= fold["refit"].items()
 
 
-def test_a_fold_that_no_vectors_are_for_is_refused(tmp_path: Path) -> None:
-    numbers = np.random.default_rng(1).integers(0, FOLDS, ROWS)
-    (train, _), fields = fitted(tmp_path, cluster_rows(), period=numbers)
-    (items,) = fields.item_vectors
-    fewer = items.of("events", "period", items.codes, items.vectors[1:, 1:])
-    with H5Table(train) as table:
-        encoder = FeatureEncoder(replace(fields, item_vectors=[fewer]), table)
-        with pytest.raises(UserError, match="knows 4"):
-            encoder.statistics_of(table.read(0, table.rows), np.arange(table.rows))
-
-
 def test_histories_that_begin_alike_are_in_one_fold(tmp_path: Path) -> None:
     rows = cluster_rows()
     (train, _), _ = fitted(tmp_path, rows)
@@ -225,12 +212,8 @@ def test_cut_histories_of_unknown_users_have_no_vectors(
     assert not fields.item_vectors
     for named in ("'events'", "4 events", "columns.group"):
         assert named in caplog.text
-    with H5Table(train) as table:
-        encoder = FeatureEncoder(fields, table)
-        statistics = encoder.statistics_of(table.read(0, table.rows), np.arange(table.rows))
-    is_similarity = [name.startswith("similarities") for name in encoder.statistics_columns]
-    assert any(is_similarity)
-    assert np.isnan(statistics[:, is_similarity]).all()
+    assert fields.statistics[-1].column.startswith("similarities")
+    assert np.isnan(statistics(train, fields)[:, -3:]).all()
     _, fields = fitted(tmp_path / "by_period", cut, period=np.arange(ROWS) % 4)
     assert fields.item_vectors
 

@@ -16,7 +16,7 @@ from feseq.common.errors import UserError
 from feseq.config.columns import Columns
 from feseq.config.sampling import Sampling
 from feseq.raw.list_parts import list_parts
-from feseq.raw.parts import cut, read_parts
+from feseq.raw.parts import read_parts
 from feseq.raw.reading import RawTable
 from feseq.raw.source import locate_raw
 from feseq.raw.times import read_times
@@ -202,31 +202,16 @@ def test_a_row_s_time_is_a_whole_number_or_in_iso_8601(
     as_csv(table, tmp_path / "raw.csv")
 
     def convert() -> Any:
-        list_parts(tmp_path / "raw.csv", TIMED, tmp_path / "parts.json", rows=9)
-        convert_test_part(
-            [str(tmp_path / "raw.csv")],
-            tmp_path / "parts.json",
-            0,
-            TIMED,
-            tmp_path / "h5",
-            threads=1,
-            code="",
-        )
-        return content(tmp_path / "h5")["time"][1]
+        raw, parts, h5 = (tmp_path / name for name in ("raw.csv", "parts.json", "h5"))
+        list_parts(raw, TIMED, parts, rows=9)
+        convert_test_part([str(raw)], parts, 0, TIMED, h5, threads=1, code="")
+        return content(h5)["time"][1]
 
     if isinstance(kept, str):
         with pytest.raises(UserError, match=kept):
             convert()
     else:
         assert convert() == str(kept)
-
-
-def test_a_csv_file_is_one_part_beside_small_ones() -> None:
-    assert cut([[9], [1], [1], [9]], 2, whole={0}) == [
-        [(0, 0, 9)],
-        [(1, 0, 1), (2, 0, 1)],
-        *([(3, i, j)] for i, j in ((0, 2), (2, 4), (4, 6), (6, 9))),
-    ]
 
 
 @pytest.mark.parametrize("kind", ["int96", "decimal"])

@@ -18,9 +18,9 @@ from support import shop
 from support.raw_tables import COLUMNS, raw_table, write_raw
 
 
-def cut_files(rows: int, *files: list[int]) -> list[list[tuple[int, int]]]:
+def cut_files(rows: int, *files: list[int], **whole: Any) -> list[list[tuple[int, int]]]:
     """The pieces of each part, as the number of their file and their rows."""
-    return [[(i, stop - start) for i, start, stop in part] for part in cut(files, rows)]
+    return [[(i, stop - start) for i, start, stop in part] for part in cut(files, rows, **whole)]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,11 @@ def test_files_are_grouped_and_large_ones_cut_between_row_groups(
     files: list[list[int]], parts: list[list[tuple[int, int]]]
 ) -> None:
     assert cut_files(4, *files) == parts
+
+
+def test_a_csv_file_is_one_part_beside_small_ones() -> None:
+    parts = cut_files(4, [19], [2], [2], [9], whole={0})
+    assert parts == [[(0, 19)], [(1, 2), (2, 2)], [(3, 4)], [(3, 5)]]
 
 
 def test_a_file_a_little_longer_or_shorter_moves_no_bounds_behind_it() -> None:
