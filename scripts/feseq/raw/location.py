@@ -27,6 +27,7 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 # Names that are no data, such as _SUCCESS.
 _HIDDEN = re.compile("(^|/)[_.]")
 _MOST_NAMED = 3
+_RETRY_SECONDS = 60
 
 
 class Location:
@@ -48,8 +49,12 @@ class Location:
         """The file system and the path in it."""
         if not self.is_remote:
             return fs.LocalFileSystem(), self.written
+        uri = self.written
+        if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in uri:
+            # Google's client would try for a quarter of an hour, and no signal ends it meanwhile.
+            uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={_RETRY_SECONDS}"
         with self.reading():
-            return fs.FileSystem.from_uri(self.written)
+            return fs.FileSystem.from_uri(uri)
 
     @property
     def name(self) -> str:
