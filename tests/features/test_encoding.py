@@ -22,12 +22,7 @@ from feseq.features import encoding, fitting
 from feseq.features.encoding import FeatureEncoder, Inputs
 from feseq.features.feature_map import FeatureMap, check_one_draw
 from feseq.features.fitting import fit_feature_map
-from feseq.features.history_statistics import (
-    NAMES,
-    QUANTITIES,
-    history_statistics,
-    statistic_of,
-)
+from feseq.features.history_statistics import NAMES, QUANTITIES, history_statistics, statistic_of
 from feseq.storage.store import H5Table
 from support.raw_tables import COLUMNS, ragged, raw_table, to_test_h5, to_train_h5, with_roles
 

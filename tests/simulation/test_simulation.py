@@ -14,12 +14,7 @@ from feseq.common.ragged import Ragged
 from feseq.evaluate.metrics import expected_metric
 from feseq.simulation import adverts, clicks, columns, sequences, users
 from feseq.simulation.stand_in import simulate_split
-from feseq.simulation.statistics import (
-    category_values,
-    click_rate,
-    load_statistics,
-    missing_shares,
-)
+from feseq.simulation.statistics import category_values, click_rate, load_statistics, missing_shares
 
 ROWS, TEST_ROWS, SEED, MEAN_LENGTH = 20_000, 4_000, 7, 50.0
 # By name: train, test, and the truth of each.

@@ -12,11 +12,7 @@ from support.raw_tables import COLUMNS, to_test_h5, to_train_h5
 
 
 def facts_of(
-    folder: Path,
-    train: pa.Table,
-    test: pa.Table | None,
-    columns: Columns = COLUMNS,
-    **options: Any,
+    folder: Path, train: pa.Table, test: pa.Table | None, columns: Columns = COLUMNS, **options: Any
 ) -> dict[str, Any]:
     """The facts of a quarter of `train` as validation rows, the rest as train rows, and `test`."""
     train_h5, valid_h5 = to_train_h5(folder, train, columns=columns, **options)

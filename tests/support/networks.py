@@ -56,11 +56,7 @@ WHOLE = ModelConfig(
 SIZES = FieldSizes(profile=(5, 7, 4), target=(6,), sequence=(11,), numeric=3)
 
 
-def make_model(
-    config: ModelConfig = CONFIG,
-    sizes: FieldSizes = SIZES,
-    seed: int = 0,
-) -> FESeq:
+def make_model(config: ModelConfig = CONFIG, sizes: FieldSizes = SIZES, seed: int = 0) -> FESeq:
     """A float64 model in evaluation mode whose weights are large enough for all parts to matter."""
     torch.manual_seed(seed)
     model = FESeq(config, sizes).double().eval()

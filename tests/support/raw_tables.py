@@ -156,11 +156,7 @@ def to_train_parts(
 
 
 def to_test_h5(
-    folder: Path,
-    table: pa.Table,
-    *,
-    columns: Columns = COLUMNS,
-    **options: Any,
+    folder: Path, table: pa.Table, *, columns: Columns = COLUMNS, **options: Any
 ) -> Path:
     """`table` to test.h5, as its only part."""
     folder.mkdir(exist_ok=True)

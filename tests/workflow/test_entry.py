@@ -66,7 +66,6 @@ def test_scripts_have_the_options_that_the_pages_give_them() -> None:
         (str | Path | Sequence[str], ["s3://a/b"], ["s3://a/b"]),
         (Path, "b", Path("b")),
         (Path | Sequence[Path], ["b", "c"], [Path("b"), Path("c")]),
-        (list[Path], "b", [Path("b")]),
         (Path | None, [], None),
         (Mapping[str, float] | None, {"a": 1}, {"a": 1}),
         (Columns, COLUMNS.plain("label", "id"), COLUMNS),
@@ -84,7 +83,6 @@ def test_values_become_what_annotations_say(kind: Any, value: Any, expected: Any
         (int, "many", "'many' is not valid.*integer"),
         (int | None, True, "True is not valid"),
         (dict[str, float], {"len5": "1"}, "is not valid.*len5.*number"),
-        (list[str] | None, [1], "is not valid"),
         (ModelConfig, 7, "must be a mapping, not 7"),
         (ModelConfig, {"head": 3}, "head: .* did you mean 'heads'?"),
         (Runtime, {"device": "gpu", "memory_gib": 0}, "device: .*\n.*memory_gib"),
@@ -118,7 +116,6 @@ SCORE = ["score", "--model", "a", "--input", "b", "--output", "c"]
     [
         (["score", "--output", "a"], "required: --model, --input"),
         ([*SCORE, "--threads", "0"], "threads: 0 is not valid"),
-        ([*SCORE, "--part_rows", "-1"], "part_rows: -1 is not valid"),
     ],
 )
 def test_options_that_are_missing_or_no_count_are_told(arguments: list[str], named: str) -> None:

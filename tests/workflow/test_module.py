@@ -28,9 +28,7 @@ use rule * from feseq as clicks_*
 """
 
 
-def test_an_importing_workflow_gives_some_keys_and_runs_on_the_stand_in(
-    tmp_path: Path,
-) -> None:
+def test_an_importing_workflow_gives_some_keys_and_runs_on_the_stand_in(tmp_path: Path) -> None:
     # Other keys, such as `submission`, are those of config/config.yaml.
     simulation = {"train_rows": 600, "test_rows": 40, "mean_length": 15}
     own: dict[str, Any] = {"table": TOSS | {"simulation": simulation}}

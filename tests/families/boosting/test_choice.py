@@ -14,11 +14,7 @@ from feseq.common.ragged import Ragged
 from feseq.config.names import FOLDS
 from feseq.families.boosting import choice, clicks
 from feseq.families.boosting import features as features_module
-from feseq.families.boosting.clicks import (
-    ClickCounts,
-    Places,
-    mean_over_newest,
-)
+from feseq.families.boosting.clicks import ClickCounts, Places, mean_over_newest
 from feseq.families.boosting.model_file import load
 from feseq.families.boosting.settings import BoostingConfig
 from feseq.features.fitting import fit_feature_map

@@ -60,9 +60,7 @@ EPOCHS = [[[3, 0, 6, 1], [5, 5, 5], [6] * 4], [[1, 2], [2, 4, 4, 1, 0, 6], [5, 0
 
 
 @pytest.mark.workflow
-def test_compiled_layers_train_alike_and_are_compiled_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_compiled_layers_train_alike_and_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     # What is compiled runs as it is: no compiler is at work here, but the tracer that calls one.
     tracer = CompileCounter()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=tracer))

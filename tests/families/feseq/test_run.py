@@ -21,11 +21,7 @@ from feseq.families.feseq.model_file import TrainedModel, predict_logits
 from feseq.families.feseq.network import FESeq
 from feseq.families.feseq.network.device import Machine
 from feseq.families.feseq.training.loop import Trainer
-from feseq.families.feseq.training.memory import (
-    SPARE_SHARE,
-    StepMemory,
-    full_rows,
-)
+from feseq.families.feseq.training.memory import SPARE_SHARE, StepMemory, full_rows
 from feseq.families.feseq.training.step import Stepper
 from feseq.serve.scorer import Scorer
 from feseq.storage.opening import open_table

@@ -20,12 +20,7 @@ from feseq.families.feseq.training.optimizer import (
     make_optimizer,
     set_learning_rate,
 )
-from feseq.families.feseq.training.schedule import (
-    FLOOR,
-    LearningRate,
-    are_gains,
-    evaluated_batches,
-)
+from feseq.families.feseq.training.schedule import FLOOR, LearningRate, are_gains, evaluated_batches
 from feseq.families.feseq.training.step import Stepper
 from support.networks import CONFIG, make_batch, make_model, short_of_memory, single
 from support.trainings import CPU, TRAIN
@@ -35,9 +30,7 @@ RATE, STEPS = 0.01, 50
 
 
 def make_stepper(
-    config: ModelConfig = STILL,
-    micro_rows: int | None = None,
-    **options: float,
+    config: ModelConfig = STILL, micro_rows: int | None = None, **options: float
 ) -> Stepper:
     model = make_model(config).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -151,9 +144,7 @@ def test_a_step_in_bfloat16_goes_where_one_in_float32_goes() -> None:
 
 
 @pytest.mark.parametrize("second_moment", ["weight", "table"])
-def test_embeddings_learn_at_their_own_rate_and_only_weights_decay(
-    second_moment: str,
-) -> None:
+def test_embeddings_learn_at_their_own_rate_and_only_weights_decay(second_moment: str) -> None:
     config = replace(TRAIN, embedding_rate_factor=0.5, weight_decay=0.4)
     config = replace(config, embedding_second_moment=second_moment)
     model = make_model(replace(CONFIG, pooling="weighted_sum", dropout=0.0)).train()

@@ -17,10 +17,7 @@ from feseq.features.fitting import fit_feature_map
 from feseq.storage.store import H5Table
 from support.raw_tables import raw_table, split_events, to_test_h5, to_train_h5, with_roles
 
-TIMED = with_roles(
-    event_time="when",
-    row_time="now",
-)
+TIMED = with_roles(event_time="when", row_time="now")
 ROWS = 403
 
 
