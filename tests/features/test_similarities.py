@@ -22,7 +22,7 @@ from feseq.storage.opening import AllRows, open_table
 from feseq.storage.store import H5Table
 from feseq.storage.table import SomeRows
 from support.jobs import run_job
-from support.raw_tables import ragged, raw_table, to_train_h5, with_roles
+from support.raw_tables import ragged, raw_table, to_train_h5, with_columns, with_roles
 
 COLUMNS = with_roles(shared=("events",))
 ROWS, VALID, ITEMS, CLUSTERS = 600, 200, 20, 4
@@ -83,13 +83,11 @@ def statistics(files: Path | AllRows, fields: FeatureMap) -> np.ndarray:
         return FeatureEncoder(fields, table).statistics_of(block, np.arange(len(block)))
 
 
-def rows_of(path: Path) -> np.ndarray:
+def folds_of(path: Path, numbers: np.ndarray | None) -> np.ndarray:
+    """The fold of each row, by these numbers or by its history."""
     with H5Table(path) as table:
-        return table.column("row")
-
-
-def history_folds(path: Path) -> np.ndarray:
-    with H5Table(path) as table:
+        if numbers is not None:
+            return numbers[table.column("row")]
         block, rows = table.read(0, table.rows), np.arange(table.rows)
         return folds("history", block, rows, "events", FOLDS)
 
@@ -105,10 +103,7 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
     assert items.fold_of == what
     assert len(items.vectors) == FOLDS + 1
     train_histories, _ = codes(train, fields)
-    fold, held_out_fold = (
-        numbers[rows_of(path)] if what != "history" else history_folds(path)
-        for path in (train, valid)
-    )
+    fold, held_out_fold = (folds_of(path, arrays.get(what)) for path in (train, valid))
     if what != "history":
         # Held-out rows are newer, or of other groups.
         held_out_fold[:] = FOLDS
@@ -206,8 +201,7 @@ def test_cut_histories_of_unknown_users_have_no_vectors(
 ) -> None:
     rows = cluster_rows()
     newest = [",".join(text.split(",")[-4:]) for text in rows["events"].to_pylist()]
-    place = rows.schema.get_field_index("events")
-    cut = rows.set_column(place, "events", pa.array(newest))
+    cut = with_columns(rows, events=newest)
     (train, _), fields = fitted(tmp_path / "cut", cut)
     assert not fields.item_vectors
     for named in ("'events'", "4 events", "columns.group"):
@@ -221,8 +215,7 @@ def test_cut_histories_of_unknown_users_have_no_vectors(
 def test_one_history_in_many_rows_is_no_sign_of_a_cut(tmp_path: Path) -> None:
     rows = cluster_rows()
     events = [*rows["events"].to_pylist()[:-200], *["3,7,11,15,19,3,7,11,15"] * 200]
-    place = rows.schema.get_field_index("events")
-    _, fields = fitted(tmp_path, rows.set_column(place, "events", pa.array(events)))
+    _, fields = fitted(tmp_path, with_columns(rows, events=events))
     assert fields.item_vectors
 
 

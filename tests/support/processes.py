@@ -1,8 +1,6 @@
 """Processes that a test starts, watches and kills."""
 
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,8 +19,6 @@ from support import REPOSITORY
 
 # Ends a test that would hang, on a machine however busy; nothing else depends on it.
 PATIENCE_SECONDS = 300
-# Those above are given to connections, and to whoever asks for any.
-_PORTS = range(20_000, 32_000)
 
 
 def run_python(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -55,24 +51,15 @@ def have_ended(processes: list[int]) -> bool:
     return not alive
 
 
-def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
-    """Lines of a process's log until one holds `text`."""
+def read_until(process: subprocess.Popen[str], text: str) -> None:
+    """Read a process's log until a line of it holds `text`."""
     assert process.stderr is not None
     lines = []
     for line in process.stderr:
         lines.append(line)
         if text in line:
-            return lines
+            return
     raise AssertionError("".join(lines))
-
-
-def free_port() -> int:
-    """A free port, and one that the kernel gives to nobody who asks for just any."""
-    for port in random.sample(_PORTS, len(_PORTS)):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise AssertionError
 
 
 def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:

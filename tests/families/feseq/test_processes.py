@@ -25,14 +25,7 @@ from feseq.families.feseq.training.checkpoint import Checkpoint
 from feseq.families.feseq.training.loop import Trainer
 from feseq.families.feseq.training.step import Stepper
 from support import SCRIPTS
-from support.processes import (
-    PATIENCE_SECONDS,
-    free_port,
-    have_ended,
-    in_processes,
-    read_until,
-    workers_of,
-)
+from support.processes import PATIENCE_SECONDS, have_ended, in_processes, read_until, workers_of
 from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run, fitted, same_weights, train
 
 # Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.
@@ -163,7 +156,8 @@ def test_a_process_of_torchrun_alone_meets_nobody(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.workflow
 def test_one_that_waits_for_others_in_vain_ends_at_a_signal(data: Path, tmp_path: Path) -> None:
     place = {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "other"}
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    # 0 is any free port.
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     process = start(data, tmp_path, gpus=1, **place, **meeting)
     read_until(process, "process 0 of 2 waits")
     process.terminate()
