@@ -123,6 +123,14 @@ def test_users_come_back_with_all_that_is_their_own(simulated: Simulated) -> Non
     assert (hour != hour[first][user]).mean() > 0.2
 
 
+def test_a_user_has_the_same_bits_at_each_index_of_a_block() -> None:
+    user = np.repeat(users.strangers(3, 1), 1_003)
+    day = np.zeros(len(user), np.int8)
+    drawn = columns.draw_columns(np.random.default_rng(0), user, day)
+    for name in {*columns.user_columns(), "LENGTH"} - {"feat_e_3"}:
+        assert len(np.unique(drawn[name])) == 1, name
+
+
 def test_rows_depend_on_the_seed_and_not_on_how_many_follow(tmp_path: Path) -> None:
     """But for what depends on the day, which their number sets."""
     first, again, other = (

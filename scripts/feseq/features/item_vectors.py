@@ -14,7 +14,6 @@ from functools import cached_property
 
 import numpy as np
 
-from ..common.errors import UserError
 from ..common.hashing import hashed_below
 from ..common.ragged import Ragged
 from ..storage.block import Block
@@ -65,21 +64,12 @@ class ItemVectors:
 
 
 def folds(fold_of: str, block: Block, rows: np.ndarray, sequence: str, count: int) -> np.ndarray:
-    """The fold of each of these train rows for a sequence's vectors, int64 [rows], below `count`.
-
-    Raises UserError for rows of another fold: the file was changed.
-    """
+    """The fold of each of these rows for a sequence's vectors, int64 [rows], below `count`."""
     if fold_of == "history":
         if block.first_events is not None:
             return hashed_below(block.first_events[sequence][rows], count)
         return hashed_below(first_events(block.sequences[sequence], rows), count)
-    fold = getattr(block, fold_of)[rows].astype(np.int64)
-    if len(fold) and fold.max() >= count:
-        raise UserError(
-            f"a train row is of {fold_of} {fold.max()}, and the feature map knows {count} of them: "
-            f"delete the folders in data/h5 and run the same command again, they are rebuilt"
-        )
-    return fold
+    return getattr(block, fold_of)[rows].astype(np.int64)
 
 
 def first_events(history: Ragged, rows: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..common.errors import UserError
 from .numeric import NumericField
 
 # The numeric encodings that a layer can take.
@@ -19,14 +18,9 @@ def count_blocks(fields: Sequence[NumericField]) -> int:
 
 
 class NumericEncoder:
-    """Encodes raw values by each of `encodings`; raises UserError for an unknown one."""
+    """Encodes raw values by each of `encodings`."""
 
     def __init__(self, fields: Sequence[NumericField], encodings: Sequence[str]) -> None:
-        if unknown := [name for name in encodings if name not in ENCODINGS]:
-            raise UserError(
-                f"the model takes the numeric encoding {unknown[0]!r}, and this version of the "
-                f"workflow has {', '.join(ENCODINGS)}; use the version that trained the model"
-            )
         self.encodings = encodings
         self.low = np.array([field.minimum for field in fields])
         self.high = np.array([field.maximum for field in fields])

@@ -120,6 +120,23 @@ def test_ids_alone_are_learned_from_where_they_tell_of_clicks(tmp_path: Path, te
             trained(tmp_path, tmp_path)
 
 
+@pytest.mark.parametrize("returns", [True, False])
+def test_click_rates_of_who_does_not_return_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, returns: bool
+) -> None:
+    monkeypatch.setattr("feseq.families.boosting.train.unknown_shares", lambda *_: {})
+    random = np.random.default_rng(2)
+    who = np.repeat(np.arange(60), 50)
+    order = random.permutation(3000) if returns else np.arange(3000)
+    taste = 2 * random.normal(size=60)[who]
+    y = (random.random(3000) < 1 / (1 + np.exp(1 - taste))).astype(np.int8)
+    columns = {"item": np.array([f"p{i}" for i in who])[order], "y": y[order]}
+    columns["price"] = (taste + random.normal(size=3000))[order]
+    make(tmp_path, raw_table(3000, **columns), valid_rows=range(1900, 3000))
+    training = trained(tmp_path, tmp_path / "out", min_child_weight=1)
+    assert ("clicks" in training["sets"]) == returns
+
+
 def test_trees_of_few_clicks_can_split(tmp_path: Path) -> None:
     data = make(tmp_path, learnable_table(200), valid_rows=range(100, 200))
     training = trained(data, tmp_path / "out")
