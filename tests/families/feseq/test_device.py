@@ -23,6 +23,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """PyTorch finds a CUDA device, which nothing may compute on."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", str)
+    # A build for CUDA would ask the driver.
+    monkeypatch.setattr(runtime, "has_triton", lambda: False)
     products = torch.get_float32_matmul_precision()
     yield
     torch.use_deterministic_algorithms(False)
