@@ -104,8 +104,8 @@ class Columns:
         roles = Counter([config["label"], config["id"], *features]) | Counter(context)
         if twice := [name for name, count in roles.items() if count > 1]:
             raise UserError(
-                f"columns: {', '.join(map(repr, twice))} stand twice among the label, the ID and "
-                f"the groups in use; a column has exactly one role"
+                f"columns: a column has exactly one role, and the label, the ID and the groups in "
+                f"use name twice {', '.join(map(repr, twice))}"
             )
         event_time, row_time = times[0] if times else (None, None)
         return cls(
