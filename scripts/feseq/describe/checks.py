@@ -63,7 +63,7 @@ _SEQUENCE_CHECK = (
     "to be known",
     f"{_ALIKE}, or lower the size's min_count",
 )
-# Of the tables together: a fact by table, the share that is a fault, the text and the advice.
+# Checks of all tables: a fact by table, the share that is a fault, the text and the advice.
 _TABLE_CHECKS = (
     (
         "later_events",

@@ -110,8 +110,8 @@ def _delimiter(table: TableLocation) -> str | None:
         return None
     with file.reading(), file.open_text() as stream:
         header = stream.read(1 << 16).split(b"\n")[0].decode(errors="replace")
-    found = max(",;\t|", key=header.count)
-    return None if found == "," else found
+    delimiter = max(",;\t|", key=header.count)
+    return None if delimiter == "," else delimiter
 
 
 class _Column:

@@ -53,8 +53,8 @@ def fit_baseline(
     """Fit the baseline of that name and predict the validation rows.
 
     Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
-    and fitting. Of a large train table the first rows count; the file is shuffled. Raises UserError
-    if these all have the same label.
+    and fitting. A large train table, which is shuffled, is read to a limit. Raises UserError if all
+    of these rows have the same label.
     """
     # Warnings, such as that a fit did not converge.
     logging.captureWarnings(True)

@@ -67,7 +67,7 @@ class Location:
         return not self.is_remote and not os.path.lexists(self.written)
 
     def state(self) -> object:
-        """What changes whenever somebody writes to the file, found without reading it."""
+        """What changes whenever somebody writes to the file; the file is not read."""
         with self.reading():
             return self.version if self.is_remote else file_state(Path(self.written))
 
@@ -161,12 +161,12 @@ class Location:
 
     def _local_files(self) -> set[str]:
         # What is named may be hidden; what a pattern or a folder finds may not.
-        named, found = self.written.rstrip("/"), [self.written]
+        named, paths = self.written.rstrip("/"), [self.written]
         if self.is_missing and glob.has_magic(self.written):
             named = re.split("[*?[]", named)[0].rpartition("/")[0]
-            found = glob.glob(self.written, recursive=True)
+            paths = glob.glob(self.written, recursive=True)
         files: set[str] = set()
-        for path in found:
+        for path in paths:
             below = [path]
             if is_folder := os.path.isdir(path):
                 below = glob.glob(f"{glob.escape(path)}/**", recursive=True)
