@@ -4,7 +4,7 @@
 # make reference  writes the tables of config/README.md again
 # make test       checks the code and runs the tests, a process per core
 # make test-fast  runs those that take no whole workflow: what one needs while editing
-# make test-slow  runs random kills, for some minutes; TESTS=tests/families for some of them
+# make test-slow  runs random kills, for some minutes; TESTS=tests/models for some of them
 # Each makes .venv first. Then, for everything else: source .venv/bin/activate; snakemake ...
 # PYTHON=/path/to/python3.13 VENV=.venv-3.13 takes another Python and another folder.
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)) python3)
@@ -28,7 +28,7 @@ report: $(VENV)/run-ready
 	$(BIN)/snakemake --report results/report.html
 
 reference: $(VENV)/run-ready
-	PYTHONPATH=scripts $(BIN)/python -m feseq.catalog.reference
+	PYTHONPATH=scripts $(BIN)/python -m tossctr.catalog.reference
 
 test: $(VENV)/test-ready lint
 	$(PYTEST)

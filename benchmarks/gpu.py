@@ -32,16 +32,16 @@ import runs
 import torch
 import yaml
 
-from feseq.batches.batch import Batch
-from feseq.common import tensors
-from feseq.common.memory import keep_freed_memory
-from feseq.config.runtime import Runtime
-from feseq.config.sizes import block_settings
-from feseq.families.feseq.network import FESeq
-from feseq.families.feseq.network.build import field_sizes
-from feseq.families.feseq.network.device import Machine, start_runtime
-from feseq.families.feseq.training.memory import StepMemory, full_rows
-from feseq.families.feseq.training.step import Stepper
+from tossctr.batches.batch import Batch
+from tossctr.common import tensors
+from tossctr.common.memory import keep_freed_memory
+from tossctr.config.runtime import Runtime
+from tossctr.config.sizes import block_settings
+from tossctr.models.feseq.network import FESeq
+from tossctr.models.feseq.network.build import field_sizes
+from tossctr.models.feseq.network.device import Machine, start_runtime
+from tossctr.models.feseq.training.micro_batches import StepMemory, full_rows
+from tossctr.models.feseq.training.step import Stepper
 
 # Section, case, ours, beside it, ratio, note.
 Row = tuple[object, object, object, object, object, object]

@@ -36,7 +36,7 @@ from snakemake.utils import update_config
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from feseq.common import tensors
+from tossctr.common import tensors
 
 SUBMISSION = "results/submission_toy.csv"
 MODEL, STATE = "results/toy/len100/model.safetensors", "training_state/state.safetensors"

@@ -25,17 +25,17 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from feseq.batches.batch import Batch
-from feseq.common.memory import keep_freed_memory
-from feseq.config.runtime import Runtime
-from feseq.config.sizes import block_settings
-from feseq.families.feseq.model_file import inference_source
-from feseq.families.feseq.network.build import batch_source, build_model, placed
-from feseq.families.feseq.network.device import Machine, start_runtime
-from feseq.families.feseq.network.padded import PaddedFESeq
-from feseq.families.feseq.settings import ModelConfig, TrainConfig
-from feseq.families.feseq.training.step import Stepper
-from feseq.features.feature_map import FeatureMap
+from tossctr.batches.batch import Batch
+from tossctr.common.memory import keep_freed_memory
+from tossctr.config.runtime import Runtime
+from tossctr.config.sizes import block_settings
+from tossctr.features.feature_map import FeatureMap
+from tossctr.models.feseq.network.build import batch_source, build_model, placed
+from tossctr.models.feseq.network.device import Machine, start_runtime
+from tossctr.models.feseq.network.padded import PaddedFESeq
+from tossctr.models.feseq.network_file import inference_source
+from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
+from tossctr.models.feseq.training.step import Stepper
 
 ROWS = 20_000
 TRAIN = TrainConfig(batch_size=1)  # for a step's seed; batches are given

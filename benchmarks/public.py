@@ -36,7 +36,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from snakemake.utils import update_config
 from tables import TABLES, Table
 
-from feseq.evaluate.metrics import expected_metric
+from tossctr.evaluate.metric_table import expected_metric
 
 # What the default config submits, and baselines, by the workflow's name.
 SUBMITTED = {"FESeq": "len150", "boosting": "boosting"}

@@ -23,10 +23,10 @@ import pyarrow as pa
 import runs
 import yaml
 
-from feseq.config.columns import Columns
-from feseq.raw.parts import part_name, read_parts
-from feseq.raw.reading import RawTable
-from feseq.storage.conversion import BATCH_ROWS
+from tossctr.config.columns import Columns
+from tossctr.datasets.conversion import BATCH_ROWS
+from tossctr.raw.parts import part_name, read_parts
+from tossctr.raw.reading import RawTable
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from feseq.config.columns import Columns
-from feseq.config.sampling import Sampling
-from feseq.features.fitting import fit_feature_map
-from feseq.sampling.draw import sample
-from feseq.simulation.stand_in import simulate_split
-from feseq.storage.conversion import convert_train
+from tossctr.config.columns import Columns
+from tossctr.config.sampling import Sampling
+from tossctr.datasets.conversion import convert_train
+from tossctr.datasets.draw import sample
+from tossctr.features.fitting import fit_feature_map
+from tossctr.simulation.stand_in import simulate_split
 
 CONFIG = REPOSITORY / "config/config.yaml"
 

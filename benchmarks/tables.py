@@ -19,8 +19,8 @@ import real_tables
 import runs
 from pandas.api.types import is_numeric_dtype
 
-from feseq.config.columns import expand
-from feseq.simulation.stand_in import simulate_split
+from tossctr.config.columns import expand
+from tossctr.simulation.stand_in import simulate_split
 
 RECBOLE = "recbole==1.2.1"
 FOLDER = "recbole/dataset_example/ml-100k/ml-100k"

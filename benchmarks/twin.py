@@ -5,7 +5,7 @@
     python benchmarks/twin.py --solve                     # log-odds of values, into statistics.json
 
 Click rates, AUC and average precision are computed from true probabilities, so labels add no noise.
-`sources` in scripts/feseq/simulation/statistics.json names where its figures come from; the other
+`sources` in scripts/tossctr/simulation/statistics.json names where its figures come from; the other
 published figures are from these repositories, too, and results of models stand in README.md.
 """
 
@@ -21,12 +21,12 @@ import numpy as np
 import runs  # noqa: F401  (finds scripts/)
 import xgboost
 
-from feseq.evaluate.metrics import expected_metric
-from feseq.simulation import adverts, clicks, columns, sequences, users
-from feseq.simulation.statistics import click_rate, load_statistics, logistic
+from tossctr.evaluate.metric_table import expected_metric
+from tossctr.simulation import adverts, click_model, sequences, simulated_columns, users
+from tossctr.simulation.statistics import click_rate, load_statistics, logistic
 
 SEED, CHUNK, TEST_SHARE = 7, 20_000, 0.2
-CATEGORIES = list(columns.CATEGORIES)
+CATEGORIES = list(simulated_columns.CATEGORIES)
 METRICS = ("auc", "average_precision", "weighted_logloss", "score")
 STATISTICS = ["length", "distinct share", "last code"]
 # XGBoost as participants ran it, with fewer bins for the time's sake.
@@ -44,7 +44,7 @@ XGBOOST = {
 }
 ROUNDS, PATIENCE = 600, 20
 ROWS_OF_HISTORIES = 12_000
-FILE = Path(clicks.__file__).with_name("statistics.json")
+FILE = Path(click_model.__file__).with_name("statistics.json")
 # If the test's day has 1,500,000 rows without a click, as each train day has.
 TEST_RATE = 27_298 / 1_527_298
 SINGLE = {
@@ -98,13 +98,16 @@ class Drawn:
         return np.nan_to_num(self.x[:, self.names.index(name)]).astype(np.float64)
 
 
-def chunks(rows: int, mean_length: float) -> Iterator[tuple[users.Users, clicks.Rows]]:
+def chunks(rows: int, mean_length: float) -> Iterator[tuple[users.Users, click_model.Rows]]:
     """The train rows of the stand-in, some at a time, with the users they are of."""
     for chunk, first in enumerate(range(0, rows, CHUNK)):
         row = np.arange(first, min(first + CHUNK, rows))
         rng = np.random.default_rng([SEED, 0, chunk])
         user = users.train_users(SEED, row)
-        yield user, clicks.draw_rows(rng, user, columns.train_day(row, rows), mean_length)
+        yield (
+            user,
+            click_model.draw_rows(rng, user, simulated_columns.train_day(row, rows), mean_length),
+        )
 
 
 def draw(rows: int, mean_length: float) -> Drawn:
@@ -118,16 +121,16 @@ def draw(rows: int, mean_length: float) -> Drawn:
         for place, name in enumerate(names):
             x[part, place] = chunk.columns[name]
         lengths = chunk.sequences.lengths
-        last = clicks.last_token(chunk.sequences)
+        last = click_model.last_token(chunk.sequences)
         x[part, -3:] = np.stack([lengths, distinct(chunk) / lengths, last], axis=1)
-        probability[part] = logistic(clicks.click_logit(chunk) + clicks.user_part(user))
+        probability[part] = logistic(click_model.click_logit(chunk) + click_model.user_part(user))
         day[part] = chunk.columns["calendar_day"]
         first += len(user)
     clicked = np.random.default_rng([SEED, 2]).random(rows) < probability
     return Drawn(x, names + STATISTICS, probability, clicked, day)
 
 
-def distinct(rows: clicks.Rows) -> np.ndarray:
+def distinct(rows: click_model.Rows) -> np.ndarray:
     """How many distinct codes each history has, [rows]."""
     events, size = rows.sequences, len(sequences.vocabulary())
     row = np.repeat(np.arange(len(events.lengths)), events.lengths)
@@ -140,7 +143,7 @@ def by_value(rows: Drawn, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]
     """Each published value of a column: its click rate, and whether a row has it."""
     if name == "length":
         spans, length = load_statistics()["sequence"]["click_rate_by_length"], rows.of("length")
-        inside = [(low <= length) & (length <= high) for low, high in clicks.length_spans()]
+        inside = [(low <= length) & (length <= high) for low, high in click_model.length_spans()]
         return dict(zip(spans, zip(spans.values(), inside, strict=True), strict=True))
     if name == "distinct share":
         rates = {0.2: 0.0169, 0.4: 0.0226, 0.6: 0.0309, 0.8: 0.0335, 1.0: 0.0384}
@@ -288,20 +291,20 @@ def targets() -> dict[str, np.ndarray]:
 def pilot(rows: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     """The log-odds of effects that are not solved, codes of those that are, and log lengths."""
     base, codes, logs = [], {name: [] for name in targets()}, []
-    ends = clicks.length_spans()[:, 1]
+    ends = click_model.length_spans()[:, 1]
     for first in range(0, rows, CHUNK):
         user = users.strangers(SEED + first, CHUNK)
         day = (np.arange(CHUNK) % adverts.CALENDAR_DAYS).astype(np.int8)
         rng = np.random.default_rng([SEED, first])
-        chunk = clicks.draw_rows(rng, user, day, sequences.REAL_MEAN)
+        chunk = click_model.draw_rows(rng, user, day, sequences.REAL_MEAN)
         drawn, events = chunk.columns, chunk.sequences
-        rest = [table for name, table in clicks.EFFECTS.items() if name not in codes]
+        rest = [table for name, table in click_model.EFFECTS.items() if name not in codes]
         base.append(np.sum([strength * of(chunk) for of, strength in rest], axis=0, dtype=float))
         for name in codes.keys() & drawn.keys():
             codes[name].append(drawn[name])
         codes["day"].append(day)
-        codes["missing"].append(clicks.missing_block(drawn))
-        codes["last"].append(clicks.last_token(events))
+        codes["missing"].append(click_model.missing_block(drawn))
+        codes["last"].append(click_model.last_token(events))
         codes["length"].append(np.searchsorted(ends, events.lengths))
         logs.append(np.log(events.lengths))
     joined = {name: np.concatenate(parts).astype(int) for name, parts in codes.items()}
@@ -318,10 +321,10 @@ def solve(rows: int, sweeps: int = 40) -> None:
     odds, intercept = {name: np.zeros(len(rate)) for name, rate in wanted.items()}, -4.0
 
     def probability() -> np.ndarray:
-        logit = intercept + base + np.interp(logs, clicks.length_knots(), odds["length"])
+        logit = intercept + base + np.interp(logs, click_model.length_knots(), odds["length"])
         for name in odds.keys() - {"length"}:
             logit = logit + np.append(odds[name], 0.0)[codes[name]]
-        return clicks.mean_over_users(logit)
+        return click_model.mean_over_users(logit)
 
     for _ in range(sweeps):
         for name, rate in wanted.items():

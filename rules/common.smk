@@ -13,16 +13,16 @@ SCRIPTS = Path(str(workflow.current_basedir)).parent / "scripts"
 OWN_CONFIG = str(SCRIPTS.parent / "config/config.yaml")
 if not SCRIPTS.is_dir():
     raise WorkflowError(
-        f"{workflow.current_basedir}: is in no folder on this disk, and scripts import scripts/feseq "
+        f"{workflow.current_basedir}: is in no folder on this disk, and scripts import scripts/tossctr "
         f'from one; import the file path="workflow/Snakefile" of the repository, which makes one'
     )
 sys.path.insert(0, str(SCRIPTS))
-from feseq.common.errors import UserError
-from feseq.common.interrupt import interrupt_jobs
-from feseq.common.locks import locked
-from feseq.catalog.check import checked_workflow
-from feseq.config.names import BASELINES, BLEND
-from feseq.raw.origin import refuse_stand_in_over_real
+from tossctr.common.errors import UserError
+from tossctr.common.interrupt import interrupt_jobs
+from tossctr.common.locks import locked
+from tossctr.catalog.check import checked_workflow
+from tossctr.config.names import BASELINES, BLEND
+from tossctr.raw.origin import refuse_stand_in_over_real
 
 RESULTS = Path("results")
 

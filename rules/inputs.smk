@@ -2,15 +2,15 @@
 import os
 from pathlib import Path
 
-from feseq.catalog.models import (
+from tossctr.catalog.size_models import (
     check_job,
     compared_models,
     scoring_of,
     submission_models,
 )
-from feseq.raw.location import Location, TableLocation
-from feseq.raw.parts import part_name, read_parts
-from feseq.raw.reading import RawTable
+from tossctr.raw.location import Location, TableLocation
+from tossctr.raw.parts import part_name, read_parts
+from tossctr.raw.reading import RawTable
 
 # What predicts the test file.
 LAST_MODEL = "results/{size}/{model}/model.safetensors"

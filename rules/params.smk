@@ -3,21 +3,21 @@ import functools
 import os
 from pathlib import Path
 
-from feseq.catalog.digests import ENTRY_POINTS, ROUNDING, Digests
-from feseq.catalog.families import FAMILIES, family_of, is_model
-from feseq.catalog.models import (
+from tossctr.catalog.digests import ENTRY_POINTS, ROUNDING, Digests
+from tossctr.catalog.model_kinds import FAMILIES, family_of, is_model
+from tossctr.catalog.size_models import (
     model_settings,
     submission_models,
     submission_weights,
     variant_settings,
 )
-from feseq.catalog.space import space_of
-from feseq.config.columns import described
-from feseq.config.declared import fields_of
-from feseq.config.sampling import sampling_of
-from feseq.config.scores import submission_prior, table_score
-from feseq.config.sizes import size_block
-from feseq.staleness import Code, digest, not_counted, settings
+from tossctr.catalog.space import space_of
+from tossctr.config.columns import described
+from tossctr.config.declared import fields_of
+from tossctr.config.sampling import sampling_of
+from tossctr.config.scores import submission_prior, table_score
+from tossctr.config.sizes import size_block
+from tossctr.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
 DIGESTS = Digests(config, RAW, COLUMNS, CODE)

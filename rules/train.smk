@@ -2,8 +2,8 @@
 import shutil
 import time
 
-from feseq.common.cuda import SAID_CPU, has_cuda_device
-from feseq.report.outcome import outcome
+from tossctr.common.cuda import SAID_CPU, has_cuda_device
+from tossctr.report.outcome import outcome
 
 # Files that are newer are this run's.
 STARTED = time.time()

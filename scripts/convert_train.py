@@ -1,7 +1,7 @@
 """Convert the selected rows of one part of the train table to H5 files, one for each side."""
 
 from entry import run_script
-from feseq.storage.conversion import convert_train
+from tossctr.datasets.conversion import convert_train
 
 if __name__ == "__main__":
     run_script(convert_train)

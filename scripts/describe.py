@@ -1,7 +1,7 @@
 """Describe the rows of one size before any training: facts, alarms, plots and a page."""
 
 from entry import run_script
-from feseq.report.data_page import describe_data
+from tossctr.report.data_page import describe_data
 
 if __name__ == "__main__":
     run_script(describe_data)

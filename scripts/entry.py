@@ -23,11 +23,11 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"{error}: `source .venv/bin/activate`, which `make run` builds, comes first")
 
-from feseq.common.errors import UserError
-from feseq.common.files import Output
-from feseq.common.log import log_to
-from feseq.common.memory import keep_freed_memory
-from feseq.common.signals import exit_on_sigterm
+from tossctr.common.errors import UserError
+from tossctr.common.files import Output
+from tossctr.common.log import log_to
+from tossctr.common.memory import keep_freed_memory
+from tossctr.common.signals import exit_on_sigterm
 
 # Wildcards that name the model of a job, as files say whose they are: full/len150.
 FULL_NAME = ("size", "model", "baseline", "name")

@@ -1,7 +1,7 @@
 """Export one trained model to ONNX, checked against the model itself."""
 
 from entry import run_script
-from feseq.catalog.loading import export_model
+from tossctr.catalog.loading import export_model
 
 if __name__ == "__main__":
     run_script(export_model)

@@ -1,7 +1,7 @@
 """Fit vocabularies and numeric ranges on the train split."""
 
 from entry import run_script
-from feseq.features.fitting import write_feature_map
+from tossctr.features.fitting import write_feature_map
 
 if __name__ == "__main__":
     run_script(write_feature_map)

@@ -1,7 +1,7 @@
 """Draw the rows of one size from the train table, split them, and list the table's parts."""
 
 from entry import run_script
-from feseq.sampling.draw import sample
+from tossctr.datasets.draw import sample
 
 if __name__ == "__main__":
     run_script(sample)

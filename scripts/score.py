@@ -5,7 +5,7 @@ At the shell, --model and --input once or more often:
 """
 
 from entry import run_script
-from feseq.predict.scoring import score_files
+from tossctr.predict.scoring import score_files
 
 if __name__ == "__main__":
     run_script(score_files)

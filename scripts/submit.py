@@ -1,7 +1,7 @@
 """Join the predictions of all parts to the submission CSV."""
 
 from entry import run_script
-from feseq.predict.submission import write_submission
+from tossctr.predict.submission import write_submission
 
 if __name__ == "__main__":
     run_script(write_submission)

@@ -5,7 +5,7 @@
 """
 
 from entry import run_script
-from feseq.describe.suggest import suggest_columns
+from tossctr.describe.suggest import suggest_columns
 
 if __name__ == "__main__":
     run_script(suggest_columns, print)

@@ -1,7 +1,7 @@
 """Write one page on all models: which is best, by how much, and what to submit."""
 
 from entry import run_script
-from feseq.report.summary import write_summary
+from tossctr.report.summary import write_summary
 
 if __name__ == "__main__":
     run_script(write_summary)

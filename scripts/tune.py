@@ -1,7 +1,7 @@
 """Search the settings of one model."""
 
 from entry import run_script
-from feseq.tune import tune_model
+from tossctr.tuning import tune_model
 
 if __name__ == "__main__":
     run_script(tune_model)

@@ -16,9 +16,9 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from feseq.storage import conversion, shuffle
 from support import shop, trainings
 from support.learnable import learnable_table, make
+from tossctr.datasets import conversion, shuffle
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would the processes
 # that they start and interrupt.

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feseq.batches import negatives
-from feseq.batches import source as batches
-from feseq.batches.batch import Batch
-from feseq.batches.negatives import NegativeDraw
-from feseq.batches.source import BatchSource
-from feseq.common.errors import UserError
-from feseq.common.ragged import Ragged
-from feseq.features.feature_map import FeatureMap, SequenceField
-from feseq.features.fitting import fit_feature_map
-from feseq.storage.block import Block
-from feseq.storage.store import H5Table, H5Writer
 from support.raw_tables import COLUMNS, as_lists, ragged, raw_table, to_train_h5
+from tossctr.batches import batch_source as batches
+from tossctr.batches import negatives
+from tossctr.batches.batch import Batch
+from tossctr.batches.batch_source import BatchSource
+from tossctr.batches.negatives import NegativeDraw
+from tossctr.common.errors import UserError
+from tossctr.common.ragged import Ragged
+from tossctr.datasets.block import Block
+from tossctr.datasets.store import H5Table, H5Writer
+from tossctr.features.feature_map import FeatureMap, SequenceField
+from tossctr.features.fitting import fit_feature_map
 
 ROWS = 1_000
 TABLE = raw_table(ROWS + 2, 2, longest=40)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from feseq.catalog.check import checked_config
-from feseq.catalog.models import check_job, compared_models, model_settings
-from feseq.common.errors import UserError
-from feseq.config.columns import Columns, expand
-from feseq.config.sizes import block_settings
 from support.configs import Config, put, shipped
+from tossctr.catalog.check import checked_config
+from tossctr.catalog.size_models import check_job, compared_models, model_settings
+from tossctr.common.errors import UserError
+from tossctr.config.columns import Columns, expand
+from tossctr.config.sizes import block_settings
 
 
 def written(**changes: Any) -> dict[str, Any]:

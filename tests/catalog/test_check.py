@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from feseq.catalog.check import checked_config, slips_of_text, with_table
-from feseq.catalog.reference import key_rows, with_tables
-from feseq.catalog.space import TuneConfig
-from feseq.common.errors import UserError
 from support.configs import CONFIG, Config, put, shipped
+from tossctr.catalog.check import checked_config, slips_of_text, with_table
+from tossctr.catalog.reference import key_rows, with_tables
+from tossctr.catalog.space import TuneConfig
+from tossctr.common.errors import UserError
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from feseq.common import locks, tensors
-from feseq.common.errors import UserError
-from feseq.common.files import fingerprint, folder_beside, read_json, write_json, written_beside
-from feseq.common.locks import locked
-from feseq.common.memory import machine_memory
+from tossctr.common import locks, tensors
+from tossctr.common.errors import UserError
+from tossctr.common.files import fingerprint, folder_beside, read_json, write_json, written_beside
+from tossctr.common.locks import locked
+from tossctr.common.memory import machine_memory
 
 
 def test_a_file_system_without_locks_is_warned_of(

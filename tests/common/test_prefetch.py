@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from feseq.common.prefetch import prefetch_map
 from support.processes import PATIENCE_SECONDS
+from tossctr.common.prefetch import prefetch_map
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

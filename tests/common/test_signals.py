@@ -11,7 +11,7 @@ BOTH = pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 
 BEGINNING = """
 import os, signal, sys, time
-from feseq.common.signals import Signals, exit_on_sigterm
+from tossctr.common.signals import Signals, exit_on_sigterm
 
 def ask():
     os.kill(os.getpid(), int(sys.argv[1]))
@@ -42,7 +42,7 @@ def test_what_signals_are_held_from_comes_to_its_end(kind: signal.Signals) -> No
 
 SCRIPT = """
 import time
-from feseq.common.signals import exit_on_sigterm
+from tossctr.common.signals import exit_on_sigterm
 exit_on_sigterm()
 try:
     print("runs", flush=True)
@@ -58,7 +58,7 @@ def test_an_interrupted_snakemake_ends_the_scripts_in_its_shells() -> None:
     code, output = run(
         signal.SIGINT,
         "import subprocess",
-        "from feseq.common.interrupt import interrupt_jobs",
+        "from tossctr.common.interrupt import interrupt_jobs",
         f"SCRIPT = {SCRIPT!r}",
         shell,
         "interrupt_jobs()",

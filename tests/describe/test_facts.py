@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from feseq.describe import facts, sample
-from feseq.describe.checks import alarms_of
-from feseq.describe.statistics import adversary, auc_alone, stability_index
 from support.facts import column, facts_of
 from support.raw_tables import raw_table, split_events, with_columns, with_roles
+from tossctr.describe import facts, sample
+from tossctr.describe.checks import alarms_of
+from tossctr.describe.drift import adversary, auc_alone, stability_index
 
 
 def test_what_is_counted_is_what_pandas_counts(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_fault_gives_its_alarm_and_no_other(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No alarm rests on it.
-    monkeypatch.setattr("feseq.describe.facts.adversary", lambda *_: None)
+    monkeypatch.setattr("tossctr.describe.facts.adversary", lambda *_: None)
     train, test, text = FAULTS[fault]
     test_table = with_columns(TEST, **test) if isinstance(test, dict) else test
     facts = facts_of(tmp_path, with_columns(TRAIN, **train), test_table)

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from feseq.catalog.check import checked_config
-from feseq.common.errors import UserError
-from feseq.config.columns import Columns
-from feseq.describe.suggest import suggest_columns
-from feseq.raw.location import TableLocation
-from feseq.storage.conversion import convert_test
 from support import REPOSITORY
 from support.raw_tables import raw_table, to_train_h5, write_raw
+from tossctr.catalog.check import checked_config
+from tossctr.common.errors import UserError
+from tossctr.config.columns import Columns
+from tossctr.datasets.conversion import convert_test
+from tossctr.describe.suggest import suggest_columns
+from tossctr.raw.location import TableLocation
 
 ROWS = 60
 RANDOM = np.random.default_rng(0)

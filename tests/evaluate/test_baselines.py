@@ -12,16 +12,16 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
-from feseq.common.errors import UserError
-from feseq.common.parquet import read_table
-from feseq.config.names import BASELINES, Baseline
-from feseq.evaluate import baselines
-from feseq.evaluate.baselines import InputColumns, fit_baseline
-from feseq.features.feature_map import FeatureMap
-from feseq.storage.store import H5Table
-from feseq.storage.table import Table
 from support.learnable import ROWS, learnable_table, make
 from support.raw_tables import raw_table, with_roles
+from tossctr.common.errors import UserError
+from tossctr.common.parquet import read_table
+from tossctr.config.names import BASELINES, Baseline
+from tossctr.datasets.store import H5Table
+from tossctr.datasets.table import Table
+from tossctr.evaluate import baselines
+from tossctr.evaluate.baselines import InputColumns, fit_baseline
+from tossctr.features.feature_map import FeatureMap
 
 
 def fit(

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feseq.common.files import read_json
-from feseq.evaluate import importance
-from feseq.evaluate.importance import HISTORIES, write_importance
-from feseq.features.fitting import fit_feature_map
-from feseq.features.item_vectors import folds
-from feseq.storage.block import Block
-from feseq.storage.store import H5Table
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
+from tossctr.common.files import read_json
+from tossctr.datasets.block import Block
+from tossctr.datasets.store import H5Table
+from tossctr.evaluate import importance
+from tossctr.evaluate.importance import HISTORIES, write_importance
+from tossctr.features.fitting import fit_feature_map
+from tossctr.features.item_vectors import folds
 
 
 def of_price(block: Block) -> np.ndarray:

@@ -12,26 +12,26 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
-from feseq.common.errors import UserError
-from feseq.common.files import read_json
-from feseq.common.logits import sigmoid
-from feseq.common.parquet import metadata_of, read_table, write_table
-from feseq.config.scores import SCORES
-from feseq.evaluate import blend as blend_module
-from feseq.evaluate import measure
-from feseq.evaluate.blend import (
+from support.predictions import put_predictions
+from support.raw_tables import raw_table, to_train_h5
+from tossctr.common.errors import UserError
+from tossctr.common.files import read_json
+from tossctr.common.logits import sigmoid
+from tossctr.common.parquet import metadata_of, read_table, write_table
+from tossctr.config.scores import SCORES
+from tossctr.datasets.store import H5Table
+from tossctr.evaluate import blending as blend_module
+from tossctr.evaluate import measure
+from tossctr.evaluate.blending import (
     LEAST_CLICKS,
     bagged_weights,
     blend_predictions,
     cross_fitted,
     fit_weights,
 )
-from feseq.evaluate.measure import measure_predictions, write_metrics
-from feseq.evaluate.metrics import BY_NAME
-from feseq.evaluate.valid_predictions import read_predictions, write_logits
-from feseq.storage.store import H5Table
-from support.predictions import put_predictions
-from support.raw_tables import raw_table, to_train_h5
+from tossctr.evaluate.measure import measure_predictions, write_metrics
+from tossctr.evaluate.metric_table import BY_NAME
+from tossctr.evaluate.valid_predictions import read_predictions, write_logits
 
 
 @pytest.fixture

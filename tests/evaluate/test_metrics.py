@@ -15,11 +15,11 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from sklearn.utils.class_weight import compute_sample_weight
 
-from feseq.config.names import FEW_CLICKS, SIGNIFICANCE
-from feseq.evaluate import delong as module
-from feseq.evaluate.delong import Auc, Entry, correct_together
-from feseq.evaluate.intervals import behind_best, bootstrap, gain_entries, metric_entries
-from feseq.evaluate.metrics import METRICS, calibration_bins, metrics_of
+from tossctr.config.names import FEW_CLICKS, SIGNIFICANCE
+from tossctr.evaluate import delong as module
+from tossctr.evaluate.delong import Auc, Entry, correct_together
+from tossctr.evaluate.intervals import behind_best, bootstrap, gain_entries, metric_entries
+from tossctr.evaluate.metric_table import METRICS, calibration_bins, metrics_of
 
 README = Path(__file__).parents[2] / "results/README.md"
 Plain = Callable[[list[int], list[float]], float]

@@ -13,18 +13,18 @@ import pyarrow as pa
 import pytest
 import torch
 
-from feseq.batches import source as batches
-from feseq.batches.batch import Batch
-from feseq.batches.source import BatchSource
-from feseq.common.errors import UserError
-from feseq.config.columns import Columns
-from feseq.features import encoding, fitting
-from feseq.features.encoding import FeatureEncoder, Inputs
-from feseq.features.feature_map import FeatureMap, check_one_draw
-from feseq.features.fitting import fit_feature_map
-from feseq.features.history_statistics import NAMES, QUANTITIES, history_statistics, statistic_of
-from feseq.storage.store import H5Table
 from support.raw_tables import COLUMNS, ragged, raw_table, to_test_h5, to_train_h5, with_roles
+from tossctr.batches import batch_source as batches
+from tossctr.batches.batch import Batch
+from tossctr.batches.batch_source import BatchSource
+from tossctr.common.errors import UserError
+from tossctr.config.columns import Columns
+from tossctr.datasets.store import H5Table
+from tossctr.features import encoding, fitting
+from tossctr.features.encoding import FeatureEncoder, Inputs
+from tossctr.features.feature_map import FeatureMap, check_one_draw
+from tossctr.features.fitting import fit_feature_map
+from tossctr.features.history_statistics import NAMES, QUANTITIES, history_statistics, statistic_of
 
 TRAIN_ROWS, ROWS = 300, 400
 # '07', '4 ' and 'x' look like no token, and '٣' only to Python; the two last are far from small.

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from feseq.config.columns import Columns
-from feseq.families.feseq.training.refit import extended
-from feseq.features.encoding import FeatureEncoder
-from feseq.features.feature_map import FeatureMap
-from feseq.features.fitting import fit_feature_map
-from feseq.storage.store import H5Table
 from support.raw_tables import raw_table, to_train_h5, with_roles
+from tossctr.config.columns import Columns
+from tossctr.datasets.store import H5Table
+from tossctr.features.encoding import FeatureEncoder
+from tossctr.features.feature_map import FeatureMap
+from tossctr.features.fitting import fit_feature_map
+from tossctr.models.feseq.training.refit import extended
 
 COLUMNS = with_roles(
     shared=("events",), context=("genre", "shop"), event_time="times", row_time="now"

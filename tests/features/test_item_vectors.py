@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from feseq.features import co_occurrence
-from feseq.features.co_occurrence import CoOccurrences, are_cut, reduced
-from feseq.storage.categories import commonest
 from support.raw_tables import ragged
+from tossctr.datasets.categories import commonest
+from tossctr.features import co_occurrence
+from tossctr.features.co_occurrence import CoOccurrences, are_cut, reduced
 
 ITEMS, CLUSTERS = 24, 3
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feseq.common.errors import UserError
-from feseq.features.numeric import NumericField, NumericFit
-from feseq.features.numeric_encodings import BUCKETS, ENCODINGS, NumericEncoder, count_blocks
+from tossctr.common.errors import UserError
+from tossctr.features.numeric import NumericField, NumericFit
+from tossctr.features.numeric_encodings import BUCKETS, ENCODINGS, NumericEncoder, count_blocks
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 MISSING = st.just(float("nan"))

@@ -8,21 +8,21 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from feseq.common.files import read_json
-from feseq.config.names import FOLDS
-from feseq.families.boosting.model_file import load
-from feseq.families.boosting.settings import BoostingConfig
-from feseq.features import fitting
-from feseq.features.co_occurrence import CoOccurrences, reduced
-from feseq.features.encoding import FeatureEncoder
-from feseq.features.feature_map import FeatureMap
-from feseq.features.fitting import fit_feature_map
-from feseq.features.item_vectors import folds
-from feseq.storage.opening import AllRows, open_table
-from feseq.storage.store import H5Table
-from feseq.storage.table import SomeRows
 from support.jobs import run_job
 from support.raw_tables import ragged, raw_table, to_train_h5, with_columns, with_roles
+from tossctr.common.files import read_json
+from tossctr.config.names import FOLDS
+from tossctr.datasets.opening import AllRows, open_table
+from tossctr.datasets.store import H5Table
+from tossctr.datasets.table import SomeRows
+from tossctr.features import fitting
+from tossctr.features.co_occurrence import CoOccurrences, reduced
+from tossctr.features.encoding import FeatureEncoder
+from tossctr.features.feature_map import FeatureMap
+from tossctr.features.fitting import fit_feature_map
+from tossctr.features.item_vectors import folds
+from tossctr.models.boosting.tree_file import load
+from tossctr.models.boosting.tree_settings import BoostingConfig
 
 COLUMNS = with_roles(shared=("events",))
 ROWS, VALID, ITEMS, CLUSTERS = 600, 200, 20, 4

@@ -10,20 +10,20 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from feseq.common.errors import UserError
-from feseq.common.ragged import Ragged
-from feseq.evaluate.validation import predict_validation
-from feseq.families.boosting.model_file import BoostedModel
-from feseq.families.feseq.model_file import TrainedModel
-from feseq.features.feature_map import FeatureMap
-from feseq.predict.part import predict_part
-from feseq.predict.submission import join_predictions
-from feseq.storage.block import Block
-from feseq.storage.opening import AllRows, open_table
-from feseq.storage.store import H5Table
 from support.networks import random_model
 from support.raw_tables import raw_table, to_test_h5, to_train_h5
 from support.trainings import MODEL, train
+from tossctr.common.errors import UserError
+from tossctr.common.ragged import Ragged
+from tossctr.datasets.block import Block
+from tossctr.datasets.opening import AllRows, open_table
+from tossctr.datasets.store import H5Table
+from tossctr.evaluate.validation import predict_validation
+from tossctr.features.feature_map import FeatureMap
+from tossctr.models.boosting.tree_file import BoostedModel
+from tossctr.models.feseq.network_file import TrainedModel
+from tossctr.predict.part import predict_part
+from tossctr.predict.submission import join_predictions
 
 FLIPS = 40
 
@@ -128,7 +128,7 @@ def test_another_file_is_refused_with_the_command_that_retrains(data: Path, tmp_
         (tmp_path / name).write_bytes(content)
     save_file({"weight": torch.zeros(3)}, tmp_path / "foreign")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("feseq.family.model.VERSION", 0)
+        patch.setattr("tossctr.models.trained.VERSION", 0)
         untrained(data).save(tmp_path / "version")
     for name in ("cut", "empty", "text", "foreign", "version"):
         with pytest.raises(UserError, match=f"{name}: not .*`snakemake --cores 4 .*{name}"):

@@ -10,18 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feseq.catalog.loading import load_model
-from feseq.common.errors import UserError
-from feseq.common.files import read_json, write_json
-from feseq.config.runtime import Runtime
-from feseq.config.scores import Prior
-from feseq.evaluate.measure import measure_predictions, measure_scores
-from feseq.evaluate.validation import predict_validation
-from feseq.predict.scoring import score_files
 from support.jobs import run_job
 from support.learnable import learnable_table, make
 from support.raw_tables import COLUMNS, with_columns, write_raw
 from support.shop import CONFIG, TEST_ROWS, refused, snakemake
+from tossctr.catalog.loading import load_model
+from tossctr.common.errors import UserError
+from tossctr.common.files import read_json, write_json
+from tossctr.config.runtime import Runtime
+from tossctr.config.scores import Prior
+from tossctr.evaluate.measure import measure_predictions, measure_scores
+from tossctr.evaluate.validation import predict_validation
+from tossctr.predict.scoring import score_files
 
 RUNTIME = Runtime(device="cpu")
 

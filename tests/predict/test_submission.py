@@ -20,15 +20,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from feseq.common.errors import UserError
-from feseq.common.files import fingerprint, read_json, write_json
-from feseq.common.logits import checked_weights
-from feseq.common.parquet import write_table
-from feseq.predict import submission
-from feseq.predict.submission import join_predictions, write_submission
-from feseq.raw.list_parts import list_parts
-from feseq.raw.parts import Listing, Part, read_parts
 from support.raw_tables import COLUMNS, raw_table, write_raw
+from tossctr.common.errors import UserError
+from tossctr.common.files import fingerprint, read_json, write_json
+from tossctr.common.logits import checked_weights
+from tossctr.common.parquet import write_table
+from tossctr.predict import submission
+from tossctr.predict.submission import join_predictions, write_submission
+from tossctr.raw.list_parts import list_parts
+from tossctr.raw.parts import Listing, Part, read_parts
 
 IDS = [f"U{i:03d}" for i in range(10)]
 NAMES = {"id_column": "the ID", "label_column": "y"}

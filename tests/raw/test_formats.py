@@ -12,19 +12,19 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from feseq.common.errors import UserError
-from feseq.config.columns import Columns
-from feseq.config.sampling import Sampling
-from feseq.raw.list_parts import list_parts
-from feseq.raw.parts import read_parts
-from feseq.raw.reading import RawTable
-from feseq.raw.source import locate_raw
-from feseq.raw.times import read_times
-from feseq.sampling.draw import read_labels, sample
-from feseq.sampling.selection import Selection
-from feseq.storage.conversion import convert_test_part, convert_train
 from support import shop
 from support.raw_tables import content, raw_table, with_roles, write_raw
+from tossctr.common.errors import UserError
+from tossctr.config.columns import Columns
+from tossctr.config.sampling import Sampling
+from tossctr.datasets.conversion import convert_test_part, convert_train
+from tossctr.datasets.draw import read_labels, sample
+from tossctr.datasets.selection import Selection
+from tossctr.raw.list_parts import list_parts
+from tossctr.raw.parts import read_parts
+from tossctr.raw.raw_files import locate_raw
+from tossctr.raw.reading import RawTable
+from tossctr.raw.times import read_times
 
 TIMED = with_roles(event_time="times", row_time="when", shared=("events",))
 ITEMS = ("007", "7", "NA", "a, b", 'the "best"', "two\nlines", None)

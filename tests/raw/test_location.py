@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feseq.common.errors import UserError
-from feseq.common.parquet import SIMULATED_MARK
-from feseq.raw.location import Location, TableLocation
-from feseq.raw.reading import RawTable
 from support.raw_tables import COLUMNS, raw_table, read, with_columns, write_raw
+from tossctr.common.errors import UserError
+from tossctr.common.parquet import SIMULATED_MARK
+from tossctr.raw.location import Location, TableLocation
+from tossctr.raw.reading import RawTable
 
 TABLE = raw_table(rows=60)
 

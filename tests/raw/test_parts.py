@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feseq.common.errors import UserError
-from feseq.raw.list_parts import list_parts
-from feseq.raw.parts import Listing, Part, Piece, cut, read_parts
-from feseq.raw.reading import RawTable
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, write_raw
+from tossctr.common.errors import UserError
+from tossctr.raw.list_parts import list_parts
+from tossctr.raw.parts import Listing, Part, Piece, cut, read_parts
+from tossctr.raw.reading import RawTable
 
 
 def cut_files(rows: int, *files: list[int], **whole: Any) -> list[list[tuple[int, int]]]:

@@ -18,16 +18,16 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from feseq.common.errors import UserError
-from feseq.raw import parquet_file
-from feseq.raw.list_parts import list_parts
-from feseq.raw.location import TableLocation
-from feseq.raw.parts import read_parts
-from feseq.raw.reading import RawTable
-from feseq.raw.sample_submission import sample_ids
-from feseq.raw.source import locate_raw
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, read, write_raw
+from tossctr.common.errors import UserError
+from tossctr.raw import parquet_file
+from tossctr.raw.list_parts import list_parts
+from tossctr.raw.location import TableLocation
+from tossctr.raw.parts import read_parts
+from tossctr.raw.raw_files import locate_raw
+from tossctr.raw.reading import RawTable
+from tossctr.raw.sample_submission import sample_ids
 
 # Apart, since it wants older versions of what the workflow stands on.
 _MOTO = Path(sys.prefix) / "moto/bin/moto_server"

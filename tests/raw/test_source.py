@@ -9,15 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feseq.common.errors import UserError
-from feseq.common.files import read_json, write_json
-from feseq.raw import version
-from feseq.raw.location import TableLocation
-from feseq.raw.origin import refuse_stand_in_over_real
-from feseq.raw.reading import RawTable
-from feseq.raw.source import RawFiles, locate_raw
-from feseq.raw.version import content_version, object_version
 from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
+from tossctr.common.errors import UserError
+from tossctr.common.files import read_json, write_json
+from tossctr.raw import version
+from tossctr.raw.location import TableLocation
+from tossctr.raw.origin import refuse_stand_in_over_real
+from tossctr.raw.raw_files import RawFiles, locate_raw
+from tossctr.raw.reading import RawTable
+from tossctr.raw.version import content_version, object_version
 
 TIMED = with_roles(event_time="times", row_time="when")
 

@@ -13,15 +13,15 @@ import yaml
 from sklearn.metrics import roc_auc_score
 from snakemake.utils import update_config
 
-from feseq.catalog.check import checked_config
-from feseq.common.errors import UserError
-from feseq.common.files import read_json, write_json
-from feseq.common.parquet import write_table
-from feseq.config.names import FEW_CLICKS
-from feseq.report.comparison import write_comparison
-from feseq.report.summary import write_summary
 from support.configs import shipped
 from support.predictions import put_predictions
+from tossctr.catalog.check import checked_config
+from tossctr.common.errors import UserError
+from tossctr.common.files import read_json, write_json
+from tossctr.common.parquet import write_table
+from tossctr.config.names import FEW_CLICKS
+from tossctr.report.comparison import write_comparison
+from tossctr.report.summary import write_summary
 
 
 def put_model(

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from feseq.common.files import write_json
-from feseq.report.outcome import outcome
+from tossctr.common.files import write_json
+from tossctr.report.outcome import outcome
 
 START = 1_000.0
 SUBMISSION = {

@@ -20,17 +20,20 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.stats import binomtest
 
-from feseq.common.files import write_json
-from feseq.describe.alarms import Alarm, read_alarms, warn_of
-from feseq.describe.checks import alarms_of
-from feseq.report.data_page import (
+from support.facts import facts_of, plain_facts
+from support.predictions import put_predictions
+from support.raw_tables import raw_table
+from tossctr.common.files import write_json
+from tossctr.describe.alarms import Alarm, read_alarms, warn_of
+from tossctr.describe.checks import alarms_of
+from tossctr.report.data_page import (
     PLOTS,
     click_rates_plot,
     drift_plot,
     write_data_page,
 )
-from feseq.report.page import alarms_text, literal, markdown_table, write_page
-from feseq.report.plots.one_model import (
+from tossctr.report.page import alarms_text, literal, markdown_table, write_page
+from tossctr.report.plots.one_model import (
     binned_clicks,
     calibration_plot,
     importance_plot,
@@ -38,11 +41,8 @@ from feseq.report.plots.one_model import (
     plot_model,
     slices_plot,
 )
-from feseq.report.plots.style import BLUE, SIMULATED, VERMILION
-from feseq.report.summary import models_plot
-from support.facts import facts_of, plain_facts
-from support.predictions import put_predictions
-from support.raw_tables import raw_table
+from tossctr.report.plots.style import BLUE, SIMULATED, VERMILION
+from tossctr.report.summary import models_plot
 
 ALARM = Alarm("Column age alone predicts the clicks", "Take it out of columns.groups")
 

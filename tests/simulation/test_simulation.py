@@ -10,11 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feseq.common.ragged import Ragged
-from feseq.evaluate.metrics import expected_metric
-from feseq.simulation import adverts, clicks, columns, sequences, users
-from feseq.simulation.stand_in import simulate_split
-from feseq.simulation.statistics import category_values, click_rate, load_statistics, missing_shares
+from tossctr.common.ragged import Ragged
+from tossctr.evaluate.metric_table import expected_metric
+from tossctr.simulation import adverts, click_model, sequences, simulated_columns, users
+from tossctr.simulation.stand_in import simulate_split
+from tossctr.simulation.statistics import (
+    category_values,
+    click_rate,
+    load_statistics,
+    missing_shares,
+)
 
 ROWS, TEST_ROWS, SEED, MEAN_LENGTH = 20_000, 4_000, 7, 50.0
 # By name: train, test, and the truth of each.
@@ -42,28 +47,30 @@ def simulated(shared: Callable[..., Path]) -> Simulated:
 
 
 @pytest.fixture(scope="module")
-def long_rows() -> clicks.Rows:
+def long_rows() -> click_model.Rows:
     """24,000 train rows of the real mean length, by a stream that no file uses."""
     rows, mean_length = 24_000, sequences.REAL_MEAN
     strangers = users.strangers(314, rows)
-    day = columns.train_day(np.arange(rows), rows)
-    return clicks.draw_rows(np.random.default_rng(314), strangers, day, mean_length)
+    day = simulated_columns.train_day(np.arange(rows), rows)
+    return click_model.draw_rows(np.random.default_rng(314), strangers, day, mean_length)
 
 
-def parsed(table: pa.Table) -> clicks.Rows:
+def parsed(table: pa.Table) -> click_model.Rows:
     """The columns and histories of a file, as they were drawn."""
     drawn = {
         name: pd.Categorical(table[name].to_pandas(), category_values(name)).codes
-        for name in columns.CATEGORIES
+        for name in simulated_columns.CATEGORIES
     }
     numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     token_of = {code: token for token, code in enumerate(sequences.vocabulary())}
     rows = [[token_of[code] for code in text.split(",")] for text in table["seq"].to_pylist()]
     offsets = np.cumsum([0, *map(len, rows)])
     histories = Ragged(np.concatenate(rows).astype(np.uint16), offsets)
-    day = drawn["day_of_week"] if "clicked" in table.schema.names else columns.TEST_DAY
+    day = drawn["day_of_week"] if "clicked" in table.schema.names else simulated_columns.TEST_DAY
     drawn["calendar_day"] = np.full(len(table), day)
-    return clicks.Rows(drawn | {n: table[n].to_numpy() for n in numbers}, histories, MEAN_LENGTH)
+    return click_model.Rows(
+        drawn | {n: table[n].to_numpy() for n in numbers}, histories, MEAN_LENGTH
+    )
 
 
 def test_the_files_have_the_columns_and_types_of_the_real_ones(simulated: Simulated) -> None:
@@ -116,7 +123,7 @@ def test_users_come_back_with_all_that_is_their_own(simulated: Simulated) -> Non
     assert 0.1 < np.isin(long_test, long_train).mean() < 0.2 < on_last_day < 0.4
     key = users.train_users(SEED, np.arange(ROWS))
     _, first, user = np.unique(key, return_index=True, return_inverse=True)
-    for name in ("seq", "gender", "age_group", *{*columns.user_columns()} - {"feat_e_3"}):
+    for name in ("seq", "gender", "age_group", *{*simulated_columns.user_columns()} - {"feat_e_3"}):
         values = np.array(train[name].to_pylist(), dtype=object)
         assert (values == values[first][user]).all(), name
     hour = np.array(train["hour"].to_pylist())
@@ -126,8 +133,8 @@ def test_users_come_back_with_all_that_is_their_own(simulated: Simulated) -> Non
 def test_a_user_has_the_same_bits_at_each_index_of_a_block() -> None:
     user = np.repeat(users.strangers(3, 1), 1_003)
     day = np.zeros(len(user), np.int8)
-    drawn = columns.draw_columns(np.random.default_rng(0), user, day)
-    for name in {*columns.user_columns(), "LENGTH"} - {"feat_e_3"}:
+    drawn = simulated_columns.draw_columns(np.random.default_rng(0), user, day)
+    for name in {*simulated_columns.user_columns(), "LENGTH"} - {"feat_e_3"}:
         assert len(np.unique(drawn[name])) == 1, name
 
 
@@ -202,7 +209,7 @@ def test_numbers_follow_the_statistics(simulated: Simulated) -> None:
     assert (apart.max() < 0.2, apart.mean() < 0.035) == (True, True)
 
 
-def test_histories_follow_the_statistics(long_rows: clicks.Rows) -> None:
+def test_histories_follow_the_statistics(long_rows: click_model.Rows) -> None:
     """Published of the real file: lengths, codes in all places and at the end, distinct codes."""
     drawn = long_rows.sequences
     published = load_statistics()["sequence"]
@@ -259,22 +266,24 @@ def test_a_new_users_probability_follows_from_the_file_and_a_known_ones_tells_mo
     simulated: Simulated,
 ) -> None:
     for split in ("train", "test"):
-        logit = clicks.click_logit(parsed(simulated[split].slice(0, 2_000)))
+        logit = click_model.click_logit(parsed(simulated[split].slice(0, 2_000)))
         expected = simulated[f"{split}_truth"]["probability_of_new_user"].slice(0, 2_000)
-        np.testing.assert_allclose(clicks.mean_over_users(logit), expected.to_numpy(), rtol=1e-4)
+        np.testing.assert_allclose(
+            click_model.mean_over_users(logit), expected.to_numpy(), rtol=1e-4
+        )
     truth = simulated["train_truth"]
     true, new_user = (truth[name].to_numpy() for name in truth.schema.names[1:])
     assert 0.77 < expected_metric("auc", true, true) < 0.80
     assert 0.01 < expected_metric("auc", true, true) - expected_metric("auc", new_user, true) < 0.05
-    part = clicks.user_part(users.train_users(SEED, np.arange(ROWS)))
+    part = click_model.user_part(users.train_users(SEED, np.arange(ROWS)))
     np.testing.assert_allclose(np.corrcoef(np.log(true / new_user), part)[0, 1], 1, atol=0.02)
 
 
-def test_click_rates_are_the_published_ones(long_rows: clicks.Rows) -> None:
+def test_click_rates_are_the_published_ones(long_rows: click_model.Rows) -> None:
     """By value of the frequent categories, and by length, within four standard errors or 5 %."""
-    probability = clicks.mean_over_users(clicks.click_logit(long_rows))
+    probability = click_model.mean_over_users(click_model.click_logit(long_rows))
     spans = load_statistics()["sequence"]["click_rate_by_length"]
-    span = np.searchsorted(clicks.length_spans()[:, 1], long_rows.sequences.lengths)
+    span = np.searchsorted(click_model.length_spans()[:, 1], long_rows.sequences.lengths)
     groups = {"length": (span, spans.values())}
     for name in ("gender", "age_group", "inventory_id", "day_of_week"):
         rates = load_statistics()["categories"][name]["click_rate"].values()
@@ -288,15 +297,15 @@ def test_click_rates_are_the_published_ones(long_rows: clicks.Rows) -> None:
 
 
 def test_each_effect_varies_and_two_depend_on_which_events_there_are(
-    long_rows: clicks.Rows,
+    long_rows: click_model.Rows,
 ) -> None:
-    effects = clicks.effects(long_rows)
+    effects = click_model.effects(long_rows)
     assert all(effect.std() > 0.005 for effect in effects.values())
-    logit = clicks.click_logit(long_rows)
-    assert 0.75 < expected_metric("auc", logit, clicks.mean_over_users(logit)) < 0.79
+    logit = click_model.click_logit(long_rows)
+    assert 0.75 < expected_metric("auc", logit, click_model.mean_over_users(logit)) < 0.79
     one = sequences.draw_sequences(
         users.strangers(5, len(logit)), long_rows.columns["LENGTH"], long_rows.mean_length
     )
-    other = clicks.effects(clicks.Rows(long_rows.columns, one, long_rows.mean_length))
+    other = click_model.effects(click_model.Rows(long_rows.columns, one, long_rows.mean_length))
     changed = {name for name in effects if not np.array_equal(effects[name], other[name])}
     assert changed == {"last", "events"}

@@ -11,33 +11,33 @@ from typing import Any
 import pytest
 
 from entry import read_settings
-from feseq import staleness
-from feseq.catalog.families import FAMILIES
-from feseq.staleness import Code, not_counted, settings
 from support import SCRIPTS
+from tossctr import staleness
+from tossctr.catalog.model_kinds import FAMILIES
+from tossctr.staleness import Code, not_counted, settings
 
 MODULES = {
-    "run.py": "from feseq.a import f\n",
+    "run.py": "from tossctr.a import f\n",
     "other.py": "import numpy\n",
-    "feseq/__init__.py": "",
-    "feseq/a.py": "from .b import g\nfrom . import c\n\ndef f():\n    from .pack.deep import h\n",
-    "feseq/b.py": "from .a import f  # a circle\n",
-    "feseq/c.py": "",
-    "feseq/pack/__init__.py": "from ..d import x\n",
-    "feseq/pack/numbers.json": "[1]",
-    "feseq/other/numbers.json": "[1]",
-    "feseq/pack/deep.py": '"""Deep."""\nX = 1\n',
-    "feseq/d.py": "import feseq.e\n",
-    "feseq/e.py": "",
-    "feseq/unused.py": "",
+    "tossctr/__init__.py": "",
+    "tossctr/a.py": "from .b import g\nfrom . import c\n\ndef f():\n    from .pack.deep import h\n",
+    "tossctr/b.py": "from .a import f  # a circle\n",
+    "tossctr/c.py": "",
+    "tossctr/pack/__init__.py": "from ..d import x\n",
+    "tossctr/pack/numbers.json": "[1]",
+    "tossctr/other/numbers.json": "[1]",
+    "tossctr/pack/deep.py": '"""Deep."""\nX = 1\n',
+    "tossctr/d.py": "import tossctr.e\n",
+    "tossctr/e.py": "",
+    "tossctr/unused.py": "",
 }
-OUTSIDE = {"other.py", "feseq/unused.py", "feseq/other/numbers.json"}
+OUTSIDE = {"other.py", "tossctr/unused.py", "tossctr/other/numbers.json"}
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of scripts whose package is found in place of ours."""
-    monkeypatch.delitem(sys.modules, "feseq")
+    monkeypatch.delitem(sys.modules, "tossctr")
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def digests(
     folder: Path, script: str = "run.py", kept: Path | None = None, **changed: str
 ) -> dict[str, str]:
-    """Digest by path, with files changed: `feseq__a="..."`."""
+    """Digest by path, with files changed: `tossctr__a="..."`."""
     for name, text in MODULES.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def digests(
 def test_a_script_reaches_modules_by_any_way_of_import(folder: Path) -> None:
     assert set(digests(folder)) == set(MODULES) - OUTSIDE
     # Emacs marks a file with unsaved changes so.
-    (folder / "feseq/.#a.py").symlink_to("user@host.123")
+    (folder / "tossctr/.#a.py").symlink_to("user@host.123")
     assert set(digests(folder)) == set(MODULES) - OUTSIDE
     assert set(digests(folder, "other.py")) == {"other.py"}
 
@@ -95,19 +95,19 @@ EDITS = [
 def test_logic_counts_and_what_people_read_does_not(
     folder: Path, old: str, new: str, counts: bool
 ) -> None:
-    before = digests(folder, feseq__pack__deep=DEEP)
-    after = digests(folder, feseq__pack__deep=DEEP.replace(old, new))
+    before = digests(folder, tossctr__pack__deep=DEEP)
+    after = digests(folder, tossctr__pack__deep=DEEP.replace(old, new))
     changed = {name for name in before if before[name] != after[name]}
     assert old in DEEP
-    assert changed == ({"feseq/pack/deep.py"} if counts else set())
+    assert changed == ({"tossctr/pack/deep.py"} if counts else set())
 
 
 def test_kept_digests_are_those_of_the_files_as_they_are(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = folder / "kept.json"
-    plain, edited = digests(folder, kept=kept), digests(folder, feseq__c="X = 1")
-    assert digests(folder, kept=kept, feseq__c="X = 1") == edited
+    plain, edited = digests(folder, kept=kept), digests(folder, tossctr__c="X = 1")
+    assert digests(folder, kept=kept, tossctr__c="X = 1") == edited
     assert digests(folder, kept=kept) == plain
     # Nothing is parsed again, unless the file is damaged.
     with monkeypatch.context() as patch:
@@ -122,23 +122,23 @@ def test_kept_digests_are_those_of_the_files_as_they_are(
 def reached(*names: str) -> set[str]:
     """The packages and modules at the top of the library that files reach, and families."""
     texts = "\n".join(Code(SCRIPTS).of(*names))
-    return {*re.findall(r"feseq/(?:families/)?(\w+)", texts)}
+    return {*re.findall(r"tossctr/(?:models/(?=\w+/))?(\w+)", texts)}
 
 
 def test_a_new_metric_trains_fits_and_predicts_nothing_again() -> None:
     for script in ("fit_baseline.py", "importance.py"):
-        assert not any("evaluate/metrics" in text for text in Code(SCRIPTS).of(script))
-    assert any("evaluate/metrics" in text for text in Code(SCRIPTS).of("measure.py"))
+        assert not any("evaluate/metric_table" in text for text in Code(SCRIPTS).of(script))
+    assert any("evaluate/metric_table" in text for text in Code(SCRIPTS).of("measure.py"))
     for family in FAMILIES.values():
         folder, modules = family.package.replace(".", "/"), family.entry_points
         entries = [f"{folder}/{modules[name]}.py" for name in ("train", "load")]
-        shows = {"describe", "evaluate", "report", "serve", "tune"}
+        shows = {"describe", "evaluate", "report", "tuning"}
         assert not shows & reached("train.py", "predict.py", *entries)
 
 
 def test_a_family_reaches_no_other() -> None:
-    assert "boosting" not in reached("train.py", "feseq/families/feseq/train.py")
-    assert "feseq" not in reached("train.py", "feseq/families/boosting/train.py")
+    assert "boosting" not in reached("train.py", "tossctr/models/feseq/train_network.py")
+    assert "feseq" not in reached("train.py", "tossctr/models/boosting/train_trees.py")
 
 
 def test_settings_come_back_from_their_texts() -> None:

@@ -40,7 +40,7 @@ def edit(file: str, old: str, new: str) -> Change:
     """A file of the library, or of the repository."""
 
     def apply(folder: Path, repository: Path, config: dict[str, Any]) -> None:
-        inside = repository / "scripts/feseq" / file
+        inside = repository / "scripts/tossctr" / file
         path = inside if inside.exists() else repository / file
         text = path.read_text()
         assert old in text
@@ -95,9 +95,9 @@ PART = "results/toy/len20/predictions/part001.parquet"
 CONSTANT = "\ndef ", "\nX = 1\n\n\ndef "
 # By row, which names the file: a text in it, and what takes its place.
 EDITS = {
-    "comment and docstring in families/feseq/network/feseq.py": ('"""', '# A remark.\n"""Well: '),
+    "comment and docstring in models/feseq/network/model.py": ('"""', '# A remark.\n"""Well: '),
     "text of an error in storage/store.py": ("no such file;", "missing;"),
-    "code in families/feseq/network/refiner.py": ("LeakyReLU()", "ReLU()"),
+    "code in models/feseq/network/refiner.py": ("LeakyReLU()", "ReLU()"),
     "code in storage/conversion.py": ("8_192", "4_096"),
     "code in describe/checks.py": CONSTANT,
     "code in predict/submission.py": ('"none"', '"all_valid"'),

@@ -5,10 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from feseq.config.columns import Columns
-from feseq.describe.facts import describe
-from feseq.features.fitting import fit_feature_map
 from support.raw_tables import COLUMNS, to_test_h5, to_train_h5
+from tossctr.config.columns import Columns
+from tossctr.describe.facts import describe
+from tossctr.features.fitting import fit_feature_map
 
 
 def facts_of(

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from feseq.catalog.families import FAMILIES
-from feseq.config.runtime import Runtime
-from feseq.family.job import TrainJob
+from tossctr.catalog.model_kinds import FAMILIES
+from tossctr.config.runtime import Runtime
+from tossctr.models.job import TrainJob
 
 
 def run_job(

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from feseq.features.fitting import fit_feature_map
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
+from tossctr.features.fitting import fit_feature_map
 
 ROWS = 3000
 

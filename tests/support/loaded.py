@@ -21,12 +21,12 @@ LIBRARIES = (
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(SCRIPTS)
-    import feseq
-    from feseq.features.history_statistics import history_statistics
-    from feseq.storage.sequence_parser import parse_sequences
+    import tossctr
     from support import shop  # noqa: F401
+    from tossctr.datasets.sequence_parser import parse_sequences
+    from tossctr.features.history_statistics import history_statistics
 
-    modules = [module.name for module in pkgutil.walk_packages(feseq.__path__, "feseq.")]
+    modules = [module.name for module in pkgutil.walk_packages(tossctr.__path__, "tossctr.")]
     for name in (*LIBRARIES, *modules):
         importlib.import_module(name)
 

@@ -6,15 +6,15 @@ from typing import get_args
 import pytest
 import torch
 
-from feseq.batches.batch import Batch
-from feseq.batches.layout import Layout
-from feseq.families.feseq.model_file import TrainedModel
-from feseq.families.feseq.network import FESeq, FieldSizes
-from feseq.families.feseq.network.build import build_model
-from feseq.families.feseq.settings import ModelConfig, Numerics
-from feseq.family.model import About
-from feseq.features.feature_map import FeatureMap
-from feseq.features.numeric_encodings import BUCKETS, ENCODINGS
+from tossctr.batches.batch import Batch
+from tossctr.batches.layout import Layout
+from tossctr.features.feature_map import FeatureMap
+from tossctr.features.numeric_encodings import BUCKETS, ENCODINGS
+from tossctr.models.feseq.network import FESeq, FieldSizes
+from tossctr.models.feseq.network.build import build_model
+from tossctr.models.feseq.network_file import TrainedModel
+from tossctr.models.feseq.network_settings import ModelConfig, Numerics
+from tossctr.models.trained import About
 
 from .configs import shipped
 

@@ -12,16 +12,16 @@ from typing import Any, get_args
 import numpy as np
 from pydantic import TypeAdapter
 
-from feseq.catalog.check import checked_config
-from feseq.catalog.models import check_job
-from feseq.catalog.settings import ColumnRoles, Group, Size, Submission, Table
-from feseq.common.errors import UserError
-from feseq.config.columns import Columns
-from feseq.config.declared import fields_of, settable
-from feseq.config.sampling import SamplingConfig
-from feseq.families.boosting.settings import BoostingConfig
-from feseq.families.feseq.settings import ModelConfig, Monitored, TrainConfig
 from support.configs import put
+from tossctr.catalog.check import checked_config
+from tossctr.catalog.schema import ColumnRoles, Group, Size, Submission, Table
+from tossctr.catalog.size_models import check_job
+from tossctr.common.errors import UserError
+from tossctr.config.columns import Columns
+from tossctr.config.declared import fields_of, settable
+from tossctr.config.sampling import SamplingConfig
+from tossctr.models.boosting.tree_settings import BoostingConfig
+from tossctr.models.feseq.network_settings import ModelConfig, Monitored, TrainConfig
 
 DECLARED = {
     "model": ModelConfig,
@@ -55,7 +55,7 @@ VALUES: dict[str, list[Any]] = {
     "train.monitor": [
         {name: -1 if name.endswith("loss") else 1 for name in METRICS[i::4]} for i in range(4)
     ],
-    # tests/families/feseq/test_processes.py has others.
+    # tests/models/feseq/test_processes.py has others.
     "train.gpus": [1],
     "train.seed": [0, 2**64 - 1],
     "boosting.trees": [1, 6],

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from feseq.common.parquet import write_table
+from tossctr.common.parquet import write_table
 
 
 def put_predictions(

@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feseq.common.ragged import Ragged
-from feseq.config.columns import Columns
-from feseq.config.sampling import Sampling
-from feseq.raw.list_parts import list_parts
-from feseq.raw.parts import read_parts
-from feseq.raw.reading import RawTable
-from feseq.sampling.draw import quotas, read_labels, sample, select_rows
-from feseq.sampling.selection import Selection, write_selections
-from feseq.storage.conversion import convert_test, convert_train
+from tossctr.common.ragged import Ragged
+from tossctr.config.columns import Columns
+from tossctr.config.sampling import Sampling
+from tossctr.datasets.conversion import convert_test, convert_train
+from tossctr.datasets.draw import quotas, read_labels, sample, select_rows
+from tossctr.datasets.selection import Selection, write_selections
+from tossctr.raw.list_parts import list_parts
+from tossctr.raw.parts import read_parts
+from tossctr.raw.reading import RawTable
 
 COLUMNS = Columns(
     label="y",

@@ -27,9 +27,9 @@ from snakemake import cli
 from snakemake.benchmark import benchmarked
 from snakemake.script import PythonScript
 
-from feseq.staleness import Code
 from support import REPOSITORY, SCRIPTS
 from support.configs import put
+from tossctr.staleness import Code
 
 ROWS, TEST_ROWS = 400, 70
 SMALL = {
@@ -242,7 +242,7 @@ def _script(command: list[str], printed: str, environment: dict[str, str], folde
 def _forget_library() -> None:
     """Import the library of another copy of the workflow."""
     sys.path[:] = [path for path in sys.path if path != str(SCRIPTS)]
-    for name in [name for name in sys.modules if name.split(".")[0] == "feseq"]:
+    for name in [name for name in sys.modules if name.split(".")[0] == "tossctr"]:
         del sys.modules[name]
 
 

@@ -12,23 +12,23 @@ from typing import Any
 import pytest
 import torch
 
-from feseq.catalog.models import model_settings
-from feseq.common import tensors
-from feseq.config.columns import Columns
-from feseq.families.feseq import train as run
-from feseq.families.feseq.network.device import Machine
-from feseq.families.feseq.settings import ModelConfig, TrainConfig
-from feseq.families.feseq.training.loop import Trainer
-from feseq.families.feseq.training.step import Stepper
-from feseq.features.fitting import fit_feature_map
-from feseq.raw.reading import RawTable
-from feseq.sampling.draw import read_labels
-from feseq.sampling.selection import write_selections
-from feseq.simulation.stand_in import simulate_split
-from feseq.storage.conversion import convert_test, convert_train
 from support.configs import shipped
 from support.jobs import run_job
 from support.raw_tables import selected
+from tossctr.catalog.size_models import model_settings
+from tossctr.common import tensors
+from tossctr.config.columns import Columns
+from tossctr.datasets.conversion import convert_test, convert_train
+from tossctr.datasets.draw import read_labels
+from tossctr.datasets.selection import write_selections
+from tossctr.features.fitting import fit_feature_map
+from tossctr.models.feseq import train_network as run
+from tossctr.models.feseq.network.device import Machine
+from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
+from tossctr.models.feseq.training.loop import Trainer
+from tossctr.models.feseq.training.step import Stepper
+from tossctr.raw.reading import RawTable
+from tossctr.simulation.stand_in import simulate_split
 
 CONFIG = shipped()
 # The briefing's network is small, and its schedule says more of a loop than a cosine.
@@ -108,7 +108,7 @@ def train_saving(
 ) -> dict[str, Path]:
     """The same of the small model, whose state is saved after each step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("feseq.families.feseq.training.checkpoint.SECONDS_BETWEEN_SAVES", 0)
+        patch.setattr("tossctr.models.feseq.training.checkpoint.SECONDS_BETWEEN_SAVES", 0)
         return train(data, out, config, model, **options)
 
 
@@ -122,7 +122,7 @@ def script_monitor(patch: pytest.MonkeyPatch, *aucs: float) -> None:
     """Let the evaluations find these AUCs, one after the other."""
     values = iter(aucs)
     patch.setattr(
-        "feseq.families.feseq.training.loop.monitored_metrics",
+        "tossctr.models.feseq.training.loop.monitored_metrics",
         lambda *_: {"auc": next(values), "logloss": 0.0},
     )
 

@@ -9,20 +9,20 @@ import pandas as pd
 import pytest
 import yaml
 
-from feseq import tune as search
-from feseq.catalog.check import checked_config
-from feseq.catalog.families import family_of
-from feseq.catalog.space import TuneConfig
-from feseq.common.errors import NotFiniteError, UserError
-from feseq.common.files import read_json
-from feseq.config.runtime import Runtime
-from feseq.families.boosting.settings import BoostingConfig
-from feseq.tune import tune_model
 from support.configs import put, shipped
 from support.jobs import run_job
 from support.learnable import make
 from support.raw_tables import raw_table
 from support.trainings import MODEL, TRAIN
+from tossctr import tuning as search
+from tossctr.catalog.check import checked_config
+from tossctr.catalog.model_kinds import family_of
+from tossctr.catalog.space import TuneConfig
+from tossctr.common.errors import NotFiniteError, UserError
+from tossctr.common.files import read_json
+from tossctr.config.runtime import Runtime
+from tossctr.models.boosting.tree_settings import BoostingConfig
+from tossctr.tuning import tune_model
 
 pytestmark = pytest.mark.workflow
 
@@ -206,7 +206,7 @@ def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
         for tree in range(1, 9):
             given[-1](tree, {"auc": 0.5, "average_precision": 0.5, "logloss": tree / 10})
 
-    monkeypatch.setattr("feseq.families.boosting.trials.fit", fit)
+    monkeypatch.setattr("tossctr.models.boosting.tree_trials.fit", fit)
     trials = family_of("boosting").entry_point("trials")
     given = *files_of(data), SETTINGS["boosting-deep"], tmp_path
     with trials(*given, runtime=RUNTIME, threads=1) as run:

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from feseq.catalog.families import FAMILIES
-from feseq.staleness import Code
 from support import PAGES, REPOSITORY, SCRIPTS
 from support.rules import rules
+from tossctr.catalog.model_kinds import FAMILIES
+from tossctr.staleness import Code
 
 
 def commands(readme: str) -> set[str]:
@@ -154,7 +154,11 @@ def test_an_environment_holds_what_is_imported_in_it_and_no_more(env: str) -> No
     reached = CODE.reached(*filter(CODE.texts.__contains__, FILES[env]))
     names = set().union(*(imports(CODE.texts[file]) for file in reached))
     names |= imports_of_the_workflow() if env == "workflow" else set()
-    modules = {name.split(".")[0] for name in names} - {"feseq", "entry", *sys.stdlib_module_names}
+    modules = {name.split(".")[0] for name in names} - {
+        "tossctr",
+        "entry",
+        *sys.stdlib_module_names,
+    }
     modules |= {module for name, module in BEHIND.items() if name in names}
     needed = {PACKAGE_OF.get(name, CONDA_NAME.get(name, name)) for name in modules} | {"python"}
     assert {*ENVIRONMENTS[env]} == needed

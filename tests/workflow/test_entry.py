@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from entry import _check_outputs, _outputs, _typed
-from feseq.common.errors import UserError
-from feseq.common.files import Output
-from feseq.config.columns import Columns
-from feseq.config.runtime import Runtime
-from feseq.families.feseq.settings import ModelConfig
 from support import PAGES, SCRIPTS
 from support.processes import run_python
 from support.raw_tables import COLUMNS
 from support.rules import rules
+from tossctr.common.errors import UserError
+from tossctr.common.files import Output
+from tossctr.config.columns import Columns
+from tossctr.config.runtime import Runtime
+from tossctr.models.feseq.network_settings import ModelConfig
 
 
 def parameters_of(script: str) -> Mapping[str, inspect.Parameter]:

@@ -24,7 +24,7 @@ module feseq:
     config: config["clicks"]
 
 
-use rule * from feseq as clicks_*
+use rule * from tossctr as clicks_*
 """
 
 

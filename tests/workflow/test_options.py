@@ -8,30 +8,30 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 
-from feseq.catalog.loading import load_model
-from feseq.catalog.models import model_settings, submission_models, submission_weights
-from feseq.common.files import read_json
-from feseq.common.logits import sigmoid
-from feseq.config.columns import Columns
-from feseq.config.names import MODEL_FILE, REFIT
-from feseq.config.runtime import Runtime
-from feseq.config.sampling import Sampling, sampling_of
-from feseq.config.scores import submission_prior, table_score
-from feseq.evaluate.blend import blend_predictions
-from feseq.evaluate.measure import measure_predictions
-from feseq.evaluate.valid_predictions import read_predictions
-from feseq.evaluate.validation import predict_validation
-from feseq.features.fitting import fit_feature_map
-from feseq.predict.part import predict_part
-from feseq.predict.scoring import score_files
-from feseq.predict.submission import write_submission
-from feseq.raw.list_parts import list_parts
-from feseq.raw.parts import read_parts
-from feseq.sampling.draw import sample
-from feseq.storage.conversion import convert_test, convert_train
-from feseq.storage.opening import AllRows, open_table
 from support.jobs import run_job
 from support.options import VALUES, as_config, both_models, drawn_cases, options
+from tossctr.catalog.loading import load_model
+from tossctr.catalog.size_models import model_settings, submission_models, submission_weights
+from tossctr.common.files import read_json
+from tossctr.common.logits import sigmoid
+from tossctr.config.columns import Columns
+from tossctr.config.names import MODEL_FILE, REFIT
+from tossctr.config.runtime import Runtime
+from tossctr.config.sampling import Sampling, sampling_of
+from tossctr.config.scores import submission_prior, table_score
+from tossctr.datasets.conversion import convert_test, convert_train
+from tossctr.datasets.draw import sample
+from tossctr.datasets.opening import AllRows, open_table
+from tossctr.evaluate.blending import blend_predictions
+from tossctr.evaluate.measure import measure_predictions
+from tossctr.evaluate.valid_predictions import read_predictions
+from tossctr.evaluate.validation import predict_validation
+from tossctr.features.fitting import fit_feature_map
+from tossctr.predict.part import predict_part
+from tossctr.predict.scoring import score_files
+from tossctr.predict.submission import write_submission
+from tossctr.raw.list_parts import list_parts
+from tossctr.raw.parts import read_parts
 
 ROWS, TEST_ROWS, PART_ROWS, TRAIN_PART_ROWS = 160, 24, 15, 60
 PARTS_OF_TEST = 2

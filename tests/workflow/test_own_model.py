@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feseq.common.files import read_json
-from feseq.storage.opening import open_table
 from support import REPOSITORY
 from support.shop import TEST_ROWS, changed, copy_code, snakemake, write_inputs
+from tossctr.common.files import read_json
+from tossctr.datasets.opening import open_table
 
 pytestmark = pytest.mark.workflow
 
@@ -22,8 +22,8 @@ BLOCKS = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.S))
 def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     repository, folder = tmp_path / "repository", tmp_path / "run"
     copy_code(repository)
-    lines, package = BLOCKS.pop("catalog/families.py"), repository / "scripts/feseq"
-    registry = package / "catalog/families.py"
+    lines, package = BLOCKS.pop("catalog/model_kinds.py"), repository / "scripts/tossctr"
+    registry = package / "catalog/model_kinds.py"
     text, count = re.subn(r"^FAMILIES = .*\n", lines, registry.read_text(), flags=re.M)
     assert count == 1
     registry.write_text(text)

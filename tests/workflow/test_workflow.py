@@ -15,9 +15,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from feseq.common.files import read_json
-from feseq.common.locks import locked
-from feseq.common.parquet import SIMULATED_MARK
 from support.shop import (
     TEST_ROWS,
     changed,
@@ -26,6 +23,9 @@ from support.shop import (
     snakemake,
     write_inputs,
 )
+from tossctr.common.files import read_json
+from tossctr.common.locks import locked
+from tossctr.common.parquet import SIMULATED_MARK
 
 pytestmark = pytest.mark.workflow
 

@@ -1,6 +1,0 @@
-"""The FESeq network."""
-
-from .feseq import FESeq
-from .sizes import FieldSizes
-
-__all__ = ["FESeq", "FieldSizes"]

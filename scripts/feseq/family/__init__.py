@@ -1,1 +1,0 @@
-"""What every family of models has: what rules ask it, its trained model, a training's job."""

@@ -1,1 +1,0 @@
-"""Which rows train, and which are held out."""

@@ -1,1 +1,0 @@
-"""Networks in ONNX: scores of rows as dictionaries, without PyTorch."""

@@ -1,0 +1,186 @@
+"""From a table to a model's batches: windows of rows, cut into batches of similar length."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ..common.prefetch import prefetch_map
+from ..datasets.block import Block
+from ..datasets.opening import TableSource, open_table
+from ..features.encoding import DEFAULT_INPUTS, FeatureEncoder, Inputs
+from ..features.feature_map import FeatureMap
+from .batch import Batch
+from .layout import Layout
+from .negatives import NegativeDraw, NegativeShare, chosen_share
+
+# Rows that an epoch reads at once, at a random place of the table.
+BLOCK_ROWS = 8_192
+# Rows are shuffled and sorted by length within windows of about this many, of several such blocks.
+WINDOW_ROWS = 65_536
+
+
+class BatchSource:
+    """Batches of a table, encoded by a feature map, with positions for `max_len` events of a row.
+
+    `rows` is anything that `open_table` opens. `batch_rows` may be a function of the rows of an
+    epoch. With a `negative_share` below 1, or `auto` on many rows, an epoch has all clicks and that
+    share of the other rows, drawn again each epoch.
+    """
+
+    def __init__(
+        self,
+        rows: TableSource,
+        feature_map: FeatureMap,
+        *,
+        max_len: int,
+        batch_rows: int | Callable[[int], int],
+        inputs: Inputs = DEFAULT_INPUTS,
+        negative_share: NegativeShare = 1.0,
+    ) -> None:
+        self.table = open_table(rows)
+        self.rows = self.table.rows
+        self.encoder = FeatureEncoder(feature_map, self.table, inputs)
+        self.max_len = max_len
+        self.block_rows = BLOCK_ROWS
+        self.draw = None
+        if negative_share != 1:
+            label, key = self.table.column("label"), "train.negative_share"
+            share = chosen_share(negative_share, label, key)
+            if share < 1:
+                self.draw = NegativeDraw(label, share, self.block_rows, key)
+        self.batch_rows = batch_rows(self.rows_per_epoch) if callable(batch_rows) else batch_rows
+        self.window_rows = self.batch_rows * max(1, WINDOW_ROWS // self.batch_rows)
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """Rows of an epoch."""
+        return self.rows if self.draw is None else self.draw.rows
+
+    @property
+    def kept_share(self) -> float:
+        """Share of the rows without a click that an epoch has."""
+        return 1.0 if self.draw is None else self.draw.kept_share
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of an epoch; every window but the last is full."""
+        return -(-self.rows_per_epoch // self.batch_rows)
+
+    def shuffled(
+        self, seed: int, epoch: int, *, first_batch: int = 0, rank: int = 0, ranks: int = 1
+    ) -> Iterator[Batch]:
+        """Each row of the epoch once, in an order that depends on `seed` and `epoch` alone.
+
+        Blocks come in random order, some of them together as a window. Within a window, rows are
+        shuffled, then grouped by length, so that a batch has little padding; the groups come in
+        random order, so a row's turn does not depend on its length. Rows left over by the last
+        window make a smaller batch of random rows, not of the longest histories.
+
+        `first_batch` skips that many batches, to resume an interrupted epoch. With several ranks,
+        rank r gets every `ranks`-th row of each batch, starting with row r, so that all ranks have
+        histories of like lengths. Together their shares are the batches of a single rank. A share
+        may be empty.
+        """
+        random = np.random.default_rng([seed, epoch])
+        starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
+        # The next window, and no more, is read while one is in use.
+        windows = prefetch_map(lambda window: window, self._windows(starts, seed, epoch), waiting=1)
+        groups = (
+            pair
+            for number, pair in enumerate(self._shuffled_groups(windows, random))
+            if number >= first_batch
+        )
+
+        def share(pair: tuple[Block, np.ndarray]) -> Batch:
+            window, group = pair
+            batch = self._batch(window, group[rank::ranks])
+            return batch if ranks == 1 else replace(batch, shared_rows=len(group))
+
+        return prefetch_map(share, groups)
+
+    def in_order(
+        self, start: int = 0, stop: int | None = None, *, ablate_histories: bool = False
+    ) -> Iterator[Batch]:
+        """Rows start to stop, window by window, the longest histories of a window first.
+
+        `ablate_histories` empties all histories, and leaves the order as it was.
+        """
+        stop = self.rows if stop is None else stop
+        starts = range(start, stop, self.window_rows)
+        windows = prefetch_map(
+            lambda first: self._read(first, min(first + self.window_rows, stop)), starts, waiting=1
+        )
+
+        def groups() -> Iterator[tuple[Block, np.ndarray]]:
+            for window in windows:
+                order = np.argsort(-self.encoder.lengths(window, self.max_len), kind="stable")
+                shown = window.without_events() if ablate_histories else window
+                for i in range(0, len(order), self.batch_rows):
+                    yield shown, order[i : i + self.batch_rows]
+
+        return prefetch_map(lambda pair: self._batch(*pair), groups())
+
+    def _windows(self, starts: Iterable[int], seed: int, epoch: int) -> Iterator[Block]:
+        """The rows of the blocks at `starts`, in windows; all but the last are full.
+
+        With a draw, only the drawn rows.
+        """
+        waiting: list[Block] = []
+        missing = self.window_rows
+        for start in starts:
+            block = self._read(start, min(start + self.block_rows, self.rows))
+            if self.draw is not None:
+                assert block.label is not None, "a train file has labels"
+                block = block.take(self.draw.drawn(start, block.label, seed, epoch))
+            while len(block) >= missing:
+                window = Block.joined([*waiting, block.slice(0, missing)])
+                # Before the yield, so that the blocks are not kept beside their window.
+                block, waiting = block.slice(missing, len(block)), []
+                missing = self.window_rows
+                yield window
+            waiting.append(block)
+            missing -= len(block)
+        if missing < self.window_rows:
+            yield Block.joined(waiting)
+
+    def _read(self, start: int, stop: int) -> Block:
+        block = self.table.read(start, stop, self.encoder.history_columns)
+        return replace(block, place=np.arange(start, stop))
+
+    def _shuffled_groups(
+        self, windows: Iterable[Block], random: np.random.Generator
+    ) -> Iterator[tuple[Block, np.ndarray]]:
+        """The rows of each batch, as places in its window."""
+        for window in windows:
+            order = random.permutation(len(window))
+            left_over = len(order) % self.batch_rows
+            lengths = self.encoder.lengths(window, self.max_len)
+            rest, full = (
+                places[np.argsort(lengths[places], kind="stable")]
+                for places in (order[:left_over], order[left_over:])
+            )
+            groups = list(full.reshape(-1, self.batch_rows)) + ([rest] if left_over else [])
+            for i in random.permutation(len(groups)):
+                yield window, groups[i]
+
+    def _batch(self, block: Block, rows: np.ndarray) -> Batch:
+        assert block.place is not None, "noted by _read"
+        encoded = self.encoder.encode(block, rows)
+        cut = None if self.encoder.inputs.whole_histories else self.max_len
+        codes, bounds, elapsed = self.encoder.histories(block, rows, cut)
+        history_ST, offsets = torch.from_numpy(codes), torch.from_numpy(bounds)
+        label = block.label
+        return Batch(
+            numbers={name: torch.from_numpy(x) for name, x in encoded.numbers.items()},
+            profile_BP=torch.from_numpy(encoded.profile),
+            target_BG=torch.from_numpy(encoded.target),
+            context_BC=torch.from_numpy(encoded.context),
+            row_B=torch.from_numpy(block.place[rows]),
+            label_B=None if label is None else torch.from_numpy(label[rows].astype(np.float32)),
+            history_ST=history_ST,
+            elapsed_T=None if elapsed is None else torch.from_numpy(elapsed),
+            offsets=offsets,
+            layout=Layout.of(history_ST, offsets, self.max_len),
+        )

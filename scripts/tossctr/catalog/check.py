@@ -1,0 +1,179 @@
+"""The check of the config and its table: it lists all mistakes at once, and fills in defaults."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..common.errors import UserError
+from ..config.columns import Columns
+from ..config.declared import defaults_of, mistakes, settable
+from ..config.sampling import SPLIT_BY
+from ..config.scores import table_score
+from ..config.sizes import block_settings
+from ..raw.raw_files import RawFiles, locate_raw
+from .model_kinds import blocks, is_model
+from .schema import Config, Table
+from .size_models import model_mistakes
+
+# In C, where PyYAML was built with it: a tenth of the time.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_IN_BASE_8_OR_60 = re.compile(r"[-+]?0[0-7_]|.*:")
+_HINT = (
+    "config/README.md explains every key. YAML reads 1e-3 as text (write 1.0e-3), as Snakemake "
+    "does numbers in a mapping of --config."
+)
+
+
+def with_table(
+    config: Mapping[str, Any], folders: Sequence[Path] = ()
+) -> tuple[dict[str, Any], list[Path]]:
+    """The config with the content of its table's file in its place, and the files that were read.
+
+    A relative path is looked up in the `folders`, one after the other. A `table` that is a mapping
+    is kept. Raises UserError if there is no such file, or it holds no mapping.
+    """
+    name = config.get("table")
+    if not isinstance(name, str):
+        return dict(config), []
+    paths = [folder / name for folder in folders or [Path()]]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        looked_up = " and no ".join(dict.fromkeys(str(path.absolute()) for path in paths))
+        raise UserError(
+            f"table: there is no file {looked_up}; name the file that describes your table, "
+            f"--config table=mine.yaml (config/README.md)"
+        )
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    return {**config, "table": content}, [path]
+
+
+def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
+    """The config, with defaults for keys that it leaves out; its `table` must be a mapping.
+
+    Raises one UserError that lists every mistake in it, and in the text of its `files`.
+    """
+    full, lines = _checked(config, files)
+    _refuse(lines)
+    return full
+
+
+def checked_workflow(
+    config: Mapping[str, Any],
+    files: Iterable[Path | str],
+    folders: Sequence[Path],
+    *,
+    opens_raw: bool = True,
+) -> tuple[dict[str, Any], Columns, RawFiles]:
+    """All checks that need no job: the config, its table's columns and raw files.
+
+    `folders` are those of `with_table`. Raw files are opened only with `opens_raw`. Raises one
+    UserError that lists every mistake.
+    """
+    config, table_files = with_table(config, folders)
+    full, lines = _checked(config, [*files, *table_files])
+    if not mistakes(Table, config.get("table")):
+        table = Table(**config["table"]).model_dump(mode="json", warnings=False)
+        try:
+            columns = Columns.from_config(table["columns"])
+            raw = locate_raw(table["raw"], has_stand_in=table["simulation"] is not None)
+            if opens_raw:
+                named = (table["columns"][key] for key in ("time", "group"))
+                raw.check(columns, *filter(None, named))
+        except UserError as error:
+            if not lines:  # of the files, not of the config
+                raise
+            lines.append(str(error))
+    _refuse(lines)
+    return full, columns, raw
+
+
+def _checked(
+    config: Mapping[str, Any], files: Iterable[Path | str]
+) -> tuple[dict[str, Any], list[str]]:
+    """The config with defaults, and its mistakes; it is empty if a key is wrong."""
+    if lines := [*slips_of_text(files), *mistakes(Config, config)]:
+        return {}, lines
+    full = _with_defaults(config)
+    return full, [*_contradictions(full)]
+
+
+def _refuse(lines: Iterable[str]) -> None:
+    """Raise UserError if there are mistakes."""
+    if listed := "\n".join(f"  - {line}" for line in dict.fromkeys(lines)):
+        raise UserError(f"the config has mistakes:\n{listed}\n{_HINT}")
+
+
+def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    full = Config(**config).model_dump(mode="json", warnings=False)
+    defaults = {name: defaults_of(keys) for name, keys in blocks().items()}
+    if monitor := table_score(full).monitor:
+        defaults["train"]["monitor"] = dict(monitor)
+    return full | {name: of_block | full[name] for name, of_block in defaults.items()}
+
+
+def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """Mistakes between keys each of which is valid."""
+    missing = [
+        f"sizes.{size}.{block}.{key}: Field required, here or in {block}"
+        for size in config["sizes"]
+        for block, declared in blocks().items()
+        for key in settable(declared)
+        if key not in block_settings(config, size, block)
+    ]
+    try:
+        columns = Columns.from_config(config["table"]["columns"])
+    except UserError as error:
+        missing.append(str(error))
+    if missing:
+        yield from missing
+        return
+    for size, settings in config["sizes"].items():
+        for model in settings["submission_models"]:
+            yield from model_mistakes(config, columns, size, model)
+    for model in filter(is_model, config["evaluation"]["baselines"]):
+        # Not every size can train every baseline: histories of len150 are listed for some.
+        by_size = [[*model_mistakes(config, columns, size, model)] for size in config["sizes"]]
+        if all(by_size):
+            yield from by_size[-1]
+    split, table = config["sampling"]["split"], config["table"]
+    for key, one in SPLIT_BY.items():
+        if split == one and table["columns"][key] is None:
+            yield f"sampling.split: is {split}, and the table has no columns.{key}; name the column"
+    if table["raw"]["source"] == "simulated" and table["simulation"] is None:
+        yield "raw.source: is simulated, and the table has no stand-in (simulation)"
+
+
+def slips_of_text(files: Iterable[Path | str]) -> Iterator[str]:
+    """What readers of YAML silently take otherwise than it looks, with its line.
+
+    That is a key that stands twice in a mapping, of which they keep the last one, and numbers in
+    base 8 or 60: 010 is 8, and 1:30 is 90.
+    """
+    for file in files:
+        # As JSON, a file may hold tabs.
+        text = Path(file).read_text(encoding="utf-8").expandtabs()
+        nodes = [yaml.compose(text, Loader=_LOADER)]
+        # It grows as it is walked; an anchor and its aliases are one node.
+        for node in nodes:
+            inner = node.value if isinstance(node, yaml.CollectionNode) else []
+            if isinstance(node, yaml.MappingNode):
+                keys = [(key.tag, str(key.value)) for key, _ in inner]
+                for i, (key, _) in enumerate(inner):
+                    if keys[i] in keys[:i]:
+                        line = key.start_mark.line + 1
+                        yield f"{file}, line {line}: key {key.value!r} stands above too; keep one"
+                inner = [child for pair in inner for child in pair]
+            elif getattr(node, "tag", "") in _NUMBERS and _IN_BASE_8_OR_60.match(node.value):
+                yield (
+                    f"{file}, line {node.start_mark.line + 1}: {node.value} is "
+                    f"{yaml.load(node.value, Loader=_LOADER)} in YAML; write the number without a "
+                    f"leading 0 or colon, or text in quotes"
+                )
+            nodes += [child for child in inner if child not in nodes]

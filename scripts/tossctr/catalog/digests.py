@@ -1,0 +1,94 @@
+"""Digests that make a job stale: of the code that it runs, and of all that is upstream."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from ..config.columns import Columns
+from ..config.names import BASELINES, BLEND
+from ..config.sampling import sampling_of
+from ..config.scores import table_score
+from ..config.sizes import size_block
+from ..raw.raw_files import RawFiles
+from ..staleness import Code, digest
+from .model_kinds import family_of, is_model
+from .size_models import model_settings
+
+# The entry points of a model's family that a script runs.
+ENTRY_POINTS = {
+    "train": ["train"],
+    "tune": ["trials"],
+    "evaluate": ["load"],
+    "predict": ["load"],
+    "importance": ["load"],
+    "export": ["export"],
+    "score": ["load"],
+}
+# The setting of a training that changes its result by rounding at most.
+ROUNDING = "gpus"
+
+# Size and name of a model, a baseline or the blend.
+Job = tuple[str, str]
+
+
+class Digests:
+    """Digests of a workflow with this config, these raw files and this code."""
+
+    def __init__(self, config: Mapping[str, Any], raw: RawFiles, columns: Columns, code: Code):
+        self.config, self.raw, self.columns = config, raw, columns
+        self._code = cache(code.digest)
+
+    def code(self, script: str, model: str = "") -> str:
+        """The digest of the code that a script runs, with what it enters of a model's family."""
+        entry_points = ENTRY_POINTS.get(script, []) if model else []
+        modules = [family_of(model).module(name) for name in entry_points]
+        return self._code(script, *filter(None, modules))
+
+    def dependencies(
+        self, jobs: Iterable[Job], scripts: Iterable[str] = (), test: bool = False
+    ) -> str:
+        """The digest of all that a final file depends on.
+
+        Snakemake removes the outputs of a step that failed, and does not miss them while a file
+        made from the earlier ones exists; this digest makes that file stale. It covers the raw
+        files, with `test` those of the test table too, the settings of data and models, and the
+        code of trainings, of any baselines and blend among the `jobs`, and of further `scripts` on
+        the way.
+        """
+        config, jobs = self.config, list(jobs)
+        trained = {
+            (size, model): {
+                block: {key: value for key, value in keys.items() if key != ROUNDING}
+                for block, keys in model_settings(config, size, model).items()
+            }
+            for size, model in jobs
+            if is_model(model)
+        }
+        names = {name for _, name in jobs}
+        behind = {
+            "simulate": self.raw.simulated,
+            "train": trained,
+            "fit_baseline": names & {*BASELINES},
+            **dict.fromkeys(("evaluate", "blend"), BLEND in names),
+        }
+        scripts = ["sample", "convert_train", "fit_feature_map", *scripts]
+        scripts += [script for script, runs in behind.items() if runs]
+        models = [name for _, name in trained] or [""]
+        sizes = {size: size_block(config, size) for size, _ in jobs}
+        simulation = dict(config["table"]["simulation"] or {"test_rows": 0})
+        if not test:
+            simulation.pop("test_rows")
+        submits = BLEND in names or (test and trained)
+        return digest(
+            [
+                sorted({self.code(script, model) for script in scripts for model in models}),
+                [self.raw.version(self.raw.train), self.raw.version(self.raw.test) if test else 0],
+                simulation if self.raw.simulated else None,
+                [self.columns.plain("label", "id", "shared", "ids"), config["parts"]],
+                sampling_of(config),
+                {size: [keys["rows"], keys["min_count"]] for size, keys in sizes.items()},
+                {"/".join(job): counted for job, counted in trained.items()},
+                # What a blend and a submission depend on beside their models.
+                [table_score(config).metric, config["submission"]["refit"]] if submits else None,
+            ]
+        )

@@ -1,0 +1,107 @@
+"""The tables of config/README.md, generated from the declared settings.
+
+By hand, from the repository: PYTHONPATH=scripts python -m tossctr.catalog.reference
+"""
+
+import ast
+import inspect
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+
+from ..config.declared import defaults_of, fields_of, settable
+from .model_kinds import blocks
+from .schema import Config, Size, Sizes, Table
+
+_TABLE = re.compile(r"(<!-- keys of ([\w, ]+) -->\n)(?:\|.*\n)*")
+_HEAD = "| key | values | default | meaning |\n|---|---|---|---|\n"
+_WORDS = {"null": "null", "array": "list", "object": "mapping", "string": "text"}
+_WORDS |= {"integer": "integer", "number": "number", "boolean": "true or false"}
+_SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+def with_tables(readme: str) -> str:
+    """A README with its tables below `<!-- keys of … -->` generated again."""
+    rows = list(key_rows())
+
+    def table(match: re.Match[str]) -> str:
+        names = match[2].split(", ")
+        listed = [row for row in rows if row[0].split(".")[0] in names]
+        lines = [_HEAD, *(f"| `{path}` | {' | '.join(others)} |\n" for path, *others in listed)]
+        return match[1] + "".join(lines)
+
+    return _TABLE.sub(table, readme)
+
+
+def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Path, allowed values, default and meaning of each key."""
+    schema = TypeAdapter(declared).json_schema()
+    meanings, defaults = _meanings(declared), defaults_of(declared)
+    for name, field in settable(declared).items():
+        path, block = place + name, field.annotation
+        if name in blocks():
+            block = blocks()[name] if declared is Config else None
+        # The user chooses the names in it, or they all have the same keys.
+        inner = Size if block is Sizes else next(iter(get_args(block)[1:]), None)
+        if block is Table:
+            # The keys of a file of its own.
+            yield path, "text or mapping", "", meanings[name]
+            yield from key_rows(block)
+        elif fields_of(inner):
+            yield from key_rows(inner, f"{path}.<{name[:-1]}>.")
+        elif fields_of(block := next((b for b in (block, *get_args(block)) if fields_of(b)), None)):
+            yield from key_rows(block, f"{path}.")
+        else:
+            # A block of a size or a variant is empty by default.
+            shown = json.dumps(defaults.get(name), default=lambda _: {})
+            default = f"`{shown}`" if name in defaults else ""
+            yield (
+                path,
+                _allowed(schema["properties"][name]),
+                default,
+                meanings.get(name) or "settings that differ here",
+            )
+
+
+def _meanings(declared: Any) -> dict[str, str]:
+    """The text below each field of a declared class.
+
+    pydantic would read it too, at each start of everything that imports the class.
+    """
+    parsed: Any = ast.parse(inspect.getsource(declared))
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in pairwise(parsed.body[0].body)
+        if [type(each) for each in (field, text)] == [ast.AnnAssign, ast.Expr]
+    }
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """What a JSON schema allows, in words."""
+    if "$ref" in schema:
+        return "mapping"
+    if "anyOf" in schema:
+        return " or ".join(map(_allowed, schema["anyOf"]))
+    if "enum" in schema:
+        return ", ".join(map(_value, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    bounds = [f"{sign} {schema[key]}" for key, sign in _SIGNS.items() if key in schema]
+    text = " ".join([_WORDS[schema["type"]], " and ".join(bounds)]).strip()
+    return f"{text} of: {_allowed(schema['items'])}" if "items" in schema else text
+
+
+def _value(value: Any) -> str:
+    """An allowed value: a word as it is; punctuation in quotes, for a cell of a table."""
+    text = str(value)
+    return text if text.isalnum() or len(text) > 1 else json.dumps(text).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    readme = Path("config/README.md")
+    readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Which rows train and which are held out, and their raw values in H5, part by part."""

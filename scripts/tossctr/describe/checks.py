@@ -1,0 +1,132 @@
+"""The checks that raise alarms, from the facts of `describe`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..common.errors import some_of
+from .alarms import Alarm
+from .drift import MUCH_DRIFT
+
+LEAST_CLICKS = 100
+# Rows of the test that are train rows as well, or the reverse, while validation rows are new.
+SAME_ROWS, NEW_ROWS = 0.9, 0.5
+_NAMED = 8
+
+_ALIKE = "Check that both files are coded alike"
+# Each check: the columns or sequences with a fault, for `DataFrame.query`; the text, filled from
+# the first of them; the advice. A comparison with an unknown number is false.
+_COLUMN_CHECKS = (
+    (
+        "click_auc > 0.99",
+        "predicts the clicks on its own, with an AUC of {click_auc:.4f} on train rows",
+        "Take what is known only after the click out of columns.groups",
+    ),
+    (
+        "role in ['numeric', 'category'] and "
+        "(missing_test > missing_train + 0.5 or missing_train < missing_test == 1)",
+        "missing in {missing_test:.0%} of the test rows, and in {missing_train:.0%} of the train "
+        "rows",
+        "Correct the test file, or take the column out of columns.groups",
+    ),
+    (
+        "test_outside > 0.5",
+        "{test_outside:.0%} of the test values lie outside the range of the train values, "
+        "{low:.6g} to {high:.6g}",
+        "Bring both files to one unit; leave out a column that keeps growing, such as a date or ID",
+    ),
+    (
+        # Another unit makes values this much larger or smaller; other drift rarely does.
+        f"test_outside <= 0.5 and psi_test > {MUCH_DRIFT} "
+        "and (test_scale <= 0.2 or test_scale >= 5)",
+        "test values are {test_scale:.3g} times as large as train values (medians without zeros)",
+        "Bring both files to one unit",
+    ),
+    (
+        # Float32 keeps 24 bits of a number, too few for seconds since 1970.
+        "step > 1 and 0 < high - low < 0.25 * largest",
+        "values between {low:.10g} and {high:.10g} are kept in steps of {step:.0f}, as float32",
+        "Write them from another start or in another unit, such as days since the first",
+    ),
+    (
+        "unseen_test > 0.1",
+        "{unseen_test:.0%} of the test rows have a category that the train rows do not have often "
+        "enough to be known",
+        f"{_ALIKE}; leave out a column of IDs that are always new",
+    ),
+)
+_SEQUENCE_CHECK = (
+    "unseen_test > 0.1",
+    "{unseen_test:.0%} of the test events are a code that the train rows do not have often enough "
+    "to be known",
+    f"{_ALIKE}, or lower the size's min_count",
+)
+# Checks of all tables: a fact by table, the share that is a fault, the text and the advice.
+_TABLE_CHECKS = (
+    (
+        "later_events",
+        0.01,
+        "of the events of the {table} rows are later than their row, so histories may tell what "
+        "was clicked in it",
+        "Cut each history at the time of its row, or correct the unit or zone of the times",
+    ),
+    (
+        "backward_steps",
+        0.9,
+        "of the steps between events of the {table} rows go back in time, so their histories are "
+        "newest first",
+        "List the events of each history oldest first",
+    ),
+)
+
+
+def alarms_of(facts: Mapping[str, Any]) -> list[Alarm]:
+    """The alarms that follow from the facts of `describe`."""
+    columns = pd.DataFrame(facts["columns"])
+    # Facts that columns of some role lack are None.
+    numbers = columns.columns.difference(["column", "role"])
+    columns[numbers] = columns[numbers].astype(float)
+    columns["largest"] = columns[["low", "high"]].abs().max(axis=1)
+    columns["step"] = np.spacing(columns["largest"].to_numpy(np.float32))
+    sequences = pd.DataFrame(facts["sequences"], columns=["column", "unseen_test"])
+    sequences = sequences.astype({"unseen_test": float})
+    return [
+        *(alarm for check in _COLUMN_CHECKS for alarm in _column_alarms(columns, *check)),
+        *_column_alarms(sequences, *_SEQUENCE_CHECK),
+        *_table_alarms(facts),
+    ]
+
+
+def _column_alarms(columns: pd.DataFrame, fault: str, text: str, advice: str) -> Iterator[Alarm]:
+    """One alarm for all columns with a fault, if there are any."""
+    faulty = columns.query(fault)
+    if "click_auc" in faulty:  # the strongest columns come first
+        faulty = faulty.sort_values("click_auc", ascending=False, kind="stable")
+    if names := list(faulty["column"]):
+        which = f"Column{'s' if len(names) > 1 else ''} {some_of(names, _NAMED)}"
+        yield Alarm(f"{which}: {text.format(**faulty.iloc[0])}", advice)
+
+
+def _table_alarms(facts: Mapping[str, Any]) -> Iterator[Alarm]:
+    """The alarms of whole tables."""
+    for fact, least, text, advice in _TABLE_CHECKS:
+        share, table = max((share, table) for table, share in facts[fact].items())
+        if share >= least:
+            yield Alarm(f"{share:.0%} {text.format(table=table)}", advice)
+    same = facts["same_rows"]
+    which = {"test_in_known": "test rows are train", "known_in_test": "train rows are test"}
+    most = max(which, key=lambda name: same[name])
+    if same[most] >= SAME_ROWS and same["valid_in_train"] < NEW_ROWS:
+        yield Alarm(
+            f"{same[most]:.0%} of the {which[most]} rows in every feature",
+            "Check that raw.test is not the train file, or a part of it",
+        )
+    rows, clicks = facts["rows"]["valid"], facts["clicks"]["valid"]
+    if clicks < LEAST_CLICKS:
+        yield Alarm(
+            f"The {rows:,} validation rows have {clicks:,} clicks, fewer than {LEAST_CLICKS}, so "
+            f"every metric on them is uncertain",
+            "Raise sampling.valid_share, or take a larger size",
+        )

@@ -1,0 +1,156 @@
+"""Baselines: simpler models, fitted to the same rows.
+
+`constant` predicts the click rate of the train rows. `logistic_regression` is scikit-learn's, on a
+row's numeric columns, the lengths of its histories and the categories of columns with few.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from ..common.errors import UserError
+from ..common.files import Output, write_json
+from ..common.logits import log_odds
+from ..common.memory import peak_memory
+from ..common.prefetch import prefetch_map
+from ..common.progress import Progress
+from ..config.names import Baseline
+from ..datasets.block import Block
+from ..datasets.opening import open_table
+from ..datasets.table import Table
+from ..features.encoding import FeatureEncoder, Inputs
+from ..features.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
+from ..features.numeric_encodings import count_blocks
+from .valid_predictions import write_logits
+
+logger = logging.getLogger(__name__)
+
+# The most train rows, and the most float32 values (1 GiB): all are in memory.
+ROWS_AT_MOST = 1_000_000
+VALUES_AT_MOST = 1 << 28
+# From the strongest penalty to none.
+STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
+_ITERATIONS = 1_000
+INPUTS = Inputs(numbers=("quantile", "missing"), statistics=("length",))
+
+
+def fit_baseline(
+    baseline: Baseline,
+    train: list[Path],
+    valid: list[Path],
+    feature_map: Path,
+    predictions: Output,
+    training: Output,
+    *,
+    threads: int = 1,
+    full_name: str = "",
+) -> None:
+    """Fit the baseline of that name and predict the validation rows.
+
+    Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
+    and fitting. A large train table, which is shuffled, is read to a limit. Raises UserError if all
+    of these rows have the same label.
+    """
+    # Warnings, such as that a fit did not converge.
+    logging.captureWarnings(True)
+    fields = FeatureMap.read(feature_map)
+    with open_table(train) as rows, open_table(valid) as table, threadpool_limits(threads):
+        check_one_draw(fields, rows, table, full_name)
+        inputs, started = InputColumns(fields), time.monotonic()
+        most = ROWS_AT_MOST
+        if baseline == "logistic_regression":
+            most = min(most, VALUES_AT_MOST // max(1, inputs.count))
+        label = rows.column("label", 0, min(rows.rows, most))
+        if label.min() == label.max():
+            raise UserError(
+                f"{rows.path}: the first {len(label):,} rows all have label {label[0]}, so nothing "
+                f"can be learned from them"
+            )
+        logit = np.full(table.rows, log_odds(label.mean()), np.float32)
+        settings: dict[str, float] = {}
+        if baseline == "logistic_regression" and not inputs.count:
+            logger.warning("%s: has no input column, so it predicts the click rate", baseline)
+        elif baseline == "logistic_regression":
+            logit, settings["C"] = _logistic_regression(inputs, rows, label, table, threads)
+        seconds = time.monotonic() - started
+        logger.info(
+            "%s: fitted to %s of %s rows in %.1f s",
+            *(baseline, f"{len(label):,}", f"{rows.rows:,}", seconds),
+        )
+        metadata = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
+        write_logits(predictions, table, {"logit": logit.astype(np.float32)}, metadata)
+        facts = {
+            "train_rows": len(label),
+            "valid_rows": len(logit),
+            "seconds": round(seconds, 3),
+            "peak_memory_bytes": peak_memory(),
+            "device": "cpu",
+            "simulated_data": rows.source["simulated"],
+            "settings": settings,
+        }
+    write_json(training, facts)
+
+
+def _logistic_regression(
+    inputs: "InputColumns", train: Table, label: np.ndarray, valid: Table, threads: int
+) -> tuple[np.ndarray, float]:
+    """The logits of the validation rows, and the strength C that is best for their logloss.
+
+    `label` is that of the first train rows, to which weights are fitted.
+    """
+    x, stop = np.empty((len(label), inputs.count), np.float32), 0
+    for block in inputs.read(train, "read", threads, len(label)):
+        start, stop = stop, stop + len(block)
+        x[start:stop] = block
+    # Each strength begins where the one before ended.
+    model, fitted = LogisticRegression(max_iter=_ITERATIONS, warm_start=True), []
+    for strength in STRENGTHS:
+        model.set_params(C=strength).fit(x, label)
+        fitted.append(np.append(model.intercept_, model.coef_))
+    weights = np.stack(fitted, axis=1).astype(np.float32)
+    blocks = inputs.read(valid, "predicted", threads)
+    logits = np.concatenate([x @ weights[1:] + weights[0] for x in blocks])
+    # The log odds of the wrong label.
+    wrong = np.where(valid.column("label") == 1, -1, 1)[:, None] * logits.astype(np.float64)
+    best = int(np.logaddexp(0, wrong).mean(axis=0).argmin())
+    return logits[:, best], STRENGTHS[best]
+
+
+class InputColumns:
+    """The inputs of logistic regression.
+
+    These are ranks of the numeric columns and of the histories' lengths, with mean 0 and deviation
+    1, flags for missing values, and one-hot categories of columns with few.
+    """
+
+    def __init__(self, feature_map: FeatureMap) -> None:
+        self.feature_map = feature_map
+        sizes = [field.size for field in feature_map.category_fields]
+        self.few = [(i, size) for i, size in enumerate(sizes) if size <= MOST_CATEGORIES]
+        numbers = INPUTS.numeric_fields(feature_map)
+        self.count = len(numbers) + count_blocks(numbers) + sum(size for _, size in self.few)
+
+    def read(
+        self, table: Table, what: str, threads: int, rows: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """The first rows of a table, or all, as float32 [rows of a block, columns]."""
+        encoder = FeatureEncoder(self.feature_map, table, INPUTS)
+        rows = table.rows if rows is None else rows
+
+        def columns(block: Block) -> np.ndarray:
+            encoded = encoder.encode(block, np.arange(len(block)))
+            # Without targets, `encoded.target` has one column that is always missing.
+            target = encoded.target[:, : len(self.feature_map.targets)]
+            categories = np.concatenate([encoded.profile, target, encoded.context], axis=1)
+            one_hot = [categories[:, [i]] == np.arange(size) for i, size in self.few]
+            return np.concatenate([*encoded.numbers.values(), *one_hot], axis=1, dtype=np.float32)
+
+        progress = Progress(what, rows)
+        for values in prefetch_map(columns, table.blocks(rows=rows), threads):
+            progress.advance(len(values))
+            yield values

@@ -1,0 +1,122 @@
+"""What a model's AUC rests on: how much of it is lost when a column or the history is changed.
+
+To change a column or the histories, each row gets the value of another row, drawn at random
+(Breiman, Machine Learning 45, 2001). All changes use the same rows, and a row gets all its values
+from one donor, so that the losses can be compared. The rows are among the validation rows: at most
+`ROWS` with a click and `ROWS` without. An AUC does not depend on the share of clicks, and its error
+depends on the clicks most. Donors are drawn at the file's click rate.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..catalog.loading import load_model
+from ..common.files import Output, write_json
+from ..common.progress import Progress
+from ..config.runtime import DEFAULT_RUNTIME, Runtime
+from ..datasets.block import Block
+from ..datasets.opening import open_table
+from ..datasets.table import MemoryTable, SomeRows, Table
+from ..features.feature_map import FeatureMap, check_one_draw
+from ..features.item_vectors import first_events
+from .delong import Auc, Entry, correct_together
+
+# The most rows of either class. More than NEGATIVES rows without a click for each click take time
+# and add little.
+ROWS = 2_048
+NEGATIVES = 5
+# What the change of all sequences is called.
+HISTORIES = "the history"
+_SEED = 0
+
+
+def measure_importance(
+    model: Path,
+    valid: list[Path],
+    importance: Output,
+    *,
+    full_name: str = "",
+    runtime: Runtime = DEFAULT_RUNTIME,
+    threads: int = 1,
+) -> None:
+    """Write the AUC that a model loses by each change of its rows, see `write_importance`."""
+    loaded = load_model(model, full_name, runtime=runtime, threads=threads)
+    with open_table(valid) as table:
+        check_one_draw(loaded.about.feature_map, table, table, full_name, model)
+
+        def predict(block: Block) -> np.ndarray:
+            return loaded.predict(MemoryTable(table, block))
+
+        write_importance(importance, table, loaded.about.feature_map, predict, full_name)
+
+
+def write_importance(
+    path: Path,
+    table: Table,
+    feature_map: FeatureMap,
+    predict: Callable[[Block], np.ndarray],
+    full_name: str = "",
+) -> None:
+    """Write the AUC that a model loses by each change, as JSON.
+
+    `predict` gives logits float32 [rows] of a block. The file has `full_name`, `simulated_data`,
+    the `rows`, their `clicks` and `auc`, and a list `changes` of `changed` and `auc_lost` (value,
+    low, high, p_value), the largest loss first. P-values are corrected for the number of changes.
+    """
+    block, donors = chosen_rows(table)
+    label = block.label
+    assert label is not None, "validation rows have labels"
+    auc = Auc.of(label, predict(block))
+    facts: dict[str, Any] = {"full_name": full_name, "simulated_data": table.source["simulated"]}
+    facts |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc.entry()}
+    columns = len(table.categorical_columns) + len(table.numeric_columns)
+    progress = Progress("measured", columns + bool(block.sequences), "changes")
+    lost: dict[str, Entry] = {}
+    for name, changed in _changes(block, table, feature_map, donors):
+        lost[name] = auc.minus(Auc.of(label, predict(changed)))
+        progress.advance(1)
+    correct_together([*lost.values()])
+    ranked = sorted(lost.items(), key=lambda pair: -(pair[1]["value"] or 0))
+    facts["changes"] = [{"changed": name, "auc_lost": entry} for name, entry in ranked]
+    write_json(path, facts)
+
+
+def chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
+    """The first rows of each class, and the place of each one's donor among them, [rows]."""
+    is_click = table.column("label") == 1
+    clicks, negatives = np.flatnonzero(is_click), np.flatnonzero(~is_click)
+    most = min(ROWS, NEGATIVES * max(1, len(clicks)))
+    chosen = np.sort(np.concatenate([clicks[:ROWS], negatives[:most]]))
+    clicked = is_click[chosen]
+    # Donors have the file's click rate, however many rows of each class are chosen.
+    share = np.where(clicked, len(clicks), len(negatives)).astype(np.float64)
+    share /= np.where(clicked, clicked.sum(), (~clicked).sum())
+    donors = np.random.default_rng(_SEED).choice(len(chosen), len(chosen), p=share / share.sum())
+    return SomeRows(table, chosen).read(0, len(chosen)), donors
+
+
+def _changes(
+    block: Block, table: Table, feature_map: FeatureMap, donors: np.ndarray
+) -> Iterator[tuple[str, Block]]:
+    """The rows with one column of their donors, for each column, and with all their histories.
+
+    Each row keeps its fold, which the first event decides (`features/item_vectors.py`).
+    """
+    for array, fields, names in (
+        ("categorical", feature_map.categories, table.categorical_columns),
+        ("numeric", feature_map.numeric, table.numeric_columns),
+    ):
+        for column in (field.column for field in fields):
+            values, place = getattr(block, array).copy(), list(names).index(column)
+            values[:, place] = values[donors, place]
+            yield column, replace(block, **{array: values})
+    if block.sequences:
+        noted = np.empty(len(block), [(column, np.uint64) for column in block.sequences])
+        for column, history in block.sequences.items():
+            noted[column] = first_events(history, np.arange(len(block)))
+        taken = {column: events.take(donors) for column, events in block.sequences.items()}
+        yield HISTORIES, replace(block, first_events=noted, sequences=taken)

@@ -1,0 +1,284 @@
+"""The feature map: vocabularies and numeric ranges of the train rows, in a refit of all.
+
+Indices of a category: 0 padding, 1 out of vocabulary, 2 missing, from 3 on its vocabulary.
+Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary. A sequence that
+shares its target's vocabulary has the target's indices: token 12 has the index of category '12',
+and token a12 that of category 'a12'.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from ..common.errors import UserError
+from ..common.files import read_json, write_json
+from ..config.columns import SEPARATORS, Columns
+from ..config.names import check_name
+from ..datasets.table import Table, of_other_draw, require_drawn
+from .item_vectors import ItemVectors
+from .numeric import NumericField
+
+PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
+FIRST_CATEGORY, FIRST_TOKEN = 3, 2
+# Only columns with at most this many categories have an input for each category.
+MOST_CATEGORIES = 64
+# Tokens below this are counted and looked up in plain arrays (16 MiB), others by search.
+DENSE_LIMIT = 1 << 21
+
+
+@dataclass(frozen=True)
+class CategoryField:
+    """A categorical column and the raw strings that have their own index."""
+
+    column: str
+    vocabulary: list[str]
+
+    @property
+    def size(self) -> int:
+        """Rows of this field's embedding table."""
+        return FIRST_CATEGORY + len(self.vocabulary)
+
+
+@dataclass(frozen=True)
+class LevelField:
+    """A numeric column and those of its values, ascending, that have their own index."""
+
+    column: str
+    vocabulary: list[float]
+
+    @property
+    def size(self) -> int:
+        """Rows of this field's embedding table."""
+        return FIRST_CATEGORY + len(self.vocabulary)
+
+
+@dataclass(frozen=True)
+class SequenceField:
+    """A sequence column and its tokens (`categories.py`), ascending.
+
+    If the vocabulary is shared with the target column `shared_with`, these tokens come first in
+    the target's vocabulary, before `other_words` more words that are no tokens.
+    """
+
+    column: str
+    vocabulary: list[int]
+    shared_with: str | None = None
+    other_words: int = 0
+
+    @property
+    def first_index(self) -> int:
+        """Index of the first token of the vocabulary."""
+        return FIRST_CATEGORY if self.shared_with else FIRST_TOKEN
+
+    @property
+    def size(self) -> int:
+        """Rows of this field's embedding table, which is its target's if shared."""
+        return self.first_index + len(self.vocabulary) + self.other_words
+
+
+@dataclass(frozen=True)
+class KindField:
+    """A categorical column that is a function of a sequence's items, such as a film's genre.
+
+    `of_code` has its index for each index of the sequence, PADDING where it is not known.
+    """
+
+    column: str
+    sequence: str
+    of_code: list[int]
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
+
+    `context`: categories for the output network alone. `ids`: numeric columns that are such
+    categories, too.
+    `statistics` are those of the whole histories (`history_statistics.py`, `events.py`,
+    `similarities.py`), as numeric columns; their ranges are a sample's.
+    `event_time` is the column of the events' times, which need no vocabulary; None without times.
+    `event_ages` are quantiles of the times from the train rows' events to their rows.
+    `kinds`: categories that are functions of items.
+    `item_vectors` of histories that have their target's codes.
+    `separator` joins the tokens of sequences in text.
+    `fitted_on` is the train table's identity.
+    """
+
+    profile: list[CategoryField]
+    targets: list[CategoryField]
+    sequences: list[SequenceField]
+    numeric: list[NumericField]
+    min_count: int
+    fitted_on: str
+    event_time: str | None = None
+    context: list[CategoryField] = field(default_factory=list)
+    ids: list[LevelField] = field(default_factory=list)
+    statistics: list[NumericField] = field(default_factory=list)
+    separator: str = SEPARATORS[0]
+    event_ages: list[float] = field(default_factory=list)
+    kinds: list[KindField] = field(default_factory=list)
+    item_vectors: list[ItemVectors] = field(default_factory=list)
+
+    @property
+    def categories(self) -> list[CategoryField]:
+        """The columns of text: profile, then target, then context."""
+        return [*self.profile, *self.targets, *self.context]
+
+    @property
+    def context_fields(self) -> list[CategoryField | LevelField]:
+        """The categories for the output network alone."""
+        return [*self.context, *self.ids]
+
+    @property
+    def category_fields(self) -> list[CategoryField | LevelField]:
+        """All categories: profile, then target, then those of `context_fields`."""
+        return [*self.profile, *self.targets, *self.context_fields]
+
+    @property
+    def history_columns(self) -> list[str]:
+        """The columns of the histories."""
+        return [field.column for field in self.sequences]
+
+    def for_networks(self) -> "FeatureMap":
+        """The same; without sequences, it gets one that is always empty, with a missing target."""
+        if self.sequences:
+            return self
+        return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])
+
+    def for_other_rows(self) -> "FeatureMap":
+        """The same for rows that are not of its draw."""
+        return replace(self, item_vectors=[each.for_other_rows() for each in self.item_vectors])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, strings and numbers, as stored in JSON and in model files."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "FeatureMap":
+        """The inverse of `to_dict`; keys of other versions are ignored."""
+        return _from_plain(cls, plain)
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, complete or not at all."""
+        write_json(path, self.to_dict())
+
+    @classmethod
+    def read(cls, path: Path) -> "FeatureMap":
+        """Read what `write` wrote."""
+        return read_json(path, cls.from_dict, kind="feature_map.json")
+
+
+def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
+    """A dataclass from plain values, also in lists in its fields; other keys are ignored."""
+    values = {}
+    for name, hint in get_type_hints(cls).items():
+        if name in plain:
+            inner = next(iter(get_args(hint)), None)
+            is_nested = is_dataclass(inner) and get_origin(hint) is list
+            value = plain[name]
+            values[name] = [_from_plain(inner, x) for x in value] if is_nested else value
+    return cls(**values)
+
+
+def require_columns(
+    table: Table,
+    categorical: Iterable[str],
+    numeric: Iterable[str],
+    sequences: Iterable[str],
+    event_time: str | None,
+) -> None:
+    """Raise UserError if `table` lacks one of these columns."""
+    # A column of events' times counts only if the rows have times as well.
+    times = table.sequence_columns if table.has_times else []
+    for wanted, present in (
+        (categorical, table.categorical_columns),
+        (numeric, table.numeric_columns),
+        (sequences, table.sequence_columns),
+        ([event_time] if event_time else [], times),
+    ):
+        missing = [name for name in wanted if name not in present]
+        if missing:
+            raise UserError(
+                f"{table.path}: lacks {len(missing)} columns that the features need, for example "
+                f"{missing[0]!r}; it was made with other columns.use: delete it and run snakemake "
+                f"again, or use a model of these columns"
+            )
+
+
+def check_one_draw(
+    feature_map: FeatureMap,
+    train: Table,
+    valid: Table,
+    full_name: str = "",
+    fitted: object = "the feature map",
+) -> None:
+    """Raise UserError unless the files are of one draw; rows of two draws may overlap.
+
+    One must have train rows and the other validation rows, of the size of the model with this
+    `full_name`. `fitted` names what holds the feature map.
+    """
+    for table in (train, valid):
+        require_drawn(table)
+    check_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])
+    if train is not valid and (train.side, valid.side) != ("train", "validation"):
+        raise UserError(
+            f"{train.path} holds {train.side} rows and {valid.path} {valid.side} rows; give train "
+            f"rows to learn from and validation rows to choose by"
+        )
+    for other, identity in ((valid.path, valid.identity), (fitted, feature_map.fitted_on)):
+        if identity != train.identity:
+            raise of_other_draw(train.path, other)
+
+
+def check_same_kind(table: Table, simulated: bool) -> None:
+    """Raise UserError if a table is simulated and a model's train rows are not, or the reverse."""
+    check_kind(table.path, table.source["simulated"], simulated)
+
+
+def check_kind(where: object, is_simulated: bool, simulated: bool) -> None:
+    """The same for the rows of `where`; `is_simulated` is true if they are simulated."""
+    if is_simulated != simulated:
+        names = {True: "simulated", False: "real"}
+        raise UserError(
+            f"{where} holds {names[is_simulated]} data, and the model was trained on "
+            f"{names[simulated]} data; the two are never mixed: take both raw files from one source"
+        )
+
+
+def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: str = "") -> Columns:
+    """The columns that models with these maps read, each once; all categories are profile.
+
+    `row_time` is the column of the rows' times. Raises UserError if it is needed and None, or the
+    reverse, or if the models' sequences have several separators.
+    """
+    event_times = {m.event_time for m in maps if m.event_time}
+    if len(event_times) > 1 or bool(event_times) != (row_time is not None):
+        named = ", ".join(sorted(event_times)) or "no column"
+        raise UserError(
+            f"--row_time is {row_time!r}, and the models take the events' times from {named}: name "
+            f"the column of the rows' times only if they take one, with --row_time or in "
+            f"columns.groups.<group>.times of the config"
+        )
+    separators = {m.separator for m in maps if m.sequences}
+    if len(separators) > 1:
+        raise UserError(
+            f"the models read sequences with several separators, {sorted(separators)}; score with "
+            f"those of one table at a time"
+        )
+
+    def names(fields: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(fields))
+
+    categories = (field.column for m in maps for field in m.categories)
+    return Columns(
+        label="",
+        id=id_column,
+        profile=names(categories),
+        numeric=names(field.column for m in maps for field in m.numeric),
+        sequences=names(field.column for m in maps for field in m.sequences),
+        targets=(),
+        event_time=next(iter(event_times), None),
+        row_time=row_time,
+        separator=next(iter(separators), SEPARATORS[0]),
+    )

@@ -1,0 +1,83 @@
+"""The interface of a family of models to rules and scripts."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from ..common.errors import UserError
+from ..config.columns import Columns
+from ..config.names import Settings, variant_of
+from ..config.sizes import block_settings
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family has a FAMILY of this class, or a subclass, in the module of its folder's name.
+
+    Rules import that module, so it imports no more than settings do. Jobs call the entry points,
+    functions in other modules of the folder, which are imported when the job runs:
+
+        train(job)       trains a model; see `models.job.TrainJob`
+        load             a model from its file, which then predicts; see `models.trained.Model`
+        trials           trainings with other settings, in which `tune` searches
+        export           writes a model as ONNX
+    """
+
+    # `__package__` of that module.
+    package: str
+    # A regular expression for the start of its models' names.
+    pattern: str
+    # The conda environment of its jobs, except for tuning: envs/{environment}.yaml.
+    environment: str
+    # Its blocks of the config, each with the class of its settings.
+    blocks: Mapping[str, Any]
+    # The module of each entry point, in the family's folder.
+    entry_points: Mapping[str, str]
+    # Whether its trainings write an evaluation a row in history.csv.
+    has_learning_curves: bool = False
+    # GPUs of a job that predicts.
+    inference_gpus: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.package.rpartition(".")[2]
+
+    def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
+        """The settings of a model; raises UserError if the config has no such model."""
+        variant, blocks = variant_of(model), " or ".join(self.blocks)
+        if variant and variant not in config["variants"]:
+            known = ", ".join(map(repr, config["variants"]))
+            raise UserError(f"{model}: the config has no variant {variant!r}, only {known}")
+        if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
+            raise UserError(
+                f"{model}: variants.{variant} has no settings of {blocks}, so this would be the "
+                f"same model as {model.partition('-')[0]}; give it such a block, or use that"
+            )
+        return {block: block_settings(config, size, block, variant) for block in self.blocks}
+
+    def mistakes(
+        self, config: Mapping[str, Any], columns: Columns, size: str, model: str
+    ) -> Iterator[str]:
+        """The reasons why a model cannot be trained on a table of these columns, one line each."""
+        self.settings(config, size, model)
+        yield from ()
+
+    def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
+        """GPUs that train a model."""
+        return 0
+
+    def module(self, entry_point: str) -> str | None:
+        """The full name of an entry point's module; None if the family has none."""
+        name = self.entry_points.get(entry_point)
+        return name and f"{self.package}.{name}"
+
+    def entry_point(self, name: str) -> Any:
+        """The function of that name; raises UserError if the family has none."""
+        if (module := self.module(name)) is None:
+            raise UserError(
+                f"models with settings of {' and '.join(self.blocks)} have no {name!r}; ask for "
+                f"another model, or add the function (docs/own-model.md)"
+            )
+        return getattr(import_module(module), name)

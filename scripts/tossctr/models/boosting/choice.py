@@ -1,0 +1,181 @@
+"""The choices before a training: the sets of features, and how small a leaf may be.
+
+Features of users and ads help if these return, and mislead if they do not. The validation rows show
+which is the case. Small leaves learn more, or memorize noise. Cross-validation of train rows shows
+which. So changes are tried one after the other, in short trainings. A change stays if the logloss
+of held-out rows falls by more than its standard error, so the simplest model that is as good as the
+best wins.
+
+Held-out rows are those of validation. If these are few, and drawn at random as the train rows are,
+train rows count as well, by cross-validation.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...datasets.table import SomeRows, Table
+from .features import Features, fit_features
+from .matrix import Matrix, quantile_matrix
+from .tree_settings import FEATURE_SETS, BoostingConfig
+from .trees import fit
+
+logger = logging.getLogger(__name__)
+
+# The most train rows of a short training, and the most rows to measure it on.
+_MOST_ROWS = 200_000
+# Not the model's own settings, so that all trials of a search have the same sets as its best.
+SHORT = BoostingConfig(learning_rate=0.1, trees=300)
+# The first `min_child_weight`, and its largest share of the sum of p (1 - p) over all rows: trees
+# of few clicks must be able to split.
+_LEAF, _MOST_OF_LEAF = 20.0, 0.1
+# The train rows and the folds of a cross-validation.
+_FOLDED_ROWS, _FOLDS = 20_000, 3
+
+
+class Choice(NamedTuple):
+    """The choice, and all changes in the order in which they were `tried`.
+
+    A change's `gain` is by how much it lowers the logloss of `rows`, compared with the changes kept
+    before; `error` is the standard error of the gain, from the rows' differences.
+    """
+
+    min_child_weight: float
+    sets: Sequence[str]
+    tried: list[dict[str, Any]]
+
+
+def choose(
+    rows: tuple[Table, Table],
+    features: tuple[Features, Features],
+    config: BoostingConfig,
+    device: str,
+    threads: int,
+) -> Choice:
+    """The `min_child_weight` and the sets of features; what is not `auto` stays as configured.
+
+    `rows` are the train rows and the validation rows that choose, `features` the features of
+    either, with all sets.
+    """
+    train, valid = (SomeRows(table, np.arange(min(table.rows, _MOST_ROWS))) for table in rows)
+    few = SomeRows(train, np.arange(min(train.rows, _FOLDED_ROWS)))
+    rate = train.column("label").mean()
+    leaf = min(_LEAF, _most_of_leaf(train.rows, rate))
+    trials = _Trials(device, threads)
+    has_clicks = leaf <= _most_of_leaf(few.rows * (1 - 1 / _FOLDS), rate)
+    if config.features == "auto":
+        splits = [Split(train, valid, *features)]
+        # Train rows have users and days in common; rows held out by group or time do not.
+        is_random = not any(t.column(key).any() for t in rows for key in ("period", "fold"))
+        if is_random and has_clicks and valid.rows < few.rows:
+            splits += _cross_validation(few, features[0])
+        sets = trials.chosen_sets(splits, leaf)
+    else:
+        sets = [name for name in FEATURE_SETS if name in config.features]
+    if config.min_child_weight != "auto":
+        leaf = float(config.min_child_weight)
+    elif has_clicks:
+        # With fewer clicks, leaves fill worse than with all rows, and smaller ones would win.
+        leaf = trials.chosen_leaf(few, features[0].with_sets(sets), leaf)
+    return Choice(leaf, sets, trials.tried)
+
+
+class Split(NamedTuple):
+    """Rows to learn from, rows held out, and the features of either, with all sets."""
+
+    train: Table
+    held: Table
+    train_features: Features
+    held_features: Features
+
+
+def _cross_validation(rows: Table, features: Features) -> Iterator[Split]:
+    """Folds of train rows; the features of each are fitted to the other folds."""
+    fold = np.arange(rows.rows) % _FOLDS
+    for number in range(_FOLDS):
+        train, held = (
+            SomeRows(rows, np.flatnonzero(part)) for part in (fold != number, fold == number)
+        )
+        fitted = fit_features(train, features.feature_map, features.sets, by_period=False)
+        yield Split(train, held, replace(fitted[0], unknown=features.unknown), fitted[1])
+
+
+def _most_of_leaf(rows: float, rate: float) -> float:
+    """The largest `min_child_weight` for a number of rows and their click rate."""
+    return _MOST_OF_LEAF * rows * rate * (1 - rate)
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """Short trainings, and the changes that they tried."""
+
+    device: str
+    threads: int
+    tried: list[dict[str, Any]] = field(default_factory=list)
+
+    def losses_by_row(self, train: Matrix, held: Matrix, leaf: float) -> np.ndarray:
+        """The logloss of each row of `held`."""
+        short = SHORT.model_copy(update={"min_child_weight": leaf})
+        booster, _ = fit(train, held, short, self.device, self.threads)
+        logit = booster.predict(held, output_margin=True).astype(np.float64)
+        return np.logaddexp(0, logit) - held.get_label() * logit
+
+    def lower(self, what: str, before: np.ndarray, after: np.ndarray) -> bool:
+        """Whether a change lowers the losses by more than their error."""
+        falls, rows = before - after, len(after)
+        gain, error = float(falls.mean()), float(falls.std() / np.sqrt(rows))
+        text = "%s: %+.5f +- %.5f in the logloss of %s held-out rows, kept: %s"
+        logger.info(text, what, -gain, error, f"{rows:,}", gain > error)
+        numbers = {"rows": rows, "gain": gain, "error": error}
+        self.tried.append({"what": what, **numbers, "kept": gain > error})
+        return gain > error
+
+    def chosen_sets(self, splits: Sequence[Split], leaf: float) -> list[str]:
+        """The sets that lower the logloss of all held-out rows."""
+
+        def losses(sets: Sequence[str]) -> np.ndarray:
+            return np.concatenate([self._losses_of(split, sets, leaf) for split in splits])
+
+        sets: list[str] = []
+        best, features = losses(sets), splits[0].train_features
+        for name in FEATURE_SETS:
+            more = [*sets, name]
+            if features.with_sets(more).columns() == features.with_sets(sets).columns():
+                continue  # the set adds no column
+            if self.lower(f"features {name}", best, loss := losses(more)):
+                best, sets = loss, more
+        return sets
+
+    def _losses_of(self, split: Split, sets: Sequence[str], leaf: float) -> np.ndarray:
+        """The logloss of each held-out row of a split."""
+        train, held, *features = split
+        train_features, held_features = (each.with_sets(sets) for each in features)
+        if not train_features.columns():
+            rate = train.column("label").mean()
+            return -np.log(np.where(held.column("label") == 1, rate, 1 - rate))
+        matrix = quantile_matrix(train, train_features, threads=self.threads)
+        binned = quantile_matrix(held, held_features, like=matrix, threads=self.threads)
+        return self.losses_by_row(matrix, binned, leaf)
+
+    def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
+        """The best by cross-validation of train rows: `leaf`, or a fraction of it."""
+        fold = np.arange(rows.rows) % _FOLDS
+        train = quantile_matrix(rows, features, threads=self.threads)
+        held = quantile_matrix(rows, features, like=train, threads=self.threads)
+
+        def out_of_fold(leaf: float) -> np.ndarray:
+            losses = np.zeros(rows.rows)
+            for number in range(_FOLDS):
+                is_out = fold == number
+                train.set_weight((~is_out).astype(np.float32))
+                held.set_weight(is_out.astype(np.float32))
+                losses[is_out] = self.losses_by_row(train, held, leaf)[is_out]
+            return losses
+
+        best, smaller = out_of_fold(leaf), leaf / 4
+        while self.lower(f"min_child_weight {smaller:.3g}", best, loss := out_of_fold(smaller)):
+            best, leaf, smaller = loss, smaller, smaller / 4
+        return leaf

@@ -1,0 +1,201 @@
+"""The training of gradient boosting, from H5 files and a feature map to a model and its metrics."""
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xgboost
+
+from ...batches.negatives import NegativeDraw, chosen_share
+from ...common.files import folder_beside
+from ...common.locks import locked
+from ...common.logits import log_odds
+from ...common.metrics import metrics_of
+from ...datasets.table import SomeRows, Table
+from ...features.feature_map import FeatureMap
+from ..job import TrainJob
+from .choice import Choice, choose
+from .device import choose_device
+from .features import Features, fit_features, unknown_shares
+from .matrix import Matrix, quantile_matrix
+from .tree_file import BoostedModel
+from .tree_settings import FEATURE_SETS, BoostingConfig
+from .trees import METRICS, fit
+
+logger = logging.getLogger(__name__)
+
+
+def train(job: TrainJob) -> None:
+    """Train a model.
+
+    A refit has as many trees as the first training kept, and its validation metrics. The same data,
+    settings and number of threads give the same model on the same machine. An interrupted training
+    starts over.
+    """
+    config = BoostingConfig.from_values(job.settings["boosting"], "boosting")
+    device, before = choose_device(job.runtime.device), job.before()
+    with (
+        locked(job.model.with_name("training_state"), "is training this model already"),
+        job.opened() as (feature_map, train, valid),
+        folder_beside(job.model.with_name("matrix")) as folder,
+    ):
+        about = job.about(feature_map, train)
+        place = folder if device == "cpu" else None
+        run = BoostingRun(train, valid, feature_map, config, device, job.threads, place, before)
+        fitted = run.make_features()
+        boosters, history, facts = run.grow(fitted)
+        job.write(
+            BoostedModel(about, boosters, fitted.features),
+            history,
+            **facts,
+            features=len(fitted.features.columns()),
+            **fitted.choice._asdict(),
+            by_period=fitted.train_features.by_period,
+            few_columns=fitted.features.few_names,
+            unknown_shares=fitted.unknown,
+            train_rows=train.rows,
+            negative_share=run.negative_share,
+            valid_rows=valid.rows if valid else 0,
+            device=device,
+            settings=config.values(),
+        )
+
+
+class FittedFeatures(NamedTuple):
+    """The features of train rows, and of all other rows; `unknown` has shares by column."""
+
+    train_features: Features
+    features: Features
+    unknown: Mapping[str, float]
+    choice: Choice
+
+
+class BaggedMatrices(NamedTuple):
+    """The binned rows of a bag and of validation (None for a refit), and the `start` of `fit`."""
+
+    train: Matrix
+    valid: Matrix | None
+    start: float | None
+
+
+@dataclass(frozen=True)
+class BoostingRun:
+    """The rows and settings of one training, its device and its threads.
+
+    A large matrix goes into a file in `folder`, if given. A refit has no `valid` rows: these are
+    among the train rows. `before` has the facts that the first training wrote.
+    """
+
+    train: Table
+    valid: Table | None
+    feature_map: FeatureMap
+    config: BoostingConfig
+    device: str
+    threads: int
+    folder: Path | None
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def negative_share(self) -> float:
+        """The share of the negatives among the train rows that a bag has."""
+        label = self.train.column("label")
+        return chosen_share(self.config.negative_share, label, "boosting.negative_share")
+
+    def make_features(self) -> FittedFeatures:
+        """The features of train and validation rows, of the configured or chosen sets."""
+        config, before, valid = self.config, self.before, self.valid
+        unknown = before.get("unknown_shares", {})
+        if valid is not None:
+            unknown = unknown_shares(valid, self.feature_map)
+        chosen = before.get("sets", config.features)
+        train_features, features = fit_features(
+            self.train,
+            self.feature_map,
+            FEATURE_SETS if chosen == "auto" else chosen,
+            unknown,
+            by_period=before.get("by_period"),
+            few_columns=before.get("few_columns"),
+        )
+        if valid is None:
+            choice = Choice(*(before[name] for name in Choice._fields))
+        else:
+            rows = (self.train, valid)
+            choice = choose(rows, (train_features, features), config, self.device, self.threads)
+        train_features, features = (
+            each.with_sets(choice.sets) for each in (train_features, features)
+        )
+        return FittedFeatures(train_features, features, unknown, choice)
+
+    def settled(self, fitted: FittedFeatures) -> BoostingConfig:
+        """The settings, with the choices in place of `auto`."""
+        if self.config.min_child_weight != "auto":
+            return self.config
+        return self.config.model_copy(update={"min_child_weight": fitted.choice.min_child_weight})
+
+    def bin_rows(self, fitted: FittedFeatures, bag: int) -> BaggedMatrices:
+        """The matrices of a bag."""
+        train, valid, start = self.train, None, None
+        share, threads = self.negative_share, self.threads
+        if share < 1:
+            label = train.column("label")
+            draw = NegativeDraw(label, share, len(label), "boosting.negative_share")
+            train = SomeRows(train, draw.drawn(0, label, self.config.seed, bag))
+        matrix = quantile_matrix(train, fitted.train_features, threads=threads, folder=self.folder)
+        if share < 1:
+            # The odds of a click among the drawn rows are 1 / kept_share times those of all rows.
+            # Trees that start from the former learn a row's difference from either.
+            start = float(label.mean())
+            margin = log_odds(start) - math.log(draw.kept_share)
+            matrix.set_base_margin(np.full(train.rows, margin, np.float32))
+        if self.valid is not None:
+            valid = quantile_matrix(self.valid, fitted.features, like=matrix, threads=threads)
+        logger.info(
+            "%s train rows, %s validation rows, %d features",
+            f"{matrix.num_row():,}",
+            f"{valid.num_row():,}" if valid else "no",
+            matrix.num_col(),
+        )
+        return BaggedMatrices(matrix, valid, start)
+
+    def grow(
+        self, fitted: FittedFeatures
+    ) -> tuple[list[xgboost.Booster], list[dict[str, float]], dict[str, Any]]:
+        """The trees of all bags, the first bag's history, and facts for training.json.
+
+        The validation rows decide the number of trees. A refit takes the number and the metrics of
+        the first training.
+        """
+        boosters, curves, logits, bag = [], [], [], None
+        for number in range(self.config.bags):
+            if bag is None or self.negative_share < 1:
+                bag = None  # frees its memory and its file before the next bag takes them
+                bag = self.bin_rows(fitted, number)
+            changes = {"seed": (self.config.seed + number) % 2**31}
+            if self.before:
+                changes["trees"] = self.before["trees"][number]
+            config = self.settled(fitted).model_copy(update=changes)
+            options = (self.device, self.threads)
+            booster, curve = fit(bag.train, bag.valid, config, *options, start=bag.start)
+            boosters.append(booster)
+            curves.append(curve)
+            if bag.valid is not None:
+                logits.append(booster.predict(bag.valid, output_margin=True))
+        assert bag is not None, "there is at least one bag"
+        trees = [booster.num_boosted_rounds() for booster in boosters]
+        if bag.valid is None:
+            metrics = {name: self.before[f"valid_{name}"] for name in METRICS.values()}
+        elif len(boosters) == 1:
+            metrics = {name: values[trees[0] - 1] for name, values in curves[0].items()}
+        else:
+            # XGBoost computes the metrics of a single bag.
+            label, logit = bag.valid.get_label(), np.stack(logits).mean(axis=0)
+            metrics = dict(zip(METRICS.values(), metrics_of(METRICS.values(), label, logit)))
+        lines = enumerate(zip(*curves[0].values()), 1)
+        history = [{"tree": tree, **dict(zip(curves[0], values))} for tree, values in lines]
+        facts = {f"valid_{name}": value for name, value in metrics.items()}
+        return boosters, history, {**facts, "trees": trees, "rows_per_epoch": bag.train.num_row()}

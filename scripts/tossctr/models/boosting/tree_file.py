@@ -1,0 +1,68 @@
+"""The trained model of boosting: XGBoost's trees, and how rows become features."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import xgboost
+
+from ...datasets.block import Block
+from ...features.encoding import FeatureEncoder
+from ..trained import About, Model
+from .features import Features
+from .matrix import finite
+
+
+@dataclass(frozen=True)
+class BoostedModel(Model):
+    """Boosters, whose logits are averaged, on the CPU.
+
+    `features` are for rows that were not trained on.
+    """
+
+    family = "boosting"
+
+    boosters: Sequence[xgboost.Booster]
+    features: Features
+
+    def content(self) -> dict[str, Any]:
+        """The content of the file; the tensors `boosters` are XGBoost's UBJ."""
+        boosters = {
+            str(bag): np.frombuffer(booster.save_raw("ubj"), np.uint8)
+            for bag, booster in enumerate(self.boosters)
+        }
+        features = {name: dict(getattr(self.features, name)) for name in ("tables", "common")}
+        few = self.features.few_names
+        return {"boosters": boosters, **features, "sets": list(self.features.sets), "few": few}
+
+    @classmethod
+    def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+        """The model with this `content`."""
+        features = Features(
+            about.feature_map,
+            content["sets"],
+            content["tables"],
+            content["common"],
+            few_columns=content["few"],
+        )
+        boosters = []
+        for bag in range(len(content["boosters"])):
+            booster = xgboost.Booster()
+            booster.load_model(bytearray(content["boosters"][str(bag)]))
+            # Blocks are predicted in parallel.
+            booster.set_param({"nthread": 1, "device": "cpu"})
+            boosters.append(booster)
+        return cls(about, boosters, features, threads=threads)
+
+    def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
+        """Logits float32 [rows of the block]."""
+        rows = finite(self.features.matrix(encoder, block))
+        logits = [
+            booster.inplace_predict(rows, predict_type="margin", validate_features=False)
+            for booster in self.boosters
+        ]
+        return np.stack(logits).mean(axis=0, dtype=np.float32)
+
+
+load = BoostedModel.load

@@ -1,0 +1,65 @@
+"""FESeq as a family of models: its settings, and the needs of its jobs."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...common.errors import ImpossibleNetworkError, UserError
+from ...config.columns import Columns
+from ...config.names import Settings
+from ...config.sizes import size_block
+from ..base import Family
+from .network_settings import ModelConfig, TrainConfig
+
+
+class FESeq(Family):
+    """Networks, by PyTorch."""
+
+    def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
+        """Settings of network and training; max_len comes from the name, and must be listed."""
+        settings = super().settings(config, size, model)
+        max_len = int(model.partition("-")[0].removeprefix("len"))
+        listed = size_block(config, size)["max_len"]
+        if max_len not in listed:
+            raise UserError(
+                f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is "
+                f"{listed}; ask for one of these or add it there"
+            )
+        return {**settings, "model": {**settings["model"], "max_len": max_len}}
+
+    def mistakes(
+        self, config: Mapping[str, Any], columns: Columns, size: str, model: str
+    ) -> Iterator[str]:
+        """Inputs that the columns do not have, and heads that do not divide the width."""
+        settings = self.settings(config, size, model)["model"]
+        if settings["times"] and columns.event_time is None:
+            yield (
+                "model.times: true, here or in a size or variant, and no group in columns.use has "
+                "times; write times: {<sequence column of event times>: <column of the row's "
+                "time>} in a group, or set it to false"
+            )
+        try:
+            # Without a sequence, a network has one that is always empty.
+            fields = max(1, len(columns.sequences)) + len(columns.profile)
+            ModelConfig(**settings).width(fields)
+        except ImpossibleNetworkError as error:
+            yield f"model.heads of {model}, size {size}: {error}"
+
+    def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
+        """`train.gpus`."""
+        return self.settings(config, size, model)["train"]["gpus"]
+
+
+FAMILY = FESeq(
+    package=__package__,
+    pattern=r"len[1-9]\d*",
+    environment="train",
+    blocks={"model": ModelConfig, "train": TrainConfig},
+    entry_points={
+        "train": "train_network",
+        "load": "network_file",
+        "trials": "network_trials",
+        "export": "export",
+    },
+    has_learning_curves=True,
+    inference_gpus=1,
+)

@@ -1,0 +1,159 @@
+"""A trained network, its file, and its predictions."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...batches.batch import Batch
+from ...batches.batch_source import BatchSource
+from ...common.errors import NotEnoughMemoryError
+from ...common.progress import Progress
+from ...config.runtime import Runtime
+from ...datasets.opening import TableSource
+from ...features.feature_map import FeatureMap, check_same_kind
+from ..trained import About, Model
+from .network import FESeq
+from .network.attention import MOST_ROWS
+from .network.build import batch_source, build_model, placed
+from .network.device import Machine, Result, deterministic_if_possible, start_runtime
+from .network_settings import ModelConfig
+
+logger = logging.getLogger(__name__)
+
+# Positions (rows x max_len) of one forward pass: enough to fill a GPU, at width 200 in 1 GiB; few
+# enough to stay in a CPU's caches.
+POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
+# Batches between copies of logits to the host: each copy waits for the GPU.
+BATCHES_BETWEEN_COPIES = 100
+
+
+def inference_source(
+    h5: TableSource,
+    feature_map: FeatureMap,
+    config: ModelConfig,
+    machine: Machine,
+) -> BatchSource:
+    """A batch source with batches of the right size for inference; see BatchSource."""
+    batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
+    batch_rows = min(batch_rows, MOST_ROWS)
+    return batch_source(h5, feature_map, config, batch_rows)
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: FESeq,
+    source: BatchSource,
+    machine: Machine,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    ablate_histories: bool = False,
+) -> np.ndarray:
+    """Logits float32 [stop - start], in file order. `ablate_histories` empties every history."""
+    stop = source.rows if stop is None else stop
+    logits = np.empty(stop - start, np.float32)
+    was_training = model.training
+    model.eval()
+    waiting: list[tuple[Tensor, Tensor]] = []
+
+    def forward(batch: Batch) -> Tensor:
+        with machine.autocast():
+            return model(batch)
+
+    def copy() -> None:
+        if waiting:
+            row_B, logit_B = (torch.cat(tensors) for tensors in zip(*waiting))
+            logits[row_B.numpy() - start] = logit_B.float().cpu().numpy()
+            waiting.clear()
+
+    predicting = Progress("predicted", stop - start)
+    batches = source.in_order(start, stop, ablate_histories=ablate_histories)
+    for batch in machine.prefetch(batches):
+        predicted = batches_that_fit(forward, batch, machine)
+        waiting.extend((fitting.row_B, logit_B) for fitting, logit_B in predicted)
+        if len(waiting) >= BATCHES_BETWEEN_COPIES:
+            copy()
+        predicting.advance(len(batch))
+    copy()
+    model.train(was_training)
+    return logits
+
+
+def batches_that_fit(
+    work: Callable[[Batch], Result], batch: Batch, machine: Machine
+) -> Iterator[tuple[Batch, Result]]:
+    """Results of `work` on a batch on the device, or on its halves if GPU memory is short.
+
+    Yields each batch, on the host, with its result. Raises NotEnoughMemoryError if a single row
+    does not fit.
+    """
+    try:
+        result = deterministic_if_possible(lambda: work(batch.to(machine.device)))
+    except torch.cuda.OutOfMemoryError:
+        if len(batch) == 1:
+            raise NotEnoughMemoryError(
+                "the GPU's memory does not hold the prediction of a single row; use a smaller "
+                "max_len or model, or see with nvidia-smi what else is using the GPU"
+            ) from None
+    else:
+        yield batch, result
+        return
+    # Outside the handler, whose traceback holds on to the tensors of the failed attempt.
+    logger.warning("out of GPU memory: predicting %d rows in two halves", len(batch))
+    torch.cuda.empty_cache()
+    middle = len(batch) // 2
+    for start, stop in ((0, middle), (middle, len(batch))):
+        yield from batches_that_fit(work, batch.rows(start, stop), machine)
+
+
+@dataclass(frozen=True)
+class TrainedModel(Model):
+    """A network, and the machine that it predicts on."""
+
+    family = "feseq"
+
+    network: FESeq
+    machine: Machine = field(
+        default_factory=lambda: Machine(torch.device("cpu")), compare=False, kw_only=True
+    )
+
+    @cached_property
+    def config(self) -> ModelConfig:
+        """What shapes the network."""
+        return ModelConfig(**self.about.settings["model"])
+
+    def content(self) -> dict[str, Any]:
+        """Its weights."""
+        return {"weights": self.network.state_dict()}
+
+    @classmethod
+    def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+        """The network with these weights."""
+        config = ModelConfig(**about.settings["model"])
+        weights = {name: torch.from_numpy(array) for name, array in content["weights"].items()}
+        network = build_model(config, about.feature_map)
+        network.load_state_dict(weights)
+        return cls(about, network, threads=threads)
+
+    def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
+        """Logits float32 [rows], see `predict_logits`, at the train rows' click rate."""
+        network, source = placed(self.network, self.machine), self.source(rows)
+        return predict_logits(network, source, self.machine, ablate_histories=ablate_histories)
+
+    def source(self, rows: TableSource) -> BatchSource:
+        """Batches of rows; raises UserError if one is simulated and one real."""
+        source = inference_source(rows, self.about.feature_map, self.config, self.machine)
+        check_same_kind(source.table, self.about.simulated)
+        return source
+
+
+def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> TrainedModel:
+    """The model in a file, on this machine."""
+    return replace(TrainedModel.load(path, full_name), machine=start_runtime(runtime, threads))

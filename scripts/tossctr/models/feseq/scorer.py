@@ -1,0 +1,142 @@
+"""Scores of rows in memory, by an exported model. This module does not import PyTorch."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from ...common.errors import UserError, first_line
+from ...common.logits import require_finite, sigmoid
+from ...common.memory import processors
+from ...features.encoding import FeatureEncoder, Inputs
+from ...features.feature_map import FeatureMap, read_columns
+from .rows import Rows, RowTable
+
+logger = logging.getLogger(__name__)
+
+# The key of the exported file's metadata, which has what the graph lacks, as JSON.
+METADATA = "feseq"
+FORMAT, VERSION = "feseq-onnx", 2
+# The bytes that `signed` adds.
+_SIGNATURE = 76
+# The most positions of a run: they fit in a core's caches.
+_POSITIONS = 1 << 13
+
+
+class Scorer:
+    """An exported model that scores rows of raw values.
+
+    Several threads may use it at once; one call computes on `threads` cores, or all that there are.
+    """
+
+    def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = min(threads, processors())
+        options.log_severity_level = 3  # no warnings of shapes that it cannot infer
+        try:
+            if content != signed(content[:-_SIGNATURE]):
+                raise ValueError("wrong checksum, or of another version")
+            self.session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+            self.about: dict[str, Any] = json.loads(
+                self.session.get_modelmeta().custom_metadata_map[METADATA]
+            )
+            if (self.about["format"], self.about["version"]) != (FORMAT, VERSION):
+                raise ValueError("of another version")
+            self.feature_map = FeatureMap.from_dict(self.about["feature_map"])
+            inputs = Inputs(**self.about["inputs"])
+            self.columns = read_columns([self.feature_map], self.about["row_time"])
+            self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
+            # The first call compiles, so it happens here.
+            row = dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}
+            self._run(self.table([row]), np.arange(1))
+        except Exception as error:  # ONNX Runtime raises its own classes
+            raise UserError(
+                f"{name}: not a complete exported model of this workflow ({first_line(error)}); "
+                f"take another file or, where the workflow made it, delete it and run "
+                f"`snakemake --cores 4 {name}`"
+            ) from None
+
+    @classmethod
+    def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
+        """The model of a file `model.onnx`; raises UserError for other files."""
+        return cls(Path(path).read_bytes(), threads, str(path))
+
+    @property
+    def raw_columns(self) -> list[str]:
+        """The columns that a row needs."""
+        return [*self.columns.features]
+
+    def table(self, rows: Rows) -> RowTable:
+        """The rows as a table; raises UserError where RowTable does."""
+        return RowTable(rows, self.columns, self.about["simulated"])
+
+    def score(self, rows: Rows) -> np.ndarray:
+        """Click probabilities float64 [rows], at the click rate of the train rows.
+
+        Rows map column names to raw values, see RowTable; other columns are ignored.
+        """
+        return sigmoid(self.logits(rows))
+
+    def logits(self, rows: Rows) -> np.ndarray:
+        """The logits float32 [rows], which can be averaged with those of other models.
+
+        Raises UserError where RowTable does, and if one is not finite.
+        """
+        table = self.table(rows)
+        logits = np.empty(table.rows, np.float32)
+        lengths = self.encoder.lengths(table.block)
+        # Rows of similar lengths run together, so that there is little padding.
+        order = np.argsort(-lengths, kind="stable")
+        while len(order):
+            positions = min(int(lengths[order[0]]), self.about["max_len"]) + 1
+            chunk, order = np.split(order, [max(1, _POSITIONS // positions)])
+            logits[chunk] = self._run(table, chunk)
+        require_finite(logits)
+        return logits
+
+    def _run(self, table: RowTable, rows: np.ndarray) -> np.ndarray:
+        """The graph's logits float32 of these rows of the table."""
+        block, encoder = table.block, self.encoder
+        encoded = encoder.encode(block, rows)
+        codes, offsets, elapsed = encoder.histories(block, rows)
+        if elapsed is None:
+            elapsed = np.zeros(codes.shape[1], np.int64)
+        *each, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
+        history, length, max_len = np.stack(each), np.diff(offsets), self.about["max_len"]
+        inputs = {
+            "profile": encoded.profile,
+            "target": encoded.target,
+            "history": history[..., -max_len:],
+            "length": np.minimum(length, max_len),
+            "elapsed": elapsed[:, -max_len:],
+            "whole_history": history,
+            "whole_length": length,
+            "context": encoded.context,
+            **encoded.numbers,
+        }
+        # Not every network takes all of them.
+        wanted = {each.name: inputs[each.name] for each in self.session.get_inputs()}
+        (logit,) = self.session.run(None, wanted)
+        return logit
+
+
+def signed(model: bytes) -> bytes:
+    """A serialized ONNX model with the SHA-256 of its bytes, as one more entry of its metadata."""
+    entry = b"\x0a\x06sha256\x12\x40" + hashlib.sha256(model).hexdigest().encode()
+    # Field 14 of a ModelProto. Protocol buffers may be written one behind the other.
+    return model + b"\x72" + bytes([len(entry)]) + entry
+
+
+def _padded(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Packed rows, left-padded with zeros: int64 [rows, longest, at least 1]."""
+    lengths = np.diff(offsets)
+    longest = max(1, int(lengths.max(initial=0)))
+    padded = np.zeros((len(lengths), longest), np.int64)
+    padded[np.arange(longest) >= longest - lengths[:, None]] = values
+    return padded

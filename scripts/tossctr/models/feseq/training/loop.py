@@ -1,0 +1,297 @@
+"""The loop of one training: steps, evaluations, learning rate, early stopping, best weights."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from ....batches.batch import Batch
+from ....batches.batch_source import BatchSource
+from ....common.errors import NotFiniteError
+from ....common.progress import Progress
+from ....common.signals import Signals
+from ..network import FESeq
+from ..network.build import placed
+from ..network.device import Machine
+from ..network_file import predict_logits
+from ..network_settings import TrainConfig
+from .checkpoint import Checkpoint
+from .monitor import monitored_metrics
+from .optimizer import make_optimizer, set_learning_rate
+from .schedule import LearningRate, are_gains, evaluated_batches
+from .step import Stepper
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One row of history.csv. `train_loss` is the mean since the evaluation before."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    auc: float
+    logloss: float
+    monitor: float
+    learning_rate: float
+    seconds: float
+
+
+class Trainer:
+    """One training run. `fit` leaves the best weights in `model` and fills `history`.
+
+    With a `checkpoint`, it resumes from the saved state, if any, and saves its own: regularly,
+    before each evaluation, and when a signal ends the process. `micro_rows` limits the rows that
+    a step holds in memory at once. `after_evaluation` may raise to end the training.
+
+    Without `valid`, all epochs are trained and the last weights are kept; the `metrics` of another
+    training replace the evaluation's.
+
+    Each of several ranks has a trainer. They train on shares of the same batches, predict shares
+    of the validation rows, and agree on all that they decide.
+    """
+
+    def __init__(
+        self,
+        model: FESeq,
+        train: BatchSource,
+        valid: BatchSource | None,
+        config: TrainConfig,
+        machine: Machine,
+        *,
+        micro_rows: int | None = None,
+        checkpoint: Checkpoint | None = None,
+        metrics: Mapping[str, float] | None = None,
+        after_evaluation: Callable[["Trainer"], None] | None = None,
+    ) -> None:
+        self.model = placed(model, machine)
+        self.train, self.valid = train, valid
+        self.config = config
+        self.machine, self.ranks = machine, machine.ranks
+        self.checkpoint, self.metrics = checkpoint, metrics
+        self.after_evaluation = after_evaluation
+        self.click_rate = float(train.table.column("label").mean())
+        self.per_epoch = train.batches_per_epoch
+        self.steps = config.epochs * self.per_epoch
+        self.learning_rate = LearningRate(config.learning_rate, self.steps, config.schedule)
+        self.evaluated_after = evaluated_batches(config.evaluations_per_epoch, self.per_epoch)
+        optimizer = make_optimizer(model, config)
+        self.stepper = Stepper(model, optimizer, machine, config, micro_rows=micro_rows)
+        # The network that is evaluated and kept: with `weight_average`, another one.
+        self.averaged = self.model
+        if config.weight_average:
+            self.averaged = placed(deepcopy(self.model), machine)
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.history: list[Evaluation] = []
+        self.started = time.monotonic()
+
+    def fit(self) -> None:
+        """Train for `epochs` epochs or until early stopping."""
+        self._resume()
+        self.model.train()
+        rows = self.config.epochs * self.train.rows_per_epoch
+        bar = Progress("trained", rows, "samples", done=self.rows_seen)
+        batches = self._batches()
+        # An interrupted training may stand right before an evaluation.
+        while self._is_evaluation_due or not self.is_over:
+            self._train_until_evaluation(batches, bar)
+            self.evaluate()
+        if self.step < self.steps:
+            logger.info("no gain in %d evaluations: stopped", self.config.patience)
+        self.model.load_state_dict(self.best_weights)
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self.stepper.step
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last step, from 1 on."""
+        return max(0, self.step - 1) // self.per_epoch + 1
+
+    @property
+    def rows_seen(self) -> int:
+        """Train rows of the steps taken; a row counts in each epoch."""
+        epochs, batches = divmod(self.step, self.per_epoch)
+        return epochs * self.train.rows_per_epoch + batches * self.train.batch_rows
+
+    @property
+    def best(self) -> Evaluation:
+        """The evaluation of the best weights."""
+        return max(self.history, key=lambda evaluation: evaluation.monitor)
+
+    @property
+    def is_over(self) -> bool:
+        """True after the last step, or if there is no gain left."""
+        gains = are_gains(evaluation.monitor for evaluation in self._deciding())
+        return self.step == self.steps or (
+            len(gains) >= self.config.patience and not any(gains[-self.config.patience :])
+        )
+
+    @property
+    def _is_evaluation_due(self) -> bool:
+        """True if an evaluation follows the last step and is not done yet."""
+        is_last = self.step == self.steps
+        batch = self.step - (self.epoch - 1) * self.per_epoch
+        is_due = is_last or (self.valid is not None and batch in self.evaluated_after)
+        return is_due and self.step > (self.history[-1].step if self.history else 0)
+
+    def _deciding(self) -> list[Evaluation]:
+        """The evaluations on which learning rate and early stopping depend."""
+        is_auto = self.config.evaluations_per_epoch == "auto"
+        return [e for e in self.history if e.step % self.per_epoch == 0 or not is_auto]
+
+    def _batches(self) -> Iterator[Batch]:
+        """The batches that are left, epoch after epoch."""
+        for epoch in range(self.step // self.per_epoch, self.config.epochs):
+            batches = self.train.shuffled(
+                self.config.seed,
+                epoch + 1,
+                first_batch=self.step - epoch * self.per_epoch,
+                rank=self.ranks.rank,
+                ranks=self.ranks.count,
+            )
+            yield from self.machine.prefetch(batches)
+
+    def _train_until_evaluation(self, batches: Iterator[Batch], bar: Progress) -> None:
+        """Take steps until an evaluation is due.
+
+        A signal to any rank ends the process after the step, once the state is saved. During an
+        evaluation it ends the process at once: the state was saved before.
+        """
+        with Signals() as signals:
+            while not self._is_evaluation_due:
+                batch = next(batches)
+                self._take(batch)
+                bar.advance(batch.step_rows)
+                # Only the rank that saves knows when it last did.
+                is_old = self.checkpoint is not None and self.checkpoint.is_due()
+                asked, is_save_due = self.ranks.largest(
+                    signals.asked, self.ranks.is_first and is_old
+                )
+                if asked or is_save_due or self._is_evaluation_due:
+                    is_saved = self.save()
+                    if asked and is_saved:
+                        logger.warning("interrupted at step %d; its state is saved", self.step)
+                if asked:
+                    # Once one has ended, the launcher ends the others.
+                    self.ranks.wait()
+                    signals.end_as_asked(asked)
+
+    def _take(self, batch: Batch) -> None:
+        """One step."""
+        set_learning_rate(self.stepper.optimizer, self.learning_rate.at(self.step + 1))
+        self.stepper.take(batch)
+        if self.averaged is not self.model:
+            # Not by torch's AveragedModel, which waits for a GPU each step. The weights of the
+            # first step are the first average.
+            add = get_ema_multi_avg_fn(self.config.weight_average if self.step > 1 else 0)
+            add(list(self.averaged.parameters()), list(self.model.parameters()), None)
+            for kept, newest in zip(self.averaged.buffers(), self.model.buffers()):
+                kept.copy_(newest)
+
+    def evaluate(self) -> None:
+        """Evaluate the model, keep its weights if they are the best, and set the learning rate."""
+        train_loss = self.stepper.mean_loss()
+        metrics = self._metrics() if self.metrics is None else self.metrics
+        evaluation = Evaluation(
+            epoch=self.epoch,
+            step=self.step,
+            train_loss=train_loss,
+            auc=metrics["auc"],
+            logloss=metrics["logloss"],
+            monitor=metrics["monitor"],
+            learning_rate=self.learning_rate.at(self.step),
+            seconds=round(time.monotonic() - self.started, 2),
+        )
+        self.history.append(evaluation)
+        if is_best := are_gains(e.monitor for e in self.history)[-1]:
+            weights = self.averaged.state_dict()
+            self.best_weights.clear()  # before memory is taken for the new ones
+            self.best_weights = {name: value.clone() for name, value in weights.items()}
+        if self.metrics is not None:
+            logger.info("the last step, %d: train loss %.5f", self.step, train_loss)
+            return
+        self._cut_learning_rate()
+        logger.info(
+            "epoch %d, step %d: train loss %.5f, validation AUC %.5f, logloss %.5f%s, "
+            "next learning rate %g",
+            *(self.epoch, self.step, train_loss, evaluation.auc, evaluation.logloss),
+            " (best so far)" if is_best else "",
+            self.learning_rate.at(self.step + 1),
+        )
+        if self.after_evaluation is not None:
+            self.after_evaluation(self)
+
+    def _cut_learning_rate(self) -> None:
+        """Record the steps after which an evaluation without gain cuts it."""
+        if self.config.schedule == "plateau":
+            deciding = self._deciding()
+            gains = are_gains(evaluation.monitor for evaluation in deciding)
+            self.learning_rate.cuts = [e.step for e, is_gain in zip(deciding, gains) if not is_gain]
+
+    def _metrics(self) -> Mapping[str, float]:
+        """`auc`, `logloss` and `monitor`, the weighted sum of the monitored metrics."""
+        assert self.valid is not None, "a refit is not evaluated"
+        label, weights = self.valid.table.column("label"), self.config.monitor
+        names = dict.fromkeys(("auc", "logloss", *weights))
+        metrics = monitored_metrics(names, label, self._predict(), self.click_rate)
+        monitor = sum(weight * metrics[name] for name, weight in weights.items())
+        if not math.isfinite(monitor):
+            raise NotFiniteError(
+                f"the validation metrics at step {self.step} are {metrics}, over {len(label):,} "
+                f"rows with {int(label.sum()):,} clicks; both labels and finite predictions are "
+                f"needed: lower train.learning_rate or raise sampling.valid_share"
+            )
+        return {**metrics, "monitor": monitor}
+
+    def _predict(self) -> np.ndarray:
+        """Logits of all validation rows; each rank predicts a share of them."""
+        assert self.valid is not None, "a refit is not evaluated"
+        start, stop = self.ranks.share(self.valid.rows)
+        logit = torch.zeros(self.valid.rows)
+        share = predict_logits(self.averaged, self.valid, self.machine, start=start, stop=stop)
+        logit[start:stop] = torch.from_numpy(share)
+        return self.ranks.add(logit).numpy()
+
+    def _state(self) -> dict[str, Any]:
+        """The state from which a later process goes on like this one."""
+        return {
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "stepper": self.stepper.state_dict(),
+            "best_weights": self.best_weights,
+            "history": [asdict(evaluation) for evaluation in self.history],
+            "seconds": time.monotonic() - self.started,
+        }
+
+    def save(self) -> bool:
+        """Save the state; False if that failed, or another rank does it."""
+        if self.checkpoint is None:
+            return False
+        # All ranks gather it.
+        state = self._state()
+        return self.ranks.is_first and self.checkpoint.save(state)
+
+    def _resume(self) -> None:
+        """Take over the saved state, if there is one."""
+        if self.checkpoint is not None and (state := self.checkpoint.load()) is not None:
+            for name in ("model", "averaged", "stepper"):
+                getattr(self, name).load_state_dict(state[name])
+            self.best_weights = state["best_weights"]
+            self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
+            self.started = time.monotonic() - state["seconds"]
+            self._cut_learning_rate()
+            logger.info(
+                "resuming an interrupted training: epoch %d, step %d, %d evaluations",
+                *(self.epoch, self.step, len(self.history)),
+            )

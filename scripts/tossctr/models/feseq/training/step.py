@@ -1,0 +1,190 @@
+"""One step of training: loss, gradients in micro-batches, mixed precision, update."""
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....batches.batch import Batch
+from ....common.errors import NotEnoughMemoryError, NotFiniteError
+from ..network import FESeq
+from ..network.device import Machine, deterministic_if_possible
+from ..network_settings import TrainConfig
+from .optimizer import embedding_parameters
+
+logger = logging.getLogger(__name__)
+
+# Steps between reads of the losses: reading each one would wait for the GPU.
+STEPS_BETWEEN_CHECKS = 100
+# The gradient's norm is cut at this, as in the published code.
+MAX_GRAD_NORM = 10
+
+
+class Stepper:
+    """The steps of one training run.
+
+    A batch is cut into micro-batches of at most `micro_rows` rows, whose gradients add up to that
+    of the whole batch: a step needs the memory of a micro-batch, and is the same except for the
+    draws of dropout. The same holds for a batch that several ranks share. If a CUDA device still
+    runs out of memory, `micro_rows` is halved and the step repeated.
+
+    The draws of a step depend only on the seed, its number and the rank.
+    """
+
+    def __init__(
+        self,
+        model: FESeq,
+        optimizer: torch.optim.Optimizer,
+        machine: Machine,
+        config: TrainConfig,
+        *,
+        micro_rows: int | None = None,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.machine, self.ranks = machine, machine.ranks
+        self.config = config
+        self.micro_rows = micro_rows
+        # In float16 small gradients vanish unless the loss is scaled up.
+        self.scaler = torch.amp.GradScaler(
+            machine.device.type, enabled=machine.precision == torch.float16
+        )
+        self.step = 0
+        # Loss, first and last row of the steps whose loss is not read yet.
+        self._recent: list[tuple[Tensor, int, int]] = []
+        self._loss_sum, self._loss_count = 0.0, 0
+
+    def take(self, batch: Batch) -> None:
+        """Update the model with one batch, which may still be on the host."""
+        self.step += 1
+        loss = self._gradients_in_memory(batch)
+        self._join_ranks()
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRAD_NORM)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        rows = batch.row_B.tolist()
+        self._recent.append((loss, min(rows, default=0), max(rows, default=0)))
+        if len(self._recent) == STEPS_BETWEEN_CHECKS:
+            self._look_at_losses()
+
+    def mean_loss(self) -> float:
+        """Mean loss since the last call; raises NotFiniteError if one is not finite."""
+        self._look_at_losses()
+        mean = self._loss_sum / max(1, self._loss_count)
+        self._loss_sum, self._loss_count = 0.0, 0
+        return mean
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state from which another stepper goes on like this one, without the model."""
+        self._look_at_losses()
+        return {
+            "step": self.step,
+            "micro_rows": self.micro_rows,
+            "loss": (self._loss_sum, self._loss_count),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of another stepper, and the smaller micro-batches of the two."""
+        self.step = state["step"]
+        self.micro_rows = min(filter(None, (self.micro_rows, state["micro_rows"])), default=None)
+        self._loss_sum, self._loss_count = state["loss"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        # Empty without float16, which another machine may have chosen.
+        if state["scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _join_ranks(self) -> None:
+        """Add up the ranks' gradients, and average the statistics of their batch norms."""
+        if self.ranks.count == 1:
+            return
+        gradients = []
+        for parameter in self.model.parameters():
+            # A rank without rows has none.
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        self.ranks.add_all(gradients)
+        names = ("running_mean", "running_var")
+        statistics = [b for name, b in self.model.named_buffers() if name.endswith(names)]
+        self.ranks.add_all(statistics)
+        for statistic in statistics:
+            statistic /= self.ranks.count
+
+    def _look_at_losses(self) -> None:
+        if not self._recent:
+            return
+        losses = self.ranks.add(torch.stack([loss for loss, *_ in self._recent])).tolist()
+        first_step = self.step - len(losses) + 1
+        for step, (loss, (_, first, last)) in enumerate(zip(losses, self._recent), first_step):
+            if not math.isfinite(loss):
+                rate = self.optimizer.param_groups[0]["lr"]
+                raise NotFiniteError(
+                    f"the training loss is {loss} at step {step} (learning rate {rate:g}, rows "
+                    f"{first:,} to {last:,} of the train table); lower train.learning_rate"
+                )
+            # Added one by one, so that the sum does not depend on when losses are read.
+            self._loss_sum += loss
+        self._loss_count += len(losses)
+        self._recent.clear()
+
+    def _gradients_in_memory(self, batch: Batch) -> Tensor:
+        """`_gradients`, repeated with smaller micro-batches while the device lacks memory."""
+        while True:
+            try:
+                return deterministic_if_possible(lambda: self._gradients(batch))
+            except torch.cuda.OutOfMemoryError:
+                rows = min(len(batch), self.micro_rows or len(batch))
+                if rows == 1:
+                    raise NotEnoughMemoryError(
+                        "the GPU's memory does not hold the training of a single row; use a "
+                        "smaller max_len or model"
+                    ) from None
+            # Outside the handler, whose traceback holds on to the tensors of the failed step.
+            self.micro_rows = -(-rows // 2)
+            logger.warning(
+                "out of GPU memory at step %d: repeating it in micro-batches of %d rows, whose "
+                "gradients add up to the batch's",
+                self.step,
+                self.micro_rows,
+            )
+            torch.cuda.empty_cache()
+
+    def _gradients(self, batch: Batch) -> Tensor:
+        """Compute the gradients of the batch's mean loss; return the loss, without penalty.
+
+        Both are this rank's share if the batch is shared.
+        """
+        random = np.random.SeedSequence([self.config.seed, self.step, self.ranks.rank])
+        torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))
+        self.optimizer.zero_grad(set_to_none=True)
+        rows = len(batch)
+        micro_rows = min(rows, self.micro_rows or rows)
+        total = torch.zeros((), dtype=torch.float64, device=self.machine.device)
+        # A rank without rows needs a scale, too: `take` divides its gradients of 0 by it.
+        self.scaler.scale(total)
+        for start in range(0, rows, max(1, micro_rows)):
+            micro_batch = batch.rows(start, min(start + micro_rows, rows)).to(self.machine.device)
+            assert micro_batch.label_B is not None, "a train file has labels"
+            with self.machine.autocast():
+                logit_B = self.model(micro_batch)
+            label_B = micro_batch.label_B
+            loss_B = F.binary_cross_entropy_with_logits(
+                logit_B.to(label_B.dtype), label_B, reduction="none"
+            )
+            loss = loss_B.sum() / batch.step_rows
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        # The penalty counts once.
+        if self.config.embedding_l2 and self.ranks.is_first:
+            tables = embedding_parameters(self.model)
+            norm = torch.stack([weight.square().sum() for weight in tables]).sum()
+            self.scaler.scale(self.config.embedding_l2 * norm).backward()
+        return total

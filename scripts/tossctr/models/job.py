@@ -1,0 +1,118 @@
+"""The inputs and outputs of a training, the same in every family of models."""
+
+import csv
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ..common.errors import UserError
+from ..common.files import Output, read_json, write_json, written_beside
+from ..common.memory import peak_memory
+from ..config.names import Settings
+from ..config.runtime import DEFAULT_RUNTIME, Runtime
+from ..datasets.opening import AllRows, Files, open_table
+from ..datasets.table import Table, monitored_rows
+from ..features.feature_map import FeatureMap, check_one_draw
+from .trained import About, Model
+
+# A feature map, rows to learn from, and rows to choose by, None in a refit.
+Opened = tuple[FeatureMap, Table, Table | None]
+
+
+@contextmanager
+def open_rows(
+    train: Files, valid: Files, feature_map: Path, full_name: str = "", *, is_refit: bool = False
+) -> Iterator[Opened]:
+    """The feature map and the rows of a training; a refit learns from the validation rows, too.
+
+    Raises UserError unless all are of one draw of the size of the model with this `full_name`.
+    """
+    fields = FeatureMap.read(feature_map)
+    rows = AllRows(train, valid) if is_refit else train
+    with open_table(rows) as learned, nullcontext() if is_refit else open_table(valid) as choosing:
+        check_one_draw(fields, learned, learned if choosing is None else choosing, full_name)
+        yield fields, learned, None if choosing is None else monitored_rows(choosing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """The training of one model.
+
+    `train` and `valid` are the files of the train and validation rows, `feature_map` that of the
+    feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
+    files to write. With `refit_of`, the training.json of a first training, the model is refitted:
+    it also learns from the validation rows, with the choices of the first training, whose model is
+    in the file `first_model`. `code` is a digest of the code that runs, which identifies saved
+    states of other versions.
+    """
+
+    train: Files
+    valid: Files
+    feature_map: Path
+    settings: Settings
+    model: Output
+    history: Output
+    training: Output
+    refit_of: Path | None = None
+    first_model: Path | None = None
+    full_name: str
+    runtime: Runtime = DEFAULT_RUNTIME
+    threads: Annotated[int, Field(ge=1, le=1_000)] = 1
+    code: str = ""
+    started: float = field(default_factory=time.monotonic, init=False, compare=False)
+
+    def before(self) -> dict[str, Any]:
+        """The training.json of the first training, for a refit; {} without one.
+
+        Raises UserError for another file.
+        """
+        if self.refit_of is None:
+            return {}
+        keys = ("refit", "settings", "seconds")
+        return read_json(self.refit_of, kind="training.json", keys=keys)
+
+    def opened(self) -> AbstractContextManager[Opened]:
+        """What `open_rows` opens of its files."""
+        files = (self.train, self.valid, self.feature_map, self.full_name)
+        return open_rows(*files, is_refit=self.refit_of is not None)
+
+    def about(self, feature_map: FeatureMap, train: Table) -> About:
+        """The model's facts of its training; raises UserError if no rows, or all, are clicks."""
+        simulated, rate = train.source["simulated"], checked_click_rate(train)
+        return About(self.settings, feature_map, simulated, rate, self.full_name)
+
+    def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
+        """Write the `history`, a mapping a line; `facts` and those of all trainings; the model."""
+        with written_beside(self.history) as path, open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else [])
+            writer.writeheader()
+            writer.writerows(history)
+        shared = {
+            "refit": self.refit_of is not None,
+            "seconds": round(time.monotonic() - self.started, 3),
+            "peak_memory_bytes": peak_memory(),
+            "device": "cpu",
+            "simulated_data": model.about.simulated,
+            "click_rate": model.about.click_rate,
+            "settings": {
+                key: value for keys in self.settings.values() for key, value in keys.items()
+            },
+        }
+        write_json(self.training, shared | facts)
+        model.save(self.model)
+
+
+def checked_click_rate(train: Table) -> float:
+    """The share of clicks; raises UserError if all rows or none are clicks."""
+    click_rate = float(train.column("label").mean())
+    if click_rate in (0, 1):
+        raise UserError(
+            f"{train.path}: label {click_rate:.0f} in all of its {train.rows:,} rows, from which "
+            f"nothing can be learned; raise sizes.<size>.rows"
+        )
+    return click_rate

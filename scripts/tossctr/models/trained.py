@@ -1,0 +1,133 @@
+"""A trained model of any family, and its file: one safetensors file with all that it needs."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from ..common import tensors
+from ..common.errors import UserError, first_line
+from ..common.prefetch import prefetch_map
+from ..common.progress import Progress
+from ..config.names import Settings, check_name
+from ..config.runtime import Runtime
+from ..datasets.block import Block
+from ..datasets.opening import TableSource, open_table
+from ..features.encoding import FeatureEncoder
+from ..features.feature_map import FeatureMap, check_same_kind
+
+FORMAT, VERSION = "feseq-model", 17
+# What a damaged or changed content makes Python and its libraries raise.
+_DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class About:
+    """The facts of a training that all models store.
+
+    `settings` by block; `feature_map` says how rows are encoded; `simulated` is true if the train
+    rows are simulated; `click_rate` is their share of clicks; `full_name` is size and name, such as
+    full/len150, '' if the model was trained by hand.
+    """
+
+    settings: Settings
+    feature_map: FeatureMap
+    simulated: bool
+    click_rate: float
+    full_name: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, as `load` of its family gives it.
+
+    A family derives a dataclass. Its fields are what the model learned, and the file holds them.
+    If a field is not an array or a plain value, the class overrides `content` and `from_content`. A
+    model predicts with `threads`.
+    """
+
+    # Its name, which is its folder's.
+    family: ClassVar[str]
+
+    about: About
+    threads: int = field(default=1, kw_only=True, compare=False)
+
+    def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
+        """Logits float32 [rows of the block], at the click rate of the train rows."""
+        raise NotImplementedError
+
+    def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
+        """Logits float32 [rows], in the order of the rows; histories may be ablated."""
+        table = open_table(rows)
+        check_same_kind(table, self.about.simulated)
+        encoder = FeatureEncoder(self.about.feature_map, table)
+        predict = partial(self.logits, encoder)
+        read = table.blocks(encoder.history_columns)
+        blocks = (block.without_events() if ablate_histories else block for block in read)
+        logits = [np.empty(0, np.float32)]
+        predicting = Progress("predicted", table.rows)
+        for block_logits in prefetch_map(predict, blocks, self.threads):
+            logits.append(np.asarray(block_logits, np.float32))
+            predicting.advance(len(block_logits))
+        return np.concatenate(logits)
+
+    def content(self) -> dict[str, Any]:
+        """What it learned, as stored in its file: by name, nested arrays and plain values."""
+        shared = {f.name for f in fields(Model)}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in shared}
+
+    @classmethod
+    def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+        """The model with this `content`."""
+        return cls(about, **content, threads=threads)
+
+    def save(self, path: Path) -> None:
+        """Write everything into one file."""
+        shared = {f.name: getattr(self.about, f.name) for f in fields(About)}
+        # As bytes: safetensors limits plain values, and so vocabularies, to 100 MB.
+        feature_map = json.dumps(self.about.feature_map.to_dict()).encode()
+        shared |= {"feature_map": np.frombuffer(feature_map, np.uint8)}
+        tensors.save({"marks": _marks(self.family), **shared, **self.content()}, path)
+
+    @classmethod
+    def load(
+        cls, path: Path, full_name: str = "", runtime: Runtime | None = None, threads: int = 1
+    ) -> Self:
+        """Read what `save` wrote; arrays come as NumPy's.
+
+        Raises UserError for anything else, and for another model than the one of this `full_name`.
+        """
+        try:
+            content = tensors.load(path)
+            if (marks := content.pop("marks", None)) != (expected := _marks(cls.family)):
+                if isinstance(marks, dict) and marks.get("family") != cls.family:
+                    raise UserError(
+                        f"{path}: a model of the family {marks.get('family')}, where one of the "
+                        f"family {cls.family} is needed; give the file of such a model"
+                    )
+                raise ValueError(f"{marks}, not {expected}")
+            shared = {f.name: content.pop(f.name) for f in fields(About)}
+            plain = json.loads(shared.pop("feature_map").tobytes())
+            about = About(**shared, feature_map=FeatureMap.from_dict(plain))
+            model = cls.from_content(about, content, threads)
+        except _DAMAGES as error:
+            raise unreadable(path, error) from None
+        check_name(path, about.full_name, full_name)
+        return model
+
+
+def _marks(family_name: str) -> dict[str, Any]:
+    return {"format": FORMAT, "version": VERSION, "family": family_name}
+
+
+def unreadable(path: Path, error: Exception) -> UserError:
+    """The error for a file that is not a model."""
+    return UserError(
+        f"{path}: not a complete model file of this workflow ({first_line(error)}); take another "
+        f"file or, where the workflow made it, delete it and run the same command again, or "
+        f"`snakemake --cores 4 {path}`: the model is retrained"
+    )

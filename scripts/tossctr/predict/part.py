@@ -1,0 +1,71 @@
+"""Predictions of one part of the test table, and their file."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ..catalog.loading import load_model
+from ..common.errors import UserError
+from ..common.files import Output, fingerprint, whole_file
+from ..common.logits import mean_logit
+from ..common.parquet import write_table
+from ..config.runtime import DEFAULT_RUNTIME, Runtime
+from ..datasets.opening import open_table
+from ..datasets.table import Table
+from ..features.encoding import FeatureEncoder
+from ..models.trained import Model
+
+logger = logging.getLogger(__name__)
+
+
+def predict_part(
+    model: Path,
+    h5: Path,
+    predictions: Output,
+    *,
+    full_name: str = "",
+    runtime: Runtime = DEFAULT_RUNTIME,
+    threads: int = 1,
+    code: str = "",
+) -> None:
+    """Write parquet columns id (string) and logit (float32) of the rows of a part.
+
+    The file's metadata has the part, the model's file, the digest `code` and `model_metadata`.
+    """
+    loaded = load_model(model, full_name, runtime=runtime, threads=threads)
+    with open_table(h5) as test:
+        if "draw" in test.source:
+            raise UserError(f"{h5}: has no test rows; give an H5 file of the test table")
+        ids, logit = predict_rows([loaded], [1.0], test)
+        metadata = {
+            **model_metadata(loaded),
+            "model": fingerprint(model),
+            "part": test.source["fingerprint"],
+            "code": code,
+            "simulated": json.dumps(test.source["simulated"]),
+        }
+    write_table(pa.table({"id": ids, "logit": logit}), predictions, metadata)
+    logger.info("%s rows predicted", f"{len(logit):,}")
+
+
+def predict_rows(
+    models: Sequence[Model], weights: Sequence[float], table: Table
+) -> tuple[pa.StringArray, np.ndarray]:
+    """The IDs of a test table, and the weighted means float32 [rows] of the models' logits.
+
+    The log warns of columns whose values are mostly unknown to a model.
+    """
+    for model in models:
+        FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
+    logit = mean_logit([model.predict(table) for model in models], weights)
+    with whole_file(table.path):
+        return pa.array(table.column("id"), pa.binary()).cast(pa.string()), logit
+
+
+def model_metadata(model: Model) -> dict[str, str]:
+    """The metadata of the model for its files of predictions."""
+    return {"click_rate": repr(model.about.click_rate), "full_name": model.about.full_name}

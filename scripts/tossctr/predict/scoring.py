@@ -1,0 +1,95 @@
+"""Click probabilities of new rows, by one model or the blend of several.
+
+A file is processed like the test table: part by part to H5, then to the models. So its rows get
+exactly the probabilities of a submission.
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from ..catalog.loading import load_model
+from ..common.errors import UserError
+from ..common.files import Output, folder_beside, written_beside
+from ..common.logits import checked_weights, require_finite, sigmoid
+from ..common.memory import processors
+from ..common.progress import Progress
+from ..config.declared import Delimiter
+from ..config.runtime import DEFAULT_RUNTIME, Runtime
+from ..config.scores import Prior
+from ..datasets.conversion import convert_test
+from ..datasets.opening import open_table
+from ..features.feature_map import check_kind, read_columns
+from ..raw.location import tables_of
+from ..raw.reading import RawTable
+from .part import predict_rows
+from .submission import prior_shift
+
+logger = logging.getLogger(__name__)
+
+
+def score_files(
+    model: list[Path],
+    input: list[str],
+    output: Output,
+    *,
+    id_column: str = "ID",
+    row_time: str | None = None,
+    weights: list[float] | None = None,
+    fitted: Path | None = None,
+    prior: Prior = "observed",
+    delimiter: Delimiter | None = None,
+    part_rows: Annotated[int, Field(ge=1, le=10**9)] = 500_000,
+    runtime: Runtime = DEFAULT_RUNTIME,
+    threads: Annotated[int, Field(ge=1, le=1_000)] = processors(),
+) -> None:
+    """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
+
+    `input` are raw tables, local or remote, in this order; `delimiter` separates the values of
+    CSV files, if their names do not say it. The logits of several models are
+    averaged by `weights`, or by those in the file `fitted`; the prior 'balanced' shifts them to
+    50:50 odds, as in a submission. `row_time` is the column of the rows' times, for models with
+    times. Only the columns that the models need are read, so not a label. During the run a part of
+    about `part_rows` rows is on disk beside `output`, and memory does not grow with the rows.
+
+    Raises UserError, and writes nothing, for files that lack a needed column, a row or an ID.
+    """
+    if output.suffix != ".parquet":
+        raise UserError(f"{output}: scores are written as parquet; name it *.parquet")
+    loaded = [load_model(path, runtime=runtime, threads=threads) for path in model]
+    names = [each.about.full_name for each in loaded]
+    weights = checked_weights(weights, [name.rpartition("/")[2] for name in names], fitted)
+    shift = prior_shift(prior, (each.about.click_rate for each in loaded))
+    columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
+    files = [RawTable(table, columns=columns) for table in tables_of(input, delimiter)]
+    for file in files:
+        file.check_columns(columns, columns.id)
+        for each in loaded:
+            check_kind(file.location, file.is_simulated, each.about.simulated)
+    models = " + ".join(name or str(path) for name, path in zip(names, model))
+    click_rate = repr(loaded[0].about.click_rate)
+    metadata = {"models": models, "prior": prior, "click_rate": click_rate}
+    schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, metadata)
+    total = sum(file.rows for file in files)
+    progress = Progress("scored", total)
+    with (
+        folder_beside(output) as folder,
+        written_beside(output) as temporary,
+        pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
+    ):
+        h5 = folder / "part.h5"
+        for part in (part for file in files for part in file.listing(part_rows).parts):
+            paths = [piece.file for piece in part.pieces]
+            convert_test(paths, columns, h5, part=part, threads=threads)
+            with open_table(h5) as table:
+                ids, logit = predict_rows(loaded, weights, table)
+            require_finite(logit, ids)
+            probability = sigmoid(logit - shift).astype(np.float32)
+            writer.write_table(pa.table([ids, probability], schema))
+            progress.advance(part.rows)
+    logger.info("%s: %s rows scored by %s", output, f"{total:,}", models)

@@ -1,0 +1,194 @@
+"""The submission CSV: predictions checked, and joined by ID, never by position."""
+
+import csv
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from ..common.errors import UserError
+from ..common.files import Output, fingerprint, write_json, written_beside
+from ..common.ids import add_ids, answer, id_tables
+from ..common.logits import checked_weights, diverged, log_odds, mean_logit, sigmoid
+from ..common.parquet import metadata_of, read_table
+from ..config.names import check_name, name_of
+from ..config.scores import Prior
+from ..describe.alarms import read_alarms, warn_of
+from ..raw.location import Location
+from ..raw.parts import Part, read_parts
+from ..raw.raw_files import label_name
+from ..raw.sample_submission import add_sample
+
+logger = logging.getLogger(__name__)
+
+_BATCH_ROWS = 1 << 17
+
+
+def write_submission(
+    predictions: list[Path],
+    parts: Path,
+    models: list[Path],
+    submission: Output,
+    about: Output,
+    *,
+    id_column: str,
+    label_column: str,
+    size: str = "",
+    prior: Prior = "observed",
+    weights: Mapping[str, float] | None = None,
+    codes: Mapping[str, str] | None = None,
+    fitted: Path | None = None,
+    sample_submission: str | Path | None = None,
+    facts: Path | None = None,
+) -> None:
+    """Write the CSV, see `join_predictions`, and what it is made from (JSON).
+
+    `predictions` are of all `parts` of the test table by each of the `models` of a size, model by
+    model. The mean has the `weights` by the models' names, or those in the file `fitted`. The prior
+    'balanced' shifts the logits to 50:50 odds. The alarms in `facts` go to the log. `codes` has the
+    digests of the code that predicts, by the models' names; None accepts any code.
+
+    Raises UserError, and writes nothing, if predictions are of other parts, models or code.
+    """
+    listed = read_parts(parts).parts
+    count = len(listed)
+    by_model = [predictions[i : i + count] for i in range(0, len(predictions), count)]
+    firsts = []
+    for paths, model in zip(by_model, models, strict=True):
+        name = name_of(model)
+        code = codes.get(name) if codes else None
+        firsts.append(_checked(paths, listed, model, code, f"{size}/{name}" if size else ""))
+    alarms = read_alarms(facts) if facts else []
+    shares = checked_weights(weights, [name_of(model) for model in models], fitted)
+    rows, mean = join_predictions(
+        by_model,
+        shares,
+        submission,
+        id_column=id_column,
+        label_column=label_column,
+        sample_submission=sample_submission,
+        shift=prior_shift(prior, (float(first["click_rate"]) for first in firsts)),
+    )
+    sources = {
+        "simulated_data": json.loads(firsts[0]["simulated"]),
+        "models": [first["full_name"] or "?" for first in firsts],
+        "weights": shares,
+        "prior": prior,
+        "rows": rows,
+    }
+    write_json(about, sources)
+    logger.info("%s: mean probability %.5f at %s odds", submission, mean, prior)
+    if facts is not None:
+        warn_of(alarms, facts.with_suffix(".md"))
+
+
+def _checked(
+    paths: Sequence[Path], parts: Sequence[Part], model: Path, code: str | None, full_name: str
+) -> Mapping[str, str]:
+    """The first file's metadata; raises UserError unless all are of these parts by this model.
+
+    The `code` is checked too: a killed Snakemake may not have recorded the code of a file.
+    """
+    digest = fingerprint(model)
+    of_files = [metadata_of(read_table(path, ())) for path in paths]
+    for path, metadata, part in zip(paths, of_files, parts, strict=True):
+        check_name(path, metadata.get("full_name", ""), full_name)
+        for key, needed, what in (
+            ("model", digest, f"by {model}"),
+            ("code", code, "by the code"),
+            ("part", part.version, "for this part of the test table"),
+        ):
+            if needed is not None and metadata.get(key) != needed:
+                raise _not_as_needed(path, f"not predicted {what} as it is now")
+    return of_files[0]
+
+
+def _not_as_needed(path: Path, wrong: str) -> UserError:
+    return UserError(
+        f"{path}: {wrong}; take such predictions or, where the workflow made it, delete it and "
+        f"data/h5/test/{path.stem}.h5 and run the same command again to predict the part again"
+    )
+
+
+def join_predictions(
+    by_model: Sequence[Sequence[Path]],
+    weights: Sequence[float],
+    submission: Path,
+    *,
+    id_column: str,
+    label_column: str,
+    sample_submission: str | Path | None = None,
+    shift: float | np.float32 = 0.0,
+) -> tuple[int, float]:
+    """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
+
+    The logits of several models are averaged by `weights`, and lowered by `shift`. If given,
+    `sample_submission` has the IDs, their order and the name of the label. If not, the predictions
+    have the IDs. Returns the number of rows and the mean probability.
+
+    Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
+    a logit is not finite.
+    """
+    ordered = "predicted"
+    if sample_submission is not None:
+        label_column = label_name(Location(sample_submission), id_column, label_column)
+        ordered = "sample JOIN predicted USING (id)"
+    with id_tables(submission) as database:
+        add_ids(database, "predicted", _means(by_model, weights), "the predictions")
+        # IDs get quotes only if one has a character special to CSV; sample_submission.csv has none.
+        rows, special, wrong, example, logit = answer(
+            database,
+            r"""SELECT count(*), count(*) FILTER (WHERE regexp_matches(id, '[",\r\n]')), """
+            "count(*) FILTER (WHERE NOT isfinite(logit)), "
+            "arg_min(id, row) FILTER (WHERE NOT isfinite(logit)), "
+            "arg_min(logit, row) FILTER (WHERE NOT isfinite(logit)) FROM predicted",
+        )
+        if wrong:
+            raise diverged(wrong, logit, f"ID {example!r}")
+        if sample_submission is not None:
+            add_sample(database, sample_submission, id_column, "predicted", "predicted")
+        quoting = "needed" if special else "none"
+        options = pacsv.WriteOptions(include_header=False, quoting_style=quoting)
+        query = f"SELECT id, logit FROM {ordered} ORDER BY {ordered.split()[0]}.row"
+        total = 0.0
+        with written_beside(submission) as temporary:
+            with open(temporary, "w", newline="", encoding="utf-8") as text:
+                csv.writer(text, lineterminator="\n").writerow([id_column, label_column])
+            with open(temporary, "ab") as file:
+                for batch in database.sql(query).to_arrow_reader(_BATCH_ROWS):
+                    probability = sigmoid(batch["logit"].to_numpy() - shift).astype(np.float32)
+                    columns = [batch["id"], probability]
+                    pacsv.write_csv(pa.table(columns, ["id", "probability"]), file, options)
+                    total += probability.sum(dtype=np.float64)
+    return rows, total / rows
+
+
+def _means(by_model: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterator[pa.Table]:
+    """The IDs and the mean logits of all models, part by part."""
+    for paths in zip(*by_model, strict=True):
+        tables = [read_table(path, ("id", "logit")) for path in paths]
+        for path, table in zip(paths, tables):
+            if not table["id"].equals(tables[0]["id"]):
+                raise _not_as_needed(path, f"its IDs are not those of {paths[0]}")
+        mean = mean_logit([table["logit"].to_numpy() for table in tables], weights)
+        yield pa.table({"id": tables[0]["id"], "logit": mean})
+
+
+def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
+    """What `submission.prior` subtracts from the logits of models with these click rates.
+
+    Raises UserError if the models were trained on rows of different click rates.
+    """
+    if prior == "observed":
+        return np.float32(0)
+    rates = set(click_rates)
+    if len(rates) > 1:
+        raise UserError(
+            f"the models were trained on rows of different click rates ({sorted(rates)}); a blend "
+            f"takes models of one size, trained on the same rows"
+        )
+    return np.float32(log_odds(rates.pop()))

@@ -1,0 +1,203 @@
+"""The data page: a description of the rows of one size, to read before any training."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from ..common.files import Output, write_json
+from ..describe.alarms import Alarm, warn_of
+from ..describe.checks import alarms_of
+from ..describe.drift import MUCH_DRIFT, SOME_DRIFT
+from ..describe.facts import describe
+from .page import (
+    SIMULATED,
+    alarms_text,
+    literal,
+    markdown_table,
+    percent,
+    plots_text,
+    texts,
+    write_page,
+)
+from .plots import style
+from .plots.style import GREY, interval_panels, save, short
+
+# The most columns with their click rates, and columns in the chart of drift.
+_MOST_PANELS, _MOST_ROWS = 6, 25
+_SEQUENCES = """\
+Events: the average of the rows. None: rows without events. Shared: of the rows with five events or
+more, those whose events equal those of a train row, or for train rows, of another one. If far more
+validation rows than test rows share theirs, metrics flatter a model that remembers users: name
+the column of users in `columns.group`, or that of the time in `columns.time`.
+"""
+_COLUMNS = f"""\
+Values: the number of distinct values in the train rows; a column of one or none is useless.
+Missing: of the train rows, and of the test rows. Low and high: of all train rows. AUC: how well the
+column alone ranks the train clicks. PSI: population stability index from train; below {SOME_DRIFT}
+there is hardly any drift, from {MUCH_DRIFT} on much. Unseen: test rows with a category that the
+model does not know.
+"""
+
+
+def describe_data(
+    train: list[Path],
+    valid: list[Path],
+    test: list[Path],
+    feature_map: Path,
+    facts: Output,
+    page: Output,
+    view: Output,
+    plots: list[Output],
+    *,
+    size: str,
+    threads: int,
+) -> None:
+    """Describe the rows of one size; write facts and alarms, page and plots."""
+    content = describe(train, valid, test, feature_map, size=size, threads=threads)
+    alarms = alarms_of(content)
+    write_data_page(content, alarms, plots, page, view)
+    write_json(facts, {**content, "alarms": [asdict(alarm) for alarm in alarms]})
+    warn_of(alarms, page)
+
+
+def write_data_page(
+    facts: Mapping[str, Any], alarms: Sequence[Alarm], plots: list[Path], page: Path, view: Path
+) -> None:
+    """Draw the `plots`, and write the page as Markdown and as HTML."""
+    for path in plots:
+        save(PLOTS[path.stem](facts), path)
+    sections = [f"# Data of size {facts['size']}\n"]
+    if facts["simulated_data"]:
+        sections.append(SIMULATED)
+    sections += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
+    if facts["sequences"]:
+        sections += ["## Sequences\n", *map(_sequence_table, facts["sequences"]), _SEQUENCES]
+    sections += ["## Plots\n", plots_text(plots, page)]
+    sections += ["## Columns\n", _columns_table(facts)]
+    write_page("\n".join(sections), page, view)
+
+
+def _rows_table(facts: Mapping[str, Any]) -> str:
+    rows, clicks = pd.Series(facts["rows"]), pd.Series(facts["clicks"])
+    cells = {
+        "rows": rows[rows > 0].map("{:,}".format),
+        "clicks": clicks.map("{:,}".format),
+        "click rate": (clicks / rows).dropna().map(percent),
+        "sample": pd.Series(facts["sampled_rows"]).map("{:,}".format),
+        "adversarial AUC": pd.Series(facts["adversary"]).dropna().map(_adversary),
+    }
+    return (
+        f"{_by_table(cells)}\nColumns, sequences and click rates are those of the sample, rows at "
+        f"equal distances. The adversarial AUC says how well boosting separates rows from train "
+        f"rows; 0.5 is not at all. In brackets: what it loses when a column is shuffled.\n"
+    )
+
+
+def _sequence_table(sequence: Mapping[str, Any]) -> str:
+    longest = pd.Series(sequence["longest"])
+    shared = pd.Series({"train": sequence["twice_in_train"], **sequence["in_train"]})
+    cells = {
+        "events": pd.Series(sequence["mean"]).map("{:,.1f}".format),
+        "longest": longest.map("{:,}".format),
+        "none": pd.Series(sequence["none"]).map(percent),
+        "shared": shared.map(percent),
+        "unknown codes": pd.Series({"test": sequence["unseen_test"]}).dropna().map(percent),
+    }
+    return f"### {literal(sequence['column'])}, {sequence['tokens']:,} codes\n\n{_by_table(cells)}"
+
+
+def _by_table(cells: Mapping[str, pd.Series]) -> str:
+    """A Markdown table with a row for each table of the first column."""
+    table = pd.DataFrame(cells).loc[next(iter(cells.values())).index].fillna("")
+    return markdown_table(table.rename_axis("table").reset_index())
+
+
+def _adversary(entry: Mapping[str, Any]) -> str:
+    losses = [f"{name} {lost:.3f}" for name, lost in entry["columns"].items()]
+    by = ", ".join(losses) if entry["is_significant"] else "not significant"
+    return f"{entry['auc']:.3f} ({by})"
+
+
+def _columns_table(facts: Mapping[str, Any]) -> str:
+    columns = pd.DataFrame(facts["columns"])
+    shown: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "values": ("distinct", "{:,}".format),
+        "missing": ("missing_train", percent),
+        "in test": ("missing_test", percent),
+        "low": ("low", "{:.4g}".format),
+        "high": ("high", "{:.4g}".format),
+        "AUC": ("click_auc", "{:.3f}".format),
+        "PSI valid": ("psi_valid", "{:.3f}".format),
+        "PSI test": ("psi_test", "{:.3f}".format),
+        "unseen": ("unseen_test", percent),
+    }
+    table = columns[["column"]].assign(
+        **{
+            heading: texts(columns[name], form)
+            for heading, (name, form) in shown.items()
+            if facts["rows"]["test"] or not name.endswith("_test")
+        }
+    )
+    return f"{markdown_table(table)}\n{_COLUMNS}"
+
+
+def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
+    """The click rate along the raw file and by category, and the test's share of each category."""
+    overall = sum(facts["clicks"].values()) / sum(facts["rows"][name] for name in facts["clicks"])
+    panels, largest = {}, 0.0
+    for panel in facts["click_rates"][:_MOST_PANELS]:
+        values = pd.DataFrame(panel["values"])
+        of_test = values["test_rows"].astype(float)
+        shares = texts(of_test.where(of_test > 0) / of_test.sum(), lambda x: f" ({percent(x)})")
+        names = values["value"].fillna("(missing)").map(lambda word: short(word, 24))
+        title = panel["column"] or "place in the raw file, in twentieths"
+        rows = values["rows"].where(values["rows"] > 0)
+        low, high = style.rate_interval(values["clicks"], rows)
+        rates = {"name": names + shares, "value": values["clicks"] / rows, "low": low, "high": high}
+        panels[title] = pd.DataFrame(rates).assign(p_value=1.0)
+        largest = np.nanmax([largest, *panels[title]["value"]])
+    figure = interval_panels(
+        facts,
+        panels,
+        "Click rate along the file, and by category",
+        "In brackets: share of the test rows.",
+        f"Bars: 95 % intervals. Dotted: {percent(overall)}, that of all rows.",
+        middle=overall,
+        label="click rate",
+    )
+    # The intervals of few rows may exceed the frame.
+    figure.axes[0].set_xlim(0, max(2 * overall, 1.2 * largest, 1e-6))
+    figure.axes[0].xaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+def drift_plot(facts: Mapping[str, Any]) -> Figure:
+    """The columns that drifted most from train to test, and their drift to validation."""
+    last = "test" if facts["rows"]["test"] else "valid"
+    columns = pd.DataFrame(facts["columns"]).sort_values(
+        f"psi_{last}", ascending=False, kind="stable"
+    )[:_MOST_ROWS]
+    smallest, values = 1e-4, columns[f"psi_{last}"]
+    names = columns["column"].map(short) + texts(columns["psi_valid"], "   {:.3f}".format)
+    rows = {"name": names, "value": values.clip(lower=smallest), "low": np.nan, "high": np.nan}
+    figure = interval_panels(
+        facts,
+        {f"the {len(columns)} columns with the largest": pd.DataFrame(rows).assign(p_value=1.0)},
+        f"Drift from train to {last}: population stability index",
+        f"Dotted: {SOME_DRIFT} and {MUCH_DRIFT}, where some and much drift begin.",
+        "Numbers: that of the validation rows, which a random split keeps low.",
+        middle=SOME_DRIFT,
+        label="population stability index",
+    )
+    figure.axes[0].axvline(MUCH_DRIFT, ls=":", color=GREY)
+    style.log_axis(figure.axes[0], "x", smallest, max(1.0, values.max()))
+    return figure
+
+
+PLOTS = {"click_rates": click_rates_plot, "drift": drift_plot}

@@ -1,0 +1,147 @@
+"""Plots of one model: training, calibration, slices, and importance of columns."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ...common.files import Output, read_json
+from ...common.logits import sigmoid
+from ...evaluate.metric_table import BY_NAME, calibration_bins
+from ...evaluate.valid_predictions import read_predictions
+from ..page import percent, with_interval
+from . import style
+from .style import BARS, BLUE, GREY, VERMILION, WIDTH, About, interval_panels, new_plot, save, short
+
+MOST_SLICES = 24  # of a column, such as all hours of a day
+MOST_COLUMNS = 20
+SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
+
+
+def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Output) -> None:
+    """Draw the calibration and the slices of a model."""
+    table = read_predictions(predictions)
+    label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
+    measured = read_json(metrics, kind="metrics.json", keys=("metrics", "slices"))
+    save(calibration_plot(label, logit, measured), calibration)
+    save(slices_plot(measured), slices)
+
+
+def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
+    """Draw the `importance` or the `learning_curves` of a model from `data`, and training.json."""
+    about = read_json(training, kind="training.json", keys=("simulated_data",))
+    about |= {"full_name": full_name}
+    if plot == "importance":
+        content = read_json(data, kind="importance.json", keys=("changes", "auc"))
+        save(importance_plot(content, about), svg)
+    else:
+        save(learning_curves_plot(pd.read_csv(data), about), svg)
+
+
+def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
+    """Losses and AUC of the evaluations in history.csv, with the best one marked."""
+    # The training keeps the first of equals.
+    best = history.iloc[int(history["monitor"].fillna(-np.inf).argmax())]
+    title = (
+        f"Best of {len(history)} evaluations: epoch {best['epoch']:.0f} of "
+        f"{history['epoch'].iloc[-1]:.0f}, step {best['step']:,.0f}, AUC {best['auc']:.4f}"
+    )
+    figure = new_plot(about, WIDTH, 5.5, title)
+    losses, aucs = figure.subplots(2, 1, sharex=True)
+    step = history["step"]
+    losses.plot(step, history["train_loss"], "s--", color=VERMILION, label="training")
+    losses.plot(step, history["logloss"], "o-", color=BLUE, label="validation")
+    aucs.plot(step, history["auc"], "o-", color=BLUE, label="validation")
+    for ax, name in ((losses, "loss (nats per row)"), (aucs, "AUC")):
+        ax.axvline(best["step"], color=GREY, linestyle=":", label="best: its weights are kept")
+        ax.set_ylabel(name)
+        ax.legend()
+    aucs.set_xlabel("training step")
+    return figure
+
+
+def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure:
+    """The share of clicks by predicted probability, in the bins of the calibration error."""
+    bins = binned_clicks(label, logit)
+    some = bins[bins["clicks"] > 0]
+    title = (
+        f"Mean prediction {percent(sigmoid(logit).mean())}, "
+        f"{label.sum():,} clicks: {percent(label.mean())}\n"
+        f"calibration error {_metric(measured, 'calibration_error')}"
+    )
+    notes = f"{len(bins)} bins with 95 % intervals.", "Bins without clicks have no dot."
+    figure = new_plot(measured, WIDTH, 5.5, title, *notes)
+    ax = figure.subplots()
+    ax.vlines(bins["predicted"], bins["low"], bins["high"], color=BLUE)
+    ax.plot(some["predicted"], some["clicks"] / some["rows"], "o", color=BLUE, label="a bin")
+    low = min([bins["predicted"].min(), *some["low"]])
+    high = max([bins["predicted"].max(), *bins["high"]])
+    ax.plot([low, high], [low, high], ":", color=GREY, label="clicks as predicted")
+    for axis in ("x", "y"):
+        style.log_axis(ax, axis, low, high, lambda value, _: percent(value))
+    ax.set(xlabel="predicted probability", ylabel="share of clicks")
+    ax.legend(loc="upper left")
+    return figure
+
+
+def binned_clicks(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
+    """Rows, clicks and mean `predicted` by bin, and the 95 % interval of the share of clicks."""
+    rows = pd.DataFrame({"predicted": sigmoid(logit).clip(SMALLEST, 1), "label": label})
+    bins = rows.groupby(calibration_bins(logit)).agg(
+        predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
+    )
+    low, high = style.rate_interval(bins["clicks"].astype(float), bins["rows"])
+    return bins.assign(low=np.maximum(low, SMALLEST), high=high)
+
+
+def slices_plot(measured: About) -> Figure:
+    """AUC by slice, one panel a column, beside the AUC of all rows."""
+    panels = {}
+    for column, slices in measured["slices"].items():
+        if slices:
+            table = pd.json_normalize(slices).nlargest(MOST_SLICES, "rows").sort_index()
+            names = [short(name.strip(), 24) for name in table["slice"]]
+            counts = table["clicks"].map(" ({:,}".format) + table["rows"].map(" of {:,})".format)
+            panels[column] = _intervals(table, "auc", "auc_difference").assign(name=names + counts)
+    return interval_panels(
+        measured,
+        panels,
+        f"AUC by slice: at most the {MOST_SLICES} largest of a column",
+        f"Dotted: AUC of all rows, {_metric(measured, 'auc')}. In brackets: clicks of rows.",
+        BARS,
+        middle=measured["metrics"]["auc"]["value"] or np.nan,
+        label="AUC",
+    )
+
+
+def importance_plot(importance: Mapping[str, Any], about: About) -> Figure:
+    """The AUC lost by the changes that cost most."""
+    changes = importance["changes"]
+    shown = changes[:MOST_COLUMNS]
+    rows = _intervals(pd.json_normalize(shown), "auc_lost", "auc_lost").assign(
+        name=[short(entry["changed"]) for entry in shown]
+    )
+    title = f"The {len(shown)} of {len(changes)} that cost most"
+    return interval_panels(
+        about,
+        {title: rows},
+        f"What its AUC of {with_interval(importance['auc'], 3)} loses by a change\n"
+        f"{importance['clicks']:,} clicks in {importance['rows']:,} validation rows",
+        "A column, or the history, is that of other rows; it loses little if others replace it.",
+        BARS,
+        middle=0,
+        label="AUC lost",
+    )
+
+
+def _intervals(table: pd.DataFrame, entry: str, difference: str) -> pd.DataFrame:
+    """Value, low and high of an entry, and the p-value of a difference, NaN where unknown."""
+    names = [f"{entry}.{key}" for key in ("value", "low", "high")] + [f"{difference}.p_value"]
+    return table.reindex(columns=names).set_axis(["value", "low", "high", "p_value"], axis=1)
+
+
+def _metric(measured: About, name: str) -> str:
+    return with_interval(measured["metrics"].get(name), BY_NAME[name].digits) or "unknown"

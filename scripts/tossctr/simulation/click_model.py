@@ -1,0 +1,248 @@
+"""The true click model: logit = intercept + strength x effect, over the table `EFFECTS`.
+
+Each effect is a function of the file's columns, and of which file it is, and can in principle be
+learned, except the user's: a random number that only the user's other rows, which have the same
+sequence, reveal.
+
+Log-odds of values stand in `statistics.json`, under `effects`; `benchmarks/twin.py --solve` finds
+them, so that click rates come out as published. Strengths of the other effects were tried until
+models reached what they reached on the real rows, which the same benchmark prints. Coefficients
+come from constants, never from the user's seed: the seed changes the rows but not the world.
+
+Legend: R rows, V tokens.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..common.ragged import Ragged
+from .adverts import AD_SET, ADVERT_COLUMNS, CAMPAIGN, CREATIVE, Days
+from .sequences import REAL_MEAN, draw_sequences, token_shares, vocabulary
+from .simulated_columns import CATEGORIES, Columns, draw_columns, user_columns
+from .statistics import (
+    Floats,
+    Floats32,
+    category_log_odds,
+    category_values,
+    load_statistics,
+    logistic,
+    product,
+    quantile_function,
+)
+from .users import Draw, Users, normal
+
+USER_STRENGTH = 0.5
+# With this one of forty seeds the published correlations of columns with clicks come out best.
+_RULES_SEED = 20_267
+_SEED = 20_255
+# With this one of eight no day is much easier to predict than the others.
+_ADVERTS_SEED = 20_263
+# A mean over n events is weighted n / (n + this share of the mean length).
+_DAMPING = 0.05
+# The median of history_a_1, and the log rate against it above which its effect flattens.
+_USUAL_RATE, _HIGH_RATE = 0.05, 1.2
+_RULES, _CONDITIONS, _LEAST_SHARE = 80, 4, 0.01
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What effects read: the columns, histories, and the mean length that these were drawn by."""
+
+    columns: Columns
+    sequences: Ragged
+    mean_length: float
+
+
+def draw_rows(rng: np.random.Generator, users: Users, day: Days, mean_length: float) -> Rows:
+    """Draw columns and histories of these users on these calendar days, 0 to 7."""
+    columns = draw_columns(rng, users, day)
+    return Rows(columns, draw_sequences(users, columns["LENGTH"], mean_length), mean_length)
+
+
+def _value(column: str, rows: Rows) -> Floats32:
+    """The solved log-odds of a category's values."""
+    return _solved(column)[rows.columns[column]]
+
+
+@cache
+def _solved(name: str) -> Floats32:
+    """The log-odds of each value, the last, 0, for what is missing."""
+    return np.array([*load_statistics()["effects"][name], 0.0], dtype=np.float32)
+
+
+def missing_block(columns: Columns) -> NDArray[np.int8]:
+    """Which block of columns a row misses, [R]: 0 the 77 shared, 1 feat_a alone, -1 neither."""
+    shared = columns["gender"] < 0
+    return np.where(shared, 0, np.where(np.isnan(columns["feat_a_1"]), 1, -1)).astype(np.int8)
+
+
+def last_token(sequences: Ragged) -> NDArray[np.int8]:
+    """Which of the published last codes ends a sequence, [R]; -1 for others."""
+    known = load_statistics()["sequence"]["last_token_click_rate"]
+    place_V = np.full(len(vocabulary()), -1, dtype=np.int8)
+    for place, code in enumerate(known):
+        place_V[vocabulary().index(code)] = place
+    return place_V[sequences.values[sequences.offsets[1:] - 1]]
+
+
+def _length(rows: Rows) -> Floats32:
+    """The solved log-odds at the middles of published spans of length, straight lines between."""
+    scaled = np.log(rows.sequences.lengths * (REAL_MEAN / rows.mean_length))
+    return np.interp(scaled, length_knots(), _solved("length")[:-1]).astype(np.float32)
+
+
+def length_spans() -> Floats:
+    """The first and last length of each published span, [spans, 2]."""
+    spans = load_statistics()["sequence"]["click_rate_by_length"]
+    return np.array([span.split("-") for span in spans], dtype=np.float64)
+
+
+@cache
+def length_knots() -> Floats:
+    """The logarithms of the geometric middles of the published spans of length."""
+    return np.log(length_spans()).mean(axis=1)
+
+
+def _rate(rows: Rows) -> Floats32:
+    """The logarithm of the past click rate, history_a_1; half as steep where it is high."""
+    rate = np.nan_to_num(rows.columns["history_a_1"], nan=_USUAL_RATE)
+    log_rate = np.log(rate) - np.float32(np.log(_USUAL_RATE))
+    return log_rate - np.float32(0.5) * np.maximum(log_rate - np.float32(_HIGH_RATE), 0)
+
+
+def _rate_by_inventory(rows: Rows) -> Floats32:
+    """The same, more in inventories that are clicked more."""
+    return _rate(rows) * category_log_odds("inventory_id")[rows.columns["inventory_id"]]
+
+
+def _pairs(rows: Rows) -> Floats32:
+    """A random number of each pair of an inventory with an age group, a gender and an hour."""
+    effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
+    for place, (other, weight) in enumerate((("age_group", 0.7), ("gender", 0.5), ("hour", 0.5))):
+        sizes = [len(category_values(name)) + 1 for name in ("inventory_id", other)]
+        cells = np.random.default_rng([_SEED, place]).standard_normal(sizes).astype(np.float32)
+        cells *= np.float32(weight)
+        effect += cells[rows.columns["inventory_id"], rows.columns[other]]
+    return effect
+
+
+def _rules(rows: Rows) -> Floats32:
+    """Rules that hold where one to four columns are above, or not above, a threshold each.
+
+    What holds of few rows raises the odds much there: more rows tell more.
+    """
+    effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
+    for weight, conditions in _drawn_rules():
+        holds: Any = True
+        for column, threshold, is_above in conditions:
+            holds = holds & ((rows.columns[column] > threshold) == is_above)
+        effect += np.float32(weight) * holds
+    return effect
+
+
+@cache
+def _drawn_rules() -> list[tuple[float, list[tuple[str, float, bool]]]]:
+    """The weight and conditions of each rule; each has about the same variance."""
+    rng = np.random.default_rng(_RULES_SEED)
+    names = [name for name in [*user_columns(), *ADVERT_COLUMNS] if _splits(name)]
+    names += 3 * ["inventory_id", "age_group", "hour"]
+    rules: list[tuple[float, list[tuple[str, float, bool]]]] = []
+    while len(rules) < _RULES:
+        conditions, share = [], 1.0
+        for column in rng.choice(names, rng.integers(1, _CONDITIONS + 1), replace=False):
+            threshold, above = _splits(column)[rng.integers(len(_splits(column)))]
+            is_above = bool(rng.random() < 0.5)
+            conditions.append((str(column), threshold, is_above))
+            share *= above if is_above else 1.0 - above
+        if share < _LEAST_SHARE:
+            continue
+        weight = rng.standard_normal() / np.sqrt(_RULES * share * (1.0 - share))
+        rules.append((float(abs(weight) if share < 0.2 else weight), conditions))
+    return rules
+
+
+@cache
+def _splits(column: str) -> list[tuple[float, float]]:
+    """Thresholds of a column that 15 to 85 % of the rows are above, and what share is."""
+    if column in CATEGORIES:
+        share = np.array(list(load_statistics()["categories"][column]["shares"].values()))
+        thresholds = np.arange(len(share))
+        above = 1.0 - np.cumsum(share) / share.sum()
+    else:
+        value = quantile_function(column)(np.linspace(0.0, 1.0, 401))
+        thresholds = np.unique(np.quantile(value, np.linspace(0.1, 0.9, 9), method="lower"))
+        above = (value > thresholds[:, None]).mean(axis=1)
+    pairs = zip(thresholds, above, strict=True)
+    return [(float(value), float(share)) for value, share in pairs if 0.15 < share < 0.85]
+
+
+def _adverts(rows: Rows) -> Floats32:
+    """A random number of each campaign, ad set and creative; without train rows it is unknown."""
+    effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
+    for place, (column, weight) in enumerate(((CAMPAIGN, 0.5), (AD_SET, 0.7), (CREATIVE, 0.5))):
+        rng = np.random.default_rng([_ADVERTS_SEED, place])
+        number = rng.standard_normal(load_statistics()["ids"][column] + 1).astype(np.float32)
+        effect += np.float32(weight) * number[rows.columns[column].astype(np.int64)]
+    return effect
+
+
+def _events(rows: Rows) -> Floats32:
+    """The mean over the whole history of a random number of each token."""
+    number_V = np.random.default_rng(_SEED + 4).standard_normal(len(vocabulary()))
+    number_V = (number_V - number_V @ token_shares()).astype(np.float32)
+    sums = np.add.reduceat(number_V[rows.sequences.values], rows.sequences.offsets[:-1])
+    damping = _DAMPING * rows.mean_length
+    return (sums / (rows.sequences.lengths + np.float32(damping))).astype(np.float32)
+
+
+# By name: what it is, and its strength.
+EFFECTS: Mapping[str, tuple[Callable[[Rows], Floats32], float]] = {
+    **{
+        name: (partial(_value, name), 1.0)
+        for name in ("gender", "age_group", "inventory_id", "hour")
+    },
+    "day": (lambda rows: _solved("day")[rows.columns["calendar_day"]], 1.0),
+    "missing": (lambda rows: _solved("missing")[missing_block(rows.columns)], 1.0),
+    "last": (lambda rows: _solved("last")[last_token(rows.sequences)], 1.0),
+    "length": (_length, 1.0),
+    "rate": (_rate, 0.63),
+    "rate by inventory": (_rate_by_inventory, 0.9),
+    "pairs": (_pairs, 0.44),
+    "rules": (_rules, 0.5),
+    "adverts": (_adverts, 0.36),
+    "events": (_events, 0.3),
+}
+
+
+def effects(rows: Rows) -> dict[str, Floats32]:
+    """Each effect in log-odds, [R], by name."""
+    return {name: np.float32(strength) * of(rows) for name, (of, strength) in EFFECTS.items()}
+
+
+def click_logit(rows: Rows) -> Floats32:
+    """The log-odds of a click without the user's part, [R]."""
+    values = effects(rows).values()
+    return np.float32(load_statistics()["effects"]["intercept"]) + np.sum(list(values), axis=0)
+
+
+def user_part(users: Users) -> Floats:
+    """What a user adds to the log-odds, [R]."""
+    return USER_STRENGTH * normal(users, Draw.CLICKS)
+
+
+def mean_over_users(logit: Floats32 | Floats) -> Floats:
+    """The mean click probability over all users' parts, same shape."""
+    return np.interp(logit, *_mean_table())
+
+
+@cache
+def _mean_table() -> tuple[Floats, Floats]:
+    grid = np.arange(-30.0, 20.0, 0.01)
+    node, weight = np.polynomial.hermite_e.hermegauss(40)
+    at_node = logistic(grid + USER_STRENGTH * node[:, None])
+    return grid, product((weight / weight.sum())[None], at_node)[0]

@@ -1,0 +1,230 @@
+"""The search for better settings of a model: Optuna draws settings, the model's family trains.
+
+    tune ──▶ study.db, which Optuna keeps ◀──▶ trials: draw settings, train, report as it goes
+      └──▶ trials.csv, best.yaml
+
+An interrupted search resumes: finished trials count, and a running one is repeated.
+"""
+
+import csv
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import yaml
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from .catalog.model_kinds import family_of
+from .catalog.schema import MOST_IN_NAME
+from .catalog.space import TuneConfig, by_block, space_of, takes_fractions
+from .common import progress
+from .common.errors import (
+    ImpossibleNetworkError,
+    NotEnoughMemoryError,
+    NotFiniteError,
+    UserError,
+    first_line,
+)
+from .common.files import Output, written_beside
+from .common.locks import locked
+from .config.runtime import Runtime
+from .datasets.opening import open_table
+
+logger = logging.getLogger(__name__)
+
+# The first trials, which neither the sampler nor the pruner uses yet.
+AT_RANDOM = 8
+SEED = 42  # of the sampler
+_DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # trials that count
+
+# Reports the monitor's value after a number of steps, rows or trees; raises if the trial is to end,
+# unless `may_end=False`.
+Report = Callable[..., None]
+# Trains a model with settings, by block, that override its own; a family's `trials` yields it.
+# Returns the metrics at the best evaluation, with the monitor's value as `value`. Raises
+# ImpossibleNetworkError, NotEnoughMemoryError or NotFiniteError for impossible settings.
+Trials = Callable[[Mapping[str, Mapping[str, Any]], Report], dict[str, Any]]
+
+
+def tune_model(
+    train: list[Path],
+    valid: list[Path],
+    feature_map: Path,
+    settings: Mapping[str, Any],
+    best: Output,
+    trials: Output,
+    *,
+    model: str,
+    variant: Mapping[str, Any],
+    size: str,
+    tuning: TuneConfig,
+    runtime: Runtime,
+    threads: int,
+    code: str = "",
+) -> None:
+    """Search the settings of a model; write `trials` (CSV) and, last, `best` (YAML).
+
+    `settings` are the model's by block, `variant` those that its variant changes. The study is in
+    the folder `study` beside `best`. An interrupted one resumes if settings, space, data and the
+    digest `code` are the same. Raises UserError for a space without settings of this model, and if
+    no trial completes.
+    """
+    space = space_of(tuning.space, settings)
+    if not space:
+        raise UserError("tuning.space: has no setting of this model's family")
+    folder, files = best.parent / "study", (train, valid, feature_map)
+    with open_table(train) as train_rows, open_table(valid) as valid_rows:
+        data = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
+    data.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
+    start: Callable[..., AbstractContextManager[Trials]] = family_of(model).entry_point("trials")
+    with (
+        locked(folder, "is tuning this model already"),
+        start(*files, settings, folder, runtime=runtime, threads=threads) as run,
+    ):
+        key = [settings, space, data, code]
+        finished = _search(run, folder / "study.db", key, space, tuning)
+    _write_trials(trials, finished)
+    complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
+    if not complete:
+        raise UserError(
+            f"none of the {len(finished)} trials completed, so none is the best; the last one: "
+            f"{finished[-1].user_attrs.get('reason')}"
+        )
+    winner = max(complete, key=lambda trial: trial.value or 0)
+    _write_best(best, winner, f"{size}/{model}", variant)
+    logger.info("best: monitor %.5f with %s; %s", winner.value, _drawn(winner), best)
+
+
+def _search(
+    run: Trials, file: Path, key: Any, space: Mapping[str, Any], config: TuneConfig
+) -> list[FrozenTrial]:
+    """Run the remaining trials; returns all that count, in order."""
+    optuna.logging.disable_default_handler()
+    optuna.logging.enable_propagation()
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{file}",
+            study_name=hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16],
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(AT_RANDOM),
+        )
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):
+            study.tell(trial.number, state=TrialState.FAIL)  # from a killed process
+        while len(finished := study.get_trials(states=_DONE)) < config.trials:
+            # Each trial has its own sampler, since no file keeps a sampler's state.
+            seed = np.random.SeedSequence([SEED, len(finished)]).generate_state(1)
+            study.sampler = optuna.samplers.TPESampler(
+                seed=int(seed[0]), n_startup_trials=AT_RANDOM
+            )
+            study.optimize(lambda trial: run_trial(run, trial, space), n_trials=1)
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = first_line(error.__cause__ or error)
+        raise UserError(f"{file}: {cause}; fix that, or delete the file to start again") from None
+    return finished[: config.trials]
+
+
+def run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
+    """Train with settings drawn from the space; returns the monitor's value."""
+    drawn = {path: _draw(trial, path, values) for path, values in sorted(space.items())}
+
+    def report(value: float, step: int, *, may_end: bool = True) -> None:
+        trial.report(value, step)
+        if may_end and trial.should_prune():
+            trial.set_user_attr("reason", f"below the median at step {step}")
+            raise optuna.TrialPruned("Below the median.")
+
+    try:
+        with _progress_alone():
+            metrics = run(by_block(drawn), report)
+    except (ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError) as error:
+        trial.set_user_attr("reason", str(error))
+        raise optuna.TrialPruned(str(error)) from None
+    value = metrics.pop("value")
+    for name, metric in metrics.items():
+        trial.set_user_attr(name, metric)
+    return value
+
+
+@contextmanager
+def _progress_alone() -> Iterator[None]:
+    """Let only errors and lines of progress pass: all trainings would log the same lines."""
+    package = logging.getLogger(__package__)
+    before = package.level
+    package.setLevel(logging.ERROR)
+    progress.logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.setLevel(before)
+        progress.logger.setLevel(logging.NOTSET)
+
+
+def _draw(trial: Trial, path: str, values: Any) -> Any:
+    if isinstance(values, Mapping):
+        suggest: Any = trial.suggest_float if takes_fractions(path, values) else trial.suggest_int
+        return suggest(path, **{k: bound for k, bound in values.items() if bound is not None})
+    # Choices are JSON: Optuna takes no lists, and 1 equals true.
+    return json.loads(trial.suggest_categorical(path, [json.dumps(value) for value in values]))
+
+
+def _drawn(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's settings by name."""
+    return {
+        path: json.loads(value) if isinstance(value, str) else value
+        for path, value in sorted(trial.params.items())
+    }
+
+
+def tuned_name(size: str, model: str) -> str:
+    """The name of the variant that a search writes, different for each size and model."""
+    name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
+    if len(name) <= MOST_IN_NAME:
+        return name
+    return f"{name[: MOST_IN_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _write_best(
+    path: Path, winner: FrozenTrial, full_name: str, variant: Mapping[str, Any]
+) -> None:
+    """Write a trial's settings as a variant, below its metrics."""
+    metrics = ", ".join(f"{metric} {value:.5f}" for metric, value in winner.user_attrs.items())
+    blocks = {
+        block: {**variant.get(block, {}), **keys}
+        for block, keys in by_block(_drawn(winner)).items()
+        if keys or block in variant
+    }
+    content = {"variants": {tuned_name(*full_name.split("/")): blocks}}
+    with written_beside(path) as temporary:
+        temporary.write_text(
+            f"# The best settings of a search for {full_name}: monitor {winner.value:.5f},\n"
+            f"# {metrics} on the validation rows, by which they were chosen.\n"
+            f"{yaml.safe_dump(content, sort_keys=False)}"
+        )
+
+
+def _write_trials(path: Path, trials: list[FrozenTrial]) -> None:
+    rows = [
+        {
+            "number": number,
+            "state": trial.state.name.lower(),
+            "value": trial.value,
+            "seconds": trial.duration.total_seconds() if trial.duration else None,
+            "reason": "",
+            **trial.user_attrs,
+            **_drawn(trial),
+        }
+        for number, trial in enumerate(trials, 1)
+    ]
+    with written_beside(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,343 @@
+"""Which rows are drawn and held out, by chance, time and group, beside plain loops."""
+
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.raw_tables import selected, write_raw
+from tossctr.common.errors import UserError
+from tossctr.config.names import FOLDS
+from tossctr.config.sampling import Sampling
+from tossctr.datasets.draw import draw, quotas_within, read_labels, select_rows
+from tossctr.datasets.selection import TRAIN, VALIDATION, Selection, write_selections
+from tossctr.datasets.split import PERIODS, periods, read_groups
+from tossctr.raw.labels import as_numbers, pair_of
+from tossctr.raw.reading import RawTable
+from tossctr.raw.times import read_times
+
+# 2 % clicks in most days, 10 % in the fourth; sorted by day.
+DAY = np.repeat(np.arange(7), [9_000, 1_000, 14_000, 6_000, 2_000, 11_000, 7_000])
+LABEL = (np.random.default_rng(5).random(50_000) < np.where(DAY == 3, 0.1, 0.02)).astype(np.uint8)
+
+
+def drawn(
+    folder: Path,
+    columns: dict[str, Any],
+    split: Mapping[str, str] = MappingProxyType({}),
+    rows: int | None = None,
+    bounds: list[int] | None = None,
+    **options: Any,
+) -> list[Selection]:
+    """The rows that are drawn of a raw table, in parts of these bounds or in one."""
+    file = RawTable(write_raw(folder, pa.table(columns), row_group_size=999))
+    sampling = Sampling(**{"valid_share": 0.2, "seed": 1} | options | split)
+    return list(draw(file, "y", rows, sampling, bounds or [0, file.rows]))
+
+
+def test_a_selection_survives_its_file(tmp_path: Path) -> None:
+    whole = selected(LABEL, 500, valid_share=0.1, seed=1)
+    path = tmp_path / "selection.parquet"
+    parts = [Selection(*(column[:n] for column in vars(whole).values())) for n in (0, 500, 7)]
+    digests = write_selections(parts, path)
+    for number, expected in enumerate(parts):
+        selection = Selection.read(path, number, digests[number])
+        assert all(map(np.array_equal, vars(selection).values(), vars(expected).values()))
+    with pytest.raises(UserError, match=r"selection.parquet: was drawn for other parts .*delete"):
+        Selection.read(path, 1, digests[0])
+    with pytest.raises(UserError, match=r"not a complete file .*row group 3 of 3"):
+        Selection.read(path, 3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "split", "bounds"),
+    [
+        (1_000, {}, [0, 50_000]),
+        (20_000, {}, [0, 7, 1_000, 1_000, 30_000, 50_000]),
+        (20_000, {"group": "group"}, [0, 7, 1_000, 1_000, 30_000, 50_000]),
+    ],
+)
+def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
+    tmp_path: Path, rows: int, split: dict[str, str], bounds: list[int]
+) -> None:
+    table = {"y": LABEL, "group": np.arange(50_000) // 7}
+    parts = drawn(tmp_path, table, split, rows, bounds)
+    assert [len(part) for part in parts] == pytest.approx(np.diff(bounds) * rows / 50_000, abs=3)
+    row = np.concatenate([part.row + first for part, first in zip(parts, bounds)])
+    held = np.concatenate([part.side for part in parts])
+    assert len(row) == rows
+    assert (np.diff(row) > 0).all()
+    assert abs(LABEL[row].sum() - rows * LABEL.mean()) <= 3
+    assert np.bincount(held) / rows == pytest.approx([0.8, 0.2], abs=0.01)
+    for number in range(2):
+        rate = LABEL[row[held == number]].mean()
+        assert rate == pytest.approx(LABEL.mean(), abs=0.01)
+    for is_valid in () if split else (held > 0, held == 0):
+        for is_class in (LABEL == 0, LABEL == 1):
+            days = DAY[row[is_valid & is_class[row]]]
+            expected = np.bincount(DAY[is_class], minlength=7) * len(days) / is_class.sum()
+            # A span may reach over either end of a day, and of a part; of validation twice.
+            most = 4 + len(parts)
+            assert np.abs(np.bincount(days, minlength=7) - expected).max() <= most
+    last = parts[-1]
+    for chosen in (last.side == TRAIN, last.side != TRAIN):
+        assert abs(np.corrcoef(last.row[chosen], last.position[chosen])[0, 1]) < 0.1
+
+
+@given(data=st.data())
+def test_train_and_valid_are_disjoint_and_fill_their_positions(data: st.DataObject) -> None:
+    total = data.draw(st.integers(20, 300), "total")
+    clicks = data.draw(st.integers(2, total - 2), "clicks")
+    rows = data.draw(st.none() | st.integers(20, total), "rows")
+    share = data.draw(st.floats(0.001, 0.999), "valid_share")
+    labels = (np.random.default_rng(total).permutation(total) < clicks).astype(np.uint8)
+    selection = selected(labels, rows, valid_share=share, seed=data.draw(st.integers(0, 9), "seed"))
+    assert len(selection.row) == (rows or total)
+    assert (np.diff(selection.row, prepend=-1, append=total) > 0).all()
+    for part in (selection.side == TRAIN, selection.side == VALIDATION):
+        assert sorted(selection.position[part]) == list(range(part.sum()))
+        assert set(labels[selection.row[part]]) == {0, 1}
+
+
+def test_a_changed_part_leaves_the_draws_of_the_others_as_they_are(tmp_path: Path) -> None:
+    bounds = list(range(0, 50_001, 5_000))
+    changed = LABEL.copy()
+    changed[5_000:10_000] = LABEL[:5_000]
+    before, after = (drawn(tmp_path, {"y": y}, bounds=bounds) for y in (LABEL, changed))
+    is_same = [one.digest == other.digest for one, other in zip(before, after)]
+    assert is_same == [True, False, *[True] * 8]
+    # Each seed and part has draws of its own.
+    assert before[0].digest != drawn(tmp_path, {"y": LABEL}, bounds=bounds, seed=2)[0].digest
+    assert not np.array_equal(before[0].position, before[2].position)
+
+
+LABELS = [0, 1, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        (pa.array(LABELS, pa.float32()), None),
+        ([x == 1 for x in LABELS], None),
+        ([f"{x}.0" for x in LABELS], None),
+        (pa.array(LABELS, pa.int8()).dictionary_encode(), None),
+        ([0, 1, 0, 1, 2, 1], r"row 4: 2 "),
+        ([0.0, 1.0, float("nan"), 0.0], r"row 2: nan "),
+        ([0, 1, 1, 0, None, None], r"row 4: None .*2 such rows"),
+        (["0", "1", "0", "1", "yes", "no"], r"'y' has type string, .*row 4: .*'yes'"),
+        (["no", "Yes", "YES", "no", "No", "yes"], None),
+        (pa.array(["f", "t", "T", "f", "F", "t"]).dictionary_encode(), None),
+        (["no", "yes", "yes", "no", "n", "yes"], r"row 4: 'n' is neither"),
+        (["false", "true", "true", "false", "0", None], r"row 4: '0' .*2 such rows"),
+        ([[0], [1]], r"type list"),
+        (pa.array([b"0", b"\xff"]).view(pa.string()).dictionary_encode(), r"row 1: "),
+        ([0, 0, 1, 0], r"'y' is 1 in 1 of 4"),
+        (pa.array([], pa.int8()), r"'y' is 1 in 0 of 0"),
+    ],
+)
+def test_labels_of_any_number_type_are_read_or_refused_with_their_row(
+    tmp_path: Path, values: Any, refused: str | None
+) -> None:
+    raw = write_raw(tmp_path, pa.table({"y": values}), row_group_size=4)
+    if refused is None:
+        labels = read_labels(RawTable(raw), "y")
+        assert (labels.tolist(), labels.dtype) == (LABELS, np.uint8)
+        # Each part is converted alone.
+        parts = (batch.column(0) for _, batch in RawTable(raw).stream(["y"], 4))
+        read = [as_numbers(part, pair_of(part)).cast(pa.float64()).to_pylist() for part in parts]
+        assert [*chain(*read)] == LABELS
+        return
+    with pytest.raises(UserError, match=rf"{raw}.*{refused}"):
+        read_labels(RawTable(raw), "y")
+
+
+RANDOM = np.random.default_rng(3)
+# Rows of 150 users who come in bursts, some of whom return; a third has a click.
+USER = RANDOM.integers(0, 150, 600)
+USERS = {
+    "y": (RANDOM.random(600) < 1 / 3).astype(np.int8),
+    "t": RANDOM.integers(0, 500, 150)[USER] + RANDOM.integers(0, 60, 600),
+    "u": [f"user {i}" for i in USER],
+}
+
+
+def test_by_time_the_newest_rows_are_held_out(tmp_path: Path) -> None:
+    (chosen,) = drawn(tmp_path, USERS, {"time": "t"})
+    assert len(chosen.row) == 600
+    is_train = chosen.side == TRAIN
+    assert USERS["t"][chosen.row][is_train].max() < USERS["t"][chosen.row][~is_train].min()
+    assert abs((~is_train).mean() - 0.2) < 0.01
+    assert np.bincount(chosen.period) == pytest.approx([600 / PERIODS] * PERIODS, rel=0.1)
+    # Rows of a later period are newer.
+    order = np.argsort(USERS["t"][chosen.row], kind="stable")
+    assert (np.diff(chosen.period[order].astype(int)) >= 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-3, 30), min_size=1, max_size=90))
+def test_periods_ascend_with_time_and_keep_one_time_together(times: list[int]) -> None:
+    spans = periods(np.array(times))
+    for time, period in zip(times, spans):
+        assert {int(p) for t, p in zip(times, spans) if t == time} == {int(period)}
+        assert all(p <= period for t, p in zip(times, spans) if t < time)
+    distinct = len(set(times))
+    assert spans.max() < PERIODS
+    if distinct <= PERIODS:
+        assert len(set(spans.tolist())) == distinct
+
+
+def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
+    both = [
+        *drawn(tmp_path, USERS, {"group": "u"}, seed=1),
+        *drawn(tmp_path, USERS, {"group": "u"}, seed=2),
+    ]
+    for selection in both:
+        group = np.array(USERS["u"])[selection.row]
+        parts = [{*group[selection.side == part]} for part in (TRAIN, VALIDATION)]
+        assert sum(map(len, parts)) == len({*USERS["u"]})
+        assert abs((selection.side != TRAIN).mean() - 0.2) < 0.02
+        assert not selection.period.any()
+        # Rows of a group are in one fold, and folds have about as many groups.
+        folds = [{*selection.fold[group == each]} for each in {*group}]
+        assert {*map(len, folds)} == {1}
+        assert np.bincount(selection.fold, minlength=FOLDS).min() > 0
+    assert not np.array_equal(both[0].side, both[1].side)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> None:
+    total = data.draw(st.integers(20, 300), "total")
+    random = np.random.default_rng(total)
+    part = random.choice([TRAIN, VALIDATION], total).astype(np.int8)
+    part[:4] = [TRAIN, TRAIN, VALIDATION, VALIDATION]
+    labels = (random.random(total) < data.draw(st.floats(0, 1), "rate")).astype(np.uint8)
+    labels[:4] = [0, 1, 0, 1]
+    rows = data.draw(st.none() | st.integers(20, total + 5), "rows")
+    seed = data.draw(st.integers(0, 9), "seed")
+    period = random.integers(0, 9, total).astype(np.uint8)
+    fold = random.integers(0, 9, total).astype(np.uint8)
+    count_22 = np.bincount(2 * part + labels, minlength=4).reshape(2, 2)
+    (quota_22,) = quotas_within(count_22[None], rows)
+    selection = select_rows(labels, quota_22, seed, split=[part, period, fold])
+    count = total if rows is None else min(rows, total)
+    assert len(np.unique(selection.row)) == len(selection.row) == count
+    assert np.array_equal(part[selection.row], selection.side)
+    assert np.array_equal(period[selection.row], selection.period)
+    assert np.array_equal(fold[selection.row], selection.fold)
+    for of_draw in (selection.side == TRAIN, selection.side != TRAIN):
+        assert sorted(selection.position[of_draw]) == list(range(of_draw.sum()))
+    for number in (TRAIN, VALIDATION):
+        there, taken = labels[part == number], labels[selection.row[selection.side == number]]
+        assert set(taken) == {0, 1}
+        # Two of each part at least, which the largest part pays for.
+        assert abs(len(taken) - len(there) * count / total) <= 5
+        assert abs(taken.sum() - len(taken) * there.mean()) <= 1
+
+
+DATES = ["2024-01-09", "2024-01-10", "2023-12-31", "2024-01-10"]
+# A column, and the order of its values.
+TIMES: list[tuple[pa.Array, list[int]]] = [
+    (pa.array(["9", "10", "2", "10"]), [1, 2, 0, 2]),
+    (pa.array(["20240109", "20240110", "20231231", "20240110"]), [1, 2, 0, 2]),
+    (pa.array(["2024-01-10T00:00:01.5Z", "2024-01-10T00:00:01Z"]), [1, 0]),
+    (pa.array(["20240131123456002", "20240131123456001", "20240131123456000"]), [2, 1, 0]),
+    (pa.array(["2024-01-09 01:00:00+0900", "2024-01-08 20:00:00Z"]), [0, 1]),
+    (pa.array(["2024-01-09T20:00-05:00", "2024-01-10T01:00-03:00"]), [0, 1]),
+    (pa.array(DATES), [1, 2, 0, 2]),
+    (pa.array(DATES).dictionary_encode(), [1, 2, 0, 2]),
+    (pa.array(DATES).cast(pa.date32()), [1, 2, 0, 2]),
+    (pa.array(DATES).cast(pa.timestamp("ns")), [1, 2, 0, 2]),
+    (pa.array([9, 10, 2**53 + 1, 2**53 + 2], pa.int64()), [0, 1, 2, 3]),
+    (pa.array([0, 1, 2**63, 2**63 + 1], pa.uint64()), [0, 1, 2, 3]),
+    (pa.array([0.5, 0.75, -1, 0.75], pa.float32()), [1, 2, 0, 2]),
+]
+NO_TIMES: list[list[Any]] = [
+    ["31.12.24", "01.01.25"],
+    ["2024-01-01 20:00:00 (GMT+9)", "2024-01-01 13:00:00 (GMT+0)"],
+    ["v1.9", "v1.10"],
+]
+
+
+@pytest.mark.parametrize(("column", "order"), [*TIMES, *((words, None) for words in NO_TIMES)])
+def test_times_of_any_type_have_their_order_or_are_refused(
+    tmp_path: Path, column: Any, order: list[int] | None
+) -> None:
+    raw = RawTable(write_raw(tmp_path, pa.table({"t": column}), row_group_size=3))
+    if order is None:
+        with pytest.raises(UserError, match=r"column 't'.*2024-01-31"):
+            read_times(raw, "t")
+    else:
+        assert np.unique(read_times(raw, "t"), return_inverse=True)[1].tolist() == order
+
+
+def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lists = [[1, 2], [1], [], None, [1, 2], [12], [], [1]]
+    texts = [None if row is None else ",".join(map(str, row)) for row in lists]
+    numbers = [1.0, 1, 2, None, 1, 12, 2, 1]
+    kinds = [pa.list_(pa.int32()), pa.large_list(pa.uint16()), pa.list_(pa.string())]
+    columns = {str(kind): pa.array(lists, kinds[0]).cast(kind) for kind in kinds}
+    raw = RawTable(write_raw(tmp_path, pa.table({"g": texts, "n": numbers} | columns)))
+    groups = read_groups(raw, "g", 7)
+    assert "3 rows have no g" in caplog.text
+    assert np.unique(groups, return_counts=True)[1].tolist().count(2) == 2
+    assert groups[0] == groups[4] != groups[1] == groups[7]
+    for name in columns:
+        codes = read_groups(raw, name, 7)
+        assert np.array_equal(np.equal.outer(codes, codes), np.equal.outer(groups, groups))
+    assert read_groups(raw, "n", 7)[5] == groups[5] != read_groups(raw, "g", 8)[5]
+
+
+FORTY = pa.array(range(40), pa.int32())
+
+
+# A split by column `x`, its values in forty rows, and what the refusal names.
+@pytest.mark.parametrize("users", [7, 1])
+def test_auto_takes_groups_or_any_rows_where_the_time_has_one_value(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, users: int
+) -> None:
+    user = np.arange(50_000) % users
+    table = {"y": LABEL, "day": np.full(50_000, 3), "user": user}
+    split = {"time": "day", "group": "user"}
+    (chosen,) = drawn(tmp_path, table, split, is_auto=True)
+    assert sum("HAS ONE VALUE" in record.message for record in caplog.records) == 1
+    sides = [{*user[chosen.row[chosen.side == side]]} for side in (TRAIN, VALIDATION)]
+    assert sides[1].isdisjoint(sides[0]) == (users > 1)
+    with pytest.raises(UserError, match=r"'day' has one value"):
+        drawn(tmp_path, table, {"time": "day"})
+    (by_time,) = drawn(tmp_path, table | {"day": DAY}, split, is_auto=True)
+    assert {*DAY[by_time.row[by_time.side == VALIDATION]]} == {6}
+
+
+REFUSED: list[tuple[dict[str, str], Any, str]] = [
+    ({"time": "day"}, FORTY, "no column 'day'"),
+    ({"group": "user"}, FORTY, "no column 'user'"),
+    ({"time": "x"}, ["2024-01-31"] * 40, "'x'.* 40 rows"),
+    ({"time": "x"}, [1.0, None, float("nan"), *range(37)], "'x'.* row 1"),
+    ({"time": "x"}, ["8", ""] * 20, "'x': .*''"),
+    ({"time": "x"}, [*["8", "9"] * 19, "n/a", "none"], "'x': row 38: .*'n/a'"),
+    ({"time": "x"}, FORTY.cast(pa.time32("ms")), "'x': type time32"),
+    ({"time": "x"}, [[0.5]] * 40, "'x'.* list<"),
+    ({"group": "x"}, [[0.5]] * 40, "'x'.* list<"),
+    ({"group": "x"}, [[1, None]] * 40, "'x'.* list<.*missing"),
+    ({"time": "x"}, pa.array([b"\xff"] * 40).view(pa.string()), "'x'.*utf-8"),
+    ({"time": "x"}, FORTY, r"split by x.*validation rows \(0 clicks"),
+]
+
+
+@pytest.mark.parametrize(("split", "values", "message"), REFUSED)
+def test_a_split_that_cannot_be_is_refused_with_what_there_is(
+    tmp_path: Path, split: dict[str, str], values: Any, message: str
+) -> None:
+    labels = np.where(np.arange(40) < 30, USERS["y"][:40], 0)
+    with pytest.raises(UserError, match=rf"raw\.parquet.*{message}"):
+        drawn(tmp_path, {"y": labels, "x": values}, split)

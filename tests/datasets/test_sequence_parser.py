@@ -1,0 +1,166 @@
+"""The parser of sequences and the codes of categories, against plain splits and loops."""
+
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.raw_tables import as_lists, split_events
+from tossctr.common.errors import UserError
+from tossctr.config.columns import SEPARATORS
+from tossctr.datasets.categories import ByCode, codes_of, is_number, tokens_of
+from tossctr.datasets.sequence_parser import NO_TEXT, parse_sequences
+
+Texts = list[str | None]
+STRINGS = pa.list_(pa.string())
+TOKENS = st.integers(0, 9999) | st.integers(0, 10**18 - 1)
+TEXT = st.none() | st.lists(TOKENS.map(str), max_size=30).map(",".join)
+
+
+@st.composite
+def columns_of(draw: st.DrawFn, texts: Texts) -> pa.Array:
+    """`texts` as a column of any type that holds text, perhaps a part of a longer one."""
+    kind = draw(st.sampled_from([pa.string(), pa.large_string()]))
+    around = st.lists(st.sampled_from(["1,2", "no number", "", None]), max_size=3)
+    before, after = draw(around), draw(around)
+    return pa.array([*before, *texts, *after], kind).slice(len(before), len(texts))
+
+
+@st.composite
+def lists_of(draw: st.DrawFn, texts: Texts) -> pa.Array:
+    """The tokens of `texts` as a column of lists, a part of a longer one."""
+    kind = draw(st.sampled_from([pa.list_(pa.int64()), pa.large_list(pa.uint64()), STRINGS]))
+    token = str if kind == STRINGS else int
+    lists = [
+        None if text is None else [token(part) for part in text.split(",") if part]
+        for text in ("1,2", *texts, None, "3")
+    ]
+    return pa.array(lists, kind).slice(1, len(texts))
+
+
+@given(texts=st.lists(TEXT, max_size=12), data=st.data())
+def test_any_text_of_integers_is_parsed_as_by_a_plain_loop(
+    texts: Texts, data: st.DataObject
+) -> None:
+    separator = data.draw(st.sampled_from(SEPARATORS))
+    written = [text and text.replace(",", separator) for text in texts]
+    column = data.draw(columns_of(written) | lists_of(texts))
+    # Any rows in any order, some of them twice.
+    order = data.draw(st.lists(st.sampled_from(range(len(texts))), max_size=20) if texts else
+                      st.just([]))  # fmt: skip
+    rows = np.arange(len(texts))
+    arguments = (column, "events", "raw.parquet", rows, np.array(order, np.int64))
+    parsed, words = parse_sequences(*arguments, times=data.draw(st.booleans()), separator=separator)
+    assert words == []
+    expected = [split_events(texts[place]) for place in order]
+    assert as_lists(parsed) == expected
+    assert parsed.values.dtype == np.min_scalar_type(
+        max(map(max, filter(None, expected)), default=0)
+    )
+
+
+# Whatever can stand in text, integers among them, and what a list alone may hold.
+WORDS = st.text(min_size=1, max_size=5).filter(lambda w: not NO_TEXT.search(w))
+ANY = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+
+
+@given(data=st.data(), is_list=st.booleans())
+def test_any_token_is_an_integer_or_the_token_of_its_word_as_a_category(
+    data: st.DataObject, is_list: bool
+) -> None:
+    token = st.one_of(st.sampled_from(["7", "12", "007", "a12"]), ANY if is_list else WORDS)
+    tokens = data.draw(st.lists(st.none() | st.lists(token, max_size=6), min_size=1, max_size=8))
+    separator = data.draw(st.sampled_from(SEPARATORS))
+    texts = [None if row is None else separator.join(row) for row in tokens]
+    column = pa.array(tokens, STRINGS) if is_list else data.draw(columns_of(texts))
+    order = data.draw(st.lists(st.sampled_from(range(len(tokens)))))
+    arguments: Any = (column, "events", "raw.parquet", np.arange(len(tokens)), np.array(order, int))
+    parsed, words = parse_sequences(*arguments, separator=separator)
+
+    def is_integer(word: str) -> bool:
+        return word.isascii() and word.isdigit() and len(word) <= 18 and str(int(word)) == word
+
+    expected = [tokens[row] or [] for row in order]
+    assert as_lists(parsed) == [
+        [int(w) if is_integer(w) else int(tokens_of(codes_of([w]))[0]) for w in row]
+        for row in expected
+    ]
+    assert sorted(words) == sorted({w for w in chain(*expected) if not is_integer(w)})
+
+
+BEFORE = ["a", "b,c", None]
+LISTS: list[list[str] | None] = [["a"], ["b c"], None]
+
+
+@pytest.mark.parametrize(
+    ("column", "times", "token"),
+    [
+        (pa.array([[1, 2], None, [], [3, -4], [-5]]), True, "'-4'"),
+        (pa.array([[1, 2], None, [], [3, None], [None]]), True, "None"),
+        (pa.array([[1, 2], None, [], [10**18], [3]]), True, f"'{10**18}'"),
+        (pa.array([["1", "2"], None, [], ["3", "4,5"], ["x"]]), True, "'4,5'"),
+        (pa.array([["1", "2"], None, [], [""], ["x"]]), True, "''"),
+        (pa.array(["1", "2,3", None, "4,٣", ""]), True, "'٣'"),
+        (pa.array(["1", "2,3", None, ",4", ""]), True, "''"),
+        (pa.array(["1", "2,3", None, f"4,{10**18}", ""]), True, f"'{10**18}'"),
+        (pa.array([*BEFORE, "a, b", "x|y"]), False, "' b'"),
+        (pa.array([*BEFORE, "a,,b", ",a"]), False, "''"),
+        (pa.array([*BEFORE, "[1", "2]"]), False, "'[1'"),
+        (pa.array([*BEFORE, 'a,"b"', ""]), False, "'\"b\"'"),
+        (pa.array([*BEFORE, "a\0b", ""]), False, r"'a\x00b'"),
+        (pa.array([*LISTS, ["b", None], [None]]), False, "None"),
+        (pa.array([*LISTS, ["b", ""], [""]]), False, "''"),
+        (pa.array([*LISTS, ["\0"], [""]]), False, r"'\x00'"),
+        (pa.array([b"a", b"b,c", None, b"5\xff,1", b""]).view(pa.string()), False, ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_token_or_time_is_refused_with_its_row(
+    column: pa.Array, times: bool, token: str
+) -> None:
+    rows = np.array([4, 8, 15, 16, 23])
+    # Of several, that of the first row in the file is told.
+    for order in (np.arange(5), np.arange(5)[::-1]):
+        with pytest.raises(UserError) as refusal:
+            parse_sequences(column, "events", "raw.parquet", rows, order, times=times)
+        assert f"raw.parquet: column 'events', row 16: token {token}" in str(refusal.value)
+    # Rows that are not asked for are not read.
+    parsed, _ = parse_sequences(column, "events", "raw.parquet", rows, order[2:3], times=times)
+    assert as_lists(parsed) == [[]]
+
+
+CATEGORIES = st.lists(st.text(max_size=8) | st.integers(0, 10**18 - 1).map(str), unique=True)
+
+
+@given(CATEGORIES)
+def test_words_have_codes_of_their_own_and_numbers_can_be_read_back(words: list[str]) -> None:
+    codes = codes_of(words)
+    assert len(np.unique(np.append(codes, np.uint64(0)))) == len(words) + 1
+    assert codes_of(words[::-1]).tolist() == codes[::-1].tolist()
+    tokens = tokens_of(codes)
+    assert len(np.unique(np.append(tokens, -1))) == len(words) + 1
+    # No integer of a sequence is as large.
+    expected = [int(w) if is_number(w) else t for w, t in zip(words, tokens.clip(10**18).tolist())]
+    assert tokens.tolist() == expected
+    assert tokens_of(np.zeros(1, np.uint64)).tolist() == [-1]
+
+
+def test_a_code_is_fixed_as_files_keep_it() -> None:
+    assert codes_of(["0", "12", "012", "", "일본"]).tolist() == [
+        1,
+        13,
+        10291484856862268816,
+        12467793378338378946,
+        14475150507552910542,
+    ]
+
+
+@given(CATEGORIES, CATEGORIES)
+def test_what_belongs_to_a_word_is_found_by_its_code(known: list[str], asked: list[str]) -> None:
+    find = ByCode(known, np.arange(len(known)), missing=-1, other=-2)
+    expected = [known.index(word) if word in known else -2 for word in asked]
+    assert find(np.append(codes_of(asked), np.uint64(0))).tolist() == [*expected, -1]

@@ -1,0 +1,313 @@
+"""Boosting from H5 files to predictions: features, the streamed matrix, the model and its file."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost
+from sklearn.metrics import roc_auc_score
+
+from support.jobs import run_job
+from support.learnable import ROWS, learnable_table, make
+from support.raw_tables import COLUMNS, raw_table, renamed, split_events
+from tossctr.common.errors import UserError
+from tossctr.common.files import read_json
+from tossctr.common.parquet import read_table
+from tossctr.config.names import FOLDS
+from tossctr.datasets.store import H5Table
+from tossctr.datasets.table import Table
+from tossctr.evaluate.importance import measure_importance
+from tossctr.evaluate.validation import predict_validation
+from tossctr.features.encoding import FeatureEncoder
+from tossctr.features.feature_map import MISSING, OUT_OF_VOCABULARY, FeatureMap
+from tossctr.models.boosting import boosting, matrix, trees
+from tossctr.models.boosting import features as features_module
+from tossctr.models.boosting import train_trees as train_module
+from tossctr.models.boosting.features import Features, fit_features, with_unknown
+from tossctr.models.boosting.matrix import finite, quantile_matrix
+from tossctr.models.boosting.tree_file import load
+from tossctr.models.boosting.tree_settings import BoostingConfig
+
+SMALL = BoostingConfig(
+    trees=30,
+    min_child_weight=1,
+    learning_rate=0.3,
+    max_depth=3,
+    features=["histories", "clicks", "ids"],
+    bags=1,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stops_early() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trees, "EARLY_STOPPING", 5)
+        yield
+
+
+def train(data: Path, out: Path, config: BoostingConfig = SMALL) -> dict[str, Path]:
+    return run_job(data, out, {"boosting": config.values()})
+
+
+@pytest.fixture(scope="module")
+def trained(learnable: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return train(learnable, tmp_path_factory.mktemp("trained"))
+
+
+def matrices(h5: Path, features: Features) -> np.ndarray:
+    with H5Table(h5) as table:
+        encoder = FeatureEncoder(features.feature_map, table)
+        return np.concatenate([features.matrix(encoder, b) for b in table.blocks()])
+
+
+def by_name(h5: Path, features: Features) -> dict[str, np.ndarray]:
+    return dict(zip(dict(features.columns()), matrices(h5, features).T, strict=True))
+
+
+def test_features_are_those_of_plain_loops(
+    learnable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Table, "block_rows", 700)
+    feature_map = FeatureMap.read(learnable / "feature_map.json")
+    monkeypatch.setattr(features_module, "TOP_CODES", 4)
+    with H5Table(learnable / "train.h5") as table:
+        own, others = fit_features(table, feature_map)
+        row, label = table.column("row"), table.column("label")
+    table = learnable_table()
+    features = by_name(learnable / "train.h5", others)
+    assert len(features) == len(others.columns()) == matrices(learnable / "train.h5", own).shape[1]
+    price = np.array(table["price"].to_pylist(), np.float32)[row]
+    np.testing.assert_array_equal(features["price"], price)
+    country = np.array(table["country"].to_pylist())[row]
+    clicks = {name: features["clicks of country"][country == name] for name in "abc"}
+    assert [len(set(values)) for values in clicks.values()] == [1, 1, 1]
+    rate = {name: label[country == name].mean() for name in "abc"}
+    assert sorted("abc", key=rate.get) == sorted("abc", key=lambda name: clicks[name][0])
+    events = [split_events(table["events"][int(i)].as_py()) for i in row]
+    counts = Counter(code for history in events for code in history)
+    share = [history.count(max(counts, key=counts.get)) / (len(history) + 10) for history in events]
+    (first, *_) = [name for name in features if name.startswith("share of code")]
+    np.testing.assert_allclose(features[first], share, rtol=1e-5)
+    length = np.array(list(map(len, events)))
+    np.testing.assert_array_equal(features["length of events"], length)
+    assert len([name for name in features if name.startswith("share of code")]) == 4
+
+
+def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features_module, "MOST_CATEGORIES", 8)
+    period = np.random.default_rng(3).integers(0, 4, 400)
+    country = np.random.default_rng(4).choice(["a", "b", "c"], 400)
+    table = raw_table(400, country=country)
+    make(tmp_path, table, period=period)
+    feature_map = FeatureMap.read(tmp_path / "feature_map.json")
+    with H5Table(tmp_path / "train.h5") as train:
+        row, label = train.column("row"), train.column("label")
+        own, others = fit_features(train, feature_map, unknown={"country": 0.5, "item": 0.5})
+        folds, _ = fit_features(train, feature_map, by_period=False)
+    # A refit has what the first training had, though its rows have more periods.
+    assert (own.by_period, folds.by_period) == (True, False)
+    assert {len(each) for each in own.tables.values()} == {4}
+    assert {len(each) for each in folds.tables.values()} == {FOLDS}
+    # New items are in the counts already.
+    assert own.unknown is not None
+    assert own.unknown.tolist() == pytest.approx([0.5, 0])
+    own = replace(own, unknown=None)
+    trained_on, later = (by_name(tmp_path / "train.h5", each) for each in (own, others))
+    period, country = period[row], country[row]
+    for name in "abc":
+        for number in range(4):
+            of_period = trained_on["clicks of country"][(country == name) & (period == number)]
+            older = label[(country == name) & (period < number)]
+            assert len(set(of_period)) == 1
+            expected = older.mean() - label.mean() if number else 0
+            # Above 0 where more than the mean are clicks.
+            assert np.sign(of_period[0].round(5)) == np.sign(expected)
+        assert len(set(later["clicks of country"][country == name])) == 1
+
+
+def test_a_streamed_matrix_grows_the_trees_of_a_plain_one(
+    learnable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Table, "block_rows", 300)
+    feature_map = FeatureMap.read(learnable / "feature_map.json")
+    with H5Table(learnable / "train.h5") as table:
+        own, _ = fit_features(table, feature_map)
+        streamed = quantile_matrix(table, own, threads=2)
+        label = table.column("label")
+    assert streamed.num_row() == len(label)
+    values = finite(matrices(learnable / "train.h5", own))
+    types = [kind for _, kind in own.columns()]
+    whole = xgboost.QuantileDMatrix(
+        values, label, feature_types=types, enable_categorical=True, nthread=1
+    )
+    settings = {"objective": "binary:logistic", "max_depth": 4, "nthread": 1}
+    trees = [xgboost.train(settings, rows, 5) for rows in (streamed, whole)]
+    first, second = (tree.inplace_predict(values) for tree in trees)
+    # Quantiles of a sketch that saw the rows in blocks may differ in the last digits.
+    assert np.corrcoef(first, second)[0, 1] > 0.99
+    assert len(np.unique(first)) > 20
+    # Bins are those of the first rows, and know categories that come later.
+    monkeypatch.setattr(matrix, "SAMPLE_ROWS", 20)
+    monkeypatch.setattr(Table, "block_rows", 60)
+    with H5Table(learnable / "train.h5") as table:
+        binned = quantile_matrix(table, own, threads=2)
+        assert binned.num_row() == table.rows
+    cuts, _ = binned.get_quantile_cut()
+    bins = dict(zip(dict(own.columns()), np.diff(cuts), strict=True))
+    sizes = {field.column: field.size for field in (*feature_map.profile, *feature_map.targets)}
+    assert {name: bins[name] for name in sizes} == sizes
+    assert bins["price"] <= 22
+
+
+def test_it_learns_what_there_is_and_its_files_say_how(
+    learnable: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    predictions = tmp_path / "valid.parquet"
+    predict_validation(trained["model"], learnable / "valid.h5", predictions, threads=2)
+    table = read_table(predictions, ("row", "label", "logit", "logit_ablated"))
+    label, logit = table["label"].to_numpy(), table["logit"].to_numpy()
+    assert roc_auc_score(label, logit) > 0.85
+    # Price and country are left.
+    assert 0.6 < roc_auc_score(label, table["logit_ablated"].to_numpy()) < 0.8
+    with H5Table(learnable / "valid.h5") as valid:
+        assert table["row"].to_pylist() == valid.column("row").tolist()
+    training = read_json(trained["training"])
+    assert training["valid_auc"] == pytest.approx(roc_auc_score(label, logit), abs=1e-6)
+    assert training["train_rows"] + training["valid_rows"] == ROWS
+    history = trained["history"].read_text().splitlines()
+    assert history[0] == "tree,auc,average_precision,logloss"
+    loglosses = [float(line.split(",")[3]) for line in history[1:]]
+    assert training["trees"] == [1 + int(np.argmin(loglosses))]
+    assert training["settings"]["max_depth"] == 3
+
+
+def test_bags_are_averaged_and_drawn_rows_stand_for_all(
+    learnable: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    config = SMALL.model_copy(update={"negative_share": 0.3, "bags": 2})
+    files = train(learnable, tmp_path / "bags", config)
+    model = load(files["model"])
+    with H5Table(learnable / "train.h5") as rows, H5Table(learnable / "valid.h5") as valid:
+        clicks = int(rows.column("label").sum())
+        expected = clicks + round(0.3 * (rows.rows - clicks))
+        click_rate, label = rows.column("label").mean(), valid.column("label")
+        logit, whole = (each.predict(valid) for each in (model, load(trained["model"])))
+    assert read_json(files["training"])["rows_per_epoch"] == expected
+    # Among the drawn rows the odds are three times as high.
+    assert (1 / (1 + np.exp(-logit))).mean() == pytest.approx(click_rate, rel=0.15)
+    assert roc_auc_score(label, logit) > roc_auc_score(label, whole) - 0.03
+    values = finite(matrices(learnable / "valid.h5", model.features))
+    given: dict[str, Any] = {"predict_type": "margin", "validate_features": False}
+    of_bags = [booster.inplace_predict(values, **given) for booster in model.boosters]
+    assert np.abs(of_bags[0] - of_bags[1]).mean() > 0.01
+    np.testing.assert_array_equal(np.mean(of_bags, axis=0), logit)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
+    learnable: Path, trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = train(learnable, tmp_path / "again")
+    assert again["model"].read_bytes() == trained["model"].read_bytes()
+    monkeypatch.setattr(Table, "block_rows", 300)
+    monkeypatch.setattr(matrix, "PAGE_BLOCKS", 3)
+    bags = SMALL.model_copy(update={"negative_share": 0.3, "bags": 2})
+    in_memory = train(learnable, tmp_path / "memory", bags)
+    monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
+    outputs = train(learnable, tmp_path / "out", bags)
+    assert outputs["model"].read_bytes() == in_memory["model"].read_bytes()
+    assert {*(tmp_path / "out").iterdir()} == {*outputs.values(), tmp_path / "out/training_state"}
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1))
+    with pytest.raises(OSError, match="0 MiB free, 0 MiB needed"):
+        train(learnable, tmp_path / "full")
+
+
+def test_any_names_of_columns_give_the_same_model(tmp_path: Path) -> None:
+    names = {
+        "price": "price[0]",
+        "age": "length of a<b",
+        "events": "a<b",
+        "country": "a<b with clicks of a<b",
+        "item": "clicks of a<b",
+    }
+    table = learnable_table(600)
+    other = table.rename_columns([names.get(name, name) for name in table.column_names])
+    logits = []
+    for number, (rows, roles) in enumerate(((table, COLUMNS), (other, renamed(names)))):
+        data = make(tmp_path / str(number), rows, columns=roles)
+        model = load(train(data, data, SMALL)["model"])
+        assert {*model.features.sets} == {"histories", "clicks", "ids"}
+        with H5Table(data / "valid.h5") as valid:
+            logits.append(model.predict(valid))
+    np.testing.assert_array_equal(*logits)
+    assert len(np.unique(logits[0])) > 20
+
+
+def test_rows_without_any_click_are_a_clear_error(tmp_path: Path) -> None:
+    no_clicks = make(tmp_path, raw_table(40, y=[0] * 39 + [1]), valid_rows=[39])
+    with pytest.raises(UserError, match=r"label 0 in all of its 39 rows.*raise sizes"):
+        train(no_clicks, tmp_path)
+
+
+def test_an_id_that_is_new_in_validation_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(2)
+    taste = np.repeat(2 * random.normal(size=60), 50)
+    price = taste + random.normal(size=3000)
+    y = (random.random(3000) < 1 / (1 + np.exp(1 - taste))).astype(np.int8)
+    people = np.repeat([f"p{i}" for i in range(60)], 50)
+    trainings = {}
+    for name, item in (("auto", people), ("none", "x"), ("trusted", people)):
+        table = raw_table(3000, item=np.broadcast_to(item, 3000), price=price, y=y)
+        make(tmp_path / name, table, valid_rows=range(1900, 3000))
+        trainings[name] = read_json(train(tmp_path / name, tmp_path / name)["training"])
+        monkeypatch.setattr(train_module, "unknown_shares", lambda *_: {})
+    auc = {name: entry["valid_auc"] for name, entry in trainings.items()}
+    assert auc["trusted"] + 0.02 < auc["none"] < auc["auto"] + 0.01
+    assert trainings["auto"]["unknown_shares"]["item"] == 1
+
+
+@pytest.mark.parametrize(
+    ("builds", "device", "gpus"), [([], "auto", 1), ([], "cpu", 0), (["xgboost-cpu"], "auto", 0)]
+)
+def test_a_gpu_is_asked_for_where_one_may_be_used(
+    builds: list[str], device: str, gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boosting, "distributions", lambda name: builds)
+    assert boosting.FAMILY.gpus({"runtime": {"device": device}}, "toy", "boosting") == gpus
+
+
+def test_its_auc_rests_on_what_clicks_follow(
+    learnable: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    measure_importance(trained["model"], learnable / "valid.h5", tmp_path / "out.json", threads=2)
+    importance = read_json(tmp_path / "out.json")
+    lost = {e["changed"]: e["auc_lost"] for e in importance["changes"]}
+    sure = {name for name, entry in lost.items() if entry["p_value"] < 0.05}
+    assert sure == {"price", "country", "the history"}
+    assert next(name for name in lost if name != "the history") == "price"
+
+
+def test_known_categories_are_drawn_as_unknown_at_their_share() -> None:
+    rows = 40_000
+    random = np.random.default_rng(0)
+    categories, row = random.integers(3, 50, (rows, 3)), random.permutation(rows)
+    categories[random.random(rows) < 0.2, 1] = MISSING
+    share = np.array([0.25, 0.4, 0])
+    drawn = with_unknown(categories, row, share)
+    is_new = drawn == OUT_OF_VOCABULARY
+    assert is_new.mean(axis=0).tolist() == pytest.approx([0.25, 0.8 * 0.4, 0], abs=0.01)
+    np.testing.assert_array_equal(drawn[~is_new], categories[~is_new])
+    # The same rows, in whatever order.
+    np.testing.assert_array_equal(with_unknown(categories[::-1], row[::-1], share)[::-1], drawn)
+    # The columns' draws are independent of each other, and of the folds.
+    assert abs(np.corrcoef(is_new[:, 0], is_new[:, 1])[0, 1]) < 0.02
+    assert abs(np.corrcoef(is_new[:, 0], row % 5 == 0)[0, 1]) < 0.02

@@ -1,0 +1,245 @@
+"""Features and leaves that lower the logloss of held-out rows; click rates by plain loops."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from support.jobs import run_job
+from support.learnable import learnable_table, make
+from support.raw_tables import COLUMNS, as_lists, ragged, raw_table, with_roles
+from tossctr.common.errors import UserError
+from tossctr.common.files import read_json
+from tossctr.common.hashing import hashed_below
+from tossctr.common.ragged import Ragged
+from tossctr.config.names import FOLDS
+from tossctr.datasets.opening import AllRows, open_table
+from tossctr.features.fitting import fit_feature_map
+from tossctr.models.boosting import choice, click_rates
+from tossctr.models.boosting import features as features_module
+from tossctr.models.boosting.click_rates import ClickCounts, Places, mean_over_newest
+from tossctr.models.boosting.tree_file import load
+from tossctr.models.boosting.tree_settings import BoostingConfig
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "SHORT", choice.SHORT.model_copy(update={"trees": 30}))
+
+
+def trained(data: Path, out: Path, files: dict[str, Any] | None = None, **settings: Any) -> Any:
+    """What a training writes, and its model, with features chosen."""
+    given = {"trees": 20, "max_depth": 3, "learning_rate": 0.3} | settings
+    outputs = run_job(data, out, {"boosting": BoostingConfig(**given).values()}, **files or {})
+    return read_json(outputs["training"]) | {"model": load(outputs["model"])}
+
+
+def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(
+    learnable: Path, tmp_path: Path
+) -> None:
+    training = trained(learnable, tmp_path / "first", bags=2)
+    tried = {entry["what"]: entry for entry in training["tried"]}
+    names = ["histories", "clicks"]  # there are no IDs
+    assert list(tried)[:2] == [f"features {name}" for name in names]
+    for name in names:
+        entry = tried[f"features {name}"]
+        assert entry["kept"] == (entry["gain"] > entry["error"] > 0)
+    # Clicks follow one code of the histories.
+    assert tried["features histories"]["gain"] > 0.05
+    assert tried["features histories"]["kept"]
+    assert training["sets"] == [name for name in names if tried[f"features {name}"]["kept"]]
+    assert list(training["model"].features.sets) == training["sets"]
+    rows, all_rows = AllRows(learnable / "train.h5", learnable / "valid.h5"), tmp_path / "all.json"
+    fit_feature_map(rows, COLUMNS, 1).write(all_rows)
+    files = {"refit_of": tmp_path / "first/training.json", "feature_map": all_rows}
+    again = trained(learnable, tmp_path / "refit", files, bags=2)
+    assert len(training["trees"]) == 2
+    for run in (training, again):
+        for booster in run["model"].boosters:
+            covers = booster.trees_to_dataframe()["Cover"]
+            assert covers.min() >= run["min_child_weight"]
+    for name in ("sets", "min_child_weight", "tried", "features", "trees", "valid_auc"):
+        assert again[name] == training[name]
+    settings = {"features": ["clicks", "histories"], "min_child_weight": 3}
+    given = trained(learnable, tmp_path / "given", **settings)
+    assert given["model"].features.sets == given["sets"] == ["histories", "clicks"]
+    assert (given["min_child_weight"], given["tried"]) == (3, [])
+
+
+def test_a_refit_keeps_a_column_whose_categories_become_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features_module, "MOST_CATEGORIES", 8)
+    # Five categories beside the three that each column has, and a sixth in the newest rows.
+    item = [f"p{5 if i < 300 and i % 2 else i % 5}" for i in range(3000)]
+    table = raw_table(3000, item=item, y=[int(name > "p2") for name in item])
+    columns = with_roles(sequences=(), targets=(), numeric=(), profile=("item",))
+    make(tmp_path, table, columns=columns, valid_rows=range(300))
+    first = trained(tmp_path, tmp_path / "first", features=[])
+    all_rows = tmp_path / "all.json"
+    fit_feature_map(tmp_path / "train.h5", columns, 1, tmp_path / "valid.h5").write(all_rows)
+    files = {"refit_of": tmp_path / "first/training.json", "feature_map": all_rows}
+    again = trained(tmp_path, tmp_path / "refit", files, features=[])
+    for run in (first, again):
+        assert run["model"].features.columns() == [("item", "c")]
+    with open_table(tmp_path / "valid.h5") as held_out:
+        label, logit = held_out.column("label"), again["model"].predict(held_out)
+    assert roc_auc_score(label, logit) == 1
+
+
+@pytest.mark.parametrize("held_out_by", ["", "period", "fold"])
+@pytest.mark.parametrize(("valid", "most"), [(300, 2_700), (300, 200), (2_900, 2_700)])
+def test_train_rows_choose_sets_too_where_few_rows_like_them_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_out_by: str, valid: int, most: int
+) -> None:
+    monkeypatch.setattr(choice, "_FOLDED_ROWS", most)
+    # As by a split, where train rows may all be of one period, or groups of one fold.
+    count = valid + 2_700
+    numbers = {held_out_by: (np.arange(count) < valid).astype(np.uint8)} if held_out_by else {}
+    make(tmp_path, learnable_table(count), valid_rows=range(valid), **numbers)
+    training = trained(tmp_path, tmp_path / "out")
+    rows = {entry["rows"] for entry in training["tried"] if "features" in entry["what"]}
+    assert rows == {valid if held_out_by or most < valid else valid + most}
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_ids_alone_are_learned_from_where_they_tell_of_clicks(tmp_path: Path, tells: bool) -> None:
+    person = np.arange(3000) % 100
+    y = (person % 4 == 0) if tells else np.random.default_rng(0).random(3000) < 0.25
+    table = raw_table(3000, item=[f"p{i}" for i in person], y=y.astype(np.int8))
+    columns = with_roles(sequences=(), targets=(), numeric=(), profile=("item",))
+    make(tmp_path, table, columns=columns)
+    if tells:
+        training = trained(tmp_path, tmp_path)
+        assert training["sets"] == ["ids"]
+        assert training["valid_auc"] == 1
+    else:
+        with pytest.raises(UserError, match=r"boosting\.features"):
+            trained(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_click_rates_of_who_does_not_return_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, returns: bool
+) -> None:
+    monkeypatch.setattr("tossctr.models.boosting.train_trees.unknown_shares", lambda *_: {})
+    random = np.random.default_rng(2)
+    who = np.repeat(np.arange(60), 50)
+    order = random.permutation(3000) if returns else np.arange(3000)
+    taste = 2 * random.normal(size=60)[who]
+    y = (random.random(3000) < 1 / (1 + np.exp(1 - taste))).astype(np.int8)
+    columns = {"item": np.array([f"p{i}" for i in who])[order], "y": y[order]}
+    columns["price"] = (taste + random.normal(size=3000))[order]
+    make(tmp_path, raw_table(3000, **columns), valid_rows=range(1900, 3000))
+    training = trained(tmp_path, tmp_path / "out", min_child_weight=1)
+    assert ("clicks" in training["sets"]) == returns
+
+
+def test_trees_of_few_clicks_can_split(tmp_path: Path) -> None:
+    data = make(tmp_path, learnable_table(200), valid_rows=range(100, 200))
+    training = trained(data, tmp_path / "out")
+    assert all(entry["error"] > 0 for entry in training["tried"])
+
+
+@pytest.mark.parametrize("is_sure", [True, False])
+def test_leaves_are_as_small_as_the_rows_can_fill(tmp_path: Path, is_sure: bool) -> None:
+    random = np.random.default_rng(0)
+    level = random.integers(0, 60, 3000)  # 2,000 train rows: some 33 of each
+    chance = np.where(random.random(60) < 0.5, 0.02, 0.98)[level] if is_sure else np.full(3000, 0.5)
+    columns = {"y": (random.random(3000) < chance).astype(np.int8), "price": level.astype(float)}
+    make(tmp_path, raw_table(3000, **columns), valid_rows=range(2000, 3000))
+    training = trained(tmp_path, tmp_path / "out", features=[])
+    assert (training["min_child_weight"] < 20) == is_sure
+    few = make(tmp_path / "few", raw_table(3000, **columns), valid_rows=range(100, 3000))
+    # A tenth of what 100 rows have, which two thirds of them could not fill as well.
+    training = trained(few, tmp_path / "out", features=[])
+    assert training["min_child_weight"] < 2.5
+    assert not training["tried"]
+
+
+TableSource = tuple[np.ndarray, Ragged, np.ndarray, np.ndarray]
+
+
+def some_rows(rows: int = 300) -> TableSource:
+    """Folds, histories of up to 12 of 7 tokens, targets of 3, labels."""
+    random = np.random.default_rng(1)
+    lists = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(rows)]
+    histories = Ragged(ragged(lists).values.astype(np.int64), ragged(lists).offsets)
+    label = (random.random(rows) < 0.3).astype(np.int64)
+    return hashed_below(np.arange(rows), FOLDS), histories, random.integers(0, 3, rows), label
+
+
+def counted(places: Places, rows: TableSource) -> ClickCounts:
+    counts = ClickCounts(places, FOLDS)
+    counts.add(*rows)
+    return counts
+
+
+def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None:
+    rows = some_rows()
+    counts = counted(Places(3, 7), rows)
+    fold, histories, target, label = rows
+    events = [
+        (f, 7 * t + token, y)
+        for f, tokens, t, y in zip(fold, as_lists(histories), target, label)
+        for token in tokens
+    ]
+    rate = (sum(y for *_, y in events) + 0.5) / (len(events) + 1)
+    added = counts.prior_count
+    own, older = counts.out_of_fold(), counts.of_older()
+    cases = [({*range(FOLDS)}, counts.of_all()[0]), (set(), older[0])]
+    for number in (1, 3, 4):
+        cases += [({*range(FOLDS)} - {number}, own[number]), ({*range(number)}, older[number])]
+    for counting, log_odds in cases:
+        for place in (0, 10, 20):
+            seen = [y for f, p, y in events if f in counting and p == place]
+            odds = (sum(seen) + added * rate) / (len(seen) - sum(seen) + added * (1 - rate))
+            expected = np.log(odds) - np.log(rate / (1 - rate))
+            assert log_odds[place] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rate", "more", "places", "rows"), [(0.3, 20, 300, 40), (0.02, 200, 2000, 100)]
+)
+def test_places_get_as_many_occurrences_as_their_rates_are_alike(
+    rate: float, more: float, places: int, rows: int
+) -> None:
+    random = np.random.default_rng(0)
+    ids = np.repeat(np.arange(places), rows)
+    each, nothing = Ragged(ids, np.arange(len(ids) + 1)), np.zeros(len(ids), np.int64)
+    fold = random.integers(0, FOLDS, len(ids))
+    # By definition, a beta prior is worth that many occurrences.
+    chance = random.beta(rate * more, (1 - rate) * more, places)[ids]
+    chances = np.stack([chance, np.full(len(ids), rate), fold / 20])
+    label = (random.random(chances.shape) < chances).astype(np.int64)
+    of_places, of_none, of_folds = (
+        counted(Places(1, places), (fold, each, nothing, clicked)).prior_count for clicked in label
+    )
+    assert of_places == pytest.approx(more, rel=0.4)
+    # The others are of one rate, in all rows or in each fold.
+    assert min(of_none, of_folds) > 5 * more
+
+
+def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
+    rows = some_rows()
+    counts = counted(Places(3, 7), rows)
+    fold, histories, target, _ = rows
+    table = counts.out_of_fold()
+    means = mean_over_newest(table, counts.places, fold, histories, target, np.array([1, 4, 99]))
+    for row, tokens in enumerate(as_lists(histories)):
+        values = [table[fold[row], 7 * target[row] + token] for token in reversed(tokens)]
+        expected = [np.mean(values[:n]) if values else np.nan for n in (1, 4, 99)]
+        np.testing.assert_allclose(means[row], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_too_many_pairs_share_places_and_keep_their_counts() -> None:
+    tokens, target = np.random.default_rng(0).integers(0, 1 << 12, (2, 20_000))
+    ones, zeros = np.ones(20_000, np.int64), np.zeros(20_000, np.int64)
+    rows = zeros, Ragged(tokens, np.arange(20_001)), target, ones
+    counts = counted(Places(1 << 12, 1 << 12), rows)
+    assert counts.seen.shape == (FOLDS, click_rates.MOST_PLACES)
+    assert counts.seen.sum() == counts.clicks.sum() == 20_000
+    # As many as so many balls in so many boxes leave alone.
+    assert (counts.seen > 0).sum() > 19_600

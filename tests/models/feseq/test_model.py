@@ -1,0 +1,195 @@
+"""The packed network against the padded one, what must not change a logit, and dropout."""
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from support.networks import CONFIG, SIZES, gradients, make_batch, make_model, single
+from tossctr.batches.batch import Batch
+from tossctr.features.feature_map import OUT_OF_VOCABULARY
+from tossctr.models.feseq.network import FESeq, FieldSizes
+from tossctr.models.feseq.network.dropout import Dropout, UnknownDraws
+from tossctr.models.feseq.network.padded import PaddedFESeq
+from tossctr.models.feseq.network.pooling import POOLINGS
+from tossctr.models.feseq.network_settings import Numerics
+
+VARIANTS: list[dict[str, Any]] = [
+    {"interaction": "autoint"},
+    {"interaction": "crossnetv2"},
+    *({"pooling": pooling, "causal": True} for pooling in POOLINGS),
+    {"times": True},
+    {"times": True, "positions": False, "heads": 4},
+    {"positions": False},
+    {"layer_norm": False},
+    {"mlp_activation": "leaky_relu"},
+    {"numerics": ("direct", "buckets"), "shortcuts": True},
+    {"crossing": 3},
+    {"crossing": 3, "mlp_cross_rank": 2, "shortcuts": True},
+    {"numerics": get_args(Numerics)},
+    {"interaction_layers": 0, "transformer_layers": 0},
+]
+
+
+# Two sequences, whose events are often equal, one with its target's table; fields of all kinds.
+SIZED = FieldSizes(
+    profile=(5, 7),
+    target=(6, 4),
+    sequence=(4, 4),
+    numeric=3,
+    context=(4, 9, 3),
+    missing=2,
+    shared=(False, True),
+)
+
+
+@pytest.mark.parametrize("lengths", [[3, 0, 6], [2, 2], [0], [9, 0, 31, 4, 7]], ids=str)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_logits_and_gradients_are_those_of_padded_rows(
+    variant: dict[str, Any], lengths: list[int]
+) -> None:
+    model, batch = make_model(replace(CONFIG, **variant), SIZED), make_batch(lengths, SIZED)
+    # Whatever stands in the padding.
+    logits, expected = model(batch), PaddedFESeq(model).logits(batch, filled=3)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
+    weight_B = torch.linspace(0.5, 2, len(lengths), dtype=torch.float64)
+    got, want = (gradients(model, (each * weight_B).sum()) for each in (logits, expected))
+    assert max(gradient.abs().max() for gradient in want) > 1e-3
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("sequences", [1, 2])
+def test_each_distinct_event_of_a_row_is_laid_out_once(sequences: int) -> None:
+    sizes = FieldSizes(profile=(5,), target=(6,) * sequences, sequence=(4,) * sequences, numeric=2)
+    batch = make_batch([6, 0, 5, 6], sizes)
+    layout = batch.layout
+    is_event_N, place_N = layout.age_N > 0, layout.place_N
+    row_T, place_T = layout.row_N[is_event_N], place_N[is_event_N]
+    events = len(layout.event_V)
+    assert events == len(set(zip(*batch.history_ST.tolist(), row_T.tolist()))) < 17
+    assert torch.equal(batch.history_ST[:, layout.event_V[place_T]], batch.history_ST)
+    assert torch.equal(layout.row_V[place_T], row_T)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_neighbours_in_a_batch_change_no_logit(pooling: str) -> None:
+    model = make_model(replace(CONFIG, pooling=pooling, shortcuts=True, crossing=3))
+    batch = make_batch([3, 0, 9, 1, 31])
+    alone = torch.cat([model(batch.rows(row, row + 1)) for row in range(5)])
+    torch.testing.assert_close(model(batch), alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    "variant",
+    [*({"pooling": pooling} for pooling in POOLINGS), {"crossing": 3, "shortcuts": True}],
+    ids=str,
+)
+def test_half_precision_rounds_what_positions_hold_and_not_the_logit(
+    variant: dict[str, Any], precision: torch.dtype
+) -> None:
+    # With ReLU, all layers of some weights would be silent, and every logit the last bias.
+    model = make_model(replace(CONFIG, mlp_activation="leaky_relu", **variant)).float()
+    batch = single(make_batch([3, 0, 6] * 40))
+    with torch.no_grad():
+        model.mlp[-1].bias.fill_(-4)  # clicks are rare: near -4 bfloat16 has steps of 1 / 64
+        full = model(batch)
+        with torch.autocast("cpu", precision):
+            half = model(batch)
+    assert half.dtype == torch.float32
+    # A logit is none of the few numbers that half precision has.
+    assert (half.to(precision).float() != half).double().mean() > 0.9
+    # Errors are some roundings of what logits differ by.
+    assert 0 < (half - full).std() < 10 * torch.finfo(precision).eps * full.std()
+
+
+def test_pooled_rows_that_differ_little_stay_apart_in_half_precision() -> None:
+    layout = make_batch([6, 0, 3] * 20).layout
+    torch.manual_seed(0)
+    refined_ND = 1 + 1e-4 * torch.randn(len(layout.row_N), 4)
+    pooling = POOLINGS["mean"](CONFIG, 4, 4)
+    full = pooling(refined_ND, layout, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(pooling(refined_ND, layout, None), full, rtol=0, atol=0)
+
+
+def test_start_values_are_those_of_the_authors() -> None:
+    torch.manual_seed(0)
+    sizes = FieldSizes(profile=(4000,), target=(60,), sequence=(4000,), numeric=500)
+    model = FESeq(replace(CONFIG, embedding_dim=16, mlp=(300,)), sizes)
+    tables = [model.profile[0].weight, model.history.sequence[0].weight]
+    tables += model.inputs.numeric_vectors()
+    for table in tables:
+        assert table.std().item() == pytest.approx(1e-4, rel=0.03)
+    assert model.history.sequence[0].weight[0].abs().max() == 0
+    first = model.mlp[0]
+    xavier = (2 / (first.in_features + first.out_features)) ** 0.5
+    assert first.weight.std().item() == pytest.approx(xavier, rel=0.03)
+    assert first.bias.abs().max() == 0
+
+
+MANY = 400_000
+
+
+@pytest.mark.parametrize("probability", [0.001, 0.1, 0.5, 0.9])
+def test_elements_are_dropped_as_often_as_asked_and_the_mean_stays(probability: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(4, MANY // 4, requires_grad=True)
+    y = Dropout(probability).train()(x)
+    dropped = (y == 0).double()
+    deviation = (probability * (1 - probability) / MANY) ** 0.5
+    assert abs(dropped.mean().item() - probability) < 5 * deviation + 1e-5
+    kept = y[y != 0]
+    assert kept.min() == kept.max()
+    assert kept[0].item() == pytest.approx(1 / (1 - probability), rel=1e-3)
+    # Each of the four numbers that share 64 random bits, and no memory from one to the next.
+    for quarter in range(4):
+        share = dropped.flatten()[quarter::4].mean().item()
+        assert abs(share - probability) < 10 * deviation + 1e-5
+    centred = dropped.flatten() - dropped.mean()
+    for lag in (1, 2, 4, 1000):
+        assert abs((centred[:-lag] * centred[lag:]).mean()) < 5 * deviation**2 * MANY**0.5
+    y.backward(torch.full_like(y, 3.0))
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, 3 * y.detach())
+
+
+def test_masks_follow_the_seed_and_nothing_is_dropped_in_evaluation_or_at_probability_0() -> None:
+    x, dropout = torch.randn(7, 13), Dropout(0.5).train()
+    torch.manual_seed(3)
+    first, second = dropout(x), dropout(x)
+    torch.manual_seed(3)
+    assert torch.equal(dropout(x), first)
+    assert not torch.equal(first, second)
+    for still in (dropout.eval(), Dropout(0.0).train()):
+        assert torch.equal(still(x), x)
+    # Near 1, values stay finite.
+    assert Dropout(1 - 1e-9).train()(torch.ones(MANY)).isfinite().all()
+
+
+@pytest.mark.parametrize("shares", [None, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]])
+def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_alone(
+    shares: list[float] | None,
+) -> None:
+    batch = make_batch([0] * 5_000, replace(SIZES, context=(9, 3)))
+    batch = replace(batch, context_BC=batch.context_BC * (torch.arange(5_000)[:, None] % 4 > 0))
+    draws = UnknownDraws(0.2).train()
+    if shares is not None:
+        draws.take(shares)
+
+    def columns(batch: Batch) -> torch.Tensor:
+        return torch.cat([batch.profile_BP, batch.target_BG, batch.context_BC], dim=1)
+
+    torch.manual_seed(3)
+    before, after = columns(batch), columns(draws(batch))
+    assert torch.equal(after[before == 0], before[before == 0])
+    changed = after != before
+    assert (after[changed] == OUT_OF_VOCABULARY).all()
+    for column, share in enumerate(shares or [0.2] * before.shape[1]):
+        drawn = changed[before[:, column] > OUT_OF_VOCABULARY, column].double().mean().item()
+        assert drawn == pytest.approx(share, abs=0.03)
+    torch.manual_seed(3)
+    assert torch.equal(columns(draws(batch)), after)
+    assert draws.eval()(batch) is batch
+    assert UnknownDraws(0).train()(batch) is batch

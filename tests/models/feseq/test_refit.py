@@ -1,0 +1,229 @@
+"""Refits keep the first training's weights and how it reads numbers, and new words join."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from support.networks import WHOLE, random_model
+from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
+from support.trainings import (
+    CONFIG,
+    CPU,
+    FOUR_EPOCHS,
+    SMALL_MODEL,
+    STILL,
+    a_run,
+    counted_steps,
+    ended_at,
+    same_weights,
+    script_monitor,
+    train,
+    train_saving,
+)
+from tossctr.common.errors import UserError
+from tossctr.common.files import read_json
+from tossctr.config.columns import Columns
+from tossctr.datasets.opening import open_table
+from tossctr.datasets.store import H5Table
+from tossctr.evaluate.validation import predict_validation
+from tossctr.features.feature_map import FeatureMap
+from tossctr.features.fitting import fit_feature_map
+from tossctr.models.feseq.network.build import build_model
+from tossctr.models.feseq.network_file import TrainedModel
+from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
+from tossctr.models.feseq.train_network import TrainingRun
+from tossctr.models.feseq.training.refit import FirstTraining, extended
+from tossctr.models.feseq.training.step import Stepper
+
+ROLES = with_roles(shared=("events",), context=("unused",), ids=("age",))
+# Without similarities: the vectors of items are those of the newer rows.
+MODEL = replace(WHOLE, pooling="weighted_sum", history_statistics=("length", "entropy", "newest"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Older and newer rows as the train and the valid file of one draw."""
+    random = np.random.default_rng(4)
+    events = [random.integers(0, 60, length) for length in random.integers(0, 12, 150)]
+    table = raw_table(
+        150,
+        events=[",".join(map(str, row)) for row in events],
+        item=[str(item) if item < 70 else f"kind {item}" for item in random.integers(0, 90, 150)],
+        unused=[f"u{place}" for place in random.integers(0, 40, 150)],
+    )
+    folder = tmp_path_factory.mktemp("days")
+    to_train_h5(folder, table, columns=ROLES)
+    return folder
+
+
+def fitted(folder: Path, *days: str, roles: Any = ROLES) -> FeatureMap:
+    return fit_feature_map([folder / f"{day}.h5" for day in days], roles, 1)
+
+
+def vocabularies(feature_map: FeatureMap) -> list[Any]:
+    kinds = ("profile", "targets", "sequences", "context", "ids")
+    fields = [getattr(feature_map, kind) for kind in kinds]
+    return [field for kind in fields for field in kind]
+
+
+def test_the_extended_map_has_the_codes_that_a_fit_to_all_rows_has(folder: Path) -> None:
+    old, everything = fitted(folder, "train"), fitted(folder, "train", "valid")
+    both = extended(old, everything)
+    assert vocabularies(both) == vocabularies(everything) != vocabularies(old)
+    # Numbers are read as the weights have learned to.
+    assert (both.numeric, both.statistics) == (old.numeric, old.statistics)
+    assert (both.fitted_on, extended(old, old)) == (everything.fitted_on, old)
+
+
+def earlier_model(folder: Path, feature_map: FeatureMap) -> Path:
+    path = folder / "earlier.safetensors"
+    random_model(MODEL, feature_map).save(path)
+    return path
+
+
+@pytest.mark.parametrize("roles", [ROLES, COLUMNS], ids=["shared", "auc_difference"])
+def test_older_rows_get_their_logits_and_new_codes_their_start_values(
+    folder: Path, tmp_path: Path, roles: Any
+) -> None:
+    path = earlier_model(tmp_path, fitted(folder, "train", roles=roles))
+    start = FirstTraining.read(path, fitted(folder, "train", "valid", roles=roles))
+    torch.manual_seed(1)
+    network = build_model(MODEL, start.feature_map)
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    # Codes of the older rows at other places than the indices that the earlier map gives them.
+    earlier = TrainedModel.load(path)
+    newer = TrainedModel(replace(earlier.about, feature_map=start.feature_map), network)
+    with H5Table(folder / "train.h5") as train:
+        start.carry_into(network)
+        logits = [model.predict(train) for model in (earlier, newer)]
+    np.testing.assert_array_equal(*logits)
+    # No other row of a table was touched.
+    for name, value in network.state_dict().items():
+        added = len(value) - len(earlier.network.state_dict()[name]) if value.ndim else 0
+        if added:
+            assert (value == fresh[name]).all(1).sum() == added
+    assert "history.target.0.weight" in fresh
+
+
+def map_file(data: Path, out: Path, min_count: int = 1, *, all_rows: bool = True) -> Path:
+    """The file of a feature map of the train rows, or of these and the validation rows."""
+    columns, valid = Columns.from_config(CONFIG["table"]["columns"]), [data / "valid.h5"] * all_rows
+    fit_feature_map(data / "train.h5", columns, min_count, valid).write(out)
+    return out
+
+
+def first_training(
+    data: Path,
+    out: Path,
+    config: TrainConfig = FOUR_EPOCHS,
+    model: ModelConfig = SMALL_MODEL,
+    **options: Any,
+) -> Path:
+    """The training.json of a training whose third epoch is the best."""
+    with pytest.MonkeyPatch.context() as patch:
+        script_monitor(patch, 0.6, 0.5, 0.7, 0.65)
+        return train(data, out, config, model, **options)["training"]
+
+
+def a_refit(data: Path, training: Path, *options: Any) -> TrainingRun:
+    """The run of a refit, by the training.json of the first; `options` are those of `a_run`."""
+    model = training.with_name("model.safetensors")
+    return a_run(data, *options, before=read_json(training), first_model=model)
+
+
+@pytest.fixture
+def rare_map(data: Path, tmp_path: Path) -> Path:
+    """A feature map that knows few categories."""
+    return map_file(data, tmp_path / "rare.json", 40, all_rows=False)
+
+
+def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
+    data: Path, rare_map: Path, tmp_path: Path
+) -> None:
+    config, model = replace(FOUR_EPOCHS, batch_size=50), replace(STILL, unknown_share="auto")
+    training = first_training(data, tmp_path, config, model, feature_map=rare_map)
+    shares = read_json(training)["unknown_shares"]
+    assert any(shares.values())
+    # Steps so small that they leave the weights where they were.
+    small = replace(config, learning_rate=1e-30)
+    map_file(data, rare_map, 40)
+    run = a_refit(data, training, model, small, rare_map)
+    with run.opened(CPU) as sources:
+        trainer = run.trainer(sources, CPU)
+        assert trainer.model.unknown.shares.tolist() == pytest.approx(list(shares.values()))
+        trainer.fit()
+    first = TrainedModel.load(tmp_path / "model.safetensors").network
+    for name, weight in first.state_dict().items():
+        after = trainer.model.state_dict()[name]
+        # New categories have rows of their own.
+        assert weight.numel() < after.numel() or torch.allclose(weight, after), name
+
+
+def test_it_begins_with_the_predictions_of_a_network_whose_rows_were_drawn_at_another_share(
+    data: Path, tmp_path: Path
+) -> None:
+    training = first_training(data, tmp_path, replace(FOUR_EPOCHS, negative_share=0.3))
+    earlier = TrainedModel.load(tmp_path / "model.safetensors")
+    run = a_refit(data, training, SMALL_MODEL, FOUR_EPOCHS, map_file(data, tmp_path / "all.json"))
+    with run.opened(CPU) as sources:
+        network = run.trainer(sources, CPU).model
+        assert network.observed_odds.shift == 0 > earlier.network.observed_odds.shift
+        network.eval()
+        with open_table(data / "train.h5") as table:
+            later = TrainedModel(replace(earlier.about, feature_map=run.feature_map), network)
+            logits = [model.predict(table) for model in (earlier, later)]
+    np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-5)
+
+
+def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_path: Path) -> None:
+    training = first_training(data, tmp_path)
+    with open_table(data / "valid.h5") as table:
+        held_out = set(table.column("row").tolist())
+    feature_map, draws = map_file(data, tmp_path / "all.json"), []
+    for seed in (42, 42, 43):
+        run = a_refit(data, training, SMALL_MODEL, replace(FOUR_EPOCHS, seed=seed), feature_map)
+        with run.opened(CPU) as (source, valid):
+            assert valid is None
+            draws.append(source.table.column("row").tolist())
+            assert source.batch_rows == read_json(training)["batch_rows"]
+    for rows in draws:
+        assert len(rows) == len(set(rows)) == 2 * len(held_out)
+        assert held_out < set(rows)
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
+    data: Path, rare_map: Path
+) -> None:
+    run = a_run(data, replace(SMALL_MODEL, unknown_share="auto"), FOUR_EPOCHS, rare_map)
+    with run.opened(CPU) as (train, valid):
+        assert valid is not None
+        drawn = np.array(run.unknown_shares(train, valid))
+        before = train.encoder.unknown_shares(train.table)
+        wanted = valid.encoder.unknown_shares(valid.table)
+    assert before.max() > 0.2
+    np.testing.assert_allclose(before + (1 - before) * drawn, np.maximum(before, wanted))
+
+
+def test_it_says_whose_its_metrics_are_and_resumes(data: Path, tmp_path: Path) -> None:
+    feature_map = map_file(data, tmp_path / "feature_map.json")
+    first = first_training(data, tmp_path / "first", replace(FOUR_EPOCHS, batch_size=20))
+    options: dict[str, Any] = {"refit_of": first, "feature_map": feature_map}
+    outputs = train_saving(data, tmp_path / "refit", **options)
+    about = read_json(outputs["training"])
+    assert (about["train_rows"], about["valid_rows"], about["refit"]) == (200, 0, True)
+    assert (about["steps"], about["valid_auc"]) == (10, 0.7)
+    assert not same_weights(first.with_name("model.safetensors"), outputs["model"])
+    # It was trained on the validation rows.
+    with pytest.raises(UserError, match="not made from the same rows"):
+        predict_validation(outputs["model"], data / "valid.h5", tmp_path / "predictions")
+    with ended_at(Stepper, "take", 7):
+        train_saving(data, tmp_path / "resumed", **options)
+    with counted_steps() as steps:
+        resumed = train_saving(data, tmp_path / "resumed", **options)
+    assert len(steps) == 4
+    assert same_weights(outputs["model"], resumed["model"])

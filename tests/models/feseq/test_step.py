@@ -1,0 +1,289 @@
+"""Steps of a training: loss, micro-batches, faults; the optimizer, learning rates, monitors."""
+
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from support.networks import CONFIG, make_batch, make_model, short_of_memory, single
+from support.trainings import CPU, TRAIN
+from tossctr.batches.batch import Batch
+from tossctr.common.errors import UserError
+from tossctr.models.feseq.network import FESeq
+from tossctr.models.feseq.network.device import Machine
+from tossctr.models.feseq.network_settings import ModelConfig, Monitored
+from tossctr.models.feseq.training.monitor import monitored_metrics
+from tossctr.models.feseq.training.optimizer import (
+    TableAdam,
+    embedding_parameters,
+    make_optimizer,
+    set_learning_rate,
+)
+from tossctr.models.feseq.training.schedule import FLOOR, LearningRate, are_gains, evaluated_batches
+from tossctr.models.feseq.training.step import Stepper
+
+STILL = replace(CONFIG, dropout=0.0)
+RATE, STEPS = 0.01, 50
+
+
+def make_stepper(
+    config: ModelConfig = STILL, micro_rows: int | None = None, **options: float
+) -> Stepper:
+    model = make_model(config).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    return Stepper(model, optimizer, CPU, replace(TRAIN, **options), micro_rows=micro_rows)
+
+
+def weights(model: torch.nn.Module) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("micro_rows", [1, 3, 8])
+def test_micro_batches_train_like_the_whole_batch(micro_rows: int) -> None:
+    batches = [make_batch([3, 0, 9, 1, 31, 2, 4, 4], seed=seed) for seed in range(5)]
+    whole = make_stepper(embedding_l2=0.01)
+    cut = make_stepper(embedding_l2=0.01, micro_rows=micro_rows)
+    for batch in batches:
+        whole.take(batch)
+        cut.take(batch)
+    assert cut.mean_loss() == pytest.approx(whole.mean_loss(), abs=1e-9)
+    torch.testing.assert_close(weights(cut.model), weights(whole.model), rtol=0, atol=1e-9)
+
+
+def test_a_step_equals_adam_on_the_mean_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tossctr.models.feseq.training.step.MAX_GRAD_NORM", 0.5)
+    batch, stepper = make_batch([3, 0, 6, 1]), make_stepper(embedding_l2=0.01)
+    model = make_model(STILL)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    probability = model(batch).sigmoid()
+    chosen = torch.where(batch.label_B == 1, probability, 1 - probability)
+    loss = -chosen.log().mean()
+    penalty = 0.01 * sum(table.square().sum() for table in embedding_parameters(model))
+    (loss + penalty).backward()
+    norm = sum(p.grad.square().sum() for p in model.parameters() if p.grad is not None).sqrt()
+    assert norm > 0.5
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad *= 0.5 / norm
+    optimizer.step()
+    stepper.take(batch)
+    assert stepper.mean_loss() == pytest.approx(loss.item())
+    torch.testing.assert_close(weights(stepper.model), weights(model), rtol=0, atol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_names_step_rate_and_rows() -> None:
+    stepper = make_stepper()
+    for seed in range(3):
+        stepper.take(make_batch([3, 1], seed=seed))
+    batch = make_batch([2, 5])
+    batch.numbers["minmax"][1, 0] = float("inf")
+    stepper.take(replace(batch, row_B=torch.tensor([7012, 7100])))
+    stepper.take(make_batch([1, 1]))
+    with pytest.raises(UserError, match=r"at step 4 \(learning rate 0.01, rows 7,012 to 7,100"):
+        stepper.mean_loss()
+
+
+def test_out_of_gpu_memory_halves_the_micro_batch_and_repeats_the_step(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = make_batch([3, 0, 6, 1, 5, 2, 4])
+    undisturbed, short = make_stepper(), make_stepper()
+    undisturbed.take(batch)
+    short_of_memory(monkeypatch, 2)
+    short.take(batch)
+    assert short.micro_rows == 2
+    assert "micro-batches of 4 rows" in caplog.text
+    assert "micro-batches of 2 rows" in caplog.text
+    torch.testing.assert_close(weights(short.model), weights(undisturbed.model), rtol=0, atol=1e-9)
+    short_of_memory(monkeypatch, 0)
+    with pytest.raises(UserError, match="does not hold the training of a single row"):
+        short.take(batch)
+
+
+def test_what_a_gpu_cannot_repeat_exactly_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    forward = FESeq.forward
+
+    def forward_with_an_odd_one(self: FESeq, part: Batch) -> torch.Tensor:
+        if not torch.is_deterministic_algorithms_warn_only_enabled():
+            raise RuntimeError("odd_cuda does not have a deterministic implementation, but you set")
+        return forward(self, part)
+
+    monkeypatch.setattr(FESeq, "forward", forward_with_an_odd_one)
+    stepper = make_stepper()
+    torch.use_deterministic_algorithms(True)
+    try:
+        for _ in range(2):
+            stepper.take(make_batch([3, 0]))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    (message,) = caplog.messages
+    assert "odd_cuda does not have a deterministic implementation" in message
+    monkeypatch.setattr(FESeq, "forward", lambda *_: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        stepper.take(make_batch([3, 0]))
+
+
+def test_a_step_in_bfloat16_goes_where_one_in_float32_goes() -> None:
+    batch, flat = single(make_batch([row % 7 for row in range(64)])), []
+    for precision in (torch.float32, torch.bfloat16):
+        model = make_model(STILL).float().train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        Stepper(model, optimizer, Machine(torch.device("cpu"), precision), TRAIN).take(batch)
+        gradients = (parameter.grad for parameter in model.parameters())
+        flat.append(torch.cat([each.flatten() for each in gradients if each is not None]))
+    full, half = flat
+    assert not torch.equal(half, full)
+    # Rounding to 8 bits turns it by a few degrees at most.
+    assert torch.cosine_similarity(full, half, dim=0) > 0.99
+    assert half.norm().item() == pytest.approx(full.norm().item(), rel=0.1)
+
+
+@pytest.mark.parametrize("second_moment", ["weight", "table"])
+def test_embeddings_learn_at_their_own_rate_and_only_weights_decay(second_moment: str) -> None:
+    config = replace(TRAIN, embedding_rate_factor=0.5, weight_decay=0.4)
+    config = replace(config, embedding_second_moment=second_moment)
+    model = make_model(replace(CONFIG, pooling="weighted_sum", dropout=0.0)).train()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = make_optimizer(model, config)
+    set_learning_rate(optimizer, RATE)
+    model(make_batch([3, 0, 6, 1])).square().sum().backward()
+    optimizer.step()
+    kinds = set()
+    for name, parameter in model.named_parameters():
+        if name.startswith(("profile.", "history.", "position.", "inputs.", "item.tables.")):
+            kind, rate, decay = "embedding", RATE / 2, 0.0
+        elif name.endswith("bias") or "norm" in name or parameter.dim() == 1:
+            kind, rate, decay = "plain", RATE, 0.0
+        else:
+            kind, rate, decay = "weight", RATE, 0.4
+        kinds.add(kind)
+        assert parameter.grad is not None, name
+        by_table = (kind, second_moment) == ("embedding", "table")
+        size = parameter.grad.square().mean().sqrt() if by_table else parameter.grad.abs()
+        step = parameter.grad / (size + 1e-8)
+        expected = before[name] * (1 - rate * decay) - rate * step
+        # A table counts its steps in float32.
+        exact = 1e-6 if by_table else 1e-9
+        torch.testing.assert_close(parameter.detach(), expected, rtol=0, atol=exact, msg=name)
+    assert kinds == {"embedding", "plain", "weight"}
+
+
+def test_the_default_optimizer_is_adam() -> None:
+    ours, plain = make_model().train(), make_model().train()
+    optimizer = make_optimizer(ours, TRAIN)
+    reference = torch.optim.Adam(plain.parameters(), lr=TRAIN.learning_rate, fused=True)
+    for seed in range(5):
+        for model, each in ((ours, optimizer), (plain, reference)):
+            torch.manual_seed(seed)
+            each.zero_grad()
+            model(make_batch([3, 0, 6, 1], seed=seed)).square().sum().backward()
+            each.step()
+    torch.testing.assert_close(weights(ours), weights(plain), rtol=0, atol=0)
+
+
+def test_a_table_of_one_weight_learns_as_by_adamw() -> None:
+    ours, plain = torch.nn.Parameter(torch.tensor([[0.3]])), torch.nn.Parameter(torch.tensor(0.3))
+    one = TableAdam([{"params": [ours], "by_table": True}], lr=RATE, weight_decay=0.2)
+    other = torch.optim.AdamW([plain], lr=RATE, weight_decay=0.2)
+    random = torch.Generator().manual_seed(1)
+    for _ in range(20):
+        gradient = torch.randn((), generator=random)
+        ours.grad, plain.grad = gradient.view(1, 1), gradient
+        one.step()
+        other.step()
+    torch.testing.assert_close(ours.view(()), plain)
+
+
+def test_a_tables_codes_move_as_far_as_their_gradients_say() -> None:
+    table = torch.nn.Parameter(torch.zeros(5, 4))
+    optimizer = TableAdam([{"params": [table], "by_table": True}], lr=RATE, weight_decay=0)
+    size = torch.tensor([50.0, 1, 1, 7, 0])[:, None]
+    gradients = torch.randn((30, 1, 4), generator=torch.Generator().manual_seed(1)) * size
+    for number, gradient in enumerate(gradients):
+        table.grad = gradient
+        optimizer.step()
+        if number == 0:
+            # Adam's first step: the rate, for the table as a whole.
+            assert table.square().mean().sqrt().item() == pytest.approx(RATE, rel=1e-5)
+    moved = table.detach()
+    torch.testing.assert_close(moved, moved[1:2] * size)
+    assert moved[1].all()
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+@pytest.mark.parametrize("is_table", [True, False])
+def test_an_overflow_anywhere_moves_no_weight(bad: float, is_table: bool) -> None:
+    model = make_model().float()
+    optimizer = make_optimizer(model, replace(TRAIN, embedding_second_moment="table"))
+    before = weights(model)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    hit = embedding_parameters(model)[0] if is_table else next(model.mlp.parameters())
+    assert hit.grad is not None
+    hit.grad.view(-1)[0] = bad
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    scaler.scale(torch.zeros(()))
+    scaler.unscale_(optimizer)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+    scaler.step(optimizer)
+    torch.testing.assert_close(weights(model), before, rtol=0, atol=0)
+    # And the next step moves all.
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    for old, new in zip(before, model.parameters()):
+        assert (old != new).all()
+
+
+def test_the_rate_falls_like_pytorchs() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=RATE)
+    scheduler = CosineAnnealingLR(optimizer, T_max=STEPS, eta_min=FLOOR * RATE)
+    rate = LearningRate(RATE, STEPS, "cosine")
+    for step in range(1, STEPS + 1):
+        optimizer.step()
+        scheduler.step()
+        assert rate.at(step) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9)
+
+
+def test_cuts_leave_a_tenth_each_and_a_thousandth_in_all() -> None:
+    assert LearningRate(RATE, STEPS).at(STEPS) == RATE
+    rate = LearningRate(RATE, STEPS, cuts=[3, 4, 6, 8])
+    assert [rate.at(step) for step in range(1, 11)] == pytest.approx(
+        [1e-2] * 3 + [1e-3] + [1e-4] * 2 + [1e-5] * 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("batches", "per_epoch", "expected"),
+    [
+        (10, "auto", [10]),
+        (10, 1, [10]),
+        (10, 4, [3, 5, 8, 10]),
+        (3, 9, [1, 2, 3]),
+        (2_000, "auto", [2_000]),
+        (4_000, "auto", [1_000, 2_000, 3_000, 4_000]),
+    ],
+)
+def test_evaluations_divide_an_epoch(
+    batches: int, per_epoch: int | str, expected: list[int]
+) -> None:
+    assert sorted(evaluated_batches(per_epoch, batches)) == expected
+
+
+def test_a_gain_exceeds_all_before() -> None:
+    assert are_gains([0.5, 0.4, 0.6, 0.6, 0.7]) == [True, False, True, False, True]
+
+
+def test_one_label_alone_or_a_logit_that_is_not_finite_has_no_metrics() -> None:
+    for label, logit in (([0, 0], [0.1, 0.2]), ([0, 1], [0.1, np.nan])):
+        logits = np.array(logit, np.float32)
+        metrics = monitored_metrics(["auc", "balanced_score"], np.array(label), logits, 0.02)
+        assert list(metrics) == ["auc", "balanced_score"]
+        assert np.isnan(list(metrics.values())).all()
+    known = monitored_metrics(get_args(Monitored), np.array([0, 1]), np.array([0.1, 0.2]), 0.02)
+    assert np.isfinite(list(known.values())).all()

@@ -1,0 +1,111 @@
+"""Times of events and rows: from raw parquet through H5 to batches, and what is refused."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from support.raw_tables import raw_table, split_events, to_test_h5, to_train_h5, with_roles
+from tossctr.batches import batch_source as batches
+from tossctr.batches.batch_source import BatchSource
+from tossctr.common.errors import UserError
+from tossctr.datasets.store import H5Table
+from tossctr.features.fitting import fit_feature_map
+
+TIMED = with_roles(event_time="when", row_time="now")
+ROWS = 403
+
+
+def timed_table() -> pa.Table:
+    """A raw table in seconds since 1970; some events are later than their row."""
+    random = np.random.default_rng(0)
+    plain = raw_table(ROWS, longest=40)
+    now = random.integers(0, 2_000_000_000, ROWS)
+    when = [
+        ",".join(
+            str(max(0, now[i] - past)) for past in random.integers(-(10**5), 10**6, len(events))
+        )
+        for i, events in enumerate(map(split_events, plain["events"].to_pylist()))
+    ]
+    return plain.append_column("when", [when]).append_column("now", [now])
+
+
+@pytest.mark.parametrize(
+    ("unit", "zone"), [("s", None), ("ms", None), ("us", "Asia/Seoul"), ("ns", None)]
+)
+def test_timestamps_become_whole_seconds_since_1970(
+    tmp_path: Path, unit: str, zone: str | None
+) -> None:
+    moments = [datetime(2024, 3, 1, 12, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)] * 5
+    later = [moment + timedelta(seconds=2, milliseconds=999) for moment in moments]
+    now = pa.array(later, pa.timestamp("us", "UTC"))
+    now = now.cast(pa.timestamp(unit, "UTC"), safe=False).cast(pa.timestamp(unit, zone))
+    table = raw_table(10, events=["1"] * 10, when=["1"] * 10, now=now)
+    with H5Table(to_test_h5(tmp_path, table, columns=TIMED)) as h5:
+        assert h5.column("time").tolist() == [int(m.timestamp()) + 2 for m in moments]
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_elapsed_is_the_row_s_time_minus_the_event_s_however_rows_were_shuffled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "WINDOW_ROWS", 70)
+    table, is_later, seen = timed_table(), 0, []
+    times = [*zip(table["now"].to_pylist(), map(split_events, table["when"].to_pylist()))]
+    h5 = *to_train_h5(tmp_path, table, columns=TIMED), to_test_h5(tmp_path, table, columns=TIMED)
+    fields = fit_feature_map(h5[0], TIMED, min_count=1)
+    for file, max_len in product(h5, (1, 7, 1_000)):
+        source = BatchSource(file, fields, max_len=max_len, batch_rows=16)
+        raw_row = source.table.column("row")
+        for batch in [*source.shuffled(seed=3, epoch=0), *source.in_order()]:
+            assert batch.elapsed_T is not None
+            assert batch.elapsed_T.dtype == torch.int64
+            # Times are no events of their own.
+            assert batch.history_ST.shape == (1, len(batch.elapsed_T))
+            rows = raw_row[batch.row_B].tolist()
+            seen += rows
+            for row, start, stop in zip(rows, batch.offsets, batch.offsets[1:]):
+                now, when = times[row]
+                elapsed = [now - time for time in when[-max_len:]]
+                is_later += sum(value < 0 for value in elapsed)
+                assert batch.elapsed_T[start:stop].tolist() == [max(0, each) for each in elapsed]
+        blanked = next(source.in_order(ablate_histories=True))
+        assert blanked.elapsed_T is not None
+        assert not len(blanked.elapsed_T)
+    # Each row, in train.h5 or valid.h5 and in test.h5, at three lengths and in two orders.
+    assert sorted(seen) == sorted([*range(ROWS)] * 2 * 3 * 2)
+    assert is_later > 0
+
+
+EVENTS, NOW = ["1,2,3,4,5"] * 9, [10**9] * 9
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        ({"when": [*EVENTS, "1,2,3,4"]}, "row 9: sequence 'events' has 5 events, 'when'"),
+        ({"when": [*EVENTS, None]}, "row 9: sequence 'events' has 5 events, 'when'"),
+        ({"when": [*EVENTS, "1,2,3,4,-5"]}, "column 'when', row 9: token '-5'"),
+        ({"now": pa.array([*NOW, None], pa.int64())}, "column 'now', row 9: .* is missing"),
+        ({"now": pa.array([*NOW, -5], pa.int32())}, "column 'now', row 9"),
+        ({"now": pa.array([*NOW, 2**63], pa.uint64())}, "column 'now', row 9"),
+        ({"when": [1] * 10}, "'when' has type int64"),
+        ({"now": [1.5] * 10}, "'now' has type double"),
+        ({"now": ["7"] * 10}, "'now' has type string"),
+        ({"now": None}, "there is no column 'now'"),
+    ],
+)
+def test_times_that_cannot_be_are_refused(
+    tmp_path: Path, columns: dict[str, Any], named: str
+) -> None:
+    given = {"events": [*EVENTS, EVENTS[0]], "when": [*EVENTS, EVENTS[0]], "now": [*NOW, 1]}
+    given = {name: values for name, values in (given | columns).items() if values is not None}
+    with pytest.raises(UserError, match=named):
+        to_test_h5(tmp_path, raw_table(10, **given), columns=TIMED)
+    assert not list(tmp_path.glob("*.h5"))
