@@ -96,13 +96,13 @@ CONSTANT = "\ndef ", "\nX = 1\n\n\ndef "
 # By row, which names the file: a text in it, and what takes its place.
 EDITS = {
     "comment and docstring in models/feseq/network/model.py": ('"""', '# A remark.\n"""Well: '),
-    "text of an error in storage/store.py": ("no such file;", "missing;"),
+    "text of an error in datasets/store.py": ("no such file;", "missing;"),
     "code in models/feseq/network/refiner.py": ("LeakyReLU()", "ReLU()"),
-    "code in storage/conversion.py": ("8_192", "4_096"),
+    "code in datasets/conversion.py": ("8_192", "4_096"),
     "code in describe/checks.py": CONSTANT,
     "code in predict/submission.py": ('"none"', '"all_valid"'),
     "code in scripts/predict.py": ("\nif ", "\nX = 1\n\nif "),
-    "code in evaluate/metrics.py": CONSTANT,
+    "code in evaluate/metric_table.py": CONSTANT,
 }
 # Rows that are named by the key that they change.
 SETTINGS = {
