@@ -34,7 +34,7 @@ import yaml
 
 from tossctr.batches.batch import Batch
 from tossctr.common import tensors
-from tossctr.common.memory import keep_freed_memory
+from tossctr.common.machine import keep_freed_memory
 from tossctr.config.runtime import Runtime
 from tossctr.config.sizes import block_settings
 from tossctr.models.feseq.network import FESeq

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 import yaml
 
 from tossctr.batches.batch import Batch
-from tossctr.common.memory import keep_freed_memory
+from tossctr.common.machine import keep_freed_memory
 from tossctr.config.runtime import Runtime
 from tossctr.config.sizes import block_settings
 from tossctr.features.feature_map import FeatureMap

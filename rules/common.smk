@@ -19,7 +19,7 @@ if not SCRIPTS.is_dir():
 sys.path.insert(0, str(SCRIPTS))
 from tossctr.common.errors import UserError
 from tossctr.common.interrupt import interrupt_jobs
-from tossctr.common.locks import locked
+from tossctr.common.files import locked
 from tossctr.catalog.check import checked_workflow
 from tossctr.config.names import BASELINES, BLEND
 from tossctr.raw.origin import refuse_stand_in_over_real

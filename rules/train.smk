@@ -2,7 +2,7 @@
 import shutil
 import time
 
-from tossctr.common.cuda import SAID_CPU, has_cuda_device
+from tossctr.common.machine import SAID_CPU, has_cuda_device
 from tossctr.report.outcome import outcome
 
 # Files that are newer are this run's.

@@ -25,12 +25,12 @@ except ModuleNotFoundError as error:
 
 from tossctr.common.errors import UserError
 from tossctr.common.files import Output
-from tossctr.common.log import log_to
-from tossctr.common.memory import keep_freed_memory
+from tossctr.common.machine import keep_freed_memory
 from tossctr.common.signals import exit_on_sigterm
 
 # Wildcards that name the model of a job, as files say whose they are: full/len150.
 FULL_NAME = ("size", "model", "baseline", "name")
+_LINE = "%%(asctime)s %%(levelname)s %s%%(message)s"
 
 
 def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = None) -> None:
@@ -51,7 +51,7 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
         python = f"Python {platform.python_version()}, {sys.executable}"
         for path in logs:
             Path(path).write_text(f"{script.name} in {python}, on {platform.node()}\n")
-    log_to(logs, " ".join([script.stem, "/".join(job.wildcards)]).strip() if job else "")
+    _log_to(logs, " ".join([script.stem, "/".join(job.wildcards)]).strip() if job else "")
     # Slurm's way to end a job; as an exception it lets half-written files be removed.
     exit_on_sigterm()
     keep_freed_memory()
@@ -77,6 +77,21 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
     except Exception:
         logging.exception("%s failed", script.name)
         sys.exit(1)
+
+
+def _log_to(files: Sequence[str], job: str) -> None:
+    """Send the log to stderr, and append it to `files`, which several processes may share.
+
+    On stderr, where other jobs write too, each line names the `job`, if it is one.
+    """
+    stderr, *others = [logging.StreamHandler(), *map(logging.FileHandler, files)]
+    name = f"[{job.replace('%', '%%')}] " if job else ""
+    stderr.setFormatter(logging.Formatter(_LINE % name, "%H:%M:%S"))
+    for handler in others:
+        handler.setFormatter(logging.Formatter(_LINE % "", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[stderr, *others], force=True)
+    # Where the disk is full, so that a line cannot be written to the file, stderr still has it.
+    logging.raiseExceptions = False
 
 
 def _job_values(job: Any, parameters: Any) -> dict[str, Any]:

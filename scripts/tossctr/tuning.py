@@ -33,8 +33,7 @@ from .common.errors import (
     UserError,
     first_line,
 )
-from .common.files import Output, written_beside
-from .common.locks import locked
+from .common.files import Output, locked, written_beside
 from .config.runtime import Runtime
 from .datasets.opening import open_table
 

@@ -17,8 +17,8 @@ from tossctr.batches import negatives
 from tossctr.batches.batch import Batch
 from tossctr.batches.batch_source import BatchSource
 from tossctr.batches.negatives import NegativeDraw
+from tossctr.common.arrays import Ragged
 from tossctr.common.errors import UserError
-from tossctr.common.ragged import Ragged
 from tossctr.datasets.block import Block
 from tossctr.datasets.store import H5Table, H5Writer
 from tossctr.features.feature_map import FeatureMap, SequenceField

@@ -12,11 +12,17 @@ from typing import Any
 import pytest
 import torch
 
-from tossctr.common import locks, tensors
+from tossctr.common import files, tensors
 from tossctr.common.errors import UserError
-from tossctr.common.files import fingerprint, folder_beside, read_json, write_json, written_beside
-from tossctr.common.locks import locked
-from tossctr.common.memory import machine_memory
+from tossctr.common.files import (
+    fingerprint,
+    folder_beside,
+    locked,
+    read_json,
+    write_json,
+    written_beside,
+)
+from tossctr.common.machine import machine_memory
 
 
 def test_a_file_system_without_locks_is_warned_of(
@@ -25,12 +31,12 @@ def test_a_file_system_without_locks_is_warned_of(
     def flock(*_: Any) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    monkeypatch.setattr(files.fcntl, "flock", flock)
     with locked(tmp_path, "trains"):
         assert (tmp_path / "owner").exists()
     (message,) = caplog.messages
     assert str(tmp_path) in message
-    monkeypatch.setattr(locks, "_NO_LOCKS", ())
+    monkeypatch.setattr(files, "_NO_LOCKS", ())
     with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)), locked(tmp_path, "trains"):
         pass
 

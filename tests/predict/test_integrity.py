@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from support.networks import random_model
 from support.raw_tables import raw_table, to_test_h5, to_train_h5
 from support.trainings import MODEL, train
+from tossctr.common.arrays import Ragged
 from tossctr.common.errors import UserError
-from tossctr.common.ragged import Ragged
 from tossctr.datasets.block import Block
 from tossctr.datasets.opening import AllRows, open_table
 from tossctr.datasets.store import H5Table

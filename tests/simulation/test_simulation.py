@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tossctr.common.ragged import Ragged
+from tossctr.common.arrays import Ragged
 from tossctr.evaluate.metric_table import expected_metric
 from tossctr.simulation import adverts, click_model, sequences, simulated_columns, users
 from tossctr.simulation.stand_in import simulate_split

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tossctr.common.ragged import Ragged
+from tossctr.common.arrays import Ragged
 from tossctr.config.columns import Columns
 from tossctr.config.sampling import Sampling
 from tossctr.datasets.conversion import convert_test, convert_train

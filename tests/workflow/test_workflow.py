@@ -23,8 +23,7 @@ from support.shop import (
     snakemake,
     write_inputs,
 )
-from tossctr.common.files import read_json
-from tossctr.common.locks import locked
+from tossctr.common.files import locked, read_json
 from tossctr.common.parquet import SIMULATED_MARK
 
 pytestmark = pytest.mark.workflow

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..common.hashing import GOLDEN
+from ..common.arrays import GOLDEN
 
 
 @dataclass(frozen=True, eq=False)

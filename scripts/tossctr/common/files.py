@@ -1,9 +1,11 @@
-"""Files that appear under their name only when they are complete."""
+"""Files that appear under their name only when they are complete, and locks on folders."""
 
 import errno
+import fcntl
 import glob
 import hashlib
 import json
+import logging
 import os
 import shutil
 import socket
@@ -14,11 +16,15 @@ from typing import Annotated, Any
 
 from .errors import UserError, first_line
 
+logger = logging.getLogger(__name__)
+
 # A parameter of a script's function that names a file to write.
 Output = Annotated[Path, "output"]
 _TAIL_BYTES = 1 << 16
 # Errors of the machine, no file or no permission: the file itself may be sound.
 _MACHINE_ERRORS = (errno.ENOENT, errno.EACCES, errno.EPERM)
+# What a file system that has no locks answers, such as Lustre mounted without `flock`.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -122,6 +128,38 @@ def fingerprint(path: Path) -> str:
     with open(path, "rb") as file:
         file.seek(max(0, size - _TAIL_BYTES))
         return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:16]
+
+
+@contextmanager
+def locked(folder: Path, does: str) -> Iterator[None]:
+    """Keep other processes out of a folder of saved state; raises UserError if one is in it.
+
+    `does` says for the message what such a process does. The lock ends with its process. Where the
+    file system has no locks, a warning says so, and nothing keeps another process out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    owner, job = folder / "owner", os.environ.get("SLURM_JOB_ID")
+    with open(folder / "lock", "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = owner.read_text() if owner.exists() else "another process"
+            raise UserError(
+                f"{folder}: {who} {does}; wait until it ends, or, if its snakemake is gone, stop "
+                f"it with `kill`, a Slurm job with `scancel`, and run the same command again"
+            ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            logger.warning(
+                "%s: the file system has no locks (%s), so nothing keeps a second process out: run "
+                "one Snakemake at a time here",
+                folder,
+                error.strerror,
+            )
+        process = f"process {os.getpid()} on {socket.gethostname()}"
+        owner.write_text(f"{process}, Slurm job {job}" if job else process)
+        yield
 
 
 def _working_name(target: Path, ending: str) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..common.ragged import Ragged
+from ..common.arrays import Ragged
 
 # Arrays that not every file has.
 OPTIONAL = ("label", "period", "fold", "id", "time")

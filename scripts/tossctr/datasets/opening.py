@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..common.hashing import GOLDEN
+from ..common.arrays import GOLDEN
 from .block import Block
 from .store import H5Table
 from .table import SomeRows, Table, of_other_draw, require_drawn

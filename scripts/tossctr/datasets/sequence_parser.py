@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..common.arrays import Ragged, narrow
 from ..common.errors import UserError
-from ..common.ragged import Ragged, narrow
 from .categories import codes_of, plain_words, tokens_of
 
 _ZERO = np.uint8(ord("0"))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..common.ragged import Ragged, narrow
+from ..common.arrays import Ragged, narrow
 from .block import Block
 from .store import H5Writer
 

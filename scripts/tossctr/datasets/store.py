@@ -33,9 +33,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ..common.arrays import Ragged
 from ..common.errors import UserError
 from ..common.files import whole_file
-from ..common.ragged import Ragged
 from .block import OPTIONAL, Block
 from .table import Table
 

@@ -6,10 +6,9 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from ..common.hashing import GOLDEN, hashed
+from ..common.arrays import GOLDEN, Ragged, hashed
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
-from ..common.ragged import Ragged
 from ..datasets.block import Block
 from ..datasets.table import Table
 from ..features.encoding import TokenLookup

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..common.logits import log_odds
-from ..common.memory import peak_memory
+from ..common.machine import peak_memory
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.names import Baseline

@@ -1,6 +1,6 @@
 """The table of metrics, for intervals, blends, tables, plots and the summary.
 
-Those that trainings monitor are in common/metrics.py, so that a new one here retrains nothing.
+Those that trainings monitor are in common/logits.py, so that a new one here retrains nothing.
 """
 
 import math
@@ -9,9 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from ..common import metrics
-from ..common.logits import sigmoid
-from ..common.metrics import BALANCED, Rows
+from ..common import logits
+from ..common.logits import BALANCED, Rows, sigmoid
 
 # Bins of the calibration error, with about equally many rows each.
 CALIBRATION_BINS = 20
@@ -40,7 +39,7 @@ def calibration_bins(logit: np.ndarray) -> np.ndarray:
     return np.searchsorted(np.unique(edges), logit, side="right")
 
 
-metrics_of = partial(metrics.metrics_of, others={"calibration_error": calibration_error})
+metrics_of = partial(logits.metrics_of, others={"calibration_error": calibration_error})
 
 
 @dataclass(frozen=True)

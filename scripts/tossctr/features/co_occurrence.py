@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-from ..common.ragged import Ragged
+from ..common.arrays import Ragged
 from ..datasets.table import Table, period_count
 from .item_vectors import DIMENSIONS, ItemVectors
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from ..common.ragged import Ragged
+from ..common.arrays import Ragged
 from ..datasets.block import Block
 from ..datasets.categories import ByCode
 from ..datasets.table import Table

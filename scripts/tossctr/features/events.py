@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
-from ..common.ragged import Ragged
+from ..common.arrays import Ragged
 from ..datasets.block import Block
 
 if TYPE_CHECKING:

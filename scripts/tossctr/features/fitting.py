@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..common.arrays import Ragged, hashed
 from ..common.files import Output
-from ..common.hashing import hashed
 from ..common.progress import Progress
-from ..common.ragged import Ragged
 from ..config.columns import Columns
 from ..config.names import FOLDS
 from ..datasets.categories import ByCode, commonest, is_number, words_by_token

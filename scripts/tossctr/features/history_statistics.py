@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numba
 import numpy as np
 
-from ..common.ragged import Ragged
+from ..common.arrays import Ragged
 from ..datasets.block import Block
 
 # Statistics that need no target; the first COUNTS of them are counts.

@@ -14,8 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..common.hashing import hashed_below
-from ..common.ragged import Ragged
+from ..common.arrays import Ragged, hashed_below
 from ..datasets.block import Block
 
 DIMENSIONS = 24

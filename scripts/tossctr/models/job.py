@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ..common.errors import UserError
 from ..common.files import Output, read_json, write_json, written_beside
-from ..common.memory import peak_memory
+from ..common.machine import peak_memory
 from ..config.names import Settings
 from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..datasets.opening import AllRows, Files, open_table

@@ -17,7 +17,7 @@ from ..catalog.loading import load_model
 from ..common.errors import UserError
 from ..common.files import Output, folder_beside, written_beside
 from ..common.logits import checked_weights, require_finite, sigmoid
-from ..common.memory import processors
+from ..common.machine import processors
 from ..common.progress import Progress
 from ..config.declared import Delimiter
 from ..config.runtime import DEFAULT_RUNTIME, Runtime

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.ragged import Ragged
+from ..common.arrays import Ragged
 from .adverts import AD_SET, ADVERT_COLUMNS, CAMPAIGN, CREATIVE, Days
 from .sequences import REAL_MEAN, draw_sequences, token_shares, vocabulary
 from .simulated_columns import CATEGORIES, Columns, draw_columns, user_columns

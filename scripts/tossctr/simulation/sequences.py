@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..common.hashing import GOLDEN, hashed
-from ..common.ragged import Ragged
+from ..common.arrays import GOLDEN, Ragged, hashed
 from .statistics import Floats, Floats32, load_statistics, normal_distribution
 from .users import Draw, Users, bits
 

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.hashing import GOLDEN, hashed
+from ..common.arrays import GOLDEN, hashed
 from .statistics import Floats, Floats32, normal_quantile
 
 Users = NDArray[np.uint64]

@@ -10,10 +10,9 @@ from sklearn.metrics import roc_auc_score
 from support.jobs import run_job
 from support.learnable import learnable_table, make
 from support.raw_tables import COLUMNS, as_lists, ragged, raw_table, with_roles
+from tossctr.common.arrays import Ragged, hashed_below
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
-from tossctr.common.hashing import hashed_below
-from tossctr.common.ragged import Ragged
 from tossctr.config.names import FOLDS
 from tossctr.datasets.opening import AllRows, open_table
 from tossctr.features.fitting import fit_feature_map

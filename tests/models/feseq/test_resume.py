@@ -24,7 +24,7 @@ from support.trainings import (
 )
 from tossctr.common import tensors
 from tossctr.common.errors import UserError
-from tossctr.common.locks import locked
+from tossctr.common.files import locked
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network_settings import TrainConfig
 from tossctr.models.feseq.training import checkpoint
@@ -178,7 +178,6 @@ def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> No
     held = f"""
 import sys; sys.path.insert(0, {str(SCRIPTS)!r})
 from pathlib import Path
-from tossctr.common.locks import locked
 with locked(Path({str(state)!r}), 'is training this model'):
     print('held', flush=True); sys.stdin.read()
 """

@@ -13,8 +13,7 @@ from functools import cached_property
 import numba
 import numpy as np
 
-from ...common.hashing import GOLDEN
-from ...common.ragged import Ragged
+from ...common.arrays import GOLDEN, Ragged
 
 # The variance of places' log odds is taken to be from 1 / the second to 1 / the first of these.
 SMOOTHING = (1, 500)

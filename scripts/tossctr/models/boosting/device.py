@@ -4,8 +4,8 @@ import logging
 
 import xgboost
 
-from ...common.cuda import has_cuda_device
 from ...common.errors import UserError
+from ...common.machine import has_cuda_device
 
 logger = logging.getLogger(__name__)
 

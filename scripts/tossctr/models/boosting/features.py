@@ -23,10 +23,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ...common.hashing import hashed_below
+from ...common.arrays import Ragged, hashed_below
 from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
-from ...common.ragged import Ragged
 from ...config.names import FOLDS
 from ...datasets.block import Block
 from ...datasets.categories import commonest

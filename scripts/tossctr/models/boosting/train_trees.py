@@ -12,10 +12,8 @@ import numpy as np
 import xgboost
 
 from ...batches.negatives import NegativeDraw, chosen_share
-from ...common.files import folder_beside
-from ...common.locks import locked
-from ...common.logits import log_odds
-from ...common.metrics import metrics_of
+from ...common.files import folder_beside, locked
+from ...common.logits import log_odds, metrics_of
 from ...datasets.table import SomeRows, Table
 from ...features.feature_map import FeatureMap
 from ..job import TrainJob

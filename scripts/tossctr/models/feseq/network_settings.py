@@ -115,7 +115,7 @@ class ModelConfig(Declared):
         return width
 
 
-# What `monitor` may weigh; common/metrics.py computes it. Lower is better for a logloss, higher
+# What `monitor` may weigh; common/logits.py computes it. Lower is better for a logloss, higher
 # for the others; `balanced_` are those at 50:50 odds.
 Monitored = Literal[
     "auc",

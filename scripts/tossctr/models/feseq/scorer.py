@@ -11,7 +11,7 @@ import onnxruntime
 
 from ...common.errors import UserError, first_line
 from ...common.logits import require_finite, sigmoid
-from ...common.memory import processors
+from ...common.machine import processors
 from ...features.encoding import FeatureEncoder, Inputs
 from ...features.feature_map import FeatureMap, read_columns
 from .rows import Rows, RowTable

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ...batches.batch_source import BatchSource
-from ...common.locks import locked
+from ...common.files import locked
 from ...datasets.opening import Files, refit_rows
 from ...datasets.table import SomeRows, Table
 from ...features.feature_map import FeatureMap

@@ -14,9 +14,8 @@ import torch
 from torch.utils._triton import has_triton
 
 from ....batches.batch import Batch
-from ....common.cuda import SAID_CPU
 from ....common.errors import UserError, first_line
-from ....common.memory import machine_memory, peak_memory, processors
+from ....common.machine import SAID_CPU, machine_memory, peak_memory, processors
 from ....common.prefetch import prefetch_map
 from ....config.runtime import Runtime
 from .ranks import Ranks

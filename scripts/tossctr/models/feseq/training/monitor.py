@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from ....common.metrics import metrics_of
+from ....common.logits import metrics_of
 
 
 def monitored_metrics(

@@ -1,4 +1,4 @@
-"""What a process has of its machine: processors, memory, and the peak of what it took."""
+"""What a process has of its machine: processors, memory, the peak of what it took, CUDA."""
 
 import ctypes
 import logging
@@ -9,6 +9,8 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
+# Set in the environment of jobs whose Snakemake has warned that there is no CUDA device.
+SAID_CPU = "FESEQ_SAID_CPU"
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
@@ -71,3 +73,15 @@ def peak_memory() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, others KiB.
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def has_cuda_device() -> bool:
+    """True if the driver reports a CUDA device; it heeds CUDA_VISIBLE_DEVICES."""
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return (
+        not (driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))) and count.value > 0
+    )
