@@ -35,8 +35,8 @@ import yaml
 from tossctr.batches.batch import Batch
 from tossctr.common import tensors
 from tossctr.common.machine import keep_freed_memory
-from tossctr.config.runtime import Runtime
-from tossctr.config.sizes import block_settings
+from tossctr.config.declared import Runtime
+from tossctr.models.base import block_settings
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.build import field_sizes
 from tossctr.models.feseq.network.device import Machine, start_runtime

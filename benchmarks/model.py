@@ -27,9 +27,9 @@ import yaml
 
 from tossctr.batches.batch import Batch
 from tossctr.common.machine import keep_freed_memory
-from tossctr.config.runtime import Runtime
-from tossctr.config.sizes import block_settings
+from tossctr.config.declared import Runtime
 from tossctr.features.feature_map import FeatureMap
+from tossctr.models.base import block_settings
 from tossctr.models.feseq.network.build import batch_source, build_model, placed
 from tossctr.models.feseq.network.device import Machine, start_runtime
 from tossctr.models.feseq.network.padded import PaddedFESeq

@@ -12,9 +12,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from tossctr.config.columns import Columns
-from tossctr.config.sampling import Sampling
 from tossctr.datasets.conversion import convert_train
 from tossctr.datasets.draw import sample
+from tossctr.datasets.split import Sampling
 from tossctr.features.fitting import fit_feature_map
 from tossctr.simulation.stand_in import simulate_split
 

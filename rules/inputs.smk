@@ -2,12 +2,8 @@
 import os
 from pathlib import Path
 
-from tossctr.catalog.size_models import (
-    check_job,
-    compared_models,
-    scoring_of,
-    submission_models,
-)
+from tossctr.catalog.digests import scoring_of
+from tossctr.catalog.model_kinds import check_job, compared_models, submission_models
 from tossctr.raw.location import Location, TableLocation
 from tossctr.raw.parts import part_name, read_parts
 from tossctr.raw.reading import RawTable

@@ -4,19 +4,19 @@ import os
 from pathlib import Path
 
 from tossctr.catalog.digests import ENTRY_POINTS, ROUNDING, Digests
-from tossctr.catalog.model_kinds import FAMILIES, family_of, is_model
-from tossctr.catalog.size_models import (
+from tossctr.catalog.model_kinds import (
+    FAMILIES,
+    family_of,
+    is_model,
     model_settings,
     submission_models,
     submission_weights,
     variant_settings,
 )
-from tossctr.catalog.space import space_of
+from tossctr.catalog.schema import sampling_of, space_of, submission_prior, table_score
 from tossctr.config.columns import described
 from tossctr.config.declared import fields_of
-from tossctr.config.sampling import sampling_of
-from tossctr.config.scores import submission_prior, table_score
-from tossctr.config.sizes import size_block
+from tossctr.models.base import size_block
 from tossctr.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))

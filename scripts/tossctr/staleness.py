@@ -28,7 +28,6 @@ PACKAGE = "tossctr"
 NOT_COUNTED = {
     "tossctr/common/progress.py",
     "tossctr/config/declared.py",
-    "tossctr/config/runtime.py",
     "tossctr/catalog/model_kinds.py",
     "tossctr/models/base.py",
 }

@@ -23,8 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from .catalog.model_kinds import family_of
-from .catalog.schema import MOST_IN_NAME
-from .catalog.space import TuneConfig, by_block, space_of, takes_fractions
+from .catalog.schema import MOST_IN_NAME, TuneConfig, by_block, space_of, takes_fractions
 from .common import progress
 from .common.errors import (
     ImpossibleNetworkError,
@@ -34,7 +33,7 @@ from .common.errors import (
     first_line,
 )
 from .common.files import Output, locked, written_beside
-from .config.runtime import Runtime
+from .config.declared import Runtime
 from .datasets.opening import open_table
 
 logger = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ import pytest
 
 from support.configs import Config, put, shipped
 from tossctr.catalog.check import checked_config
-from tossctr.catalog.size_models import check_job, compared_models, model_settings
+from tossctr.catalog.model_kinds import check_job, compared_models, model_settings
 from tossctr.common.errors import UserError
 from tossctr.config.columns import Columns, expand
-from tossctr.config.sizes import block_settings
+from tossctr.models.base import block_settings
 
 
 def written(**changes: Any) -> dict[str, Any]:

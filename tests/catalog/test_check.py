@@ -11,7 +11,7 @@ import yaml
 from support.configs import CONFIG, Config, put, shipped
 from tossctr.catalog.check import checked_config, slips_of_text, with_table
 from tossctr.catalog.reference import key_rows, with_tables
-from tossctr.catalog.space import TuneConfig
+from tossctr.catalog.schema import TuneConfig
 from tossctr.common.errors import UserError
 
 

@@ -32,12 +32,12 @@ from support.raw_tables import (
 from support.trainings import end_at
 from tossctr.common import files
 from tossctr.common.errors import UserError
-from tossctr.config.sampling import Sampling
 from tossctr.datasets import conversion, shuffle
 from tossctr.datasets.categories import codes_of
 from tossctr.datasets.conversion import convert_test, convert_train
 from tossctr.datasets.draw import sample
 from tossctr.datasets.selection import write_selections
+from tossctr.datasets.split import Sampling
 from tossctr.datasets.store import H5Table, H5Writer
 from tossctr.features.feature_map import FeatureMap, read_columns
 from tossctr.features.fitting import fit_feature_map

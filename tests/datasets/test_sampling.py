@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from support.raw_tables import selected, write_raw
 from tossctr.common.errors import UserError
 from tossctr.config.names import FOLDS
-from tossctr.config.sampling import Sampling
 from tossctr.datasets.draw import draw, quotas_within, read_labels, select_rows
 from tossctr.datasets.selection import TRAIN, VALIDATION, Selection, write_selections
-from tossctr.datasets.split import PERIODS, periods, read_groups
+from tossctr.datasets.split import PERIODS, Sampling, periods, read_groups
 from tossctr.raw.labels import as_numbers, pair_of
 from tossctr.raw.reading import RawTable
 from tossctr.raw.times import read_times

@@ -14,11 +14,11 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from support.predictions import put_predictions
 from support.raw_tables import raw_table, to_train_h5
+from tossctr.catalog.schema import SCORES
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
 from tossctr.common.logits import sigmoid
 from tossctr.common.parquet import metadata_of, read_table, write_table
-from tossctr.config.scores import SCORES
 from tossctr.datasets.store import H5Table
 from tossctr.evaluate import blending as blend_module
 from tossctr.evaluate import measure

@@ -17,8 +17,8 @@ from support.shop import CONFIG, TEST_ROWS, refused, snakemake
 from tossctr.catalog.loading import load_model
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json, write_json
-from tossctr.config.runtime import Runtime
-from tossctr.config.scores import Prior
+from tossctr.config.declared import Runtime
+from tossctr.config.names import Prior
 from tossctr.evaluate.measure import measure_predictions, measure_scores
 from tossctr.evaluate.validation import predict_validation
 from tossctr.predict.scoring import score_files

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tossctr.catalog.model_kinds import FAMILIES
-from tossctr.config.runtime import Runtime
+from tossctr.config.declared import Runtime
 from tossctr.models.job import TrainJob
 
 

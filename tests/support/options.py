@@ -14,12 +14,11 @@ from pydantic import TypeAdapter
 
 from support.configs import put
 from tossctr.catalog.check import checked_config
-from tossctr.catalog.schema import ColumnRoles, Group, Size, Submission, Table
-from tossctr.catalog.size_models import check_job
+from tossctr.catalog.model_kinds import check_job
+from tossctr.catalog.schema import ColumnRoles, Group, SamplingConfig, Size, Submission, Table
 from tossctr.common.errors import UserError
 from tossctr.config.columns import Columns
 from tossctr.config.declared import fields_of, settable
-from tossctr.config.sampling import SamplingConfig
 from tossctr.models.boosting.tree_settings import BoostingConfig
 from tossctr.models.feseq.network_settings import ModelConfig, Monitored, TrainConfig
 

@@ -15,7 +15,7 @@ import torch
 from support.configs import shipped
 from support.jobs import run_job
 from support.raw_tables import selected
-from tossctr.catalog.size_models import model_settings
+from tossctr.catalog.model_kinds import model_settings
 from tossctr.common import tensors
 from tossctr.config.columns import Columns
 from tossctr.datasets.conversion import convert_test, convert_train

@@ -17,10 +17,10 @@ from support.trainings import MODEL, TRAIN
 from tossctr import tuning as search
 from tossctr.catalog.check import checked_config
 from tossctr.catalog.model_kinds import family_of
-from tossctr.catalog.space import TuneConfig
+from tossctr.catalog.schema import TuneConfig
 from tossctr.common.errors import NotFiniteError, UserError
 from tossctr.common.files import read_json
-from tossctr.config.runtime import Runtime
+from tossctr.config.declared import Runtime
 from tossctr.models.boosting.tree_settings import BoostingConfig
 from tossctr.tuning import tune_model
 

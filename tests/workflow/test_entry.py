@@ -18,7 +18,7 @@ from support.rules import rules
 from tossctr.common.errors import UserError
 from tossctr.common.files import Output
 from tossctr.config.columns import Columns
-from tossctr.config.runtime import Runtime
+from tossctr.config.declared import Runtime
 from tossctr.models.feseq.network_settings import ModelConfig
 
 

@@ -19,7 +19,7 @@ IMPORTER = """
 configfile: "own.json"
 
 
-module feseq:
+module tossctr:
     snakefile: {}
     config: config["clicks"]
 

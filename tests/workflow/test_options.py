@@ -11,17 +11,17 @@ from sklearn.metrics import log_loss
 from support.jobs import run_job
 from support.options import VALUES, as_config, both_models, drawn_cases, options
 from tossctr.catalog.loading import load_model
-from tossctr.catalog.size_models import model_settings, submission_models, submission_weights
+from tossctr.catalog.model_kinds import model_settings, submission_models, submission_weights
+from tossctr.catalog.schema import sampling_of, submission_prior, table_score
 from tossctr.common.files import read_json
 from tossctr.common.logits import sigmoid
 from tossctr.config.columns import Columns
+from tossctr.config.declared import Runtime
 from tossctr.config.names import MODEL_FILE, REFIT
-from tossctr.config.runtime import Runtime
-from tossctr.config.sampling import Sampling, sampling_of
-from tossctr.config.scores import submission_prior, table_score
 from tossctr.datasets.conversion import convert_test, convert_train
 from tossctr.datasets.draw import sample
 from tossctr.datasets.opening import AllRows, open_table
+from tossctr.datasets.split import Sampling
 from tossctr.evaluate.blending import blend_predictions
 from tossctr.evaluate.measure import measure_predictions
 from tossctr.evaluate.valid_predictions import read_predictions

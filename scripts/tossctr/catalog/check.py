@@ -10,13 +10,10 @@ import yaml
 from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.declared import defaults_of, mistakes, settable
-from ..config.sampling import SPLIT_BY
-from ..config.scores import table_score
-from ..config.sizes import block_settings
+from ..models.base import block_settings
 from ..raw.raw_files import RawFiles, locate_raw
-from .model_kinds import blocks, is_model
-from .schema import Config, Table
-from .size_models import model_mistakes
+from .model_kinds import blocks, is_model, model_mistakes
+from .schema import SPLIT_BY, Config, Table, table_score
 
 # In C, where PyYAML was built with it: a tenth of the time.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

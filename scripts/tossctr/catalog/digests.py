@@ -1,18 +1,26 @@
 """Digests that make a job stale: of the code that it runs, and of all that is upstream."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.names import BASELINES, BLEND
-from ..config.sampling import sampling_of
-from ..config.scores import table_score
-from ..config.sizes import size_block
+from ..models.base import size_block
+from ..raw.location import TableLocation, tables_of
 from ..raw.raw_files import RawFiles
 from ..staleness import Code, digest
-from .model_kinds import family_of, is_model
-from .size_models import model_settings
+from .model_kinds import (
+    check_job,
+    family_of,
+    is_model,
+    model_settings,
+    submission_models,
+    submission_weights,
+)
+from .schema import sampling_of, table_score
 
 # The entry points of a model's family that a script runs.
 ENTRY_POINTS = {
@@ -92,3 +100,47 @@ class Digests:
                 [table_score(config).metric, config["submission"]["refit"]] if submits else None,
             ]
         )
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a file of scores depends on: raw `files`, and models of a size.
+
+    `weights` are those of the mean of the models' logits, None where they are fitted.
+    """
+
+    files: list[TableLocation]
+    size: str
+    models: list[str]
+    weights: list[float] | None
+
+    @property
+    def jobs(self) -> list[tuple[str, str]]:
+        """Size and name of each model, and of their blend where its weights are fitted."""
+        names = self.models if self.weights else [*self.models, BLEND]
+        return [(self.size, name) for name in names]
+
+
+def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scoring:
+    """The scoring of results/scores/{path}.parquet: {file}, {size}/{file}, {size}/{model}/{file}.
+
+    Raises UserError if there is no such file, size or model.
+    """
+    *place, name = path.split("/")
+    size, *one = place or ["full"]
+    for model in one:
+        check_job(config, columns, {"size": size, "model": model})
+    if name not in config["scores"]:
+        raise UserError(
+            f"scores has no {name!r}, only {', '.join(config['scores']) or 'none'}; add "
+            f"`scores: {{{name}: <file>}}` to the config"
+        )
+    written = config["scores"][name]
+    files = tables_of(
+        [written] if isinstance(written, str) else written, config["table"]["raw"]["delimiter"]
+    )
+    if one:
+        return Scoring(files, size, one, [1.0])
+    weights = submission_weights(config, size)
+    shares = None if weights is None else list(weights.values())
+    return Scoring(files, size, submission_models(config, size), shares)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..common import tensors
 from ..common.files import Output
-from ..config.runtime import DEFAULT_RUNTIME, Runtime
+from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..models.base import Family
 from ..models.trained import Model, unreadable
 from .model_kinds import FAMILIES, family_of

@@ -8,12 +8,15 @@ Rules and scripts know names of models alone:
 """
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
-from ..config.names import VARIANT
-from ..models.base import Family
+from ..config.columns import Columns
+from ..config.names import BASELINES, BLEND, MODEL_FILE, VARIANT, Settings, variant_of
+from ..models.base import Family, size_block
 from ..models.boosting.boosting import FAMILY as BOOSTING
 from ..models.feseq.feseq import FAMILY as FESEQ
 
@@ -42,3 +45,107 @@ def is_model(name: str) -> bool:
 def blocks() -> dict[str, Any]:
     """The settings of all families by block, for the config's top, its sizes and its variants."""
     return {name: keys for family in FAMILIES.values() for name, keys in family.blocks.items()}
+
+
+def model_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
+    """The settings of one model by block; raises UserError if it is unknown."""
+    return family_of(model).settings(config, size, model)
+
+
+def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
+    """What the variant of a model changes, by block of its family; {} where it has none."""
+    changes = config["variants"].get(variant_of(model), {})
+    return {b: changes[b] for b in model_settings(config, size, model) if changes.get(b)}
+
+
+def model_mistakes(
+    config: Mapping[str, Any], columns: Columns, size: str, model: str
+) -> Iterator[str]:
+    """The reasons why a model cannot train on a table of these columns, one line each."""
+    try:
+        yield from family_of(model).mistakes(config, columns, size, model)
+    except UserError as error:
+        yield str(error)
+
+
+def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[str, str]) -> None:
+    """Raise UserError if the config lacks the job's size, or its model, if it has one."""
+    size_block(config, wildcards["size"])
+    if "model" in wildcards:
+        for mistake in model_mistakes(config, columns, wildcards["size"], wildcards["model"]):
+            raise UserError(mistake)
+
+
+def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
+    """The models that submit for a size."""
+    return size_block(config, size)["submission_models"]
+
+
+def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float] | None:
+    """The models that submit for a size, with their shares in the mean of the logits.
+
+    None if the shares are fitted to validation rows.
+    """
+    models = submission_models(config, size)
+    weights = size_block(config, size)["submission_weights"] or [1] * len(models)
+    if weights == "auto":
+        if len(models) > 1:
+            return None
+        weights = [1]
+    return {model: weight / sum(weights) for model, weight in zip(models, weights)}
+
+
+def asked_models(
+    config: Mapping[str, Any], results: Path, files: Iterable[str]
+) -> list[tuple[str, str]]:
+    """Size and name of the models that targets ask for: submissions, files of a model."""
+    asked = []
+    for path in map(Path, files):
+        match path.relative_to(results).parts if path.is_relative_to(results) else ():
+            case [name] if name.startswith("submission_"):
+                size = path.stem.removeprefix("submission_")
+                models = submission_models(config, size) if size in config["sizes"] else []
+                asked += [(size, model) for model in models]
+            case ["scores", size, name, _] | [size, name, _, *_] if is_model(name):
+                if size in config["sizes"]:
+                    asked.append((size, name))
+    return asked
+
+
+def compared_models(
+    config: Mapping[str, Any], results: Path, targets: Iterable[str] = ()
+) -> list[tuple[str, str]]:
+    """Size and name of each model in the comparison.
+
+    It has the sizes whose models the targets ask for; if there are none, all sizes with a trained
+    model. Each size has the models asked for, all trained so far that the config still knows,
+    their blend if all that submit are among them, and the baselines. Raises UserError without a
+    model.
+    """
+    columns = Columns.from_config(config["table"]["columns"])
+
+    def is_known(size: str, name: str) -> bool:
+        return name in BASELINES or (
+            is_model(name) and not any(model_mistakes(config, columns, size, name))
+        )
+
+    asked = asked_models(config, results, targets)
+    # Where a training failed, Snakemake removes the model and leaves the metrics of the one before.
+    files = [*results.glob(f"*/*/{MODEL_FILE}"), *results.glob("*/*/metrics.json")]
+    trained = sorted({path.parts[-3:-1] for path in files})
+    chosen: list[tuple[str, str]] = []
+    for size in config["sizes"]:
+        jobs = [job for job in (*asked, *trained) if job[0] == size and is_known(*job)]
+        models = [name for _, name in jobs]
+        if any(map(is_model, models)) and (not asked or size in dict(asked)):
+            submitting = {*submission_models(config, size)}
+            if len(submitting) > 1 and submitting <= {*models}:
+                models.append(BLEND)
+            models += [n for n in config["evaluation"]["baselines"] if is_known(size, n)]
+            chosen += [(size, name) for name in dict.fromkeys(models)]
+    if not chosen:
+        raise UserError(
+            f"there is no model to compare: ask for a submission or a model in the same call, such "
+            f"as {results}/submission_medium.csv or {results}/medium/boosting/metrics.json"
+        )
+    return chosen

@@ -1,18 +1,27 @@
 """The whole config: each block and key, and what sizes and variants may set on top."""
 
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
 from ..config.columns import SEPARATORS, Separator
-from ..config.declared import AS_WRITTEN, CLOSED, Delimiter, partial
-from ..config.names import BASELINES, Baseline
-from ..config.runtime import Runtime
-from ..config.sampling import SamplingConfig
-from ..config.scores import Prior, ScoreName
+from ..config.declared import (
+    AS_WRITTEN,
+    CLOSED,
+    NOT_SEARCHED,
+    Delimiter,
+    Runtime,
+    Seed,
+    SettingsBlock,
+    mistakes,
+    partial,
+    settable,
+)
+from ..config.names import BASELINES, Baseline, Prior
 from ..models.feseq.network_settings import MaxLen
 from .model_kinds import MODEL_PATTERN, blocks
-from .space import TuneConfig
 
 Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
@@ -30,6 +39,39 @@ _SOME: Any = {
     for name, declared in blocks().items()
 }
 _WithBlocks: Any = create_model("_WithBlocks", __base__=_Block, **_SOME)
+
+
+ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
+
+
+@dataclass(frozen=True)
+class TableScore:
+    """A score: the name of its metric in evaluate/metrics.py, and the odds at which it is best.
+
+    `monitor` is the default of `train.monitor`; None: as declared there.
+    """
+
+    metric: str
+    prior: Prior = "observed"
+    monitor: Mapping[str, float] | None = None
+
+
+SCORES: dict[ScoreName, TableScore] = {
+    "toss": TableScore("balanced_score", "balanced", {"balanced_score": 1}),
+    "logloss": TableScore("logloss"),
+    "auc": TableScore("auc"),
+    "average_precision": TableScore("average_precision"),
+}
+
+
+def table_score(config: Mapping[str, Any]) -> TableScore:
+    """What predictions of the config's table are scored by."""
+    return SCORES[config["table"]["score"]]
+
+
+def submission_prior(config: Mapping[str, Any]) -> Prior:
+    """The odds of a submission: those of `submission.prior`, else those of the table's score."""
+    return config["submission"]["prior"] or table_score(config).prior
 
 
 class Raw(_Block):
@@ -132,6 +174,33 @@ class Table(_Block):
     weights are fitted to, and the defaults of `submission.prior` and `train.monitor`"""
 
 
+# The split that needs a column of the table, by the column's key.
+SPLIT_BY = {"time": "newest", "group": "groups"}
+
+
+class SamplingConfig(SettingsBlock):
+    """Which rows are used, and which are held out."""
+
+    split: Literal["auto", "random", "newest", "groups"] = "auto"
+    """which rows are held out: any, drawn at `random`; the `newest` by the table's `columns.time`;
+    whole `groups`, drawn at random, so that no value of `columns.group` is on both sides. `auto`:
+    the newest where the table has a time of several values, else whole groups where it has a group
+    of several, else any"""
+    valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
+    """share of the rows held out for validation, drawn within each label; of `newest` and `groups`
+    the nearest share of whole times or groups"""
+    seed: Seed = 42
+    """seed of the draw and of the shuffle"""
+
+
+def sampling_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Sampling` for the table and the `sampling` keys of a config."""
+    settings, columns = dict(config["sampling"]), config["table"]["columns"]
+    split = settings.pop("split")
+    by = {key: columns[key] if split in (one, "auto") else None for key, one in SPLIT_BY.items()}
+    return {**by, **settings, "is_auto": split == "auto"}
+
+
 class Parts(_Block):
     """The parts of a table."""
 
@@ -208,6 +277,85 @@ class Evaluation(_Block):
     """what models are compared with: `constant` is the click rate; `logistic_regression` knows
     ranks of numeric columns and of history lengths, and the categories of columns with at most 61;
     or any model, by name, in the sizes that can train it"""
+
+
+_SEARCHED = {
+    f"{block}.{key}"
+    for block, keys in blocks().items()
+    for key, field in settable(keys).items()
+    if NOT_SEARCHED not in field.metadata
+}
+_Number = Annotated[float, AS_WRITTEN]
+
+
+class Range(SettingsBlock):
+    """Numbers from `low` to `high`."""
+
+    low: _Number
+    high: _Number
+    log: bool = False
+    step: Annotated[_Number, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _is_valid(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError("low is not below high")
+        if self.log and (self.step is not None or self.low <= 0):
+            raise ValueError("log needs a low above 0 and no step")
+        return self
+
+
+def _mistakes(path: str, values: Any) -> Iterator[str]:
+    block, _, key = path.partition(".")
+    if path not in _SEARCHED:
+        yield f"{path}: cannot be searched; config/README.md has the settings"
+    elif isinstance(values, Mapping):
+        lines = mistakes(Range, values, path)
+        numbers = [values.get(name) for name in ("low", "high", "step")]
+        yield from lines or _mistakes(path, [n for n in numbers if n is not None])
+    elif not isinstance(values, list) or not values:
+        yield f"{path}: {values!r} is neither a list of choices nor a range {{low, high}}"
+    else:
+        for value in values:
+            yield from mistakes(partial(blocks()[block]), {key: value}, block)
+
+
+def _checked(space: Mapping[str, Any]) -> Mapping[str, Any]:
+    lines = [line for item in space.items() for line in _mistakes(*item)]
+    if lines:
+        raise ValueError("; ".join(dict.fromkeys(lines)))
+    return space
+
+
+class TuneConfig(SettingsBlock):
+    """How to tune."""
+
+    trials: Annotated[int, Field(ge=1)] = 20
+    """trainings"""
+    space: Annotated[Mapping[str, Any], AfterValidator(_checked)] = {}
+    """settings of `model` and `train`, for FESeq, and of `boosting` by their names, such as
+    `train.learning_rate`: a list of choices, or a range `{low, high}`, perhaps with `log: true` or
+    a `step`. Settings that contradict one another are a pruned trial. A further config file adds
+    to the space of config.yaml; to search fewer settings, take them out there"""
+
+
+def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The settings of some blocks."""
+    return {path: values for path, values in space.items() if path.split(".")[0] in names}
+
+
+def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
+    """True for a range of a setting whose values need not be integers."""
+    return not any(_mistakes(path, [(values["low"] + values["high"]) / 2]))
+
+
+def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """{"model.heads": 2} as {"model": {"heads": 2}, "train": {}, "boosting": {}}."""
+    nested: dict[str, dict[str, Any]] = {block: {} for block in blocks()}
+    for path, value in settings.items():
+        block, key = path.split(".")
+        nested[block][key] = value
+    return nested
 
 
 class Config(_WithBlocks):

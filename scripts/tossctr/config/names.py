@@ -13,6 +13,8 @@ from ..common.errors import UserError
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
+# The odds of probabilities: those of the data's click rate, or 50:50.
+Prior = Literal["observed", "balanced"]
 # Folds of the train rows: what is fitted to rows comes, for a row, from the other folds.
 FOLDS = 5
 # What the name of a variant's model ends with.

@@ -18,13 +18,12 @@ import pyarrow.compute as pc
 
 from ..common.errors import UserError
 from ..common.files import Output, write_json
-from ..config.sampling import Sampling
 from ..raw.labels import PAIRS, as_numbers, pair_of
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
 from ..raw.types import cast_rows
 from .selection import TRAIN, VALIDATION, Selection, write_selections
-from .split import read_keys, split_rows
+from .split import Sampling, read_keys, split_rows
 
 logger = logging.getLogger(__name__)
 

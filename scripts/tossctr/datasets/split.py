@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import xxhash
 
 from ..common.errors import UserError, first_line
+from ..config.declared import SettingsBlock
 from ..config.names import FOLDS
-from ..config.sampling import Sampling
 from ..raw.reading import RawTable
 from ..raw.text import as_text
 from ..raw.times import BATCH_ROWS, read_times
@@ -28,6 +28,31 @@ logger = logging.getLogger(__name__)
 _FAR_OFF = 1.5
 # A row's time is one of so many periods, at most.
 PERIODS = 8
+
+
+class Sampling(SettingsBlock):
+    """By which columns of a table its rows are held out, and how many; without any, at random.
+
+    Held out are the newest rows by `time`, or whole groups by `group`. With `is_auto` by the first
+    of both that has several values, if one has.
+    """
+
+    time: str | None = None
+    group: str | None = None
+    valid_share: float = 0.1
+    seed: int = 42
+    is_auto: bool = False
+
+    @property
+    def is_random(self) -> bool:
+        """True if the rows held out are drawn at random from all."""
+        return self.time is None and self.group is None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that it reads, by the table's key that names each."""
+        named = {"columns.time": self.time, "columns.group": self.group}
+        return {key: name for key, name in named.items() if name is not None}
 
 
 def read_keys(

@@ -17,7 +17,7 @@ import numpy as np
 from ..catalog.loading import load_model
 from ..common.files import Output, write_json
 from ..common.progress import Progress
-from ..config.runtime import DEFAULT_RUNTIME, Runtime
+from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..datasets.block import Block
 from ..datasets.opening import open_table
 from ..datasets.table import MemoryTable, SomeRows, Table

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..catalog.loading import load_model
 from ..common.files import Output
-from ..config.runtime import DEFAULT_RUNTIME, Runtime
+from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..datasets.opening import open_table
 from ..features.feature_map import check_one_draw
 from ..predict.part import model_metadata

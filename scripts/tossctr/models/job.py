@@ -13,8 +13,8 @@ from pydantic import Field
 from ..common.errors import UserError
 from ..common.files import Output, read_json, write_json, written_beside
 from ..common.machine import peak_memory
+from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..config.names import Settings
-from ..config.runtime import DEFAULT_RUNTIME, Runtime
 from ..datasets.opening import AllRows, Files, open_table
 from ..datasets.table import Table, monitored_rows
 from ..features.feature_map import FeatureMap, check_one_draw

@@ -13,8 +13,8 @@ from ..common import tensors
 from ..common.errors import UserError, first_line
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
+from ..config.declared import Runtime
 from ..config.names import Settings, check_name
-from ..config.runtime import Runtime
 from ..datasets.block import Block
 from ..datasets.opening import TableSource, open_table
 from ..features.encoding import FeatureEncoder

@@ -13,7 +13,7 @@ from ..common.errors import UserError
 from ..common.files import Output, fingerprint, whole_file
 from ..common.logits import mean_logit
 from ..common.parquet import write_table
-from ..config.runtime import DEFAULT_RUNTIME, Runtime
+from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..datasets.opening import open_table
 from ..datasets.table import Table
 from ..features.encoding import FeatureEncoder

@@ -19,9 +19,8 @@ from ..common.files import Output, folder_beside, written_beside
 from ..common.logits import checked_weights, require_finite, sigmoid
 from ..common.machine import processors
 from ..common.progress import Progress
-from ..config.declared import Delimiter
-from ..config.runtime import DEFAULT_RUNTIME, Runtime
-from ..config.scores import Prior
+from ..config.declared import DEFAULT_RUNTIME, Delimiter, Runtime
+from ..config.names import Prior
 from ..datasets.conversion import convert_test
 from ..datasets.opening import open_table
 from ..features.feature_map import check_kind, read_columns

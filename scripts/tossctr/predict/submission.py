@@ -15,8 +15,7 @@ from ..common.files import Output, fingerprint, write_json, written_beside
 from ..common.ids import add_ids, answer, id_tables
 from ..common.logits import checked_weights, diverged, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
-from ..config.names import check_name, name_of
-from ..config.scores import Prior
+from ..config.names import Prior, check_name, name_of
 from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts

@@ -11,7 +11,7 @@ from torch._dynamo.testing import CompileCounter
 
 from support.networks import CONFIG, make_batch, make_model
 from support.trainings import TRAIN
-from tossctr.config.runtime import Runtime
+from tossctr.config.declared import Runtime
 from tossctr.models.feseq.network import device as runtime
 from tossctr.models.feseq.network.build import placed
 from tossctr.models.feseq.network.device import Machine, start_runtime

@@ -21,7 +21,7 @@ from support import SCRIPTS
 from support.processes import PATIENCE_SECONDS, have_ended, in_processes, read_until, workers_of
 from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run, fitted, same_weights, train
 from tossctr.common.errors import UserError
-from tossctr.config.runtime import Runtime
+from tossctr.config.declared import Runtime
 from tossctr.models.feseq.network.device import choose_device, start_runtime
 from tossctr.models.feseq.network.ranks import Ranks, joined
 from tossctr.models.feseq.training.checkpoint import Checkpoint

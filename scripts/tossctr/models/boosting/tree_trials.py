@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...common.files import folder_beside
-from ...config.runtime import Runtime
+from ...config.declared import Runtime
 from ..job import checked_click_rate, open_rows
 from .device import choose_device
 from .features import SETTINGS

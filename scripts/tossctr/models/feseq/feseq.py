@@ -6,8 +6,7 @@ from typing import Any
 from ...common.errors import ImpossibleNetworkError, UserError
 from ...config.columns import Columns
 from ...config.names import Settings
-from ...config.sizes import size_block
-from ..base import Family
+from ..base import Family, size_block
 from .network_settings import ModelConfig, TrainConfig
 
 

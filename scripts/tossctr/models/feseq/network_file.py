@@ -15,7 +15,7 @@ from ...batches.batch import Batch
 from ...batches.batch_source import BatchSource
 from ...common.errors import NotEnoughMemoryError
 from ...common.progress import Progress
-from ...config.runtime import Runtime
+from ...config.declared import Runtime
 from ...datasets.opening import TableSource
 from ...features.feature_map import FeatureMap, check_same_kind
 from ..trained import About, Model

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...config.runtime import Runtime
+from ...config.declared import Runtime
 from ..job import open_rows
 from .network.device import start_runtime
 from .network_settings import ModelConfig, TrainConfig

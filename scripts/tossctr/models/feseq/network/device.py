@@ -17,7 +17,7 @@ from ....batches.batch import Batch
 from ....common.errors import UserError, first_line
 from ....common.machine import SAID_CPU, machine_memory, peak_memory, processors
 from ....common.prefetch import prefetch_map
-from ....config.runtime import Runtime
+from ....config.declared import Runtime
 from .ranks import Ranks
 
 logger = logging.getLogger(__name__)
