@@ -79,24 +79,22 @@ class Raw(_Block):
 
     source: Literal["auto", "files", "simulated"] = "auto"
     """`files`: the files below must exist. `simulated`: the table's stand-in, whatever exists.
-    `auto`: the files where both exist, the stand-in where there is one and neither file exists, an
-    error where only one of those named does; a remote file counts as one that exists. The stand-in
-    is refused in a folder with results or H5 files of real data"""
+    `auto`: the files where both exist, the stand-in where neither does, an error where only one of
+    those named does"""
     train: Name | Files
-    """table with features and label: a file, a list of files, a pattern such as
-    `in/day-*.parquet`, or a folder of files. Names tell the format: .csv, .tsv, .csv.gz, .tsv.gz,
-    and parquet with any other. Where data/raw/train.parquet is named and not there,
-    data/raw/train.csv, or with another of these endings, is taken"""
+    """table with features and label: a file, a list of files, a pattern such as `in/day-*.parquet`,
+    or a folder of files. Names tell the format: .csv, .tsv, .csv.gz, .tsv.gz; any other is parquet.
+    Where data/raw/train.parquet is named and not there, data/raw/train.csv, or with another of
+    these endings, is taken"""
     test: Name | Files | None = None
-    """table with features and ID, the same; null: there is none, so models are trained and compared
-    and nothing is submitted"""
+    """table with features and ID, the same; null: there is none, so nothing is submitted"""
     delimiter: Delimiter | None = None
-    """the character between the values of CSV files, such as `;`, of all tables; null: a comma, or
-    a tab in files .tsv"""
+    """the character between the values of CSV files, such as `;`; null: a comma, or a tab in files
+    .tsv"""
     sample_submission: Name | None = None
     """CSV file, .gz or not, whose ID column sets the rows and the order of the submission, and
     whose other column names the prediction. Where it is null or does not exist, the test file sets
-    rows and order; a remote one must exist"""
+    rows and order"""
 
 
 class Simulation(_Block):
@@ -108,7 +106,7 @@ class Simulation(_Block):
     """rows of its test file"""
     mean_length: Annotated[float, Field(ge=5, le=5000), AS_WRITTEN] = 20
     """mean events per sequence. The real data have 531; the default is short, so that the default
-    run ends in minutes on two cores"""
+    run ends in minutes"""
 
 
 class Group(_Block):
@@ -119,24 +117,24 @@ class Group(_Block):
     position of the history, whose width, memory and time grow with each of them"""
     context: list[Name] = []
     """categories of the row that go to the output network alone. Numeric columns may stand here
-    too: IDs and levels, whose values then count both as numbers and as categories"""
+    too, whose values then count both as numbers and as categories"""
     numeric: list[Name] = []
     """numeric columns; `model.scaling` and `model.numerics` say how a network takes them"""
     sequences: dict[str, Name] = {}
     """`sequence column: target column`. A sequence is text of tokens joined by `separator`, such as
-    `12,7,301` or `a12,b7`, or a list of integers or texts, newest last, empty or missing for none;
-    the target is the categorical column of the item that the history is matched with. Sequences
-    used together have equal lengths in each row. Without any, FESeq has an empty history"""
+    `12,7,301` or `a12,b7`, or a list of integers or texts, newest last; the target is the
+    categorical column of the item that the history is matched with. Sequences used together have
+    equal lengths in each row"""
     times: dict[str, Name] = {}
-    """`column of the events' times: column of the row's time`, at most one such pair in the groups
-    in use. The former is written like a sequence of integers and as long, one time for each event;
-    the latter is an integer or a timestamp (counted in whole seconds since 1970) in the same unit,
-    in every row. An event later than its row counts as of the same time"""
+    """`column of the events' times: column of the row's time`, at most one such pair. The former is
+    written like a sequence of integers, one time for each event; the latter is an integer or a
+    timestamp (in whole seconds since 1970) in the same unit, in every row. An event later than its
+    row counts as of the same time"""
     separator: Separator = SEPARATORS[0]
     """what joins the tokens of sequences and times in text; groups in use have the same one"""
     share_embedding: list[Name] = []
     """sequences of the group whose events are items of their target column: token a12 is category
-    `a12`, 12 is `12` and 012 is `012`, counted together for `min_count`, and learned as one"""
+    `a12`, 012 is `012`, counted together for `min_count`, and learned as one"""
 
 
 class ColumnRoles(_Block):
@@ -144,15 +142,14 @@ class ColumnRoles(_Block):
 
     label: Name
     """column of 0 and 1, of true and false, or of text in one of the pairs yes and no, y and n,
-    true and false, t and f, in upper or lower case, in the train file"""
+    true and false, t and f, in the train file"""
     id: Name
     """column of unique IDs in the test file"""
     time: Name | None = None
     """a column of numbers, timestamps or text that says when a row was; rows can be held out by it
-    (`sampling.split`). It need not be among the features"""
+    (`sampling.split`)"""
     group: Name | None = None
-    """the column that says which rows belong together, such as the user's; the split `groups`
-    keeps all rows of a value on one side"""
+    """the column that says which rows belong together, such as the user's (`sampling.split`)"""
     use: Annotated[list[str], Field(min_length=1)]
     """the groups that the model sees; columns of other groups are never read"""
     groups: dict[str, Group]
@@ -183,7 +180,7 @@ class SamplingConfig(SettingsBlock):
 
     split: Literal["auto", "random", "newest", "groups"] = "auto"
     """which rows are held out: any, drawn at `random`; the `newest` by the table's `columns.time`;
-    whole `groups`, drawn at random, so that no value of `columns.group` is on both sides. `auto`:
+    whole `groups`, drawn at random, so that no value of `columns.group` is in both splits. `auto`:
     the newest where the table has a time of several values, else whole groups where it has a group
     of several, else any"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
@@ -205,9 +202,8 @@ class Parts(_Block):
     """The parts of a table."""
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
-    """about how many rows a part has. One job converts a part, and one predicts a part of the
-    test; its memory hardly grows with the rows. A large file is cut between its row groups, and a
-    large row group within"""
+    """about how many rows a part has. One job converts a part, and one predicts a part of the test;
+    its memory hardly grows with the rows"""
 
 
 class Variant(_WithBlocks):
@@ -220,8 +216,8 @@ class Size(_WithBlocks):
     rows: Annotated[int, Field(ge=20)] | None
     """rows drawn evenly from the whole train file, stratified by label; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
-    """how many of a history's newest events have positions in a network; models are named by it.
-    Sums and statistics take all events"""
+    """how many of a history's newest events the Transformer sees; models are named by it. Sums and
+    statistics take all events"""
     submission_models: Annotated[list[str], Field(min_length=1)]
     """the models that submit, by name: `len150`, or `len150-briefing` for a variant; of several,
     the mean of their logits"""
@@ -256,14 +252,11 @@ class Submission(_Block):
     """What a submission holds."""
 
     prior: Prior | None = None
-    """`observed`: probabilities at the data's click rate. `balanced`: their odds divided by those
-    of the click rate of the train rows, as if half of the rows were clicks, which is best for a
-    logloss that weighs both classes equally; the order of the rows stays. null: as the table's
-    `score` counts them, `balanced` for toss and `observed` for others; scores of further files are
-    at observed odds then"""
+    """`observed`: probabilities at the data's click rate. `balanced`: as if half of the rows were
+    clicks, which is best for a logloss that weighs both classes equally. null: `balanced` for a
+    table whose score is toss, else `observed`"""
     refit: bool = True
-    """the models that submit also learn from the held-out rows (docs/validation.md); metrics
-    stay those of the first training. false: the first training submits"""
+    """the models that submit also learn from the held-out rows (docs/validation.md)"""
 
 
 class Evaluation(_Block):
@@ -275,8 +268,8 @@ class Evaluation(_Block):
         "boosting-plain",
     ]
     """what models are compared with: `constant` is the click rate; `logistic_regression` knows
-    ranks of numeric columns and of history lengths, and the categories of columns with at most 61;
-    or any model, by name, in the sizes that can train it"""
+    ranks of numeric columns and of history lengths, and categories of columns with few; or any
+    model, by name"""
 
 
 _SEARCHED = {

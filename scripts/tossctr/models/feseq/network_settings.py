@@ -28,8 +28,8 @@ class ModelConfig(Declared):
     max_len: Annotated[MaxLen, FROM_NAME]
     """events of a history; longer ones are cut to their newest"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)]
-    """size d of an embedding. The width of a position is d times (sequences + profile columns + 1
-    with positions + 1 with times); `heads` must divide it"""
+    """size d of an embedding; `heads` must divide d times the fields of a position (sequences,
+    profile columns, positions, times)"""
     interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
     """interacting layer among the fields of a position"""
     interaction_layers: Annotated[int, Field(ge=0, le=16)]
@@ -45,13 +45,12 @@ class ModelConfig(Declared):
     positions: bool = True
     """a learned embedding of the distance to the target"""
     times: bool = False
-    """a learned embedding of the time from each event to the row's own, one for each unit of time
-    up to 3998 and one for longer times; needs `columns.groups.<group>.times`"""
+    """a learned embedding of the time from each event to the row's own; needs
+    `columns.groups.<group>.times`"""
     pooling: Literal["mean", "target", "weighted_sum", "din"] = "mean"
     """how the positions become one vector: their `mean`; `target`, the last position;
     `weighted_sum`, their sum weighted by the attention of the target item; `din`, the same with
-    weights from a network of 512, 256 and 128 units, whose batch statistics are those of a
-    micro-batch"""
+    weights from a network of 512, 256 and 128 units"""
     item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
     """interacting layers of the target item, with `weighted_sum` and `din`"""
     mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)]
@@ -59,19 +58,18 @@ class ModelConfig(Declared):
     mlp_activation: Literal["relu", "leaky_relu"] = "relu"
     """activation of the output network"""
     mlp_cross_rank: Annotated[int, Field(ge=0, le=4096)] = 64
-    """rank of a cross layer (DCN-v2) before the hidden layers of the output network. It adds to
-    each input the product of that input and a weighted sum of all inputs. 0: no such layer"""
+    """rank of a cross layer (DCN-v2) before the hidden layers of the output network; 0: none"""
     numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = (
         "direct",
         "buckets",
         "missing",
     )
-    """how numeric columns enter the output network: `linear`, value times a learned vector;
-    `direct`, the value; `buckets`, a learned vector for each of 20 quantile buckets; `missing`, a
-    flag for each block of columns that are missing together. Several stand side by side"""
+    """how numeric columns enter the output network, perhaps several ways: `linear`, value times
+    a learned vector; `direct`, the value; `buckets`, a learned vector for each of 20 quantile
+    buckets; `missing`, a flag for each block of columns that are missing together"""
     scaling: Literal["minmax", "quantile"] = "quantile"
-    """scaling of numeric values. `minmax`: by their range, to [0, 1]. `quantile`: their ranks among
-    the train rows, with mean 0 and deviation 1"""
+    """scaling of numeric values. `minmax`: by their range, to [0, 1]. `quantile`: their ranks
+    among the train rows"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = (
         "length",
         "distinct",
@@ -81,21 +79,18 @@ class ModelConfig(Declared):
         "kinds",
         "similarities",
     )
-    """further columns about each whole history: `length` is log(1 + events), `distinct` log(1 +
-    distinct codes), `entropy` that of the codes' shares. `newest` is the newest code, a category
-    for the output network. `times`: from some events to the row, where events have times. `kinds`:
-    shares of the events that are of the target's kind. `similarities`: of the target to the events,
-    by which items co-occur in histories (docs/boosting.md)"""
+    """numbers about each whole history: logarithms of its `length` and its `distinct` codes,
+    the `entropy` of their shares, the `newest` code, `times` to the row, shares of the target's
+    `kinds`, `similarities` of the target to the events (docs/boosting.md)"""
     unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of the categories that each training step takes as out of vocabulary, another draw each
-    time, so that the network learns to predict rows with new ones. `auto`: for each column, the
-    share that makes unknown categories as frequent in train rows as in validation rows"""
+    """share of the categories that each step takes as out of vocabulary, drawn again each time.
+    `auto`: in each column as many as among the validation rows"""
     shortcuts: bool = True
-    """the output network also gets the target's embedding, the sum of the whole history's
-    embeddings divided by the root of its length, and the product of the two"""
+    """the output network also gets the target's embedding, the scaled sum of the whole
+    history's embeddings, and their product"""
     crossing: Annotated[int, Field(ge=0, le=1024)] = 32
-    """size of further embeddings of the target and of the history's codes. The target's, times the
-    sum of the codes' divided by the root of the history's length, is added to the logit. 0: none"""
+    """size of further embeddings of the target and of the history's codes, whose product is
+    added to the logit. 0: none"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
     """standard deviation of the embeddings' start values"""
     dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.1
@@ -147,39 +142,36 @@ class TrainConfig(Declared):
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
     """rows of one step, at most"""
     min_steps_per_epoch: Annotated[int, Field(ge=1, le=1_000_000)] = 200
-    """data too small for that many steps of `batch_size` get smaller batches, said in the log"""
+    """data too small for that many steps of `batch_size` get smaller batches"""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1e-3
-    """step size of Adam, before cuts or decay"""
+    """largest step size of Adam"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings learn at this multiple of the learning rate"""
     embedding_second_moment: Literal["weight", "table"] = "table"
-    """Adam divides the steps of embeddings by a second moment. `weight`: each weight has its own,
-    so that the step does not depend on the size of the gradient. `table`: each table has one, so
-    that rare codes move little; all context columns are one table, and so are all buckets"""
+    """Adam divides the steps of embeddings by a second moment: one for each `weight`, or one
+    for a whole `table`, so that rare codes move little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0.01
-    """each step takes this share of a weight off, times the learning rate (AdamW); not off biases,
-    norms and embeddings"""
+    """each step takes this share of a weight off, times the learning rate (AdamW); not off
+    biases, norms and embeddings"""
     schedule: Literal["plateau", "cosine"] = "cosine"
-    """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it falls
-    over the steps of all epochs. A thousandth of it is always left"""
+    """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it
+    falls over the steps of all epochs. A thousandth of it is always left"""
     start_at_click_rate: bool = True
-    """the untrained network predicts the click rate of the train rows, not one half: where clicks
-    are rare, it need not learn that first"""
+    """the untrained network predicts the click rate of the train rows, not one half"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
     """weight of the squared norm of the embeddings in the loss"""
     negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
-    """share of the rows without a click that an epoch has, another draw each time; predictions are
+    """share of the negatives that an epoch has, drawn again each time; predictions are
     corrected for it. `auto`: 1, or in larger tables what makes an epoch of 150,000 rows, but at
-    least six rows without a click for each click"""
+    least six negatives for each click"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
-    """d: a moving average of the weights, d * average + (1 - d) * weights after each step, is
-    evaluated and saved in their place; 0: none"""
+    """decay of the moving average of the weights that is evaluated and saved in their place; 0:
+    none"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
-    """evaluations in an epoch, the last one at its end. `auto`: one, or four in an epoch of more
-    than 2,000 steps. The first three of these only look for the best weights: they change neither
-    the learning rate nor when the training ends"""
+    """evaluations in an epoch, the last one at its end, which alone changes the learning rate
+    or ends the training. `auto`: one, or four in an epoch of more than 2,000 steps"""
     patience: Annotated[int, Field(ge=1)] = 6
     """this many evaluations without gain in a row end the training"""
     monitor: Annotated[
@@ -188,14 +180,14 @@ class TrainConfig(Declared):
         Field(default_factory=lambda: {"auc": 1, "logloss": -1}),
         NOT_SEARCHED,
     ]
-    """weights of metrics in the sum whose rise is a gain: `auc`, `average_precision` and `score` (0
-    or more), `logloss` and `weighted_logloss` (0 or less), and the same at 50:50 odds, such as
-    `balanced_score`. For a table whose score is toss, the default is `{balanced_score: 1}`"""
+    """weights of metrics in the sum whose rise is a gain: `auc`, `average_precision` and
+    `score` (0 or more), `logloss` and `weighted_logloss` (0 or less), and the same at 50:50
+    odds, such as `balanced_score`. Default for a table whose score is toss: `{balanced_score:
+    1}`"""
     seed: Seed = 42
     """seed of start values, dropout and order"""
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
-    """GPUs of one training on a machine: as many processes, each on one of them, share the rows of
-    every batch; a tuning's trials take one each. Like `runtime`, makes nothing stale"""
+    """GPUs of one training on a machine, a process on each, which share the rows of every batch"""
 
     def batch_rows(self, rows: int) -> int:
         """Rows of a step: batch_size, or fewer where `rows` train rows make too few steps."""
