@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from support.raw_tables import COLUMNS, raw_table, to_train_h5
 from tossctr.common.files import read_json
 from tossctr.datasets.block import Block
 from tossctr.datasets.store import H5Table
-from tossctr.evaluate import importance
-from tossctr.evaluate.importance import HISTORIES, write_importance
+from tossctr.datasets.table import MemoryTable
+from tossctr.evaluate import importance as importance_module
+from tossctr.evaluate.importance import HISTORIES, chosen_rows, measure_importance
 from tossctr.features.fitting import fit_feature_map
 from tossctr.features.item_vectors import folds
 
@@ -31,30 +33,32 @@ def of_events(block: Block) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("what", "read"),
-    [
-        (of_price, {"price"}),
-        (of_country, {"country"}),
-        (of_events, {HISTORIES}),
-    ],
+    [(of_price, {"price"}), (of_country, {"country"}), (of_events, {HISTORIES})],
 )
 def test_what_is_not_read_loses_nothing(
-    what: Callable[[Block], np.ndarray], read: set[str], tmp_path: Path
+    what: Callable[[Block], np.ndarray],
+    read: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     table = raw_table(600, seed=2, longest=40)
     train, valid = to_train_h5(tmp_path, table, valid_rows=range(200, 600))
-    feature_map = fit_feature_map(train, COLUMNS, 1)
     rows: list[np.ndarray] = []
     fold: list[list[int]] = []
 
-    def predict(block: Block) -> np.ndarray:
+    def predict(rows_of: MemoryTable) -> np.ndarray:
+        block = rows_of.block
         rows.append(block.row)
         fold.append(folds("history", block, np.arange(len(block)), "events", 99).tolist())
         # The label makes it a model that knows something.
         return what(block) + 0.1 * np.abs(what(block)).max() * block.label
 
-    with H5Table(valid) as opened:
-        write_importance(tmp_path / "out.json", opened, feature_map, predict, "toy/a")
-    importance = read_json(tmp_path / "out.json")
+    model = Mock(predict=predict)
+    model.about.feature_map = fit_feature_map(train, COLUMNS, 1)
+    monkeypatch.setattr(importance_module, "load_model", lambda *_, **__: model)
+    path = tmp_path / "out.json"
+    measure_importance(tmp_path / "model", [valid], path, full_name="toy/a")
+    importance = read_json(path)
     lost = {e["changed"]: e["auc_lost"] for e in importance["changes"]}
     assert set(lost) == {HISTORIES, "price", "age", "country", "item"}
     assert {name for name, entry in lost.items() if entry["value"] != 0} == read
@@ -69,10 +73,10 @@ def test_what_is_not_read_loses_nothing(
 def test_each_class_has_its_rows_and_others_come_at_the_file_s_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importance, "ROWS", 100)
+    monkeypatch.setattr(importance_module, "ROWS", 100)
     _, valid = to_train_h5(tmp_path, raw_table(2000), valid_rows=range(2000 - 1, 400, -1))
     with H5Table(valid) as table:
-        block, donors = importance.chosen_rows(table)
+        block, donors = chosen_rows(table)
         rate = table.column("label").mean()
     assert block.label is not None
     assert np.bincount(block.label).tolist() == [100, 100]

@@ -19,7 +19,7 @@ from tossctr.common.errors import UserError
 from tossctr.common.files import read_json, write_json
 from tossctr.config.declared import Runtime
 from tossctr.config.names import Prior
-from tossctr.evaluate.measure import measure_predictions, measure_scores
+from tossctr.evaluate.measure import measure_scores, write_metrics
 from tossctr.evaluate.validation import predict_validation
 from tossctr.predict.scoring import score_files
 
@@ -59,10 +59,11 @@ def test_a_labelled_file_has_the_metrics_of_the_same_rows_in_validation(
     folder, predictions = model.parent, tmp_path / "predictions.parquet"
     valid = folder / "valid.h5"
     predict_validation(model, [valid], predictions, runtime=RUNTIME)
-    expected = measure_predictions(predictions, valid, None, resamples=0)
+    scores, metrics = tmp_path / "scores.parquet", tmp_path / "metrics.json"
+    write_metrics(predictions, [valid], metrics)
+    expected = read_json(metrics)
     rows = pq.read_table(folder / "train.parquet").take(pq.read_table(predictions)["row"])
     inputs = [write_raw(tmp_path, rows[:20], "a"), write_raw(tmp_path, rows[20:], "b")]
-    scores, metrics = tmp_path / "scores.parquet", tmp_path / "metrics.json"
     score(model, inputs, scores, prior=prior)
     measure_scores(scores, list(map(str, inputs)), COLUMNS, metrics)
     measured = read_json(metrics)

@@ -157,12 +157,8 @@ def measured(slices: dict[str, Any] | None = None, **values: float | None) -> di
     return ABOUT | {"metrics": metrics, "slices": slices or {}}
 
 
-def slice_of(
-    name: str, rows: int, auc: float | None = None, chance: float | None = 0.5
-) -> dict[str, Any]:
-    apart = auc and entry(auc - 0.7) | {"p_value": chance}
-    known = {"auc": auc and entry(auc), "auc_difference": apart}
-    return {"slice": name, "rows": rows, "clicks": rows // 9, **known}
+def slice_of(name: str, rows: int, auc: float | None = None) -> dict[str, Any]:
+    return {"slice": name, "rows": rows, "clicks": rows // 9, "auc": entry(auc)}
 
 
 def history(evaluations: int) -> pd.DataFrame:
@@ -279,11 +275,12 @@ def test_binned_clicks_hold_all_rows_and_equal_predictions_share_one() -> None:
 
 
 def test_intervals_are_red_where_significant_and_hollow_where_unknown() -> None:
-    slices = [slice_of(f"s{i}", 900, 0.6, chance) for i, chance in enumerate((0.001, 0.4, None))]
-    (ax,) = slices_plot(measured({"column": slices})).axes
+    lost = [entry(0.1) | {"p_value": p_value} for p_value in (0.001, 0.4, None)]
+    changes = [{"changed": "column", "auc_lost": of} for of in lost]
+    (ax,) = importance_plot(importance(0) | {"changes": changes}, ABOUT).axes
     bars, points = ax.collections
-    assert points.get_offsets().tolist() == [[0.6, 0], [0.6, 1], [0.6, 2]]
-    assert np.array(bars.get_segments())[:, :, 0] == pytest.approx(np.array([[0.59, 0.61]] * 3))
+    assert points.get_offsets().tolist() == [[0.1, 0], [0.1, 1], [0.1, 2]]
+    assert np.array(bars.get_segments())[:, :, 0] == pytest.approx(np.array([[0.09, 0.11]] * 3))
     expected = [to_rgba(VERMILION), to_rgba(BLUE), to_rgba("none")]
     assert points.get_facecolors().tolist() == np.array(expected).tolist()
 

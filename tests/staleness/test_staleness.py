@@ -126,7 +126,7 @@ CHANGES: dict[str, Change] = {
     "caption of a plot": edit("rules/captions/calibration.rst", "a", "b"),
     "constant of a plot": edit("report/plots/one_model.py", *CONSTANT),
     "env file of training edited, conda not used": edit(
-        "envs/train.yaml", "pandas", "scipy =1.17.1\n  - pandas"
+        "envs/train.yaml", "pyarrow", "scipy =1.17.1\n  - pyarrow"
     ),
     **{path: set_to(path, value) for path, value in SETTINGS.items()},
     "raw.source": set_to("table.raw.source", "files"),

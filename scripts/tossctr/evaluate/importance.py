@@ -7,15 +7,16 @@ from one donor, so that the losses can be compared. The rows are among the valid
 depends on the clicks most. Donors are drawn at the file's click rate.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..catalog.loading import load_model
 from ..common.files import Output, write_json
+from ..common.logits import metrics_of
 from ..common.progress import Progress
 from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..datasets.block import Block
@@ -23,7 +24,7 @@ from ..datasets.opening import open_table
 from ..datasets.table import MemoryTable, SomeRows, Table
 from ..features.feature_map import FeatureMap, check_one_draw
 from ..features.item_vectors import first_events
-from .delong import Auc, Entry, correct_together
+from .intervals import bootstrap, differences, intervals
 
 # The most rows of either class. More than NEGATIVES rows without a click for each click take time
 # and add little.
@@ -43,50 +44,44 @@ def measure_importance(
     runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
-    """Write the AUC that a model loses by each change of its rows, see `write_importance`."""
+    """Write the AUC that a model loses by each change of its rows, as JSON.
+
+    The file has `full_name`, `simulated_data`, the `rows`, their `clicks` and `auc`, and a list
+    `changes` of `changed` and `auc_lost` (value, low, high, p_value), the largest loss first.
+    P-values are corrected for the number of changes.
+    """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
-        check_one_draw(loaded.about.feature_map, table, table, full_name, model)
-
-        def predict(block: Block) -> np.ndarray:
-            return loaded.predict(MemoryTable(table, block))
-
-        write_importance(importance, table, loaded.about.feature_map, predict, full_name)
-
-
-def write_importance(
-    path: Path,
-    table: Table,
-    feature_map: FeatureMap,
-    predict: Callable[[Block], np.ndarray],
-    full_name: str = "",
-) -> None:
-    """Write the AUC that a model loses by each change, as JSON.
-
-    `predict` gives logits float32 [rows] of a block. The file has `full_name`, `simulated_data`,
-    the `rows`, their `clicks` and `auc`, and a list `changes` of `changed` and `auc_lost` (value,
-    low, high, p_value), the largest loss first. P-values are corrected for the number of changes.
-    """
-    block, donors = chosen_rows(table)
-    label = block.label
-    assert label is not None, "validation rows have labels"
-    auc = Auc.of(label, predict(block))
-    facts: dict[str, Any] = {"full_name": full_name, "simulated_data": table.source["simulated"]}
-    facts |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc.entry()}
-    columns = len(table.categorical_columns) + len(table.numeric_columns)
-    progress = Progress("measured", columns + bool(block.sequences), "changes")
-    lost: dict[str, Entry] = {}
-    for name, changed in _changes(block, table, feature_map, donors):
-        lost[name] = auc.minus(Auc.of(label, predict(changed)))
-        progress.advance(1)
-    correct_together([*lost.values()])
-    ranked = sorted(lost.items(), key=lambda pair: -(pair[1]["value"] or 0))
-    facts["changes"] = [{"changed": name, "auc_lost": entry} for name, entry in ranked]
-    write_json(path, facts)
+        feature_map = loaded.about.feature_map
+        check_one_draw(feature_map, table, table, full_name, model)
+        block, donors = chosen_rows(table)
+        label = block.label
+        assert label is not None, "validation rows have labels"
+        columns = len(table.categorical_columns) + len(table.numeric_columns)
+        progress = Progress("measured", columns + bool(block.sequences), "changes")
+        names, logits = [], [loaded.predict(MemoryTable(table, block))]
+        for name, changed in _changes(block, table, feature_map, donors):
+            names.append(name)
+            logits.append(loaded.predict(MemoryTable(table, changed)))
+            progress.advance(1)
+        values, samples = bootstrap(label, logits, partial(metrics_of, ["auc"]))
+        lost = {name: entry for name, (entry,) in zip(names, differences(values, samples)[1:])}
+        facts = {
+            "full_name": full_name,
+            "simulated_data": table.source["simulated"],
+            "rows": len(block),
+            "clicks": int(label.sum()),
+            "auc": intervals(values[0], samples[:, 0])[0],
+            "changes": [
+                {"changed": name, "auc_lost": lost[name]}
+                for name in sorted(lost, key=lambda name: -(lost[name]["value"] or 0))
+            ],
+        }
+    write_json(importance, facts)
 
 
 def chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
-    """The first rows of each class, and the place of each one's donor among them, [rows]."""
+    """The first rows of each class, and the index of each one's donor among them, [rows]."""
     is_click = table.column("label") == 1
     clicks, negatives = np.flatnonzero(is_click), np.flatnonzero(~is_click)
     most = min(ROWS, NEGATIVES * max(1, len(clicks)))
@@ -111,8 +106,8 @@ def _changes(
         ("numeric", feature_map.numeric, table.numeric_columns),
     ):
         for column in (field.column for field in fields):
-            values, place = getattr(block, array).copy(), list(names).index(column)
-            values[:, place] = values[donors, place]
+            values, index = getattr(block, array).copy(), list(names).index(column)
+            values[:, index] = values[donors, index]
             yield column, replace(block, **{array: values})
     if block.sequences:
         noted = np.empty(len(block), [(column, np.uint64) for column in block.sequences])

@@ -1,7 +1,8 @@
 """Metrics of validation predictions, and of scores of labelled files, with intervals and slices."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,15 @@ from ..common.logits import log_odds
 from ..common.parquet import metadata_of, read_table
 from ..config.columns import Columns
 from ..config.declared import Delimiter
-from ..datasets.categories import ByCode, commonest
+from ..datasets.categories import ByCode
 from ..datasets.conversion import convert_test
 from ..datasets.draw import read_labels
-from ..datasets.opening import TableSource, open_table
+from ..datasets.opening import open_table
 from ..datasets.table import Table, require_drawn
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
-from .delong import Auc, correct_together
-from .intervals import RESAMPLES, gain_entries, metric_entries
-from .metric_table import expected_metric
+from .intervals import bootstrap, differences, intervals, is_enough
+from .metric_table import BY_NAME, expected_metric, metrics_of
 from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
@@ -36,16 +36,18 @@ MOST_SLICES = 1_000
 # A slice has the histories from one of these lengths up to the next.
 LENGTHS = (0, 1, 10, 20, 50, 100, 200, 500, 1000)
 
+_auc = partial(metrics_of, ["auc"])
 
-def measure_predictions(
+
+def write_metrics(
     predictions: Path,
-    valid: TableSource,
-    truth: Path | None,
+    valid: list[Path],
+    metrics: Output,
     *,
-    resamples: int = RESAMPLES,
+    truth: Path | None = None,
     full_name: str = "",
-) -> dict[str, Any]:
-    """All metrics of a model's predictions of the validation rows, see `_measured`.
+) -> None:
+    """Write all metrics of a model's predictions of the validation rows, see `_measure`.
 
     `truth` has the true probabilities of a simulated file. Raises UserError if the predictions are
     of other rows, or not of the model with this `full_name`.
@@ -59,48 +61,7 @@ def measure_predictions(
                     f"{predictions}: has other rows than {table.path}; take files of the same rows "
                     f"or, where the workflow made it, delete it and run the same command again"
                 )
-        return _measured(logits, table, truth, resamples, full_name)
-
-
-def _measured(
-    logits: pa.Table, table: Table, truth: Path | None, resamples: int, full_name: str
-) -> dict[str, Any]:
-    """All metrics of `logits`, which has the rows of `table`; see results/README.md."""
-    label, logit = (logits[name].to_numpy() for name in ("label", "logit"))
-    metadata, auc = metadata_of(logits), Auc.of(label, logit)
-    click_rate = float(metadata["click_rate"])
-    content: dict[str, Any] = {
-        "rows": len(label),
-        "clicks": int(label.sum()),
-        "click_rate": float(label.mean()),
-        "full_name": full_name,
-        "simulated_data": table.source["simulated"],
-        "enough_clicks": auc.enough,
-        "metrics": {"auc": auc.entry(), **metric_entries(label, logit, click_rate, resamples)},
-        **dict.fromkeys(("auc_ablated", "histories", "best_model", "gain_over_best")),
-        **_learnable(logits, truth),
-        "slices": _slice_entries(table, label, logit, auc),
-    }
-    if table.sequence_columns and "logit_ablated" in logits.column_names:
-        ablated = Auc.of(label, logits["logit_ablated"].to_numpy())
-        content |= {"auc_ablated": ablated.entry()["value"], "histories": auc.minus(ablated)}
-    if "logit_best" in logits.column_names:
-        best = logits["logit_best"].to_numpy()
-        gains = gain_entries(label, logit, best, click_rate, resamples)
-        content |= {"best_model": metadata["best"], "gain_over_best": gains}
-    return content
-
-
-def write_metrics(
-    predictions: Path,
-    valid: list[Path],
-    metrics: Output,
-    *,
-    truth: Path | None = None,
-    full_name: str = "",
-) -> None:
-    """Write the result of `measure_predictions` as JSON, and log the metrics."""
-    _write(measure_predictions(predictions, valid, truth, full_name=full_name), metrics)
+        _measure(logits, table, metrics, full_name, truth)
 
 
 def measure_scores(
@@ -112,7 +73,7 @@ def measure_scores(
     delimiter: Delimiter | None = None,
     threads: int = 1,
 ) -> None:
-    """Write the metrics of the labelled rows of `input` by their `scores`, as JSON; log them."""
+    """Write all metrics of the labelled rows of `input` by their `scores`, see `_measure`."""
     files = [RawTable(table, columns=columns) for table in tables_of(input, delimiter)]
     label = np.concatenate([read_labels(file, columns.label) for file in files])
     scored = read_table(scores, ["probability"])
@@ -129,11 +90,50 @@ def measure_scores(
         with open_table(parts) as table:
             row = table.column("row")
             logits = pa.table({"row": row, "label": label[row], "logit": logit[row]})
-            logits = logits.replace_schema_metadata(about)
-            _write(_measured(logits, table, None, RESAMPLES, about["models"]), metrics)
+            _measure(logits.replace_schema_metadata(about), table, metrics, about["models"])
 
 
-def _write(content: Mapping[str, Any], metrics: Path) -> None:
+def _measure(
+    logits: pa.Table, table: Table, metrics: Path, full_name: str, truth: Path | None = None
+) -> None:
+    """Write all metrics of `logits`, which has the rows of `table`, as JSON; log them.
+
+    results/README.md says what the file has.
+    """
+    label, logit = (logits[name].to_numpy() for name in ("label", "logit"))
+    metadata = metadata_of(logits)
+    models = [logits[n].to_numpy() for n in ("logit", "logit_best") if n in logits.column_names]
+    measure = partial(metrics_of, BY_NAME, click_rate=float(metadata["click_rate"]))
+    values, samples = bootstrap(label, models, measure)
+    content: dict[str, Any] = {
+        "rows": len(label),
+        "clicks": int(label.sum()),
+        "click_rate": float(label.mean()),
+        "full_name": full_name,
+        "simulated_data": table.source["simulated"],
+        "enough_clicks": is_enough(label),
+        "metrics": dict(zip(BY_NAME, intervals(values[0], samples[:, 0]))),
+        **dict.fromkeys(("auc_ablated", "histories", "best_model", "gain_over_best")),
+        **dict.fromkeys(("expected_auc", "best_auc", "share_of_best")),
+        "slices": {
+            column: list(_slice_entries(index, names, label, logit))
+            for column, index, names in _slices(table)
+        },
+    }
+    if len(models) > 1:
+        sign = np.array([metric.sign for metric in BY_NAME.values()])
+        gains = differences(sign * values, sign * samples)[1]
+        content |= {"best_model": metadata["best"], "gain_over_best": dict(zip(BY_NAME, gains))}
+    if table.sequence_columns and "logit_ablated" in logits.column_names:
+        values, samples = bootstrap(label, [logit, logits["logit_ablated"].to_numpy()], _auc)
+        (histories,) = differences(values, samples)[1]
+        (ablated,) = intervals(values[1], samples[:, 1])
+        content |= {"auc_ablated": ablated["value"], "histories": histories}
+    if truth is not None:
+        true = read_table(truth, ["probability"])["probability"].to_numpy()[logits["row"]]
+        expected, best = (expected_metric("auc", score, true) for score in (logit, true))
+        content |= {"expected_auc": expected, "best_auc": best}
+        content["share_of_best"] = (expected - 0.5) / (best - 0.5)
     write_json(metrics, content)
     shown = ", ".join(
         f"{name} {entry['value']:.5f}"
@@ -143,69 +143,34 @@ def _write(content: Mapping[str, Any], metrics: Path) -> None:
     logger.info("%s rows, %d clicks: %s", f"{content['rows']:,}", content["clicks"], shown)
 
 
-def _learnable(logits: pa.Table, truth: Path | None) -> dict[str, float | None]:
-    """How much a model learned of what can be learned from simulated data.
+def _slices(table: Table) -> Iterator[tuple[str, np.ndarray, list[str]]]:
+    """Each categorical column, and the history's length, with its slices.
 
-    The true probabilities measure it without the noise of the labels, so the share is at most 1,
-    however few the clicks.
+    These are the index of each row's slice [rows], and the names of the slices in their order.
     """
-    names = ("expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best")
-    if truth is None:
-        return dict.fromkeys(names)
-    table = read_table(truth, ["probability", "probability_of_new_user"])
-    true, of_new_user = (table[name].to_numpy()[logits["row"]] for name in table.column_names)
-    scores = (logits["logit"].to_numpy(), true, of_new_user)
-    aucs = [expected_metric("auc", score, true) for score in scores]
-    return dict(zip(names, [*aucs, (aucs[0] - 0.5) / (aucs[1] - 0.5)]))
-
-
-def _slices(table: Table) -> dict[str, tuple[np.ndarray, list[str]]]:
-    """Each row's slice by each categorical column, and by its history's length.
-
-    A slice is a place in the list of names; -1 for rows whose value is not among a column's
-    MOST_SLICES most frequent ones.
-    """
-    slices = {}
     for column, codes in zip(table.categorical_columns, table.column("categorical").T):
         # Numbers first, in their order, then words, then missing.
-        words = sorted(table.vocabulary(column), key=_by_number)
-        names = [*(word or "(empty)" for word in words), "(missing)"]
-        places = ByCode(words, np.arange(len(words)), missing=len(words), other=len(words))(codes)
-        frequent = commonest(np.bincount(places, minlength=len(names)), MOST_SLICES)
-        slices[column] = np.where(np.isin(places, frequent), places, -1), names
+        vocabulary = pd.Series(table.vocabulary(column), dtype=object)
+        words = vocabulary.sort_values(
+            key=lambda words: pd.to_numeric(words, errors="coerce"), kind="stable"
+        ).tolist()
+        find = ByCode(words, np.arange(len(words)), missing=len(words), other=len(words))
+        yield column, find(codes), [*(word or "(empty)" for word in words), "(missing)"]
     for first in table.sequence_columns[:1]:
         lengths = np.concatenate([b.sequences[first].lengths for b in table.blocks([first])])
         names = [f"{a}" if a == b - 1 else f"{a}-{b - 1}" for a, b in pairwise(LENGTHS)]
-        places = np.searchsorted(LENGTHS, lengths, side="right") - 1
-        slices.setdefault(f"length of {first}", (places, [*names, f"{LENGTHS[-1]}+"]))
-    return slices
-
-
-def _by_number(word: str) -> tuple[float, str]:
-    number = pd.to_numeric(word, errors="coerce")
-    return (np.inf if np.isnan(number) else float(number)), word
+        index = np.searchsorted(LENGTHS, lengths, side="right") - 1
+        yield f"length of {first}", index, [*names, f"{LENGTHS[-1]}+"]
 
 
 def _slice_entries(
-    table: Table, label: np.ndarray, logit: np.ndarray, whole: Auc
-) -> dict[str, list[dict[str, Any]]]:
-    """Rows, clicks and AUC of each slice that has rows, by column.
-
-    `auc_difference` is the slice's AUC minus `whole`, that of all rows. Both are None if the slice
-    has one class. The p-values of all slices of all columns are corrected together.
-    """
-    by_column: dict[str, list[dict[str, Any]]] = {}
-    for column, (places, names) in _slices(table).items():
-        by_column[column] = []
-        for place, rows in pd.Series(places).groupby(places).indices.items():
-            if place < 0:
-                continue
-            auc = Auc.of(label[rows], logit[rows])
-            known = not np.isnan(auc.value)
-            entry = {"slice": names[place], "rows": len(rows), "clicks": int(label[rows].sum())}
-            entry["auc"] = auc.entry() if known else None
-            entry["auc_difference"] = auc.minus(whole, rows) if known else None
-            by_column[column].append(entry)
-    differences = (entry["auc_difference"] for column in by_column.values() for entry in column)
-    correct_together([difference for difference in differences if difference])
-    return by_column
+    index: np.ndarray, names: list[str], label: np.ndarray, logit: np.ndarray
+) -> Iterator[dict[str, Any]]:
+    """Rows, clicks and AUC of each slice, in their order, or of the MOST_SLICES largest."""
+    slices = pd.Series(index).groupby(index).indices
+    for i in sorted(sorted(slices, key=lambda i: -len(slices[i]))[:MOST_SLICES]):
+        rows = slices[i]
+        values, samples = bootstrap(label[rows], [logit[rows]], _auc)
+        (auc,) = intervals(values[0], samples[:, 0])
+        clicks = int(label[rows].sum())
+        yield {"slice": names[i], "rows": len(rows), "clicks": clicks, "auc": auc}

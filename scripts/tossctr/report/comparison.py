@@ -1,17 +1,18 @@
 """The comparison of all models in one table."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..common.files import Output, read_json, written_beside
 from ..common.parquet import metadata_of
 from ..config.names import check_name, folder_name
-from ..evaluate.delong import Entry
-from ..evaluate.intervals import behind_best
-from ..evaluate.metric_table import BY_NAME, Metric
+from ..evaluate.intervals import Entry, bootstrap, differences
+from ..evaluate.metric_table import BY_NAME, metrics_of
 from ..evaluate.valid_predictions import read_same_rows
 
 
@@ -25,7 +26,7 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
     models = pd.DataFrame([_row(path, metric) for path in metrics])
     # An integer that some models lack: missing values would make it a float.
     models = models.astype({"train_rows": "Int64"}).assign(metric=metric, path=metrics)
-    behind = [_behind(rows, BY_NAME[metric]) for _, rows in models.groupby("size")]
+    behind = [_behind(rows, metric) for _, rows in models.groupby("size")]
     # Sizes have different validation rows: a metric of a few clicks must not lead the table.
     models = models.join(pd.concat(behind)).sort_values(
         ["valid_rows", "size", metric, "model"],
@@ -75,16 +76,18 @@ def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
     }
 
 
-def _behind(models: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+def _behind(models: pd.DataFrame, metric: str) -> pd.DataFrame:
     """How far each model of a size is behind the best by a metric, with an interval.
 
-    All are measured on the same rows, so what makes rows hard for all models cancels out. The
-    p-values are corrected for the number of models.
+    All are measured on the same rows, so what makes rows hard for all models cancels out.
     """
     tables = read_same_rows(
         [path.with_name("valid_predictions.parquet") for path in models["path"]]
     )
-    click_rate = float(metadata_of(tables[0])["click_rate"])
+    measure = partial(metrics_of, [metric], click_rate=float(metadata_of(tables[0])["click_rate"]))
     logits = [table["logit"].to_numpy() for table in tables]
-    entries = behind_best(tables[0]["label"].to_numpy(), logits, metric, click_rate)
-    return pd.DataFrame([_flat({"behind": entry}) for entry in entries], models.index)
+    values, samples = bootstrap(tables[0]["label"].to_numpy(), logits, measure)
+    values, samples = BY_NAME[metric].sign * values, BY_NAME[metric].sign * samples
+    best = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
+    behind = [_flat({"behind": entry}) for (entry,) in differences(values, samples, best)]
+    return pd.DataFrame(behind, models.index)

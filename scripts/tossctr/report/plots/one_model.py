@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ...common.files import Output, read_json
 from ...common.logits import sigmoid
+from ...config.names import FEW_CLICKS
 from ...evaluate.metric_table import BY_NAME, calibration_bins
 from ...evaluate.valid_predictions import read_predictions
 from ..page import percent, with_interval
@@ -105,13 +106,13 @@ def slices_plot(measured: About) -> Figure:
             table = pd.json_normalize(slices).nlargest(MOST_SLICES, "rows").sort_index()
             names = [short(name.strip(), 24) for name in table["slice"]]
             counts = table["clicks"].map(" ({:,}".format) + table["rows"].map(" of {:,})".format)
-            panels[column] = _intervals(table, "auc", "auc_difference").assign(name=names + counts)
+            panels[column] = _intervals(table, "auc").assign(name=names + counts, p_value=1.0)
     return interval_panels(
         measured,
         panels,
         f"AUC by slice: at most the {MOST_SLICES} largest of a column",
         f"Dotted: AUC of all rows, {_metric(measured, 'auc')}. In brackets: clicks of rows.",
-        BARS,
+        f"Bars: 95 % intervals; none with fewer than {FEW_CLICKS} clicks.",
         middle=measured["metrics"]["auc"]["value"] or np.nan,
         label="AUC",
     )
@@ -121,7 +122,7 @@ def importance_plot(importance: Mapping[str, Any], about: About) -> Figure:
     """The AUC lost by the changes that cost most."""
     changes = importance["changes"]
     shown = changes[:MOST_COLUMNS]
-    rows = _intervals(pd.json_normalize(shown), "auc_lost", "auc_lost").assign(
+    rows = _intervals(pd.json_normalize(shown), "auc_lost").assign(
         name=[short(entry["changed"]) for entry in shown]
     )
     title = f"The {len(shown)} of {len(changes)} that cost most"
@@ -137,10 +138,10 @@ def importance_plot(importance: Mapping[str, Any], about: About) -> Figure:
     )
 
 
-def _intervals(table: pd.DataFrame, entry: str, difference: str) -> pd.DataFrame:
-    """Value, low and high of an entry, and the p-value of a difference, NaN where unknown."""
-    names = [f"{entry}.{key}" for key in ("value", "low", "high")] + [f"{difference}.p_value"]
-    return table.reindex(columns=names).set_axis(["value", "low", "high", "p_value"], axis=1)
+def _intervals(table: pd.DataFrame, entry: str) -> pd.DataFrame:
+    """Value, low, high and p-value of an entry, NaN where unknown."""
+    names = ["value", "low", "high", "p_value"]
+    return table.reindex(columns=[f"{entry}.{name}" for name in names]).set_axis(names, axis=1)
 
 
 def _metric(measured: About, name: str) -> str:
