@@ -25,13 +25,12 @@ from tossctr.evaluate.importance import measure_importance
 from tossctr.evaluate.validation import predict_validation
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import MISSING, OUT_OF_VOCABULARY, FeatureMap
-from tossctr.models.boosting import boosting, matrix, trees
+from tossctr.models.boosting import boosting, train_trees, trees
 from tossctr.models.boosting import features as features_module
-from tossctr.models.boosting import train_trees as train_module
 from tossctr.models.boosting.features import Features, fit_features, with_unknown
-from tossctr.models.boosting.matrix import finite, quantile_matrix
 from tossctr.models.boosting.tree_file import load
 from tossctr.models.boosting.tree_settings import BoostingConfig
+from tossctr.models.boosting.trees import quantile_matrix
 
 SMALL = BoostingConfig(
     trees=30,
@@ -73,29 +72,25 @@ def test_features_are_those_of_plain_loops(
     learnable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Table, "block_rows", 700)
-    feature_map = FeatureMap.read(learnable / "feature_map.json")
     monkeypatch.setattr(features_module, "TOP_CODES", 4)
     with H5Table(learnable / "train.h5") as table:
-        own, others = fit_features(table, feature_map)
+        own, others = fit_features(table, FeatureMap.read(learnable / "feature_map.json"))
         row, label = table.column("row"), table.column("label")
-    table = learnable_table()
+    raw = learnable_table().take(row).to_pandas()
     features = by_name(learnable / "train.h5", others)
     assert len(features) == len(others.columns()) == matrices(learnable / "train.h5", own).shape[1]
-    price = np.array(table["price"].to_pylist(), np.float32)[row]
-    np.testing.assert_array_equal(features["price"], price)
-    country = np.array(table["country"].to_pylist())[row]
-    clicks = {name: features["clicks of country"][country == name] for name in "abc"}
-    assert [len(set(values)) for values in clicks.values()] == [1, 1, 1]
-    rate = {name: label[country == name].mean() for name in "abc"}
-    assert sorted("abc", key=rate.get) == sorted("abc", key=lambda name: clicks[name][0])
-    events = [split_events(table["events"][int(i)].as_py()) for i in row]
-    counts = Counter(code for history in events for code in history)
-    share = [history.count(max(counts, key=counts.get)) / (len(history) + 10) for history in events]
-    (first, *_) = [name for name in features if name.startswith("share of code")]
+    np.testing.assert_array_equal(features["price"], raw["price"].astype(np.float32))
+    groups = raw.assign(label=label, clicks=features["clicks of country"]).groupby("country")
+    assert (groups["clicks"].nunique() == 1).all()
+    rate, clicks = groups["label"].mean(), groups["clicks"].first()
+    assert rate.sort_values().index.equals(clicks.sort_values().index)
+    events = [split_events(text) for text in raw["events"]]
+    ((commonest, _),) = Counter(code for history in events for code in history).most_common(1)
+    share = [history.count(commonest) / (len(history) + 10) for history in events]
+    first, *others = [name for name in features if name.startswith("share of code")]
     np.testing.assert_allclose(features[first], share, rtol=1e-5)
-    length = np.array(list(map(len, events)))
-    np.testing.assert_array_equal(features["length of events"], length)
-    assert len([name for name in features if name.startswith("share of code")]) == 4
+    np.testing.assert_array_equal(features["length of events"], [*map(len, events)])
+    assert len(others) == 3
 
 
 def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
@@ -104,8 +99,7 @@ def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
     monkeypatch.setattr(features_module, "MOST_CATEGORIES", 8)
     period = np.random.default_rng(3).integers(0, 4, 400)
     country = np.random.default_rng(4).choice(["a", "b", "c"], 400)
-    table = raw_table(400, country=country)
-    make(tmp_path, table, period=period)
+    make(tmp_path, raw_table(400, country=country), period=period)
     feature_map = FeatureMap.read(tmp_path / "feature_map.json")
     with H5Table(tmp_path / "train.h5") as train:
         row, label = train.column("row"), train.column("label")
@@ -142,19 +136,20 @@ def test_a_streamed_matrix_grows_the_trees_of_a_plain_one(
         streamed = quantile_matrix(table, own, threads=2)
         label = table.column("label")
     assert streamed.num_row() == len(label)
-    values = finite(matrices(learnable / "train.h5", own))
+    values = matrices(learnable / "train.h5", own)
     types = [kind for _, kind in own.columns()]
     whole = xgboost.QuantileDMatrix(
         values, label, feature_types=types, enable_categorical=True, nthread=1
     )
     settings = {"objective": "binary:logistic", "max_depth": 4, "nthread": 1}
-    trees = [xgboost.train(settings, rows, 5) for rows in (streamed, whole)]
-    first, second = (tree.inplace_predict(values) for tree in trees)
+    first, second = (
+        xgboost.train(settings, rows, 5).inplace_predict(values) for rows in (streamed, whole)
+    )
     # Quantiles of a sketch that saw the rows in blocks may differ in the last digits.
     assert np.corrcoef(first, second)[0, 1] > 0.99
     assert len(np.unique(first)) > 20
     # Bins are those of the first rows, and know categories that come later.
-    monkeypatch.setattr(matrix, "SAMPLE_ROWS", 20)
+    monkeypatch.setattr(trees, "SAMPLE_ROWS", 20)
     monkeypatch.setattr(Table, "block_rows", 60)
     with H5Table(learnable / "train.h5") as table:
         binned = quantile_matrix(table, own, threads=2)
@@ -203,7 +198,7 @@ def test_bags_are_averaged_and_drawn_rows_stand_for_all(
     # Among the drawn rows the odds are three times as high.
     assert (1 / (1 + np.exp(-logit))).mean() == pytest.approx(click_rate, rel=0.15)
     assert roc_auc_score(label, logit) > roc_auc_score(label, whole) - 0.03
-    values = finite(matrices(learnable / "valid.h5", model.features))
+    values = matrices(learnable / "valid.h5", model.features)
     given: dict[str, Any] = {"predict_type": "margin", "validate_features": False}
     of_bags = [booster.inplace_predict(values, **given) for booster in model.boosters]
     assert np.abs(of_bags[0] - of_bags[1]).mean() > 0.01
@@ -217,10 +212,10 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
     again = train(learnable, tmp_path / "again")
     assert again["model"].read_bytes() == trained["model"].read_bytes()
     monkeypatch.setattr(Table, "block_rows", 300)
-    monkeypatch.setattr(matrix, "PAGE_BLOCKS", 3)
+    monkeypatch.setattr(trees, "PAGE_BLOCKS", 3)
     bags = SMALL.model_copy(update={"negative_share": 0.3, "bags": 2})
     in_memory = train(learnable, tmp_path / "memory", bags)
-    monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(trees, "MOST_IN_MEMORY", 0)
     outputs = train(learnable, tmp_path / "out", bags)
     assert outputs["model"].read_bytes() == in_memory["model"].read_bytes()
     assert {*(tmp_path / "out").iterdir()} == {*outputs.values(), tmp_path / "out/training_state"}
@@ -269,7 +264,7 @@ def test_an_id_that_is_new_in_validation_does_no_harm(
         table = raw_table(3000, item=np.broadcast_to(item, 3000), price=price, y=y)
         make(tmp_path / name, table, valid_rows=range(1900, 3000))
         trainings[name] = read_json(train(tmp_path / name, tmp_path / name)["training"])
-        monkeypatch.setattr(train_module, "unknown_shares", lambda *_: {})
+        monkeypatch.setattr(train_trees, "unknown_shares", lambda *_: {})
     auc = {name: entry["valid_auc"] for name, entry in trainings.items()}
     assert auc["trusted"] + 0.02 < auc["none"] < auc["auto"] + 0.01
     assert trainings["auto"]["unknown_shares"]["item"] == 1

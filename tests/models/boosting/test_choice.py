@@ -18,7 +18,7 @@ from tossctr.datasets.opening import AllRows, open_table
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.boosting import choice, click_rates
 from tossctr.models.boosting import features as features_module
-from tossctr.models.boosting.click_rates import ClickCounts, Places, mean_over_newest
+from tossctr.models.boosting.click_rates import ClickCounts, Counted, mean_over_newest
 from tossctr.models.boosting.tree_file import load
 from tossctr.models.boosting.tree_settings import BoostingConfig
 
@@ -158,28 +158,26 @@ def test_leaves_are_as_small_as_the_rows_can_fill(tmp_path: Path, is_sure: bool)
     assert not training["tried"]
 
 
-TableSource = tuple[np.ndarray, Ragged, np.ndarray, np.ndarray]
-
-
-def some_rows(rows: int = 300) -> TableSource:
-    """Folds, histories of up to 12 of 7 tokens, targets of 3, labels."""
+def some_rows() -> tuple[np.ndarray, Ragged, np.ndarray, np.ndarray]:
+    """Folds, histories of up to 12 of 7 tokens, targets of 3, labels of 300 rows."""
     random = np.random.default_rng(1)
-    lists = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(rows)]
-    histories = Ragged(ragged(lists).values.astype(np.int64), ragged(lists).offsets)
-    label = (random.random(rows) < 0.3).astype(np.int64)
-    return hashed_below(np.arange(rows), FOLDS), histories, random.integers(0, 3, rows), label
+    lists = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(300)]
+    label = (random.random(300) < 0.3).astype(np.int64)
+    histories = ragged(lists, np.int64)
+    return hashed_below(np.arange(300), FOLDS), histories, random.integers(0, 3, 300), label
 
 
-def counted(places: Places, rows: TableSource) -> ClickCounts:
-    counts = ClickCounts(places, FOLDS)
-    counts.add(*rows)
-    return counts
+def counted_rows() -> tuple[Ragged, ClickCounts]:
+    """The slots of these rows' tokens by target, and what is counted of them."""
+    fold, histories, target, label = some_rows()
+    by_target = Counted("", "clicks", field=0, size=7, sequence=0, targets=3)
+    slots, counts = by_target.slots_of(target[:, None], [histories]), ClickCounts(21, FOLDS)
+    counts.add(fold, slots, label)
+    return slots, counts
 
 
 def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None:
-    rows = some_rows()
-    counts = counted(Places(3, 7), rows)
-    fold, histories, target, label = rows
+    (fold, histories, target, label), (_, counts) = some_rows(), counted_rows()
     events = [
         (f, 7 * t + token, y)
         for f, tokens, t, y in zip(fold, as_lists(histories), target, label)
@@ -200,45 +198,41 @@ def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None
 
 
 @pytest.mark.parametrize(
-    ("rate", "more", "places", "rows"), [(0.3, 20, 300, 40), (0.02, 200, 2000, 100)]
+    ("rate", "more", "slots", "rows"), [(0.3, 20, 300, 40), (0.02, 200, 2000, 100)]
 )
-def test_places_get_as_many_occurrences_as_their_rates_are_alike(
-    rate: float, more: float, places: int, rows: int
+def test_slots_get_as_many_occurrences_as_their_rates_are_alike(
+    rate: float, more: float, slots: int, rows: int
 ) -> None:
     random = np.random.default_rng(0)
-    ids = np.repeat(np.arange(places), rows)
-    each, nothing = Ragged(ids, np.arange(len(ids) + 1)), np.zeros(len(ids), np.int64)
-    fold = random.integers(0, FOLDS, len(ids))
+    ids = np.repeat(np.arange(slots), rows)
+    each, fold = Ragged(ids, np.arange(len(ids) + 1)), random.integers(0, FOLDS, len(ids))
     # By definition, a beta prior is worth that many occurrences.
-    chance = random.beta(rate * more, (1 - rate) * more, places)[ids]
+    chance = random.beta(rate * more, (1 - rate) * more, slots)[ids]
     chances = np.stack([chance, np.full(len(ids), rate), fold / 20])
-    label = (random.random(chances.shape) < chances).astype(np.int64)
-    of_places, of_none, of_folds = (
-        counted(Places(1, places), (fold, each, nothing, clicked)).prior_count for clicked in label
-    )
-    assert of_places == pytest.approx(more, rel=0.4)
+    prior_counts = []
+    for label in (random.random(chances.shape) < chances).astype(np.int64):
+        counts = ClickCounts(slots, FOLDS)
+        counts.add(fold, each, label)
+        prior_counts.append(counts.prior_count)
+    assert prior_counts[0] == pytest.approx(more, rel=0.4)
     # The others are of one rate, in all rows or in each fold.
-    assert min(of_none, of_folds) > 5 * more
+    assert min(prior_counts[1:]) > 5 * more
 
 
 def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
-    rows = some_rows()
-    counts = counted(Places(3, 7), rows)
-    fold, histories, target, _ = rows
+    (fold, histories, target, _), (slots, counts) = some_rows(), counted_rows()
     table = counts.out_of_fold()
-    means = mean_over_newest(table, counts.places, fold, histories, target, np.array([1, 4, 99]))
+    means = mean_over_newest(table, fold, slots.values, slots.offsets, np.array([1, 4, 99]))
     for row, tokens in enumerate(as_lists(histories)):
         values = [table[fold[row], 7 * target[row] + token] for token in reversed(tokens)]
         expected = [np.mean(values[:n]) if values else np.nan for n in (1, 4, 99)]
         np.testing.assert_allclose(means[row], expected, rtol=1e-5, atol=1e-7)
 
 
-def test_too_many_pairs_share_places_and_keep_their_counts() -> None:
+def test_too_many_pairs_share_slots() -> None:
     tokens, target = np.random.default_rng(0).integers(0, 1 << 12, (2, 20_000))
-    ones, zeros = np.ones(20_000, np.int64), np.zeros(20_000, np.int64)
-    rows = zeros, Ragged(tokens, np.arange(20_001)), target, ones
-    counts = counted(Places(1 << 12, 1 << 12), rows)
-    assert counts.seen.shape == (FOLDS, click_rates.MOST_PLACES)
-    assert counts.seen.sum() == counts.clicks.sum() == 20_000
+    pairs = Counted("", "clicks", field=0, size=1 << 12, sequence=0, targets=1 << 12)
+    slots = pairs.slots_of(target[:, None], [Ragged(tokens, np.arange(20_001))]).values
+    assert pairs.slots == click_rates.MOST_SLOTS > slots.max()
     # As many as so many balls in so many boxes leave alone.
-    assert (counts.seen > 0).sum() > 19_600
+    assert len(np.unique(slots)) > 19_600

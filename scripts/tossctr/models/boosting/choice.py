@@ -19,9 +19,8 @@ import numpy as np
 
 from ...datasets.table import SomeRows, Table
 from .features import Features, fit_features
-from .matrix import Matrix, quantile_matrix
 from .tree_settings import FEATURE_SETS, BoostingConfig
-from .trees import fit
+from .trees import Matrix, fit, quantile_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +33,9 @@ SHORT = BoostingConfig(learning_rate=0.1, trees=300)
 _LEAF, _MOST_OF_LEAF = 20.0, 0.1
 # The train rows and the folds of a cross-validation.
 _FOLDED_ROWS, _FOLDS = 20_000, 3
+
+# Rows to learn from, rows held out, and the features of either, with all sets.
+Split = tuple[Table, Table, Features, Features]
 
 
 class Choice(NamedTuple):
@@ -67,7 +69,7 @@ def choose(
     trials = _Trials(device, threads)
     has_clicks = leaf <= _most_of_leaf(few.rows * (1 - 1 / _FOLDS), rate)
     if config.features == "auto":
-        splits = [Split(train, valid, *features)]
+        splits: list[Split] = [(train, valid, *features)]
         # Train rows have users and days in common; rows held out by group or time do not.
         is_random = not any(t.column(key).any() for t in rows for key in ("period", "fold"))
         if is_random and has_clicks and valid.rows < few.rows:
@@ -79,28 +81,17 @@ def choose(
         leaf = float(config.min_child_weight)
     elif has_clicks:
         # With fewer clicks, leaves fill worse than with all rows, and smaller ones would win.
-        leaf = trials.chosen_leaf(few, features[0].with_sets(sets), leaf)
+        leaf = trials.chosen_leaf(few, replace(features[0], sets=sets), leaf)
     return Choice(leaf, sets, trials.tried)
-
-
-class Split(NamedTuple):
-    """Rows to learn from, rows held out, and the features of either, with all sets."""
-
-    train: Table
-    held: Table
-    train_features: Features
-    held_features: Features
 
 
 def _cross_validation(rows: Table, features: Features) -> Iterator[Split]:
     """Folds of train rows; the features of each are fitted to the other folds."""
     fold = np.arange(rows.rows) % _FOLDS
     for number in range(_FOLDS):
-        train, held = (
-            SomeRows(rows, np.flatnonzero(part)) for part in (fold != number, fold == number)
-        )
-        fitted = fit_features(train, features.feature_map, features.sets, by_period=False)
-        yield Split(train, held, replace(fitted[0], unknown=features.unknown), fitted[1])
+        train, held = (SomeRows(rows, np.flatnonzero(p)) for p in (fold != number, fold == number))
+        own, others = fit_features(train, features.feature_map, features.sets, by_period=False)
+        yield train, held, replace(own, unknown=features.unknown), others
 
 
 def _most_of_leaf(rows: float, rate: float) -> float:
@@ -140,10 +131,10 @@ class _Trials:
             return np.concatenate([self._losses_of(split, sets, leaf) for split in splits])
 
         sets: list[str] = []
-        best, features = losses(sets), splits[0].train_features
+        best, features = losses(sets), splits[0][2]
         for name in FEATURE_SETS:
             more = [*sets, name]
-            if features.with_sets(more).columns() == features.with_sets(sets).columns():
+            if replace(features, sets=more).columns() == replace(features, sets=sets).columns():
                 continue  # the set adds no column
             if self.lower(f"features {name}", best, loss := losses(more)):
                 best, sets = loss, more
@@ -151,8 +142,8 @@ class _Trials:
 
     def _losses_of(self, split: Split, sets: Sequence[str], leaf: float) -> np.ndarray:
         """The logloss of each held-out row of a split."""
-        train, held, *features = split
-        train_features, held_features = (each.with_sets(sets) for each in features)
+        train, held = split[:2]
+        train_features, held_features = (replace(each, sets=sets) for each in split[2:])
         if not train_features.columns():
             rate = train.column("label").mean()
             return -np.log(np.where(held.column("label") == 1, rate, 1 - rate))

@@ -7,70 +7,108 @@ encoded by the other folds (Micci-Barreca, SIGKDD Explorations 2001, with folds)
 encoded by all train rows.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
 from ...common.arrays import GOLDEN, Ragged
+from ...features.feature_map import FeatureMap, LevelField
 
-# The variance of places' log odds is taken to be from 1 / the second to 1 / the first of these.
+# The variance of slots' log odds is taken to be from 1 / the second to 1 / the first of these.
 SMOOTHING = (1, 500)
-# With more pairs of a target and a token, pairs share places, by a hash.
-MOST_PLACES = 1 << 20
+# With more pairs of a target and a token, pairs share slots, by a hash of as many bits.
+MOST_SLOTS = 1 << 20
 _SHIFT = np.uint64(44)
 
 
-@dataclass(frozen=True)
-class Places:
-    """The places where pairs of a target and a token are counted; both are indices from 0.
+class Counted(NamedTuple):
+    """What clicks are counted of: a category, or a sequence's tokens, with or without the target.
 
-    A category by itself is a token of the only target, 0.
+    `field` is the index of the category, or of the target, among the fields. Categories and tokens
+    are below `size`; `targets` is 1 if clicks are not counted by target.
     """
 
-    targets: int
-    tokens: int
+    name: str
+    feature_set: str
+    field: int
+    size: int
+    sequence: int | None = None
+    targets: int = 1
 
     @property
-    def count(self) -> int:
-        """The number of places."""
-        return min(self.targets * self.tokens, MOST_PLACES)
+    def slots(self) -> int:
+        """The number of slots, one for each pair of a target and a token."""
+        return min(self.targets * self.size, MOST_SLOTS)
+
+    def slots_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
+        """The slots of each row's tokens, by its categories int64 [rows, fields] and histories."""
+        category = np.ascontiguousarray(categories[:, self.field])
+        if self.sequence is None:
+            slots, offsets = category, np.arange(len(category) + 1)
+        else:
+            slots, offsets = histories[self.sequence].values, histories[self.sequence].offsets
+        if self.targets > 1:
+            slots = np.repeat(category * self.size, np.diff(offsets)) + slots
+        if self.slots == MOST_SLOTS:
+            slots = ((slots.astype(np.uint64) * GOLDEN) >> _SHIFT).astype(np.int64)
+        return Ragged(slots, offsets)
+
+
+def all_counted(feature_map: FeatureMap, few: Sequence[str]) -> list[Counted]:
+    """What the sets `clicks` and `ids` count; `few` names the columns of few categories."""
+    fields = feature_map.category_fields
+    taken = {field.column for field in (*fields, *feature_map.sequences)}
+    counted = []
+    for i, field in enumerate(fields):
+        is_item = field in feature_map.targets
+        is_id = isinstance(field, LevelField) or (field.column not in few and not is_item)
+        counted += [Counted(field.column, "ids" if is_id else "clicks", i, field.size)]
+    for i, sequence in enumerate(feature_map.sequences):
+        place, name, size = len(feature_map.profile) + i, sequence.column, sequence.size
+        both = f"{name} with {fields[place].column}"
+        while both in taken:  # a column may have any name
+            both += "'"
+        taken.add(both)
+        counted += [
+            Counted(name, "clicks", place, size, i),
+            Counted(both, "clicks", place, size, i, fields[place].size),
+        ]
+    return counted
 
 
 class ClickCounts:
-    """Each place's occurrences and clicks, uint32 [folds, places]; a fold may be a period."""
+    """Each slot's occurrences and clicks, uint32 [folds, slots]; a fold may be a period."""
 
-    def __init__(self, places: Places, folds: int) -> None:
-        self.places = places
-        self.seen = np.zeros((folds, places.count), np.uint32)
-        self.clicks = np.zeros((folds, places.count), np.uint32)
+    def __init__(self, slots: int, folds: int) -> None:
+        self.seen, self.clicks = np.zeros((2, folds, slots), np.uint32)
 
-    def add(self, fold: np.ndarray, rows: Ragged, target: np.ndarray, label: np.ndarray) -> None:
-        """Count the tokens of some rows, each row with its fold, target and label int64 [rows]."""
-        many = self.places.tokens
-        _add(self.seen, self.clicks, fold, rows.values, rows.offsets, target, many, label)
+    def add(self, fold: np.ndarray, slots: Ragged, label: np.ndarray) -> None:
+        """Count the slots of some rows, each row with its fold and label int64 [rows]."""
+        _add(self.seen, self.clicks, fold, slots.values, slots.offsets, label)
 
     def out_of_fold(self) -> np.ndarray:
-        """Log odds float32 [folds, places], each fold's from the rows of all other folds."""
-        seen, clicks = (count.sum(0) for count in (self.seen, self.clicks))
+        """Log odds float32 [folds, slots], each fold's from the rows of all other folds."""
+        seen, clicks = self.seen.sum(0), self.clicks.sum(0)
         return np.stack(
             [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
         )
 
     def of_older(self) -> np.ndarray:
-        """Log odds float32 [folds, places], each fold's from the rows of earlier folds."""
+        """Log odds float32 [folds, slots], each fold's from the rows of earlier folds."""
         sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
         return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
 
     def of_all(self) -> np.ndarray:
-        """Log odds float32 [1, places] from all rows."""
+        """Log odds float32 [1, slots] from all rows."""
         return self._log_odds(self.seen.sum(0), self.clicks.sum(0))[None]
 
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
-        """Log odds minus those of all rows, float32 [places].
+        """Log odds minus those of all rows, float32 [slots].
 
-        Each place gets `prior_count` more occurrences at the click rate of all rows. That rate is
+        Each slot gets `prior_count` more occurrences at the click rate of all rows. That rate is
         the same in each fold: a rate without a fold's clicks would leak them.
         """
         rate, count = self.rate, self.prior_count
@@ -84,54 +122,26 @@ class ClickCounts:
 
     @cached_property
     def prior_count(self) -> float:
-        """The variance of clicks within places, divided by that of the click rates of places.
+        """The variance of clicks within slots, divided by that of the click rates of slots.
 
-        The folds separate the two: a place's own rate differs from the fold's rate in all folds
+        The folds separate the two: a slot's own rate differs from the fold's rate in all folds
         alike (Buhlmann and Straub's credibility, MVSB 1970).
         """
-        total, excess_total, excess_squares, seen_squares = np.zeros((4, self.places.count))
+        total, excess_total, excess_squares, seen_squares = np.zeros((4, self.seen.shape[1]))
         for seen, clicks in zip(self.seen, self.clicks):
             excess = clicks - seen * (clicks.sum() / max(1, seen.sum()))
             total += seen
             excess_total += excess
             excess_squares += excess**2
             seen_squares += seen.astype(np.float64) ** 2
-        # With places weighted by 1 / total, a mean is within * places + between * its `_squares`.
+        # With slots weighted by 1 / total, a mean is within * slots + between * its `_squares`.
         weight = 1 / np.maximum(1, total)
         folds, folds_squares = weight @ excess_squares, weight @ seen_squares
         whole, whole_squares = weight @ excess_total**2, total.sum()
         between = max(0, whole - folds) / max(1, whole_squares - folds_squares)
         within = max(0, folds - between * folds_squares) / max(1, np.count_nonzero(total))
-        bernoulli = self.rate * (1 - self.rate)
-        low, high = (smoothing / bernoulli for smoothing in SMOOTHING)
+        low, high = (smoothing / (self.rate * (1 - self.rate)) for smoothing in SMOOTHING)
         return float(np.clip(within / between if between else high, low, high))
-
-
-def mean_over_newest(
-    table: np.ndarray,
-    places: Places,
-    fold: np.ndarray,
-    rows: Ragged,
-    target: np.ndarray,
-    windows: np.ndarray,
-) -> np.ndarray:
-    """The mean of a table's values over each row's newest tokens, float32 [rows, windows].
-
-    `table` is [folds, places]; `windows` ascend. A window that a row does not fill has all of its
-    tokens; a row without tokens has NaN.
-    """
-    means = np.empty((len(rows), len(windows)), np.float32)
-    _mean(table, fold, rows.values, rows.offsets, target, places.tokens, windows, means)
-    return means
-
-
-@numba.njit(nogil=True, inline="always")
-def _place(target: int, token: int, many: int, places: int) -> np.int64:
-    pair = target * many + token
-    if places < MOST_PLACES:
-        return np.int64(pair)
-    # The upper bits of the product, as many as MOST_PLACES has.
-    return np.int64((np.uint64(pair) * GOLDEN) >> _SHIFT)
 
 
 @numba.njit(nogil=True)
@@ -139,39 +149,39 @@ def _add(
     seen: np.ndarray,
     clicks: np.ndarray,
     fold: np.ndarray,
-    tokens: np.ndarray,
+    slots: np.ndarray,
     offsets: np.ndarray,
-    target: np.ndarray,
-    many: int,
     label: np.ndarray,
 ) -> None:
-    for row in range(len(offsets) - 1):
-        for i in range(offsets[row], offsets[row + 1]):
-            place = _place(target[row], tokens[i], many, seen.shape[1])
-            seen[fold[row], place] += 1
-            clicks[fold[row], place] += label[row]
+    for row in range(len(label)):
+        for slot in slots[offsets[row] : offsets[row + 1]]:
+            seen[fold[row], slot] += 1
+            clicks[fold[row], slot] += label[row]
 
 
 @numba.njit(nogil=True)
-def _mean(
+def mean_over_newest(
     table: np.ndarray,
     fold: np.ndarray,
-    tokens: np.ndarray,
+    slots: np.ndarray,
     offsets: np.ndarray,
-    target: np.ndarray,
-    many: int,
     windows: np.ndarray,
-    means: np.ndarray,
-) -> None:
-    for row in range(len(offsets) - 1):
+) -> np.ndarray:
+    """The mean of a table's values over each row's newest slots, float32 [rows, windows].
+
+    `table` is [folds, slots]; `windows` ascend. A window that a row does not fill has all of its
+    slots; a row without slots has NaN.
+    """
+    means = np.empty((len(fold), len(windows)), np.float32)
+    for row in range(len(fold)):
         total, events, window = 0.0, 0, 0
-        for i in range(offsets[row + 1] - 1, offsets[row] - 1, -1):
+        for slot in slots[offsets[row] : offsets[row + 1]][::-1]:
             if window == len(windows):
                 break
-            total += table[fold[row], _place(target[row], tokens[i], many, table.shape[1])]
+            total += table[fold[row], slot]
             events += 1
             if events == windows[window]:
                 means[row, window] = total / events
                 window += 1
-        for rest in range(window, len(windows)):
-            means[row, rest] = total / events if events else np.nan
+        means[row, window:] = total / events if events else np.nan
+    return means

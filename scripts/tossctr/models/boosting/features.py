@@ -13,11 +13,11 @@ A model has any of these sets:
     similarities        of a history's target to its events, by which items co-occur in histories
                         (`features/similarities.py`)
     clicks              of each category, of a history's tokens, and of these with the row's target:
-                        log odds of `clicks.py`, as means over the newest events
+                        log odds of `click_rates.py`, as means over the newest events
     ids                 clicks of each category of columns with many, such as users, and of IDs
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -36,15 +36,13 @@ from ...features.feature_map import (
     FIRST_CATEGORY,
     MOST_CATEGORIES,
     OUT_OF_VOCABULARY,
-    CategoryField,
     FeatureMap,
     LevelField,
     SequenceField,
 )
 from ...features.history_statistics import NAMES, OF_TARGET, QUANTITIES, history_statistics
 from ...features.similarities import similarity_names
-from .click_rates import ClickCounts, mean_over_newest
-from .target_encoding import Counted, all_counted
+from .click_rates import ClickCounts, Counted, all_counted, mean_over_newest
 from .tree_settings import FEATURE_SETS
 
 # The settings that features depend on.
@@ -58,60 +56,41 @@ _WINDOW_NAMES = [*(f", newest {window}" for window in _WINDOWS[:-1]), ""]
 _DRAWS = 1 << 20
 # Added to a history's length in shares: one event is not a habit.
 _DAMPING = 10
+# Replace NaN and infinity: a matrix with gaps takes four bytes a feature, and missing values, which
+# are informative, get their own bin below all others.
+_MISSING, _LARGEST = -3e38, 1e38
 
 
 @dataclass(frozen=True)
 class Features:
     """How rows become features, of these sets.
 
-    `tables` has the log odds by the name of what is counted, float32 [F, places]: one row for each
-    fold of the train rows (`by_period`: for each period), or a single one for all other rows.
-    `common` has the commonest codes of each sequence column. `unknown` has the share of known
-    categories to take as unknown, by field; None stands for none. `few_columns` names the fields
-    that count as having few categories. None: decided by their number. A refit, which may have more
-    of them, takes the first training's.
+    `few` names the columns of few categories. `tables` has the log odds by the name of what is
+    counted, float32 [folds, slots]; the rows of a fold, or with `by_period` of a period, are
+    encoded by the fold's own. `common` has the commonest codes of each sequence column. `unknown`
+    has the share of known categories to take as unknown, by field; None stands for none.
     """
 
     feature_map: FeatureMap
-    sets: Sequence[str] = FEATURE_SETS
+    sets: Sequence[str]
+    few: Sequence[str]
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
     common: Mapping[str, list[int]] = field(default_factory=dict)
     unknown: np.ndarray | None = None
+    folds: int = 1
     by_period: bool = False
-    few_columns: Sequence[str] | None = None
 
     @cached_property
-    def fields(self) -> list[CategoryField | LevelField]:
-        """All categories."""
-        return self.feature_map.category_fields
-
-    @property
-    def sequences(self) -> list[SequenceField]:
-        """The histories."""
-        return self.feature_map.sequences
-
-    @cached_property
-    def few(self) -> list[int]:
-        """The places of the fields with few categories."""
-        if self.few_columns is None:
-            return [i for i, field in enumerate(self.fields) if field.size <= MOST_CATEGORIES]
-        return [i for i, field in enumerate(self.fields) if field.column in self.few_columns]
-
-    @property
-    def few_names(self) -> list[str]:
-        """Their columns."""
-        return [self.fields[i].column for i in self.few]
+    def few_fields(self) -> list[int]:
+        """The indices of the fields of few categories."""
+        fields = enumerate(self.feature_map.category_fields)
+        return [i for i, field in fields if field.column in self.few]
 
     @cached_property
     def counted(self) -> list[Counted]:
         """All that clicks are counted of."""
-        everything = all_counted(self.feature_map, self.fields, self.few)
-        return [each for each in everything if each.feature_set in self.sets]
-
-    def with_sets(self, sets: Sequence[str]) -> "Features":
-        """The features of these sets alone."""
-        fewer = replace(self, sets=[name for name in FEATURE_SETS if name in sets])
-        return replace(fewer, tables={c.name: self.tables[c.name] for c in fewer.counted})
+        counted = all_counted(self.feature_map, self.few)
+        return [each for each in counted if each.feature_set in self.sets]
 
     def columns(self) -> list[tuple[str, str]]:
         """Name and type of each feature: `q`, a quantity, or `c`, a category.
@@ -119,11 +98,11 @@ class Features:
         XGBoost gets the types alone: it does not accept all names, nor a name twice.
         """
         names = [(field.column, "q") for field in self.feature_map.numeric]
-        for few in (self.fields[i] for i in self.few):
+        for few in (self.feature_map.category_fields[i] for i in self.few_fields):
             # A level's column is also a quantity.
             is_level = isinstance(few, LevelField)
             names += [(f"category of {few.column}" if is_level else few.column, "c")]
-        for sequence in self.sequences:
+        for sequence in self.feature_map.sequences:
             name = sequence.column
             names += [(f"length of {name}", "q")]
             if "histories" in self.sets:
@@ -132,79 +111,53 @@ class Features:
         if "histories" in self.sets:
             names += [(name, "q") for name in EventColumns(self.feature_map).columns]
         if "similarities" in self.sets:
-            names += [(name, "q") for name in similarity_names(self.sequences)]
+            names += [(name, "q") for name in similarity_names(self.feature_map.sequences)]
         for counted in self.counted:
             ends = [""] if counted.sequence is None else _WINDOW_NAMES
             names += [(f"clicks of {counted.name}{end}", "q") for end in ends]
         return names
 
-    def most_categories(self) -> dict[int, int]:
-        """The largest index of each feature of type `c`, by its place."""
-        first = len(self.feature_map.numeric)
-        return {first + i: self.fields[place].size - 1 for i, place in enumerate(self.few)}
-
     def matrix(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
-        """The features of a block's rows, float32 [rows, columns]."""
-        categories = encoder.categories(block)
+        """The features of a block's rows, finite float32 [rows, columns]."""
+        categories, histories = encoder.categories(block), encoder.tokens(block)
         if self.unknown is not None:
             categories = with_unknown(categories, block.row, self.unknown)
-        histories = encoder.tokens(block)
-        columns = [block.numeric[:, encoder.numeric_columns], categories[:, self.few]]
-        for i, (sequence, history) in enumerate(zip(self.sequences, histories)):
+        columns = [block.numeric[:, encoder.numeric_columns], categories[:, self.few_fields]]
+        for i, (sequence, history) in enumerate(zip(self.feature_map.sequences, histories)):
             columns += [history.lengths[:, None]]
             if "histories" in self.sets:
                 target = categories[:, len(self.feature_map.profile) + i]
-                columns += self._of_history(sequence, history, target)
+                # An unknown item does not equal unknown events.
+                target = np.where(target < FIRST_CATEGORY, -1, target)
+                kept = [NAMES.index(name) for name in _statistics(sequence)]
+                columns += [history_statistics(history, target)[:, kept]]
+                columns += [_shares(history, self.common[sequence.column], sequence.size)]
         known = encoder.known(categories)
         if "histories" in self.sets and encoder.events.columns:
             columns += [encoder.events(histories, encoder.ages(block), known)]
         if "similarities" in self.sets:
             columns += [encoder.similarities(block, np.arange(len(block)), histories, known)]
-        fold = self._fold(block, len(next(iter(self.tables.values()), ())))
-        for counted, tokens, target in self._tokens(categories, histories):
+        fold = self.fold(block)
+        for counted in self.counted:
+            slots = counted.slots_of(categories, histories)
             windows = np.array((1,) if counted.sequence is None else _WINDOWS)
             table = self.tables[counted.name]
-            columns += [mean_over_newest(table, counted.places, fold, tokens, target, windows)]
-        return np.concatenate(columns, axis=1, dtype=np.float32)
+            columns += [mean_over_newest(table, fold, slots.values, slots.offsets, windows)]
+        rows = np.concatenate(columns, axis=1, dtype=np.float32)
+        return np.nan_to_num(rows, copy=False, nan=_MISSING, posinf=_LARGEST, neginf=-_LARGEST)
 
-    def _of_history(
-        self, sequence: SequenceField, history: Ragged, target: np.ndarray
-    ) -> list[np.ndarray]:
-        """A history's features in the set `histories`, [rows, columns] each."""
-        # An unknown item does not equal unknown events.
-        statistics = history_statistics(history, np.where(target < FIRST_CATEGORY, -1, target))
-        places = [NAMES.index(name) for name in _statistics(sequence)]
-        shares = _shares(history, self.common[sequence.column], sequence.size)
-        return [statistics[:, places], shares]
-
-    def _fold(self, block: Block, folds: int) -> np.ndarray:
+    def fold(self, block: Block) -> np.ndarray:
         """The row of the tables that encodes each row, int64 [rows]."""
         if not self.by_period:
-            return hashed_below(block.row, max(1, folds))
+            return hashed_below(block.row, self.folds)
         assert block.period is not None, "a train file has periods"
         return block.period.astype(np.int64)
-
-    def _tokens(
-        self, categories: np.ndarray, histories: list[Ragged]
-    ) -> Iterator[tuple[Counted, Ragged, np.ndarray]]:
-        """Each row's tokens to count, and its target, int64 [rows]."""
-        none, each = np.zeros(len(categories), np.int64), np.arange(len(categories) + 1)
-        for counted in self.counted:
-            if counted.sequence is None:
-                tokens = Ragged(np.ascontiguousarray(categories[:, counted.field]), each)
-            else:
-                tokens = histories[counted.sequence]
-            yield (
-                counted,
-                tokens,
-                categories[:, counted.field] if counted.places.targets > 1 else none,
-            )
 
 
 def unknown_shares(table: Table, feature_map: FeatureMap) -> dict[str, float]:
     """The share of the rows whose category the feature map does not know, by column."""
     shares = FeatureEncoder(feature_map, table).unknown_shares(table)
-    return dict(zip((field.column for field in Features(feature_map).fields), shares.tolist()))
+    return dict(zip((field.column for field in feature_map.category_fields), shares.tolist()))
 
 
 def fit_features(
@@ -221,62 +174,64 @@ def fit_features(
     A share of the train rows, `unknown` by column, gets an unknown category: else trees would trust
     known ones too much, and a later row may have a new one. If clicks are of older rows, a category
     is unknown at first, so that only columns of few categories need this. `by_period` says whether
-    clicks are of older rows; None means if there are several periods. This takes one pass over the
-    train file. Raises UserError if it lacks a column of the feature map.
+    clicks are of older rows, `few_columns` which columns have few categories; None decides by the
+    number of periods, or of categories. A refit, which may have more of these, takes the first
+    training's. This takes one pass over the train file. Raises UserError if it lacks a column of
+    the feature map.
     """
-    periods = period_count(train)
+    fields, periods = feature_map.category_fields, period_count(train)
     by_period = periods > 1 if by_period is None else by_period
-    folds = periods if by_period else FOLDS
-    sets = [name for name in FEATURE_SETS if name in sets]
-    features = Features(feature_map, sets, by_period=by_period, few_columns=few_columns)
-    encoder = FeatureEncoder(feature_map, train)
-    counts = {counted.name: ClickCounts(counted.places, folds) for counted in features.counted}
-    new_rows, known_rows = np.zeros((2, len(features.fields)))
-    events = [np.zeros(sequence.size, np.int64) for sequence in features.sequences]
+    if few_columns is None:
+        few_columns = [field.column for field in fields if field.size <= MOST_CATEGORIES]
+    others = Features(feature_map, sets, few_columns)
+    own = replace(others, folds=periods if by_period else FOLDS, by_period=by_period)
+    counts = {each.name: ClickCounts(each.slots, own.folds) for each in own.counted}
+    new_rows, known_rows, events = _count(own, train, counts)
+    wanted = np.array([(unknown or {}).get(field.column, 0) for field in fields])
+    drawn = np.clip((wanted * train.rows - new_rows) / np.maximum(1, known_rows), 0, 1)
+    if by_period:
+        drawn[[i for i in range(len(drawn)) if i not in own.few_fields]] = 0
+    common = {
+        sequence.column: commonest(count, TOP_CODES).tolist()
+        for sequence, count in zip(feature_map.sequences, events)
+    }
+    tables = {
+        name: count.of_older() if by_period else count.out_of_fold()
+        for name, count in counts.items()
+    }
+    all_tables = {name: count.of_all() for name, count in counts.items()}
+    return (
+        replace(own, tables=tables, common=common, unknown=drawn),
+        replace(others, tables=all_tables, common=common),
+    )
 
-    def encoded(block: Block) -> tuple[Block, np.ndarray, list[Ragged]]:
-        return block, encoder.categories(block), encoder.tokens(block)
 
-    counting = Progress("counted", train.rows)
+def _count(
+    features: Features, train: Table, counts: Mapping[str, ClickCounts]
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Add the clicks of all rows to `counts`; count, too, what is returned.
+
+    That is the rows with an unknown and with a known category, [fields], and the events of each
+    code of each history.
+    """
+    feature_map, encoder = features.feature_map, FeatureEncoder(features.feature_map, train)
+    new_rows, known_rows = np.zeros((2, len(feature_map.category_fields)))
+    events = [np.zeros(sequence.size, np.int64) for sequence in feature_map.sequences]
+    progress = Progress("counted", train.rows)
     for block, categories, histories in prefetch_map(
-        encoded, train.blocks(feature_map.history_columns)
+        lambda block: (block, encoder.categories(block), encoder.tokens(block)),
+        train.blocks(feature_map.history_columns),
     ):
         assert block.label is not None, "a train file has labels"
         new_rows += (categories == OUT_OF_VOCABULARY).sum(0)
         known_rows += (categories >= FIRST_CATEGORY).sum(0)
         for count, history in zip(events, histories):
             count += np.bincount(history.values, minlength=len(count))
-        label, fold = block.label.astype(np.int64), features._fold(block, folds)
-        for counted, tokens, target in features._tokens(categories, histories):
-            counts[counted.name].add(fold, tokens, target, label)
-        counting.advance(len(block))
-    common = {
-        sequence.column: commonest(count, TOP_CODES).tolist()
-        for sequence, count in zip(features.sequences, events)
-    }
-    train_tables = {
-        name: count.of_older() if by_period else count.out_of_fold()
-        for name, count in counts.items()
-    }
-    all_tables = {name: count.of_all() for name, count in counts.items()}
-    wanted = np.array([(unknown or {}).get(field.column, 0) for field in features.fields])
-    drawn = np.clip((wanted * train.rows - new_rows) / np.maximum(1, known_rows), 0, 1)
-    if by_period:
-        drawn[[i for i in range(len(drawn)) if i not in features.few]] = 0
-    return (
-        replace(
-            features,
-            tables=train_tables,
-            common=common,
-            unknown=drawn if drawn.any() else None,
-        ),
-        replace(
-            features,
-            tables=all_tables,
-            common=common,
-            by_period=False,
-        ),
-    )
+        label, fold = block.label.astype(np.int64), features.fold(block)
+        for each in features.counted:
+            counts[each.name].add(fold, each.slots_of(categories, histories), label)
+        progress.advance(len(block))
+    return new_rows, known_rows, events
 
 
 def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> np.ndarray:

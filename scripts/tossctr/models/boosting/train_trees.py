@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +18,10 @@ from ...datasets.table import SomeRows, Table
 from ...features.feature_map import FeatureMap
 from ..job import TrainJob
 from .choice import Choice, choose
-from .device import choose_device
 from .features import Features, fit_features, unknown_shares
-from .matrix import Matrix, quantile_matrix
 from .tree_file import BoostedModel
 from .tree_settings import FEATURE_SETS, BoostingConfig
-from .trees import METRICS, fit
+from .trees import METRICS, Matrix, choose_device, fit, quantile_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +52,7 @@ def train(job: TrainJob) -> None:
             features=len(fitted.features.columns()),
             **fitted.choice._asdict(),
             by_period=fitted.train_features.by_period,
-            few_columns=fitted.features.few_names,
+            few_columns=fitted.features.few,
             unknown_shares=fitted.unknown,
             train_rows=train.rows,
             negative_share=run.negative_share,
@@ -111,7 +109,7 @@ class BoostingRun:
         if valid is not None:
             unknown = unknown_shares(valid, self.feature_map)
         chosen = before.get("sets", config.features)
-        train_features, features = fit_features(
+        fitted = fit_features(
             self.train,
             self.feature_map,
             FEATURE_SETS if chosen == "auto" else chosen,
@@ -122,12 +120,9 @@ class BoostingRun:
         if valid is None:
             choice = Choice(*(before[name] for name in Choice._fields))
         else:
-            rows = (self.train, valid)
-            choice = choose(rows, (train_features, features), config, self.device, self.threads)
-        train_features, features = (
-            each.with_sets(choice.sets) for each in (train_features, features)
-        )
-        return FittedFeatures(train_features, features, unknown, choice)
+            choice = choose((self.train, valid), fitted, config, self.device, self.threads)
+        own, others = (replace(each, sets=choice.sets) for each in fitted)
+        return FittedFeatures(own, others, unknown, choice)
 
     def settled(self, fitted: FittedFeatures) -> BoostingConfig:
         """The settings, with the choices in place of `auto`."""

@@ -11,7 +11,6 @@ from ...datasets.block import Block
 from ...features.encoding import FeatureEncoder
 from ..trained import About, Model
 from .features import Features
-from .matrix import finite
 
 
 @dataclass(frozen=True)
@@ -32,20 +31,20 @@ class BoostedModel(Model):
             str(bag): np.frombuffer(booster.save_raw("ubj"), np.uint8)
             for bag, booster in enumerate(self.boosters)
         }
-        features = {name: dict(getattr(self.features, name)) for name in ("tables", "common")}
-        few = self.features.few_names
-        return {"boosters": boosters, **features, "sets": list(self.features.sets), "few": few}
+        features = self.features
+        return {
+            "boosters": boosters,
+            "tables": {each.name: features.tables[each.name] for each in features.counted},
+            "common": dict(features.common),
+            "sets": list(features.sets),
+            "few": list(features.few),
+        }
 
     @classmethod
     def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
         """The model with this `content`."""
-        features = Features(
-            about.feature_map,
-            content["sets"],
-            content["tables"],
-            content["common"],
-            few_columns=content["few"],
-        )
+        kept = (content[name] for name in ("sets", "few", "tables", "common"))
+        features = Features(about.feature_map, *kept)
         boosters = []
         for bag in range(len(content["boosters"])):
             booster = xgboost.Booster()
@@ -57,7 +56,7 @@ class BoostedModel(Model):
 
     def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
         """Logits float32 [rows of the block]."""
-        rows = finite(self.features.matrix(encoder, block))
+        rows = self.features.matrix(encoder, block)
         logits = [
             booster.inplace_predict(rows, predict_type="margin", validate_features=False)
             for booster in self.boosters

@@ -1,22 +1,172 @@
-"""Trees of binned rows, and the metrics of other rows after each tree."""
+"""Rows as XGBoost's quantile matrix, two bytes a feature, and the trees that grow on them.
 
-from collections.abc import Callable, Mapping
+A matrix stays in memory. If the CPU trains on a large table, it is in a file whose pages are mapped
+while a tree reads them, and the system caches as many pages as fit.
+"""
+
+import errno
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xgboost
 
+from ...common.errors import UserError
+from ...common.machine import has_cuda_device
+from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
-from .matrix import BINS, Matrix
+from ...datasets.block import Block
+from ...datasets.table import Table
+from ...features.encoding import FeatureEncoder
+from .features import Features
 from .tree_settings import BoostingConfig
 
+logger = logging.getLogger(__name__)
+
+# The bins of a feature: as many as a byte can number.
+BINS = 256
+# Bins are the quantiles of this many rows; a bin's share is accurate to about 3 %.
+SAMPLE_ROWS = 300_000
+# A larger matrix goes into a file. XGBoost has the bins by row and by column, a byte each.
+MOST_IN_MEMORY = 1 << 30
+_BYTES_A_FEATURE = 2
+# The blocks of a page of that file, 65,536 rows; with small pages a tree takes twice as long.
+PAGE_BLOCKS = 8
 # A training ends after this many trees without gain, and keeps the best number of trees.
 EARLY_STOPPING = 50
 # The share of the rows drawn for each tree.
 _SUBSAMPLE = 0.8
 # Our names of the validation metrics by XGBoost's names. The last decides when to stop.
 METRICS = {"auc": "auc", "aucpr": "average_precision", "logloss": "logloss"}
+
+# Features [rows, columns] and labels [rows] of some rows.
+Labelled = tuple[np.ndarray, np.ndarray]
+Matrix = xgboost.QuantileDMatrix | xgboost.ExtMemQuantileDMatrix
 # Called with the number of trees and the metrics of the validation rows.
-AfterTree = Callable[[int, Mapping[str, float]], None]
+AfterTree = Callable[[int, dict[str, float]], None]
+
+
+def choose_device(name: str) -> str:
+    """The device of that name; for `auto`, CUDA if XGBoost and the machine have it, else the CPU.
+
+    Raises UserError if the name is CUDA and it is missing: XGBoost would take the CPU instead.
+    """
+    has_device, missing = has_cuda_device(), ""
+    if not xgboost.build_info().get("USE_CUDA"):
+        missing = "this XGBoost is the build for CPUs (docs/boosting.md)"
+    elif not has_device:
+        missing = "no CUDA device found"
+    if name == "cuda" and missing:
+        raise UserError(f"runtime.device is cuda, and {missing}; use auto or cpu")
+    if name == "auto" and missing and has_device:
+        logger.warning("%s: boosting on the CPU, and the GPU is idle", missing)
+    device = "cpu" if missing or name == "cpu" else "cuda"
+    logger.info("device: %s", device)
+    return device
+
+
+class _Blocks(xgboost.DataIter):
+    """Blocks of rows for XGBoost, which reads them several times."""
+
+    def __init__(
+        self, blocks: Callable[[], Iterator[Labelled]], types: list[str], file: str | None = None
+    ) -> None:
+        super().__init__(file, release_data=True, on_host=False)
+        self.blocks, self.types = blocks, types
+        self.remaining: Iterator[Labelled] = iter(())
+
+    def next(self, input_data: Any) -> bool:
+        """Pass the next block to `input_data`; false if there is none."""
+        block = next(self.remaining, None)
+        if block is not None:
+            input_data(data=block[0], label=block[1], feature_types=self.types)
+        return block is not None
+
+    def reset(self) -> None:
+        """Begin again."""
+        self.remaining = self.blocks()
+
+
+def quantile_matrix(
+    table: Table,
+    features: Features,
+    *,
+    like: Matrix | None = None,
+    threads: int,
+    folder: Path | None = None,
+) -> Matrix:
+    """The rows of `table` with their labels; binned `like` another matrix.
+
+    A large matrix is kept in a file in `folder`, if given. Without another matrix, the bins come
+    from the first rows. These are a fair sample, since train rows are shuffled; quantiles of all
+    rows would take another pass, and a third more memory. Raises UserError if there are no
+    features.
+    """
+    types = [type_ for _, type_ in features.columns()]
+    if not types:
+        raise UserError(
+            f"{table.path}: boosting has no feature that predicts clicks; name sets in "
+            f"boosting.features (docs/boosting.md), or leave boosting out of submission_models and "
+            f"evaluation.baselines"
+        )
+    options = {"max_bin": BINS, "nthread": threads, "enable_categorical": True}
+    blocks = partial(_blocks, table, features, threads)
+    if like is None:
+        sample = partial(_with_every_category, partial(blocks, SAMPLE_ROWS), features)
+        like = xgboost.QuantileDMatrix(_Blocks(sample, types), **options)
+    size = table.rows * len(types) * _BYTES_A_FEATURE
+    if folder is None or size <= MOST_IN_MEMORY:
+        return xgboost.QuantileDMatrix(_Blocks(blocks, types), ref=like, **options)
+    # XGBoost crashes on a full disk.
+    if (free := shutil.disk_usage(folder).free) < size + size // 8:
+        text = f"No space left on device: {free >> 20:,} MiB free, {size >> 20:,} MiB needed"
+        raise OSError(errno.ENOSPC, text, str(folder))
+    pages = _Blocks(lambda: _pages(blocks()), types, str(folder / "matrix"))
+    return xgboost.ExtMemQuantileDMatrix(pages, ref=like, **options)
+
+
+def _blocks(
+    table: Table, features: Features, threads: int, rows: int | None = None
+) -> Iterator[Labelled]:
+    """All rows of a table, or the first, block by block."""
+    encoder = FeatureEncoder(features.feature_map, table)
+
+    def labelled(block: Block) -> Labelled:
+        assert block.label is not None, "a train file has labels"
+        return features.matrix(encoder, block), block.label
+
+    progress = Progress("binned", min(rows or table.rows, table.rows))
+    blocks = table.blocks(encoder.history_columns, rows)
+    for matrix, label in prefetch_map(labelled, blocks, threads):
+        progress.advance(len(label))
+        yield matrix, label
+
+
+def _with_every_category(
+    blocks: Callable[[], Iterator[Labelled]], features: Features
+) -> Iterator[Labelled]:
+    """The blocks, and one more row with the largest index of each categorical feature.
+
+    XGBoost makes bins for the categories that it sees, and a rare one may come later.
+    """
+    rows = blocks()
+    first, label = next(rows)
+    extra, start = first[:1].copy(), len(features.feature_map.numeric)
+    for column, field in enumerate(features.few_fields, start):
+        extra[0, column] = features.feature_map.category_fields[field].size - 1
+    return chain([(first, label)], rows, [(extra, label[:1])])
+
+
+def _pages(blocks: Iterator[Labelled]) -> Iterator[Labelled]:
+    """The same rows in pages of PAGE_BLOCKS blocks; the last may have fewer."""
+    while page := [*islice(blocks, PAGE_BLOCKS)]:
+        features, labels = zip(*page)
+        yield np.concatenate(features), np.concatenate(labels)
 
 
 def fit(
@@ -25,7 +175,7 @@ def fit(
     config: BoostingConfig,
     device: str,
     threads: int,
-    after_tree: AfterTree | None = None,
+    after_tree: AfterTree = lambda *_: None,
     *,
     start: float | None = None,
 ) -> tuple[xgboost.Booster, dict[str, list[float]]]:
@@ -52,13 +202,6 @@ def fit(
     if start is not None:
         settings["base_score"] = start
     results: dict[str, dict[str, list[float]]] = {}
-    progress = Progress("grown", config.trees, "trees")
-
-    def grown(metrics: dict[str, float]) -> None:
-        progress.advance(1)
-        if after_tree is not None:
-            after_tree(progress.done, metrics)
-
     booster = xgboost.train(
         settings,
         train,
@@ -66,22 +209,26 @@ def fit(
         evals=[(valid, "valid")] if valid else [],
         evals_result=results,
         early_stopping_rounds=EARLY_STOPPING if valid else None,
-        callbacks=[_AfterTree(grown)] if valid else [],
+        callbacks=[_AfterTree(config.trees, after_tree)] if valid else [],
         verbose_eval=False,
     )
-    curves = {ours: results["valid"][name] if valid else [] for name, ours in METRICS.items()}
+    if not valid:
+        return booster, {}
     # Predictions need no other trees, so the file has no others.
-    return booster[: booster.best_iteration + 1] if valid else booster, curves
+    curves = {ours: results["valid"][name] for name, ours in METRICS.items()}
+    return booster[: booster.best_iteration + 1], curves
 
 
 class _AfterTree(xgboost.callback.TrainingCallback):
     """Calls a function with the metrics of the validation rows after each tree."""
 
-    def __init__(self, function: Callable[[dict[str, float]], None]) -> None:
+    def __init__(self, trees: int, function: AfterTree) -> None:
         super().__init__()
-        self.function = function
+        self.function, self.progress = function, Progress("grown", trees, "trees")
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         """Called by XGBoost; true would end the training."""
-        self.function({ours: evals_log["valid"][name][-1] for name, ours in METRICS.items()})
+        self.progress.advance(1)
+        metrics = {ours: evals_log["valid"][name][-1] for name, ours in METRICS.items()}
+        self.function(epoch + 1, metrics)
         return False
