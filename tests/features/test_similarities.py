@@ -21,8 +21,8 @@ from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
 from tossctr.features.item_vectors import folds
+from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.boosting.tree_file import load
-from tossctr.models.boosting.tree_settings import BoostingConfig
 
 COLUMNS = with_roles(shared=("events",))
 ROWS, VALID, ITEMS, CLUSTERS = 600, 200, 20, 4

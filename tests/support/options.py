@@ -19,7 +19,7 @@ from tossctr.catalog.schema import ColumnRoles, Group, SamplingConfig, Size, Sub
 from tossctr.common.errors import UserError
 from tossctr.config.columns import Columns
 from tossctr.config.declared import fields_of, settable
-from tossctr.models.boosting.tree_settings import BoostingConfig
+from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.feseq.network_settings import ModelConfig, Monitored, TrainConfig
 
 DECLARED = {

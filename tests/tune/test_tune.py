@@ -21,7 +21,7 @@ from tossctr.catalog.schema import TuneConfig
 from tossctr.common.errors import NotFiniteError, UserError
 from tossctr.common.files import read_json
 from tossctr.config.declared import Runtime
-from tossctr.models.boosting.tree_settings import BoostingConfig
+from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.tuning import tune_model
 
 pytestmark = pytest.mark.workflow

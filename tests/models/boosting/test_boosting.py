@@ -27,9 +27,9 @@ from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import MISSING, OUT_OF_VOCABULARY, FeatureMap
 from tossctr.models.boosting import boosting, train_trees, trees
 from tossctr.models.boosting import features as features_module
+from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.boosting.features import Features, fit_features, with_unknown
 from tossctr.models.boosting.tree_file import load
-from tossctr.models.boosting.tree_settings import BoostingConfig
 from tossctr.models.boosting.trees import quantile_matrix
 
 SMALL = BoostingConfig(

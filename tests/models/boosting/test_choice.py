@@ -18,9 +18,9 @@ from tossctr.datasets.opening import AllRows, open_table
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.boosting import choice, click_rates
 from tossctr.models.boosting import features as features_module
+from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.boosting.click_rates import ClickCounts, Counted, mean_over_newest
 from tossctr.models.boosting.tree_file import load
-from tossctr.models.boosting.tree_settings import BoostingConfig
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...datasets.table import SomeRows, Table
+from .boosting import FEATURE_SETS, BoostingConfig
 from .features import Features, fit_features
-from .tree_settings import FEATURE_SETS, BoostingConfig
 from .trees import Matrix, fit, quantile_matrix
 
 logger = logging.getLogger(__name__)

@@ -42,8 +42,8 @@ from ...features.feature_map import (
 )
 from ...features.history_statistics import NAMES, OF_TARGET, QUANTITIES, history_statistics
 from ...features.similarities import similarity_names
+from .boosting import FEATURE_SETS
 from .click_rates import ClickCounts, Counted, all_counted, mean_over_newest
-from .tree_settings import FEATURE_SETS
 
 # The settings that features depend on.
 SETTINGS = {"features"}

@@ -17,10 +17,10 @@ from ...common.logits import log_odds, metrics_of
 from ...datasets.table import SomeRows, Table
 from ...features.feature_map import FeatureMap
 from ..job import TrainJob
+from .boosting import FEATURE_SETS, BoostingConfig
 from .choice import Choice, choose
 from .features import Features, fit_features, unknown_shares
 from .tree_file import BoostedModel
-from .tree_settings import FEATURE_SETS, BoostingConfig
 from .trees import METRICS, Matrix, choose_device, fit, quantile_matrix
 
 logger = logging.getLogger(__name__)

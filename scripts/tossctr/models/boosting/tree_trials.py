@@ -8,9 +8,9 @@ from typing import Any
 from ...common.files import folder_beside
 from ...config.declared import Runtime
 from ..job import checked_click_rate, open_rows
+from .boosting import BoostingConfig
 from .features import SETTINGS
 from .train_trees import BaggedMatrices, BoostingRun, FittedFeatures
-from .tree_settings import BoostingConfig
 from .trees import choose_device, fit
 
 # The settings that the rows of a bag depend on.

@@ -23,8 +23,8 @@ from ...common.progress import Progress
 from ...datasets.block import Block
 from ...datasets.table import Table
 from ...features.encoding import FeatureEncoder
+from .boosting import BoostingConfig
 from .features import Features
-from .tree_settings import BoostingConfig
 
 logger = logging.getLogger(__name__)
 
