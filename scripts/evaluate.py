@@ -1,7 +1,7 @@
 """Predict the validation rows with and without their histories."""
 
 from entry import run_script
-from tossctr.evaluate.validation import predict_validation
+from tossctr.predict.model_predictions import predict_validation
 
 if __name__ == "__main__":
     run_script(predict_validation)

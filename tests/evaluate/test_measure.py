@@ -31,7 +31,7 @@ from tossctr.evaluate.blending import (
 )
 from tossctr.evaluate.measure import write_metrics
 from tossctr.evaluate.metric_table import BY_NAME
-from tossctr.evaluate.valid_predictions import read_predictions, write_logits
+from tossctr.evaluate.valid_predictions import read_predictions
 
 
 @pytest.fixture
@@ -102,15 +102,6 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
             assert of["auc"]["value"] == pytest.approx(roc_auc_score(part["label"], part["logit"]))
         else:
             assert {*of["auc"].values()} == {None}
-
-
-def test_predictions_that_are_not_finite_are_not_written(data: Path) -> None:
-    with H5Table(data / "valid.h5") as valid:
-        logit = np.zeros(valid.rows, np.float32)
-        logit[7] = np.nan
-        with pytest.raises(UserError, match="row 7"):
-            write_logits(data / "none.parquet", valid, {"logit": logit}, {})
-    assert not (data / "none.parquet").exists()
 
 
 def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path: Path) -> None:

@@ -18,11 +18,10 @@ from tossctr.common.errors import UserError
 from tossctr.datasets.block import Block
 from tossctr.datasets.opening import AllRows, open_table
 from tossctr.datasets.store import H5Table
-from tossctr.evaluate.validation import predict_validation
 from tossctr.features.feature_map import FeatureMap
 from tossctr.models.boosting.tree_file import BoostedModel
 from tossctr.models.feseq.network_file import TrainedModel
-from tossctr.predict.part import predict_part
+from tossctr.predict.model_predictions import predict_part, predict_validation
 from tossctr.predict.submission import join_predictions
 
 FLIPS = 40
@@ -113,6 +112,18 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
     }.items():
         with pytest.raises(UserError, match=named):
             call()
+
+
+def test_predictions_that_are_not_finite_are_not_written(data: Path, tmp_path: Path) -> None:
+    model = untrained(data)
+    for weight in model.network.parameters():
+        weight.data.fill_(float("nan"))
+    model.save(tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"not finite, for example nan for row \d"):
+        predict_validation(
+            tmp_path / "model.safetensors", [data / "valid.h5"], tmp_path / "predictions"
+        )
+    assert not (tmp_path / "predictions").exists()
 
 
 def untrained(data: Path, simulated: bool = True) -> TrainedModel:

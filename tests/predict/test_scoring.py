@@ -20,7 +20,7 @@ from tossctr.common.files import read_json, write_json
 from tossctr.config.declared import Runtime
 from tossctr.config.names import Prior
 from tossctr.evaluate.measure import measure_scores, write_metrics
-from tossctr.evaluate.validation import predict_validation
+from tossctr.predict.model_predictions import predict_validation
 from tossctr.predict.scoring import score_files
 
 RUNTIME = Runtime(device="cpu")

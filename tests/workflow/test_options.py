@@ -25,9 +25,8 @@ from tossctr.datasets.split import Sampling
 from tossctr.evaluate.blending import blend_predictions
 from tossctr.evaluate.measure import write_metrics
 from tossctr.evaluate.valid_predictions import read_predictions
-from tossctr.evaluate.validation import predict_validation
 from tossctr.features.fitting import fit_feature_map
-from tossctr.predict.part import predict_part
+from tossctr.predict.model_predictions import predict_part, predict_validation
 from tossctr.predict.scoring import score_files
 from tossctr.predict.submission import write_submission
 from tossctr.raw.list_parts import list_parts

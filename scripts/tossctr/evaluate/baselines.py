@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
@@ -17,6 +18,7 @@ from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..common.logits import log_odds
 from ..common.machine import peak_memory
+from ..common.parquet import write_table
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.names import Baseline
@@ -26,7 +28,6 @@ from ..datasets.table import Table
 from ..features.encoding import FeatureEncoder, Inputs
 from ..features.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
 from ..features.numeric_encodings import count_blocks
-from .valid_predictions import write_logits
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def fit_baseline(
 ) -> None:
     """Fit the baseline of that name and predict the validation rows.
 
-    Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
+    Writes `predictions` (row, label, logit) and `training` (JSON), whose `seconds` are for reading
     and fitting. A large train table, which is shuffled, is read to a limit. Raises UserError if all
     of these rows have the same label.
     """
@@ -83,7 +84,8 @@ def fit_baseline(
             *(baseline, f"{len(label):,}", f"{rows.rows:,}", seconds),
         )
         metadata = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
-        write_logits(predictions, table, {"logit": logit.astype(np.float32)}, metadata)
+        columns = {name: table.column(name) for name in ("row", "label")}
+        write_table(pa.table({**columns, "logit": logit.astype(np.float32)}), predictions, metadata)
         facts = {
             "train_rows": len(label),
             "valid_rows": len(logit),

@@ -4,30 +4,14 @@ It has the validation rows: row int64, label uint8, logit float32. Models also h
 with empty histories, and blends logit_best, of their best model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from ..common.errors import UserError
-from ..common.logits import require_finite
-from ..common.parquet import metadata_of, read_table, write_table
+from ..common.parquet import metadata_of, read_table
 from ..config.names import check_name, folder_name
-from ..datasets.table import Table
-
-
-def write_logits(
-    path: Path, table: Table, logits: Mapping[str, np.ndarray], metadata: Mapping[str, str]
-) -> None:
-    """Write a model's logits by name, float32 [rows of the table].
-
-    Raises UserError if one is not finite.
-    """
-    for logit in logits.values():
-        require_finite(logit)
-    rows = {name: table.column(name) for name in ("row", "label")}
-    write_table(pa.table({**rows, **logits}), path, metadata)
 
 
 def read_predictions(path: Path, full_name: str = "") -> pa.Table:

@@ -26,7 +26,7 @@ from ..datasets.opening import open_table
 from ..features.feature_map import check_kind, read_columns
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
-from .part import predict_rows
+from .model_predictions import predict_rows
 from .submission import prior_shift
 
 logger = logging.getLogger(__name__)

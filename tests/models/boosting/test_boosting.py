@@ -22,7 +22,6 @@ from tossctr.config.names import FOLDS
 from tossctr.datasets.store import H5Table
 from tossctr.datasets.table import Table
 from tossctr.evaluate.importance import measure_importance
-from tossctr.evaluate.validation import predict_validation
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import MISSING, OUT_OF_VOCABULARY, FeatureMap
 from tossctr.models.boosting import boosting, train_trees, trees
@@ -31,6 +30,7 @@ from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.boosting.features import Features, fit_features, with_unknown
 from tossctr.models.boosting.tree_file import load
 from tossctr.models.boosting.trees import quantile_matrix
+from tossctr.predict.model_predictions import predict_validation
 
 SMALL = BoostingConfig(
     trees=30,

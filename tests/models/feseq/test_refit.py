@@ -29,7 +29,6 @@ from tossctr.common.files import read_json
 from tossctr.config.columns import Columns
 from tossctr.datasets.opening import open_table
 from tossctr.datasets.store import H5Table
-from tossctr.evaluate.validation import predict_validation
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq.network.build import build_model
@@ -38,6 +37,7 @@ from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
 from tossctr.models.feseq.train_network import TrainingRun
 from tossctr.models.feseq.training.refit import FirstTraining, extended
 from tossctr.models.feseq.training.step import Stepper
+from tossctr.predict.model_predictions import predict_validation
 
 ROLES = with_roles(shared=("events",), context=("unused",), ids=("age",))
 # Without similarities: the vectors of items are those of the newer rows.

@@ -1,4 +1,4 @@
-"""Predictions of one part of the test table, and their file."""
+"""A model's predictions of the validation rows, and of a part of the test table."""
 
 import json
 import logging
@@ -11,12 +11,13 @@ import pyarrow as pa
 from ..catalog.loading import load_model
 from ..common.errors import UserError
 from ..common.files import Output, fingerprint, whole_file
-from ..common.logits import mean_logit
+from ..common.logits import mean_logit, require_finite
 from ..common.parquet import write_table
 from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..datasets.opening import open_table
 from ..datasets.table import Table
 from ..features.encoding import FeatureEncoder
+from ..features.feature_map import check_one_draw
 from ..models.trained import Model
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,31 @@ def predict_part(
         }
     write_table(pa.table({"id": ids, "logit": logit}), predictions, metadata)
     logger.info("%s rows predicted", f"{len(logit):,}")
+
+
+def predict_validation(
+    model: Path,
+    valid: list[Path],
+    predictions: Output,
+    *,
+    full_name: str = "",
+    runtime: Runtime = DEFAULT_RUNTIME,
+    threads: int = 1,
+) -> None:
+    """Write parquet columns row, label, logit and logit_ablated, with empty histories (float32).
+
+    Raises UserError if the rows are not the model's, or a logit is not finite.
+    """
+    loaded = load_model(model, full_name, runtime=runtime, threads=threads)
+    with open_table(valid) as table:
+        check_one_draw(loaded.about.feature_map, table, table, full_name, model)
+        columns = {name: table.column(name) for name in ("row", "label")}
+        columns["logit"] = columns["logit_ablated"] = loaded.predict(table)
+        if table.sequence_columns:
+            columns["logit_ablated"] = loaded.predict(table, ablate_histories=True)
+    for name in ("logit", "logit_ablated"):
+        require_finite(columns[name])
+    write_table(pa.table(columns), predictions, model_metadata(loaded))
 
 
 def predict_rows(
