@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from support import shop, trainings
 from support.learnable import learnable_table, make
-from tossctr.datasets import conversion, shuffle
+from tossctr.datasets import conversion
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would the processes
 # that they start and interrupt.
@@ -34,7 +34,7 @@ settings.load_profile("short")
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "BATCH_ROWS", 7)
-    monkeypatch.setattr(shuffle, "WRITTEN_ROWS", 9)
+    monkeypatch.setattr(conversion, "WRITTEN_ROWS", 9)
 
 
 Shared = Callable[[str, Callable[[Path], object]], Path]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.raw_tables import COLUMNS, as_lists, ragged, raw_table, to_train_h5
+from support.raw_tables import COLUMNS, as_lists, ragged, raw_table, to_train_h5, with_roles
 from tossctr.batches import batch_source as batches
 from tossctr.batches import negatives
 from tossctr.batches.batch import Batch
@@ -137,7 +137,10 @@ LISTS = LIMITS.flatmap(
 
 def write_h5(path: Path, blocks: Sequence[Lists], dtypes: Sequence[Any]) -> None:
     """Each row has its number as its category and number, and a list as its events."""
-    with closing(H5Writer(path, ["number"], ["category"], ["events"])) as writer:
+    columns = with_roles(
+        numeric=("number",), profile=("category",), targets=(), sequences=("events",)
+    )
+    with closing(H5Writer(path, columns)) as writer:
         for lists, dtype in zip(blocks, dtypes):
             row = np.arange(writer.rows, writer.rows + len(lists))
             values = row[:, None].astype(np.float32), row[:, None].astype(np.uint64)

@@ -32,7 +32,7 @@ from support.raw_tables import (
 from support.trainings import end_at
 from tossctr.common import files
 from tossctr.common.errors import UserError
-from tossctr.datasets import conversion, shuffle
+from tossctr.datasets import conversion
 from tossctr.datasets.categories import codes_of
 from tossctr.datasets.conversion import convert_test, convert_train
 from tossctr.datasets.draw import sample
@@ -99,7 +99,7 @@ def rows_of_h5(path: Path) -> list[Row]:
 def test_the_files_give_back_every_raw_value_and_are_shuffled_as_far_as_memory_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shuffled_bytes: int, fewest: int, most: int
 ) -> None:
-    monkeypatch.setattr(shuffle, "SHUFFLED_BYTES", shuffled_bytes)
+    monkeypatch.setattr(conversion, "SHUFFLED_BYTES", shuffled_bytes)
     table = raw_table(200)
     expected = rows_of_raw(table)
     assert {"nan", float("inf"), float("-inf")} <= {row["price"] for row in expected}
@@ -156,7 +156,7 @@ def test_the_result_does_not_depend_on_batches_and_row_groups(
     plain_test = to_test_h5(tmp_path / "plain", table)
     for batch_rows, write_rows, row_group_size in ((7, 1000, 1000), (16, 4, 13), (20, 11, 1)):
         monkeypatch.setattr(conversion, "BATCH_ROWS", batch_rows)
-        monkeypatch.setattr(shuffle, "WRITTEN_ROWS", write_rows)
+        monkeypatch.setattr(conversion, "WRITTEN_ROWS", write_rows)
         folder = tmp_path / f"{batch_rows}"
         parts = to_train_h5(folder, table, valid_rows=rows, row_group_size=row_group_size)
         for part, expected in zip(parts, plain):
@@ -389,7 +389,7 @@ def test_where_no_more_can_be_written_a_clear_error_and_no_half_file_are_left(
     ("owner", "name", "call"),
     [
         (files.os, "replace", 1),
-        pytest.param(shuffle.Shuffle, "write", 2, marks=pytest.mark.slow),
+        pytest.param(conversion, "_write_shuffled", 2, marks=pytest.mark.slow),
         pytest.param(H5Writer, "finish", 2, marks=pytest.mark.slow),
     ],
 )
@@ -400,8 +400,8 @@ def test_a_kill_at_any_point_leaves_no_half_file_and_the_next_run_cleans_up(
     (tmp_path / ".snakemake").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(conversion, "BATCH_ROWS", 16)
-    monkeypatch.setattr(shuffle, "WRITTEN_ROWS", 16)
-    monkeypatch.setattr(shuffle, "SHUFFLED_BYTES", 1_500)
+    monkeypatch.setattr(conversion, "WRITTEN_ROWS", 16)
+    monkeypatch.setattr(conversion, "SHUFFLED_BYTES", 1_500)
     outputs = to_train_h5(tmp_path, raw_table())
     raw = Path("train.parquet"), Path("selection.parquet"), COLUMNS
     expected = [content(path) for path in outputs]

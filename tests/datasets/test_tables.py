@@ -18,7 +18,7 @@ from tossctr.batches import batch_source as batches
 from tossctr.batches.batch import Batch
 from tossctr.batches.batch_source import BatchSource
 from tossctr.common.errors import UserError
-from tossctr.datasets import conversion, opening, shuffle
+from tossctr.datasets import conversion, opening
 from tossctr.datasets import table as table_module
 from tossctr.datasets.block import Block
 from tossctr.datasets.categories import codes_of
@@ -39,7 +39,7 @@ def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Parts that begin with a row group of 20 rows, or within the only one of 300."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "BATCH_ROWS", 8)
-        patch.setattr(shuffle, "SHUFFLED_BYTES", 1_500)
+        patch.setattr(conversion, "SHUFFLED_BYTES", 1_500)
         folder = tmp_path_factory.mktemp("parts")
         return to_train_parts(folder, TABLE, 40, row_group_size=request.param)
 
@@ -161,7 +161,7 @@ def day_and_epochs(
         # Many parts, or many shuffles in one, most of them of one day, as a full table has.
         patch.setattr(conversion, "BATCH_ROWS", 300)
         if request.param == "one file":
-            patch.setattr(shuffle, "SHUFFLED_BYTES", 50_000)
+            patch.setattr(conversion, "SHUFFLED_BYTES", 50_000)
         rows = ROWS // 24 if request.param == "parts" else ROWS
         folder = tmp_path_factory.mktemp("days")
         train, _ = to_train_parts(folder, table, rows, row_group_size=500)

@@ -23,7 +23,7 @@ with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(SCRIPTS)
     import tossctr
     from support import shop  # noqa: F401
-    from tossctr.datasets.sequence_parser import parse_sequences
+    from tossctr.datasets.raw_values import parse_sequences
     from tossctr.features.history_statistics import history_statistics
 
     modules = [module.name for module in pkgutil.walk_packages(tossctr.__path__, "tossctr.")]
@@ -32,5 +32,5 @@ with pytest.MonkeyPatch.context() as patch:
 
 snakemake.cli.get_argument_parser()  # imports the plugins
 rows = np.arange(2)
-histories, _ = parse_sequences(pa.array(["1,2", "3"]), "", "", rows, rows)
+histories, _ = parse_sequences(pa.array(["1,2", "3"]), "", "", rows)
 history_statistics(histories.take(rows))

@@ -1,15 +1,11 @@
 """A block: some rows of a click table, in memory as they are in H5."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ..common.arrays import Ragged
-
-# Arrays that not every file has.
-OPTIONAL = ("label", "period", "fold", "id", "time")
 
 
 @dataclass(frozen=True)
@@ -39,24 +35,28 @@ class Block:
         return len(self.row)
 
     @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that it has, without the sequences, by name."""
+        return {name: each for name, each in vars(self).items() if isinstance(each, np.ndarray)}
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all values."""
-        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
-        arrays += [each for r in self.sequences.values() for each in (r.values, r.offsets)]
-        return sum(array.nbytes for array in arrays)
+        sequences = self.sequences.values()
+        values = [*self.arrays.values(), *(a for s in sequences for a in (s.values, s.offsets))]
+        return sum(array.nbytes for array in values)
 
     def take(self, rows: np.ndarray) -> "Block":
         """The rows of these numbers in this order."""
-        return self._each(
-            lambda name: getattr(self, name)[rows], lambda name: self.sequences[name].take(rows)
-        )
+        sequences = {name: each.take(rows) for name, each in self.sequences.items()}
+        arrays = {name: each[rows] for name, each in self.arrays.items()}
+        return Block(sequences=sequences, **arrays)
 
     def slice(self, start: int, stop: int) -> "Block":
         """The rows start to stop (not included), whose values are not copied."""
-        return self._each(
-            lambda name: getattr(self, name)[start:stop],
-            lambda name: self.sequences[name].slice(start, stop),
-        )
+        sequences = {name: each.slice(start, stop) for name, each in self.sequences.items()}
+        arrays = {name: each[start:stop] for name, each in self.arrays.items()}
+        return Block(sequences=sequences, **arrays)
 
     def without_events(self) -> "Block":
         """The same rows with empty histories."""
@@ -65,16 +65,12 @@ class Block:
     @classmethod
     def joined(cls, blocks: Sequence["Block"]) -> "Block":
         """The rows of all blocks, which are of one table, one block after the other."""
-        return blocks[0]._each(
-            lambda name: np.concatenate([getattr(block, name) for block in blocks]),
-            lambda name: Ragged.joined([block.sequences[name] for block in blocks]),
-        )
-
-    def _each(
-        self, array: Callable[[str], np.ndarray], sequence: Callable[[str], Ragged]
-    ) -> "Block":
-        """A block with new arrays and sequences, by the names that this block has."""
-        arrays: dict[str, Any] = {
-            name: array(name) for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        sequences = {
+            name: Ragged.joined([block.sequences[name] for block in blocks])
+            for name in blocks[0].sequences
         }
-        return replace(self, sequences={name: sequence(name) for name in self.sequences}, **arrays)
+        arrays = {
+            name: np.concatenate([block.arrays[name] for block in blocks])
+            for name in blocks[0].arrays
+        }
+        return cls(sequences=sequences, **arrays)

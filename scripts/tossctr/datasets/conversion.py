@@ -1,15 +1,16 @@
 """Raw files to H5, part by part: train rows shuffled, test rows in order."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from ..common.arrays import Ragged, narrow
 from ..common.files import Output, written_beside
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
@@ -20,14 +21,16 @@ from ..raw.parts import Part, read_parts
 from ..raw.reading import RawTable
 from ..raw.text import checked_ids
 from .block import Block
-from .raw_values import RawStrings, add_strings, convert_batch
+from .raw_values import RawStrings, convert_batch
 from .selection import SIDES, Selection
-from .shuffle import Shuffle
 from .store import H5Writer
 
 logger = logging.getLogger(__name__)
 
-BATCH_ROWS = 8_192
+# Rows of one read of a raw file, and of one write to an H5 file.
+BATCH_ROWS = WRITTEN_ROWS = 8_192
+# The most that is shuffled together, whatever the number of rows and the length of their histories.
+SHUFFLED_BYTES = 1 << 28
 
 
 def convert_train(
@@ -53,80 +56,47 @@ def convert_train(
     file = RawTable(raw, listed, columns)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection, part, listed.draw if listed else None)
-    known: dict[str, set[str]] = {name: set() for name in columns.categorical}
+
+    def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[slice, Block, RawStrings]:
+        here, batch = item
+        row = chosen.row[here]
+        numbers = row + file.first_row
+        path = file.where(int(numbers[0]) if len(row) else file.first_row)
+        block, strings = convert_batch(batch, numbers, columns, path)
+        label = batch.column(columns.label)
+        # Via float, since labels may be text such as '1.0'.
+        label = as_numbers(label, pair_of(label)).cast(pa.float64()).cast(pa.uint8()).to_numpy()
+        period, fold = chosen.period[here], chosen.fold[here]
+        return here, replace(block, row=row, label=label, period=period, fold=fold), strings
+
+    words: dict[str, set[str]] = defaultdict(set)
+    waiting: list[tuple[slice, Block]] = []
+    waiting_bytes = 0
     with ExitStack() as stack:
         paths = [stack.enter_context(written_beside(output)) for output in (train, valid)]
-        writers = [stack.enter_context(_writer(path, columns)) for path in paths]
-        shuffle = Shuffle(writers)
-        convert = partial(_convert_drawn, file, columns, chosen)
-        batches = prefetch_map(convert, _selected(file, columns, chosen.row), threads)
+        writers = [stack.enter_context(closing(H5Writer(path, columns))) for path in paths]
         converting = Progress("converted", len(chosen))
-        for block, words, side, place in batches:
-            add_strings(known, words)
-            shuffle.append(block, side, place)
-            converting.advance(len(place))
-        shuffle.write()
-        drawn = _source(file, columns, code) | {"draw": chosen.digest, "size": size}
+        for here, block, strings in prefetch_map(
+            convert, _selected(file, columns, chosen), threads
+        ):
+            for name, some in strings.items():
+                words[name].update(some)
+            size_bytes = block.nbytes + chosen.position[here].nbytes
+            if waiting and waiting_bytes + size_bytes > SHUFFLED_BYTES:
+                _write_shuffled(waiting, chosen, writers)
+                waiting_bytes = 0
+            waiting.append((here, block))
+            waiting_bytes += size_bytes
+            converting.advance(len(block))
+        _write_shuffled(waiting, chosen, writers)
+        source = _source(file, columns, code) | {"draw": chosen.digest, "size": size}
         for writer, name in zip(writers, SIDES):
-            writer.finish(known, drawn, name)
+            writer.finish(words, source, name)
     logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
 
 
-def _convert_drawn(
-    file: RawTable, columns: Columns, chosen: Selection, item: tuple[slice, pa.RecordBatch]
-) -> tuple[Block, RawStrings, np.ndarray, np.ndarray]:
-    """An item of `_selected` as a block sorted by side and position, its strings, and both."""
-    here, batch = item
-    side, place = chosen.side[here], chosen.position[here]
-    order, row = np.lexsort((place, side)), chosen.row[here] + file.first_row
-    path = file.where(int(row[0]) if len(row) else file.first_row)
-    block, words = convert_batch(batch, row, columns, path, order)
-    label = batch.column(columns.label)
-    # Via float, since labels may be text such as '1.0'.
-    label = as_numbers(label, pair_of(label)).cast(pa.float64()).cast(pa.uint8())
-    row, period, fold = (each[here][order] for each in (chosen.row, chosen.period, chosen.fold))
-    block = replace(block, label=label.to_numpy()[order], period=period, fold=fold, row=row)
-    return block, words, side[order], place[order]
-
-
-def convert_test(
-    parquet: str | Path | Sequence[str] | TableLocation,
-    columns: Columns,
-    test_h5: Path,
-    *,
-    part: Part | None = None,
-    threads: int = 1,
-    code: str = "",
-) -> None:
-    """Write `parquet`, or the part of a table whose files it names, to H5 in file order.
-
-    It takes one pass and bounded memory.
-    """
-    file = RawTable(parquet, part, columns)
-    file.check_columns(columns, columns.id)
-
-    def convert(item: tuple[int, pa.RecordBatch]) -> tuple[Block, RawStrings]:
-        first_row, batch = item
-        order, path = np.arange(len(batch)), file.where(first_row)
-        block, words = convert_batch(batch, first_row + order, columns, path, order)
-        texts = checked_ids(batch.column(columns.id), first_row, columns.id, path).to_pylist()
-        ids = np.array([text.encode() for text in texts], np.bytes_)
-        return replace(block, row=block.row - file.first_row, id=ids), words
-
-    known: dict[str, set[str]] = {name: set() for name in columns.categorical}
-    batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
-    with written_beside(test_h5) as h5, _writer(h5, columns) as writer:
-        converting = Progress("converted", file.rows)
-        for block, words in prefetch_map(convert, batches, threads):
-            add_strings(known, words)
-            writer.append(block)
-            converting.advance(len(block))
-        writer.finish(known, _source(file, columns, code))
-    logger.info("%s: %s rows converted", file.location, f"{file.rows:,}")
-
-
 def _selected(
-    file: RawTable, columns: Columns, chosen: np.ndarray
+    file: RawTable, columns: Columns, chosen: Selection
 ) -> Iterator[tuple[slice, pa.RecordBatch]]:
     """Slices of the chosen rows, with their features and label, batch by batch in file order.
 
@@ -134,26 +104,73 @@ def _selected(
     """
     for number, batch in file.stream((*columns.features, columns.label), BATCH_ROWS):
         first_row = number - file.first_row
-        start, stop = np.searchsorted(chosen, (first_row, first_row + len(batch)))
+        start, stop = np.searchsorted(chosen.row, (first_row, first_row + len(batch)))
         if stop - start < len(batch):
-            batch = batch.take(pa.array(chosen[start:stop] - first_row))
+            batch = batch.take(pa.array(chosen.row[start:stop] - first_row))
         if start < stop or not first_row:
             yield slice(start, stop), batch
 
 
-def _writer(path: Path, columns: Columns) -> closing[H5Writer]:
-    return closing(H5Writer(path, columns.numeric, columns.categorical, columns.ragged))
+def _write_shuffled(
+    waiting: list[tuple[slice, Block]], chosen: Selection, writers: Sequence[H5Writer]
+) -> None:
+    """Write the waiting slices of the chosen rows, each row to its side's file, in random order.
+
+    A file that has none of them gets its columns nevertheless.
+    """
+    rows = Block.joined([block for _, block in waiting])
+    side, position = (
+        np.concatenate([values[here] for here, _ in waiting])
+        for values in (chosen.side, chosen.position)
+    )
+    waiting.clear()
+    for number, writer in enumerate(writers):
+        order = np.flatnonzero(side == number)
+        order = order[np.argsort(position[order])]
+        for start in range(0, max(1, len(order)), WRITTEN_ROWS):
+            block = rows.take(order[start : start + WRITTEN_ROWS])
+            sequences = {
+                name: Ragged(narrow(sequence.values), sequence.offsets)
+                for name, sequence in block.sequences.items()
+            }
+            writer.append(replace(block, sequences=sequences))
 
 
-def _source(file: RawTable, columns: Columns, code: str) -> dict[str, object]:
-    return {
-        "file": file.location.name,
-        "rows": file.rows,
-        "fingerprint": file.version,
-        "simulated": file.is_simulated,
-        "row_time": columns.row_time,
-        "code": code,
-    }
+def convert_test(
+    raw: str | Path | Sequence[str] | TableLocation,
+    columns: Columns,
+    h5: Path,
+    *,
+    part: Part | None = None,
+    threads: int = 1,
+    code: str = "",
+) -> None:
+    """Write `raw`, or the part of a table whose files it names, to H5 in file order.
+
+    It takes one pass and bounded memory.
+    """
+    file = RawTable(raw, part, columns)
+    file.check_columns(columns, columns.id)
+
+    def convert(item: tuple[int, pa.RecordBatch]) -> tuple[Block, RawStrings]:
+        first_row, batch = item
+        row, path = first_row + np.arange(len(batch)), file.where(first_row)
+        block, strings = convert_batch(batch, row, columns, path)
+        texts = checked_ids(batch.column(columns.id), first_row, columns.id, path).to_pylist()
+        ids = np.array([text.encode() for text in texts], np.bytes_)
+        return replace(block, row=row - file.first_row, id=ids), strings
+
+    words: dict[str, set[str]] = defaultdict(set)
+    batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
+    with written_beside(h5) as path, closing(H5Writer(path, columns)) as writer:
+        converting = Progress("converted", file.rows)
+        for block, strings in prefetch_map(convert, batches, threads):
+            for name, some in strings.items():
+                words[name].update(some)
+            writer.append(block)
+            converting.advance(len(block))
+        writer.finish(words, _source(file, columns, code))
+    logger.info("%s: %s rows converted", file.location, f"{file.rows:,}")
 
 
 def convert_test_part(
@@ -168,3 +185,14 @@ def convert_test_part(
 ) -> None:
     """`convert_test` of the part with this number in the listing `parts`."""
     convert_test(raw, columns, h5, part=read_parts(parts).parts[part], threads=threads, code=code)
+
+
+def _source(file: RawTable, columns: Columns, code: str) -> dict[str, object]:
+    return {
+        "file": file.location.name,
+        "rows": file.rows,
+        "fingerprint": file.version,
+        "simulated": file.is_simulated,
+        "row_time": columns.row_time,
+        "code": code,
+    }

@@ -36,7 +36,8 @@ import numpy as np
 from ..common.arrays import Ragged
 from ..common.errors import UserError
 from ..common.files import whole_file
-from .block import OPTIONAL, Block
+from ..config.columns import Columns
+from .block import Block
 from .table import Table
 
 FORMAT, VERSION = "feseq-table", 11
@@ -70,39 +71,26 @@ class _File(io.FileIO):
 class H5Writer:
     """Appends blocks to an H5 file; integers and IDs are as narrow as the values so far allow."""
 
-    def __init__(
-        self,
-        path: Path,
-        numeric: Sequence[str],
-        categorical: Sequence[str],
-        sequences: Sequence[str],
-    ) -> None:
+    def __init__(self, path: Path, columns: Columns) -> None:
         self._disk = _File(path, "w+")
         self.file = h5py.File(
             self._disk, "w", libver=("v110", "v110"), rdcc_nbytes=_OPEN_CHUNKS_BYTES, rdcc_w0=1
         )
-        self.columns = {
-            "numeric_columns": list(numeric),
-            "categorical_columns": list(categorical),
-            "sequence_columns": list(sequences),
-        }
+        self.columns = columns
         self.rows = 0
-        for name in sequences:
+        for name in columns.ragged:
             self._append(f"sequence/{_h5_name(name)}/offsets", np.zeros(1, np.int64))
 
     def append(self, block: Block) -> None:
         """Write the rows of `block` behind those already written."""
         with self._writing():
-            self._append("numeric", block.numeric)
-            self._append("categorical", block.categorical)
             for name, ragged in block.sequences.items():
-                offsets = self.file[f"sequence/{_h5_name(name)}/offsets"]
-                self._append(f"sequence/{_h5_name(name)}/values", ragged.values)
-                self._append(offsets.name, ragged.offsets[1:] + offsets[-1])
-            for name in ("row", *OPTIONAL):
-                values = getattr(block, name)
-                if values is not None:
-                    self._append(name, values)
+                group = f"sequence/{_h5_name(name)}"
+                end = self.file[f"{group}/offsets"][-1]
+                self._append(f"{group}/values", ragged.values)
+                self._append(f"{group}/offsets", ragged.offsets[1:] + end)
+            for name, values in block.arrays.items():
+                self._append(name, values)
         self.rows += len(block)
 
     def finish(
@@ -110,13 +98,17 @@ class H5Writer:
     ) -> None:
         """Write vocabularies and attributes, and close; H5Table refuses an unfinished file."""
         for name, strings in words.items():
-            if not strings and name in self.columns["sequence_columns"]:
-                continue
-            text = "".join(f"{word}\0" for word in sorted(strings)).encode()
-            self._append(f"vocabulary/{_h5_name(name)}", np.frombuffer(text, np.uint8))
+            if strings or name not in self.columns.ragged:
+                text = "".join(f"{word}\0" for word in sorted(strings)).encode()
+                self._append(f"vocabulary/{_h5_name(name)}", np.frombuffer(text, np.uint8))
+        header = {
+            "numeric_columns": self.columns.numeric,
+            "categorical_columns": self.columns.categorical,
+            "sequence_columns": self.columns.ragged,
+            "source": dict(source),
+        }
         attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows, "side": side}
-        attributes |= {key: json.dumps(names) for key, names in self.columns.items()}
-        self.file.attrs.update(attributes | {"source": json.dumps(dict(source))})
+        self.file.attrs.update(attributes | {k: json.dumps(v) for k, v in header.items()})
         self.close()
 
     def close(self) -> None:
@@ -134,6 +126,7 @@ class H5Writer:
                 raise self._disk.error
 
     def _append(self, name: str, values: np.ndarray) -> None:
+        """Write `values` behind those of a dataset, which is created if there is none."""
         before = self.file.get(name)
         if before is not None and not np.can_cast(values.dtype, before.dtype):
             # Rare and early, since the first blocks hold most of the values.
@@ -141,24 +134,21 @@ class H5Writer:
             del self.file[name]
             for start in range(0, len(before), before.chunks[0]):
                 self._append(name, before[start : start + before.chunks[0]].astype(wider))
-        if name in self.file:
-            dataset = self.file[name]
-            start = dataset.shape[0]
-            dataset.resize(start + len(values), axis=0)
-            dataset[start:] = values
+            before = self.file.get(name)
+        if before is not None:
+            start = len(before)
+            before.resize(start + len(values), axis=0)
+            before[start:] = values
             return
-        row_bytes = max(1, values.dtype.itemsize * int(np.prod(values.shape[1:])))
-        rows = max(1, _CHUNK_BYTES // row_bytes)
-        if not name.endswith("/values"):  # of events, not of rows
-            rows = min(rows, _CHUNK_ROWS)
         # HDF5 allows a width of 0 (no numeric columns) only where it may grow.
-        maxshape = (None, *(n or None for n in values.shape[1:]))
-        chunks = (rows, *(max(1, n) for n in values.shape[1:]))
+        widths = [n or None for n in values.shape[1:]]
+        row_bytes = max(1, values[:1].nbytes)
+        most = _CHUNK_BYTES if name.endswith("/values") else _CHUNK_ROWS  # of events, of rows
         self.file.create_dataset(
             name,
             data=values,
-            maxshape=maxshape,
-            chunks=chunks,
+            maxshape=(None, *widths),
+            chunks=(max(1, min(_CHUNK_BYTES // row_bytes, most)), *(n or 1 for n in widths)),
             fill_time="never",
             fletcher32=True,
         )
@@ -181,28 +171,25 @@ class H5Table(Table):
         with whole_file(path), ExitStack() as stack:
             # No cache: each chunk is read once, or by distant windows.
             self.file = stack.enter_context(h5py.File(path, "r", rdcc_nbytes=0))
-            self._read_structure(Path(path))
+            attributes = dict(self.file.attrs)
+            written = (attributes["format"], int(attributes["version"]))
+            if written != (FORMAT, VERSION):
+                raise ValueError(f"format {written}, this code reads {(FORMAT, VERSION)}")
+            keys = ("numeric_columns", "categorical_columns", "sequence_columns", "source")
+            header = {key: json.loads(attributes[key]) for key in keys}
+            content = json.dumps([VERSION, *header.values()], sort_keys=True)
+            identity = hashlib.sha256(content.encode()).hexdigest()[:16]
+            self.rows = int(attributes["rows"])
+            side, has_times = str(attributes["side"]), "time" in self.file
+            super().__init__(path, **header, has_times=has_times, identity=identity, side=side)
+            # Kept, since each lookup in the file takes as long as some hundred rows.
+            items = self.file.items()
+            self._data = {name: item for name, item in items if isinstance(item, h5py.Dataset)}
+            self._sequences = {}
+            for name in self.sequence_columns:
+                group = self.file[f"sequence/{_h5_name(name)}"]
+                self._sequences[name] = group["offsets"], group["values"]
             stack.pop_all()
-
-    def _read_structure(self, path: Path) -> None:
-        attributes = dict(self.file.attrs)
-        written = (attributes["format"], int(attributes["version"]))
-        if written != (FORMAT, VERSION):
-            raise ValueError(f"format {written}, this code reads {(FORMAT, VERSION)}")
-        keys = ("numeric_columns", "categorical_columns", "sequence_columns", "source")
-        header = {key: json.loads(attributes[key]) for key in keys}
-        content = json.dumps([VERSION, *header.values()], sort_keys=True)
-        identity = hashlib.sha256(content.encode()).hexdigest()[:16]
-        self.rows = int(attributes["rows"])
-        side, has_times = str(attributes["side"]), "time" in self.file
-        super().__init__(path, **header, has_times=has_times, identity=identity, side=side)
-        names = ["numeric", "categorical", "row", *(name for name in OPTIONAL if name in self.file)]
-        # Kept, since each lookup in the file takes as long as some hundred rows.
-        self._data = {name: self.file[name] for name in names}
-        groups = {name: self.file[f"sequence/{_h5_name(name)}"] for name in self.sequence_columns}
-        self._sequences = {
-            name: (group["offsets"], group["values"]) for name, group in groups.items()
-        }
 
     def vocabulary(self, column: str) -> list[str]:
         """The raw strings of a categorical column, or the text tokens of a sequence, sorted."""

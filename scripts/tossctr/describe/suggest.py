@@ -13,7 +13,7 @@ import yaml
 from ..common.errors import UserError
 from ..common.files import Output, written_beside
 from ..config.columns import SEPARATORS, Columns
-from ..datasets.sequence_parser import NO_TEXT
+from ..datasets.raw_values import NO_TEXT
 from ..raw.labels import PAIRS
 from ..raw.location import TableLocation
 from ..raw.raw_files import RawFiles

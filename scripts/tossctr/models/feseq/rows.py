@@ -39,7 +39,7 @@ class RowTable(MemoryTable):
         if len(batch):
             check_types(batch.schema, columns, _NAME)
         number = np.arange(len(batch))
-        super().__init__(header, *convert_batch(batch, number, columns, _NAME, number))
+        super().__init__(header, *convert_batch(batch, number, columns, _NAME))
 
 
 def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:

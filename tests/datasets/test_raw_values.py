@@ -1,7 +1,6 @@
-"""The parser of sequences and the codes of categories, against plain splits and loops."""
+"""Raw values: the parser of sequences and the codes of categories, beside plain loops."""
 
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ from support.raw_tables import as_lists, split_events
 from tossctr.common.errors import UserError
 from tossctr.config.columns import SEPARATORS
 from tossctr.datasets.categories import ByCode, codes_of, is_number, tokens_of
-from tossctr.datasets.sequence_parser import NO_TEXT, parse_sequences
+from tossctr.datasets.raw_values import NO_TEXT, parse_sequences
 
 Texts = list[str | None]
 STRINGS = pa.list_(pa.string())
@@ -49,14 +48,10 @@ def test_any_text_of_integers_is_parsed_as_by_a_plain_loop(
     separator = data.draw(st.sampled_from(SEPARATORS))
     written = [text and text.replace(",", separator) for text in texts]
     column = data.draw(columns_of(written) | lists_of(texts))
-    # Any rows in any order, some of them twice.
-    order = data.draw(st.lists(st.sampled_from(range(len(texts))), max_size=20) if texts else
-                      st.just([]))  # fmt: skip
-    rows = np.arange(len(texts))
-    arguments = (column, "events", "raw.parquet", rows, np.array(order, np.int64))
+    arguments = (column, "events", "raw.parquet", np.arange(len(texts)))
     parsed, words = parse_sequences(*arguments, times=data.draw(st.booleans()), separator=separator)
     assert words == []
-    expected = [split_events(texts[place]) for place in order]
+    expected = [split_events(text) for text in texts]
     assert as_lists(parsed) == expected
     assert parsed.values.dtype == np.min_scalar_type(
         max(map(max, filter(None, expected)), default=0)
@@ -77,14 +72,13 @@ def test_any_token_is_an_integer_or_the_token_of_its_word_as_a_category(
     separator = data.draw(st.sampled_from(SEPARATORS))
     texts = [None if row is None else separator.join(row) for row in tokens]
     column = pa.array(tokens, STRINGS) if is_list else data.draw(columns_of(texts))
-    order = data.draw(st.lists(st.sampled_from(range(len(tokens)))))
-    arguments: Any = (column, "events", "raw.parquet", np.arange(len(tokens)), np.array(order, int))
-    parsed, words = parse_sequences(*arguments, separator=separator)
+    rows = np.arange(len(tokens))
+    parsed, words = parse_sequences(column, "events", "raw.parquet", rows, separator=separator)
 
     def is_integer(word: str) -> bool:
         return word.isascii() and word.isdigit() and len(word) <= 18 and str(int(word)) == word
 
-    expected = [tokens[row] or [] for row in order]
+    expected = [row or [] for row in tokens]
     assert as_lists(parsed) == [
         [int(w) if is_integer(w) else int(tokens_of(codes_of([w]))[0]) for w in row]
         for row in expected
@@ -123,13 +117,12 @@ def test_what_is_no_token_or_time_is_refused_with_its_row(
     column: pa.Array, times: bool, token: str
 ) -> None:
     rows = np.array([4, 8, 15, 16, 23])
-    # Of several, that of the first row in the file is told.
-    for order in (np.arange(5), np.arange(5)[::-1]):
-        with pytest.raises(UserError) as refusal:
-            parse_sequences(column, "events", "raw.parquet", rows, order, times=times)
-        assert f"raw.parquet: column 'events', row 16: token {token}" in str(refusal.value)
-    # Rows that are not asked for are not read.
-    parsed, _ = parse_sequences(column, "events", "raw.parquet", rows, order[2:3], times=times)
+    # Of several, the first is told.
+    with pytest.raises(UserError) as refusal:
+        parse_sequences(column, "events", "raw.parquet", rows, times=times)
+    assert f"raw.parquet: column 'events', row 16: token {token}" in str(refusal.value)
+    # Rows outside a slice are not read.
+    parsed, _ = parse_sequences(column[2:3], "events", "raw.parquet", rows[2:3], times=times)
     assert as_lists(parsed) == [[]]
 
 
