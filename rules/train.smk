@@ -1,7 +1,12 @@
 # One model per size and name, of the family that its name says.
 import shutil
+import time
 
 from tossctr.common.machine import SAID_CPU, has_cuda_device
+from tossctr.report.outcome import outcome
+
+# Files that are newer are this run's.
+STARTED = time.time()
 
 
 rule train:
@@ -97,6 +102,8 @@ onstart:
 
 
 onsuccess:
+    for line in outcome(RESULTS, STARTED):
+        logger.info(line)
     # Not earlier: a finished job runs again if Snakemake is killed with it.
     for states in ("*/*/training_state", "*/*/*/training_state"):
         for state in RESULTS.glob(states):

@@ -225,12 +225,8 @@ def test_names_with_the_signs_of_csv_are_quoted(
     assert submit(folder, IDS).columns.tolist() == [*names.values()]
 
 
-def test_a_submission_and_its_log_say_what_it_was_made_from(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
+def test_a_submission_says_what_it_was_made_from(folder: Path) -> None:
     blended(folder, parts_of(folder, "a", np.zeros(10)))
-    assert "10 rows, observed odds: a (1), SIMULATED" in caplog.text
     about = {"simulated_data": True, "models": ["toy/a"], "rows": 10}
     about |= {"weights": [1.0], "prior": "observed"}
     assert read_json(folder / "out/about.json") == about

@@ -72,20 +72,15 @@ def write_submission(
         sample_submission=sample_submission,
         shift=prior_shift(prior, (float(first["click_rate"]) for first in firsts)),
     )
-    simulated = json.loads(firsts[0]["simulated"])
     sources = {
-        "simulated_data": simulated,
+        "simulated_data": json.loads(firsts[0]["simulated"]),
         "models": [first["full_name"] or "?" for first in firsts],
         "weights": shares,
         "prior": prior,
         "rows": rows,
     }
     write_json(about, sources)
-    blend = " + ".join(f"{name_of(model)} ({share:.2g})" for model, share in zip(models, shares))
-    logger.info(
-        "%s: %s rows, %s odds: %s%s; mean probability %.5f",
-        *(submission, f"{rows:,}", prior, blend, ", SIMULATED" if simulated else "", mean),
-    )
+    logger.info("%s: mean probability %.5f at %s odds", submission, mean, prior)
     if facts is not None:
         warn_of(alarms, facts.with_suffix(".md"))
 
