@@ -19,8 +19,8 @@ from tossctr.batches.batch_source import BatchSource
 from tossctr.batches.negatives import NegativeDraw
 from tossctr.common.arrays import Ragged
 from tossctr.common.errors import UserError
-from tossctr.datasets.block import Block
 from tossctr.datasets.store import H5Table, H5Writer
+from tossctr.datasets.table import Block
 from tossctr.features.feature_map import FeatureMap, SequenceField
 from tossctr.features.fitting import fit_feature_map
 

@@ -35,8 +35,7 @@ from tossctr.common.errors import UserError
 from tossctr.datasets import conversion
 from tossctr.datasets.categories import codes_of
 from tossctr.datasets.conversion import convert_test, convert_train
-from tossctr.datasets.draw import sample
-from tossctr.datasets.selection import write_selections
+from tossctr.datasets.draw import sample, write_selections
 from tossctr.datasets.split import Sampling
 from tossctr.datasets.store import H5Table, H5Writer
 from tossctr.features.feature_map import FeatureMap, read_columns

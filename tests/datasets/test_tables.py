@@ -20,11 +20,10 @@ from tossctr.batches.batch_source import BatchSource
 from tossctr.common.errors import UserError
 from tossctr.datasets import conversion, opening
 from tossctr.datasets import table as table_module
-from tossctr.datasets.block import Block
 from tossctr.datasets.categories import codes_of
 from tossctr.datasets.opening import AllRows, open_table, refit_rows
-from tossctr.datasets.selection import SIDES
-from tossctr.datasets.table import MemoryTable, SomeRows, Table, monitored_rows
+from tossctr.datasets.split import SIDES
+from tossctr.datasets.table import Block, MemoryTable, SomeRows, Table, monitored_rows
 from tossctr.features.fitting import fit_feature_map
 
 Files = tuple[list[Path], list[Path]]

@@ -15,9 +15,9 @@ from support.raw_tables import raw_table, to_test_h5, to_train_h5
 from support.trainings import MODEL, train
 from tossctr.common.arrays import Ragged
 from tossctr.common.errors import UserError
-from tossctr.datasets.block import Block
 from tossctr.datasets.opening import AllRows, open_table
 from tossctr.datasets.store import H5Table
+from tossctr.datasets.table import Block
 from tossctr.features.feature_map import FeatureMap
 from tossctr.models.boosting.tree_file import BoostedModel
 from tossctr.models.feseq.network_file import TrainedModel

@@ -17,8 +17,7 @@ from support.raw_tables import content, raw_table, with_roles, write_raw
 from tossctr.common.errors import UserError
 from tossctr.config.columns import Columns
 from tossctr.datasets.conversion import convert_test_part, convert_train
-from tossctr.datasets.draw import read_labels, sample
-from tossctr.datasets.selection import Selection
+from tossctr.datasets.draw import Selection, read_labels, sample
 from tossctr.datasets.split import Sampling
 from tossctr.raw.list_parts import list_parts
 from tossctr.raw.parts import read_parts

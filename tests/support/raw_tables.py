@@ -17,8 +17,14 @@ import pyarrow.parquet as pq
 from tossctr.common.arrays import Ragged
 from tossctr.config.columns import Columns
 from tossctr.datasets.conversion import convert_test, convert_train
-from tossctr.datasets.draw import quotas, read_labels, sample, select_rows
-from tossctr.datasets.selection import Selection, write_selections
+from tossctr.datasets.draw import (
+    Selection,
+    quotas,
+    read_labels,
+    sample,
+    select_rows,
+    write_selections,
+)
 from tossctr.datasets.split import Sampling
 from tossctr.raw.list_parts import list_parts
 from tossctr.raw.parts import read_parts

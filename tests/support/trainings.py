@@ -19,8 +19,7 @@ from tossctr.catalog.model_kinds import model_settings
 from tossctr.common import tensors
 from tossctr.config.columns import Columns
 from tossctr.datasets.conversion import convert_test, convert_train
-from tossctr.datasets.draw import read_labels
-from tossctr.datasets.selection import write_selections
+from tossctr.datasets.draw import read_labels, write_selections
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq import train_network as run
 from tossctr.models.feseq.network.device import Machine

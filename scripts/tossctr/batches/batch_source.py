@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from ..common.prefetch import prefetch_map
-from ..datasets.block import Block
 from ..datasets.opening import TableSource, open_table
+from ..datasets.table import Block
 from ..features.encoding import DEFAULT_INPUTS, FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap
 from .batch import Batch

@@ -20,10 +20,11 @@ from ..raw.location import TableLocation
 from ..raw.parts import Part, read_parts
 from ..raw.reading import RawTable
 from ..raw.text import checked_ids
-from .block import Block
+from .draw import Selection
 from .raw_values import RawStrings, convert_batch
-from .selection import SIDES, Selection
+from .split import SIDES
 from .store import H5Writer
+from .table import Block
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Which rows of the raw table a data set uses, and the side of each, part by part.
+"""Which rows of the raw table a data set uses, and the side of each, part by part: a Selection.
 
 Each part of the table draws its rows from its number and the seed. So if a size has all rows,
 replacing one part leaves the draws of the others as they are.
@@ -6,24 +6,25 @@ replacing one part leaves the draws of the others as they are.
 Legend: P parts; 2 sides: train, validation; 2 labels.
 """
 
+import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ..common.errors import UserError
-from ..common.files import Output, write_json
+from ..common.files import Output, whole_file, write_json, written_beside
 from ..raw.labels import PAIRS, as_numbers, pair_of
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
 from ..raw.types import cast_rows
-from .selection import TRAIN, VALIDATION, Selection, write_selections
-from .split import Sampling, read_keys, split_rows
+from .split import TRAIN, VALIDATION, Sampling, read_keys, split_rows
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,56 @@ _MOST_RAW_ROWS = 1 << 24
 # The seed of these draws.
 _ROUNDING = 4
 _BATCH_ROWS = 1 << 20
+# The file calls the side `part`.
+_SCHEMA = pa.schema(
+    {
+        "row": pa.int64(),
+        "part": pa.int8(),
+        "position": pa.int64(),
+        "period": pa.uint8(),
+        "fold": pa.uint8(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Chosen rows of one part of the raw table, in its order.
+
+    `row` int64: number in that part. `side` int8: TRAIN or VALIDATION. `position` int64: the order
+    of the rows in their side's H5 file, a random permutation. `period` uint8: which of a few spans
+    of time the row is from, 0 the oldest; 0 if no time is known. `fold` uint8: which of a few folds
+    of groups the row's group is in; 0 if none is known.
+    """
+
+    row: np.ndarray
+    side: np.ndarray
+    position: np.ndarray
+    period: np.ndarray
+    fold: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def digest(self) -> str:
+        """A digest of all arrays."""
+        arrays = (array.tobytes() for array in vars(self).values())
+        return hashlib.sha256(b"".join(arrays)).hexdigest()[:16]
+
+    @classmethod
+    def read(cls, path: Path, number: int = 0, digest: str | None = None) -> "Selection":
+        """The rows of the part of this number; raises UserError if `digest` is another one."""
+        with whole_file(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read_row_group(number).cast(_SCHEMA)
+            table.validate(full=True)
+        selection = cls(*(column.to_numpy() for column in table.columns))
+        if digest not in (None, selection.digest):
+            raise UserError(
+                f"{path}: was drawn for other parts of the raw table than those listed; delete it "
+                f"and run snakemake again"
+            )
+        return selection
 
 
 def sample(
@@ -66,17 +117,18 @@ def draw(
     time, group, sampling = read_keys(file, sampling)
     parts = [slice(*pair) for pair in pairwise(bounds)]
     if sampling.is_random:
+        split = None
         count_P2 = np.array([np.bincount(labels[part], minlength=2) for part in parts])
-        for number, quota_22 in enumerate(quotas(count_P2, rows, sampling)):
-            yield select_rows(labels[parts[number]], quota_22, sampling.seed, number)
-        return
-    split = split_rows(time, group, labels, sampling, str(file.location))
+        quota_P22 = quotas(count_P2, rows, sampling)
+    else:
+        split = split_rows(time, group, labels, sampling, str(file.location))
+        strata = 2 * split[0] + labels
+        count_P4 = np.array([np.bincount(strata[part], minlength=4) for part in parts])
+        quota_P22 = quotas_within(count_P4.reshape(-1, 2, 2), rows)
     del time, group
-    strata = 2 * split[0] + labels
-    count_P4 = np.array([np.bincount(strata[part], minlength=4) for part in parts])
-    for number, quota_22 in enumerate(quotas_within(count_P4.reshape(-1, 2, 2), rows)):
-        labels_here, *split_here = (each[parts[number]] for each in (labels, *split))
-        yield select_rows(labels_here, quota_22, sampling.seed, number, split_here)
+    for number, (part, quota_22) in enumerate(zip(parts, quota_P22)):
+        split_here = split and [each[part] for each in split]
+        yield select_rows(labels[part], quota_22, sampling.seed, number, split_here)
 
 
 def read_labels(file: RawTable, label: str) -> np.ndarray:
@@ -226,3 +278,17 @@ def _spread(total: int, count: int, random: np.random.Generator) -> np.ndarray:
         return np.arange(total)
     bounds = np.arange(count + 1) * total // max(1, count)
     return bounds[:-1] + random.integers(0, np.diff(bounds))
+
+
+def write_selections(selections: Iterable[Selection], path: Path) -> list[str]:
+    """Write the selections of all parts, each as a row group; return their digests."""
+    digests = []
+    with (
+        written_beside(path) as temporary,
+        pq.ParquetWriter(temporary, _SCHEMA, write_page_checksum=True) as writer,
+    ):
+        for selection in selections:
+            digests.append(selection.digest)
+            table = pa.table([*vars(selection).values()], schema=_SCHEMA)
+            writer.write_table(table, row_group_size=len(table) or None)
+    return digests

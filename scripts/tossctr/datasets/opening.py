@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..common.arrays import GOLDEN
-from .block import Block
 from .store import H5Table
-from .table import SomeRows, Table, of_other_draw, require_drawn
+from .table import Block, SomeRows, Table, of_other_draw, require_drawn
 
 # Consecutive rows of a file that are read at once; so many take as long to read as to find.
 RUN_ROWS = 512

@@ -16,8 +16,8 @@ from ..common.arrays import Ragged, narrow
 from ..common.errors import UserError
 from ..config.columns import Columns
 from ..raw.text import as_text, checked_text
-from .block import Block
 from .categories import MISSING_CODE, codes_of, plain_words, tokens_of
+from .table import Block
 
 # The raw strings of some rows' categories and text tokens, by column.
 RawStrings = Mapping[str, Sequence[str]]

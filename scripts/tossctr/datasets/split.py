@@ -5,7 +5,6 @@ on both sides of it.
 """
 
 import logging
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,13 @@ from ..raw.reading import RawTable
 from ..raw.text import as_text
 from ..raw.times import BATCH_ROWS, read_times
 from ..raw.types import type_name
-from .selection import SIDES
 
 logger = logging.getLogger(__name__)
 
+# The sides of a draw, and their numbers: rows that a model learns from; rows that are held out to
+# choose epoch, settings and weights, and to measure on.
+SIDES = ("train", "validation")
+TRAIN, VALIDATION = 0, 1
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
 # A row's time is one of so many periods, at most.
@@ -180,22 +182,19 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     for _, batch in file.stream([column], BATCH_ROWS):
         values = batch.column(0)
         try:
-            bounds, data = _bytes_of(values)
+            keys = _keys_of(values)
         except pa.ArrowException as error:
             raise UserError(
                 f"{file.location}: column {column!r} of type {values.type} does not name groups "
                 f"({first_line(error)}); name a column of text, numbers, or lists of texts or "
                 f"integers in columns.group"
             ) from None
-        digests = (
-            xxhash.xxh3_64_intdigest(data[start:stop], seed)
-            for start, stop in pairwise(bounds.tolist())
-        )
-        row_hashes = np.fromiter(digests, np.uint64, len(values))
-        is_missing = np.diff(bounds) == 0
-        row_hashes[is_missing] = random.integers(0, 1 << 64, int(is_missing.sum()), np.uint64)
-        alone += int(is_missing.sum())
-        hashes.append(row_hashes)
+        digests = (xxhash.xxh3_64_intdigest(key, seed) for key in keys)
+        hashes.append(np.fromiter(digests, np.uint64, len(keys)))
+        is_missing = np.array([not key for key in keys])
+        missing = int(is_missing.sum())
+        hashes[-1][is_missing] = random.integers(0, 1 << 64, missing, np.uint64)
+        alone += missing
     if alone:
         logger.warning(
             "%s: %s rows have no %s: each counts as a separate group",
@@ -206,21 +205,17 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     return np.concatenate(hashes)
 
 
-def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
-    """Bytes of each value, data[bounds[i]:bounds[i + 1]]: its text, or its list.
+def _keys_of(values: pa.Array) -> list[bytes]:
+    """Bytes of each value, of its text or its list; none where it is missing or empty.
 
-    None where the value is missing or empty. Raises ArrowException for values of other types.
+    Raises ArrowException for values of other types.
     """
     if type_name(values.type) == "list of text":
         values = pc.binary_join(values.cast(pa.list_(pa.string())), "\0")
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
         events = values.flatten()
         if not pa.types.is_integer(events.type) or events.null_count:
             raise pa.ArrowInvalid("its lists hold a missing value, or neither integers nor texts")
-        numbers = np.ascontiguousarray(events.to_numpy(zero_copy_only=False))
-        bounds = np.concatenate([[0], np.cumsum(lengths)]) * numbers.itemsize
-        return bounds, numbers.view(np.uint8).data
-    texts = pc.fill_null(as_text(values), "")
-    bounds = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
-    return bounds, memoryview(texts.buffers()[2] or b"")
+        rows = values.to_numpy(zero_copy_only=False)
+        return [b"" if row is None else row.tobytes() for row in rows]
+    return pc.fill_null(as_text(values), "").cast(pa.binary()).to_pylist()

@@ -37,8 +37,7 @@ from ..common.arrays import Ragged
 from ..common.errors import UserError
 from ..common.files import whole_file
 from ..config.columns import Columns
-from .block import Block
-from .table import Table
+from .table import Block, Table
 
 FORMAT, VERSION = "feseq-table", 11
 # One chunk of a dataset, at most: large enough to read near the disk's speed, small enough that

@@ -9,8 +9,7 @@ import pandas as pd
 from ..common.arrays import GOLDEN, Ragged, hashed
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
-from ..datasets.block import Block
-from ..datasets.table import Table
+from ..datasets.table import Block, Table
 from ..features.encoding import TokenLookup
 from ..features.feature_map import OUT_OF_VOCABULARY, FeatureMap
 

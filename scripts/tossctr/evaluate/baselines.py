@@ -22,9 +22,8 @@ from ..common.parquet import write_table
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.names import Baseline
-from ..datasets.block import Block
 from ..datasets.opening import open_table
-from ..datasets.table import Table
+from ..datasets.table import Block, Table
 from ..features.encoding import FeatureEncoder, Inputs
 from ..features.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
 from ..features.numeric_encodings import count_blocks

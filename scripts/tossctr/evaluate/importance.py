@@ -19,9 +19,8 @@ from ..common.files import Output, write_json
 from ..common.logits import metrics_of
 from ..common.progress import Progress
 from ..config.declared import DEFAULT_RUNTIME, Runtime
-from ..datasets.block import Block
 from ..datasets.opening import open_table
-from ..datasets.table import MemoryTable, SomeRows, Table
+from ..datasets.table import Block, MemoryTable, SomeRows, Table
 from ..features.feature_map import FeatureMap, check_one_draw
 from ..features.item_vectors import first_events
 from .intervals import bootstrap, differences, intervals

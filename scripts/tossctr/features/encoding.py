@@ -8,9 +8,8 @@ from itertools import islice
 import numpy as np
 
 from ..common.arrays import Ragged
-from ..datasets.block import Block
 from ..datasets.categories import ByCode
-from ..datasets.table import Table
+from ..datasets.table import Block, Table
 from .events import EventColumns, elapsed
 from .feature_map import (
     DENSE_LIMIT,

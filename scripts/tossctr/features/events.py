@@ -23,7 +23,7 @@ import numba
 import numpy as np
 
 from ..common.arrays import Ragged
-from ..datasets.block import Block
+from ..datasets.table import Block
 
 if TYPE_CHECKING:
     from .feature_map import FeatureMap

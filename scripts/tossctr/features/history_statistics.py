@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 from ..common.arrays import Ragged
-from ..datasets.block import Block
+from ..datasets.table import Block
 
 # Statistics that need no target; the first COUNTS of them are counts.
 QUANTITIES, COUNTS = ("length", "distinct", "entropy"), 2

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from ..common.arrays import Ragged, hashed_below
-from ..datasets.block import Block
+from ..datasets.table import Block
 
 DIMENSIONS = 24
 

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from ..common.arrays import Ragged
-from ..datasets.block import Block
+from ..datasets.table import Block
 from .item_vectors import folds
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.declared import Runtime
 from ..config.names import Settings, check_name
-from ..datasets.block import Block
 from ..datasets.opening import TableSource, open_table
+from ..datasets.table import Block
 from ..features.encoding import FeatureEncoder
 from ..features.feature_map import FeatureMap, check_same_kind
 

@@ -27,9 +27,8 @@ from ...common.arrays import Ragged, hashed_below
 from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
 from ...config.names import FOLDS
-from ...datasets.block import Block
 from ...datasets.categories import commonest
-from ...datasets.table import Table, period_count
+from ...datasets.table import Block, Table, period_count
 from ...features.encoding import FeatureEncoder
 from ...features.events import EventColumns
 from ...features.feature_map import (

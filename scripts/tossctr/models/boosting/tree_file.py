@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import xgboost
 
-from ...datasets.block import Block
+from ...datasets.table import Block
 from ...features.encoding import FeatureEncoder
 from ..trained import About, Model
 from .features import Features

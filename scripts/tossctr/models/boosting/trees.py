@@ -20,8 +20,7 @@ from ...common.errors import UserError
 from ...common.machine import has_cuda_device
 from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
-from ...datasets.block import Block
-from ...datasets.table import Table
+from ...datasets.table import Block, Table
 from ...features.encoding import FeatureEncoder
 from .boosting import BoostingConfig
 from .features import Features
