@@ -1,7 +1,7 @@
 """Draw the learning curves of one network, or what a model's AUC rests on."""
 
 from entry import run_script
-from tossctr.report.plots.one_model import plot_one
+from tossctr.report.model_plots import plot_one
 
 if __name__ == "__main__":
     run_script(plot_one)

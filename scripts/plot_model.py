@@ -1,7 +1,7 @@
 """Draw one model's calibration and slices."""
 
 from entry import run_script
-from tossctr.report.plots.one_model import plot_model
+from tossctr.report.model_plots import plot_model
 
 if __name__ == "__main__":
     run_script(plot_model)

@@ -32,8 +32,7 @@ from tossctr.report.data_page import (
     drift_plot,
     write_data_page,
 )
-from tossctr.report.page import alarms_text, literal, markdown_table, write_page
-from tossctr.report.plots.one_model import (
+from tossctr.report.model_plots import (
     binned_clicks,
     calibration_plot,
     importance_plot,
@@ -41,7 +40,15 @@ from tossctr.report.plots.one_model import (
     plot_model,
     slices_plot,
 )
-from tossctr.report.plots.style import BLUE, SIMULATED, VERMILION
+from tossctr.report.page import (
+    BLUE,
+    SIMULATED_PLOT,
+    VERMILION,
+    alarms_text,
+    literal,
+    markdown_table,
+    write_page,
+)
 from tossctr.report.summary import models_plot
 
 ALARM = Alarm("Column age alone predicts the clicks", "Take it out of columns.groups")
@@ -240,7 +247,7 @@ DRAWN |= {
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_plot_fits_on_its_page_and_says_that_data_are_simulated(name: str) -> None:
     figure = DRAWN[name]()
-    assert any(SIMULATED in text.get_text() for text in drawn_texts(figure))
+    assert any(SIMULATED_PLOT in text.get_text() for text in drawn_texts(figure))
     box = figure.get_tightbbox()
     width, height = figure.get_size_inches()
     assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.05, box

@@ -124,7 +124,7 @@ SHOP = CONFIG["table"]["columns"]["groups"]["shop"]
 CHANGES: dict[str, Change] = {
     **{row: edit(row.split(" in ")[1], *change) for row, change in EDITS.items()},
     "caption of a plot": edit("rules/captions/calibration.rst", "a", "b"),
-    "constant of a plot": edit("report/plots/one_model.py", *CONSTANT),
+    "constant of a plot": edit("report/model_plots.py", *CONSTANT),
     "env file of training edited, conda not used": edit(
         "envs/train.yaml", "pyarrow", "scipy =1.17.1\n  - pyarrow"
     ),

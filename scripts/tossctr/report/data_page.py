@@ -16,17 +16,21 @@ from ..describe.checks import alarms_of
 from ..describe.drift import MUCH_DRIFT, SOME_DRIFT
 from ..describe.facts import describe
 from .page import (
+    GREY,
     SIMULATED,
     alarms_text,
+    interval_panels,
     literal,
+    log_axis,
     markdown_table,
     percent,
     plots_text,
+    rate_interval,
+    save,
+    short,
     texts,
     write_page,
 )
-from .plots import style
-from .plots.style import GREY, interval_panels, save, short
 
 # The most columns with their click rates, and columns in the chart of drift.
 _MOST_PANELS, _MOST_ROWS = 6, 25
@@ -158,7 +162,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
         names = values["value"].fillna("(missing)").map(lambda word: short(word, 24))
         title = panel["column"] or "place in the raw file, in twentieths"
         rows = values["rows"].where(values["rows"] > 0)
-        low, high = style.rate_interval(values["clicks"], rows)
+        low, high = rate_interval(values["clicks"], rows)
         rates = {"name": names + shares, "value": values["clicks"] / rows, "low": low, "high": high}
         panels[title] = pd.DataFrame(rates).assign(p_value=1.0)
         largest = np.nanmax([largest, *panels[title]["value"]])
@@ -196,7 +200,7 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
         label="population stability index",
     )
     figure.axes[0].axvline(MUCH_DRIFT, ls=":", color=GREY)
-    style.log_axis(figure.axes[0], "x", smallest, max(1.0, values.max()))
+    log_axis(figure.axes[0], "x", smallest, max(1.0, values.max()))
     return figure
 
 

@@ -17,17 +17,20 @@ from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE
 from ..describe.alarms import read_alarms
 from ..evaluate.metric_table import BY_NAME, Metric
 from .page import (
+    BARS,
     SIMULATED,
     alarms_text,
     column_text,
     difference_text,
+    interval_panels,
     literal,
     markdown_table,
     plots_text,
+    save,
+    short,
     texts,
     write_page,
 )
-from .plots.style import BARS, interval_panels, save, short
 
 
 def write_summary(

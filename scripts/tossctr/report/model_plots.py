@@ -8,14 +8,27 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...common.files import Output, read_json
-from ...common.logits import sigmoid
-from ...config.names import FEW_CLICKS
-from ...evaluate.metric_table import BY_NAME, calibration_bins
-from ...evaluate.valid_predictions import read_predictions
-from ..page import percent, with_interval
-from . import style
-from .style import BARS, BLUE, GREY, VERMILION, WIDTH, About, interval_panels, new_plot, save, short
+from ..common.files import Output, read_json
+from ..common.logits import sigmoid
+from ..config.names import FEW_CLICKS
+from ..evaluate.metric_table import BY_NAME, calibration_bins
+from ..evaluate.valid_predictions import read_predictions
+from .page import (
+    BARS,
+    BLUE,
+    GREY,
+    VERMILION,
+    WIDTH,
+    About,
+    interval_panels,
+    log_axis,
+    new_plot,
+    percent,
+    rate_interval,
+    save,
+    short,
+    with_interval,
+)
 
 MOST_SLICES = 24  # of a column, such as all hours of a day
 MOST_COLUMNS = 20
@@ -82,7 +95,7 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> F
     high = max([bins["predicted"].max(), *bins["high"]])
     ax.plot([low, high], [low, high], ":", color=GREY, label="clicks as predicted")
     for axis in ("x", "y"):
-        style.log_axis(ax, axis, low, high, lambda value, _: percent(value))
+        log_axis(ax, axis, low, high, lambda value, _: percent(value))
     ax.set(xlabel="predicted probability", ylabel="share of clicks")
     ax.legend(loc="upper left")
     return figure
@@ -94,7 +107,7 @@ def binned_clicks(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
     bins = rows.groupby(calibration_bins(logit)).agg(
         predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
     )
-    low, high = style.rate_interval(bins["clicks"].astype(float), bins["rows"])
+    low, high = rate_interval(bins["clicks"].astype(float), bins["rows"])
     return bins.assign(low=np.maximum(low, SMALLEST), high=high)
 
 

@@ -1,1 +1,0 @@
-"""Plots of single models, and the look that all plots share."""
