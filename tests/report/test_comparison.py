@@ -20,8 +20,7 @@ from tossctr.common.errors import UserError
 from tossctr.common.files import read_json, write_json
 from tossctr.common.parquet import write_table
 from tossctr.config.names import FEW_CLICKS
-from tossctr.report.comparison import write_comparison
-from tossctr.report.summary import write_summary
+from tossctr.report.summary import write_comparison, write_summary
 
 
 def put_model(
@@ -139,7 +138,6 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     blended = summary_of([*metrics, blend], tmp_path, split=split, refit=True, submits=submits)
     for page, answer in (
         (text, "SIMULATED DATA"),
-        (text, "**len150**, 0.7100 [0.7000, 0.7200]"),
         (text, "0.0800 [0.0500, 0.1100], significant"),
         (text, "drawn at random"),
         (text, "(full/len150/importance.svg)"),

@@ -117,10 +117,10 @@ def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
     return f"{value:.{digits}f}{ends}"
 
 
-def column_text(model: pd.Series, name: str) -> str:
+def column_text(model: pd.Series, name: str, digits: int = 4) -> str:
     """A value of a row of comparison.csv with its interval."""
     ends = {end: model[f"{name}_{end}"] for end in ("low", "high")}
-    return with_interval({"value": model[name], **ends})
+    return with_interval({"value": model[name], **ends}, digits)
 
 
 def difference_text(model: pd.Series, name: str) -> str:

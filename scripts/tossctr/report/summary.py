@@ -1,8 +1,9 @@
-"""The summary page: which model is best, by how much, and what to submit."""
+"""All models compared: their table, and the page that says which is best and what to submit."""
 
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from matplotlib.figure import Figure
 
 from ..catalog.model_kinds import is_model
 from ..common.errors import some_of
-from ..common.files import Output
-from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE
+from ..common.files import Output, read_json, written_beside
+from ..common.parquet import metadata_of
+from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, check_name, folder_name
 from ..describe.alarms import read_alarms
-from ..evaluate.metric_table import BY_NAME, Metric
+from ..evaluate.intervals import Entry, bootstrap, differences
+from ..evaluate.metric_table import BY_NAME, Metric, metrics_of
+from ..evaluate.valid_predictions import read_same_rows
 from .page import (
     BARS,
     SIMULATED,
@@ -33,6 +37,76 @@ from .page import (
 )
 
 
+def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) -> None:
+    """Write one row a model as CSV: its metrics, how far it is behind the best, costs and settings.
+
+    The size with the most validation rows comes first, and within a size the best model by
+    `metric`, the name of the table's. Each of `metrics` is a results/{size}/{name}/metrics.json
+    with the files of its model beside it. Raises UserError if these are of other models or rows.
+    """
+    models = pd.DataFrame([_row(path, metric) for path in metrics], metrics)
+    # An integer that some models lack: missing values would make it a float.
+    models = models.astype({"train_rows": "Int64"})
+    behind = [_behind([*rows.index], metric) for _, rows in models.groupby("size")]
+    # Sizes have different validation rows: a metric of a few clicks must not lead the table.
+    models = models.join(pd.concat(behind)).sort_values(
+        ["valid_rows", "size", metric, "model"],
+        ascending=[False, True, BY_NAME[metric].sign < 0, True],
+    )
+    with written_beside(comparison) as temporary:
+        models.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
+
+
+def _row(path: Path, metric: str) -> dict[str, Any]:
+    """The row of a model's metrics.json and of the files beside it."""
+    measured = read_json(path, kind="metrics.json", keys=("full_name", "metrics", "clicks"))
+    check_name(path, measured["full_name"], folder_name(path))
+    training = read_json(path.with_name("training.json"))
+    size, name = path.absolute().parts[-3:-1]
+    # Spaces separate the settings, so values have none.
+    settings = training.get("settings", {}).items()
+    return {
+        "size": size,
+        "model": name,
+        "metric": metric,
+        "valid_rows": measured["rows"],
+        "valid_clicks": measured["clicks"],
+        **{key: measured[key] for key in ("simulated_data", "enough_clicks", "auc_ablated")},
+        **_flat(measured["metrics"]),
+        **_flat({"histories": measured["histories"]}),
+        "best_model": measured["best_model"],
+        **_flat({"gain_over_best": (measured["gain_over_best"] or {}).get(metric)}),
+        "train_rows": training.get("train_rows"),
+        "train_seconds": training.get("seconds"),
+        "peak_memory_mib": training.get("peak_memory_bytes", np.nan) / 2**20,
+        "settings": " ".join(f"{key}={value}".replace(" ", "") for key, value in settings),
+    }
+
+
+def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
+    """Entries of metrics.json as columns: `name`, `name_low`, `name_high`, and its `p_value`."""
+    return {
+        name if key == "value" else f"{name}_{key}": number
+        for name, entry in entries.items()
+        for key, number in (entry or dict.fromkeys(("value", "low", "high"))).items()
+    }
+
+
+def _behind(metrics: list[Path], metric: str) -> pd.DataFrame:
+    """How far each model of a size is behind the best by a metric, with an interval.
+
+    All are measured on the same rows, so what makes rows hard for all models cancels out.
+    """
+    tables = read_same_rows([path.with_name("valid_predictions.parquet") for path in metrics])
+    measure = partial(metrics_of, [metric], click_rate=float(metadata_of(tables[0])["click_rate"]))
+    logits = [table["logit"].to_numpy() for table in tables]
+    values, samples = bootstrap(tables[0]["label"].to_numpy(), logits, measure)
+    values, samples = BY_NAME[metric].sign * values, BY_NAME[metric].sign * samples
+    best = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
+    behind = [_flat({"behind": entry}) for (entry,) in differences(values, samples, best)]
+    return pd.DataFrame(behind, metrics)
+
+
 def write_summary(
     comparison: Path,
     importances: list[Path],
@@ -44,20 +118,16 @@ def write_summary(
     submitting: Mapping[str, Sequence[str]],
     refit: bool,
     split: Mapping[str, Any],
-    has_test: bool = True,
 ) -> None:
     """Draw all models by the table's score, and write the page as Markdown and as HTML.
 
     The page also shows `importances`, plots of single models. `facts` are those of the data by
     size; `submitting` has the models that submit by size. `refit` and `split` are settings.
-    Without a test file (`has_test`) nothing can be submitted yet.
     """
     models = pd.read_csv(comparison)
     save(models_plot(models), plot)
     decisions: list[str] = []
     statements = [_held_out(split)]
-    if not has_test:
-        statements.insert(0, "A submission needs a test file, and `raw.test` is null.")
     for size, rivals in models.groupby("size", sort=False):
         chosen, decision = _decision(rivals, submitting[size])
         how = f"`snakemake --cores 4 results/submission_{size}.csv` submits it."
@@ -138,8 +208,10 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str
     for phrase, some in (("level with it", level), ("significantly worse", ~level)):
         others = [*names[some & (names != best["model"])]]
         why += f"; {phrase}: {some_of(others, 5)}" if others else ""
-    counts = f"{best['valid_clicks']:,} clicks, by {_metric(rivals).heading}"
-    return chosen, f"**Submit {called.get(chosen, chosen)}**: {why} ({counts})."
+    counts = f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} rows"
+    return chosen, (
+        f"**Submit {called.get(chosen, chosen)}**: {why} ({counts}, by {_metric(rivals).heading})."
+    )
 
 
 def _held_out(split: Mapping[str, Any]) -> str:
@@ -161,26 +233,19 @@ def _held_out(split: Mapping[str, Any]) -> str:
 
 
 def _about(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) -> Iterator[str]:
-    """The rows of a size, how good its best model is, and what the config submits."""
-    best, metric = rivals.iloc[0], _metric(rivals)
-    source = "simulated" if best["simulated_data"] else "real"
-    yield (
-        f"Size {best['size']}: {len(rivals)} models, measured on {best['valid_rows']:,} {source} "
-        f"rows with {best['valid_clicks']:,} clicks, which they did not learn from."
-    )
-    if best["enough_clicks"]:
-        yield f"Best {metric.heading}: **{best['model']}**, {column_text(best, metric.name)}."
-        if not pd.isna(best["auc_ablated"]):
-            yield (
-                f"Without histories its AUC is {best['auc_ablated']:.4f}: they are worth "
-                f"{difference_text(best, 'histories')}."
-            )
+    """What the histories are worth to a size's best model, and what the config submits."""
+    best = rivals.iloc[0]
+    if best["enough_clicks"] and not pd.isna(best["auc_ablated"]):
+        yield (
+            f"Without histories {best['model']} has an AUC of {best['auc_ablated']:.4f}: they are "
+            f"worth {difference_text(best, 'histories')}."
+        )
     again = ", trained again on validation rows too, after the metrics here were measured"
     yield f"The config submits {' + '.join(submitting)}{again if refit else ''}."
     for _, row in rivals[rivals["model"] == BLEND].iterrows():
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
         yield (
-            f"The blend has the weights {weights}. By {metric.heading} it gains "
+            f"The blend has the weights {weights}. By {_metric(rivals).heading} it gains "
             f"{difference_text(row, 'gain_over_best')}, over {row['best_model']}, the best model "
             f"in it, on rows that the weights were not fitted to."
         )
@@ -190,13 +255,9 @@ def _table(models: pd.DataFrame) -> str:
     """The models with what decides between them, and notes on the columns."""
     metric = _metric(models)
     is_worse = models["behind_p_value"] < SIGNIFICANCE
-    scores = {
-        each.heading: texts(models[each.name], f"{{:.{each.digits}f}}".format)
-        for each in (metric, BY_NAME["logloss"])
-    }
     columns = {
         "model": models["size"] + " " + models["model"],
-        **scores,
+        metric.heading: models.apply(column_text, axis=1, name=metric.name, digits=metric.digits),
         "AUC": models.apply(column_text, axis=1, name="auc"),
         "behind": models.apply(column_text, axis=1, name="behind") + np.where(is_worse, " *", ""),
         "train rows": texts(models["train_rows"], "{:,.0f}".format),
