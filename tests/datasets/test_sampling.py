@@ -225,14 +225,14 @@ def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> 
     part[:4] = [TRAIN, TRAIN, VALIDATION, VALIDATION]
     labels = (random.random(total) < data.draw(st.floats(0, 1), "rate")).astype(np.uint8)
     labels[:4] = [0, 1, 0, 1]
-    rows = data.draw(st.none() | st.integers(20, total + 5), "rows")
+    rows = data.draw(st.none() | st.integers(20, total), "rows")
     seed = data.draw(st.integers(0, 9), "seed")
     period = random.integers(0, 9, total).astype(np.uint8)
     fold = random.integers(0, 9, total).astype(np.uint8)
     count_22 = np.bincount(2 * part + labels, minlength=4).reshape(2, 2)
-    (quota_22,) = quotas_within(count_22[None], rows)
+    count = rows or total
+    (quota_22,) = quotas_within(count_22[None], count)
     selection = select_rows(labels, quota_22, seed, split=[part, period, fold])
-    count = total if rows is None else min(rows, total)
     assert len(np.unique(selection.row)) == len(selection.row) == count
     assert np.array_equal(part[selection.row], selection.side)
     assert np.array_equal(period[selection.row], selection.period)

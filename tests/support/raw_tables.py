@@ -105,7 +105,7 @@ def read(table: RawTable, batch_rows: int = 7) -> pa.Table:
 def selected(labels: np.ndarray, rows: int | None = None, **sampling: Any) -> Selection:
     """`rows` rows (None: all) of a table in one part with these labels."""
     settings = Sampling(**{"seed": 1} | sampling)
-    quota_22 = quotas(np.bincount(labels, minlength=2)[None], rows, settings)[0]
+    quota_22 = quotas(np.bincount(labels, minlength=2)[None], rows or len(labels), settings)[0]
     return select_rows(labels, quota_22, settings.seed)
 
 

@@ -114,6 +114,10 @@ def draw(
 ) -> Iterator[Selection]:
     """The drawn rows of each part, which has the table's rows from one of `bounds` to the next."""
     labels = read_labels(file, label)
+    there = len(labels)
+    if rows is not None and rows > there:
+        logger.warning("%s rows asked for, there are %s: taking all", f"{rows:,}", f"{there:,}")
+    rows = min(rows or there, there)
     time, group, sampling = read_keys(file, sampling)
     parts = [slice(*pair) for pair in pairwise(bounds)]
     if sampling.is_random:
@@ -144,13 +148,13 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
         if len(pieces) == 1:
             pair = pair_of(column)
         try:
-            cast = cast_rows(as_numbers(column, pair), pa.float64(), first_row)
-            numbers = pc.fill_null(cast, float("nan")).to_numpy()
-            wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
-            if len(wrong):
+            numbers = cast_rows(as_numbers(column, pair), pa.float64(), first_row)
+            wrong = pc.invert(pc.fill_null(pc.is_in(numbers, pa.array([0.0, 1.0])), False))
+            if count := pc.sum(wrong).as_py():
+                row = pc.index(wrong, True).as_py()
                 raise ValueError(
-                    f"row {first_row + wrong[0]}: {column[int(wrong[0])].as_py()!r} is neither "
-                    f"{' nor '.join(pair or ('1', '0'))} ({len(wrong):,} such rows here)"
+                    f"row {first_row + row}: {column[row].as_py()!r} is neither "
+                    f"{' nor '.join(pair or ('1', '0'))} ({count:,} such rows here)"
                 )
         except ValueError as error:
             raise UserError(
@@ -159,7 +163,7 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
                 f"{', '.join(map('/'.join, PAIRS))}: correct the column, or name another in "
                 f"columns.label"
             ) from None
-        pieces.append(numbers.astype(np.uint8))
+        pieces.append(numbers.to_numpy().astype(np.uint8))
     if pair is not None:
         logger.info("label %r: %s is 1, %s is 0", label, *pair)
     labels = np.concatenate(pieces)
@@ -172,15 +176,15 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
     return labels
 
 
-def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.ndarray:
+def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
     """Rows to draw from each part by side and label, int64 [P, 2, 2], of `count_P2` rows by label.
 
-    All parts together give `rows` rows (None: all), each label its proportional share, at least two
+    All parts together give `rows` rows, each label its proportional share, at least two
     rows. About `valid_share` of these are held out, at least one of each label.
     """
     total_2 = count_P2.sum(axis=0)
     quota_P22 = np.zeros((len(count_P2), 2, 2), np.int64)
-    for value, wanted in enumerate(_shares(total_2, _at_most(rows, int(total_2.sum())))):
+    for value, wanted in enumerate(_shares(total_2, rows)):
         drawn_P = _shared_out(count_P2[:, value], wanted)
         seed = [sampling.seed, _ROUNDING, VALIDATION, value]
         held_P = _about(drawn_P, sampling.valid_share, seed)
@@ -188,14 +192,14 @@ def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.nda
     return quota_P22
 
 
-def quotas_within(count_P22: np.ndarray, rows: int | None) -> np.ndarray:
+def quotas_within(count_P22: np.ndarray, rows: int) -> np.ndarray:
     """The same of a table whose rows are split already: `count_P22` has them by side and label.
 
     Each side, and on it each label, gets its proportional share, at least one row of each label.
     """
     quota_P22 = np.zeros_like(count_P22)
     size_2 = count_P22.sum(axis=(0, 2))
-    validation, train = _shares(size_2[::-1], _at_most(rows, int(size_2.sum())))
+    validation, train = _shares(size_2[::-1], rows)
     for side, count in enumerate((train, validation)):
         for value, wanted in enumerate(_shares(count_P22[:, side].sum(axis=0), count, least=1)):
             quota_P22[:, side, value] = _shared_out(count_P22[:, side, value], wanted)
@@ -233,13 +237,6 @@ def select_rows(
     for is_here in (held == TRAIN, held == VALIDATION):
         position[is_here] = random.permutation(int(is_here.sum()))
     return Selection(chosen, held, position, period[chosen], fold[chosen])
-
-
-def _at_most(rows: int | None, there: int) -> int:
-    """`rows`, or all that there are, with a warning if these are fewer."""
-    if rows is not None and rows > there:
-        logger.warning("%s rows asked for, there are %s: taking all", f"{rows:,}", f"{there:,}")
-    return there if rows is None else min(rows, there)
 
 
 def _shares(count_2: np.ndarray, rows: int, least: int = 2) -> tuple[int, int]:

@@ -100,7 +100,22 @@ def split_rows(
     assert key is not None, "a split by a column"
     start = _start(key, sampling.valid_share, f"{where}: column {column!r}")
     side = (key >= start).astype(np.int8)
-    _check_sides(side, labels, time, sampling, where)
+    count_22 = np.bincount(2 * side + labels, minlength=4).reshape(2, 2)
+    told = []
+    for number, name in enumerate(SIDES):
+        span = ""
+        if time is not None:
+            times = time[side == number]
+            span = f", {column} {times.min()} to {times.max()}"
+        told.append(
+            f"{count_22[number].sum():,} {name} rows ({count_22[number, 1]:,} clicks{span})"
+        )
+    logger.info("split by %s: %s", column, "; ".join(told))
+    if not count_22.all():
+        raise UserError(
+            f"{where}: split by {column}: {'; '.join(told)}. Each side needs rows with "
+            f"and without a click: change sampling.split or valid_share"
+        )
     zeros = np.zeros(len(side), np.uint8)
     fold = zeros if group is None else (group % np.uint64(FOLDS)).astype(np.uint8)
     return side, zeros if time is None else periods(time), fold
@@ -142,32 +157,6 @@ def _start(key: np.ndarray, share: float, column: str) -> Any:
             share,
         )
     return values[nearest + 1]
-
-
-def _check_sides(
-    side: np.ndarray,
-    labels: np.ndarray,
-    time: np.ndarray | None,
-    sampling: Sampling,
-    where: str,
-) -> None:
-    """Log the rows of each side; raises UserError if a side lacks rows of a label."""
-    by = sampling.time or sampling.group
-    sides, lacks = [], False
-    for number, name in enumerate(SIDES):
-        rows = np.flatnonzero(side == number)
-        clicks, span = int(labels[rows].sum()), ""
-        lacks |= not 0 < clicks < len(rows)
-        if time is not None and len(rows):
-            ends = dict.fromkeys(map(str, (time[rows].min(), time[rows].max())))
-            span = f", {sampling.time} {' to '.join(ends)}"
-        sides.append(f"{len(rows):,} {name} rows ({clicks:,} clicks{span})")
-    logger.info("split by %s: %s", by, "; ".join(sides))
-    if lacks:
-        raise UserError(
-            f"{where}: split by {by}: {'; '.join(sides)}. Each side needs rows with "
-            f"and without a click: change sampling.split or valid_share"
-        )
 
 
 def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
