@@ -70,9 +70,10 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     host = socket.gethostname()
-    (tmp_path / f".t.h5.{host}.{dead.pid}.part").write_text("half")
-    (tmp_path / f".t.h5.{host}.{dead.pid}.work").mkdir()
-    (tmp_path / f".t.h5.{host}.{dead.pid}.work" / "bucket").write_text("half")
+    for ending in ("part", "work"):
+        left = tmp_path / f".t.h5.{host}.{dead.pid}.{ending}"
+        left.mkdir()
+        (left / "t.h5").write_text("half")
     living = tmp_path / f".t.h5.{host}.{os.getppid()}.part"
     elsewhere = tmp_path / f".t.h5.other-{host}.{dead.pid}.part"
     for path in (living, elsewhere):

@@ -29,27 +29,38 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 @contextmanager
 def written_beside(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; rename it to `target` on success, else remove it.
+    """Yield a path for a file that is moved to `target` on success, and removed else.
 
-    The temporary file is in the same directory, so the rename is atomic. Its name holds the host
-    and the process number, so two writers never share it. Leftovers of killed writers are removed.
-    Raises UserError if `target` is a folder or a URI.
+    Its folder is in the directory of `target`, so the move is atomic. Raises UserError if `target`
+    is a folder or a URI.
     """
-    temporary = _working_name(Path(target), "part")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with folder_beside(target, "part") as folder:
+        yield folder / Path(target).name
+        os.replace(folder / Path(target).name, target)
 
 
 @contextmanager
-def folder_beside(target: Path) -> Iterator[Path]:
+def folder_beside(target: Path, ending: str = "work") -> Iterator[Path]:
     """Yield an empty working folder beside `target`, and remove it afterwards.
 
-    Raises UserError if `target` is a folder or a URI.
+    Its name holds the host and the process number, so two writers never share it. What killed
+    writers left is removed. Raises UserError if `target` is a folder or a URI.
     """
-    folder = _working_name(Path(target), "work")
+    target = Path(target)
+    if target.is_dir():
+        raise UserError(f"{target}: is a folder; give the name of a file to write")
+    if ":/" in str(target):
+        raise UserError(
+            f"{target}: only local files are written; give a path, and copy the file later"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    start = f".{target.name}.{socket.gethostname()}."
+    for leftover in target.parent.glob(f"{glob.escape(start)}*.{ending}"):
+        process = leftover.name.rsplit(".", 2)[1]
+        if process == str(os.getpid()) or not (process.isdigit() and _is_alive(int(process))):
+            # Another process may remove it at the same time.
+            shutil.rmtree(leftover, ignore_errors=True)
+    folder = target.with_name(f"{start}{os.getpid()}.{ending}")
     folder.mkdir()
     try:
         yield folder
@@ -160,29 +171,6 @@ def locked(folder: Path, does: str) -> Iterator[None]:
         process = f"process {os.getpid()} on {socket.gethostname()}"
         owner.write_text(f"{process}, Slurm job {job}" if job else process)
         yield
-
-
-def _working_name(target: Path, ending: str) -> Path:
-    """A name beside `target` for this process alone; removes files of dead processes."""
-    if target.is_dir():
-        raise UserError(f"{target}: is a folder; give the name of a file to write")
-    if ":/" in str(target):
-        raise UserError(
-            f"{target}: only local files are written; give a path, and copy the file later"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    host = socket.gethostname()
-    for leftover in target.parent.glob(
-        f".{glob.escape(target.name)}.{glob.escape(host)}.*.{ending}"
-    ):
-        process = leftover.name.rsplit(".", 2)[1]
-        if not process.isdigit() or int(process) == os.getpid() or not _is_alive(int(process)):
-            # Another process may remove it at the same time.
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
-    return target.with_name(f".{target.name}.{host}.{os.getpid()}.{ending}")
 
 
 def _is_alive(process: int) -> bool:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .errors import first_line
-from .files import folder_beside
+from .files import written_beside
 
 # The format puts uint8 tensors last, so the checksum ends a file, which `fingerprint` reads.
 _CHECKSUM = "sha256"
@@ -29,8 +29,7 @@ def save(content: Mapping[str, Any], path: Path) -> None:
     tensors: dict[str, np.ndarray] = {}
     text = json.dumps(_described(content, "", tensors, {}))
     checksum = np.frombuffer(_checksum(text, tensors), np.uint8)
-    with folder_beside(path) as folder:
-        file = folder / path.name
+    with written_beside(path) as file:
         file.touch()
         mode = file.stat().st_mode
         try:
@@ -42,7 +41,6 @@ def save(content: Mapping[str, Any], path: Path) -> None:
         with open(file, "rb") as written:
             # The rename must not reach the disk before the bytes.
             os.fsync(written.fileno())
-        os.replace(file, path)
 
 
 def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array) -> dict[str, Any]:
@@ -50,12 +48,7 @@ def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array)
 
     Raises ValueError for another format or damaged bytes, OSError for an unreadable file.
     """
-    try:
-        with _opened(path) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            text = (file.metadata() or {}).get("content", "")
-    except SafetensorError as error:
-        raise ValueError(first_line(error)) from None
+    tensors, text = _read(path)
     checksum = tensors.pop(_CHECKSUM, np.empty(0, np.uint8))
     if checksum.tobytes() != _checksum(text, tensors):
         raise ValueError("wrong checksum")
@@ -67,18 +60,20 @@ def peek(path: Path, name: str) -> Any:
 
     Raises ValueError for another format, KeyError if there is no such value.
     """
-    try:
-        with _opened(path) as file:
-            text = (file.metadata() or {}).get("content", "")
-    except SafetensorError as error:
-        raise ValueError(first_line(error)) from None
-    return _restored(dict(json.loads(text)["dict"])[name], {})
+    return _restored(dict(json.loads(_read(path, tensors=False)[1])["dict"])[name], {})
 
 
-def _opened(path: Path) -> Any:
+def _read(path: Path, tensors: bool = True) -> tuple[dict[str, np.ndarray], str]:
+    """The tensors, if wanted, and the text of the plain values."""
     # safetensors reports an unreadable file as a missing one; `open` does not.
     open(path, "rb").close()
-    return safe_open(path, framework="np")
+    try:
+        with safe_open(path, framework="np") as file:
+            names = file.keys() if tensors else ()
+            text = (file.metadata() or {}).get("content", "")
+            return {name: file.get_tensor(name) for name in names}, text
+    except SafetensorError as error:
+        raise ValueError(first_line(error)) from None
 
 
 def _described(
@@ -89,9 +84,12 @@ def _described(
     Dicts are lists of pairs, since JSON's keys are strings and an optimizer's are numbers.
     """
     if isinstance(value, np.ndarray) or hasattr(value, "data_ptr"):
-        place = _place(value)
+        is_array = isinstance(value, np.ndarray)
+        # Where the values are in memory; equal for two tensors that share them.
+        start = value.ctypes.data if is_array else value.data_ptr()
+        place = start, value.dtype, value.shape, value.strides if is_array else value.stride()
         if names.setdefault(place, name) == name:
-            array = value if isinstance(value, np.ndarray) else value.detach().cpu().numpy()
+            array = value if is_array else value.detach().cpu().numpy()
             tensors[name] = np.ascontiguousarray(array).reshape(array.shape)
         return {"tensor": names[place]}
     if isinstance(value, Mapping):
@@ -101,13 +99,6 @@ def _described(
     if isinstance(value, list | tuple):
         return [_described(v, f"{name}/{i}", tensors, names) for i, v in enumerate(value)]
     return value
-
-
-def _place(tensor: Any) -> tuple[Any, ...]:
-    """Where a tensor's values are in memory; equal for two tensors that share them."""
-    if isinstance(tensor, np.ndarray):
-        return (tensor.ctypes.data, tensor.dtype, tensor.shape, tensor.strides)
-    return (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
 
 
 def _restored(value: Any, tensors: Mapping[str, Any]) -> Any:
