@@ -115,15 +115,17 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
 
 
 def test_predictions_that_are_not_finite_are_not_written(data: Path, tmp_path: Path) -> None:
-    model = untrained(data)
+    model, path = untrained(data), tmp_path / "model.safetensors"
     for weight in model.network.parameters():
         weight.data.fill_(float("nan"))
-    model.save(tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match=r"not finite, for example nan for row \d"):
-        predict_validation(
-            tmp_path / "model.safetensors", [data / "valid.h5"], tmp_path / "predictions"
-        )
-    assert not (tmp_path / "predictions").exists()
+    model.save(path)
+    for call, named in (
+        (lambda: predict_validation(path, [data / "valid.h5"], tmp_path / "out"), r"row 0"),
+        (lambda: predict_part(path, data / "test.h5", tmp_path / "out"), r"ID '\w+'"),
+    ):
+        with pytest.raises(UserError, match=f"not finite, for example nan for {named}"):
+            call()
+    assert not (tmp_path / "out").exists()
 
 
 def untrained(data: Path, simulated: bool = True) -> TrainedModel:

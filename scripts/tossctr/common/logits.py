@@ -37,15 +37,10 @@ def require_finite(logit: np.ndarray, ids: Any = None) -> None:
     if len(wrong):
         row = int(wrong[0])
         name = f"row {row}" if ids is None else f"ID {ids[row].as_py()!r}"
-        raise diverged(len(wrong), logit[row], name)
-
-
-def diverged(count: int, logit: float, row: str) -> UserError:
-    """The error for `count` logits that are not finite, one of them for `row`."""
-    return UserError(
-        f"{count:,} predictions are not finite, for example {logit} for {row}; the model has "
-        f"diverged: lower train.learning_rate and train again"
-    )
+        raise UserError(
+            f"{len(wrong):,} predictions are not finite, for example {logit[row]} for {name}; the "
+            f"model has diverged: lower train.learning_rate and train again"
+        )
 
 
 def mean_logit(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:

@@ -83,13 +83,16 @@ def predict_rows(
 ) -> tuple[pa.StringArray, np.ndarray]:
     """The IDs of a test table, and the weighted means float32 [rows] of the models' logits.
 
-    The log warns of columns whose values are mostly unknown to a model.
+    The log warns of columns whose values are mostly unknown to a model. Raises UserError if a logit
+    is not finite.
     """
     for model in models:
         FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
     logit = mean_logit([model.predict(table) for model in models], weights)
     with whole_file(table.path):
-        return pa.array(table.column("id"), pa.binary()).cast(pa.string()), logit
+        ids = pa.array(table.column("id"), pa.binary()).cast(pa.string())
+    require_finite(logit, ids)
+    return ids, logit
 
 
 def model_metadata(model: Model) -> dict[str, str]:

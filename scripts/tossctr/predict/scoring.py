@@ -16,7 +16,7 @@ from pydantic import Field
 from ..catalog.loading import load_model
 from ..common.errors import UserError
 from ..common.files import Output, folder_beside, written_beside
-from ..common.logits import checked_weights, require_finite, sigmoid
+from ..common.logits import checked_weights, sigmoid
 from ..common.machine import processors
 from ..common.progress import Progress
 from ..config.declared import DEFAULT_RUNTIME, Delimiter, Runtime
@@ -87,7 +87,6 @@ def score_files(
             convert_test(paths, columns, h5, part=part, threads=threads)
             with open_table(h5) as table:
                 ids, logit = predict_rows(loaded, weights, table)
-            require_finite(logit, ids)
             probability = sigmoid(logit - shift).astype(np.float32)
             writer.write_table(pa.table([ids, probability], schema))
             progress.advance(part.rows)

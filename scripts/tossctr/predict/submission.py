@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 from ..common.errors import UserError
 from ..common.files import Output, fingerprint, write_json, written_beside
 from ..common.ids import add_ids, answer, id_tables
-from ..common.logits import checked_weights, diverged, log_odds, mean_logit, sigmoid
+from ..common.logits import checked_weights, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import Prior, check_name, name_of
 from ..describe.alarms import read_alarms, warn_of
@@ -56,13 +56,12 @@ def write_submission(
     listed = read_parts(parts).parts
     count = len(listed)
     by_model = [predictions[i : i + count] for i in range(0, len(predictions), count)]
-    firsts = []
-    for paths, model in zip(by_model, models, strict=True):
-        name = name_of(model)
+    names, firsts = [name_of(model) for model in models], []
+    for paths, model, name in zip(by_model, models, names, strict=True):
         code = codes.get(name) if codes else None
         firsts.append(_checked(paths, listed, model, code, f"{size}/{name}" if size else ""))
     alarms = read_alarms(facts) if facts else []
-    shares = checked_weights(weights, [name_of(model) for model in models], fitted)
+    shares = checked_weights(weights, names, fitted)
     rows, mean = join_predictions(
         by_model,
         shares,
@@ -96,21 +95,15 @@ def _checked(
     of_files = [metadata_of(read_table(path, ())) for path in paths]
     for path, metadata, part in zip(paths, of_files, parts, strict=True):
         check_name(path, metadata.get("full_name", ""), full_name)
-        for key, needed, what in (
-            ("model", digest, f"by {model}"),
-            ("code", code, "by the code"),
-            ("part", part.version, "for this part of the test table"),
-        ):
-            if needed is not None and metadata.get(key) != needed:
-                raise _not_as_needed(path, f"not predicted {what} as it is now")
+        needed = {"model": digest, "code": code or metadata.get("code"), "part": part.version}
+        wrong = [key for key, value in needed.items() if metadata.get(key) != value]
+        if wrong:
+            raise UserError(
+                f"{path}: not predicted by the {wrong[0]} as it is now; take such predictions or, "
+                f"where the workflow made it, delete it and data/h5/test/{path.stem}.h5 and run "
+                f"the same command again to predict the part again"
+            )
     return of_files[0]
-
-
-def _not_as_needed(path: Path, wrong: str) -> UserError:
-    return UserError(
-        f"{path}: {wrong}; take such predictions or, where the workflow made it, delete it and "
-        f"data/h5/test/{path.stem}.h5 and run the same command again to predict the part again"
-    )
 
 
 def join_predictions(
@@ -129,30 +122,22 @@ def join_predictions(
     `sample_submission` has the IDs, their order and the name of the label. If not, the predictions
     have the IDs. Returns the number of rows and the mean probability.
 
-    Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
-    a logit is not finite.
+    Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side.
     """
-    ordered = "predicted"
+    listed = "predicted AS listed"
     if sample_submission is not None:
         label_column = label_name(Location(sample_submission), id_column, label_column)
-        ordered = "sample JOIN predicted USING (id)"
+        listed = "sample AS listed JOIN predicted USING (id)"
     with id_tables(submission) as database:
         add_ids(database, "predicted", _means(by_model, weights), "the predictions")
-        # IDs get quotes only if one has a character special to CSV; sample_submission.csv has none.
-        rows, special, wrong, example, logit = answer(
-            database,
-            r"""SELECT count(*), count(*) FILTER (WHERE regexp_matches(id, '[",\r\n]')), """
-            "count(*) FILTER (WHERE NOT isfinite(logit)), "
-            "arg_min(id, row) FILTER (WHERE NOT isfinite(logit)), "
-            "arg_min(logit, row) FILTER (WHERE NOT isfinite(logit)) FROM predicted",
-        )
-        if wrong:
-            raise diverged(wrong, logit, f"ID {example!r}")
         if sample_submission is not None:
             add_sample(database, sample_submission, id_column, "predicted", "predicted")
-        quoting = "needed" if special else "none"
+        # IDs get quotes only if one has a character special to CSV; sample_submission.csv has none.
+        special = r"""regexp_matches(id, '[",\r\n]')"""
+        rows, any_special = answer(database, f"SELECT count(*), bool_or({special}) FROM predicted")
+        quoting = "needed" if any_special else "none"
         options = pacsv.WriteOptions(include_header=False, quoting_style=quoting)
-        query = f"SELECT id, logit FROM {ordered} ORDER BY {ordered.split()[0]}.row"
+        query = f"SELECT id, logit FROM {listed} ORDER BY listed.row"
         total = 0.0
         with written_beside(submission) as temporary:
             with open(temporary, "w", newline="", encoding="utf-8") as text:
@@ -170,9 +155,6 @@ def _means(by_model: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iter
     """The IDs and the mean logits of all models, part by part."""
     for paths in zip(*by_model, strict=True):
         tables = [read_table(path, ("id", "logit")) for path in paths]
-        for path, table in zip(paths, tables):
-            if not table["id"].equals(tables[0]["id"]):
-                raise _not_as_needed(path, f"its IDs are not those of {paths[0]}")
         mean = mean_logit([table["logit"].to_numpy() for table in tables], weights)
         yield pa.table({"id": tables[0]["id"], "logit": mean})
 
