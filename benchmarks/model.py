@@ -30,10 +30,9 @@ from tossctr.common.machine import keep_freed_memory
 from tossctr.config.declared import Runtime
 from tossctr.features.feature_map import FeatureMap
 from tossctr.models.base import block_settings
-from tossctr.models.feseq.network.build import batch_source, build_model, placed
 from tossctr.models.feseq.network.device import Machine, start_runtime
-from tossctr.models.feseq.network.padded import PaddedFESeq
-from tossctr.models.feseq.network_file import inference_source
+from tossctr.models.feseq.network.positions import Padded
+from tossctr.models.feseq.network_file import batch_source, build_model, inference_source, placed
 from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
 from tossctr.models.feseq.training.step import Stepper
 
@@ -57,7 +56,7 @@ class Case:
         self.config = config
         torch.manual_seed(0)
         network = build_model(config, self.fields)
-        self.plain = PaddedFESeq(deepcopy(network)).to(machine.device)
+        self.plain = deepcopy(network).to(machine.device)
         self.network = placed(network, machine)
 
     def batches(self, batch_rows: int) -> Iterable[Batch]:
@@ -78,7 +77,7 @@ class Case:
         def step(batch: Batch) -> float:
             batch = batch.to(self.machine.device)
             loss = F.binary_cross_entropy_with_logits(
-                plain.logits(batch, self.config.max_len), batch.label_B
+                plain(Padded.of(batch, self.config.max_len)), batch.label_B
             )
             optimizer.zero_grad()
             loss.backward()
@@ -104,7 +103,8 @@ class Case:
 
         def step(batch: Batch) -> torch.Tensor:
             with torch.no_grad():
-                return plain.logits(batch.to(self.machine.device), self.config.max_len).cpu()
+                padded = Padded.of(batch.to(self.machine.device), self.config.max_len)
+                return plain(padded).cpu()
 
         return step
 

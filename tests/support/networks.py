@@ -11,8 +11,7 @@ from tossctr.batches.layout import Layout
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.numeric_encodings import BUCKETS, ENCODINGS
 from tossctr.models.feseq.network import FESeq, FieldSizes
-from tossctr.models.feseq.network.build import build_model
-from tossctr.models.feseq.network_file import TrainedModel
+from tossctr.models.feseq.network_file import TrainedModel, build_model
 from tossctr.models.feseq.network_settings import ModelConfig, Numerics
 from tossctr.models.trained import About
 

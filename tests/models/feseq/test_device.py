@@ -13,8 +13,8 @@ from support.networks import CONFIG, make_batch, make_model
 from support.trainings import TRAIN
 from tossctr.config.declared import Runtime
 from tossctr.models.feseq.network import device as runtime
-from tossctr.models.feseq.network.build import placed
 from tossctr.models.feseq.network.device import Machine, start_runtime
+from tossctr.models.feseq.network_file import placed
 from tossctr.models.feseq.training.step import Stepper
 
 

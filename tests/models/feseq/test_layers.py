@@ -14,15 +14,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import varlen
 
 from support.networks import CONFIG, SIZES, gradients, make_batch, make_model, single
-from tossctr.models.feseq.network import FESeq, attention
-from tossctr.models.feseq.network.attention import SelfAttention
+from tossctr.models.feseq.network import FESeq, positions
+from tossctr.models.feseq.network.history import Interaction
 from tossctr.models.feseq.network.input_layer import InputLayer
-from tossctr.models.feseq.network.interaction import Interaction
-from tossctr.models.feseq.network.padded import PaddedFESeq
 from tossctr.models.feseq.network.pooling import WeightedSumPooling
-from tossctr.models.feseq.network.refiner import TransformerLayer
+from tossctr.models.feseq.network.positions import Packed, Padded
+from tossctr.models.feseq.network.refiner import SelfAttention, TransformerLayer
 from tossctr.models.feseq.training.optimizer import embedding_parameters
 
 FIELDS, D = 3, 4
@@ -56,7 +56,7 @@ def cross(w: dict[str, Tensor], fields: Tensor) -> Tensor:
     x = x0 = fields.flatten()
     for i in range(2):
         x = x0 * (w[f"layers.{i}.weight"] @ x + w[f"layers.{i}.bias"]) + x
-    return x.view_as(fields)
+    return x
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,8 @@ def test_interacting_layers_are_their_papers(
     layers = Interaction(kind, count, FIELDS, D)
     w = random_weights(layers)
     x_BFd = torch.randn(5, FIELDS, D, dtype=torch.float64)
-    torch.testing.assert_close(layers(x_BFd), torch.stack([expected(w, x) for x in x_BFd]))
+    out_BX = torch.stack([expected(w, x).flatten() for x in x_BFd])
+    torch.testing.assert_close(layers(x_BFd), out_BX)
 
 
 def score(kind: str, w: dict[str, Tensor], query: Tensor, key: Tensor) -> Tensor:
@@ -88,8 +89,8 @@ def score(kind: str, w: dict[str, Tensor], query: Tensor, key: Tensor) -> Tensor
 def test_the_weighted_sum_is_that_of_the_paper(kind: str) -> None:
     pooling = WeightedSumPooling(replace(CONFIG, pooling=kind), D, 5)
     w = random_weights(pooling)
-    layout = make_batch([3, 0, 4]).layout
-    x_ND = torch.randn(int(layout.start_B[-1]), D, dtype=torch.float64)
+    batch = make_batch([3, 0, 4])
+    x_ND = torch.randn(10, D, dtype=torch.float64)
     item_BE = torch.randn(3, 5, dtype=torch.float64)
 
     def project(part: str, x: Tensor) -> Tensor:
@@ -97,19 +98,19 @@ def test_the_weighted_sum_is_that_of_the_paper(kind: str) -> None:
         return torch.where(projected > 0, projected, w[f"{part}.1.weight"] * projected)
 
     expected = []
-    for item, row in zip(item_BE, x_ND.split(layout.start_B.diff().tolist())):
+    for item, row in zip(item_BE, x_ND.split([4, 1, 5])):
         query = project("query", item)
         alpha = torch.stack([score(kind, w, query, project("key", x)) for x in row]).softmax(0)
         u = sum(a * project("value", x) for a, x in zip(alpha, row))
         u = w["out.0.weight"] @ u + w["out.0.bias"]
         expected.append(torch.where(u > 0, u, w["out.1.weight"] * u))
-    torch.testing.assert_close(pooling(x_ND, layout, item_BE), torch.stack(expected))
+    torch.testing.assert_close(pooling(x_ND, Packed(batch), item_BE), torch.stack(expected))
 
 
 @pytest.mark.parametrize("has_norm", [True, False])
 def test_a_transformer_layer_is_post_norm(has_norm: bool) -> None:
     layer = TransformerLayer(replace(CONFIG, layer_norm=has_norm), 8)
-    w, layout = random_weights(layer), make_batch([3, 0]).layout
+    w, rows = random_weights(layer), Packed(make_batch([3, 0]))
     x_ND = torch.randn(5, 8, dtype=torch.float64)
 
     def norm(name: str, x: Tensor) -> Tensor:
@@ -119,21 +120,18 @@ def test_a_transformer_layer_is_post_norm(has_norm: bool) -> None:
         scaled = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
         return scaled * w[f"{name}.weight"] + w[f"{name}.bias"]
 
-    s = norm("norm_1", x_ND + layer.attention(x_ND, layout))
+    s = norm("norm_1", x_ND + layer.attention(x_ND, rows))
     inner = s @ w["feed_forward.0.weight"].T + w["feed_forward.0.bias"]
     inner = torch.where(inner > 0, inner, 0.01 * inner)
     outer = inner @ w["feed_forward.2.weight"].T + w["feed_forward.2.bias"]
-    torch.testing.assert_close(layer(x_ND, layout), norm("norm_2", s + outer))
-
-
-WIDTH = CONFIG.embedding_dim
+    torch.testing.assert_close(layer(x_ND, rows), norm("norm_2", s + outer))
 
 
 def input_layer(*kinds: str, missing: int = 0) -> InputLayer:
     torch.manual_seed(1)
-    config = replace(CONFIG, numerics=kinds)
-    made = InputLayer(config, replace(SIZES, missing=missing)).double()
-    made.start_values(1.0)
+    made = InputLayer(replace(CONFIG, numerics=kinds), replace(SIZES, missing=missing)).double()
+    for vector in made.numeric_vectors():
+        nn.init.normal_(vector)
     return made
 
 
@@ -145,7 +143,7 @@ def test_direct_is_the_value_linear_it_times_a_vector_and_missing_a_flag_for_eac
         torch.cat([x, *(x[n] * vector[n] for n in range(len(x))), flags])
         for x, flags in zip(batch.numbers["minmax"], batch.numbers["missing"])
     ]
-    assert torch.equal(made(batch), torch.stack(expected))
+    assert torch.equal(made(batch.numbers, batch.context_BC), torch.stack(expected))
     assert len(expected[0]) == made.out_width
 
 
@@ -156,7 +154,7 @@ def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> 
     numbers = {"buckets": torch.tensor([[0.0, 5.0, 20.0], [19.0, 10.0, 19.0]])}
     rows = [[0, 21 + 5, 42 + 20], [19, 21 + 10, 42 + 19]]
     expected = torch.stack([table[row].flatten() for row in rows])
-    assert torch.equal(buckets(replace(make_batch([3, 0]), numbers=numbers)), expected)
+    assert torch.equal(buckets(numbers, torch.empty(2, 0)), expected)
 
 
 def test_shortcuts_are_target_scaled_sum_and_product() -> None:
@@ -167,10 +165,11 @@ def test_shortcuts_are_target_scaled_sum_and_product() -> None:
     for b in range(3):
         codes = batch.history_ST[0, batch.offsets[b] : batch.offsets[b + 1]]
         item = target[batch.target_BG[b, 0]]
-        total = sum((sequence[code] for code in codes), torch.zeros(WIDTH, dtype=torch.float64))
+        total = sequence[codes].sum(0)
         scaled = total / max(1, len(codes)) ** 0.5
         expected.append(torch.cat([item, scaled, item * scaled]))
-    torch.testing.assert_close(network.history.shortcuts(batch), torch.stack(expected))
+    made = network.history.shortcuts(Packed(batch), batch.target_BG)
+    torch.testing.assert_close(made, torch.stack(expected))
 
 
 def test_a_crossing_starts_at_0_and_can_learn_from_there() -> None:
@@ -178,7 +177,7 @@ def test_a_crossing_starts_at_0_and_can_learn_from_there() -> None:
     network = FESeq(replace(CONFIG, crossing=8), SIZES)
     batch = single(make_batch([3, 0, 1]))
     parts = dict(network.crossing.named_parameters())
-    assert (network.crossing(batch) == 0).all()
+    assert (network.crossing(Packed(batch), batch.target_BG) == 0).all()
     assert 0.8 < parts["target.0"][3:].std() < 1.2
     # Unknown and missing targets say nothing until they are learned.
     assert (parts["target.0"][:3] == 0).all()
@@ -192,45 +191,34 @@ def test_a_crossing_starts_at_0_and_can_learn_from_there() -> None:
     ]
 
 
-def plain_varlen(
-    query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, scale: float, causal: bool
-) -> Tensor:
-    """Softmax attention within each of the sequences that `bounds` cut [T, H, D] into."""
-    attended = []
-    for start, stop in zip(bounds.tolist(), bounds.tolist()[1:]):
-        q, k, v = (part[start:stop].transpose(0, 1) for part in (query, key, value))
-        score = q @ k.transpose(1, 2) * scale
-        if causal:
-            later = torch.ones(stop - start, stop - start, dtype=torch.bool).triu(1)
-            score = score.masked_fill(later, -torch.inf)
-        attended.append((score.softmax(-1) @ v).transpose(0, 1))
-    return torch.cat(attended)
-
-
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The arguments of each call; the kernel's own conditions hold, and loops stand in for it."""
-    kernel = attention.flash_attention()
-    if kernel is None:
-        pytest.skip("PyTorch before 2.11")
-    signature, calls = inspect.signature(kernel), []
+    signature, calls = inspect.signature(varlen.varlen_attn), []
 
     def stand_in(*args: Any, **kwargs: Any) -> Tensor:
         given = signature.bind(*args, **kwargs).arguments
         calls.append(given)
-        query, bounds = given["query"], given["cu_seq_q"]
-        assert query.shape[2] % 8 == 0
-        assert all(given[name].stride(-1) == 1 for name in ("query", "key", "value"))
+        bounds, parts = given["cu_seq_q"], [given[name] for name in ("query", "key", "value")]
+        assert parts[0].shape[2] % 8 == 0
+        assert all(part.stride(-1) == 1 for part in parts)
         assert bounds is given["cu_seq_k"]
         assert bounds.dtype == torch.int32
-        assert bounds[-1] == len(query)
+        assert bounds[-1] == len(parts[0])
         assert given["max_q"] == given["max_k"] == int(bounds.diff().max())
         causal = {(-1, 0): True, (-1, -1): False}[given["window_size"]]
-        parts = query, given["key"], given["value"]
-        return plain_varlen(*parts, bounds, given["scale"], causal)
+        attended = []
+        for start, stop in zip(bounds.tolist(), bounds.tolist()[1:]):
+            q, k, v = (part[start:stop].transpose(0, 1) for part in parts)
+            score = q @ k.transpose(1, 2) * given["scale"]
+            if causal:
+                later = torch.ones(stop - start, stop - start, dtype=torch.bool).triu(1)
+                score = score.masked_fill(later, -torch.inf)
+            attended.append((score.softmax(-1) @ v).transpose(0, 1))
+        return torch.cat(attended)
 
-    monkeypatch.setattr(attention, "flash_attention", lambda: stand_in)
-    monkeypatch.setattr(attention, "takes_packed", lambda qkv: True)
+    monkeypatch.setattr(varlen, "varlen_attn", stand_in)
+    monkeypatch.setattr(positions, "takes_flash", lambda qkv: True)
     return calls
 
 
@@ -241,7 +229,7 @@ def test_packed_attention_equals_that_of_padded_rows(
 ) -> None:
     config = replace(CONFIG, causal=causal, embedding_dim=embedding_dim)
     model, batch = make_model(config), make_batch([3, 0, 6])
-    logits, expected = model(batch), PaddedFESeq(model).logits(batch)
+    logits, expected = model(batch), model(Padded.of(batch))
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     assert len(calls) == config.transformer_layers
     got, want = (gradients(model, logit_B.sum()) for logit_B in (logits, expected))
@@ -251,23 +239,20 @@ def test_packed_attention_equals_that_of_padded_rows(
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_is_that_of_pytorch(causal: bool) -> None:
     torch.manual_seed(0)
-    ours, layout = SelfAttention(12, 3, causal).double(), make_batch([3, 0, 5, 5]).layout
-    theirs = torch.nn.MultiheadAttention(12, 3, batch_first=True, dtype=torch.float64)
+    ours, batch = SelfAttention(12, 3, causal).double(), make_batch([3, 0, 5, 5])
+    theirs = nn.MultiheadAttention(12, 3, batch_first=True, dtype=torch.float64)
     # The same four, in the same order.
     ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
-    x_ND = torch.randn(int(layout.start_B[-1]), 12, dtype=torch.float64)
-    rows = x_ND.split(layout.start_B.diff().tolist())
+    rows = [torch.randn(length, 12, dtype=torch.float64) for length in (4, 1, 6, 6)]
     expected = []
     for row_LD in rows:
         later = torch.ones(len(row_LD), len(row_LD), dtype=torch.bool).triu(1) if causal else None
         expected.append(theirs(row_LD, row_LD, row_LD, attn_mask=later)[0])
-    torch.testing.assert_close(ours(x_ND, layout), torch.cat(expected))
-    lengths = torch.tensor([len(row) for row in rows])
-    longest = int(lengths.max())
-    padded = torch.stack([F.pad(row_LD, (0, 0, longest - len(row_LD), 0)) for row_LD in rows])
-    is_position = torch.arange(longest) >= longest - lengths[:, None]
-    attended = ours.padded(padded, is_position)
-    torch.testing.assert_close(attended[is_position], torch.cat(expected))
+    torch.testing.assert_close(ours(torch.cat(rows), Packed(batch)), torch.cat(expected))
+    left_padded = torch.stack([F.pad(row_LD, (0, 0, 6 - len(row_LD), 0)) for row_LD in rows])
+    padded = Padded.of(batch)
+    attended = ours(left_padded, padded)[padded.is_position_BL]
+    torch.testing.assert_close(attended, torch.cat(expected))
 
 
 def test_packed_attention_is_for_half_precision_on_new_gpus(
@@ -283,6 +268,5 @@ def test_packed_attention_is_for_half_precision_on_new_gpus(
         ({"shape": (7, 3, 2, 264)}, (9, 0)),
     ):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)  # noqa: B023
-        is_sound = not change and capability >= (8, 0) and attention.flash_attention() is not None
         layer: Any = SimpleNamespace(**sound | change)
-        assert attention.takes_packed(layer) == is_sound
+        assert positions.takes_flash(layer) == (not change and capability >= (8, 0))

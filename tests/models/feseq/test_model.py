@@ -10,9 +10,10 @@ from support.networks import CONFIG, SIZES, gradients, make_batch, make_model, s
 from tossctr.batches.batch import Batch
 from tossctr.features.feature_map import OUT_OF_VOCABULARY
 from tossctr.models.feseq.network import FESeq, FieldSizes
-from tossctr.models.feseq.network.dropout import Dropout, UnknownDraws
-from tossctr.models.feseq.network.padded import PaddedFESeq
+from tossctr.models.feseq.network.dropout import Dropout
+from tossctr.models.feseq.network.input_layer import UnknownDraws
 from tossctr.models.feseq.network.pooling import POOLINGS
+from tossctr.models.feseq.network.positions import Packed, Padded
 from tossctr.models.feseq.network_settings import Numerics
 
 VARIANTS: list[dict[str, Any]] = [
@@ -51,7 +52,7 @@ def test_logits_and_gradients_are_those_of_padded_rows(
 ) -> None:
     model, batch = make_model(replace(CONFIG, **variant), SIZED), make_batch(lengths, SIZED)
     # Whatever stands in the padding.
-    logits, expected = model(batch), PaddedFESeq(model).logits(batch, filled=3)
+    logits, expected = model(batch), model(Padded.of(batch, filled=3))
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     weight_B = torch.linspace(0.5, 2, len(lengths), dtype=torch.float64)
     got, want = (gradients(model, (each * weight_B).sum()) for each in (logits, expected))
@@ -105,13 +106,13 @@ def test_half_precision_rounds_what_positions_hold_and_not_the_logit(
 
 
 def test_pooled_rows_that_differ_little_stay_apart_in_half_precision() -> None:
-    layout = make_batch([6, 0, 3] * 20).layout
+    rows = Packed(make_batch([6, 0, 3] * 20))
     torch.manual_seed(0)
-    refined_ND = 1 + 1e-4 * torch.randn(len(layout.row_N), 4)
+    refined_ND = 1 + 1e-4 * torch.randn(len(rows.age_N), 4)
     pooling = POOLINGS["mean"](CONFIG, 4, 4)
-    full = pooling(refined_ND, layout, None)
+    full = pooling(refined_ND, rows, None)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(pooling(refined_ND, layout, None), full, rtol=0, atol=0)
+        assert torch.equal(pooling(refined_ND, rows, None), full)
 
 
 def test_start_values_are_those_of_the_authors() -> None:

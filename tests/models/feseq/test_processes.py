@@ -22,8 +22,7 @@ from support.processes import PATIENCE_SECONDS, have_ended, in_processes, read_u
 from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run, fitted, same_weights, train
 from tossctr.common.errors import UserError
 from tossctr.config.declared import Runtime
-from tossctr.models.feseq.network.device import choose_device, start_runtime
-from tossctr.models.feseq.network.ranks import Ranks, joined
+from tossctr.models.feseq.network.device import Ranks, choose_device, joined, start_runtime
 from tossctr.models.feseq.training.checkpoint import Checkpoint
 from tossctr.models.feseq.training.loop import Trainer
 from tossctr.models.feseq.training.step import Stepper

@@ -31,8 +31,7 @@ from tossctr.datasets.opening import open_table
 from tossctr.datasets.store import H5Table
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
-from tossctr.models.feseq.network.build import build_model
-from tossctr.models.feseq.network_file import TrainedModel
+from tossctr.models.feseq.network_file import TrainedModel, build_model
 from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
 from tossctr.models.feseq.train_network import TrainingRun
 from tossctr.models.feseq.training.refit import FirstTraining, extended

@@ -31,7 +31,7 @@ from tossctr.batches.batch import Batch
 from tossctr.catalog.loading import export_model
 from tossctr.common.errors import UserError
 from tossctr.datasets.opening import open_table
-from tossctr.models.feseq.check_rows import raw_rows
+from tossctr.models.feseq.export import raw_rows
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.network_file import TrainedModel, predict_logits

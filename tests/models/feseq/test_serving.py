@@ -27,7 +27,7 @@ from tossctr.datasets.opening import open_table
 from tossctr.features.feature_map import FeatureMap, read_columns
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq import export
-from tossctr.models.feseq.check_rows import raw_rows
+from tossctr.models.feseq.export import raw_rows
 from tossctr.models.feseq.network.pooling import POOLINGS
 from tossctr.models.feseq.network_file import TrainedModel
 from tossctr.models.feseq.scorer import Scorer, signed

@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 import torch.onnx
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...common.errors import UserError
 from ...common.files import Output, written_beside
 from ...common.logits import sigmoid
+from ...datasets.categories import codes_of, words_by_token
 from ...datasets.opening import Files, open_table
+from ...datasets.table import Table
 from ...features.encoding import DEFAULT_INPUTS, FeatureEncoder
 from ...features.feature_map import read_columns
-from .check_rows import check_rows
-from .network.build import field_sizes, inputs_of
-from .network.input_layer import column_count
-from .network.padded import INPUTS, PaddedFESeq
+from .network import FESeq
+from .network.input_layer import column_count, field_sizes, inputs_of
+from .network.positions import Padded
 from .network_file import TrainedModel
 from .scorer import FORMAT, METADATA, VERSION, Scorer, signed
 
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 # The largest difference of two logits, in units of the larger of 1 and the logit itself.
 BOUND = 1e-4
 ROWS = 1_000
+_UNSEEN_WORD, _UNSEEN_TOKEN = "never seen in training", str(10**12)
+# Shares of the rows without history; of values that are missing; of values that are unseen.
+_EMPTY, _MISSING, _UNSEEN = 0.1, 0.05, 0.05
 
 
 def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> None:
@@ -102,49 +106,60 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
 
 def onnx_program(trained: TrainedModel) -> Any:
     """The network as an ONNX program, for any number of rows and events."""
-    network = trained.network.cpu()
     rows, events, whole = (
         torch.export.Dim(name, max=1 << 20) for name in ("rows", "events", "whole")
     )
-    example, numbers = _example(trained)
-    shapes: dict[str, Any] = {"numbers": {encoding: {0: rows} for encoding in numbers}}
-    shapes |= {name: {0: rows} for name in INPUTS}
-    shapes |= {"history": {1: rows, 2: events}, "elapsed": {0: rows, 1: events}}
-    shapes["whole_history"] = {1: rows, 2: whole}
+    sizes = field_sizes(trained.config, trained.about.feature_map)
+    sequences = len(sizes.sequence)
+    # In the order of Padded; the names are those of the graph's inputs.
+    shapes: dict[str, tuple[Any, ...]] = {
+        "profile": (rows, len(sizes.profile)),
+        "target": (rows, len(sizes.target)),
+        "history": (sequences, rows, events),
+        "length": (rows,),
+        "elapsed": (rows, events),
+        "whole_history": (sequences, rows, whole),
+        "whole_length": (rows,),
+        "context": (rows, len(sizes.context)),
+    }
+    example: dict[Any, int] = {rows: 3, events: 2, whole: 4}
+    inputs = [
+        torch.zeros([example.get(n, n) for n in shape], dtype=torch.long)
+        for shape in shapes.values()
+    ]
+    dynamic = [
+        {axis: n for axis, n in enumerate(shape) if n in example} for shape in shapes.values()
+    ]
+    numbers = {
+        encoding: torch.zeros(example[rows], column_count(encoding, sizes))
+        for encoding in inputs_of(trained.config).numbers
+    }
     for name in ("torch.onnx", "onnx_ir", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.onnx.export(
-            PaddedFESeq(network.eval()),
-            (numbers, *example),
+            _PaddedFESeq(trained.network.cpu().eval()),
+            (numbers, *inputs),
             dynamo=True,
-            input_names=[*numbers, *INPUTS],
+            input_names=[*numbers, *shapes],
             output_names=["logit"],
-            dynamic_shapes=tuple(shapes.values()),
+            dynamic_shapes=({encoding: {0: rows} for encoding in numbers}, tuple(dynamic)),
             external_data=False,
             optimize=True,
             verbose=False,
         )
 
 
-def _example(trained: TrainedModel) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """Inputs of the right shapes, in the order of INPUTS, and numbers; all of them are 0."""
-    rows, events = 3, 2
-    sizes = field_sizes(trained.config, trained.about.feature_map)
-    shapes = {
-        "profile": (rows, len(sizes.profile)),
-        "target": (rows, len(sizes.target)),
-        "history": (len(sizes.sequence), rows, events),
-        "length": (rows,),
-        "elapsed": (rows, events),
-        "whole_history": (len(sizes.sequence), rows, 2 * events),
-        "whole_length": (rows,),
-        "context": (rows, len(sizes.context)),
-    }
-    inputs = tuple(torch.zeros(shapes[name], dtype=torch.long) for name in INPUTS)
-    encodings = inputs_of(trained.config).numbers
-    return inputs, {name: torch.zeros(rows, column_count(name, sizes)) for name in encodings}
+class _PaddedFESeq(nn.Module):
+    """FESeq by the arguments of Padded."""
+
+    def __init__(self, network: FESeq) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, numbers: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
+        return self.network(Padded(numbers, *inputs))
 
 
 def _content(program: Any, about: Mapping[str, Any]) -> bytes:
@@ -153,3 +168,52 @@ def _content(program: Any, about: Mapping[str, Any]) -> bytes:
     file = io.BytesIO()
     program.save(file)
     return signed(file.getvalue())
+
+
+def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[str, Any]]:
+    """The first rows of a table, each as raw values by column name, its time as `row_time`."""
+    block = table.read(0, min(rows, table.rows))
+    columns = dict(zip(table.numeric_columns, block.numeric.T.tolist()))
+    for name, codes in zip(table.categorical_columns, block.categorical.T):
+        words = table.vocabulary(name)
+        word_of = dict(zip(codes_of(words).tolist(), words))
+        columns[name] = [word_of.get(code) for code in codes.tolist()]
+    for name, ragged in block.sequences.items():
+        words = table.vocabulary(name)
+        name_of = words_by_token(words)
+        tokens = np.split(ragged.values, ragged.offsets[1:-1])
+        columns[name] = [[name_of.get(t) or str(t) for t in row.tolist()] for row in tokens]
+    if row_time and block.time is not None:
+        columns[row_time] = block.time.tolist()
+    return [dict(zip(columns, row)) for row in zip(*columns.values())]
+
+
+def check_rows(
+    table: Table, rows: int, row_time: str | None, tokens: set[str]
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """`rows` rows, repeated if the table has fewer, and the numbers of rare cases among them.
+
+    Some histories are empty, some values missing, and some categories and `tokens`, the columns
+    of sequences, unseen in training.
+    """
+    random = np.random.default_rng(0)
+    known = raw_rows(table, rows, row_time)
+    checked = [dict(known[i % len(known)]) for i in range(rows)]
+    counts = dict.fromkeys(("missing_values", "unseen_categories"), 0)
+    for row in checked:
+        for name in (*table.numeric_columns, *table.categorical_columns):
+            drawn = random.random()
+            if drawn < _MISSING:
+                row[name] = None
+            elif drawn > 1 - _UNSEEN and name in table.categorical_columns:
+                row[name] = _UNSEEN_WORD
+                counts["unseen_categories"] += 1
+            counts["missing_values"] += row[name] is None or row[name] != row[name]
+        is_empty = random.random() < _EMPTY
+        for name in table.sequence_columns:
+            events = [] if is_empty else row[name]
+            unseen = random.random(len(events)) < _UNSEEN * (name in tokens)
+            row[name] = [_UNSEEN_TOKEN if u else event for u, event in zip(unseen, events)]
+    first = next(iter(table.sequence_columns), "")
+    empty = sum(not row.get(first) for row in checked)
+    return checked, {"rows": rows, "rows_without_history": empty} | counts

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...batches.batch import Batch
 from ...batches.batch_source import BatchSource
+from ...batches.negatives import NegativeShare
 from ...common.errors import NotEnoughMemoryError
 from ...common.progress import Progress
 from ...config.declared import Runtime
@@ -20,9 +21,10 @@ from ...datasets.opening import TableSource
 from ...features.feature_map import FeatureMap, check_same_kind
 from ..trained import About, Model
 from .network import FESeq
-from .network.attention import MOST_ROWS
-from .network.build import batch_source, build_model, placed
 from .network.device import Machine, Result, deterministic_if_possible, start_runtime
+from .network.input_layer import field_sizes, inputs_of
+from .network.positions import MOST_ROWS
+from .network.refiner import TransformerLayer, attend
 from .network_settings import ModelConfig
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,44 @@ logger = logging.getLogger(__name__)
 POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
 # Batches between copies of logits to the host: each copy waits for the GPU.
 BATCHES_BETWEEN_COPIES = 100
+
+
+def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
+    """An untrained FESeq whose tables fit `feature_map`."""
+    return FESeq(config, field_sizes(config, feature_map))
+
+
+def placed(network: FESeq, machine: Machine) -> FESeq:
+    """The network itself, on the machine's device, its layers compiled if the machine compiles."""
+    network.to(machine.device)
+    if machine.compile:
+        # Else networks before this one, such as a search's, count for Dynamo's limit.
+        torch.compiler.reset()
+        for layer in network.modules():
+            if isinstance(layer, TransformerLayer):
+                # Otherwise a batch's lengths would be compiled into it.
+                layer.attention.attend = torch.compiler.disable(attend)
+                layer.compile(dynamic=True)
+        network.mlp.compile(dynamic=True)
+    return network
+
+
+def batch_source(
+    h5: TableSource,
+    feature_map: FeatureMap,
+    config: ModelConfig,
+    batch_rows: int | Callable[[int], int],
+    negative_share: NegativeShare = 1.0,
+) -> BatchSource:
+    """Batches of `h5` with the inputs that a network of `config` takes; see BatchSource."""
+    return BatchSource(
+        h5,
+        feature_map,
+        max_len=config.max_len,
+        batch_rows=batch_rows,
+        inputs=inputs_of(config),
+        negative_share=negative_share,
+    )
 
 
 def inference_source(

@@ -21,10 +21,9 @@ from ...datasets.table import SomeRows, Table
 from ...features.feature_map import FeatureMap
 from ..job import TrainJob, open_rows
 from ..trained import About
-from .network.build import batch_source, build_model, field_sizes, inputs_of
-from .network.device import Machine, start_runtime
-from .network.ranks import Ranks, in_group, joined
-from .network_file import TrainedModel, inference_source
+from .network.device import Machine, Ranks, in_group, joined, start_runtime
+from .network.input_layer import field_sizes, inputs_of
+from .network_file import TrainedModel, batch_source, build_model, inference_source
 from .network_settings import ModelConfig, TrainConfig
 from .training.checkpoint import Checkpoint
 from .training.loop import Trainer

@@ -1,6 +1,6 @@
 """The FESeq network."""
 
+from .input_layer import FieldSizes
 from .model import FESeq
-from .sizes import FieldSizes
 
 __all__ = ["FESeq", "FieldSizes"]

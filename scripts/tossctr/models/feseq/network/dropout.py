@@ -1,15 +1,10 @@
 """Dropout with a fast CPU path: nn.Dropout's random numbers cost as much as the attention."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from ....batches.batch import Batch
-from ....features.feature_map import OUT_OF_VOCABULARY, PADDING
 
 _VALUES = 1 << 16
 
@@ -25,34 +20,6 @@ class Dropout(nn.Dropout):
             return F.dropout(x, self.p, self.training)
         # At least one value keeps an element.
         return _MaskedScale.apply(x, min(round(self.p * _VALUES), _VALUES - 1))
-
-
-class UnknownDraws(nn.Module):
-    """In training, takes a share of the row's categories as out of vocabulary.
-
-    `shares`: one for all columns, or one for each profile, target and context column in turn.
-    """
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.shares: Tensor
-        self.register_buffer("shares", torch.tensor(float(share)), persistent=False)
-        self.is_needed = share > 0
-
-    def take(self, shares: Sequence[float]) -> None:
-        """Draw by these shares [P + G + C]."""
-        self.shares = torch.tensor(shares, dtype=torch.float32, device=self.shares.device)
-        self.is_needed = any(shares)
-
-    def forward(self, batch: Batch) -> Batch:
-        if not self.training or not self.is_needed:
-            return batch
-        categories = [batch.profile_BP, batch.target_BG, batch.context_BC]
-        index = torch.cat(categories, dim=1)
-        is_drawn = torch.rand(index.shape, device=index.device) < self.shares
-        drawn = index.masked_fill(is_drawn & (index > PADDING), OUT_OF_VOCABULARY)
-        profile, target, context = drawn.split([tensor.shape[1] for tensor in categories], dim=1)
-        return replace(batch, profile_BP=profile, target_BG=target, context_BC=context)
 
 
 class _MaskedScale(torch.autograd.Function):

@@ -1,21 +1,41 @@
-"""Histories to the vectors at their positions (FESEQ sections 1 and 3).
+"""Histories to the vectors at their positions (FESEQ sections 1 to 3).
 
-Each module has two forms, the same function except for random draws: `forward` of packed histories,
-`padded` of left-padded rows. B rows, H events of the longest, L = H + 1 positions, S sequence
-fields and targets, d embedding size; is_event_BH is false for padding.
+B rows, N positions, U distinct positions, V distinct events (see `positions.py`), G targets, S
+sequence fields (= G), P profile fields, F = S + P fields at a position, d embedding size.
 """
+
+import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....batches.batch import Batch
-from ....batches.layout import Layout
 from ....features.feature_map import FIRST_CATEGORY
-from .sizes import FieldSizes
+from .input_layer import FieldSizes
+from .positions import Rows
 
 # Rows m of the table of times, as in the paper.
 TIME_BUCKETS = 4001
+
+
+class Tables(nn.ModuleList):
+    """An embedding for each of some fields, side by side."""
+
+    def __init__(self, tables: Iterable[nn.Module], embedding_dim: int) -> None:
+        super().__init__(tables)
+        self.embedding_dim = embedding_dim
+
+    def forward(self, index_FX: Tensor) -> Tensor:
+        """[X, F, d]; X may be several axes."""
+        if not self:
+            return torch.zeros(*index_FX.shape[1:], 0, self.embedding_dim, device=index_FX.device)
+        return torch.stack([table(index_X) for table, index_X in zip(self, index_FX)], dim=-2)
+
+
+def tables(sizes: tuple[int, ...], embedding_dim: int) -> Tables:
+    """Tables of these sizes."""
+    return Tables((nn.Embedding(size, embedding_dim) for size in sizes), embedding_dim)
 
 
 class HistoryEmbedding(nn.Module):
@@ -27,78 +47,31 @@ class HistoryEmbedding(nn.Module):
 
     def __init__(self, sizes: FieldSizes, embedding_dim: int) -> None:
         super().__init__()
-        self.target = nn.ModuleList(nn.Embedding(size, embedding_dim) for size in sizes.target)
-        self.sequence = nn.ModuleList(
+        self.target = tables(sizes.target, embedding_dim)
+        sequences = (
             target if is_shared else nn.Embedding(size, embedding_dim, padding_idx=0)
             for size, target, is_shared in zip(sizes.sequence, self.target, sizes.shared)
         )
+        self.sequence = Tables(sequences, embedding_dim)
 
-    def forward(self, batch: Batch, profile_BPd: Tensor) -> Tensor:
-        """Fields [U, F, d] of the distinct positions: all distinct events, then the targets."""
-        layout = batch.layout
-        codes_SV = batch.history_ST.index_select(1, layout.event_V)
-        history_VSd = torch.stack([t(c) for t, c in zip(self.sequence, codes_SV)], dim=1)
-        target_BGd = self._targets(batch.target_BG)
-        behaviour_USd = torch.cat([history_VSd, target_BGd])
-        # Unlike indexing, an embedding adds up its gradient in a fixed order on all threads.
-        profile_VX = F.embedding(layout.row_V, profile_BPd.flatten(1))
-        profile_UPd = torch.cat([profile_VX.unflatten(1, profile_BPd.shape[1:]), profile_BPd])
-        return torch.cat([behaviour_USd, profile_UPd], dim=1)
+    def forward(self, rows: Rows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:
+        """Fields [U, F, d]."""
+        event_VSd, profile_VPd = self.sequence(rows.codes_SV), rows.at_events(profile_BPd)
+        event_VFd = torch.cat([event_VSd, profile_VPd], dim=-2)
+        target_BFd = torch.cat([self.target(target_BG.T), profile_BPd], dim=-2)
+        return rows.joined(event_VFd, target_BFd)
 
-    def padded(self, history_SBH: Tensor, target_BG: Tensor, profile: list[Tensor]) -> Tensor:
-        """Fields [B, L, F, d] of all positions, from the vectors [B, d] of the profile."""
-        history, target = self._vectors(history_SBH, target_BG)
-        behaviour = [torch.cat([h, t[:, None]], dim=1) for h, t in zip(history, target)]
-        repeated = [field_Bd[:, None].expand_as(behaviour[0]) for field_Bd in profile]
-        return torch.stack([*behaviour, *repeated], dim=2)
-
-    def _targets(self, target_BG: Tensor) -> Tensor:
-        """The vectors of the targets [B, G, d]."""
-        return torch.stack([t(c) for t, c in zip(self.target, target_BG.T)], dim=1)
-
-    def _vectors(self, history_SBH: Tensor, target_BG: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """By field, the vectors of the events [B, H, d] and of the target [B, d]."""
-        history = [table(codes_BH) for table, codes_BH in zip(self.sequence, history_SBH)]
-        return history, [table(target_BG[:, i]) for i, table in enumerate(self.target)]
-
-    def shortcuts(self, batch: Batch) -> Tensor:
+    def shortcuts(self, rows: Rows, target_BG: Tensor) -> Tensor:
         """Target, sum of the history over the root of its length, their product [B, 3 * G * d]."""
-        target_BGd = self._targets(batch.target_BG)
-        sums = [_event_sum(batch, i, table) for i, table in enumerate(self.sequence)]
-        history_BGd = torch.stack(sums, dim=1) / _root_length(batch, target_BGd)[..., None]
-        vectors = [target_BGd, history_BGd, target_BGd * history_BGd]
-        return torch.cat([vector.flatten(1) for vector in vectors], dim=1)
-
-    def padded_shortcuts(
-        self, history_SBH: Tensor, target_BG: Tensor, is_event_BH: Tensor
-    ) -> Tensor:
-        """The same of padded rows."""
-        history, target = self._vectors(history_SBH, target_BG)
-        target_BX, sum_BX = torch.cat(target, dim=1), _root_sum(torch.cat(history, 2), is_event_BH)
-        return torch.cat([target_BX, sum_BX, target_BX * sum_BX], dim=1)
+        target_BX = self.target(target_BG.T).flatten(1)
+        sums = [rows.event_sum(i, table) for i, table in enumerate(self.sequence)]
+        history_BX = _over_root_length(torch.cat(sums, dim=1), rows)
+        return torch.cat([target_BX, history_BX, target_BX * history_BX], dim=1)
 
 
-def _event_sum(batch: Batch, sequence: int, table: nn.Module) -> Tensor:
-    """The sum [B, d] of the events' vectors in a sequence."""
-    return F.embedding_bag(
-        batch.history_ST[sequence],
-        table.get_parameter("weight"),
-        batch.offsets,
-        mode="sum",
-        include_last_offset=True,
-    )
-
-
-def _root_length(batch: Batch, like: Tensor) -> Tensor:
-    """The root of the number of events [B, 1], at least 1."""
-    return batch.offsets.diff().clamp(min=1).to(like.dtype).sqrt()[:, None]
-
-
-def _root_sum(history_BHd: Tensor, is_event_BH: Tensor) -> Tensor:
-    """The sum over the events, over the root of their number [B, d]."""
-    weight_BH = is_event_BH.to(history_BHd.dtype)
-    root_B1 = weight_BH.sum(1, keepdim=True).clamp(min=1).sqrt()
-    return (weight_BH[:, None] @ history_BHd).squeeze(1) / root_B1
+def _over_root_length(x_BX: Tensor, rows: Rows) -> Tensor:
+    """`x_BX` over the root of the number of events, at least 1."""
+    return x_BX / rows.events_B.clamp(min=1).to(x_BX.dtype).sqrt()[:, None]
 
 
 class Crossing(nn.Module):
@@ -114,31 +87,22 @@ class Crossing(nn.Module):
         # Not in the optimizer's group of embeddings, which learns by settings of its own.
         self.target = nn.ParameterList(torch.empty(size, width) for size in sizes.target)
 
+    @torch.no_grad()
     def start_values(self) -> None:
         """Draw the targets' vectors."""
         for table, target_XW in zip(self.event, self.target):
             nn.init.zeros_(table.get_parameter("weight"))
             nn.init.normal_(target_XW)
             # Unknown and missing start at 0; they add nothing unless train rows have them.
-            with torch.no_grad():
-                target_XW[:FIRST_CATEGORY] = 0
+            target_XW[:FIRST_CATEGORY] = 0
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, rows: Rows, target_BG: Tensor) -> Tensor:
         """[B, 1], the sum over the sequences."""
-        products = []
-        for i, table in enumerate(self.event):
-            target_BW = F.embedding(batch.target_BG[:, i], self.target[i])
-            product_BW = target_BW * _event_sum(batch, i, table)
-            products.append(product_BW.sum(1, keepdim=True))
-        return torch.stack(products).sum(0) / _root_length(batch, products[0])
-
-    def padded(self, history_SBH: Tensor, target_BG: Tensor, is_event_BH: Tensor) -> Tensor:
-        """The same of padded rows."""
         products = [
-            target[target_BG[:, i]] * _root_sum(event(history_SBH[i]), is_event_BH)
-            for i, (target, event) in enumerate(zip(self.target, self.event))
+            (F.embedding(index_B, target) * rows.event_sum(i, event)).sum(1, keepdim=True)
+            for i, (index_B, target, event) in enumerate(zip(target_BG.T, self.target, self.event))
         ]
-        return torch.cat(products, dim=1).sum(1, keepdim=True)
+        return _over_root_length(torch.stack(products).sum(0), rows)
 
 
 class PositionEmbedding(nn.Module):
@@ -148,15 +112,9 @@ class PositionEmbedding(nn.Module):
         super().__init__()
         self.table = nn.Embedding(max_len + 1, embedding_dim)
 
-    def forward(self, layout: Layout) -> Tensor:
+    def forward(self, rows: Rows) -> Tensor:
         """[N, d]."""
-        return self.table(layout.age_N)
-
-    def padded(self, history_SBH: Tensor) -> Tensor:
-        """[B, L, d]."""
-        _, rows, events = history_SBH.shape
-        age_L = events - torch.arange(events + 1, device=history_SBH.device)
-        return self.table(age_L).expand(rows, -1, -1)
+        return self.table(rows.age_N)
 
 
 class TimeEmbedding(nn.Module):
@@ -169,15 +127,55 @@ class TimeEmbedding(nn.Module):
         super().__init__()
         self.table = nn.Embedding(TIME_BUCKETS, embedding_dim)
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, rows: Rows) -> Tensor:
         """[N, d]."""
-        assert batch.elapsed_T is not None, "a model with times needs a table with times"
-        row_N, age_N = batch.layout.row_N, batch.layout.age_N
-        event_N = batch.offsets[1:].index_select(0, row_N) - age_N
-        elapsed_N = F.pad(batch.elapsed_T, (0, 1)).index_select(0, event_N)
-        return self.table(elapsed_N.clamp(max=TIME_BUCKETS - 2).masked_fill(age_N == 0, 0))
+        return self.table(rows.elapsed_N.clamp(max=TIME_BUCKETS - 2))
 
-    def padded(self, elapsed_BH: Tensor, is_event_BH: Tensor) -> Tensor:
-        """[B, L, d]."""
-        bucket_BH = elapsed_BH.clamp(max=TIME_BUCKETS - 2).where(is_event_BH, 0)
-        return self.table(F.pad(bucket_BH, (0, 1)))
+
+class AutoInt(nn.Module):
+    """Self-attention over the F fields of a position, one head (paper, eq. 1-3).
+
+    E <- ReLU(softmax(Q K^T / sqrt(d)) V + E), with Q, K, V linear maps of E of size d x d.
+    """
+
+    def __init__(self, embedding_dim: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (
+            nn.Linear(embedding_dim, embedding_dim, bias=False) for _ in range(3)
+        )
+        self.scale = 1 / math.sqrt(embedding_dim)
+
+    def forward(self, first: Tensor, fields_FD: Tensor) -> Tensor:
+        score_FF = self.query(fields_FD) @ self.key(fields_FD).transpose(-1, -2) * self.scale
+        return torch.relu(score_FF.softmax(-1) @ self.value(fields_FD) + fields_FD)
+
+
+class CrossV2(nn.Linear):
+    """Cross network of DCN-v2: x <- x0 * (W x + b) + x (Wang et al., WWW 2021, eq. 1)."""
+
+    def forward(self, x0: Tensor, x: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.addcmul(x, x0, super().forward(x))
+
+
+class Interaction(nn.Module):
+    """Interacting layers: feature interaction among the fields of one position.
+
+    They are shared by all positions. `autoint` takes the F fields as a set of vectors, `crossnetv2`
+    the flattened vector of width F * d. The output has the type of the fields, even where autocast
+    rounds the products, because the refiner adds to it layer by layer.
+    """
+
+    def __init__(self, name: str, layers: int, fields: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.on_fields, width = name == "autoint", fields * embedding_dim
+        self.layers = nn.ModuleList(
+            AutoInt(embedding_dim) if self.on_fields else CrossV2(width, width)
+            for _ in range(layers)
+        )
+
+    def forward(self, fields_FD: Tensor) -> Tensor:
+        """`fields_FD` of shape [..., F, d] to [..., F * d]."""
+        x = first = fields_FD if self.on_fields else fields_FD.flatten(-2)
+        for layer in self.layers:
+            x = layer(first, x).to(first.dtype)
+        return x.flatten(-2) if self.on_fields else x

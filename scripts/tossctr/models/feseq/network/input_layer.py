@@ -1,4 +1,4 @@
-"""The input layer: inputs of the output network beside profile and history.
+"""What a network takes in: the sizes of its tables, and the layer of the inputs beside the history.
 
 Numeric columns, by the layers in `model.numerics`:
 
@@ -11,61 +11,67 @@ Categories that are not at the positions of the history:
 
     context     a learned vector for each category
 
-B rows of a batch, d embedding size.
+B rows of a batch, C columns, d embedding size.
 """
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ....batches.batch import Batch
-from ....features.numeric_encodings import BUCKETS, ENCODINGS
+from ....features.encoding import Inputs
+from ....features.feature_map import OUT_OF_VOCABULARY, PADDING, FeatureMap
+from ....features.numeric_encodings import BUCKETS, ENCODINGS, count_blocks
 from ..network_settings import ModelConfig
-from .sizes import FieldSizes
+from .positions import Padded
 
 
-class Linear(nn.Module):
-    """x · v."""
+@dataclass(frozen=True)
+class FieldSizes:
+    """Table sizes of the fields (padding included) and the number of numeric fields.
 
-    def __init__(self, encoding: str, columns: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.encoding = encoding
-        self.vector = nn.Parameter(torch.empty(columns, embedding_dim))
-        self.out_width = columns * embedding_dim
-
-    def forward(self, batch: Batch) -> Tensor:
-        return (batch.numbers[self.encoding][..., None] * self.vector).flatten(1)
-
-
-class Direct(nn.Module):
-    """x."""
-
-    def __init__(self, encoding: str, columns: int) -> None:
-        super().__init__()
-        self.encoding = encoding
-        self.out_width = columns
-
-    def forward(self, batch: Batch) -> Tensor:
-        return batch.numbers[self.encoding]
-
-
-class Indexed(nn.Module):
-    """The vectors of buckets, or of the context categories if `encoding` is None.
-
-    The columns' tables lie one below the other, so that a single lookup serves all columns.
+    `context`: sizes of the categories that go to the output network alone. `missing`: blocks of
+    columns that are missing together. `shared`: for each sequence field, true if it uses the table
+    of its target field.
     """
 
-    def __init__(self, encoding: str | None, sizes: tuple[int, ...], embedding_dim: int) -> None:
-        super().__init__()
-        self.encoding = encoding
-        self.table = nn.Embedding(sum(sizes), embedding_dim)
-        self.first: Tensor
-        first = torch.tensor(sizes, dtype=torch.long).cumsum(0) - torch.tensor(sizes)
-        self.register_buffer("first", first.long(), persistent=False)
-        self.out_width = len(sizes) * embedding_dim
+    profile: tuple[int, ...]
+    target: tuple[int, ...]
+    sequence: tuple[int, ...]
+    numeric: int
+    context: tuple[int, ...] = ()
+    missing: int = 0
+    shared: tuple[bool, ...] = ()
 
-    def forward(self, batch: Batch) -> Tensor:
-        index = batch.context_BC if self.encoding is None else batch.numbers[self.encoding].long()
-        return self.table(index + self.first).flatten(1)
+    def __post_init__(self) -> None:
+        if not self.shared:
+            object.__setattr__(self, "shared", (False,) * len(self.sequence))
+
+
+def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
+    """The table sizes that `feature_map` asks for."""
+    inputs, network_map = inputs_of(config), feature_map.for_networks()
+    context = [*feature_map.context_fields, *inputs.newest_fields(feature_map)]
+    return FieldSizes(
+        profile=tuple(field.size for field in feature_map.profile),
+        target=tuple(field.size for field in network_map.targets),
+        sequence=tuple(field.size for field in network_map.sequences),
+        numeric=len(inputs.numeric_fields(feature_map)),
+        context=tuple(field.size for field in context),
+        missing=count_blocks(inputs.numeric_fields(feature_map)),
+        shared=tuple(field.shared_with is not None for field in network_map.sequences),
+    )
+
+
+def inputs_of(config: ModelConfig) -> Inputs:
+    """The inputs that a network of `config` takes."""
+    return Inputs(
+        numbers=tuple(dict.fromkeys(encodings_by_layer(config).values())),
+        statistics=config.history_statistics,
+        whole_histories=config.shortcuts or config.crossing > 0,
+    )
 
 
 def encodings_by_layer(config: ModelConfig) -> dict[str, str]:
@@ -78,35 +84,91 @@ def column_count(encoding: str, sizes: FieldSizes) -> int:
     return sizes.missing if encoding == "missing" else sizes.numeric
 
 
+class Linear(nn.Module):
+    """x · v."""
+
+    def __init__(self, columns: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.vector = nn.Parameter(torch.empty(columns, embedding_dim))
+
+    def forward(self, x_BC: Tensor) -> Tensor:
+        """[B, C, d]."""
+        return x_BC[..., None] * self.vector
+
+
+class Indexed(nn.Module):
+    """The vectors of buckets or categories.
+
+    The columns' tables lie one below the other, so that a single lookup serves all columns.
+    """
+
+    def __init__(self, sizes: tuple[int, ...], embedding_dim: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(sum(sizes), embedding_dim)
+        self.first: Tensor
+        self.register_buffer("first", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
+
+    def forward(self, index_BC: Tensor) -> Tensor:
+        """[B, C, d]."""
+        return self.table(index_BC.long() + self.first)
+
+
 class InputLayer(nn.Module):
     """The layers that config and table ask for, side by side."""
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
-        layers: dict[str, Linear | Direct | Indexed] = {}
-        for name, encoding in encodings_by_layer(config).items():
+        self.encodings, d = encodings_by_layer(config), config.embedding_dim
+        layers: dict[str, nn.Module] = {}
+        self.out_width = len(sizes.context) * d
+        for name, encoding in self.encodings.items():
             columns = column_count(encoding, sizes)
             if name == "linear":
-                layers[name] = Linear(encoding, columns, config.embedding_dim)
+                layers[name] = Linear(columns, d)
             elif name == "buckets":
-                layers[name] = Indexed(encoding, (BUCKETS + 1,) * columns, config.embedding_dim)
+                layers[name] = Indexed((BUCKETS + 1,) * columns, d)
             else:
-                layers[name] = Direct(encoding, columns)
+                layers[name] = nn.Identity()
+            self.out_width += columns * (d if name in ("linear", "buckets") else 1)
         if sizes.context:
-            layers["context"] = Indexed(None, sizes.context, config.embedding_dim)
+            layers["context"] = Indexed(sizes.context, d)
         # The names of the weights in model files begin with `inputs.kinds`.
         self.kinds = nn.ModuleDict(layers)
-        self.out_width = sum(layer.out_width for layer in layers.values())
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, numbers: Mapping[str, Tensor], context_BC: Tensor) -> Tensor:
         """[B, out_width]."""
-        return torch.cat([layer(batch) for layer in self.kinds.values()], dim=1)
+        values = [*(numbers[encoding] for encoding in self.encodings.values()), context_BC]
+        vectors = [layer(x_BC).flatten(1) for layer, x_BC in zip(self.kinds.values(), values)]
+        return torch.cat(vectors, dim=1)
 
     def numeric_vectors(self) -> list[nn.Parameter]:
         """The learned vectors that are not in an nn.Embedding."""
         return [p for layer in self.kinds.values() for p in layer.parameters(recurse=False)]
 
-    def start_values(self, std: float) -> None:
-        """Draw these vectors."""
-        for parameter in self.numeric_vectors():
-            nn.init.normal_(parameter, std=std)
+
+class UnknownDraws(nn.Module):
+    """In training, takes a share of the row's categories as out of vocabulary.
+
+    `shares`: one for all columns, or one for each profile, target and context column in turn.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.shares: Tensor
+        self.register_buffer("shares", torch.tensor(float(share)), persistent=False)
+        self.is_needed = share > 0
+
+    def take(self, shares: Sequence[float]) -> None:
+        """Draw by these shares [P + G + C]."""
+        self.shares = torch.tensor(shares, dtype=torch.float32, device=self.shares.device)
+        self.is_needed = any(shares)
+
+    def forward(self, batch: Batch | Padded) -> Batch | Padded:
+        if not self.training or not self.is_needed:
+            return batch
+        categories = [batch.profile_BP, batch.target_BG, batch.context_BC]
+        index = torch.cat(categories, dim=1)
+        is_drawn = torch.rand(index.shape, device=index.device) < self.shares
+        drawn = index.masked_fill(is_drawn & (index > PADDING), OUT_OF_VOCABULARY)
+        profile, target, context = drawn.split([tensor.shape[1] for tensor in categories], dim=1)
+        return replace(batch, profile_BP=profile, target_BG=target, context_BC=context)

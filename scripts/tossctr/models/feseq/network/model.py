@@ -4,28 +4,30 @@ Yuan, Zhu, Li, Liu, Guo, Appl. Sci. 2024, 14(7), 2760, doi:10.3390/app14072760. 
 
     B  rows of a batch          P  profile fields         d  embedding size
     N  positions of all rows    G  target fields          D  width of a position, d * (F + 1 or 2)
-    T  events of all rows       S  sequence fields (= G)  F  fields at a position, S + P
-    U  distinct positions
+    U  distinct positions       S  sequence fields (= G)  F  fields at a position, S + P
 """
 
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....batches.batch import Batch
 from ....common.logits import log_odds
 from ..network_settings import ModelConfig
-from .dropout import Dropout, UnknownDraws
-from .history import Crossing, HistoryEmbedding, PositionEmbedding, TimeEmbedding
-from .input_layer import InputLayer
-from .interaction import Interaction
+from .dropout import Dropout
+from .history import (
+    Crossing,
+    HistoryEmbedding,
+    Interaction,
+    PositionEmbedding,
+    TimeEmbedding,
+    tables,
+)
+from .input_layer import FieldSizes, InputLayer, UnknownDraws
 from .pooling import POOLINGS, full_precision
+from .positions import Packed, Padded
 from .refiner import SequenceRefiner
-from .sizes import FieldSizes
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
 
 
 class FESeq(nn.Module):
@@ -34,11 +36,10 @@ class FESeq(nn.Module):
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
-        width = config.width(fields)
-        self.embedding_dim = d
+        width, item_width = config.width(fields), len(sizes.target) * d
         self.unknown = UnknownDraws(0 if config.unknown_share == "auto" else config.unknown_share)
         self.inputs = InputLayer(config, sizes)
-        self.profile = nn.ModuleList(nn.Embedding(size, d) for size in sizes.profile)
+        self.profile = tables(sizes.profile, d)
         self.history = HistoryEmbedding(sizes, d)
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
         self.position = PositionEmbedding(config.max_len, d) if config.positions else None
@@ -46,42 +47,43 @@ class FESeq(nn.Module):
         self.refiner = SequenceRefiner(config, width)
         pooling = POOLINGS[config.pooling]
         self.item = ItemEmbedding(config, sizes) if pooling.needs_item else None
-        self.pooling = pooling(config, width, len(sizes.target) * d)
+        self.pooling = pooling(config, width, item_width)
         self.shortcuts = config.shortcuts
         self.crossing = Crossing(sizes, config.crossing) if config.crossing else None
         outputs = len(sizes.profile) * d + self.inputs.out_width + self.pooling.out_width
-        outputs += 3 * len(sizes.target) * d * self.shortcuts
-        self.mlp = OutputNetwork(outputs, config)
+        if config.shortcuts:
+            outputs += 3 * item_width
+        self.mlp = output_network(outputs, config)
         self.observed_odds = ObservedOdds()
         self.apply(partial(_start_values, std=config.embedding_std))
-        self.inputs.start_values(config.embedding_std)
+        for vector in self.inputs.numeric_vectors():
+            nn.init.normal_(vector, std=config.embedding_std)
         if self.crossing is not None:
             self.crossing.start_values()
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch | Padded) -> Tensor:
         """Logits [B] of one batch."""
         batch = self.unknown(batch)
-        profile_BPd = self.embed_profile(batch.profile_BP)
-        fields_UFd = self.interaction(self.history(batch, profile_BPd))
-        vectors = [F.embedding(batch.layout.place_N, fields_UFd.flatten(1))]
+        rows = Packed(batch) if isinstance(batch, Batch) else batch
+        profile_BPd = self.profile(batch.profile_BP.T)
+        fields_UX = self.interaction(self.history(rows, batch.target_BG, profile_BPd))
+        vectors = [rows.spread(fields_UX)]
         if self.position is not None:
-            vectors.append(self.position(batch.layout))
+            vectors.append(self.position(rows))
         if self.time is not None:
-            vectors.append(self.time(batch))
-        refined_ND = self.refiner(torch.cat(vectors, dim=1), batch.layout)
+            vectors.append(self.time(rows))
+        refined_ND = self.refiner(torch.cat(vectors, dim=-1), rows)
         item_BE = self.item(batch.target_BG) if self.item is not None else None
-        pooled_BU = self.pooling(refined_ND, batch.layout, item_BE)
-        features = [profile_BPd.flatten(1), self.inputs(batch), pooled_BU]
+        pooled_BU = self.pooling(refined_ND, rows, item_BE)
+        inputs_BX = self.inputs(batch.numbers, batch.context_BC)
+        features = [profile_BPd.flatten(1), inputs_BX, pooled_BU]
         if self.shortcuts:
-            features.append(self.history.shortcuts(batch))
-        if self.crossing is not None:
-            features.append(self.crossing(batch))
-        return self.output(features)
-
-    def output(self, features: list[Tensor]) -> Tensor:
-        """Logits [B] from what stands for whole rows, in full precision."""
-        with full_precision(features[0]):
-            return self.observed_odds(self.mlp(torch.cat(features, dim=1)).squeeze(1))
+            features.append(self.history.shortcuts(rows, batch.target_BG))
+        with full_precision(inputs_BX):
+            logit_B1 = self.mlp(torch.cat(features, dim=1))
+            if self.crossing is not None:
+                logit_B1 = logit_B1 + self.crossing(rows, batch.target_BG)
+            return self.observed_odds(logit_B1.squeeze(1))
 
     @torch.no_grad()
     def start_at(self, click_rate: float) -> None:
@@ -97,13 +99,6 @@ class FESeq(nn.Module):
         """Take another correction of odds, for rows drawn at another share; predictions stay."""
         self.mlp[-1].get_parameter("bias").add_(self.observed_odds.shift - shift)
         self.observed_odds.shift.fill_(shift)
-
-    def embed_profile(self, profile_BP: Tensor) -> Tensor:
-        """[B, P, d]."""
-        if not self.profile:
-            return next(self.mlp.parameters()).new_zeros(len(profile_BP), 0, self.embedding_dim)
-        tables = enumerate(self.profile)
-        return torch.stack([t(profile_BP[:, i]) for i, t in tables], 1)
 
 
 class ObservedOdds(nn.Module):
@@ -128,15 +123,13 @@ class ItemEmbedding(nn.Module):
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
-        d = config.embedding_dim
-        self.tables = nn.ModuleList(nn.Embedding(size, d) for size in sizes.target)
-        self.interaction = Interaction(
-            config.interaction, config.item_interaction_layers, len(sizes.target), d
-        )
+        d, layers = config.embedding_dim, config.item_interaction_layers
+        self.tables = tables(sizes.target, d)
+        self.interaction = Interaction(config.interaction, layers, len(sizes.target), d)
 
     def forward(self, target_BG: Tensor) -> Tensor:
-        item_BGd = torch.stack([t(target_BG[:, i]) for i, t in enumerate(self.tables)], dim=1)
-        return self.interaction(item_BGd).flatten(1)
+        """[B, G * d]."""
+        return self.interaction(self.tables(target_BG.T))
 
 
 class LowRankCross(nn.Sequential):
@@ -153,27 +146,19 @@ class LowRankCross(nn.Sequential):
         return torch.addcmul(x_BX, x_BX, super().forward(x_BX))
 
 
-class OutputNetwork(nn.Sequential):
-    """Layers over all features, but for the crossing's, the last one: it is added to the logit."""
-
-    def __init__(self, inputs: int, config: ModelConfig) -> None:
-        layers: list[nn.Module] = []
-        if config.mlp_cross_rank:
-            layers += [LowRankCross(inputs, config.mlp_cross_rank)]
-        for outputs in config.mlp:
-            layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[config.mlp_activation]()]
-            layers += [Dropout(config.dropout)]
-            inputs = outputs
-        super().__init__(*layers, nn.Linear(inputs, 1))
-        self.has_crossing = config.crossing > 0
-
-    def forward(self, x_BX: Tensor) -> Tensor:
-        """[B, 1]."""
-        if not self.has_crossing:
-            return super().forward(x_BX)
-        return super().forward(x_BX[:, :-1]) + x_BX[:, -1:]
+def output_network(inputs: int, config: ModelConfig) -> nn.Sequential:
+    """Layers from all features [B, inputs] to [B, 1]."""
+    layers: list[nn.Module] = []
+    if config.mlp_cross_rank:
+        layers += [LowRankCross(inputs, config.mlp_cross_rank)]
+    for outputs in config.mlp:
+        activation = nn.ReLU() if config.mlp_activation == "relu" else nn.LeakyReLU()
+        layers += [nn.Linear(inputs, outputs), activation, Dropout(config.dropout)]
+        inputs = outputs
+    return nn.Sequential(*layers, nn.Linear(inputs, 1))
 
 
+@torch.no_grad()
 def _start_values(module: nn.Module, std: float) -> None:
     """Linear layers Xavier normal, biases 0; embeddings normal with sigma = std, padding 0."""
     if isinstance(module, nn.Linear):
@@ -183,5 +168,4 @@ def _start_values(module: nn.Module, std: float) -> None:
     elif isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=std)
         if module.padding_idx is not None:
-            with torch.no_grad():
-                module.weight[module.padding_idx].zero_()
+            module.weight[module.padding_idx].zero_()

@@ -1,21 +1,17 @@
 """Sequence pooling: one vector per row from all its positions (FESEQ section 4).
 
-Every pooling has two forms that are the same function. `forward` takes packed positions
-(refined_ND, layout, item_BE), each row's history and then its target; `padded` takes left-padded
-rows (x_BLD, is_position_BL, item_BE), where every row has the last position. N positions of all
-rows, B rows, L positions of the longest row, D width, A attention width, X any width.
+B rows, N positions of all rows (see `positions.py`), D width, A attention width.
 """
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....batches.layout import Layout
 from ..network_settings import ATTENTION_DIM, DIN_WIDTHS, ModelConfig
 from .dropout import Dropout
+from .positions import Rows
 
 
 def full_precision(x: Tensor) -> torch.autocast:
@@ -27,52 +23,6 @@ def full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
-def row_sums(x_NX: Tensor, layout: Layout) -> Tensor:
-    """The sum [B, X] over each row's positions; its gradient has a fixed order on every device."""
-    return _RowSums.apply(x_NX, layout.start_B, layout.row_N)
-
-
-def at_positions(x_BX: Tensor, layout: Layout) -> Tensor:
-    """Each row's vector at all of its positions [N, X]; the same goes for its gradient."""
-    return _AtPositions.apply(x_BX, layout.start_B, layout.row_N)
-
-
-def row_softmax(score_N: Tensor, layout: Layout) -> Tensor:
-    """The softmax [N] over each row's positions."""
-    score_N1 = score_N[:, None]
-    with torch.no_grad():
-        largest_N1 = F.embedding(layout.row_N, _bags(score_N1, layout.start_B, "max"))
-    weight_N1 = (score_N1 - largest_N1).exp()
-    return (weight_N1 / at_positions(row_sums(weight_N1, layout), layout)).squeeze(1)
-
-
-def _bags(x_NX: Tensor, start_B: Tensor, mode: str) -> Tensor:
-    position_N = torch.arange(len(x_NX), dtype=start_B.dtype, device=x_NX.device)
-    return F.embedding_bag(position_N, x_NX, start_B, mode=mode, include_last_offset=True)
-
-
-class _RowSums(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x_NX: Tensor, start_B: Tensor, row_N: Tensor) -> Tensor:
-        ctx.save_for_backward(start_B, row_N)
-        return _bags(x_NX, start_B, "sum")
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _AtPositions.apply(gradients[0].contiguous(), *ctx.saved_tensors), None, None
-
-
-class _AtPositions(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x_BX: Tensor, start_B: Tensor, row_N: Tensor) -> Tensor:
-        ctx.save_for_backward(start_B, row_N)
-        return F.embedding(row_N, x_BX)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _RowSums.apply(gradients[0].contiguous(), *ctx.saved_tensors), None, None
-
-
 class MeanPooling(nn.Module):
     """The mean over the positions [B, D]."""
 
@@ -82,22 +32,15 @@ class MeanPooling(nn.Module):
         super().__init__()
         self.out_width = width
 
-    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor | None) -> Tensor:
-        return row_sums(refined_ND, layout) / layout.start_B.diff()[:, None]
-
-    def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor | None) -> Tensor:
-        sum_BD = (is_position_BL.to(x_BLD.dtype)[:, None] @ x_BLD).squeeze(1)
-        return sum_BD / is_position_BL.sum(1, keepdim=True)
+    def forward(self, refined_ND: Tensor, rows: Rows, item_BE: Tensor | None) -> Tensor:
+        return rows.means(refined_ND)
 
 
 class TargetPooling(MeanPooling):
     """The refined target position [B, D]."""
 
-    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor | None) -> Tensor:
-        return F.embedding(layout.start_B[1:] - 1, refined_ND)
-
-    def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor | None) -> Tensor:
-        return x_BLD[:, -1]
+    def forward(self, refined_ND: Tensor, rows: Rows, item_BE: Tensor | None) -> Tensor:
+        return rows.targets(refined_ND)
 
 
 class WeightedSumPooling(nn.Module):
@@ -118,19 +61,13 @@ class WeightedSumPooling(nn.Module):
         self.score = DinScore(config.dropout) if config.pooling == "din" else BilinearScore()
         self.out = nn.Sequential(nn.Linear(ATTENTION_DIM, ATTENTION_DIM), nn.PReLU())
 
-    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
-        query_NA = at_positions(self.score.query(self.query(item_BE)), layout)
+    def forward(self, refined_ND: Tensor, rows: Rows, item_BE: Tensor) -> Tensor:
+        query_NA = rows.at_positions(self.score.query(self.query(item_BE)))
         score_N = self.score(query_NA, self.key(refined_ND))
-        weight_N = row_softmax(score_N.to(refined_ND.dtype), layout)
+        weight_N = rows.softmax(score_N.to(refined_ND.dtype))
         value_NA = self.value(refined_ND).to(refined_ND.dtype)
         with full_precision(refined_ND):
-            return self.out(row_sums(weight_N[:, None] * value_NA, layout))
-
-    def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor) -> Tensor:
-        query_BA, key_BLA = self.score.query(self.query(item_BE)), self.key(x_BLD)
-        score_BL = self.score(query_BA[:, None].expand_as(key_BLA), key_BLA)
-        weight_BL = score_BL.masked_fill(~is_position_BL, -torch.inf).softmax(1)
-        return self.out((weight_BL[:, None] @ self.value(x_BLD)).squeeze(1))
+            return self.out(rows.sums(weight_N[..., None] * value_NA))
 
 
 def _projection(width: int, dropout: float) -> nn.Sequential:
@@ -148,9 +85,9 @@ class BilinearScore(nn.Module):
         """q^T W, computed once for all positions of a row [B, A]."""
         return query_BA @ self.bilinear
 
-    def forward(self, query_XA: Tensor, key_XA: Tensor) -> Tensor:
-        """[X], X being any positions, each with its row's query."""
-        return (query_XA * key_XA).sum(-1) * (1 / math.sqrt(ATTENTION_DIM))
+    def forward(self, query_NA: Tensor, key_NA: Tensor) -> Tensor:
+        """[N], from each position's key and its row's query."""
+        return (query_NA * key_NA).sum(-1) * (1 / math.sqrt(ATTENTION_DIM))
 
 
 class DinScore(nn.Module):
@@ -163,16 +100,13 @@ class DinScore(nn.Module):
         for inputs, outputs in zip(widths, DIN_WIDTHS):
             layers += [nn.Linear(inputs, outputs), Dice(outputs), Dropout(dropout)]
         self.mlp = nn.Sequential(*layers, nn.Linear(DIN_WIDTHS[-1], 1))
+        self.query = nn.Identity()
 
-    def query(self, query_BA: Tensor) -> Tensor:
-        """The query itself [B, A]."""
-        return query_BA
-
-    def forward(self, query_XA: Tensor, key_XA: Tensor) -> Tensor:
-        """[X]."""
-        vectors = [query_XA, key_XA, query_XA - key_XA, query_XA * key_XA]
+    def forward(self, query_NA: Tensor, key_NA: Tensor) -> Tensor:
+        """[N]."""
+        vectors = [query_NA, key_NA, query_NA - key_NA, query_NA * key_NA]
         pair_NX = torch.cat(vectors, dim=-1).flatten(0, -2)
-        return self.mlp(pair_NX).view(key_XA.shape[:-1])
+        return self.mlp(pair_NX).view(key_NA.shape[:-1])
 
 
 class Dice(nn.Module):

@@ -1,15 +1,34 @@
 """Sequence refiner: Transformer layers over the positions of a history (FESEQ section 3).
 
-N positions of all rows, each row's history and target, without padding; D width, H heads. `padded`
-is the same function of B rows left-padded to L positions.
+N positions of all rows, D width, H heads, E width of a head; see `positions.py`.
 """
 
 from torch import Tensor, nn
 
-from ....batches.layout import Layout
 from ..network_settings import ModelConfig
-from .attention import SelfAttention
 from .dropout import Dropout
+from .positions import Rows
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over the positions of each row."""
+
+    def __init__(self, width: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.causal = causal
+        self.project_in = nn.Linear(width, 3 * width)
+        self.project_out = nn.Linear(width, width)
+        self.attend = attend
+
+    def forward(self, x_ND: Tensor, rows: Rows) -> Tensor:
+        qkv_N3HE = self.project_in(x_ND).unflatten(-1, (3, self.heads, -1))
+        return self.project_out(self.attend(qkv_N3HE, rows, self.causal).flatten(-2))
+
+
+def attend(qkv_N3HE: Tensor, rows: Rows, causal: bool) -> Tensor:
+    """Each position's mean of its row's values [N, H, E]."""
+    return rows.attend(qkv_N3HE, causal)
 
 
 class TransformerLayer(nn.Module):
@@ -25,17 +44,10 @@ class TransformerLayer(nn.Module):
         self.norm_1 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
         self.norm_2 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
 
-    def forward(self, x_ND: Tensor, layout: Layout) -> Tensor:
+    def forward(self, x_ND: Tensor, rows: Rows) -> Tensor:
         """[N, D]."""
-        return self._after_attention(x_ND, self.attention(x_ND, layout))
-
-    def padded(self, x_BLD: Tensor, is_position_BL: Tensor) -> Tensor:
-        """The same of left-padded rows [B, L, D]."""
-        return self._after_attention(x_BLD, self.attention.padded(x_BLD, is_position_BL))
-
-    def _after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
-        x = self.norm_1(x + self.dropout(attended))
-        return self.norm_2(x + self.dropout(self.feed_forward(x)))
+        x_ND = self.norm_1(x_ND + self.dropout(self.attention(x_ND, rows)))
+        return self.norm_2(x_ND + self.dropout(self.feed_forward(x_ND)))
 
 
 class SequenceRefiner(nn.Module):
@@ -46,14 +58,7 @@ class SequenceRefiner(nn.Module):
         layers = (TransformerLayer(config, width) for _ in range(config.transformer_layers))
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, x_ND: Tensor, layout: Layout) -> Tensor:
+    def forward(self, x_ND: Tensor, rows: Rows) -> Tensor:
         for layer in self.layers:
-            x_ND = layer(x_ND, layout)
+            x_ND = layer(x_ND, rows)
         return x_ND
-
-    def padded(self, x_BLD: Tensor, is_position_BL: Tensor) -> Tensor:
-        """The same of left-padded rows [B, L, D]."""
-        for layer in self.layers:
-            assert isinstance(layer, TransformerLayer)
-            x_BLD = layer.padded(x_BLD, is_position_BL)
-        return x_BLD

@@ -18,9 +18,8 @@ from ....common.errors import NotFiniteError
 from ....common.progress import Progress
 from ....common.signals import Signals
 from ..network import FESeq
-from ..network.build import placed
 from ..network.device import Machine
-from ..network_file import predict_logits
+from ..network_file import placed, predict_logits
 from ..network_settings import TrainConfig
 from .checkpoint import Checkpoint
 from .monitor import monitored_metrics

@@ -13,9 +13,9 @@ from ....batches.batch import Batch
 from ....batches.layout import Layout
 from ....common.errors import NotEnoughMemoryError
 from ..network import FESeq, FieldSizes
-from ..network.attention import MOST_ROWS
 from ..network.device import Machine
 from ..network.input_layer import column_count, encodings_by_layer
+from ..network.positions import MOST_ROWS
 from ..network_settings import ModelConfig
 
 logger = logging.getLogger(__name__)

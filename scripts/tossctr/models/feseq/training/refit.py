@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ....features.feature_map import CategoryField, FeatureMap, KindField, LevelField, SequenceField
 from ..network import FESeq
-from ..network.build import inputs_of
+from ..network.input_layer import inputs_of
 from ..network_file import TrainedModel
 
 _Field = CategoryField | LevelField | SequenceField

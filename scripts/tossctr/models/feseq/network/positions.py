@@ -1,0 +1,274 @@
+"""The positions of a batch's rows: each row's newest events, oldest first, then its target.
+
+FESeq reads rows in either of two forms, and its logits are the same:
+
+    Packed      no padding, and each distinct event of a row once; for training and prediction
+    Padded      left-padded rows; for the export, which needs a graph, and as reference of the tests
+
+B rows, T events of all rows, N positions of all rows, U distinct positions, V distinct events, S
+sequence fields, H heads, E width of a head, C columns of a target or a profile, X any width. In
+the padded form N and U stand for two axes B and L, and V for B and L - 1, where the longest row,
+as cut to max_len, has L positions; the longest whole history has W events.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....batches.batch import Batch
+
+# The most rows of a call of attention on a GPU, where they are a dimension of a CUDA grid.
+MOST_ROWS = 65_535
+# What flash attention takes.
+_MULTIPLE_OF_HEAD, _WIDEST_HEAD = 8, 256
+# Subtracted from the scores of padding, so that its softmax is 0 in float32.
+_HIDDEN = 1e5
+
+
+class Packed:
+    """The rows of a batch. Gradients add up in a fixed order, on every device."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch, self.layout = batch, batch.layout
+        # The distance to the target: its own is 0, the newest event's 1.
+        self.age_N = batch.layout.age_N
+        self.events_B = batch.offsets.diff()
+
+    @property
+    def codes_SV(self) -> Tensor:
+        """The codes of the distinct events."""
+        return self.batch.history_ST.index_select(1, self.layout.event_V)
+
+    @property
+    def elapsed_N(self) -> Tensor:
+        """The time to the target, whose own is 0."""
+        assert self.batch.elapsed_T is not None, "a model with times needs a table with times"
+        event_N = self.batch.offsets[1:].index_select(0, self.layout.row_N) - self.age_N
+        elapsed_N = F.pad(self.batch.elapsed_T, (0, 1)).index_select(0, event_N)
+        return elapsed_N.masked_fill(self.age_N == 0, 0)
+
+    def at_events(self, x_BCX: Tensor) -> Tensor:
+        """The vectors of each row at its distinct events [V, C, X]."""
+        # Unlike indexing, an embedding adds up its gradient in a fixed order on all threads.
+        return F.embedding(self.layout.row_V, x_BCX.flatten(1)).unflatten(1, x_BCX.shape[1:])
+
+    def joined(self, event_VCX: Tensor, target_BCX: Tensor) -> Tensor:
+        """The distinct positions [U, C, X], of events and targets."""
+        return torch.cat([event_VCX, target_BCX])
+
+    def spread(self, x_UX: Tensor) -> Tensor:
+        """From the distinct positions to all [N, X]."""
+        return F.embedding(self.layout.place_N, x_UX)
+
+    def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
+        """Each position's mean of its row's values [N, H, E], without a mask or probabilities."""
+        attend = self.flash if takes_flash(qkv_N3HE) else self.by_length
+        return attend(qkv_N3HE, causal)
+
+    def flash(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
+        """One call of flash attention for rows of any length."""
+        # The import takes a second: it imports the compiler.
+        from torch.nn.attention import varlen
+
+        width, start_B, longest = qkv_N3HE.shape[-1], self.layout.start_B, self.layout.longest
+        # Zeros add nothing to a product; the scale is that of the width without them.
+        query, key, value = F.pad(qkv_N3HE, (0, -width % _MULTIPLE_OF_HEAD)).unbind(1)
+        attended_NHE = varlen.varlen_attn(
+            query,
+            key,
+            value,
+            cu_seq_q=start_B,
+            cu_seq_k=start_B,
+            max_q=longest,
+            max_k=longest,
+            scale=1 / math.sqrt(width),
+            window_size=(-1, 0) if causal else (-1, -1),
+        )
+        assert isinstance(attended_NHE, Tensor)
+        return attended_NHE[..., :width]
+
+    def by_length(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
+        """A call for each run of rows of one length; batches have rows of similar length."""
+        attended = []
+        runs = qkv_N3HE.split([rows * length for rows, length in self.layout.runs])
+        for run_N3HE, shape in zip(runs, self.layout.runs):
+            # Unbound before they are transposed: their gradients need one copy less.
+            query, key, value = (x.transpose(1, 2) for x in run_N3HE.unflatten(0, shape).unbind(2))
+            attended_BHLE = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+            attended.append(attended_BHLE.transpose(1, 2).flatten(0, 1))
+        return attended[0] if len(attended) == 1 else torch.cat(attended)
+
+    def targets(self, x_NX: Tensor) -> Tensor:
+        """The target positions [B, X]."""
+        return F.embedding(self.layout.start_B[1:] - 1, x_NX)
+
+    def sums(self, x_NX: Tensor) -> Tensor:
+        """The sum over each row's positions [B, X]."""
+        return _SumOrRepeat.apply(x_NX, self.layout.start_B, self.layout.row_N, True)
+
+    def means(self, x_NX: Tensor) -> Tensor:
+        """The mean over each row's positions [B, X]."""
+        return self.sums(x_NX) / self.layout.start_B.diff()[:, None]
+
+    def at_positions(self, x_BX: Tensor) -> Tensor:
+        """Each row's vector at all of its positions [N, X]."""
+        return _SumOrRepeat.apply(x_BX, self.layout.start_B, self.layout.row_N, False)
+
+    def softmax(self, score_N: Tensor) -> Tensor:
+        """The softmax over each row's positions [N]."""
+        score_N1 = score_N[:, None]
+        with torch.no_grad():
+            largest_B1 = _bags(score_N1, self.layout.start_B, "max")
+            largest_N1 = F.embedding(self.layout.row_N, largest_B1)
+        weight_N1 = (score_N1 - largest_N1).exp()
+        return (weight_N1 / self.at_positions(self.sums(weight_N1))).squeeze(1)
+
+    def event_sum(self, sequence: int, table: nn.Module) -> Tensor:
+        """The sum over the vectors of the whole history [B, X]."""
+        return F.embedding_bag(
+            self.batch.history_ST[sequence],
+            table.get_parameter("weight"),
+            self.batch.offsets,
+            mode="sum",
+            include_last_offset=True,
+        )
+
+
+@dataclass
+class Padded:
+    """Left-padded rows, by what an exported model takes, with the operations of Packed.
+
+    Only the last columns of a row are read, as many as its length.
+    """
+
+    numbers: Mapping[str, Tensor]
+    profile_BP: Tensor
+    target_BG: Tensor
+    history_SBH: Tensor
+    length_B: Tensor
+    elapsed_BH: Tensor
+    whole_SBW: Tensor
+    whole_length_B: Tensor
+    context_BC: Tensor
+
+    def __post_init__(self) -> None:
+        events, device = self.history_SBH.shape[2], self.length_B.device
+        self.codes_SV, self.events_B = self.history_SBH, self.whole_length_B
+        age_L = events - torch.arange(events + 1, device=device)
+        self.age_N = age_L.expand(self.length_B.shape[0], -1)
+        is_event_BH = _is_newest(self.length_B, events)
+        self.elapsed_N = F.pad(self.elapsed_BH.where(is_event_BH, 0), (0, 1))
+        self.is_position_BL = F.pad(is_event_BH, (0, 1), value=True)
+
+    @classmethod
+    def of(cls, batch: Batch, longest: int = 1, filled: int = 0) -> "Padded":
+        """The rows of a batch, padded with `filled` to at least `longest` events."""
+        length_B, max_len = batch.offsets.diff(), batch.layout.max_len
+        events = max(longest, int(length_B.max()))
+        is_event_BW = _is_newest(length_B, events)
+
+        def padded(packed: Tensor) -> Tensor:
+            rows = packed.new_full((*packed.shape[:-1], len(batch), events), filled)
+            rows[..., is_event_BW] = packed
+            return rows
+
+        elapsed_T = batch.history_ST[0] if batch.elapsed_T is None else batch.elapsed_T
+        whole_SBW = padded(batch.history_ST)
+        return cls(
+            batch.numbers,
+            batch.profile_BP,
+            batch.target_BG,
+            whole_SBW[..., -max_len:],
+            length_B.clamp(max=max_len),
+            padded(elapsed_T)[..., -max_len:],
+            whole_SBW,
+            length_B,
+            batch.context_BC,
+        )
+
+    def at_events(self, x_BCX: Tensor) -> Tensor:
+        return x_BCX[:, None].expand(-1, self.history_SBH.shape[2], -1, -1)
+
+    def joined(self, event_VCX: Tensor, target_BCX: Tensor) -> Tensor:
+        return torch.cat([event_VCX, target_BCX[:, None]], dim=1)
+
+    def spread(self, x_UX: Tensor) -> Tensor:
+        return x_UX
+
+    def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
+        """Padding is hidden as key.
+
+        The bias of a key is one more column of it, and each query has 1 there, so that the bias
+        costs no pass over the scores.
+        """
+        query, key, value = (x.transpose(1, 2) for x in qkv_N3HE.unbind(2))
+        bias = (self.is_position_BL.to(query.dtype) - 1) * _HIDDEN
+        bias = bias[:, None, :, None].expand(-1, query.shape[1], -1, -1)
+        query = torch.cat([query * query.shape[3] ** -0.5, torch.ones_like(bias)], dim=3)
+        score_BHLL = query @ torch.cat([key, bias], dim=3).transpose(2, 3)
+        if causal:
+            score_BHLL = score_BHLL.masked_fill(self.age_N[0, :, None] > self.age_N[0], -torch.inf)
+        return (score_BHLL.softmax(3) @ value).transpose(1, 2)
+
+    def targets(self, x_NX: Tensor) -> Tensor:
+        return x_NX[:, -1]
+
+    def sums(self, x_NX: Tensor) -> Tensor:
+        return (self.is_position_BL.to(x_NX.dtype)[:, None] @ x_NX).squeeze(1)
+
+    def means(self, x_NX: Tensor) -> Tensor:
+        return self.sums(x_NX) / self.is_position_BL.sum(1, keepdim=True)
+
+    def at_positions(self, x_BX: Tensor) -> Tensor:
+        return x_BX[:, None].expand(-1, self.is_position_BL.shape[1], -1)
+
+    def softmax(self, score_N: Tensor) -> Tensor:
+        return score_N.masked_fill(~self.is_position_BL, -torch.inf).softmax(1)
+
+    def event_sum(self, sequence: int, table: nn.Module) -> Tensor:
+        event_BWX = table(self.whole_SBW[sequence])
+        weight_BW = _is_newest(self.whole_length_B, event_BWX.shape[1]).to(event_BWX.dtype)
+        return (weight_BW[:, None] @ event_BWX).squeeze(1)
+
+
+Rows = Packed | Padded
+
+
+def takes_flash(qkv_N3HE: Tensor) -> bool:
+    """True on a CUDA device of compute capability 8.0 or newer in half precision."""
+    return (
+        qkv_N3HE.is_cuda
+        and qkv_N3HE.dtype in (torch.float16, torch.bfloat16)
+        and qkv_N3HE.shape[-1] <= _WIDEST_HEAD
+        and torch.cuda.get_device_capability(qkv_N3HE.device) >= (8, 0)
+    )
+
+
+def _is_newest(length_B: Tensor, events: int) -> Tensor:
+    """True for the last columns of each row, as many as its length, bool [B, events]."""
+    return torch.arange(events, device=length_B.device) >= events - length_B[:, None]
+
+
+def _bags(x_NX: Tensor, start_B: Tensor, mode: str) -> Tensor:
+    position_N = torch.arange(len(x_NX), dtype=start_B.dtype, device=x_NX.device)
+    return F.embedding_bag(position_N, x_NX, start_B, mode=mode, include_last_offset=True)
+
+
+class _SumOrRepeat(torch.autograd.Function):
+    """Sums over the positions of rows, or rows repeated at theirs: each is the other's gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, start_B: Tensor, row_N: Tensor, is_sum: bool) -> Tensor:
+        ctx.save_for_backward(start_B, row_N)
+        ctx.is_sum = is_sum
+        return _bags(x, start_B, "sum") if is_sum else F.embedding(row_N, x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        gradient = gradients[0].contiguous()
+        return _SumOrRepeat.apply(gradient, *ctx.saved_tensors, not ctx.is_sum), None, None, None
