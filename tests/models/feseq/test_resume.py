@@ -178,6 +178,7 @@ def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> No
     held = f"""
 import sys; sys.path.insert(0, {str(SCRIPTS)!r})
 from pathlib import Path
+from tossctr.common.files import locked
 with locked(Path({str(state)!r}), 'is training this model'):
     print('held', flush=True); sys.stdin.read()
 """
