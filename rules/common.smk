@@ -22,7 +22,7 @@ from tossctr.common.interrupt import interrupt_jobs
 from tossctr.common.files import locked
 from tossctr.catalog.check import checked_workflow
 from tossctr.config.names import BASELINES, BLEND
-from tossctr.raw.origin import refuse_stand_in_over_real
+from tossctr.raw.raw_files import refuse_stand_in_over_real
 
 RESULTS = Path("results")
 

@@ -1,7 +1,7 @@
 """List the parts of the test table, each of which is converted and predicted by itself."""
 
 from entry import run_script
-from tossctr.raw.list_parts import list_parts
+from tossctr.raw.submission_ids import list_parts
 
 if __name__ == "__main__":
     run_script(list_parts)

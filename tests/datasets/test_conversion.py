@@ -40,8 +40,8 @@ from tossctr.datasets.split import Sampling
 from tossctr.datasets.store import H5Table, H5Writer
 from tossctr.features.feature_map import FeatureMap, read_columns
 from tossctr.features.fitting import fit_feature_map
-from tossctr.raw.list_parts import list_parts
 from tossctr.raw.parts import read_parts
+from tossctr.raw.submission_ids import list_parts
 
 Row = dict[str, Any]
 F32 = float(np.float32(0.1))

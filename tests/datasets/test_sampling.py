@@ -24,9 +24,8 @@ from tossctr.datasets.draw import (
     write_selections,
 )
 from tossctr.datasets.split import PERIODS, TRAIN, VALIDATION, Sampling, periods, read_groups
-from tossctr.raw.labels import as_numbers, pair_of
 from tossctr.raw.reading import RawTable
-from tossctr.raw.times import read_times
+from tossctr.raw.values import label_pair, labels_as_numbers
 
 # 2 % clicks in most days, 10 % in the fourth; sorted by day.
 DAY = np.repeat(np.arange(7), [9_000, 1_000, 14_000, 6_000, 2_000, 11_000, 7_000])
@@ -156,8 +155,8 @@ def test_labels_of_any_number_type_are_read_or_refused_with_their_row(
         assert (labels.tolist(), labels.dtype) == (LABELS, np.uint8)
         # Each part is converted alone.
         parts = (batch.column(0) for _, batch in RawTable(raw).stream(["y"], 4))
-        read = [as_numbers(part, pair_of(part)).cast(pa.float64()).to_pylist() for part in parts]
-        assert [*chain(*read)] == LABELS
+        read = [labels_as_numbers(part, label_pair(part)).cast(pa.float64()) for part in parts]
+        assert [*chain(*(part.to_pylist() for part in read))] == LABELS
         return
     with pytest.raises(UserError, match=rf"{raw}.*{refused}"):
         read_labels(RawTable(raw), "y")
@@ -261,6 +260,7 @@ TIMES: list[tuple[pa.Array, list[int]]] = [
     (pa.array(DATES).cast(pa.date32()), [1, 2, 0, 2]),
     (pa.array(DATES).cast(pa.timestamp("ns")), [1, 2, 0, 2]),
     (pa.array([9, 10, 2**53 + 1, 2**53 + 2], pa.int64()), [0, 1, 2, 3]),
+    (pa.array([9, 10, 2**53 + 1, 2**53 + 2]).cast(pa.decimal128(20, 0)), [0, 1, 2, 3]),
     (pa.array([0, 1, 2**63, 2**63 + 1], pa.uint64()), [0, 1, 2, 3]),
     (pa.array([0.5, 0.75, -1, 0.75], pa.float32()), [1, 2, 0, 2]),
 ]
@@ -278,9 +278,9 @@ def test_times_of_any_type_have_their_order_or_are_refused(
     raw = RawTable(write_raw(tmp_path, pa.table({"t": column}), row_group_size=3))
     if order is None:
         with pytest.raises(UserError, match=r"column 't'.*2024-01-31"):
-            read_times(raw, "t")
+            raw.times("t")
     else:
-        assert np.unique(read_times(raw, "t"), return_inverse=True)[1].tolist() == order
+        assert np.unique(raw.times("t"), return_inverse=True)[1].tolist() == order
 
 
 def test_groups_are_equal_where_their_texts_are_and_none_are_apart(

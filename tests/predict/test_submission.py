@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,8 +28,8 @@ from tossctr.common.logits import checked_weights
 from tossctr.common.parquet import write_table
 from tossctr.predict import submission
 from tossctr.predict.submission import join_predictions, write_submission
-from tossctr.raw.list_parts import list_parts
 from tossctr.raw.parts import Listing, Part, read_parts
+from tossctr.raw.submission_ids import list_parts
 
 IDS = [f"U{i:03d}" for i in range(10)]
 NAMES = {"id_column": "the ID", "label_column": "y"}
@@ -136,7 +137,7 @@ def blended(folder: Path, *parts: list[Path], **options: Any) -> pd.Series:
     submission = folder / "out" / "submission.csv"
     models = [paths[0].with_name("model.safetensors") for paths in parts]
     files = [path for paths in parts for path in paths]
-    write_json(folder / "parts.json", LISTING.as_json())
+    write_json(folder / "parts.json", asdict(LISTING))
     options = {"size": "toy"} | options
     options = {"codes": {model.parent.name: "a@1 b@2" for model in models}} | options
     about = folder / "out" / "about.json"

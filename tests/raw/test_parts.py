@@ -13,9 +13,9 @@ import pytest
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, write_raw
 from tossctr.common.errors import UserError
-from tossctr.raw.list_parts import list_parts
 from tossctr.raw.parts import Listing, Part, Piece, cut, read_parts
 from tossctr.raw.reading import RawTable
+from tossctr.raw.submission_ids import list_parts
 
 
 def cut_files(rows: int, *files: list[int], **whole: Any) -> list[list[tuple[int, int]]]:

@@ -21,13 +21,12 @@ from pyarrow import fs
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, read, write_raw
 from tossctr.common.errors import UserError
-from tossctr.raw import parquet_file
-from tossctr.raw.list_parts import list_parts
+from tossctr.raw import formats
 from tossctr.raw.location import TableLocation
 from tossctr.raw.parts import read_parts
 from tossctr.raw.raw_files import locate_raw
 from tossctr.raw.reading import RawTable
-from tossctr.raw.sample_submission import sample_ids
+from tossctr.raw.submission_ids import list_parts, sample_ids
 
 # Apart, since it wants older versions of what the workflow stands on.
 _MOTO = Path(sys.prefix) / "moto/bin/moto_server"
@@ -88,12 +87,12 @@ S3 = {
 }
 
 
-@pytest.mark.parametrize("most_of_group", [1 << 30, 0])
+@pytest.mark.parametrize("max_group_bytes", [1 << 30, 0])
 def test_a_table_in_a_bucket_has_the_rows_and_parts_of_a_local_one(
-    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_of_group: int
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_group_bytes: int
 ) -> None:
     """Large row groups are read in pieces. The country comes from the folders."""
-    monkeypatch.setattr(parquet_file, "MOST_OF_GROUP", most_of_group)
+    monkeypatch.setattr(formats, "MAX_GROUP_BYTES", max_group_bytes)
     table = raw_table(rows=300).drop_columns("country")
     for i, country in enumerate(["K R", "US", "__HIVE_DEFAULT_PARTITION__"]):
         folder = tmp_path / f"in/country={country}"

@@ -12,12 +12,10 @@ import pytest
 from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json, write_json
-from tossctr.raw import version
-from tossctr.raw.location import TableLocation
-from tossctr.raw.origin import refuse_stand_in_over_real
-from tossctr.raw.raw_files import RawFiles, locate_raw
+from tossctr.raw import location
+from tossctr.raw.location import TableLocation, content_version, object_version
+from tossctr.raw.raw_files import RawFiles, locate_raw, refuse_stand_in_over_real
 from tossctr.raw.reading import RawTable
-from tossctr.raw.version import content_version, object_version
 
 TIMED = with_roles(event_time="times", row_time="when")
 
@@ -142,14 +140,14 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file in a folder of Snakemake, which counts as settled."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".snakemake").mkdir()
-    monkeypatch.setattr(version, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(location, "SETTLED_NS", -(10**12))
     path = tmp_path / "raw"
     path.write_bytes(bytes(range(256)) * 1000)
     return path
 
 
 def remembered() -> list[Path]:
-    return sorted(version.REMEMBERED.glob("*"))
+    return sorted(location.REMEMBERED.glob("*"))
 
 
 def swap(path: Path) -> None:
@@ -183,7 +181,7 @@ def test_an_untouched_file_is_not_read_again_unless_just_written(
     large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(version, "SETTLED_NS", 10**12)
+        patch.setattr(location, "SETTLED_NS", 10**12)
         content_version(large)
     assert remembered() == []
     content_version(large)

@@ -26,9 +26,9 @@ from tossctr.datasets.draw import (
     write_selections,
 )
 from tossctr.datasets.split import Sampling
-from tossctr.raw.list_parts import list_parts
 from tossctr.raw.parts import read_parts
 from tossctr.raw.reading import RawTable
+from tossctr.raw.submission_ids import list_parts
 
 COLUMNS = Columns(
     label="y",

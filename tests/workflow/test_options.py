@@ -29,8 +29,8 @@ from tossctr.features.fitting import fit_feature_map
 from tossctr.predict.model_predictions import predict_part, predict_validation
 from tossctr.predict.scoring import score_files
 from tossctr.predict.submission import write_submission
-from tossctr.raw.list_parts import list_parts
 from tossctr.raw.parts import read_parts
+from tossctr.raw.submission_ids import list_parts
 
 ROWS, TEST_ROWS, PART_ROWS, TRAIN_PART_ROWS = 160, 24, 15, 60
 PARTS_OF_TEST = 2

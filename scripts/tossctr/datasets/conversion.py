@@ -15,11 +15,10 @@ from ..common.files import Output, written_beside
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.columns import Columns
-from ..raw.labels import as_numbers, pair_of
 from ..raw.location import TableLocation
 from ..raw.parts import Part, read_parts
 from ..raw.reading import RawTable
-from ..raw.text import checked_ids
+from ..raw.values import checked_ids, label_pair, labels_as_numbers
 from .draw import Selection
 from .raw_values import RawStrings, convert_batch
 from .split import SIDES
@@ -66,7 +65,8 @@ def convert_train(
         block, strings = convert_batch(batch, numbers, columns, path)
         label = batch.column(columns.label)
         # Via float, since labels may be text such as '1.0'.
-        label = as_numbers(label, pair_of(label)).cast(pa.float64()).cast(pa.uint8()).to_numpy()
+        numbers = labels_as_numbers(label, label_pair(label)).cast(pa.float64())
+        label = numbers.cast(pa.uint8()).to_numpy()
         period, fold = chosen.period[here], chosen.fold[here]
         return here, replace(block, row=row, label=label, period=period, fold=fold), strings
 

@@ -9,7 +9,7 @@ Legend: P parts; 2 sides: train, validation; 2 labels.
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,10 +20,9 @@ import pyarrow.parquet as pq
 
 from ..common.errors import UserError
 from ..common.files import Output, whole_file, write_json, written_beside
-from ..raw.labels import PAIRS, as_numbers, pair_of
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
-from ..raw.types import cast_rows
+from ..raw.values import LABEL_PAIRS, cast_rows, label_pair, labels_as_numbers
 from .split import TRAIN, VALIDATION, Sampling, read_keys, split_rows
 
 logger = logging.getLogger(__name__)
@@ -106,7 +105,7 @@ def sample(
     bounds = np.cumsum([0, *(part.rows for part in listing.parts)]).tolist()
     digests = write_selections(draw(file, label, rows, sampling, bounds), selection)
     drawn = [replace(part, draw=digest) for part, digest in zip(listing.parts, digests)]
-    write_json(parts, replace(listing, parts=drawn).as_json())
+    write_json(parts, asdict(replace(listing, parts=drawn)))
 
 
 def draw(
@@ -146,9 +145,9 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
     for first_row, batch in file.stream([label], _BATCH_ROWS):
         column = batch.column(0)
         if len(pieces) == 1:
-            pair = pair_of(column)
+            pair = label_pair(column)
         try:
-            numbers = cast_rows(as_numbers(column, pair), pa.float64(), first_row)
+            numbers = cast_rows(labels_as_numbers(column, pair), pa.float64(), first_row)
             wrong = pc.invert(pc.fill_null(pc.is_in(numbers, pa.array([0.0, 1.0])), False))
             if count := pc.sum(wrong).as_py():
                 row = pc.index(wrong, True).as_py()
@@ -160,7 +159,7 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
             raise UserError(
                 f"{file.where(first_row)}: label {label!r} has type {column.type}, {error}; labels "
                 f"are 0 and 1, of a boolean type, or one of the pairs "
-                f"{', '.join(map('/'.join, PAIRS))}: correct the column, or name another in "
+                f"{', '.join(map('/'.join, LABEL_PAIRS))}: correct the column, or name another in "
                 f"columns.label"
             ) from None
         pieces.append(numbers.to_numpy().astype(np.uint8))

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from ..common.arrays import Ragged, narrow
 from ..common.errors import UserError
 from ..config.columns import Columns
-from ..raw.text import as_text, checked_text
+from ..raw.values import as_text, checked_text
 from .categories import MISSING_CODE, codes_of, plain_words, tokens_of
 from .table import Block
 

@@ -15,10 +15,8 @@ import xxhash
 from ..common.errors import UserError, first_line
 from ..config.declared import SettingsBlock
 from ..config.names import FOLDS
-from ..raw.reading import RawTable
-from ..raw.text import as_text
-from ..raw.times import BATCH_ROWS, read_times
-from ..raw.types import type_name
+from ..raw.reading import BATCH_ROWS, RawTable
+from ..raw.values import as_text, type_name
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +62,7 @@ def read_keys(
 
     `auto` is by the first of both that has several values.
     """
-    time = read_times(file, sampling.time) if sampling.time else None
+    time = file.times(sampling.time) if sampling.time else None
     if time is not None and not (sampling.is_auto and (time == time[:1]).all()):
         return time, None, sampling.model_copy(update={"group": None})
     group = read_groups(file, sampling.group, sampling.seed) if sampling.group else None

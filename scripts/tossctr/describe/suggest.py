@@ -14,12 +14,10 @@ from ..common.errors import UserError
 from ..common.files import Output, written_beside
 from ..config.columns import SEPARATORS, Columns
 from ..datasets.raw_values import NO_TEXT
-from ..raw.labels import PAIRS
 from ..raw.location import TableLocation
 from ..raw.raw_files import RawFiles
 from ..raw.reading import RawTable
-from ..raw.text import MEANS_MISSING, as_text
-from ..raw.types import type_name
+from ..raw.values import LABEL_PAIRS, MEANS_MISSING, as_text, type_name
 
 # All is guessed from this many first rows of a table.
 ROWS = 20_000
@@ -128,7 +126,7 @@ class _Column:
         self.is_unique = self.kind in ("integer", "text") and len(self.texts) == len(values)
         is_complete = len(self.known) == len(values)
         words = {text.strip().lower() for text in self.texts[:9].to_pylist()}
-        is_binary = bool(words) and any(words <= {*pair} for pair in (("1", "0"), *PAIRS))
+        is_binary = bool(words) and any(words <= {*pair} for pair in (("1", "0"), *LABEL_PAIRS))
         self.is_label = is_binary and is_complete and (len(words) == 2 or self.named(_LABEL))
         # Points in time, not durations; a time of the row is in all rows, and can be ordered.
         is_large = self.is_number and (pc.mean(self.known).as_py() or 0) >= _FIRST_DATE

@@ -20,7 +20,7 @@ from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.raw_files import label_name
-from ..raw.sample_submission import add_sample
+from ..raw.submission_ids import add_sample
 
 logger = logging.getLogger(__name__)
 

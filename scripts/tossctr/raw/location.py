@@ -1,40 +1,54 @@
-"""Where raw files are: local paths, or objects of a store that pyarrow reads (s3://, gs://).
+"""Where raw files are, and which version: local paths, or objects of a store (s3://, gs://).
 
-A URI, its options and its credentials are those of `pyarrow.fs.FileSystem.from_uri`.
+A URI, its options and its credentials are those of `pyarrow.fs.FileSystem.from_uri`. A version
+changes with a file's content, and not with a touch. A local file's is a digest of all its bytes,
+remembered for as long as the file system says that nobody wrote to the file.
 """
 
 import glob
+import hashlib
+import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
+import xxhash
 from pyarrow import fs
 
 from ..common.errors import UserError, first_line, some_of
-from ..common.files import digest_of
-from .version import content_version, file_state, object_version
+from ..common.files import digest_of, read_json, write_json
+
+logger = logging.getLogger(__name__)
 
 # One slash is enough: a mistyped s3:/bucket/key is not a local path either. `C:/` is one.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
-_KEY = re.compile("([^=]+)=(.*)", re.DOTALL)
 # What Hive and Spark call the folder of rows without a value.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 # Names that are no data, such as _SUCCESS.
 _HIDDEN = re.compile("(^|/)[_.]")
-_MOST_NAMED = 3
-_RETRY_SECONDS = 60
+_MAX_NAMED = 3
+# Relative to the working folder, where Snakemake keeps what it knows of files.
+REMEMBERED = Path(".snakemake/raw_versions")
+# Files from this size on take a while to read, so the log says it.
+_LARGE_BYTES = 1 << 30
+# File systems count time in steps: two writes within one step leave the same time.
+SETTLED_NS = 2_000_000_000
+# Metadata that change with an object's content, the best first: Google's two digests, S3's, a time.
+_DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 
 
 class Location:
     """A file or folder, by a path or a URI; `str` gives it as the user wrote it.
 
-    No request goes to a store before something is read. What fails then is raised as a UserError
-    with the location and pyarrow's message.
+    No request goes to a store before something is read. What fails within `reading` is raised as a
+    UserError with the location and pyarrow's message.
     """
 
     def __init__(self, written: str | Path) -> None:
@@ -45,21 +59,20 @@ class Location:
         return self.written
 
     @cached_property
-    def _place(self) -> tuple[fs.FileSystem, str]:
-        """The file system and the path in it."""
+    def _system_and_path(self) -> tuple[fs.FileSystem, str]:
         if not self.is_remote:
             return fs.LocalFileSystem(), self.written
         uri = self.written
         if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in uri:
             # Google's client would try for a quarter of an hour, and no signal ends it meanwhile.
-            uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={_RETRY_SECONDS}"
+            uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds=60"
         with self.reading():
             return fs.FileSystem.from_uri(uri)
 
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return PurePosixPath(self._place[1]).name
+        return PurePosixPath(self._system_and_path[1]).name
 
     @property
     def is_missing(self) -> bool:
@@ -86,29 +99,23 @@ class Location:
 
         in/day=2/country=KR/part-0.parquet:   {"day": "2", "country": "KR"}
         """
-        pairs: list[tuple[str, str | None]] = []
-        for folder in reversed(self._place[1].split("/")[:-1]):
-            pair = _KEY.fullmatch(folder)
-            if pair is None:
-                break
-            pairs.append((unquote(pair[1]), None if pair[2] == _NO_VALUE else unquote(pair[2])))
-        return dict(reversed(pairs))
+        folders = reversed(self._system_and_path[1].split("/")[:-1])
+        pairs = [folder.split("=", 1) for folder in takewhile(re.compile("[^=]+=").match, folders)]
+        return {
+            unquote(key): None if value == _NO_VALUE else unquote(value)
+            for key, value in reversed(pairs)
+        }
 
     def open(self) -> pa.NativeFile:
         """The file, opened for reading."""
-        with self.reading():
-            system, path = self._place
-            return system.open_input_file(path)
+        system, path = self._system_and_path
+        return system.open_input_file(path)
 
-    @contextmanager
-    def open_text(self) -> Iterator[pa.NativeFile]:
+    def open_text(self) -> pa.NativeFile:
         """The bytes of a text file, unpacked if its name ends in .gz."""
-        with self.open() as file:
-            if self.name.lower().endswith(".gz"):
-                with pa.CompressedInputStream(file, "gzip") as stream:
-                    yield stream
-            else:
-                yield file
+        system, path = self._system_and_path
+        packing = "gzip" if path.lower().endswith(".gz") else None
+        return system.open_input_stream(path, compression=packing)
 
     @contextmanager
     def reading(self, state: object = None) -> Iterator[None]:
@@ -145,18 +152,17 @@ class Location:
 
     def _objects(self) -> set[str]:
         with self.reading():
-            system, path = self._place
+            system, path = self._system_and_path
             if system.get_file_info(path).type != fs.FileType.Directory:
                 return {self.written}
             inside = system.get_file_info(fs.FileSelector(path, recursive=True))
-        place, mark, options = self.written.partition("?")
-        scheme, _, rest = place.partition("://")
-        user, at, _ = rest.rpartition("@")
+        folder, mark, options = self.written.partition("?")
+        files = (each.path for each in inside if each.type != fs.FileType.Directory)
+        below = [each.removeprefix(path.rstrip("/")) for each in files]
         return {
-            f"{scheme}://{user}{at}{quote(each.path, safe='/=')}{mark}{options}"
-            for each in inside
-            if each.type != fs.FileType.Directory
-            and not _HIDDEN.search(each.path.removeprefix(path))
+            f"{folder.rstrip('/')}{quote(each, safe='/=')}{mark}{options}"
+            for each in below
+            if not _HIDDEN.search(each)
         }
 
     def _local_files(self) -> set[str]:
@@ -167,13 +173,14 @@ class Location:
             paths = glob.glob(self.written, recursive=True)
         files: set[str] = set()
         for path in paths:
-            below = [path]
-            if is_folder := os.path.isdir(path):
-                below = glob.glob(f"{glob.escape(path)}/**", recursive=True)
+            is_folder = os.path.isdir(path)
+            below = glob.glob(f"{glob.escape(path)}/**", recursive=True) if is_folder else [path]
             # With links to nowhere, whose rows would be missing.
-            below = [each for each in below if not os.path.isdir(each)]
-            below = [each for each in below if not _HIDDEN.search(each.removeprefix(named))]
-            files.update(map(os.path.normpath, below) if is_folder else below)
+            files |= {
+                os.path.normpath(each) if is_folder else each
+                for each in below
+                if not os.path.isdir(each) and not _HIDDEN.search(each.removeprefix(named))
+            }
         return files
 
 
@@ -188,14 +195,14 @@ class TableLocation:
         self, written: str | Path | Sequence[str | Path], delimiter: str | None = None
     ) -> None:
         many = [written] if isinstance(written, str | Path) else written
-        self._entries = list(map(Location, many))
-        texts = [entry.written for entry in self._entries]
+        self._entries = [*map(Location, many)]
+        texts = [*map(str, many)]
         self.written = texts if many is written else texts[0]
         self.delimiter = delimiter
         self.is_remote = any(entry.is_remote for entry in self._entries)
 
     def __str__(self) -> str:
-        return some_of([entry.written for entry in self._entries], _MOST_NAMED)
+        return some_of([*map(str, self._entries)], _MAX_NAMED)
 
     @property
     def name(self) -> str:
@@ -207,11 +214,10 @@ class TableLocation:
     def files(self) -> list[Location]:
         """The files in the order of their rows: of the list, and in it of their paths.
 
-        Raises UserError if a folder or a pattern has no file, or a file occurs twice.
+        Raises UserError if a folder or a pattern has no file, or a file or a link to it occurs
+        twice.
         """
-        files = [file for entry in self._entries for file in entry.files]
-        _check_once(files, self)
-        return files
+        return _distinct(file for entry in self._entries for file in entry.files)
 
     @property
     def missing(self) -> list[str]:
@@ -232,15 +238,54 @@ class TableLocation:
 def tables_of(written: Sequence[str], delimiter: str | None = None) -> list[TableLocation]:
     """A table for each path; raises UserError if two of them have a file in common."""
     tables = [TableLocation(path, delimiter) for path in written]
-    _check_once([file for table in tables for file in table.files], ", ".join(written))
+    _distinct(file for table in tables for file in table.files)
     return tables
 
 
-def _check_once(files: Sequence[Location], named: object) -> None:
-    """Raise UserError if a file, or a link to it, occurs twice."""
-    seen: set[str] = set()
-    for file in files:
-        place = file.written if file.is_remote else os.path.realpath(file.written)
-        if place in seen:
-            raise UserError(f"{named}: {file} is found twice; name each file once")
-        seen.add(place)
+def _distinct(found: Iterable[Location]) -> list[Location]:
+    files: dict[str, Location] = {}
+    for file in found:
+        path = file.written if file.is_remote else os.path.realpath(file.written)
+        if path in files:
+            raise UserError(f"{file} is found twice, first as {files[path]}; name each file once")
+        files[path] = file
+    return [*files.values()]
+
+
+def content_version(path: Path) -> str:
+    """The XXH3 digest (128 bits) of a file's content, remembered until the file is touched.
+
+    Untouched means the same path and `file_state`.
+    """
+    memory = REMEMBERED / f"{digest_of(os.path.realpath(path))[:16]}.json"
+    state = file_state(path)
+    with suppress(OSError, UserError):
+        remembered = read_json(memory)
+        if remembered.get("state") == state:
+            return str(remembered["version"])
+    if state["size"] >= _LARGE_BYTES:
+        logger.info("%s: new or touched, reading its %s bytes", path, f"{state['size']:,}")
+    started = time.time_ns()
+    with open(path, "rb", buffering=0) as file:
+        version = hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+    is_settled = max(state["mtime_ns"], state["ctime_ns"]) + SETTLED_NS < started
+    if is_settled and state == file_state(path):
+        with suppress(OSError):
+            write_json(memory, {"path": str(path), "state": state, "version": version})
+    return version
+
+
+def file_state(path: Path) -> dict[str, int]:
+    """A file's size, inode and times, among them that of its last change (ctime).
+
+    No program can set that one back.
+    """
+    status = os.stat(path)
+    times = {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
+    return {"size": status.st_size, **times, "inode": status.st_ino}
+
+
+def object_version(metadata: Mapping[str, bytes], size: int) -> str:
+    """An object's version from its size and the digest that its store keeps of it."""
+    digests = ([name, metadata[name].decode()] for name in _DIGESTS if metadata.get(name))
+    return digest_of([size, *next(digests, [])])

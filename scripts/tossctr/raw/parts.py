@@ -8,10 +8,9 @@ they are:
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -53,10 +52,6 @@ class Listing:
     table: str
     rows: int
     parts: Sequence[Part]
-
-    def as_json(self) -> dict[str, Any]:
-        """What `read_parts` reads."""
-        return asdict(self)
 
 
 def part_name(number: int) -> str:

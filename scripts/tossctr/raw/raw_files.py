@@ -1,16 +1,20 @@
-"""Which raw files a run reads: the user's, or the simulated stand-in."""
+"""Which raw files a run reads: the user's, or the simulated stand-in; the two never mix."""
 
-import glob
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
 from ..config.columns import Columns
+from .formats import CSV_ENDINGS, open_csv
 from .location import Location, TableLocation
 from .reading import RawTable
-from .text_file import ENDINGS, open_csv
+
+# Results that record whether their data are simulated, below that folder.
+_RECORDS = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,7 @@ class RawFiles:
     @property
     def warning(self) -> str:
         """The warning that the data are simulated."""
-        text = f"SIMULATED DATA: {self.why}, so this run uses the simulated stand-in"
-        if self.sample_submission is not None:
-            text += f"; {self.sample_submission} is there and must list the simulated IDs"
-        return text
+        return f"SIMULATED DATA: {self.why}, so this run uses the simulated stand-in"
 
     def has_version(self, location: str | Location | TableLocation) -> bool:
         """True for files that count by content: all but the stand-in, which counts by settings."""
@@ -73,64 +74,49 @@ class RawFiles:
 
 
 def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles:
-    """Decide between the user's files and the stand-in; real and simulated data never mix.
+    """Decide between the user's files and the stand-in.
 
     A remote file counts as present, and so does a link to a disk that is not mounted: a user who
     names one wants no stand-in. Raises UserError if one is missing and there is no stand-in or
     `source` is `files`, or if only some of them are present.
     """
-    # A config without files to find names them for the messages.
-    find = _default_file if raw["source"] != "simulated" else lambda name, written: written
-    train, test = (
-        raw[name] and TableLocation(find(name, raw[name]), raw["delimiter"])
-        for name in ("train", "test")
-    )
-    tables = [table for table in (train, test) if table]
     # Its IDs are compared with those of the test file, so it can serve either source.
     sample = raw["sample_submission"] and Location(raw["sample_submission"])
     sample_submission = None if not sample or sample.is_missing else sample
-    why = "raw.source is simulated" if raw["source"] == "simulated" else ""
-    missing = [] if why else [path for table in tables for path in table.missing]
-    present = [] if why else [str(table) for table in tables if not table.missing]
-    # Another one than is thought, with Snakemake's --directory.
-    where = "" if all(map(os.path.isabs, missing)) else f" in the working folder {os.getcwd()}"
-    if raw["source"] == "auto" and has_stand_in and missing and not present:
-        why = f"no {' and no '.join(missing)}{where}"
-    if why:
-        stand_in = [TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test")]
-        return RawFiles(stand_in[0], test and stand_in[1], sample_submission, why)
-    if missing:
-        instead = ", or set raw.source: simulated; real and simulated data never mix"
-        raise UserError(
-            f"raw.source is {raw['source']}, and these raw files are missing: "
-            f"{', '.join(missing)}{where}; put them there, or correct raw.train and raw.test "
-            f"(raw.test: null to do without){instead if has_stand_in else ''}"
+    why = "raw.source is simulated"
+    if raw["source"] != "simulated":
+        train, test = (
+            raw[name] and TableLocation(_default_file(name, raw[name]), raw["delimiter"])
+            for name in ("train", "test")
         )
-    return RawFiles(train, test, sample_submission)
+        tables = [table for table in (train, test) if table]
+        missing = [path for table in tables for path in table.missing]
+        if not missing:
+            return RawFiles(train, test, sample_submission)
+        # Another one than is thought, with Snakemake's --directory.
+        where = "" if all(map(os.path.isabs, missing)) else f" in the working folder {os.getcwd()}"
+        if (
+            raw["source"] == "files"
+            or not has_stand_in
+            or not all(table.missing for table in tables)
+        ):
+            instead = ", or set raw.source: simulated; real and simulated data never mix"
+            raise UserError(
+                f"raw.source is {raw['source']}, and these raw files are missing: "
+                f"{', '.join(missing)}{where}; put them there, or correct raw.train and raw.test "
+                f"(raw.test: null to do without){instead if has_stand_in else ''}"
+            )
+        why = f"no {' and no '.join(missing)}{where}"
+    train, test = (TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test"))
+    return RawFiles(train, test if raw["test"] else None, sample_submission, why)
 
 
 def _default_file(name: str, written: str | list[str]) -> str | list[str]:
-    """The file data/raw/<name> of any format, if the default is asked for and is not there.
-
-    Raises UserError if several are there, or one of another ending, such as train.csv.zip.
-    """
-    stem = f"data/raw/{name}"
-    if written != f"{stem}.parquet":
-        return written
-    endings = (".parquet", *ENDINGS)
-    files = sorted(glob.glob(f"{stem}.*"))
-    there = [path for path in files if path[len(stem) :].lower() in endings]
-    if len(there) > 1:
-        raise UserError(
-            f"{' and '.join(there)} are there: move all but one away, or name one as "
-            f"./{there[0]} in raw.{name}"
-        )
-    if files and not there:
-        raise UserError(
-            f"{files[0]}: its ending is none of {', '.join(endings)}: unpack or convert it, or "
-            f"move it away"
-        )
-    return there[0] if there else written
+    """A CSV file in the place of the default, if that is asked for and not there."""
+    if written == f"data/raw/{name}.parquet" and not os.path.lexists(written):
+        paths = [f"data/raw/{name}{ending}" for ending in CSV_ENDINGS]
+        return next(filter(os.path.lexists, paths), written)
+    return written
 
 
 def label_name(location: Location, id_column: str, label_column: str) -> str:
@@ -139,8 +125,8 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
     `label_column` is the train file's. Raises UserError if the header has no such ID, or several
     columns of other names.
     """
-    with location.reading(), open_csv(location, [], only=False) as reader:
-        header = reader.schema.names
+    with location.reading():
+        header = open_csv(location).schema.names
     others = [name for name in header if name != id_column]
     if id_column in header and (label_column in others or not others):
         return label_column
@@ -151,3 +137,24 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
         f"{id_column!r} and the label, {label_column!r} or a single other name: correct the file, "
         f"columns.id, columns.label or raw.sample_submission"
     )
+
+
+def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
+    """Raise UserError if the stand-in would overwrite results of real data, in that folder."""
+    paths = [path for pattern in _RECORDS for path in sorted(results.glob(pattern))]
+    if raw.simulated and (real := [path for path in paths if _is_real(path)]):
+        raise UserError(
+            f"{raw.why}, so this run would use the simulated stand-in, and {len(real)} files such "
+            f"as {real[0]} were made from real data: nothing was run or overwritten. Repeat the "
+            f"options of the first call if one is missing, such as --config table=mine.yaml; mount "
+            f"the disk or put the raw files back; for the stand-in take another folder (snakemake "
+            f"--directory DIR, with raw.source: simulated), or delete {results} first"
+        )
+
+
+def _is_real(path: Path) -> bool:
+    """True for a result of real data; a file that cannot be read does not count."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["simulated_data"] is False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

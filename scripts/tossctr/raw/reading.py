@@ -3,32 +3,30 @@
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..common.errors import UserError, first_line, nearest, some_of
 from ..common.files import digest_of
-from ..common.parquet import SIMULATED_MARK
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
-from .file import File
+from .formats import CSV_ENDINGS, CsvFile, ParquetFile, RawFile
 from .location import Location, TableLocation
-from .parquet_file import ParquetFile
 from .parts import Listing, Part, Piece, cut
-from .text_file import ENDINGS, TextFile
-from .types import check_types, decoded, written_like
+from .values import cast_rows, check_types, time_type, type_name, written_like
 
 logger = logging.getLogger(__name__)
 
+# Rows of one read of few columns: 16 MB of sequences of 500 events.
+BATCH_ROWS = 8_192
 # Files of a table that are opened side by side; each takes a few requests to a store.
 _OPENED_AT_ONCE = 8
-# Rows of one read of a table's head.
-_HEAD_ROWS = 4_096
-# Columns in a message.
-_MOST_NAMED = 8
+_MAX_NAMED = 8
 _WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
 
 
@@ -41,8 +39,8 @@ class RawTable:
     all files, by pyarrow's permissive promotion. With a part, `written` names the files of its
     pieces, which must be those that were listed. The columns of CSV files have types by their roles
     in `columns`, and are text without one. Columns in `unusable`, by name with the reason, have
-    types that do not go together, or occur twice in a file. Raises UserError if a file cannot be
-    opened, or is simulated and another is not.
+    types that do not go together, or occur twice in a file; those in `partial` are not in all
+    files. Raises UserError if a file cannot be opened, or is simulated and another is not.
     """
 
     def __init__(
@@ -55,25 +53,27 @@ class RawTable:
         self.location, self._part = location, part
         delimiter = part.delimiter if part else location.delimiter
 
-        def opened(pair: tuple[Location, Piece | None]) -> File:
+        def opened(pair: tuple[Location, Piece | None]) -> RawFile:
             file, piece = pair
             with file.reading():
-                if file.name.lower().endswith(ENDINGS):
-                    return TextFile(file, piece, columns, delimiter)
+                if file.name.lower().endswith(CSV_ENDINGS):
+                    return CsvFile(file, piece, columns, delimiter)
                 return ParquetFile(file, piece)
 
         pieces: Sequence[Piece | None] = part.pieces if part else [None] * len(location.files)
         pairs = zip(location.files, pieces, strict=True)
-        self._files = list(prefetch_map(opened, pairs, _OPENED_AT_ONCE))
-        self.first_row = self._files[0].start
-        self.has_types = not self._files[0].is_one_part
-        marked = [SIMULATED_MARK.items() <= (f.schema.metadata or {}).items() for f in self._files]
-        self.is_simulated = marked[0]
-        if len({*marked}) > 1:
-            other = self._files[marked.index(not marked[0])].location
-            raise UserError(f"{other}: real and simulated data are never mixed in a table")
-        self._key_types = _key_types(self._files, part)
+        self._files = files = [*prefetch_map(opened, pairs, _OPENED_AT_ONCE)]
+        self.first_row = files[0].start
+        self.has_types = not files[0].is_one_part
+        self.is_simulated = files[0].is_simulated
+        for file in files:
+            if file.is_simulated != self.is_simulated:
+                raise UserError(f"{file.location}: simulated and real files are never mixed")
+        # 07 is a text, even for a caller that has only some of the folders.
+        self._key_types = part.key_types if part else _key_types(files)
         self.schema_arrow, self.unusable = self._joined_schema()
+        in_all = set.intersection(*(file.columns for file in files))
+        self.partial = {*self.schema_arrow.names} - in_all
 
     def _joined_schema(self) -> tuple[pa.Schema, dict[str, str]]:
         """The columns of all files; and of those that cannot be used, the reason."""
@@ -84,13 +84,10 @@ class RawTable:
             for name in file.repeated
         }
         for file in self._files:
-            keys = [pa.field(name, self._key_types[name]) for name in file.keys]
-            for field in (*file.schema, *keys):
-                before = fields.setdefault(field.name, field)
-                if before.type == field.type:
-                    continue
+            keys = [(name, pa.type_for_alias(self._key_types[name])) for name in file.keys]
+            for field in (*file.schema, *pa.schema(keys)):
+                pair = pa.schema([fields.get(field.name, field)]), pa.schema([field])
                 try:
-                    pair = pa.schema([before]), pa.schema([field])
                     (fields[field.name],) = pa.unify_schemas(pair, promote_options="permissive")
                 except pa.ArrowException as error:
                     unusable.setdefault(
@@ -99,7 +96,7 @@ class RawTable:
                         f"files before it: {first_line(error)}",
                     )
         kept = [field for name, field in fields.items() if name not in unusable]
-        return pa.schema(kept, self._files[0].schema.metadata), unusable
+        return pa.schema(kept), unusable
 
     @property
     def version(self) -> str:
@@ -129,32 +126,48 @@ class RawTable:
         A batch has `batch_rows` rows, or fewer where a row group or the part ends. Raises UserError
         if a file lacks a column or cannot be decoded, or was replaced before its last batch.
         """
-        names = list(dict.fromkeys(names))
         self.require_usable(names)
-        schema = pa.schema([self.schema_arrow.field(name) for name in names])
+        schema = pa.schema([self.schema_arrow.field(name) for name in dict.fromkeys(names)])
         row = self.first_row
         for file in self._files:
-            inside = [name for name in names if name not in file.keys]
             with file.location.reading(file.state):
-                for batch in file.batches(inside, batch_rows):
-                    yield row, _completed(batch, schema, file)
+                for batch in file.batches(schema, batch_rows):
+                    yield row, batch
                     row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
         """The first rows, of the columns that all files have."""
-        partial, batches = self.partial, []
-        schema = pa.schema([each for each in self.schema_arrow if each.name not in partial])
-        for first_row, batch in self.stream(schema.names, _HEAD_ROWS):
+        kept = [field for field in self.schema_arrow if field.name not in self.partial]
+        schema, batches = pa.schema(kept), []
+        for first_row, batch in self.stream(schema.names, BATCH_ROWS):
             batches.append(batch)
             if first_row + len(batch) >= self.first_row + rows:
                 break
         return pa.Table.from_batches(batches, schema)[:rows].combine_chunks()
 
-    @property
-    def partial(self) -> set[str]:
-        """The columns that some files lack."""
-        in_all = set.intersection(*(file.columns for file in self._files))
-        return {*self.schema_arrow.names} - in_all
+    def times(self, column: str) -> np.ndarray:
+        """What rows are ordered by, [rows]: numbers or, of dates, timestamps, texts, datetime64.
+
+        Texts are all whole numbers, or all in ISO 8601, with zones or without. Raises UserError if
+        the column or a value is missing, or has another type.
+        """
+        pieces, read_as = [], None
+        for first_row, batch in self.stream([column], BATCH_ROWS):
+            values = batch.column(0)
+            is_missing = values.is_null(nan_is_null=True)
+            try:
+                if (missing := pc.index(is_missing, True).as_py()) >= 0:
+                    raise ValueError(f"row {first_row + missing} has no value")
+                read_as = read_as or _ordered_type(values)
+                cast = cast_rows(values, read_as, first_row)
+                pieces.append(cast.to_numpy(zero_copy_only=False))
+            except (ValueError, pa.ArrowException) as error:
+                raise UserError(
+                    f"{self.where(first_row)}: column {column!r}: {first_line(error)}; "
+                    f"columns.time takes whole numbers such as 20240131, dates, timestamps, or "
+                    f"texts such as 2024-01-31 or 2024-01-31 23:59:00, in every row"
+                ) from None
+        return np.concatenate(pieces)
 
     def check_columns(self, columns: Columns, *others: str) -> None:
         """Raise UserError unless there are rows, and all columns in use have usable types.
@@ -166,9 +179,6 @@ class RawTable:
         if all(file.is_empty for file in self._files):
             raise UserError(f"{self.location}: the file has no rows; give one with rows")
         check_types(self.schema_arrow, columns, str(self.location))
-        unused = [name for name in self.schema_arrow.names if name not in wanted]
-        if unused:
-            logger.info("%s: %d columns not in use: %s", self.location, len(unused), _some(unused))
 
     def require_usable(self, names: Sequence[str]) -> None:
         """Raise UserError if a file lacks a column, or has it twice or in types that do not fit."""
@@ -176,15 +186,16 @@ class RawTable:
             if name in self.unusable:
                 raise UserError(self.unusable[name])
         for file in self._files:
-            missing = [name for name in dict.fromkeys(names) if name not in file.columns]
-            if missing:
+            if missing := [name for name in dict.fromkeys(names) if name not in file.columns]:
+                there, absent = (
+                    some_of([*map(repr, each)], _MAX_NAMED) for each in (file.schema.names, missing)
+                )
                 near = nearest(missing[0], file.schema.names)
                 raise UserError(
-                    f"{file.location}: there is no column {_some(missing)}"
-                    f"{f'; did you mean {near!r}?' if near else ';'} It has "
-                    f"{_some(file.schema.names)}; correct `columns` in the table's file "
-                    f"(for scripts/score.py --id_column), or the delimiter of a CSV file "
-                    f"(raw.delimiter)"
+                    f"{file.location}: there is no column {absent}"
+                    f"{f'; did you mean {near!r}?' if near else ';'} It has {there}; correct "
+                    f"`columns` in the table's file (for scripts/score.py --id_column), or the "
+                    f"delimiter of a CSV file (raw.delimiter)"
                 )
 
     def check_kinds(self, other: "RawTable", columns: Columns) -> None:
@@ -193,7 +204,7 @@ class RawTable:
         Values are compared as they are written: 7 is neither 07 nor true.
         """
         for name in (*columns.categorical, *([columns.row_time] if columns.row_time else [])):
-            types = [file.schema_arrow.field(name).type for file in (other, self)]
+            types = [table.schema_arrow.field(name).type for table in (other, self)]
             if len({*map(written_like, types)} - {""}) > 1:
                 raise UserError(
                     f"column {name!r} has type {types[0]} in {other.location} and {types[1]} in "
@@ -204,51 +215,39 @@ class RawTable:
     def listing(self, rows: int) -> Listing:
         """The table in parts of about `rows` rows."""
         files, delimiter = self._files, self.location.delimiter
-        key_types = {name: str(each) for name, each in self._key_types.items()}
-        how = [] if delimiter is None else [delimiter]
         whole = {i for i, file in enumerate(files) if file.is_one_part}
+        how = [] if delimiter is None else [delimiter]
         parts = []
         for cuts in cut([file.group_rows for file in files], rows, whole):
-            versions = {i: files[i].location.version for i, *_ in cuts}
-            pieces = [Piece(str(files[i].location), versions[i], *bounds) for i, *bounds in cuts]
-            said = [(files[i].keys, versions[i], *bounds) for i, *bounds in cuts]
+            pieces = [
+                Piece(str(files[i].location), files[i].location.version, start, stop)
+                for i, start, stop in cuts
+            ]
+            digested = [(files[i].keys, *astuple(p)[1:]) for (i, *_), p in zip(cuts, pieces)]
+            version = digest_of([*digested, *how])
             part_rows = sum(piece.stop - piece.start for piece in pieces)
-            version = digest_of([*said, *how])
-            parts.append(Part(version, part_rows, key_types, pieces, delimiter=delimiter))
+            parts.append(Part(version, part_rows, self._key_types, pieces, delimiter=delimiter))
         logger.info("%s: %s rows in %d parts", self.location, f"{self.rows:,}", len(parts))
         return Listing(self.location.name, self.rows, parts)
 
 
-def _key_types(files: Sequence[File], part: Part | None) -> dict[str, pa.DataType]:
-    """The types of the columns that folders give; a part has those of the whole table."""
-    types = dict(part.key_types) if part else {}
+def _key_types(files: Sequence[RawFile]) -> dict[str, str]:
+    """The types of the columns that folders give."""
+    types = {}
     for name in dict.fromkeys(name for file in files for name in file.keys):
-        # 07 is a text, even for a caller that has only some of the folders.
         keys = (file.keys.get(name) for file in files)
         is_whole = all(key is None or _WHOLE.fullmatch(key) for key in keys)
-        types.setdefault(name, "int64" if is_whole else "string")
-    return {name: pa.type_for_alias(each) for name, each in types.items()}
+        types[name] = "int64" if is_whole else "string"
+    return types
 
 
-def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: File) -> pa.RecordBatch:
-    """A batch of one file with all columns, in the table's types."""
-    columns = []
-    for field in schema:
-        if field.name in file.keys:
-            column = pa.repeat(pa.scalar(file.keys[field.name], pa.string()), len(batch))
-        else:
-            column = decoded(batch.column(field.name))
-        try:
-            # Arrow's cast of lists of null to the same type makes an invalid array.
-            columns.append(column if column.type == field.type else column.cast(field.type))
-        except pa.ArrowException as error:
-            raise UserError(
-                f"{file.location}: column {field.name!r} is not {field.type}, as with the other "
-                f"files ({first_line(error)}); write all files with one type"
-            ) from None
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first of some names, for messages."""
-    return some_of([*map(repr, names)], _MOST_NAMED)
+def _ordered_type(values: pa.Array) -> pa.DataType:
+    """The type in which values of a column have the order of time."""
+    name = type_name(values.type)
+    if name == "text":
+        return time_type(values[0].as_py())
+    if name == "float":
+        return pa.int64() if pa.types.is_decimal(values.type) else pa.float64()
+    if name in ("integer", "timestamp") or pa.types.is_date(values.type):
+        return values.type
+    raise pa.ArrowTypeError(f"type {values.type} has no order in time")

@@ -11,7 +11,7 @@ from ...common.errors import UserError
 from ...config.columns import Columns
 from ...datasets.raw_values import convert_batch
 from ...datasets.table import Header, MemoryTable
-from ...raw.types import check_types, decoded
+from ...raw.values import check_types, decoded
 
 # Mappings of column names to values, a single mapping, a pandas DataFrame or an Arrow table.
 Rows = Iterable[Mapping[str, Any]] | Mapping[str, Any] | Any

@@ -19,7 +19,7 @@ from ...datasets.raw_values import convert_batch
 from ...datasets.table import Header, MemoryTable
 from ...features.encoding import FeatureEncoder, Inputs
 from ...features.feature_map import FeatureMap, read_columns
-from ...raw.types import check_types, decoded
+from ...raw.values import check_types, decoded
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,232 @@
+"""Files of a raw table: parquet, or CSV and TSV with a header and then a row a line.
+
+CSV files have no types. A column in use is read as its role wants it: numeric columns as float64, a
+row's time as integers or timestamps, all others as text. An empty value is missing, and a quoted
+one may hold line breaks.
+"""
+
+import logging
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from ..common.errors import UserError, first_line
+from ..common.parquet import SIMULATED_MARK
+from ..config.columns import Columns
+from .location import Location
+from .parts import Piece
+from .values import MEANS_MISSING, cast_rows, decoded, time_type, value_type, whole_numbers
+
+logger = logging.getLogger(__name__)
+
+CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+# Bytes of CSV that are parsed at once, and one request for a remote file; no line may be longer.
+_BLOCK_BYTES = 1 << 23
+_NO_NUMBER = pa.array(["", *MEANS_MISSING])
+# A remote row group of at most this many bytes is fetched at once, since each request takes a
+# while; a larger one, and a local one, is read in pieces, so that memory stays flat.
+MAX_GROUP_BYTES = 1 << 30
+# Bytes of one read of a parquet column, by whether the file is remote.
+_BUFFER_BYTES = {False: 1 << 16, True: 1 << 22}
+
+
+class RawFile(ABC):
+    """A file, and which of its rows are read: those of a piece, or all.
+
+    `schema` has its own columns, without those of `repeated` names, and `keys` those of its
+    folders, unless it has them itself. `group_rows` are the rows of the groups that it is read by.
+    A file that `is_one_part` is read from its first row on, and says no types.
+    """
+
+    is_one_part = False
+    is_empty: bool
+    group_rows: list[int]
+
+    def __init__(self, location: Location, piece: Piece | None) -> None:
+        # Taken before it is opened: if it is replaced in between, its state differs in the end.
+        self.location, self.piece, self.state = location, piece, location.state()
+        if piece is not None and piece.version != location.version:
+            raise UserError(
+                f"{location}: was replaced since the parts of its table were listed; run the same "
+                f"command again"
+            )
+        schema = self._read_schema()
+        self.repeated = {name for name, times in Counter(schema.names).items() if times > 1}
+        fields = [field for field in schema if field.name not in self.repeated]
+        fields = [field.with_type(value_type(field.type)) for field in fields]
+        self.schema = pa.schema(fields)
+        self.is_simulated = SIMULATED_MARK.items() <= (schema.metadata or {}).items()
+        # Some writers leave the columns of the folders in the files.
+        self.keys = {name: key for name, key in location.keys.items() if name not in schema.names}
+        self.columns = {*schema.names, *self.keys}
+        self.start = piece.start if piece else 0
+
+    @cached_property
+    def stop(self) -> int:
+        """The first row behind those that are read."""
+        return self.piece.stop if self.piece else sum(self.group_rows)
+
+    @abstractmethod
+    def _read_schema(self) -> pa.Schema:
+        """Open the file, and keep what it says of itself."""
+
+    @abstractmethod
+    def _batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows that are read, at most `rows` at once, with these columns of its own."""
+
+    def batches(self, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows that are read, at most `rows` at once, with a table's columns and types."""
+        own = [name for name in schema.names if name not in self.keys]
+        for batch in self._batches(own, rows):
+            columns = [self._column(batch, field) for field in schema]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _column(self, batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+        if field.name in self.keys:
+            column = pa.repeat(pa.scalar(self.keys[field.name], pa.string()), len(batch))
+        else:
+            column = decoded(batch.column(field.name))
+        try:
+            # Arrow's cast of lists of null to the same type makes an invalid array.
+            return column if column.type == field.type else column.cast(field.type)
+        except pa.ArrowException as error:
+            raise UserError(
+                f"{self.location}: column {field.name!r} is not {field.type}, as with the other "
+                f"files ({first_line(error)}); write all files with one type"
+            ) from None
+
+
+class ParquetFile(RawFile):
+    """A parquet file; its row groups are read one after the other."""
+
+    def _read_schema(self) -> pa.Schema:
+        with self.location.open() as source:
+            file = pq.ParquetFile(source)
+            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        self.group_rows = [group.num_rows for group in groups]
+        self.is_empty = not sum(self.group_rows)
+        self._max_bytes = max((group.total_byte_size for group in groups), default=0)
+        return file.schema_arrow
+
+    def _batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        is_remote = self.location.is_remote
+        at_once = is_remote and self._max_bytes <= MAX_GROUP_BYTES
+        with self.location.open() as source:
+            parquet = pq.ParquetFile(
+                source,
+                pre_buffer=at_once,
+                buffer_size=0 if at_once else _BUFFER_BYTES[is_remote],
+                page_checksum_verification=True,
+            )
+            ends = np.cumsum(self.group_rows).tolist()
+            for group, end in enumerate(ends):
+                row = end - self.group_rows[group]
+                if end <= self.start or row >= self.stop:
+                    continue
+                for batch in parquet.iter_batches(rows, [group], names):
+                    inside = batch[max(self.start - row, 0) : max(self.stop - row, 0)]
+                    if len(inside):
+                        yield inside
+                    row += len(batch)
+                    if row >= self.stop:
+                        break
+
+
+class CsvFile(RawFile):
+    """A CSV or TSV file, whose columns have types by their roles in `columns`, or are text."""
+
+    is_one_part = True
+
+    def __init__(
+        self,
+        location: Location,
+        piece: Piece | None,
+        columns: Columns | None,
+        delimiter: str | None,
+    ) -> None:
+        is_tsv = re.search(r"\.tsv(\.gz)?$", location.name, re.IGNORECASE)
+        self._delimiter = delimiter or ("\t" if is_tsv else ",")
+        self._numeric = columns.numeric if columns else ()
+        self._time = (columns and columns.row_time) or ""
+        super().__init__(location, piece)
+
+    def _read_schema(self) -> pa.Schema:
+        reader = self._open([])
+        names = reader.schema.names
+        self.is_empty = not any(map(len, reader))
+        types = dict.fromkeys(names, pa.string()) | dict.fromkeys(self._numeric, pa.float64())
+        if names.count(self._time) == 1:
+            types[self._time] = self._type_of_times()
+        return pa.schema([(name, types[name]) for name in names])
+
+    def _type_of_times(self) -> pa.DataType:
+        """By the first value; one that is missing is refused later on."""
+        for block in self._open([self._time]):
+            if len(block):
+                return time_type((block[0][:1].cast(pa.string())[0].as_py() or "0").strip())
+        return pa.null()
+
+    @cached_property
+    def group_rows(self) -> list[int]:  # type: ignore[override]
+        """The number of all rows, which are counted."""
+        logger.info("%s: counting its rows", self.location)
+        with self.location.reading():
+            return [sum(map(len, self._open(self.schema.names[:1])))]
+
+    def _open(self, names: Sequence[str]) -> pacsv.CSVStreamingReader:
+        return open_csv(self.location, names, delimiter=self._delimiter)
+
+    def _batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """All rows; raises UserError for a value that is not of its column's type."""
+        # Without a column, a batch would not tell its rows.
+        read, row = list(names) or self.schema.names[:1], 0
+        for block in self._open(read):
+            for start in range(0, len(block), rows):
+                batch = block.slice(start, rows)
+                typed = [self._typed(batch[name], name, row) for name in read]
+                yield pa.RecordBatch.from_arrays(typed, read)
+                row += len(batch)
+
+    def _typed(self, column: pa.Array, name: str, first_row: int) -> pa.Array:
+        """A column of bytes in its type."""
+        wanted = self.schema.field(name).type
+        try:
+            text = cast_rows(column, pa.string(), first_row)
+            if pa.types.is_string(wanted):
+                return whole_numbers(text)
+            with suppress(pa.ArrowException):
+                return text.cast(wanted)
+            plain = pc.utf8_lower(pc.utf8_trim_whitespace(text))
+            for word, digit in (("true", "1"), ("false", "0")):
+                plain = pc.if_else(pc.equal(plain, word), digit, plain)
+            is_missing = pc.is_in(plain, value_set=_NO_NUMBER)
+            return cast_rows(pc.if_else(is_missing, None, plain), wanted, first_row)
+        except ValueError as error:
+            raise UserError(f"{self.location}: column {name!r}, {error}") from None
+
+
+def open_csv(
+    location: Location, names: Sequence[str] = (), *, delimiter: str = ","
+) -> pacsv.CSVStreamingReader:
+    """A reader of the named columns, as bytes, or of all; an empty value is null."""
+    return pacsv.open_csv(
+        location.open_text(),
+        # Threads make it no faster, and with them no row knows its number.
+        read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+        parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(
+            include_columns=names,
+            column_types=dict.fromkeys(names, pa.binary()),
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )

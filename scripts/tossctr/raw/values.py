@@ -1,0 +1,168 @@
+"""Values of raw columns: their types and which role allows them, as text, as labels."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..common.errors import UserError, first_line
+from ..config.columns import Columns
+
+# What programs write for a missing value, in lower case: R, pandas, Python, databases, Excel.
+MEANS_MISSING = ("na", "nan", "<na>", "nat", "none", "null", r"\n", "n/a", "#n/a")
+# A click, and none; upper and lower case are the same, blanks around do not count.
+LABEL_PAIRS = (("yes", "no"), ("y", "n"), ("true", "false"), ("t", "f"))
+_ZONE = re.compile("[Z+-]")
+_NUMBER = re.compile("-?[0-9]+")
+_NAMES: Mapping[str, Callable[[pa.DataType], bool]] = {
+    "": pa.types.is_null,
+    "text": lambda each: pa.types.is_string(each) or pa.types.is_large_string(each),
+    "integer": pa.types.is_integer,
+    "float": lambda each: pa.types.is_floating(each) or pa.types.is_decimal(each),
+    "boolean": pa.types.is_boolean,
+    "timestamp": pa.types.is_timestamp,
+}
+
+
+def value_type(arrow_type: pa.DataType) -> pa.DataType:
+    """The type of a column's values, which may be dictionary-encoded, or text in views."""
+    if pa.types.is_dictionary(arrow_type):
+        return value_type(arrow_type.value_type)
+    if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
+        inner = value_type(arrow_type.value_type)
+        if inner != arrow_type.value_type:
+            return pa.list_(inner) if pa.types.is_list(arrow_type) else pa.large_list(inner)
+    return pa.string() if pa.types.is_string_view(arrow_type) else arrow_type
+
+
+def decoded(values: pa.Array) -> pa.Array:
+    """The values in the type that `value_type` says."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    wanted = value_type(values.type)
+    return values if values.type == wanted else values.cast(wanted)
+
+
+def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.Array:
+    """The values as another type; raises ValueError for the first that cannot be, with its row."""
+    try:
+        return values.cast(arrow_type)
+    except pa.ArrowException:
+        for i in range(len(values)):
+            try:
+                values[i : i + 1].cast(arrow_type)
+            except pa.ArrowException as error:
+                raise ValueError(f"row {first_row + i}: {first_line(error)}") from None
+        raise
+
+
+@cache
+def type_name(arrow_type: pa.DataType) -> str:
+    """What messages call a type; '' for that of a column without any value, as pandas writes."""
+    if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
+        return f"list of {type_name(value_type(arrow_type.value_type))}"
+    return next((name for name, fits in _NAMES.items() if fits(arrow_type)), str(arrow_type))
+
+
+def written_like(arrow_type: pa.DataType) -> str:
+    """Equal for types that write equal values as the same text; a time has a zone or none."""
+    if pa.types.is_timestamp(arrow_type):
+        return "timestamp with a zone" if arrow_type.tz else "timestamp"
+    return type_name(arrow_type).replace("integer", "float")
+
+
+def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
+    """Raise UserError if the role of a column in use does not allow its type."""
+    numbers = ("", "integer", "float", "boolean")
+    for role, allowed, names in (
+        ("categorical", (*numbers, "text"), columns.categorical),
+        ("numeric", numbers, columns.numeric),
+        ("a sequence", ("", "text", "list of ", "list of text", "list of integer"), columns.ragged),
+        ("a time", ("integer", "timestamp"), [columns.row_time] if columns.row_time else []),
+    ):
+        for name in names:
+            column_type = schema.field(name).type
+            if type_name(column_type) not in allowed:
+                can_be = ", ".join(each for each in allowed if each.strip() == each != "")
+                raise UserError(
+                    f"{where}: column {name!r} has type {column_type}, cannot be {role} ({can_be})"
+                )
+
+
+def as_text(column: pa.Array) -> pa.Array:
+    """Any categorical column as strings, null where missing.
+
+    Whole floats and decimals read like integers, 1.0 like 1: pandas turns an integer column with
+    missing values into floats, databases write decimals, and one of two files may have them.
+    """
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        # A missing float is NaN for pandas and null for parquet: one meaning, one value.
+        values = column.to_numpy(zero_copy_only=False)
+        texts = [None if v is None or v != v else _number_as_text(v) for v in values]
+        return pa.array(texts, pa.string())
+    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+
+
+def _number_as_text(value: Any) -> str:
+    """A NumPy float or a Decimal; 0.1 in 32 bits reads 0.1, and not 0.10000000149011612."""
+    is_whole = math.isfinite(value) and int(value) == value
+    return str(int(value)) if is_whole else repr(float(str(value)))
+
+
+def whole_numbers(texts: pa.Array) -> pa.Array:
+    """Texts of a file without types, in which pandas writes 38 as 38.0 beside a missing value."""
+    return pc.replace_substring_regex(texts, r"^(-?(?:0|[1-9]\d*))\.0$", r"\1")
+
+
+def time_type(word: str) -> pa.DataType:
+    """The type in which texts like this one have the order of time: int64, or a timestamp."""
+    if _NUMBER.fullmatch(word):
+        return pa.int64()
+    return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
+
+
+def label_pair(labels: pa.Array) -> tuple[str, str] | None:
+    """The pair that the first label which is not missing is of; None if it is no such word."""
+    if type_name(labels.type) != "text":
+        return None
+    words = [word.strip().lower() for word in pc.drop_null(labels)[:1].to_pylist()]
+    return next((pair for pair in LABEL_PAIRS if {*words} & {*pair}), None)
+
+
+def labels_as_numbers(labels: pa.Array, pair: tuple[str, str] | None) -> pa.Array:
+    """The labels as 1 and 0 by the pair, null for other texts; without a pair as they are."""
+    if pair is None:
+        return labels
+    words = pc.ascii_lower(pc.ascii_trim_whitespace(labels))
+    return pc.subtract(1, pc.index_in(words, value_set=pa.array(pair, labels.type)))
+
+
+def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
+    """The column as text; raises UserError if it is not UTF-8, or H5 cannot store it."""
+    try:
+        texts = as_text(column)
+        texts.validate(full=True)
+        if pc.any(pc.match_substring(texts, "\0")).as_py():
+            raise pa.ArrowInvalid("a NUL byte, which H5 cannot keep")
+    except pa.ArrowException as error:
+        raise UserError(
+            f"{path}: column {name!r} of type {column.type} cannot be read as UTF-8 text "
+            f"({first_line(error)}); write it as strings (bytes in hexadecimal digits) or "
+            f"integers, or name another one"
+        ) from None
+    return texts
+
+
+def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
+    """The IDs of some rows as text; raises UserError if one is missing or is not text."""
+    ids = checked_text(column, name, path)
+    if ids.null_count:
+        row = first_row + pc.index(ids.is_null(), True).as_py()
+        raise UserError(
+            f"{path}: ID {name!r} is missing in row {row}; a submission needs the ID of every row"
+        )
+    return ids
