@@ -6,8 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
-from tossctr.batches.batch import Batch
-from tossctr.batches.layout import Layout
+from tossctr.batches.batch import Batch, Layout
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.numeric_encodings import BUCKETS, ENCODINGS
 from tossctr.models.feseq.network import FESeq, FieldSizes

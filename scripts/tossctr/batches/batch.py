@@ -1,16 +1,106 @@
-"""A batch: what a model reads of some rows. Each field is declared once, with its shape."""
+"""A batch: what a model reads of some rows, each field declared once, and where its events stand.
+
+The layout of positions is computed on the host, so that a GPU does not wait. B rows, T events of
+all rows, N positions (each row's newest events, then its target), V distinct events.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import groupby
 from typing import Any
 
+import numba
+import numpy as np
 import torch
 from torch import Tensor
 
-from .layout import Layout
-
 # Fields with an entry for each row (first axis) or for each event of all rows (last axis).
 ROW, EVENT = {"per": "row"}, {"per": "event"}
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Positions without padding: each row's newest events, oldest first, then its target.
+
+        events [7, 8, 7] of row 0, [] of row 1, [7] of row 2:
+
+        position    0   1   2   3    4    5   6
+        holds       7   8   7   t0   t1   7   t2
+        start_B     0                4    5        7
+        row_N       0   0   0   0    1    2   2
+        age_N       3   2   1   0    0    1   0     0 is the target, 1 the newest event
+        place_N     0   1   0   3    4    2   5
+        event_V     0   1   3                       the first of equal events of a row: rows repeat
+        row_V       0   0   2                       their codes many times
+
+    `place_N` counts the distinct positions: all distinct events, then the targets. Tensors are
+    int32; `start_B` has one entry more than there are rows. At most the newest `max_len` events of
+    a row have positions. `runs` has the number of neighbouring rows of one length, and that length
+    with the target: ((1, 4), (1, 1), (1, 2)).
+    """
+
+    start_B: Tensor
+    row_N: Tensor
+    age_N: Tensor
+    place_N: Tensor
+    event_V: Tensor
+    row_V: Tensor
+    max_len: int
+    runs: tuple[tuple[int, int], ...]
+
+    @property
+    def longest(self) -> int:
+        """Positions of the longest row."""
+        return max((length for _, length in self.runs), default=0)
+
+    @classmethod
+    def of(cls, history_ST: Tensor, offsets: Tensor, max_len: int) -> "Layout":
+        """The layout of the newest events of packed histories, which lie on the host."""
+        bounds, (code_T, *others) = offsets.numpy(), history_ST.numpy()
+        for other_T in others:
+            # One code for each combination of codes.
+            code_T = np.unique_inverse(code_T * (other_T.max(initial=0) + 1) + other_T)[1]
+        lengths = np.minimum(np.diff(bounds), max_len) + 1
+        start_B = np.append(0, np.cumsum(lengths))
+        row_N = np.repeat(np.arange(len(lengths)), lengths)
+        age_N = start_B[1:][row_N] - 1 - np.arange(len(row_N))
+        is_event = age_N > 0
+        event, row = (bounds[1:][row_N] - age_N)[is_event], row_N[is_event]
+        place, is_first = _distinct(code_T[event], row, int(code_T.max(initial=0)) + 1)
+        place_N = row_N + np.count_nonzero(is_first)
+        place_N[is_event] = place
+        arrays = {
+            "start_B": start_B,
+            "row_N": row_N,
+            "age_N": age_N,
+            "place_N": place_N,
+            "event_V": event[is_first],
+            "row_V": row[is_first],
+        }
+        runs = tuple((sum(1 for _ in run), length) for length, run in groupby(lengths.tolist()))
+        tensors = {name: torch.from_numpy(x.astype(np.int32)) for name, x in arrays.items()}
+        return cls(**tensors, max_len=max_len, runs=runs)
+
+
+@numba.njit(nogil=True)
+def _distinct(codes: np.ndarray, rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each event among the distinct ones of all rows, and whether it is the first.
+
+    All codes are below `size`.
+    """
+    number, is_first = np.empty_like(codes), np.zeros(len(codes), np.bool_)
+    latest = np.full(size, -1)
+    row, row_start, distinct = -1, 0, 0
+    for i in range(len(codes)):
+        if rows[i] != row:
+            row, row_start = rows[i], distinct
+        # The number of an earlier row's event is below `row_start`.
+        if latest[codes[i]] < row_start:
+            latest[codes[i]] = distinct
+            is_first[i] = True
+            distinct += 1
+        number[i] = latest[codes[i]]
+    return number, is_first
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from ..datasets.opening import TableSource, open_table
 from ..datasets.table import Block
 from ..features.encoding import DEFAULT_INPUTS, FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap
-from .batch import Batch
-from .layout import Layout
+from .batch import Batch, Layout
 from .negatives import NegativeDraw, NegativeShare, chosen_share
 
 # Rows that an epoch reads at once, at a random place of the table.

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 
-from ....batches.batch import Batch
-from ....batches.layout import Layout
+from ....batches.batch import Batch, Layout
 from ....common.errors import NotEnoughMemoryError
 from ..network import FESeq, FieldSizes
 from ..network.device import Machine
