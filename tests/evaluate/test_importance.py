@@ -14,7 +14,7 @@ from tossctr.datasets.table import Block, MemoryTable
 from tossctr.evaluate import importance as importance_module
 from tossctr.evaluate.importance import HISTORIES, chosen_rows, measure_importance
 from tossctr.features.fitting import fit_feature_map
-from tossctr.features.item_vectors import folds
+from tossctr.features.similarities import folds
 
 
 def of_price(block: Block) -> np.ndarray:
@@ -48,7 +48,7 @@ def test_what_is_not_read_loses_nothing(
     def predict(rows_of: MemoryTable) -> np.ndarray:
         block = rows_of.block
         rows.append(block.row)
-        fold.append(folds("history", block, np.arange(len(block)), "events", 99).tolist())
+        fold.append(folds("history", block, "events", 99).tolist())
         # The label makes it a model that knows something.
         return what(block) + 0.1 * np.abs(what(block)).max() * block.label
 

@@ -249,6 +249,11 @@ def fitted(folder: Path, table: pa.Table, **options: Any) -> FeatureMap:
     return fit_feature_map(train, options.get("columns", COLUMNS), 1)
 
 
+def test_ids_that_float32_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"column 'age'.* 16777218.* up to 16,777,216; take it out"):
+        fitted(tmp_path, raw_table(40, age=[2**24 + 2] * 40), columns=with_roles(ids=("age",)))
+
+
 @pytest.mark.parametrize(("item", "warned"), [("012", True), ("12", False), ("a", False)])
 def test_a_target_none_of_whose_items_is_an_event_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, item: str, warned: bool

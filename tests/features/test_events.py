@@ -84,7 +84,7 @@ def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
     with H5Table(path) as train:
         encoder = FeatureEncoder(fields, train)
         block = train.read(0, train.rows)
-        values = encoder.statistics_of(block, np.arange(len(block)))[:, 3:-3]
+        values = encoder.statistics_of(block)[:, 3:-3]
     ages = [
         max(0, row["now"] - int(time))
         for row in (raw[i] for i in block.row)

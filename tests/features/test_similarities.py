@@ -15,12 +15,12 @@ from tossctr.config.names import FOLDS
 from tossctr.datasets.opening import AllRows, open_table
 from tossctr.datasets.store import H5Table
 from tossctr.datasets.table import SomeRows
-from tossctr.features import fitting
+from tossctr.features import co_occurrence
 from tossctr.features.co_occurrence import CoOccurrences, reduced
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
-from tossctr.features.item_vectors import folds
+from tossctr.features.similarities import folds
 from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.boosting.tree_file import load
 
@@ -80,7 +80,7 @@ def statistics(files: Path | AllRows, fields: FeatureMap) -> np.ndarray:
     """What all rows' histories tell, similarities last."""
     with open_table(files) as table:
         block = table.read(0, table.rows)
-        return FeatureEncoder(fields, table).statistics_of(block, np.arange(len(block)))
+        return FeatureEncoder(fields, table).statistics_of(block)
 
 
 def folds_of(path: Path, numbers: np.ndarray | None) -> np.ndarray:
@@ -88,8 +88,7 @@ def folds_of(path: Path, numbers: np.ndarray | None) -> np.ndarray:
     with H5Table(path) as table:
         if numbers is not None:
             return numbers[table.column("row")]
-        block, rows = table.read(0, table.rows), np.arange(table.rows)
-        return folds("history", block, rows, "events", FOLDS)
+        return folds("history", table.read(0, table.rows), "events", FOLDS)
 
 
 @pytest.mark.parametrize("what", ["period", "fold", "history"])
@@ -129,7 +128,7 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
 def test_only_the_commonest_items_have_vectors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "MOST_CODES", 3)
+    monkeypatch.setattr(co_occurrence, "MOST_CODES", 3)
     _, fields = fitted(tmp_path, cluster_rows())
     (items,) = fields.item_vectors
     assert len(items.codes) == 3
@@ -146,10 +145,11 @@ def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:
         with open_table(files) as table:
             whole, encoder = table.read(0, table.rows), FeatureEncoder(again, table)
             rows = random.permutation(table.rows)[:50]
-            assert np.array_equal(encoder.statistics_of(whole, rows), told[rows], equal_nan=True)
+            of_rows = encoder.statistics_of(whole.take(rows))
+            assert np.array_equal(of_rows, told[rows], equal_nan=True)
             some = SomeRows(table, np.sort(rows))
             encoder, block = FeatureEncoder(again, some), some.read(0, 50)
-            of_some = encoder.statistics_of(block, np.arange(50))
+            of_some = encoder.statistics_of(block)
             assert np.array_equal(of_some, told[np.sort(rows)], equal_nan=True)
 
 
@@ -177,7 +177,7 @@ def test_a_refit_has_the_folds_of_the_first_training(tmp_path: Path, kind: str) 
         (items,) = feature_map.item_vectors
         with open_table(files) as table:
             block, count = table.read(0, table.rows), len(items.vectors) - 1
-        numbers = folds(items.fold_of, block, np.arange(len(block)), "events", count)
+        numbers = folds(items.fold_of, block, "events", count)
         assert items.fold_of == kind
         fold[name] = dict(zip(block.row.tolist(), numbers.tolist()))
     assert fold["first"].items() <= fold["refit"].items()
@@ -188,7 +188,7 @@ def test_histories_that_begin_alike_are_in_one_fold(tmp_path: Path) -> None:
     (train, _), _ = fitted(tmp_path, rows)
     with H5Table(train) as table:
         block = table.read(0, table.rows)
-    fold = folds("history", block, np.arange(len(block)), "events", 1 << 20)
+    fold = folds("history", block, "events", 1 << 20)
     texts = [rows["events"][int(row)].as_py() for row in block.row]
     first = [text.partition(",")[0] for text in texts]
     assert len({*zip(first, fold)}) == len({*first}) == ITEMS + 1

@@ -8,7 +8,7 @@ import torch
 
 from tossctr.batches.batch import Batch, Layout
 from tossctr.features.feature_map import FeatureMap
-from tossctr.features.numeric_encodings import BUCKETS, ENCODINGS
+from tossctr.features.numeric import BUCKETS, ENCODINGS
 from tossctr.models.feseq.network import FESeq, FieldSizes
 from tossctr.models.feseq.network_file import TrainedModel, build_model
 from tossctr.models.feseq.network_settings import ModelConfig, Numerics

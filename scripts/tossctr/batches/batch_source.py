@@ -94,7 +94,7 @@ class BatchSource:
 
         def share(pair: tuple[Block, np.ndarray]) -> Batch:
             window, group = pair
-            batch = self._batch(window, group[rank::ranks])
+            batch = self._batch(window.take(group[rank::ranks]))
             return batch if ranks == 1 else replace(batch, shared_rows=len(group))
 
         return prefetch_map(share, groups)
@@ -112,14 +112,14 @@ class BatchSource:
             lambda first: self._read(first, min(first + self.window_rows, stop)), starts, waiting=1
         )
 
-        def groups() -> Iterator[tuple[Block, np.ndarray]]:
+        def groups() -> Iterator[Block]:
             for window in windows:
-                order = np.argsort(-self.encoder.lengths(window, self.max_len), kind="stable")
-                shown = window.without_events() if ablate_histories else window
+                order = np.argsort(-self._lengths(window), kind="stable")
+                shown = window.newest(0) if ablate_histories else window
                 for i in range(0, len(order), self.batch_rows):
-                    yield shown, order[i : i + self.batch_rows]
+                    yield shown.take(order[i : i + self.batch_rows])
 
-        return prefetch_map(lambda pair: self._batch(*pair), groups())
+        return prefetch_map(self._batch, groups())
 
     def _windows(self, starts: Iterable[int], seed: int, epoch: int) -> Iterator[Block]:
         """The rows of the blocks at `starts`, in windows; all but the last are full.
@@ -155,7 +155,7 @@ class BatchSource:
         for window in windows:
             order = random.permutation(len(window))
             left_over = len(order) % self.batch_rows
-            lengths = self.encoder.lengths(window, self.max_len)
+            lengths = self._lengths(window)
             rest, full = (
                 places[np.argsort(lengths[places], kind="stable")]
                 for places in (order[:left_over], order[left_over:])
@@ -164,11 +164,15 @@ class BatchSource:
             for i in random.permutation(len(groups)):
                 yield window, groups[i]
 
-    def _batch(self, block: Block, rows: np.ndarray) -> Batch:
+    def _lengths(self, block: Block) -> np.ndarray:
+        """Events of each row that have positions, int64 [rows]."""
+        return np.minimum(self.encoder.lengths(block), self.max_len)
+
+    def _batch(self, block: Block) -> Batch:
         assert block.place is not None, "noted by _read"
-        encoded = self.encoder.encode(block, rows)
-        cut = None if self.encoder.inputs.whole_histories else self.max_len
-        codes, bounds, elapsed = self.encoder.histories(block, rows, cut)
+        encoded = self.encoder.encode(block)
+        cut = block if self.encoder.inputs.whole_histories else block.newest(self.max_len)
+        codes, bounds, elapsed = self.encoder.histories(cut)
         history_ST, offsets = torch.from_numpy(codes), torch.from_numpy(bounds)
         label = block.label
         return Batch(
@@ -176,8 +180,8 @@ class BatchSource:
             profile_BP=torch.from_numpy(encoded.profile),
             target_BG=torch.from_numpy(encoded.target),
             context_BC=torch.from_numpy(encoded.context),
-            row_B=torch.from_numpy(block.place[rows]),
-            label_B=None if label is None else torch.from_numpy(label[rows].astype(np.float32)),
+            row_B=torch.from_numpy(block.place),
+            label_B=None if label is None else torch.from_numpy(label.astype(np.float32)),
             history_ST=history_ST,
             elapsed_T=None if elapsed is None else torch.from_numpy(elapsed),
             offsets=offsets,

@@ -46,10 +46,6 @@ class Ragged:
         offsets = self.offsets[start : stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
-    def emptied(self) -> "Ragged":
-        """As many rows without values."""
-        return Ragged(self.values[:0], np.zeros_like(self.offsets))
-
     @classmethod
     def joined(cls, pieces: Sequence["Ragged"]) -> "Ragged":
         """The rows of all pieces, one piece after the other."""

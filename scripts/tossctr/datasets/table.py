@@ -63,9 +63,10 @@ class Block:
         arrays = {name: each[start:stop] for name, each in self.arrays.items()}
         return Block(sequences=sequences, **arrays)
 
-    def without_events(self) -> "Block":
-        """The same rows with empty histories."""
-        return replace(self, sequences={n: s.emptied() for n, s in self.sequences.items()})
+    def newest(self, events: int) -> "Block":
+        """The same rows, each history cut to so many of its newest events."""
+        rows = np.arange(len(self))
+        return replace(self, sequences={n: s.take(rows, events) for n, s in self.sequences.items()})
 
     @classmethod
     def joined(cls, blocks: Sequence["Block"]) -> "Block":

@@ -26,7 +26,7 @@ from ..datasets.opening import open_table
 from ..datasets.table import Block, Table
 from ..features.encoding import FeatureEncoder, Inputs
 from ..features.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
-from ..features.numeric_encodings import count_blocks
+from ..features.numeric import count_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class InputColumns:
         rows = table.rows if rows is None else rows
 
         def columns(block: Block) -> np.ndarray:
-            encoded = encoder.encode(block, np.arange(len(block)))
+            encoded = encoder.encode(block)
             # Without targets, `encoded.target` has one column that is always missing.
             target = encoded.target[:, : len(self.feature_map.targets)]
             categories = np.concatenate([encoded.profile, target, encoded.context], axis=1)

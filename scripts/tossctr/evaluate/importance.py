@@ -22,7 +22,7 @@ from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..datasets.opening import open_table
 from ..datasets.table import Block, MemoryTable, SomeRows, Table
 from ..features.feature_map import FeatureMap, check_one_draw
-from ..features.item_vectors import first_events
+from ..features.similarities import first_events
 from .intervals import bootstrap, differences, intervals
 
 # The most rows of either class. More than NEGATIVES rows without a click for each click take time
@@ -98,7 +98,7 @@ def _changes(
 ) -> Iterator[tuple[str, Block]]:
     """The rows with one column of their donors, for each column, and with all their histories.
 
-    Each row keeps its fold, which the first event decides (`features/item_vectors.py`).
+    Each row keeps its fold, which the first event decides (`features/similarities.py`).
     """
     for array, fields, names in (
         ("categorical", feature_map.categories, table.categorical_columns),
@@ -111,6 +111,6 @@ def _changes(
     if block.sequences:
         noted = np.empty(len(block), [(column, np.uint64) for column in block.sequences])
         for column, history in block.sequences.items():
-            noted[column] = first_events(history, np.arange(len(block)))
+            noted[column] = first_events(history)
         taken = {column: events.take(donors) for column, events in block.sequences.items()}
         yield HISTORIES, replace(block, first_events=noted, sequences=taken)

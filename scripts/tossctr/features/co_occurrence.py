@@ -8,25 +8,97 @@ clicks has many events.
 Legend: F folds, V indices of a sequence, K of them counted, D dimensions.
 """
 
+import logging
+from collections.abc import Sequence
+
 import numba
 import numpy as np
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-from ..common.arrays import Ragged
+from ..common.arrays import Ragged, hashed
+from ..common.progress import Progress
+from ..config.names import FOLDS
+from ..datasets.categories import commonest
+from ..datasets.opening import Files, open_table
 from ..datasets.table import Table, period_count
-from .item_vectors import DIMENSIONS, ItemVectors
+from .encoding import TokenLookup
+from .feature_map import DIMENSIONS, FIRST_CATEGORY, ItemVectors, SequenceField
+from .similarities import folds
+
+logger = logging.getLogger(__name__)
 
 WINDOW = 20
 # Only so many codes, the commonest, have vectors.
 MOST_CODES = 2_048
+# The rows whose histories say which items co-occur, and those that say which are common.
+_CO_OCCURRENCE_ROWS, _COMMON_ROWS = 1_000_000, 100_000
 
 
-def fold_of(train: Table) -> str:
-    """What the folds of train rows are, see ItemVectors."""
-    if period_count(train) > 1:
-        return "period"
-    return "fold" if train.column("fold").any() else "history"
+def fit_item_vectors(
+    table: Table, train_h5: Files, sequences: Sequence[SequenceField]
+) -> list[ItemVectors]:
+    """The vectors of items of sequences that have their target's codes.
+
+    The train files say what a fold is, so that it is the same for a refit.
+    """
+    fields = [field for field in sequences if field.shared_with]
+    with open_table(train_h5) as train:
+        if period_count(train) > 1:
+            fold_of = "period"
+        else:
+            fold_of = "fold" if train.column("fold").any() else "history"
+        if fold_of == "history":
+            fields = [field for field in fields if _are_whole(train, field.column)]
+    if not fields:
+        return []
+    count = period_count(table) if fold_of == "period" else FOLDS
+    lookups = [TokenLookup(field) for field in fields]
+    counts = [CoOccurrences(_common(table, field), field.size, count) for field in fields]
+    counting = Progress("counted what co-occurs", min(table.rows, _CO_OCCURRENCE_ROWS))
+    for block in table.blocks([field.column for field in fields], _CO_OCCURRENCE_ROWS):
+        for lookup, co_occurrences in zip(lookups, counts):
+            events = block.sequences[lookup.column]
+            history = Ragged(lookup(events.values), events.offsets)
+            co_occurrences.add(folds(fold_of, block, lookup.column, count), history)
+        counting.advance(len(block))
+    vectors = (each.vectors(field.column, fold_of) for field, each in zip(fields, counts))
+    return [each for each in vectors if each is not None]
+
+
+def _common(table: Table, field: SequenceField) -> np.ndarray:
+    """The indices of the items that get vectors: the commonest of a sample."""
+    lookup, counts = TokenLookup(field), np.ones(field.size, np.int64)
+    for block in table.blocks([field.column], _COMMON_ROWS):
+        codes = lookup(block.sequences[field.column].values)
+        counts += np.bincount(codes, minlength=field.size)
+    counts[:FIRST_CATEGORY] = 0
+    return np.sort(commonest(counts, MOST_CODES))
+
+
+def _are_whole(train: Table, sequence: str) -> bool:
+    """True unless histories are cut: then a user's rows begin with other events, and so cannot be
+    told from those of others; vectors of all rows would know labels.
+    """
+    keys = [np.empty((0, 2), np.uint64)]
+    for block in train.blocks([sequence], _COMMON_ROWS):
+        history = block.sequences[sequence]
+        # Rows of one user and moment have the same history, with the same sum of hashes.
+        sums = np.append(np.uint64(0), np.cumsum(hashed(history.values.astype(np.uint64))))
+        of_rows = np.diff(sums[history.offsets])
+        keys.append(np.stack([history.lengths.astype(np.uint64), of_rows], axis=1))
+    lengths = np.unique(np.concatenate(keys), axis=0)[:, 0].astype(np.int64)
+    if not are_cut(lengths):
+        return True
+    logger.warning(
+        "%r: so many histories have %d events, and none has more, that they seem to be cut to "
+        "their newest; then no history tells which rows are one user's, and similarities could "
+        "know labels, so there are none: name the column of users, columns.group, or of times, "
+        "columns.time",
+        sequence,
+        int(lengths.max()),
+    )
+    return False
 
 
 def are_cut(lengths: np.ndarray) -> bool:
@@ -48,13 +120,13 @@ class CoOccurrences:
 
     def __init__(self, counted: np.ndarray, size: int, folds: int) -> None:
         self.codes = counted.tolist()
-        self.place = np.full(size, -1, np.int64)
-        self.place[counted] = np.arange(len(counted))
+        self.index = np.full(size, -1, np.int64)
+        self.index[counted] = np.arange(len(counted))
         self.counts = np.zeros((folds, len(counted), len(counted)), np.uint32)
 
     def add(self, fold: np.ndarray, histories: Ragged) -> None:
         """Count the histories of rows, indices of the sequence, with each row's fold, [rows]."""
-        _count(self.place[histories.values], histories.offsets, fold, self.counts)
+        _count(self.index[histories.values], histories.offsets, fold, self.counts)
 
     def vectors(self, sequence: str, fold_of: str) -> ItemVectors | None:
         """The vectors of the counted items; None if fewer than two folds have pairs of them.
@@ -95,11 +167,9 @@ def reduced(counts: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(nogil=True)
-def _count(places: np.ndarray, offsets: np.ndarray, fold: np.ndarray, counts: np.ndarray) -> None:
+def _count(items: np.ndarray, offsets: np.ndarray, fold: np.ndarray, counts: np.ndarray) -> None:
     for row in range(len(fold)):
         for i in range(offsets[row], offsets[row + 1]):
-            if places[i] < 0:
-                continue
             for j in range(i + 1, min(i + 1 + WINDOW, offsets[row + 1])):
-                if places[j] >= 0 and places[j] != places[i]:
-                    counts[fold[row], places[i], places[j]] += 1
+                if items[i] >= 0 and items[j] >= 0 and items[j] != items[i]:
+                    counts[fold[row], items[i], items[j]] += 1

@@ -6,17 +6,20 @@ shares its target's vocabulary has the target's indices: token 12 has the index 
 and token a12 that of category 'a12'.
 """
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..config.columns import SEPARATORS, Columns
 from ..config.names import check_name
 from ..datasets.table import Table, of_other_draw, require_drawn
-from .item_vectors import ItemVectors
 from .numeric import NumericField
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
@@ -25,27 +28,19 @@ FIRST_CATEGORY, FIRST_TOKEN = 3, 2
 MOST_CATEGORIES = 64
 # Tokens below this are counted and looked up in plain arrays (16 MiB), others by search.
 DENSE_LIMIT = 1 << 21
+# Of an item's vector.
+DIMENSIONS = 24
 
 
 @dataclass(frozen=True)
 class CategoryField:
-    """A categorical column and the raw strings that have their own index."""
+    """A categorical column and the raw strings that have their own index.
+
+    Of a numeric column, the vocabulary is those of its values, ascending.
+    """
 
     column: str
-    vocabulary: list[str]
-
-    @property
-    def size(self) -> int:
-        """Rows of this field's embedding table."""
-        return FIRST_CATEGORY + len(self.vocabulary)
-
-
-@dataclass(frozen=True)
-class LevelField:
-    """A numeric column and those of its values, ascending, that have their own index."""
-
-    column: str
-    vocabulary: list[float]
+    vocabulary: list[Any]
 
     @property
     def size(self) -> int:
@@ -90,6 +85,47 @@ class KindField:
 
 
 @dataclass(frozen=True)
+class ItemVectors:
+    """The vectors of a sequence's items (`co_occurrence.py`): F folds, K items, D dimensions.
+
+    `fold_of` is what a train row's fold is: its "period", whose vectors are of older ones; else its
+    group's "fold", or that of a "history", which begins alike in all rows of a user.
+    `codes`, ascending, are the indices that have one. `data` is base64 of float32 [F + 1, K, D],
+    little-endian: the vectors for each fold of the rows, and those for rows without a fold.
+    """
+
+    sequence: str
+    fold_of: str
+    codes: list[int]
+    data: str
+
+    @classmethod
+    def of(
+        cls, sequence: str, fold_of: str, codes: list[int], vectors: np.ndarray
+    ) -> "ItemVectors":
+        """Those of the `codes`, float32 [F + 1, K, D]."""
+        data = base64.b64encode(vectors.astype("<f4").tobytes()).decode()
+        return cls(sequence, fold_of, codes, data)
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """float32 [F + 1, K + 1, D]; the first item, for those without a vector, has zeros."""
+        numbers = np.frombuffer(base64.b64decode(self.data, validate=True), "<f4")
+        shaped = numbers.reshape(-1, len(self.codes), DIMENSIONS)
+        return np.pad(shaped.astype(np.float32), ((0, 0), (1, 0), (0, 0)))
+
+    def indices(self, size: int) -> np.ndarray:
+        """The item of `vectors` of each index of the sequence, int64 [size]."""
+        indices = np.zeros(size, np.int64)
+        indices[self.codes] = np.arange(1, len(self.codes) + 1)
+        return indices
+
+    def for_other_rows(self) -> "ItemVectors":
+        """The last vectors alone, for rows without a fold."""
+        return self.of(self.sequence, self.fold_of, self.codes, self.vectors[-1:, 1:])
+
+
+@dataclass(frozen=True)
 class FeatureMap:
     """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
 
@@ -113,7 +149,7 @@ class FeatureMap:
     fitted_on: str
     event_time: str | None = None
     context: list[CategoryField] = field(default_factory=list)
-    ids: list[LevelField] = field(default_factory=list)
+    ids: list[CategoryField] = field(default_factory=list)
     statistics: list[NumericField] = field(default_factory=list)
     separator: str = SEPARATORS[0]
     event_ages: list[float] = field(default_factory=list)
@@ -126,12 +162,12 @@ class FeatureMap:
         return [*self.profile, *self.targets, *self.context]
 
     @property
-    def context_fields(self) -> list[CategoryField | LevelField]:
+    def context_fields(self) -> list[CategoryField]:
         """The categories for the output network alone."""
         return [*self.context, *self.ids]
 
     @property
-    def category_fields(self) -> list[CategoryField | LevelField]:
+    def category_fields(self) -> list[CategoryField]:
         """All categories: profile, then target, then those of `context_fields`."""
         return [*self.profile, *self.targets, *self.context_fields]
 
@@ -181,21 +217,15 @@ def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
     return cls(**values)
 
 
-def require_columns(
-    table: Table,
-    categorical: Iterable[str],
-    numeric: Iterable[str],
-    sequences: Iterable[str],
-    event_time: str | None,
-) -> None:
-    """Raise UserError if `table` lacks one of these columns."""
+def require_columns(table: Table, columns: Columns) -> None:
+    """Raise UserError if `table` lacks a feature of these columns."""
     # A column of events' times counts only if the rows have times as well.
     times = table.sequence_columns if table.has_times else []
     for wanted, present in (
-        (categorical, table.categorical_columns),
-        (numeric, table.numeric_columns),
-        (sequences, table.sequence_columns),
-        ([event_time] if event_time else [], times),
+        (columns.categorical, table.categorical_columns),
+        (columns.numeric, table.numeric_columns),
+        (columns.sequences, table.sequence_columns),
+        ([columns.event_time] if columns.event_time else [], times),
     ):
         missing = [name for name in wanted if name not in present]
         if missing:
@@ -231,13 +261,11 @@ def check_one_draw(
             raise of_other_draw(train.path, other)
 
 
-def check_same_kind(table: Table, simulated: bool) -> None:
-    """Raise UserError if a table is simulated and a model's train rows are not, or the reverse."""
-    check_kind(table.path, table.source["simulated"], simulated)
-
-
 def check_kind(where: object, is_simulated: bool, simulated: bool) -> None:
-    """The same for the rows of `where`; `is_simulated` is true if they are simulated."""
+    """Raise UserError if the rows of `where` are simulated and a model's are not, or the reverse.
+
+    `is_simulated` and `simulated` are true if the former and the latter are.
+    """
     if is_simulated != simulated:
         names = {True: "simulated", False: "real"}
         raise UserError(
@@ -270,11 +298,10 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
     def names(fields: Iterable[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(fields))
 
-    categories = (field.column for m in maps for field in m.categories)
     return Columns(
         label="",
         id=id_column,
-        profile=names(categories),
+        profile=names(field.column for m in maps for field in m.categories),
         numeric=names(field.column for m in maps for field in m.numeric),
         sequences=names(field.column for m in maps for field in m.sequences),
         targets=(),

@@ -6,19 +6,32 @@
     target_count     events with the target's code
     target_recency   1 / (events from the newest of these to the end, itself included); 0: none
 
-`target_count` and `target_recency` need histories whose codes are those of their target.
+As numeric columns of networks the first three describe the raw codes, before any cut. Counts become
+log(1 + count), since they have long tails. Where events have times, there are also logarithms,
+log(1 + time), missing without such an event:
 
-As numeric columns of networks they describe the raw codes, before any cut. Counts become
-log(1 + count), since they have long tails.
+    times: newest, tenth newest, oldest     from that event to the row
+    times: newest target of HISTORY         from the newest event with the target's code
+    times: newest KIND of HISTORY           from the newest event of the target's kind
+    times: events within AGE                log(1 + events) not older than AGE, some quantiles of
+                                            the ages of the train rows' events
+
+Whether or not they have:
+
+    kinds: KIND of HISTORY                  the share of the events that are of the target's kind
+
+A kind is a category of the row that is a function of its target item, such as a film's genre.
+Columns that name the target or a kind need histories whose codes are those of their target.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numba
 import numpy as np
 
 from ..common.arrays import Ragged
-from ..datasets.table import Block
+from ..datasets.table import Block, Table
+from .feature_map import FeatureMap
 
 # Statistics that need no target; the first COUNTS of them are counts.
 QUANTITIES, COUNTS = ("length", "distinct", "entropy"), 2
@@ -28,6 +41,10 @@ NAMES = (*QUANTITIES, *OF_TARGET)
 _LENGTH, _DISTINCT, _ENTROPY, _TARGET_COUNT, _TARGET_RECENCY = range(len(NAMES))
 # Larger codes are renumbered, so that counting them takes little memory.
 _LARGEST_CODE = 1 << 21
+# The ages whose events are counted, as quantiles.
+_QUANTILES = (0.01, 0.05, 0.2, 0.5)
+# Ages that are enough for quantiles.
+_SAMPLE_EVENTS = 1_000_000
 
 
 def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> np.ndarray:
@@ -83,12 +100,14 @@ class HistoryColumns:
         self.sequences = sequences
         self.columns = [f"{name} of {sequence}" for sequence in sequences for name in QUANTITIES]
 
-    def __call__(self, block: Block, rows: np.ndarray) -> np.ndarray:
-        """The columns of these rows of `block`, float32 [rows, columns]."""
-        columns = [np.empty((len(rows), 0), np.float32)]
+    def __call__(self, block: Block) -> np.ndarray:
+        """The columns of the rows of `block`, float32 [rows, columns]."""
+        columns = [np.empty((len(block), 0), np.float32)]
         for sequence in self.sequences:
-            histories = _with_small_codes(block.sequences[sequence].take(rows))
-            statistics = history_statistics(histories)[:, : len(QUANTITIES)]
+            history = block.sequences[sequence]
+            if history.values.max(initial=0) >= _LARGEST_CODE:
+                history = Ragged(np.unique_inverse(history.values)[1], history.offsets)
+            statistics = history_statistics(history)[:, : len(QUANTITIES)]
             statistics[:, :COUNTS] = np.log1p(statistics[:, :COUNTS])
             columns.append(statistics)
         return np.concatenate(columns, axis=1)
@@ -99,9 +118,92 @@ def statistic_of(column: str) -> str:
     return column.partition(" of ")[0].partition(":")[0]
 
 
-def _with_small_codes(histories: Ragged) -> Ragged:
-    """The same events; large codes are replaced by their rank among the codes that occur."""
-    if histories.values.max(initial=0) < _LARGEST_CODE:
-        return histories
-    _, place = np.unique(histories.values, return_inverse=True)
-    return Ragged(place, histories.offsets)
+def elapsed(block: Block, event_time: str) -> Ragged:
+    """The time from each event to its row; 0 if it is later."""
+    assert block.time is not None, "a table with events' times has rows' times"
+    times = block.sequences[event_time]
+    ages = np.repeat(block.time, times.lengths) - times.values.astype(np.int64)
+    return Ragged(np.maximum(ages, 0), times.offsets)
+
+
+def age_quantiles(table: Table, event_time: str | None) -> list[float]:
+    """Distinct quantiles of the ages of a table's first events, ascending; none without events."""
+    if event_time is None:
+        return []
+    ages = [np.empty(0)]
+    for block in table.blocks([event_time]):
+        ages.append(elapsed(block, event_time).values)
+        if sum(map(len, ages)) >= _SAMPLE_EVENTS:
+            break
+    if not any(map(len, ages)):
+        return []
+    return np.unique(np.quantile(np.concatenate(ages), _QUANTILES, method="lower")).tolist()
+
+
+class EventColumns:
+    """The columns of events' times and kinds, by a feature map; none without either."""
+
+    def __init__(self, feature_map: FeatureMap) -> None:
+        self.sequences = feature_map.history_columns
+        # The target of each history that has its codes.
+        self.targets = {f.column: f.shared_with for f in feature_map.sequences if f.shared_with}
+        self.ages = feature_map.event_ages
+        self.kinds = [(kind, np.array(kind.of_code, np.int64)) for kind in feature_map.kinds]
+        self.columns = [*self._names()]
+
+    def _names(self) -> Iterator[str]:
+        if self.ages:
+            yield from ("times: newest", "times: tenth newest", "times: oldest")
+            yield from (f"times: events within {age:.15g}" for age in self.ages)
+            yield from (f"times: newest {target} of {of}" for of, target in self.targets.items())
+            yield from (f"times: newest {kind.column} of {kind.sequence}" for kind, _ in self.kinds)
+        yield from (f"kinds: {kind.column} of {kind.sequence}" for kind, _ in self.kinds)
+
+    def __call__(
+        self,
+        histories: Sequence[Ragged],
+        ages: Ragged | None,
+        categories: Mapping[str, np.ndarray],
+    ) -> np.ndarray:
+        """The columns, float32 [rows, columns].
+
+        `histories` are indices of the feature map, in its order; `ages` are as `elapsed` has them;
+        `categories` by column, int64 [rows], are those of targets and kinds, -1 where unknown.
+        """
+        offsets, events = histories[0].offsets, dict(zip(self.sequences, histories))
+        lengths, last = histories[0].lengths, offsets[1:] - 1
+
+        def equal(codes: np.ndarray, wanted: str) -> np.ndarray:
+            return codes == np.repeat(categories[wanted], lengths)
+
+        matched = [equal(events[name].values, target) for name, target in self.targets.items()]
+        of_kind = [
+            equal(of_code[events[kind.sequence].values], kind.column)
+            for kind, of_code in self.kinds
+        ]
+        columns: list[np.ndarray] = []
+        if self.ages:
+            assert ages is not None, "a table with events' times"
+            columns += [_age_at(ages, event) for event in (last, last - 9, offsets[:-1])]
+            columns += [_counts(ages.values <= age, offsets) for age in self.ages]
+            columns += [_age_at(ages, _newest(each, offsets)) for each in (*matched, *of_kind)]
+            columns = [np.log1p(column) for column in columns]
+        columns += [_counts(each, offsets) / np.maximum(1, lengths) for each in of_kind]
+        return np.array(columns, np.float32).reshape(len(columns), len(lengths)).T
+
+
+def _age_at(ages: Ragged, event: np.ndarray) -> np.ndarray:
+    """The age of one event of each row, by its index; NaN if the row has no such event."""
+    has_event = (event >= ages.offsets[:-1]) & (event < ages.offsets[1:])
+    return np.append(ages.values, np.nan)[np.where(has_event, event, -1)]
+
+
+def _newest(is_match: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The index of the newest match before the end of each row, perhaps of a row before."""
+    matches = np.where(is_match, np.arange(len(is_match)), -1)
+    return np.append(-1, np.maximum.accumulate(matches))[offsets[1:]]
+
+
+def _counts(is_match: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """How many events of each row match, int64 [rows]."""
+    return np.diff(np.append(0, np.cumsum(is_match))[offsets])

@@ -1,17 +1,10 @@
 """Kinds of items: categories of a row that are functions of its target item, such as a genre."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from ..config.columns import Columns
-from .feature_map import (
-    FIRST_CATEGORY,
-    PADDING,
-    CategoryField,
-    KindField,
-    SequenceField,
-)
+from .feature_map import FIRST_CATEGORY, PADDING, CategoryField, KindField
 
 # At most this share of the rows contradict their item's first row. A column that is nearly constant
 # would pass, so at most that share of the rows that have not the commonest kind do.
@@ -21,74 +14,19 @@ _LEAST_REPEATS, _ENOUGH_ROWS = 100, 10_000
 
 
 class KindFit:
-    """Finds the kinds of each sequence's items, over blocks of train rows.
+    """The kind in each item's first row, and how many rows contradict it.
 
-    `words` has those of each categorical column. Only a sequence that has its target's codes has
-    kinds.
+    `items` and `kinds` are the words of the target and of the column that may be its kind.
     """
 
-    def __init__(self, columns: Columns, words: Mapping[str, Sequence[str]]) -> None:
-        self.words = words
-        self.target_of = {
-            sequence: target
-            for sequence, target in zip(columns.sequences, columns.targets)
-            if sequence in columns.shared
-        }
-        self.pairs = {
-            (sequence, kind): _FirstKinds(len(words[target]), len(words[kind]))
-            for sequence, target in self.target_of.items()
-            for kind in (*columns.profile, *columns.context)
-            if kind != target
-        }
-
-    def add(self, places: Mapping[str, np.ndarray]) -> None:
-        """Add rows by the places of their words, int64 [rows] by column; 0 is missing."""
-        for (sequence, kind), first in self.pairs.items():
-            first.add(places[self.target_of[sequence]], places[kind])
-
-    def fields(
-        self,
-        sequences: Sequence[SequenceField],
-        targets: Sequence[CategoryField],
-        categories: Mapping[str, CategoryField],
-    ) -> list[KindField]:
-        """The kinds that there are, by the fields of the sequences, their targets and others."""
-        kinds = []
-        for field, target in zip(sequences, targets):
-            for (sequence, name), first in self.pairs.items():
-                if sequence == field.column and first.is_function():
-                    items, known = self.words[target.column], first.kind[1:]
-                    names = ["", *self.words[name]]
-                    kind_of = {word: names[place] for word, place in zip(items, known) if place}
-                    kinds.append(_kind_field(categories[name], field, target, kind_of))
-        return kinds
-
-
-def _kind_field(
-    kind: CategoryField,
-    sequence: SequenceField,
-    target: CategoryField,
-    kind_of: Mapping[str, str],
-) -> KindField:
-    """The field of a `kind`, by the words of items; unknown words have none."""
-    index = {word: i for i, word in enumerate(kind.vocabulary, FIRST_CATEGORY)}
-    known = (
-        index.get(kind_of[word], PADDING) if word in kind_of else PADDING
-        for word in target.vocabulary
-    )
-    return KindField(kind.column, sequence.column, [*[PADDING] * FIRST_CATEGORY, *known])
-
-
-class _FirstKinds:
-    """The kind in each item's first row, and how many rows contradict it."""
-
-    def __init__(self, items: int, kinds: int) -> None:
-        self.kind = np.zeros(items + 1, np.int64)
-        self.counts = np.zeros(kinds + 1, np.int64)
+    def __init__(self, items: Sequence[str], kinds: Sequence[str]) -> None:
+        self.items, self.kinds = items, kinds
+        self.kind = np.zeros(len(items) + 1, np.int64)
+        self.counts = np.zeros(len(kinds) + 1, np.int64)
         self.rows, self.contradictions = 0, 0
 
     def add(self, item: np.ndarray, kind: np.ndarray) -> None:
-        """Add the places of rows, int64 [rows]."""
+        """Add rows by the numbers of their words, int64 [rows]; 0 is missing."""
         if self.contradictions > _MOST_CONTRADICTIONS * max(self.rows, _ENOUGH_ROWS):
             return
         known = (item > 0) & (kind > 0)
@@ -110,3 +48,11 @@ class _FirstKinds:
             and self.contradictions <= _MOST_CONTRADICTIONS * repeats
             and self.contradictions <= _MOST_OF_RARE * rare
         )
+
+    def field(self, sequence: str, target: CategoryField, kind: CategoryField) -> KindField:
+        """The kind of a sequence's items; unknown words have none."""
+        index = {word: i for i, word in enumerate(kind.vocabulary, FIRST_CATEGORY)}
+        indices = [PADDING, *(index.get(word, PADDING) for word in self.kinds)]
+        kind_of = {word: indices[number] for word, number in zip(self.items, self.kind[1:])}
+        known = (kind_of.get(word, PADDING) for word in target.vocabulary)
+        return KindField(kind.column, sequence, [*[PADDING] * FIRST_CATEGORY, *known])

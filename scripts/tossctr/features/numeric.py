@@ -1,25 +1,21 @@
-"""The fields of numeric columns in a feature map, and how they are fitted.
+"""Numeric columns: how they are fitted, and their encodings, scaled, ranked or flagged if missing.
 
 Distributions are fitted on the first train rows, a fair sample since the rows are shuffled; ranges
 and missing blocks on all rows.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..common.errors import UserError
-
+# The numeric encodings that a layer can take.
+ENCODINGS = ("minmax", "quantile", "buckets", "missing")
+# Quantile buckets of a column.
+BUCKETS = 20
 # Rows of the sample for the knots: ranks are accurate to about 1 / sqrt(rows).
 SAMPLE_ROWS = 200_000
 KNOTS = 257
-# float32 holds all whole numbers up to this.
-_MOST_EXACT = 1 << 24
-Distinct = tuple[np.ndarray, np.ndarray]
-_NO_VALUES: Distinct = (np.empty(0), np.empty(0, np.int64))
-Distribution = tuple[list[float], list[float]]
 
 
 @dataclass(frozen=True)
@@ -40,91 +36,104 @@ class NumericField:
 
 
 class NumericFit:
-    """Statistics of named columns over blocks of train rows; all values of `ids` are counted."""
+    """Statistics of named columns over blocks of train rows."""
 
-    def __init__(self, columns: Sequence[str], ids: Sequence[str] = ()) -> None:
-        self.columns = list(columns)
-        self.ids = {name: [_NO_VALUES] for name in ids}
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = columns
         self.low = np.full(len(columns), np.inf)
         self.high = np.full(len(columns), -np.inf)
-        self.sample: list[np.ndarray] = []
-        self.sample_rows = 0
-        # Digests of the rows in which each column is missing; equal ones make a block.
-        self.missing = [hashlib.blake2b(digest_size=16) for _ in columns]
-        self.never_missing = [True] * len(columns)
+        self.sample = [np.empty((0, len(columns)), np.float32)]
+        # In how many rows two columns are missing, [columns, columns].
+        self.missing = np.zeros((len(columns), len(columns)), np.int64)
 
     def add(self, values: np.ndarray) -> None:
         """Add a block of raw values float32 [rows, columns]."""
         finite = np.isfinite(values)
         self.low = np.minimum(self.low, np.where(finite, values, np.inf).min(0))
         self.high = np.maximum(self.high, np.where(finite, values, -np.inf).max(0))
-        if self.sample_rows < SAMPLE_ROWS:
-            self.sample.append(values[: SAMPLE_ROWS - self.sample_rows])
-            self.sample_rows += len(self.sample[-1])
-        for i, bits in enumerate(np.packbits(np.isnan(values), axis=0).T):
-            self.missing[i].update(bits.tobytes())
-            self.never_missing[i] &= not bits.any()
-        for name, counted in self.ids.items():
-            distinct, count = _distinct(values[:, self.columns.index(name)])
-            _check_exact(distinct, name)
-            counted.append((distinct, count))
-            # Merge rarely, since it sorts all values.
-            if sum(len(distinct) for distinct, _ in counted[1:]) > len(counted[0][0]):
-                counted[:] = [_merged(counted)]
+        if sum(map(len, self.sample)) < SAMPLE_ROWS:
+            self.sample.append(values)
+        missing = np.isnan(values).astype(np.float32)
+        self.missing += (missing.T @ missing).astype(np.int64)
 
-    def fields(self, names: Sequence[str], first_block: int = 0) -> list[NumericField]:
-        """The columns of these names; blocks are numbered from `first_block` on."""
-        blocks: dict[bytes, int] = {}
-        fields = []
-        for name in names:
-            i = self.columns.index(name)
-            # A column without one finite value has no range; 0 to 0 encodes it as 0 everywhere.
-            has_range = self.low[i] <= self.high[i]
-            low, high = (float(self.low[i]), float(self.high[i])) if has_range else (0.0, 0.0)
-            block = None
-            if not self.never_missing[i]:
-                block = blocks.setdefault(self.missing[i].digest(), first_block + len(blocks))
-            sample = np.concatenate([values[:, i] for values in self.sample])
-            distribution = _distribution(*_distinct(sample))
-            fields.append(NumericField(name, low, high, *distribution, missing_block=block))
-        return fields
-
-    def id_values(self, min_count: int) -> dict[str, list[float]]:
-        """Values of at least `min_count` rows."""
-        merged = {name: _merged(counted) for name, counted in self.ids.items()}
-        return {
-            name: values[count >= min_count].tolist() for name, (values, count) in merged.items()
-        }
+    def fields(self, first_block: int = 0) -> list[NumericField]:
+        """The columns' fields; missing blocks are numbered from `first_block` on."""
+        sample, rows = np.concatenate(self.sample)[:SAMPLE_ROWS], self.missing.diagonal()
+        # The first column that is missing in the very same rows.
+        is_same = (self.missing == rows) & (self.missing == rows[:, None])
+        first = [int(same.argmax()) if same.any() else -1 for same in is_same & (rows > 0)]
+        distinct = dict.fromkeys(i for i in first if i >= 0)
+        blocks = {i: block for block, i in enumerate(distinct, first_block)}
+        # A column without one finite value has no range; 0 to 0 encodes it as 0 everywhere.
+        has_range = self.low <= self.high
+        low, high = (np.where(has_range, each, 0).tolist() for each in (self.low, self.high))
+        return [
+            NumericField(name, low[i], high[i], *_distribution(sample[:, i]), blocks.get(first[i]))
+            for i, name in enumerate(self.columns)
+        ]
 
 
-def _distinct(values: np.ndarray) -> Distinct:
-    """The distinct finite values, float64 ascending, and how often each occurs."""
-    return np.unique(values[np.isfinite(values)].astype(np.float64), return_counts=True)
-
-
-def _merged(counted: Sequence[Distinct]) -> Distinct:
-    """All distinct values, ascending, and how often each occurs."""
-    values, count = map(np.concatenate, zip(*counted))
-    merged, place = np.unique(values, return_inverse=True)
-    return merged, np.bincount(place, count, minlength=len(merged)).astype(np.int64)
-
-
-def _check_exact(values: np.ndarray, column: str) -> None:
-    if len(values) and np.abs(values).max() > _MOST_EXACT:
-        example = values[np.abs(values).argmax()]
-        raise UserError(
-            f"column {column!r}, which is numeric and context, holds values like {example:.0f}: "
-            f"as float32, integers are exact only up to {_MOST_EXACT:,}; take it out of "
-            f"`numeric` in columns.groups, then its values are kept as text"
-        )
-
-
-def _distribution(distinct: np.ndarray, count: np.ndarray) -> Distribution:
-    """Knots and ranks of values that occur `count` times."""
-    if not len(distinct):
-        return [], []
-    rank = (np.cumsum(count) - count / 2) / count.sum()
+def _distribution(values: np.ndarray) -> tuple[list[float], list[float]]:
+    """Knots and ranks of the finite values."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    distinct, count = np.unique(finite, return_counts=True)
+    rank = (np.cumsum(count) - count / 2) / max(1, len(finite))
     if len(distinct) > KNOTS:
         kept = np.unique(np.searchsorted(rank, np.linspace(rank[0], rank[-1], KNOTS)))
         distinct, rank = distinct[kept], rank[kept]
     return distinct.tolist(), rank.tolist()
+
+
+def count_blocks(fields: Sequence[NumericField]) -> int:
+    """The number of blocks of columns that are missing together."""
+    return len({field.missing_block for field in fields} - {None})
+
+
+class NumericEncoder:
+    """Encodes raw values by each of `encodings`."""
+
+    def __init__(self, fields: Sequence[NumericField], encodings: Sequence[str]) -> None:
+        self.encodings = encodings
+        self.low = np.array([field.minimum for field in fields])
+        self.high = np.array([field.maximum for field in fields])
+        size = self.high - self.low
+        self.factor = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
+        # Knots and ranks approximate a column's distribution. Where many rows share one value,
+        # np.interp(shares, ranks, knots) does not give the quantiles.
+        self.knots = [(np.array(field.knots), np.array(field.ranks)) for field in fields]
+        first = {field.missing_block: i for i, field in reversed(list(enumerate(fields)))}
+        # All columns of a block are missing together.
+        self.blocks = [first[block] for block in sorted(b for b in first if b is not None)]
+
+    def __call__(self, raw: np.ndarray) -> dict[str, np.ndarray]:
+        """By encoding, float32 [rows, columns or missing blocks] of raw values [rows, columns].
+
+        minmax     scaled from the train rows' range to [0, 1] and clipped; missing is 0
+        quantile   ranks, uniform in [0, 1], scaled to mean 0 and deviation 1; missing is 0
+        buckets    the number of the quantile bucket, from 0; missing is BUCKETS
+        missing    by block of columns that are missing together, 1 if they are
+        """
+        encoded = {}
+        if "minmax" in self.encodings:
+            clipped = np.clip(raw, self.low, self.high)
+            encoded["minmax"] = np.nan_to_num((clipped - self.low) * self.factor)
+        if "quantile" in self.encodings or "buckets" in self.encodings:
+            rank = self.rank(raw)
+        if "quantile" in self.encodings:
+            scaled = (rank.astype(np.float64) - 0.5) * 12**0.5
+            encoded["quantile"] = np.where(rank < 0, 0, scaled)
+        if "buckets" in self.encodings:
+            bucket = np.clip(np.floor(rank * BUCKETS), 0, BUCKETS - 1)
+            encoded["buckets"] = np.where(rank < 0, BUCKETS, bucket)
+        if "missing" in self.encodings:
+            encoded["missing"] = np.isnan(raw[:, self.blocks])
+        return {name: encoded[name].astype(np.float32) for name in self.encodings}
+
+    def rank(self, raw: np.ndarray) -> np.ndarray:
+        """float32 [rows, columns] in [0, 1], the share of train values below; missing is -1."""
+        ranks = np.full(raw.shape, np.nan)
+        for i, (knots, rank) in enumerate(self.knots):
+            if len(knots):
+                ranks[:, i] = np.interp(raw[:, i], knots, rank)
+        # One knot alone would give missing values its rank.
+        return np.where(np.isnan(raw), -1, np.nan_to_num(ranks, nan=-1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How near a row's target is to its history, by vectors of items (`item_vectors.py`).
+"""How near a row's target is to its history, by vectors of items.
 
     similarities: TARGET and all events of HISTORY      the cosine of the item's vector and the sum
                                                         of the events'
@@ -6,28 +6,27 @@
     similarities: TARGET and nearest event of HISTORY   the largest that an event has
 
 Missing where the target or no event has a vector. These columns need histories whose codes are
-those of their target. Rows that the feature map was fitted to have vectors of other rows, and so
-have rows that were held out at random.
+those of their target.
+
+A row's own events, and the same user's later ones, tell of its label: an item that was liked stands
+in the next history of its user. So a train row has vectors of other rows, by its fold, and so has
+a row that was held out at random, whose user's later rows may be train rows.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 
-from ..common.arrays import Ragged
+from ..common.arrays import Ragged, hashed_below
 from ..datasets.table import Block
-from .item_vectors import folds
-
-if TYPE_CHECKING:
-    from .feature_map import FeatureMap, SequenceField
+from .feature_map import FeatureMap, SequenceField
 
 # What the target is compared with.
 COMPARED = ("all events", "newest event", "nearest event")
 
 
-def similarity_names(sequences: Sequence["SequenceField"]) -> list[str]:
+def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
     """The names of these columns."""
     return [
         f"similarities: {field.shared_with} and {what} of {field.column}"
@@ -40,61 +39,76 @@ def similarity_names(sequences: Sequence["SequenceField"]) -> list[str]:
 class SimilarityColumns:
     """These columns of a feature map's histories.
 
-    `side` is the rows' side in the draw that the feature map was fitted to; None for other rows.
+    `split` is the rows' split in the draw that the feature map was fitted to; None for other rows.
     """
 
-    def __init__(self, feature_map: "FeatureMap", side: str | None) -> None:
-        self.side = side
+    def __init__(self, feature_map: FeatureMap, split: str | None) -> None:
+        self.split, self.sequences = split, feature_map.sequences
         self.columns = similarity_names(feature_map.sequences)
-        self.vectors = {each.sequence: each for each in feature_map.item_vectors}
-        # The place and the name of each history that has its target's codes, and the target.
-        self.matched: list[tuple[int, str, str]] = []
-        self.places: dict[str, np.ndarray] = {}
-        for i, field in enumerate(feature_map.sequences):
-            if field.shared_with:
-                self.matched.append((i, field.column, field.shared_with))
-            if field.column in self.vectors:
-                self.places[field.column] = self.vectors[field.column].places(field.size)
+        sizes = {field.column: field.size for field in feature_map.sequences}
+        # The vectors, and the one of each index of the sequence.
+        self.vectors = {
+            items.sequence: (items, items.indices(sizes[items.sequence]))
+            for items in feature_map.item_vectors
+        }
 
     def __call__(
-        self,
-        block: Block,
-        rows: np.ndarray,
-        histories: Sequence[Ragged],
-        categories: Mapping[str, np.ndarray],
+        self, block: Block, histories: Sequence[Ragged], categories: Mapping[str, np.ndarray]
     ) -> np.ndarray:
-        """The columns of these rows of a block, float32 [rows, columns].
+        """The columns of the rows of a block, float32 [rows, columns].
 
         `histories` are those of the rows, indices of the feature map in its order; `categories` by
         column, int64 [rows], are those of targets, -1 where unknown.
         """
-        columns = [np.empty((len(rows), 0), np.float32)]
-        for i, name, target in self.matched:
-            cosines = np.full((len(rows), len(COMPARED)), np.nan, np.float32)
-            if name in self.vectors:
-                items, place, history = self.vectors[name], self.places[name], histories[i]
+        columns = [np.empty((len(block), 0), np.float32)]
+        for field, history in zip(self.sequences, histories):
+            if field.shared_with is None:
+                continue
+            cosines = np.full((len(block), len(COMPARED)), np.nan, np.float32)
+            if field.column in self.vectors:
+                items, vector = self.vectors[field.column]
                 last = len(items.vectors) - 1
-                fold = np.full(len(rows), last)
+                fold = np.full(len(block), last)
                 # An export has the last ones alone.
-                if last and (has_fold := self._has_fold(items.fold_of, block, rows)).any():
-                    fold[has_fold] = folds(items.fold_of, block, rows[has_fold], name, last)
-                of_target = np.where(categories[target] < 0, 0, place[categories[target]])
-                of_events = place[history.values]
+                if last and (has_fold := self._has_fold(items.fold_of, block)).any():
+                    fold = np.where(has_fold, folds(items.fold_of, block, field.column, last), last)
+                # Index 0 has no vector.
+                of_target = vector[np.maximum(categories[field.shared_with], 0)]
+                of_events = vector[history.values]
                 _compare(items.vectors, fold, of_events, history.offsets, of_target, cosines)
             columns.append(cosines)
         return np.concatenate(columns, axis=1)
 
-    def _has_fold(self, fold_of: str, block: Block, rows: np.ndarray) -> np.ndarray:
+    def _has_fold(self, fold_of: str, block: Block) -> np.ndarray:
         """Which of the rows have the vectors of a fold, bool [rows].
 
         Train rows do. Held-out rows of the same period do, since histories of train rows may hold
         what their user chose in them; where rows are held out by group or are newer, none does.
         """
-        if self.side in ("train", ""):
-            return np.ones(len(rows), bool)
-        if self.side is None or fold_of != "history" or block.period is None:
-            return np.zeros(len(rows), bool)
-        return block.period[rows] == 0
+        if self.split in ("train", ""):
+            return np.ones(len(block), bool)
+        if self.split is None or fold_of != "history" or block.period is None:
+            return np.zeros(len(block), bool)
+        return block.period == 0
+
+
+def folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarray:
+    """The fold of each row for a sequence's vectors, int64 [rows], below `count`."""
+    if fold_of == "history":
+        noted = block.first_events
+        first = first_events(block.sequences[sequence]) if noted is None else noted[sequence]
+        return hashed_below(first, count)
+    return getattr(block, fold_of).astype(np.int64)
+
+
+def first_events(history: Ragged) -> np.ndarray:
+    """The first token of each history, uint64 [rows], 0 without events.
+
+    Tokens, since indices move where a refit extends a feature map.
+    """
+    first, has_events = np.zeros(len(history), np.uint64), history.lengths > 0
+    first[has_events] = history.values[history.offsets[:-1][has_events]]
+    return first
 
 
 @numba.njit(nogil=True)

@@ -18,7 +18,7 @@ from ..config.names import Settings, check_name
 from ..datasets.opening import TableSource, open_table
 from ..datasets.table import Block
 from ..features.encoding import FeatureEncoder
-from ..features.feature_map import FeatureMap, check_same_kind
+from ..features.feature_map import FeatureMap, check_kind
 
 FORMAT, VERSION = "feseq-model", 17
 # What a damaged or changed content makes Python and its libraries raise.
@@ -63,11 +63,11 @@ class Model:
     def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
         """Logits float32 [rows], in the order of the rows; histories may be ablated."""
         table = open_table(rows)
-        check_same_kind(table, self.about.simulated)
+        check_kind(table.path, table.source["simulated"], self.about.simulated)
         encoder = FeatureEncoder(self.about.feature_map, table)
         predict = partial(self.logits, encoder)
         read = table.blocks(encoder.history_columns)
-        blocks = (block.without_events() if ablate_histories else block for block in read)
+        blocks = (block.newest(0) if ablate_histories else block for block in read)
         logits = [np.empty(0, np.float32)]
         predicting = Progress("predicted", table.rows)
         for block_logits in prefetch_map(predict, blocks, self.threads):

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 from ...common.arrays import GOLDEN, Ragged
-from ...features.feature_map import FeatureMap, LevelField
+from ...features.feature_map import FeatureMap
 
 # The variance of slots' log odds is taken to be from 1 / the second to 1 / the first of these.
 SMOOTHING = (1, 500)
@@ -60,11 +60,11 @@ class Counted(NamedTuple):
 def all_counted(feature_map: FeatureMap, few: Sequence[str]) -> list[Counted]:
     """What the sets `clicks` and `ids` count; `few` names the columns of few categories."""
     fields = feature_map.category_fields
-    taken = {field.column for field in (*fields, *feature_map.sequences)}
+    taken = {field.column for field in fields}.union(feature_map.history_columns)
     counted = []
     for i, field in enumerate(fields):
         is_item = field in feature_map.targets
-        is_id = isinstance(field, LevelField) or (field.column not in few and not is_item)
+        is_id = field in feature_map.ids or (field.column not in few and not is_item)
         counted += [Counted(field.column, "ids" if is_id else "clicks", i, field.size)]
     for i, sequence in enumerate(feature_map.sequences):
         place, name, size = len(feature_map.profile) + i, sequence.column, sequence.size

@@ -8,8 +8,8 @@ Every model has:
 
 A model has any of these sets:
 
-    histories           their statistics (`features/history_statistics.py`, `features/events.py`),
-                        and the shares of their commonest codes
+    histories           their statistics (`features/history_statistics.py`), and the
+                        shares of their commonest codes
     similarities        of a history's target to its events, by which items co-occur in histories
                         (`features/similarities.py`)
     clicks              of each category, of a history's tokens, and of these with the row's target:
@@ -30,16 +30,20 @@ from ...config.names import FOLDS
 from ...datasets.categories import commonest
 from ...datasets.table import Block, Table, period_count
 from ...features.encoding import FeatureEncoder
-from ...features.events import EventColumns
 from ...features.feature_map import (
     FIRST_CATEGORY,
     MOST_CATEGORIES,
     OUT_OF_VOCABULARY,
     FeatureMap,
-    LevelField,
     SequenceField,
 )
-from ...features.history_statistics import NAMES, OF_TARGET, QUANTITIES, history_statistics
+from ...features.history_statistics import (
+    NAMES,
+    OF_TARGET,
+    QUANTITIES,
+    EventColumns,
+    history_statistics,
+)
 from ...features.similarities import similarity_names
 from .boosting import FEATURE_SETS
 from .click_rates import ClickCounts, Counted, all_counted, mean_over_newest
@@ -99,7 +103,7 @@ class Features:
         names = [(field.column, "q") for field in self.feature_map.numeric]
         for few in (self.feature_map.category_fields[i] for i in self.few_fields):
             # A level's column is also a quantity.
-            is_level = isinstance(few, LevelField)
+            is_level = few in self.feature_map.ids
             names += [(f"category of {few.column}" if is_level else few.column, "c")]
         for sequence in self.feature_map.sequences:
             name = sequence.column
@@ -135,7 +139,7 @@ class Features:
         if "histories" in self.sets and encoder.events.columns:
             columns += [encoder.events(histories, encoder.ages(block), known)]
         if "similarities" in self.sets:
-            columns += [encoder.similarities(block, np.arange(len(block)), histories, known)]
+            columns += [encoder.similarities(block, histories, known)]
         fold = self.fold(block)
         for counted in self.counted:
             slots = counted.slots_of(categories, histories)

@@ -18,7 +18,7 @@ from ...common.errors import NotEnoughMemoryError
 from ...common.progress import Progress
 from ...config.declared import Runtime
 from ...datasets.opening import TableSource
-from ...features.feature_map import FeatureMap, check_same_kind
+from ...features.feature_map import FeatureMap, check_kind
 from ..trained import About, Model
 from .network import FESeq
 from .network.device import Machine, Result, deterministic_if_possible, start_runtime
@@ -190,7 +190,7 @@ class TrainedModel(Model):
     def source(self, rows: TableSource) -> BatchSource:
         """Batches of rows; raises UserError if one is simulated and one real."""
         source = inference_source(rows, self.about.feature_map, self.config, self.machine)
-        check_same_kind(source.table, self.about.simulated)
+        check_kind(source.table.path, source.table.source["simulated"], self.about.simulated)
         return source
 
 

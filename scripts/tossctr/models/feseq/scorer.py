@@ -156,9 +156,9 @@ class Scorer:
 
     def _run(self, table: RowTable, rows: np.ndarray) -> np.ndarray:
         """The graph's logits float32 of these rows of the table."""
-        block, encoder = table.block, self.encoder
-        encoded = encoder.encode(block, rows)
-        codes, offsets, elapsed = encoder.histories(block, rows)
+        block = table.block.take(rows)
+        encoded = self.encoder.encode(block)
+        codes, offsets, elapsed = self.encoder.histories(block)
         if elapsed is None:
             elapsed = np.zeros(codes.shape[1], np.int64)
         *each, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))

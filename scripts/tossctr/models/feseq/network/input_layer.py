@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from ....features.encoding import Inputs
 from ....features.feature_map import OUT_OF_VOCABULARY, PADDING, FeatureMap
-from ....features.numeric_encodings import BUCKETS, ENCODINGS, count_blocks
+from ....features.numeric import BUCKETS, ENCODINGS, count_blocks
 from ..network_settings import ModelConfig
 from .positions import Padded
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....features.feature_map import CategoryField, FeatureMap, KindField, LevelField, SequenceField
+from ....features.feature_map import CategoryField, FeatureMap, KindField, SequenceField
 from ..network import FESeq
 from ..network.input_layer import inputs_of
 from ..network_file import TrainedModel
 
-_Field = CategoryField | LevelField | SequenceField
+_Field = CategoryField | SequenceField
 
 
 @dataclass(frozen=True)
