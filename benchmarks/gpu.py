@@ -182,7 +182,7 @@ def small_cards(setting: Setting) -> Iterator[Row]:
     needed = StepMemory.measured(network, case.config, sizes, machine.precision)
     for gib in SMALL_CARDS_GIB:
         fitting = min(rows, needed.rows_in(gib << 30))
-        for name, micro_rows in (("as measured", fitting), ("halved", None)):
+        for name, micro_rows in (("as measured", fitting), ("halved", rows)):
             is_limited = machine.device.type == "cuda" and gib << 30 < machine.memory()
             if is_limited:
                 torch.cuda.empty_cache()
@@ -281,7 +281,7 @@ def matmul_peak(machine: Machine, seconds: float) -> float:
     return 2 * width**3 * count / (time.perf_counter() - started) / 1e12
 
 
-def stepper_of(network: FESeq, machine: Machine, micro_rows: int | None = None) -> Stepper:
+def stepper_of(network: FESeq, machine: Machine, micro_rows: int = sys.maxsize) -> Stepper:
     """The steps of a training of a network on the machine's device."""
     network = network.to(machine.device).train()
     optimizer = torch.optim.Adam(network.parameters(), fused=True)

@@ -11,8 +11,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,13 @@ import numpy as np
 import optuna
 import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from .catalog.model_kinds import family_of
 from .catalog.schema import MOST_IN_NAME, TuneConfig, by_block, space_of, takes_fractions
-from .common import progress
-from .common.errors import (
-    ImpossibleNetworkError,
-    NotEnoughMemoryError,
-    NotFiniteError,
-    UserError,
-    first_line,
-)
+from .common.errors import ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError, UserError
 from .common.files import Output, locked, written_beside
 from .config.declared import Runtime
-from .datasets.opening import open_table
+from .config.names import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -43,20 +35,19 @@ AT_RANDOM = 8
 SEED = 42  # of the sampler
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # trials that count
 
-# Reports the monitor's value after a number of steps, rows or trees; raises if the trial is to end,
-# unless `may_end=False`.
-Report = Callable[..., None]
-# Trains a model with settings, by block, that override its own; a family's `trials` yields it.
-# Returns the metrics at the best evaluation, with the monitor's value as `value`. Raises
-# ImpossibleNetworkError, NotEnoughMemoryError or NotFiniteError for impossible settings.
-Trials = Callable[[Mapping[str, Mapping[str, Any]], Report], dict[str, Any]]
+# Reports the monitor's value after a number of evaluations or trees; raises if the trial is to end.
+Report = Callable[[float, int], None]
+# Trains a model with these settings; a family's `trials` yields it. Returns the metrics at the best
+# evaluation, with the monitor's value as `value`. Raises ImpossibleNetworkError,
+# NotEnoughMemoryError or NotFiniteError for impossible settings.
+Trials = Callable[[Settings, Report], dict[str, Any]]
 
 
 def tune_model(
     train: list[Path],
     valid: list[Path],
     feature_map: Path,
-    settings: Mapping[str, Any],
+    settings: Settings,
     best: Output,
     trials: Output,
     *,
@@ -78,17 +69,16 @@ def tune_model(
     space = space_of(tuning.space, settings)
     if not space:
         raise UserError("tuning.space: has no setting of this model's family")
-    folder, files = best.parent / "study", (train, valid, feature_map)
-    with open_table(train) as train_rows, open_table(valid) as valid_rows:
-        data = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
-    data.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
+    folder = best.parent / "study"
+    # The feature map has the identity of the rows.
+    values = [settings, space, hashlib.sha256(feature_map.read_bytes()).hexdigest(), code]
+    key = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
     start: Callable[..., AbstractContextManager[Trials]] = family_of(model).entry_point("trials")
     with (
         locked(folder, "is tuning this model already"),
-        start(*files, settings, folder, runtime=runtime, threads=threads) as run,
+        start(train, valid, feature_map, folder, runtime=runtime, threads=threads) as run,
     ):
-        key = [settings, space, data, code]
-        finished = _search(run, folder / "study.db", key, space, tuning)
+        finished = _search(run, folder / "study.db", key, settings, space, tuning.trials)
     _write_trials(trials, finished)
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     if not complete:
@@ -102,47 +92,40 @@ def tune_model(
 
 
 def _search(
-    run: Trials, file: Path, key: Any, space: Mapping[str, Any], config: TuneConfig
+    run: Trials, file: Path, key: str, settings: Settings, space: Mapping[str, Any], trials: int
 ) -> list[FrozenTrial]:
     """Run the remaining trials; returns all that count, in order."""
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
-    try:
-        study = optuna.create_study(
-            storage=f"sqlite:///{file}",
-            study_name=hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16],
-            direction="maximize",
-            load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(AT_RANDOM),
-        )
-        for trial in study.get_trials(states=(TrialState.RUNNING,)):
-            study.tell(trial.number, state=TrialState.FAIL)  # from a killed process
-        while len(finished := study.get_trials(states=_DONE)) < config.trials:
-            # Each trial has its own sampler, since no file keeps a sampler's state.
-            seed = np.random.SeedSequence([SEED, len(finished)]).generate_state(1)
-            study.sampler = optuna.samplers.TPESampler(
-                seed=int(seed[0]), n_startup_trials=AT_RANDOM
-            )
-            study.optimize(lambda trial: run_trial(run, trial, space), n_trials=1)
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = first_line(error.__cause__ or error)
-        raise UserError(f"{file}: {cause}; fix that, or delete the file to start again") from None
-    return finished[: config.trials]
+    study = optuna.create_study(
+        storage=f"sqlite:///{file}",
+        study_name=key,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(AT_RANDOM),
+    )
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)  # from a killed process
+    while len(finished := study.get_trials(states=_DONE)) < trials:
+        # Each trial has its own sampler, since no file keeps a sampler's state.
+        (seed,) = np.random.SeedSequence([SEED, len(finished)]).generate_state(1)
+        study.sampler = optuna.samplers.TPESampler(seed=int(seed), n_startup_trials=AT_RANDOM)
+        study.optimize(lambda trial: run_trial(run, trial, settings, space), n_trials=1)
+    return finished[:trials]
 
 
-def run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
+def run_trial(run: Trials, trial: Trial, settings: Settings, space: Mapping[str, Any]) -> float:
     """Train with settings drawn from the space; returns the monitor's value."""
-    drawn = {path: _draw(trial, path, values) for path, values in sorted(space.items())}
+    drawn = by_block({path: _draw(trial, path, values) for path, values in sorted(space.items())})
 
-    def report(value: float, step: int, *, may_end: bool = True) -> None:
+    def report(value: float, step: int) -> None:
         trial.report(value, step)
-        if may_end and trial.should_prune():
+        if trial.should_prune():
             trial.set_user_attr("reason", f"below the median at step {step}")
             raise optuna.TrialPruned("Below the median.")
 
     try:
-        with _progress_alone():
-            metrics = run(by_block(drawn), report)
+        metrics = run({block: {**keys, **drawn[block]} for block, keys in settings.items()}, report)
     except (ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError) as error:
         trial.set_user_attr("reason", str(error))
         raise optuna.TrialPruned(str(error)) from None
@@ -150,20 +133,6 @@ def run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
     for name, metric in metrics.items():
         trial.set_user_attr(name, metric)
     return value
-
-
-@contextmanager
-def _progress_alone() -> Iterator[None]:
-    """Let only errors and lines of progress pass: all trainings would log the same lines."""
-    package = logging.getLogger(__package__)
-    before = package.level
-    package.setLevel(logging.ERROR)
-    progress.logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        package.setLevel(before)
-        progress.logger.setLevel(logging.NOTSET)
 
 
 def _draw(trial: Trial, path: str, values: Any) -> Any:

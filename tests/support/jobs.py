@@ -8,8 +8,10 @@ from tossctr.catalog.model_kinds import FAMILIES
 from tossctr.config.declared import Runtime
 from tossctr.models.job import TrainJob
 
+OUTPUTS = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
 
-def run_job(
+
+def make_job(
     data: Path,
     out: Path,
     settings: Mapping[str, Mapping[str, Any]],
@@ -19,14 +21,12 @@ def run_job(
     code: str = "",
     full_name: str = "",
     **runtime: Any,
-) -> dict[str, Path]:
-    """The output files of a training, or of the refit of one, by its training.json.
+) -> TrainJob:
+    """The job of a training, or of the refit of one, by its training.json.
 
     `data` has the files of the train and validation rows, in one part or several.
     """
-    names = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
-    outputs = {name: out / file for name, file in names.items()}
-    job = TrainJob(
+    return TrainJob(
         train=sorted(data.glob("train*.h5")),
         valid=sorted(data.glob("valid*.h5")),
         feature_map=feature_map or data / "feature_map.json",
@@ -37,7 +37,14 @@ def run_job(
         runtime=Runtime(**{"device": "cpu"} | runtime),
         threads=settings.get("train", {}).get("gpus", 1),
         code=code,
-        **outputs,
+        **{name: out / file for name, file in OUTPUTS.items()},
     )
-    FAMILIES["boosting" if "boosting" in settings else "feseq"].entry_point("train")(job)
-    return outputs
+
+
+def run_job(
+    data: Path, out: Path, settings: Mapping[str, Mapping[str, Any]], **options: Any
+) -> dict[str, Path]:
+    """The output files of such a job."""
+    family = FAMILIES["boosting" if "boosting" in settings else "feseq"]
+    family.entry_point("train")(make_job(data, out, settings, **options))
+    return {name: out / file for name, file in OUTPUTS.items()}

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from support.configs import shipped
-from support.jobs import run_job
+from support.jobs import make_job, run_job
 from support.raw_tables import selected
 from tossctr.catalog.model_kinds import model_settings
 from tossctr.common import tensors
@@ -21,9 +21,10 @@ from tossctr.config.columns import Columns
 from tossctr.datasets.conversion import convert_test, convert_train
 from tossctr.datasets.draw import read_labels, write_selections
 from tossctr.features.fitting import fit_feature_map
-from tossctr.models.feseq import train_network as run
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
+from tossctr.models.feseq.train_network import opened_run
+from tossctr.models.feseq.training.checkpoint import Checkpoint
 from tossctr.models.feseq.training.loop import Trainer
 from tossctr.models.feseq.training.step import Stepper
 from tossctr.raw.reading import RawTable
@@ -59,29 +60,20 @@ def make_data(folder: Path) -> None:
     fit_feature_map(h5[0], columns, 1).write(folder / "feature_map.json")
 
 
-def a_run(
-    data: Path,
-    model: ModelConfig = MODEL,
-    config: TrainConfig = TRAIN,
-    feature_map: Path | None = None,
-    **options: Any,
-) -> run.TrainingRun:
-    files = data / "train.h5", data / "valid.h5", feature_map or data / "feature_map.json"
-    return run.TrainingRun(*files, model, config, **options)
-
-
 @contextmanager
 def a_trainer(
     data: Path,
     config: TrainConfig,
     model: ModelConfig = SMALL_MODEL,
     machine: Machine = CPU,
+    *,
+    checkpoint: Checkpoint | None = None,
     **options: Any,
 ) -> Iterator[Trainer]:
-    """The trainer of a run, whose files are open."""
-    training = a_run(data, model, config)
-    with training.opened(machine) as sources:
-        yield training.trainer(sources, machine, **options)
+    """The trainer of a job, whose files are open; `options` are those of `make_job`."""
+    settings = {"model": asdict(model), "train": asdict(config)}
+    with opened_run(make_job(data, data, settings, **options)) as run:
+        yield run.trainer(machine, checkpoint=checkpoint)
 
 
 def fitted(*arguments: Any, **options: Any) -> Trainer:
@@ -120,10 +112,7 @@ def same_weights(*models: Path) -> bool:
 def script_monitor(patch: pytest.MonkeyPatch, *aucs: float) -> None:
     """Let the evaluations find these AUCs, one after the other."""
     values = iter(aucs)
-    patch.setattr(
-        "tossctr.models.feseq.training.loop.monitored_metrics",
-        lambda *_: {"auc": next(values), "logloss": 0.0},
-    )
+    patch.setattr("tossctr.models.feseq.training.loop.metrics_of", lambda *_: (next(values), 0.0))
 
 
 @contextmanager

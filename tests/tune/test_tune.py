@@ -1,6 +1,7 @@
 """A search finds what it says it found, and ends as it would have, however often it is killed."""
 
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,8 @@ def test_a_search_goes_on_after_more_trials_are_asked_for_or_it_was_killed(
 ) -> None:
     whole, run_trial = tune(data, tmp_path / "whole"), search.run_trial
 
-    def killed(run: Any, trial: Any, space: Any) -> float:
-        value = run_trial(run, trial, space)
+    def killed(run: Any, trial: Any, *given: Any) -> float:
+        value = run_trial(run, trial, *given)
         if trial.number == 2:  # before it is known how the trial ended
             raise KeyboardInterrupt
         return value
@@ -146,16 +147,16 @@ def test_a_search_goes_on_after_more_trials_are_asked_for_or_it_was_killed(
 def scripted(
     patch: pytest.MonkeyPatch, values: list[list[float]], error: Exception | None = None
 ) -> None:
-    """Trials report the `values`, one list each, or fail; the last value may not end a trial."""
+    """Trials report the `values`, one list each, but the last, or fail."""
     left = iter(values)
 
     def run(settings: Any, report: Any) -> dict[str, Any]:
         if error:
             raise error
-        values = next(left)
-        for step, value in enumerate(values):
-            report(value, step, may_end=step < len(values) - 1)
-        return {"value": max(values)}
+        *reported, last = next(left)
+        for step, value in enumerate(reported):
+            report(value, step)
+        return {"value": max(*reported, last)}
 
     entry_point = lambda *_: lambda *_, **__: nullcontext(run)  # noqa: E731
     patch.setattr(type(family_of("len5")), "entry_point", entry_point)
@@ -185,10 +186,6 @@ def test_a_search_that_cannot_be_is_refused_and_leaves_no_best_settings(
     with pytest.raises(UserError, match=r"^tuning\.space"):
         tune(data, tmp_path, space={"boosting.max_depth": [3]})
     assert not (tmp_path / "study").exists()
-    (tmp_path / "damaged/study").mkdir(parents=True)
-    (tmp_path / "damaged/study/study.db").write_bytes(b"no database" * 999)
-    with pytest.raises(UserError, match=r"study\.db: .*delete the file"):
-        tune(data, tmp_path / "damaged")
     # Without a complete trial.
     for error in (NotFiniteError("is nan"), UserError("the rows do not fit")):
         scripted(monkeypatch, [], error)
@@ -207,12 +204,9 @@ def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
             given[-1](tree, {"auc": 0.5, "average_precision": 0.5, "logloss": tree / 10})
 
     monkeypatch.setattr("tossctr.models.boosting.tree_trials.fit", fit)
-    trials = family_of("boosting").entry_point("trials")
-    given = *files_of(data), SETTINGS["boosting-deep"], tmp_path
-    with trials(*given, runtime=RUNTIME, threads=1) as run:
+    with boosting_trials(data, tmp_path) as run:
         for rate in (0.5, 0.25):
-            changes = {"boosting": {"learning_rate": rate}}
-            run(changes, lambda value, step, may_end: reports.append((value, step)))
+            run(learning_rate=rate, report=lambda *given: reports.append(given))
     # At rate 0.5 two trees are one step, at 0.25 four; the best value so far counts.
     assert reports == [(-0.1, 1), (-0.1, 2), (-0.1, 3), (-0.1, 4), (-0.1, 1), (-0.1, 2)]
 
@@ -220,14 +214,22 @@ def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
 def test_a_trial_that_chooses_its_leaves_forgets_those_of_the_one_before(
     data: Path, tmp_path: Path
 ) -> None:
-    trials = family_of("boosting").entry_point("trials")
-
     def values(*leaves: float | str) -> list[float]:
-        given = *files_of(data), SETTINGS["boosting-deep"], tmp_path
-        with trials(*given, runtime=RUNTIME, threads=1) as run:
-            changes = [{"boosting": {"min_child_weight": leaf}} for leaf in leaves]
-            return [run(change, lambda *args, **kwargs: None)["value"] for change in changes]
+        with boosting_trials(data, tmp_path) as run:
+            return [run(min_child_weight=leaf)["value"] for leaf in leaves]
 
     without = values("auto")
     assert values(1000, "auto")[1:] == without
     assert values(1000) != without
+
+
+@contextmanager
+def boosting_trials(data: Path, out: Path) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Trains with these settings of boosting on top of the others."""
+    trials = family_of("boosting").entry_point("trials")
+
+    def run(report: Any = lambda *_: None, **changes: Any) -> dict[str, Any]:
+        return start({"boosting": SETTINGS["boosting-deep"]["boosting"] | changes}, report)
+
+    with trials(*files_of(data), out, runtime=RUNTIME, threads=1) as start:
+        yield run

@@ -75,10 +75,7 @@ class Family:
     def entry_point(self, name: str) -> Any:
         """The function of that name; raises UserError if the family has none."""
         if (module := self.module(name)) is None:
-            raise UserError(
-                f"models with settings of {' and '.join(self.blocks)} have no {name!r}; ask for "
-                f"another model, or add the function (docs/own-model.md)"
-            )
+            raise UserError(f"a model of the family {self.name} has no {name!r}; name another one")
         return getattr(import_module(module), name)
 
 

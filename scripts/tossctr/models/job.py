@@ -83,8 +83,14 @@ class TrainJob:
 
     def about(self, feature_map: FeatureMap, train: Table) -> About:
         """The model's facts of its training; raises UserError if no rows, or all, are clicks."""
-        simulated, rate = train.source["simulated"], checked_click_rate(train)
-        return About(self.settings, feature_map, simulated, rate, self.full_name)
+        click_rate = float(train.column("label").mean())
+        if click_rate in (0, 1):
+            raise UserError(
+                f"{train.path}: label {click_rate:.0f} in all of its {train.rows:,} rows, from "
+                f"which nothing can be learned; raise sizes.<size>.rows"
+            )
+        simulated = train.source["simulated"]
+        return About(self.settings, feature_map, simulated, click_rate, self.full_name)
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
         """Write the `history`, a mapping a line; `facts` and those of all trainings; the model."""
@@ -105,14 +111,3 @@ class TrainJob:
         }
         write_json(self.training, shared | facts)
         model.save(self.model)
-
-
-def checked_click_rate(train: Table) -> float:
-    """The share of clicks; raises UserError if all rows or none are clicks."""
-    click_rate = float(train.column("label").mean())
-    if click_rate in (0, 1):
-        raise UserError(
-            f"{train.path}: label {click_rate:.0f} in all of its {train.rows:,} rows, from which "
-            f"nothing can be learned; raise sizes.<size>.rows"
-        )
-    return click_rate

@@ -104,11 +104,6 @@ class Model:
         try:
             content = tensors.load(path)
             if (marks := content.pop("marks", None)) != (expected := _marks(cls.family)):
-                if isinstance(marks, dict) and marks.get("family") != cls.family:
-                    raise UserError(
-                        f"{path}: a model of the family {marks.get('family')}, where one of the "
-                        f"family {cls.family} is needed; give the file of such a model"
-                    )
                 raise ValueError(f"{marks}, not {expected}")
             shared = {f.name: content.pop(f.name) for f in fields(About)}
             plain = json.loads(shared.pop("feature_map").tobytes())

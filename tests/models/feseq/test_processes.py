@@ -19,7 +19,7 @@ import torch
 
 from support import SCRIPTS
 from support.processes import PATIENCE_SECONDS, have_ended, in_processes, read_until, workers_of
-from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run, fitted, same_weights, train
+from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_trainer, fitted, same_weights, train
 from tossctr.common.errors import UserError
 from tossctr.config.declared import Runtime
 from tossctr.models.feseq.network.device import Ranks, choose_device, joined, start_runtime
@@ -185,8 +185,9 @@ def test_ranks_share_the_batches_of_one_and_end_with_the_same_weights(
 ) -> None:
     in_processes(3, follow, data, tmp_path)
     rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(3)]
-    with a_run(data, DRAWN, SHARED).opened(CPU) as (source, _):
-        batches = [sorted(batch.row_B.tolist()) for batch in source.shuffled(SHARED.seed, 1)]
+    with a_trainer(data, SHARED, DRAWN) as trainer:
+        shuffled = trainer.train.shuffled(SHARED.seed, 1)
+        batches = [sorted(batch.row_B.tolist()) for batch in shuffled]
     steps = [*zip(*rows, strict=True)]
     assert [sorted(row for share in step for row in share) for step in steps] == batches
     # Two ranks without rows, in the batch of one.

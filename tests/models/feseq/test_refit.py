@@ -12,11 +12,10 @@ from support.networks import WHOLE, random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 from support.trainings import (
     CONFIG,
-    CPU,
     FOUR_EPOCHS,
     SMALL_MODEL,
     STILL,
-    a_run,
+    a_trainer,
     counted_steps,
     ended_at,
     same_weights,
@@ -28,13 +27,11 @@ from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
 from tossctr.config.columns import Columns
 from tossctr.datasets.opening import open_table
-from tossctr.datasets.store import H5Table
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq.network_file import TrainedModel, build_model
 from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
-from tossctr.models.feseq.train_network import TrainingRun
-from tossctr.models.feseq.training.refit import FirstTraining, extended
+from tossctr.models.feseq.training.refit import copy_weights, extended
 from tossctr.models.feseq.training.step import Stepper
 from tossctr.predict.model_predictions import predict_validation
 
@@ -78,27 +75,19 @@ def test_the_extended_map_has_the_codes_that_a_fit_to_all_rows_has(folder: Path)
     assert (both.fitted_on, extended(old, old)) == (everything.fitted_on, old)
 
 
-def earlier_model(folder: Path, feature_map: FeatureMap) -> Path:
-    path = folder / "earlier.safetensors"
-    random_model(MODEL, feature_map).save(path)
-    return path
-
-
 @pytest.mark.parametrize("roles", [ROLES, COLUMNS], ids=["shared", "auc_difference"])
 def test_older_rows_get_their_logits_and_new_codes_their_start_values(
-    folder: Path, tmp_path: Path, roles: Any
+    folder: Path, roles: Any
 ) -> None:
-    path = earlier_model(tmp_path, fitted(folder, "train", roles=roles))
-    start = FirstTraining.read(path, fitted(folder, "train", "valid", roles=roles))
+    earlier = random_model(MODEL, fitted(folder, "train", roles=roles))
+    feature_map = extended(earlier.about.feature_map, fitted(folder, "train", "valid", roles=roles))
     torch.manual_seed(1)
-    network = build_model(MODEL, start.feature_map)
+    network = build_model(MODEL, feature_map)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
     # Codes of the older rows at other places than the indices that the earlier map gives them.
-    earlier = TrainedModel.load(path)
-    newer = TrainedModel(replace(earlier.about, feature_map=start.feature_map), network)
-    with H5Table(folder / "train.h5") as train:
-        start.carry_into(network)
-        logits = [model.predict(train) for model in (earlier, newer)]
+    newer = TrainedModel(replace(earlier.about, feature_map=feature_map), network)
+    copy_weights(earlier, network, feature_map)
+    logits = [model.predict(folder / "train.h5") for model in (earlier, newer)]
     np.testing.assert_array_equal(*logits)
     # No other row of a table was touched.
     for name, value in network.state_dict().items():
@@ -128,12 +117,6 @@ def first_training(
         return train(data, out, config, model, **options)["training"]
 
 
-def a_refit(data: Path, training: Path, *options: Any) -> TrainingRun:
-    """The run of a refit, by the training.json of the first; `options` are those of `a_run`."""
-    model = training.with_name("model.safetensors")
-    return a_run(data, *options, before=read_json(training), first_model=model)
-
-
 @pytest.fixture
 def rare_map(data: Path, tmp_path: Path) -> Path:
     """A feature map that knows few categories."""
@@ -150,9 +133,7 @@ def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
     # Steps so small that they leave the weights where they were.
     small = replace(config, learning_rate=1e-30)
     map_file(data, rare_map, 40)
-    run = a_refit(data, training, model, small, rare_map)
-    with run.opened(CPU) as sources:
-        trainer = run.trainer(sources, CPU)
+    with a_trainer(data, small, model, refit_of=training, feature_map=rare_map) as trainer:
         assert trainer.model.unknown.shares.tolist() == pytest.approx(list(shares.values()))
         trainer.fit()
     first = TrainedModel.load(tmp_path / "model.safetensors").network
@@ -167,14 +148,13 @@ def test_it_begins_with_the_predictions_of_a_network_whose_rows_were_drawn_at_an
 ) -> None:
     training = first_training(data, tmp_path, replace(FOUR_EPOCHS, negative_share=0.3))
     earlier = TrainedModel.load(tmp_path / "model.safetensors")
-    run = a_refit(data, training, SMALL_MODEL, FOUR_EPOCHS, map_file(data, tmp_path / "all.json"))
-    with run.opened(CPU) as sources:
-        network = run.trainer(sources, CPU).model
-        assert network.observed_odds.shift == 0 > earlier.network.observed_odds.shift
-        network.eval()
-        with open_table(data / "train.h5") as table:
-            later = TrainedModel(replace(earlier.about, feature_map=run.feature_map), network)
-            logits = [model.predict(table) for model in (earlier, later)]
+    everything = map_file(data, tmp_path / "all.json")
+    with a_trainer(data, FOUR_EPOCHS, refit_of=training, feature_map=everything) as trainer:
+        network = trainer.model.eval()
+    assert network.observed_odds.shift == 0 > earlier.network.observed_odds.shift
+    feature_map = extended(earlier.about.feature_map, FeatureMap.read(everything))
+    later = TrainedModel(replace(earlier.about, feature_map=feature_map), network)
+    logits = [model.predict(data / "train.h5") for model in (earlier, later)]
     np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-5)
 
 
@@ -182,13 +162,13 @@ def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_pat
     training = first_training(data, tmp_path)
     with open_table(data / "valid.h5") as table:
         held_out = set(table.column("row").tolist())
-    feature_map, draws = map_file(data, tmp_path / "all.json"), []
+    options, draws = {"feature_map": map_file(data, tmp_path / "all.json")}, []
     for seed in (42, 42, 43):
-        run = a_refit(data, training, SMALL_MODEL, replace(FOUR_EPOCHS, seed=seed), feature_map)
-        with run.opened(CPU) as (source, valid):
-            assert valid is None
-            draws.append(source.table.column("row").tolist())
-            assert source.batch_rows == read_json(training)["batch_rows"]
+        config = replace(FOUR_EPOCHS, seed=seed)
+        with a_trainer(data, config, refit_of=training, **options) as trainer:
+            assert trainer.valid is None
+            draws.append(trainer.train.table.column("row").tolist())
+            assert trainer.train.batch_rows == read_json(training)["batch_rows"]
     for rows in draws:
         assert len(rows) == len(set(rows)) == 2 * len(held_out)
         assert held_out < set(rows)
@@ -198,14 +178,14 @@ def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_pat
 def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
     data: Path, rare_map: Path
 ) -> None:
-    run = a_run(data, replace(SMALL_MODEL, unknown_share="auto"), FOUR_EPOCHS, rare_map)
-    with run.opened(CPU) as (train, valid):
-        assert valid is not None
-        drawn = np.array(run.unknown_shares(train, valid))
-        before = train.encoder.unknown_shares(train.table)
-        wanted = valid.encoder.unknown_shares(valid.table)
+    model = replace(SMALL_MODEL, unknown_share="auto")
+    with a_trainer(data, FOUR_EPOCHS, model, feature_map=rare_map) as trainer:
+        drawn = trainer.model.unknown.shares.numpy()
+        before, wanted = (
+            source.encoder.unknown_shares(source.table) for source in (trainer.train, trainer.valid)
+        )
     assert before.max() > 0.2
-    np.testing.assert_allclose(before + (1 - before) * drawn, np.maximum(before, wanted))
+    np.testing.assert_allclose(before + (1 - before) * drawn, np.maximum(before, wanted), 1e-6)
 
 
 def test_it_says_whose_its_metrics_are_and_resumes(data: Path, tmp_path: Path) -> None:

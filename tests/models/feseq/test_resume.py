@@ -64,8 +64,7 @@ def assert_same(actual: dict[str, Path], expected: dict[str, Path]) -> None:
     )
     assert lines == whole_lines
     about, whole_about = (json.loads(run["training"].read_text()) for run in (actual, expected))
-    for name in ("best_step", "learning_rate"):
-        assert about[name] == whole_about[name]
+    assert about["best_step"] == whole_about["best_step"]
     names = ["history.csv", "model.safetensors", "training.json", "training_state"]
     assert sorted(os.listdir(actual["model"].parent)) == names
 
@@ -129,8 +128,8 @@ def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
 
     def scripted(self: trainer.Trainer) -> None:
         # By the number of the evaluation, also of one that is made again.
-        metrics = {"auc": aucs[len(self.history) + 1], "logloss": 0.0}
-        patch.setattr(trainer, "monitored_metrics", lambda *_: metrics)
+        metrics = aucs[len(self.history) + 1], 0.0
+        patch.setattr(trainer, "metrics_of", lambda *_: metrics)
         evaluate(self)
 
     with pytest.MonkeyPatch.context() as patch:

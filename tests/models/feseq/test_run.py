@@ -29,7 +29,7 @@ from support.trainings import (
 )
 from tossctr.batches.batch import Batch
 from tossctr.catalog.loading import export_model
-from tossctr.common.errors import UserError
+from tossctr.common.errors import NotFiniteError, UserError
 from tossctr.datasets.opening import open_table
 from tossctr.models.feseq.export import raw_rows
 from tossctr.models.feseq.network import FESeq
@@ -90,18 +90,31 @@ def test_best_weights_are_kept_and_the_learning_rate_cut(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(TRAIN, epochs=4, patience=2)
-    script_monitor(monkeypatch, 0.6, 0.7, 0.65, 0.72)
+    script_monitor(monkeypatch, 0.6, 0.7, 0.7, 0.72)
     last = fitted(data, config)
     rates = [evaluation.learning_rate for evaluation in last.history]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4])
     # The same run with other metrics goes back to the weights of its second epoch.
-    script_monitor(monkeypatch, 0.6, 0.7, 0.65, 0.64)
+    script_monitor(monkeypatch, 0.6, 0.7, 0.7, 0.64)
     second = fitted(data, config)
     script_monitor(monkeypatch, 0.6, 0.7)
     half = fitted(data, replace(config, epochs=2))
     one, other, third = (each.model.mlp[0].weight for each in (second, half, last))
     assert torch.equal(one, other)
     assert not torch.equal(one, third)
+
+
+def test_rows_of_one_label_and_logits_that_are_not_finite_end_a_training(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_trainer(data, TRAIN) as trainer:
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer.valid.table, "column", lambda name: np.zeros(100))
+            with pytest.raises(NotFiniteError, match="both labels"):
+                trainer.evaluate()
+        monkeypatch.setattr(trainer, "_predict", lambda: np.full(100, np.nan, np.float32))
+        with pytest.raises(NotFiniteError, match="finite predictions"):
+            trainer.evaluate()
 
 
 def test_the_average_of_the_weights_is_evaluated_and_kept(
@@ -139,14 +152,13 @@ def test_looks_within_a_long_epoch_find_better_weights_and_change_nothing_else(
     config = replace(TRAIN, epochs=3, patience=2)
     script_monitor(monkeypatch, 0.6, 0.5, 0.4)
     plain = fitted(data, config)
-    monkeypatch.setattr("tossctr.models.feseq.training.schedule.LONG_EPOCH_STEPS", 2)
+    monkeypatch.setattr("tossctr.models.feseq.training.loop.LONG_EPOCH_STEPS", 2)
     script_monitor(monkeypatch, 0.1, 0.3, 0.6, 0.61, 0.2, 0.5, 0.9, 0.8, 0.4)
     looking = fitted(data, config)
     assert [evaluation.step for evaluation in looking.history] == list(range(1, 10))
     for step in (3, 6, 9):
         evaluation, expected = looking.history[step - 1], plain.history[step // 3 - 1]
         assert (evaluation.auc, evaluation.learning_rate) == (expected.auc, expected.learning_rate)
-    assert looking.learning_rate == plain.learning_rate
     assert looking.best.step == 7
 
 

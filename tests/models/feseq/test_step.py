@@ -1,9 +1,7 @@
 """Steps of a training: loss, micro-batches, faults; the optimizer, learning rates, monitors."""
 
 from dataclasses import replace
-from typing import get_args
 
-import numpy as np
 import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -14,26 +12,24 @@ from tossctr.batches.batch import Batch
 from tossctr.common.errors import UserError
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine
-from tossctr.models.feseq.network_settings import ModelConfig, Monitored
-from tossctr.models.feseq.training.monitor import monitored_metrics
+from tossctr.models.feseq.training.loop import evaluated_batches
 from tossctr.models.feseq.training.optimizer import (
+    FLOOR,
     TableAdam,
     embedding_parameters,
+    learning_rate,
     make_optimizer,
     set_learning_rate,
 )
-from tossctr.models.feseq.training.schedule import FLOOR, LearningRate, are_gains, evaluated_batches
 from tossctr.models.feseq.training.step import Stepper
 
 STILL = replace(CONFIG, dropout=0.0)
 RATE, STEPS = 0.01, 50
 
 
-def make_stepper(
-    config: ModelConfig = STILL, micro_rows: int | None = None, **options: float
-) -> Stepper:
-    model = make_model(config).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+def make_stepper(micro_rows: int = 99, **options: float) -> Stepper:
+    model = make_model(STILL).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     return Stepper(model, optimizer, CPU, replace(TRAIN, **options), micro_rows=micro_rows)
 
 
@@ -44,8 +40,7 @@ def weights(model: torch.nn.Module) -> list[torch.Tensor]:
 @pytest.mark.parametrize("micro_rows", [1, 3, 8])
 def test_micro_batches_train_like_the_whole_batch(micro_rows: int) -> None:
     batches = [make_batch([3, 0, 9, 1, 31, 2, 4, 4], seed=seed) for seed in range(5)]
-    whole = make_stepper(embedding_l2=0.01)
-    cut = make_stepper(embedding_l2=0.01, micro_rows=micro_rows)
+    whole, cut = (make_stepper(rows, embedding_l2=0.01) for rows in (99, micro_rows))
     for batch in batches:
         whole.take(batch)
         cut.take(batch)
@@ -57,7 +52,7 @@ def test_a_step_equals_adam_on_the_mean_loss(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("tossctr.models.feseq.training.step.MAX_GRAD_NORM", 0.5)
     batch, stepper = make_batch([3, 0, 6, 1]), make_stepper(embedding_l2=0.01)
     model = make_model(STILL)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     probability = model(batch).sigmoid()
     chosen = torch.where(batch.label_B == 1, probability, 1 - probability)
     loss = -chosen.log().mean()
@@ -74,15 +69,12 @@ def test_a_step_equals_adam_on_the_mean_loss(monkeypatch: pytest.MonkeyPatch) ->
     torch.testing.assert_close(weights(stepper.model), weights(model), rtol=0, atol=1e-6)
 
 
-def test_a_loss_that_is_not_finite_names_step_rate_and_rows() -> None:
-    stepper = make_stepper()
-    for seed in range(3):
-        stepper.take(make_batch([3, 1], seed=seed))
-    batch = make_batch([2, 5])
-    batch.numbers["minmax"][1, 0] = float("inf")
-    stepper.take(replace(batch, row_B=torch.tensor([7012, 7100])))
-    stepper.take(make_batch([1, 1]))
-    with pytest.raises(UserError, match=r"at step 4 \(learning rate 0.01, rows 7,012 to 7,100"):
+def test_a_loss_that_is_not_finite_names_step_and_rate() -> None:
+    stepper, batches = make_stepper(), [make_batch([3, 1], seed=seed) for seed in range(5)]
+    batches[3].numbers["minmax"][1, 0] = float("inf")
+    for batch in batches:
+        stepper.take(batch)
+    with pytest.raises(UserError, match=r"at step 4 \(learning rate 0.01\)"):
         stepper.mean_loss()
 
 
@@ -241,21 +233,20 @@ def test_an_overflow_anywhere_moves_no_weight(bad: float, is_table: bool) -> Non
 
 
 def test_the_rate_falls_like_pytorchs() -> None:
+    config = replace(TRAIN, learning_rate=RATE, schedule="cosine")
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=RATE)
     scheduler = CosineAnnealingLR(optimizer, T_max=STEPS, eta_min=FLOOR * RATE)
-    rate = LearningRate(RATE, STEPS, "cosine")
     for step in range(1, STEPS + 1):
         optimizer.step()
         scheduler.step()
-        assert rate.at(step) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9)
+        assert learning_rate(config, step, STEPS) == pytest.approx(scheduler.get_last_lr()[0], 1e-9)
 
 
 def test_cuts_leave_a_tenth_each_and_a_thousandth_in_all() -> None:
-    assert LearningRate(RATE, STEPS).at(STEPS) == RATE
-    rate = LearningRate(RATE, STEPS, cuts=[3, 4, 6, 8])
-    assert [rate.at(step) for step in range(1, 11)] == pytest.approx(
-        [1e-2] * 3 + [1e-3] + [1e-4] * 2 + [1e-5] * 4
-    )
+    config = replace(TRAIN, learning_rate=RATE, schedule="plateau")
+    assert learning_rate(config, STEPS, STEPS) == RATE
+    rates = [learning_rate(config, step, STEPS, [3, 4, 6, 8]) for step in range(1, 11)]
+    assert rates == pytest.approx([1e-2] * 3 + [1e-3] + [1e-4] * 2 + [1e-5] * 4)
 
 
 @pytest.mark.parametrize(
@@ -273,17 +264,3 @@ def test_evaluations_divide_an_epoch(
     batches: int, per_epoch: int | str, expected: list[int]
 ) -> None:
     assert sorted(evaluated_batches(per_epoch, batches)) == expected
-
-
-def test_a_gain_exceeds_all_before() -> None:
-    assert are_gains([0.5, 0.4, 0.6, 0.6, 0.7]) == [True, False, True, False, True]
-
-
-def test_one_label_alone_or_a_logit_that_is_not_finite_has_no_metrics() -> None:
-    for label, logit in (([0, 0], [0.1, 0.2]), ([0, 1], [0.1, np.nan])):
-        logits = np.array(logit, np.float32)
-        metrics = monitored_metrics(["auc", "balanced_score"], np.array(label), logits, 0.02)
-        assert list(metrics) == ["auc", "balanced_score"]
-        assert np.isnan(list(metrics.values())).all()
-    known = monitored_metrics(get_args(Monitored), np.array([0, 1]), np.array([0.1, 0.2]), 0.02)
-    assert np.isfinite(list(known.values())).all()

@@ -48,8 +48,6 @@ from ...features.similarities import similarity_names
 from .boosting import FEATURE_SETS
 from .click_rates import ClickCounts, Counted, all_counted, mean_over_newest
 
-# The settings that features depend on.
-SETTINGS = {"features"}
 # The shares of this many of a history's commonest codes are features.
 TOP_CODES = 60
 # The newest events whose clicks are averaged; the last window has all events.

@@ -56,7 +56,7 @@ FAMILY = FESeq(
     entry_points={
         "train": "train_network",
         "load": "network_file",
-        "trials": "network_trials",
+        "trials": "train_network",
         "export": "export",
     },
     has_learning_curves=True,

@@ -11,7 +11,7 @@ from ....common import tensors
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "feseq-training 4"
+FORMAT = "feseq-training 5"
 # In addition, a state is saved before each evaluation.
 SECONDS_BETWEEN_SAVES = 600
 
@@ -25,22 +25,20 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, key: str) -> None:
-        self.key = key
+        self.key = f"{FORMAT} {key}"
         self.file = folder / "state.safetensors"
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """The state to resume from; None if there is none, or, with a warning, no fitting one."""
-        if not self.file.exists():
-            return None
         try:
             content = tensors.load(self.file, torch.from_numpy)
-            if content.get("format") != FORMAT:
-                raise ValueError(f"its format is {content.get('format')!r}")
+        except FileNotFoundError:
+            return None
         except (OSError, ValueError) as error:
             logger.warning("%s cannot be read (%s): training from the start", self.file, error)
             return None
-        if content["key"] == self.key:
+        if content.get("key") == self.key:
             return content["state"]
         logger.warning(
             "%s belongs to other settings, data or code: training from the start", self.file
@@ -51,7 +49,7 @@ class Checkpoint:
         """Replace the saved state; if that fails, as on a full disk, keep it and return False."""
         self._saved_at = time.monotonic()
         try:
-            tensors.save({"format": FORMAT, "key": self.key, "state": state}, self.file)
+            tensors.save({"key": self.key, "state": state}, self.file)
         except OSError as error:
             logger.warning("the state of the training could not be saved: %s", error)
             return False

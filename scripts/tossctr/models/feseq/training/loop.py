@@ -1,12 +1,10 @@
 """The loop of one training: steps, evaluations, learning rate, early stopping, best weights."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ....batches.batch import Batch
 from ....batches.batch_source import BatchSource
 from ....common.errors import NotFiniteError
+from ....common.logits import metrics_of
 from ....common.progress import Progress
 from ....common.signals import Signals
 from ..network import FESeq
@@ -22,12 +21,14 @@ from ..network.device import Machine
 from ..network_file import placed, predict_logits
 from ..network_settings import TrainConfig
 from .checkpoint import Checkpoint
-from .monitor import monitored_metrics
-from .optimizer import make_optimizer, set_learning_rate
-from .schedule import LearningRate, are_gains, evaluated_batches
+from .optimizer import learning_rate, make_optimizer, set_learning_rate
 from .step import Stepper
 
 logger = logging.getLogger(__name__)
+
+# With `evaluations_per_epoch: auto`, an epoch of more steps is worth evaluations within it.
+LONG_EPOCH_STEPS = 2_000
+EVALUATIONS_OF_A_LONG_EPOCH = 4
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Trainer:
         config: TrainConfig,
         machine: Machine,
         *,
-        micro_rows: int | None = None,
+        micro_rows: int,
         checkpoint: Checkpoint | None = None,
         metrics: Mapping[str, float] | None = None,
         after_evaluation: Callable[["Trainer"], None] | None = None,
@@ -80,7 +81,6 @@ class Trainer:
         self.click_rate = float(train.table.column("label").mean())
         self.per_epoch = train.batches_per_epoch
         self.steps = config.epochs * self.per_epoch
-        self.learning_rate = LearningRate(config.learning_rate, self.steps, config.schedule)
         self.evaluated_after = evaluated_batches(config.evaluations_per_epoch, self.per_epoch)
         optimizer = make_optimizer(model, config)
         self.stepper = Stepper(model, optimizer, machine, config, micro_rows=micro_rows)
@@ -96,8 +96,8 @@ class Trainer:
         """Train for `epochs` epochs or until early stopping."""
         self._resume()
         self.model.train()
-        rows = self.config.epochs * self.train.rows_per_epoch
-        bar = Progress("trained", rows, "samples", done=self.rows_seen)
+        rows = self.train.batch_rows
+        bar = Progress("trained", self.steps * rows, "samples", done=self.step * rows)
         batches = self._batches()
         # An interrupted training may stand right before an evaluation.
         while self._is_evaluation_due or not self.is_over:
@@ -118,12 +118,6 @@ class Trainer:
         return max(0, self.step - 1) // self.per_epoch + 1
 
     @property
-    def rows_seen(self) -> int:
-        """Train rows of the steps taken; a row counts in each epoch."""
-        epochs, batches = divmod(self.step, self.per_epoch)
-        return epochs * self.train.rows_per_epoch + batches * self.train.batch_rows
-
-    @property
     def best(self) -> Evaluation:
         """The evaluation of the best weights."""
         return max(self.history, key=lambda evaluation: evaluation.monitor)
@@ -131,23 +125,33 @@ class Trainer:
     @property
     def is_over(self) -> bool:
         """True after the last step, or if there is no gain left."""
-        gains = are_gains(evaluation.monitor for evaluation in self._deciding())
-        return self.step == self.steps or (
-            len(gains) >= self.config.patience and not any(gains[-self.config.patience :])
-        )
+        recent = [*self._gains().values()][-self.config.patience :]
+        return self.step == self.steps or (len(recent) > 0 and not any(recent))
 
     @property
     def _is_evaluation_due(self) -> bool:
         """True if an evaluation follows the last step and is not done yet."""
-        is_last = self.step == self.steps
+        evaluated = self.history[-1].step if self.history else 0
         batch = self.step - (self.epoch - 1) * self.per_epoch
-        is_due = is_last or (self.valid is not None and batch in self.evaluated_after)
-        return is_due and self.step > (self.history[-1].step if self.history else 0)
+        is_due = self.valid is not None and batch in self.evaluated_after
+        return self.step > evaluated and (is_due or self.step == self.steps)
 
-    def _deciding(self) -> list[Evaluation]:
-        """The evaluations on which learning rate and early stopping depend."""
-        is_auto = self.config.evaluations_per_epoch == "auto"
-        return [e for e in self.history if e.step % self.per_epoch == 0 or not is_auto]
+    def _gains(self) -> dict[int, bool]:
+        """Whether evaluations exceed all before, by step.
+
+        These are the ones on which learning rate and early stopping depend.
+        """
+        gains, best = {}, float("-inf")
+        for evaluation in self.history:
+            is_last = evaluation.step % self.per_epoch == 0
+            if is_last or self.config.evaluations_per_epoch != "auto":
+                gains[evaluation.step] = evaluation.monitor > best
+                best = max(best, evaluation.monitor)
+        return gains
+
+    def _learning_rate(self, step: int) -> float:
+        cuts = [step for step, is_gain in self._gains().items() if not is_gain]
+        return learning_rate(self.config, step, self.steps, cuts)
 
     def _batches(self) -> Iterator[Batch]:
         """The batches that are left, epoch after epoch."""
@@ -169,9 +173,8 @@ class Trainer:
         """
         with Signals() as signals:
             while not self._is_evaluation_due:
-                batch = next(batches)
-                self._take(batch)
-                bar.advance(batch.step_rows)
+                self._take(next(batches))
+                bar.advance(self.train.batch_rows)
                 # Only the rank that saves knows when it last did.
                 is_old = self.checkpoint is not None and self.checkpoint.is_due()
                 asked, is_save_due = self.ranks.largest(
@@ -188,9 +191,9 @@ class Trainer:
 
     def _take(self, batch: Batch) -> None:
         """One step."""
-        set_learning_rate(self.stepper.optimizer, self.learning_rate.at(self.step + 1))
+        set_learning_rate(self.stepper.optimizer, self._learning_rate(self.step + 1))
         self.stepper.take(batch)
-        if self.averaged is not self.model:
+        if self.config.weight_average:
             # Not by torch's AveragedModel, which waits for a GPU each step. The weights of the
             # first step are the first average.
             add = get_ema_multi_avg_fn(self.config.weight_average if self.step > 1 else 0)
@@ -199,7 +202,7 @@ class Trainer:
                 kept.copy_(newest)
 
     def evaluate(self) -> None:
-        """Evaluate the model, keep its weights if they are the best, and set the learning rate."""
+        """Evaluate the model, and keep its weights if they are the best."""
         train_loss = self.stepper.mean_loss()
         metrics = self._metrics() if self.metrics is None else self.metrics
         evaluation = Evaluation(
@@ -209,48 +212,36 @@ class Trainer:
             auc=metrics["auc"],
             logloss=metrics["logloss"],
             monitor=metrics["monitor"],
-            learning_rate=self.learning_rate.at(self.step),
+            learning_rate=self._learning_rate(self.step),
             seconds=round(time.monotonic() - self.started, 2),
         )
         self.history.append(evaluation)
-        if is_best := are_gains(e.monitor for e in self.history)[-1]:
-            weights = self.averaged.state_dict()
+        if self.best is evaluation:
             self.best_weights.clear()  # before memory is taken for the new ones
+            weights = self.averaged.state_dict()
             self.best_weights = {name: value.clone() for name, value in weights.items()}
-        if self.metrics is not None:
-            logger.info("the last step, %d: train loss %.5f", self.step, train_loss)
-            return
-        self._cut_learning_rate()
-        logger.info(
-            "epoch %d, step %d: train loss %.5f, validation AUC %.5f, logloss %.5f%s, "
-            "next learning rate %g",
-            *(self.epoch, self.step, train_loss, evaluation.auc, evaluation.logloss),
-            " (best so far)" if is_best else "",
-            self.learning_rate.at(self.step + 1),
-        )
+        text = f"epoch {self.epoch}, step {self.step}: train loss {train_loss:.5f}"
+        if self.metrics is None:
+            text += f", validation AUC {metrics['auc']:.5f}, logloss {metrics['logloss']:.5f}"
+        logger.info(text)
         if self.after_evaluation is not None:
             self.after_evaluation(self)
-
-    def _cut_learning_rate(self) -> None:
-        """Record the steps after which an evaluation without gain cuts it."""
-        if self.config.schedule == "plateau":
-            deciding = self._deciding()
-            gains = are_gains(evaluation.monitor for evaluation in deciding)
-            self.learning_rate.cuts = [e.step for e, is_gain in zip(deciding, gains) if not is_gain]
 
     def _metrics(self) -> Mapping[str, float]:
         """`auc`, `logloss` and `monitor`, the weighted sum of the monitored metrics."""
         assert self.valid is not None, "a refit is not evaluated"
-        label, weights = self.valid.table.column("label"), self.config.monitor
-        names = dict.fromkeys(("auc", "logloss", *weights))
-        metrics = monitored_metrics(names, label, self._predict(), self.click_rate)
-        monitor = sum(weight * metrics[name] for name, weight in weights.items())
-        if not math.isfinite(monitor):
+        label, logit = self.valid.table.column("label"), self._predict()
+        if not (0 < label.sum() < len(label) and np.isfinite(logit).all()):
             raise NotFiniteError(
-                f"the validation metrics at step {self.step} are {metrics}, over {len(label):,} "
-                f"rows with {int(label.sum()):,} clicks; both labels and finite predictions are "
-                f"needed: lower train.learning_rate or raise sampling.valid_share"
+                f"the validation metrics at step {self.step}, over {len(label):,} rows with "
+                f"{int(label.sum()):,} clicks, need both labels and finite predictions: lower "
+                f"train.learning_rate or raise sampling.valid_share"
             )
+        names = dict.fromkeys(("auc", "logloss", *self.config.monitor))
+        metrics: dict[str, float] = dict(
+            zip(names, metrics_of(names, label, logit, self.click_rate))
+        )
+        monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
         return {**metrics, "monitor": monitor}
 
     def _predict(self) -> np.ndarray:
@@ -262,9 +253,11 @@ class Trainer:
         logit[start:stop] = torch.from_numpy(share)
         return self.ranks.add(logit).numpy()
 
-    def _state(self) -> dict[str, Any]:
-        """The state from which a later process goes on like this one."""
-        return {
+    def save(self) -> bool:
+        """Save the state; False if that failed, or another rank does it."""
+        if self.checkpoint is None:
+            return False
+        state = {  # which all ranks gather
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "stepper": self.stepper.state_dict(),
@@ -272,13 +265,6 @@ class Trainer:
             "history": [asdict(evaluation) for evaluation in self.history],
             "seconds": time.monotonic() - self.started,
         }
-
-    def save(self) -> bool:
-        """Save the state; False if that failed, or another rank does it."""
-        if self.checkpoint is None:
-            return False
-        # All ranks gather it.
-        state = self._state()
         return self.ranks.is_first and self.checkpoint.save(state)
 
     def _resume(self) -> None:
@@ -289,8 +275,17 @@ class Trainer:
             self.best_weights = state["best_weights"]
             self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
             self.started = time.monotonic() - state["seconds"]
-            self._cut_learning_rate()
             logger.info(
                 "resuming an interrupted training: epoch %d, step %d, %d evaluations",
                 *(self.epoch, self.step, len(self.history)),
             )
+
+
+def evaluated_batches(per_epoch: int | str, batches: int) -> set[int]:
+    """The batches of an epoch, from 1 to `batches`, after which a training is evaluated.
+
+    `per_epoch` "auto": the last one; in a long epoch, others that only look for the best weights.
+    """
+    if isinstance(per_epoch, str):
+        per_epoch = EVALUATIONS_OF_A_LONG_EPOCH if batches > LONG_EPOCH_STEPS else 1
+    return {-(-batches * i // per_epoch) for i in range(1, per_epoch + 1)}

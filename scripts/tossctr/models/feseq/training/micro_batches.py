@@ -1,7 +1,6 @@
 """How many rows a training step can hold in memory, measured on a few rows before the first."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +18,9 @@ from ..network_settings import ModelConfig
 
 logger = logging.getLogger(__name__)
 
-# Adam's weights, their gradients and two moments, and the best weights so far, each in float32.
-COPIES_OF_PARAMETERS = 5
+# Adam's weights, their gradients and two moments, their average, and the best weights so far, each
+# in float32.
+COPIES_OF_PARAMETERS = 6
 # Beside the saved tensors, the backward pass holds gradients of a few of the largest tensors.
 GRADIENTS_AT_ONCE = 3
 # Left free for the allocator's gaps and the kernels' workspace.
@@ -38,24 +38,19 @@ class StepMemory:
 
     @classmethod
     def measured(
-        cls,
-        network: FESeq,
-        config: ModelConfig,
-        sizes: FieldSizes,
-        precision: torch.dtype,
-        copies: int = COPIES_OF_PARAMETERS,
+        cls, network: FESeq, config: ModelConfig, sizes: FieldSizes, precision: torch.dtype
     ) -> "StepMemory":
         """What autograd saves for one row and for three; the difference is what a row adds.
 
         `network` is on the CPU, whose fused kernels save as much as those of a GPU.
         """
-        random_state = torch.get_rng_state()
-        one, three = (
-            _step_bytes(network, full_rows(config, sizes, rows), precision) for rows in (1, 3)
-        )
-        torch.set_rng_state(random_state)
+        with torch.random.fork_rng(devices=[]):
+            one, three = (
+                _saved_bytes(network, full_rows(config, sizes, rows), precision) for rows in (1, 3)
+            )
         per_row = (three - one) // 2
-        return cls(4 * copies * count_parameters(network) + one - per_row, per_row)
+        parameters = 4 * COPIES_OF_PARAMETERS * count_parameters(network)
+        return cls(parameters + one - per_row, per_row)
 
     def step(self, rows: int) -> int:
         """Bytes of a step with micro-batches of `rows` rows."""
@@ -72,13 +67,12 @@ def micro_batch_rows(
     sizes: FieldSizes,
     machine: Machine,
     batch_rows: int,
-    copies: int = COPIES_OF_PARAMETERS,
 ) -> int:
     """Rows of a batch that are computed at once: those that fit into memory, or into CPU_BYTES.
 
     Raises NotEnoughMemoryError if not even one fits.
     """
-    needed = StepMemory.measured(network, config, sizes, machine.precision, copies)
+    needed = StepMemory.measured(network, config, sizes, machine.precision)
     rows = min(batch_rows, needed.rows_in(machine.memory()))
     if rows == 0:
         raise NotEnoughMemoryError(
@@ -101,18 +95,8 @@ def count_parameters(network: FESeq) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _step_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
-    """Bytes that a step on `batch` keeps, beside the weights."""
-    # Batch norms write to their buffers.
-    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    saved = saved_bytes(network, lambda: functional_call(network, buffers, (batch,)), precision)
-    return sum(saved) + GRADIENTS_AT_ONCE * max(saved)
-
-
-def saved_bytes(
-    network: FESeq, work: Callable[[], Tensor], precision: torch.dtype = torch.float32
-) -> list[int]:
-    """Bytes of each storage that autograd saves during `work`, except the parameters'."""
+def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
+    """Bytes that a step on `batch` keeps: what autograd saves, but weights, and gradients."""
     seen = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     # Kept alive: a later storage could otherwise get the same address.
     storages: list[torch.UntypedStorage] = []
@@ -124,10 +108,13 @@ def saved_bytes(
             storages.append(storage)
         return tensor
 
+    # Batch norms write to their buffers.
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     autocast = Machine(torch.device("cpu"), precision).autocast()
     with saved_tensors_hooks(note, lambda tensor: tensor), autocast:
-        work()
-    return [storage.nbytes() for storage in storages]
+        functional_call(network, buffers, (batch,))
+    saved = [storage.nbytes() for storage in storages]
+    return sum(saved) + GRADIENTS_AT_ONCE * max(saved)
 
 
 def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:

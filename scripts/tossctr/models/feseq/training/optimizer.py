@@ -1,6 +1,7 @@
-"""The optimizer: Adam, with groups of parameters, each with its learning rate and decay."""
+"""Adam for groups of parameters, and its learning rate at each step."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -10,25 +11,26 @@ from torch.optim import AdamW, Optimizer
 from ..network import FESeq
 from ..network_settings import TrainConfig
 
+# A cut divides the rate by 10; cuts and decay leave at least a thousandth of it.
+CUT, FLOOR = 0.1, 1e-3
 
-def make_optimizer(model: FESeq, config: TrainConfig) -> AdamW:
-    """AdamW of three groups: weights, which decay; biases and norms; embeddings.
 
-    With `embedding_second_moment: table` the third is updated as TableAdam says. With `weight`,
-    without decay and with a factor of 1, it is Adam.
-    """
+def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
+    """AdamW of three groups: weights, which decay; biases and norms; embeddings."""
     embeddings = embedding_parameters(model)
     ids = {id(parameter) for parameter in embeddings}
     others = [parameter for parameter in model.parameters() if id(parameter) not in ids]
-    groups = [
-        _group([p for p in others if p.dim() > 1], config.weight_decay),
-        _group([p for p in others if p.dim() <= 1], 0),
-        _group(embeddings, 0, config.embedding_rate_factor),
+    weights = [parameter for parameter in others if parameter.dim() > 1]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": config.weight_decay},
+        {"params": [parameter for parameter in others if parameter.dim() <= 1]},
+        {
+            "params": embeddings,
+            "rate_factor": config.embedding_rate_factor,
+            "by_table": config.embedding_second_moment == "table",
+        },
     ]
-    if config.embedding_second_moment == "weight":
-        return AdamW(groups, lr=config.learning_rate, fused=True)
-    groups[-1]["by_table"] = True
-    return TableAdam(groups, lr=config.learning_rate, fused=True)
+    return TableAdam(groups, lr=config.learning_rate, weight_decay=0, fused=True)
 
 
 class TableAdam(AdamW):
@@ -72,17 +74,28 @@ class TableAdam(AdamW):
         table.addcmul_(state["exp_avg"], step_size, value=-1)
 
 
-def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Let the next step have this rate; each group's `rate_factor` multiplies it."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["rate_factor"]
-
-
 def embedding_parameters(model: FESeq) -> list[Tensor]:
     """The weights of all embedding tables, and the numeric embeddings."""
     tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
     return [*tables, *model.inputs.numeric_vectors()]
 
 
-def _group(parameters: Sequence[Tensor], decay: float, factor: float = 1) -> dict[str, Any]:
-    return {"params": parameters, "weight_decay": decay, "rate_factor": factor}
+def learning_rate(config: TrainConfig, step: int, steps: int, cuts: Collection[int] = ()) -> float:
+    """The rate of a step, from 1 to `steps`.
+
+    `cosine`: it falls over all steps, as half a cosine. `plateau`: it falls to a tenth after each
+    step in `cuts`.
+    """
+    rate, floor = config.learning_rate, config.learning_rate * FLOOR
+    if config.schedule == "cosine":
+        left = max(0, steps - step) / steps
+        return floor + (rate - floor) * (1 - math.cos(math.pi * left)) / 2
+    for cut in cuts:
+        rate = max(rate * CUT, floor) if cut < step else rate
+    return rate
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Let the next step have this rate, which a group's `rate_factor` multiplies."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("rate_factor", 1)

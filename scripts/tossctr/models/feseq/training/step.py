@@ -2,6 +2,7 @@
 
 import logging
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +44,7 @@ class Stepper:
         machine: Machine,
         config: TrainConfig,
         *,
-        micro_rows: int | None = None,
+        micro_rows: int = sys.maxsize,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -55,8 +56,8 @@ class Stepper:
             machine.device.type, enabled=machine.precision == torch.float16
         )
         self.step = 0
-        # Loss, first and last row of the steps whose loss is not read yet.
-        self._recent: list[tuple[Tensor, int, int]] = []
+        # Of the steps whose loss is not read yet.
+        self._recent: list[Tensor] = []
         self._loss_sum, self._loss_count = 0.0, 0
 
     def take(self, batch: Batch) -> None:
@@ -68,21 +69,20 @@ class Stepper:
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRAD_NORM)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        rows = batch.row_B.tolist()
-        self._recent.append((loss, min(rows, default=0), max(rows, default=0)))
+        self._recent.append(loss)
         if len(self._recent) == STEPS_BETWEEN_CHECKS:
-            self._look_at_losses()
+            self._read_losses()
 
     def mean_loss(self) -> float:
         """Mean loss since the last call; raises NotFiniteError if one is not finite."""
-        self._look_at_losses()
+        self._read_losses()
         mean = self._loss_sum / max(1, self._loss_count)
         self._loss_sum, self._loss_count = 0.0, 0
         return mean
 
     def state_dict(self) -> dict[str, Any]:
         """The state from which another stepper goes on like this one, without the model."""
-        self._look_at_losses()
+        self._read_losses()
         return {
             "step": self.step,
             "micro_rows": self.micro_rows,
@@ -94,41 +94,38 @@ class Stepper:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the state of another stepper, and the smaller micro-batches of the two."""
         self.step = state["step"]
-        self.micro_rows = min(filter(None, (self.micro_rows, state["micro_rows"])), default=None)
+        self.micro_rows = min(self.micro_rows, state["micro_rows"])
         self._loss_sum, self._loss_count = state["loss"]
         self.optimizer.load_state_dict(state["optimizer"])
         # Empty without float16, which another machine may have chosen.
-        if state["scaler"] and self.scaler.is_enabled():
+        if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
     def _join_ranks(self) -> None:
         """Add up the ranks' gradients, and average the statistics of their batch norms."""
         if self.ranks.count == 1:
             return
-        gradients = []
         for parameter in self.model.parameters():
             # A rank without rows has none.
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            gradients.append(parameter.grad)
-        self.ranks.add_all(gradients)
+        self.ranks.add_all([p.grad for p in self.model.parameters() if p.grad is not None])
         names = ("running_mean", "running_var")
         statistics = [b for name, b in self.model.named_buffers() if name.endswith(names)]
         self.ranks.add_all(statistics)
         for statistic in statistics:
             statistic /= self.ranks.count
 
-    def _look_at_losses(self) -> None:
+    def _read_losses(self) -> None:
         if not self._recent:
             return
-        losses = self.ranks.add(torch.stack([loss for loss, *_ in self._recent])).tolist()
-        first_step = self.step - len(losses) + 1
-        for step, (loss, (_, first, last)) in enumerate(zip(losses, self._recent), first_step):
+        losses = self.ranks.add(torch.stack(self._recent)).tolist()
+        for step, loss in enumerate(losses, self.step - len(losses) + 1):
             if not math.isfinite(loss):
                 rate = self.optimizer.param_groups[0]["lr"]
                 raise NotFiniteError(
-                    f"the training loss is {loss} at step {step} (learning rate {rate:g}, rows "
-                    f"{first:,} to {last:,} of the train table); lower train.learning_rate"
+                    f"the training loss is {loss} at step {step} (learning rate {rate:g}); lower "
+                    f"train.learning_rate"
                 )
             # Added one by one, so that the sum does not depend on when losses are read.
             self._loss_sum += loss
@@ -141,7 +138,7 @@ class Stepper:
             try:
                 return deterministic_if_possible(lambda: self._gradients(batch))
             except torch.cuda.OutOfMemoryError:
-                rows = min(len(batch), self.micro_rows or len(batch))
+                rows = min(len(batch), self.micro_rows)
                 if rows == 1:
                     raise NotEnoughMemoryError(
                         "the GPU's memory does not hold the training of a single row; use a "
@@ -166,12 +163,12 @@ class Stepper:
         torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))
         self.optimizer.zero_grad(set_to_none=True)
         rows = len(batch)
-        micro_rows = min(rows, self.micro_rows or rows)
         total = torch.zeros((), dtype=torch.float64, device=self.machine.device)
         # A rank without rows needs a scale, too: `take` divides its gradients of 0 by it.
         self.scaler.scale(total)
-        for start in range(0, rows, max(1, micro_rows)):
-            micro_batch = batch.rows(start, min(start + micro_rows, rows)).to(self.machine.device)
+        for start in range(0, rows, self.micro_rows):
+            stop = min(start + self.micro_rows, rows)
+            micro_batch = batch.rows(start, stop).to(self.machine.device)
             assert micro_batch.label_B is not None, "a train file has labels"
             with self.machine.autocast():
                 logit_B = self.model(micro_batch)
