@@ -11,57 +11,58 @@ from sklearn.metrics import roc_auc_score
 
 from support.facts import column, facts_of
 from support.raw_tables import raw_table, split_events, with_columns, with_roles
-from tossctr.describe import facts, sample
+from tossctr.describe import facts
 from tossctr.describe.checks import alarms_of
 from tossctr.describe.drift import adversary, auc_alone, stability_index
 
 
-def test_what_is_counted_is_what_pandas_counts(tmp_path: Path) -> None:
-    valid_rows = list(range(5, 600, 7))
-    table, test = raw_table(600, 3, longest=40), raw_table(90, 4)
-    facts = facts_of(tmp_path, table, test, valid_rows=valid_rows)
-    frame, test_frame = table.to_pandas(), test.to_pandas()
-    train, valid = frame.drop(index=valid_rows), frame.loc[valid_rows]
+@pytest.fixture
+def no_adversary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No alarm rests on it, and it takes long."""
+    monkeypatch.setattr(facts, "adversary", lambda *_: None)
 
-    assert facts["rows"] == {"train": len(train), "valid": len(valid), "test": 90}
+
+def test_what_is_counted_is_what_pandas_counts(tmp_path: Path) -> None:
+    raw, test, valid_rows = raw_table(600, 3, longest=40), raw_table(90, 4), [*range(5, 600, 7)]
+    facts = facts_of(tmp_path, raw, test, valid_rows=valid_rows)
+    frame = raw.to_pandas()
+    train, valid = frame.drop(index=valid_rows), frame.loc[valid_rows]
+    parts = {"train": train, "valid": valid, "test": test.to_pandas()}
+
+    def of_parts(name: str, function: Any) -> dict[str, Any]:
+        return {part: function(rows[name]) for part, rows in parts.items()}
+
+    assert facts["sampled_rows"] == facts["rows"] == of_parts("y", len)
     assert facts["clicks"] == {"train": train["y"].sum(), "valid": valid["y"].sum()}
-    assert facts["sampled_rows"] == facts["rows"]
-    parts = {"train": train, "valid": valid, "test": test_frame}
     for name in ("price", "age", "country", "item"):
-        for part, rows in parts.items():
-            missing = column(facts, name)[f"missing_{part}"]
-            assert missing == pytest.approx(rows[name].isna().mean()), name
+        missing = {part: column(facts, name)[f"missing_{part}"] for part in parts}
+        assert missing == pytest.approx(of_parts(name, lambda values: values.isna().mean())), name
     age = column(facts, "age")
-    outside = ~test_frame["age"].dropna().between(age["low"], age["high"])
+    outside = ~parts["test"]["age"].dropna().between(age["low"], age["high"])
     assert [age["low"], age["high"]] == [train["age"].min(), train["age"].max()]
     assert age["test_outside"] == pytest.approx(outside.mean())
-
-    lengths = {
-        part: rows["events"].fillna("").map(split_events).map(len) for part, rows in parts.items()
-    }
+    for rows in parts.values():
+        rows["length"] = rows["events"].fillna("").map(split_events).map(len)
     (sequence,) = facts["sequences"]
-    assert sequence["none"] == pytest.approx({p: (of == 0).mean() for p, of in lengths.items()})
-    assert sequence["mean"] == pytest.approx({p: of.mean() for p, of in lengths.items()})
-    assert sequence["longest"] == {part: of.max() for part, of in lengths.items()}
+    assert sequence["none"] == pytest.approx(of_parts("length", lambda of: (of == 0).mean()))
+    assert sequence["mean"] == pytest.approx(of_parts("length", lambda of: of.mean()))
+    assert sequence["longest"] == of_parts("length", max)
 
-    places, country, item = facts["click_rates"]
-    frame["place"] = np.arange(600) * 20 // 600
-    clicks = frame.groupby("place")["y"].sum()
+    places, *panels = facts["click_rates"]
+    clicks = frame["y"].groupby(np.arange(600) * 20 // 600).sum()
     assert [v["clicks"] for v in places["values"]] == clicks.tolist()
-    for panel in (country, item):
-        by_word = frame.assign(word=frame[panel["column"]].fillna("(missing)"))
-        expected = by_word.groupby("word")["y"].agg(["size", "sum"])
-        shown = {
-            "(missing)" if v["value"] is None else v["value"]: [v["rows"], v["clicks"]]
-            for v in panel["values"]
-        }
-        assert shown == {word: [*pair] for word, pair in expected.T.items()}
+    assert [panel["column"] for panel in panels] == ["country", "item"]
+    for panel in panels:
+        expected = frame.groupby(frame[panel["column"]].fillna("(missing)"))["y"]
+        shown = pd.DataFrame(panel["values"]).fillna("(missing)").set_index("value")
+        assert shown["rows"].to_dict() == expected.size().to_dict()
+        assert shown["clicks"].to_dict() == expected.sum().to_dict()
 
 
 def test_a_sample_is_at_equal_distances_and_what_is_met_again_is_of_all_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample, "SAMPLE_ROWS", 150)
+    monkeypatch.setattr(facts, "SAMPLE_ROWS", 150)
     table = raw_table(600, 3)
     result = facts_of(tmp_path, table, table[:90], valid_rows=list(range(5, 600, 7)))
     assert result["sampled_rows"] == {"train": 129, "valid": 85, "test": 90}
@@ -110,15 +111,13 @@ def test_sequences_and_rows_that_are_met_again_are_counted(tmp_path: Path) -> No
     assert content["same_rows"]["valid_in_train"] == 0
 
 
+@pytest.mark.usefixtures("no_adversary")
 def test_of_many_rows_some_keys_are_kept_with_the_same_shares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(facts, "KEYS", 1_000)
-    monkeypatch.setattr(facts, "adversary", lambda *_: None)
     # Each sequence comes twice in train; a quarter of the test has one of them.
-    events = [f"{i // 2},3,{i % 7},1,1" for i in range(6_000)]
-    for i in range(1, 6_000, 2):
-        events[i] = events[i - 1]
+    events = [f"{i // 2},3,{i // 2 % 7},1,1" for i in range(6_000)]
     other = [events[i] if i % 4 == 0 else f"9,9,9,9,{i}" for i in range(4_000)]
     tables = raw_table(6_000, events=events), raw_table(4_000, 1, events=other)
     content = facts_of(tmp_path, *tables, valid_rows=[0, 1])
@@ -141,10 +140,8 @@ def test_the_stability_index_is_that_of_deciles_and_of_categories() -> None:
     # Missing and new values are levels of their own.
     category = random.integers(0, 4, 9_000).astype(float)
     strange = np.where(np.arange(9_000) < 900, np.nan, np.where(category == 3, 77, category))
-    known = [
-        np.bincount(values[values < 4].astype(int), minlength=4) for values in (category, strange)
-    ]
-    rows = [np.append(known[0], [0, 0]), np.append(known[1], [(strange == 77).sum(), 900])]
+    levels = np.array([0, 1, 2, 3, 77])[:, None]
+    rows = [np.append((v == levels).sum(1), np.isnan(v).sum()) for v in (category, strange)]
     assert stability_index(category, strange, True) == pytest.approx(index(*rows), rel=1e-6)
 
 
@@ -154,8 +151,7 @@ def test_a_column_alone_has_its_auc_in_order_or_by_click_rates() -> None:
     label = (values + random.normal(0, 2, 20_000) > 2).astype(np.uint8)
     for each in (values, -values, values.round()):
         auc = roc_auc_score(label, each)
-        alone = auc_alone(each, label, False)
-        assert alone == pytest.approx(max(auc, 1 - auc), abs=0.003)
+        assert auc_alone(each, label, False) == pytest.approx(max(auc, 1 - auc), abs=0.003)
     # Clicks in the middle, of categories without an order, and where the value is missing.
     assert auc_alone(values, (np.abs(values) < 0.1).astype(int), False) > 0.98
     words = random.integers(0, 50, 20_000)
@@ -173,13 +169,12 @@ def test_boosting_names_the_columns_that_give_a_table_away() -> None:
     )
     other["c"] += 2
     other.loc[::5, "b"] = np.nan
-    result = adversary(train, other)
+    result, alike = adversary(train, other), adversary(train, same)
     assert result is not None
+    assert alike is not None
     # Two normal distributions two deviations apart have an AUC of 0.921.
     assert result["auc"] > 0.91
     assert [*result["columns"]][:2] == ["c", "b"]
-    alike = adversary(train, same)
-    assert alike is not None
     assert alike["columns"] == {}
     assert adversary(train[:9], other) is None
 
@@ -223,16 +218,12 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any] | pa.Table, str]] = {
 }
 
 
+@pytest.mark.usefixtures("no_adversary")
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_gives_its_alarm_and_no_other(
-    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # No alarm rests on it.
-    monkeypatch.setattr("tossctr.describe.facts.adversary", lambda *_: None)
+def test_a_fault_gives_its_alarm_and_no_other(fault: str, tmp_path: Path) -> None:
     train, test, text = FAULTS[fault]
     test_table = with_columns(TEST, **test) if isinstance(test, dict) else test
-    facts = facts_of(tmp_path, with_columns(TRAIN, **train), test_table)
-    (alarm,) = alarms_of(facts)
+    (alarm,) = alarms_of(facts_of(tmp_path, with_columns(TRAIN, **train), test_table))
     assert text in alarm.text
 
 
@@ -247,37 +238,30 @@ def test_a_healthy_table_gives_no_alarm_but_of_few_validation_clicks(tmp_path: P
     assert "validation rows have 60 clicks" in alarm.text
 
 
-def test_histories_and_events_out_of_order_are_counted_and_many_give_an_alarm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("no_adversary")
+@pytest.mark.parametrize(
+    ("limit", "newest_first", "text"),
+    [(100, False, ""), (120, False, "later than their row"), (100, True, "newest first")],
+)
+def test_events_out_of_order_are_counted_and_many_give_an_alarm(
+    limit: int, newest_first: bool, text: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(facts, "adversary", lambda *_: None)
+    tables, shares = [], []
+    for seed, table in enumerate((TRAIN, TEST)):
+        lengths = [len(split_events(row)) for row in table["events"].to_pylist()]
+        draw = np.random.default_rng(seed).integers(0, limit, sum(lengths))
+        times = np.split(draw, np.cumsum(lengths)[:-1])
+        when = [",".join(map(str, sorted(row, reverse=newest_first))) for row in times]
+        table = table.append_column("when", pa.array(when))
+        tables.append(table.append_column("now", pa.array([100] * ROWS)))
+        shares.append(float((draw > 100).mean()))
     timed = with_roles(event_time="when", row_time="now")
-
-    def of_times(
-        folder: Path, limit: int, *, newest_first: bool = False
-    ) -> tuple[dict[str, Any], list[float]]:
-        """The facts where events are at up to 99 + `limit`, and all rows at 100; and the shares."""
-        tables, shares = [], []
-        for seed, table in enumerate((TRAIN, TEST)):
-            lengths = [len(split_events(row or "")) for row in table["events"].to_pylist()]
-            draw = np.random.default_rng(seed).integers(0, 100 + limit, sum(lengths))
-            times = np.split(draw, np.cumsum(lengths)[:-1])
-            when = [",".join(map(str, sorted(row, reverse=newest_first))) for row in times]
-            table = table.append_column("when", pa.array(when))
-            tables.append(table.append_column("now", pa.array([100] * ROWS)))
-            shares.append(float((draw > 100).mean()))
-        return facts_of(folder, *tables, columns=timed), shares
-
-    sound, _ = of_times(tmp_path / "sound", 0)
-    assert {*sound["later_events"].values(), *sound["backward_steps"].values()} == {0}
-    assert alarms_of(sound) == []
-    faulty, (of_train, of_test) = of_times(tmp_path / "faulty", 20)
-    later = faulty["later_events"]
-    assert later["test"] == of_test
-    assert 0 < min(later["train"], later["valid"]) < of_train < max(later["train"], later["valid"])
-    (alarm,) = alarms_of(faulty)
-    assert "are later than their row" in alarm.text
-    backward, _ = of_times(tmp_path / "backward", 0, newest_first=True)
-    assert {*backward["backward_steps"].values()} == {1}
-    (alarm,) = alarms_of(backward)
-    assert "newest first" in alarm.text
+    result = facts_of(tmp_path, *tables, columns=timed)
+    later = result["later_events"]
+    least, most = sorted((later["train"], later["valid"]))
+    assert later["test"] == shares[1]
+    assert (0 < least < shares[0] < most) if limit > 100 else (least == most == 0)
+    assert {*result["backward_steps"].values()} == {int(newest_first)}
+    alarms = [alarm.text for alarm in alarms_of(result)]
+    assert len(alarms) == bool(text)
+    assert all(text in alarm for alarm in alarms)

@@ -9,7 +9,6 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
-from threadpoolctl import threadpool_limits
 
 # Clicks, and others, below which no AUC of a single column is computed.
 LEAST_CLICKS = 10
@@ -101,17 +100,15 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
     is_significant = bool(auc - 0.5 > SURE * np.sqrt((2 * side + 1) / (12 * side**2)))
     columns = {}
     if is_significant:
-        # For few rows, threads take longer to start than to predict.
-        with threadpool_limits(1):
-            lost = permutation_importance(
-                model,
-                held_out,
-                is_other,
-                scoring="roc_auc",
-                n_repeats=1,
-                max_samples=min(1.0, _SHUFFLED / len(held_out)),
-                random_state=1,
-            ).importances_mean
+        lost = permutation_importance(
+            model,
+            held_out,
+            is_other,
+            scoring="roc_auc",
+            n_repeats=1,
+            max_samples=min(1.0, _SHUFFLED / len(held_out)),
+            random_state=1,
+        ).importances_mean
         most = pd.Series(lost, train.columns).sort_values(ascending=False, kind="stable")[:_SHOWN]
         columns = most[most > 0].to_dict()
     return {"auc": auc, "is_significant": is_significant, "columns": columns}

@@ -1,25 +1,38 @@
-"""The facts of the data page: train, validation and test, column by column and together."""
+"""The facts of the data page: train, validation and test, column by column and together.
 
-from collections.abc import Mapping
+Each table is read once, which leaves a sample of its rows, and keys that tell which rows are met
+again.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xxhash
 from threadpoolctl import threadpool_limits
 
+from ..common.prefetch import prefetch_map
+from ..common.progress import Progress
 from ..datasets.categories import codes_of
 from ..datasets.opening import Files, open_table
-from ..datasets.table import SomeRows
-from ..features.feature_map import FeatureMap, SequenceField
+from ..datasets.table import Block, SomeRows, Table
+from ..features.encoding import TokenLookup
+from ..features.feature_map import OUT_OF_VOCABULARY, FeatureMap, SequenceField
 from .drift import adversary, auc_alone, stability_index
-from .sample import Sample
 
 # Tables that are compared with train.
 OTHERS = ("valid", "test")
+# Rows of the sample at most, at equal distances in the table.
+SAMPLE_ROWS = 100_000
 # Keys of rows and sequences to keep, about; of more rows, a share of the keys is kept.
 KEYS = 1 << 20
+# Shorter sequences are often equal by chance, and have no key.
+LEAST_EVENTS = 5
 # Equal parts of the raw file, in its order, and the most categories whose click rates are shown.
 PLACES, _MOST_CATEGORIES = 20, 31
 # Values other than 0 on each side that a scale needs.
@@ -27,8 +40,95 @@ _LEAST_FOR_SCALE = 20
 # Facts that not all columns have.
 _OF_SOME = ("low", "high", "test_outside", "test_scale", "unseen_test")
 
-Samples = Mapping[str, Sample]
 Facts = dict[str, Any]
+
+
+class Sample:
+    """A sample of a table, whose `rows` and `clicks` are all that it has.
+
+    `frame` [sample, columns] has the numeric columns, the codes of categories, and of each sequence
+    its length and its newest token plus one; a code of 0 is missing. `label` uint8 [sample] or [0],
+    `row` int64 [sample] the numbers of the rows in the raw file.
+    `counts` by what and by column: the "events" of a sequence and those "unknown" to the feature
+    map; without a column, the events that have times, those "later" than their row, the "steps"
+    from one to another time and those "back".
+    `keys` of all rows ("") and of each sequence: equal ones have equal keys, and only keys whose
+    first `bits` bits are 0 are kept.
+    """
+
+    def __init__(self, table: Table, feature_map: FeatureMap, bits: int, threads: int) -> None:
+        self.table, self._bits, self._event_time = table, bits, feature_map.event_time
+        self.rows, self.clicks = table.rows, 0
+        self._lookups = {field.column: TokenLookup(field) for field in feature_map.sequences}
+        self.counts: Counter[tuple[str, str]] = Counter()
+        frames, labels, rows, keys = [], [np.empty(0, np.uint8)], [], []
+        step, start, reading = -(-table.rows // SAMPLE_ROWS) or 1, 0, Progress("read", table.rows)
+        # A table without rows still gives the sample its columns.
+        blocks = chain([table.read(0, 0)], table.blocks())
+        for block, block_keys in prefetch_map(self._keyed, blocks, threads):
+            picked = block.take(np.arange(-start % step, len(block), step))
+            if block.label is not None and picked.label is not None:
+                self.clicks += int(block.label.sum())
+                labels.append(picked.label)
+            frames.append(self._frame(picked))
+            rows.append(picked.row)
+            keys.append(block_keys)
+            start += len(block)
+            reading.advance(len(block))
+        self.frame = pd.concat(frames, ignore_index=True)
+        self.label, self.row = np.concatenate(labels), np.concatenate(rows)
+        self.keys = {n: pd.Series(np.concatenate([each[n] for each in keys])) for n in keys[0]}
+
+    def share(self, what: str, among: str, column: str = "") -> float:
+        """How many of the events or steps `among` which `what` is counted are that."""
+        return self.counts[what, column] / max(1, self.counts[among, column])
+
+    def _frame(self, block: Block) -> pd.DataFrame:
+        """Sampled rows, whose events are counted."""
+        frame = pd.DataFrame(block.numeric, columns=list(self.table.numeric_columns))
+        frame[list(self.table.categorical_columns)] = block.categorical
+        for name, lookup in self._lookups.items():
+            history = block.sequences[name]
+            self.counts["events", name] += len(history.values)
+            self.counts["unknown", name] += int((lookup(history.values) == OUT_OF_VOCABULARY).sum())
+            newest, has_events = np.zeros(len(history), np.uint64), history.lengths > 0
+            ends = history.offsets[1:][has_events]
+            newest[has_events] = history.values[ends - 1].astype(np.uint64) + np.uint64(1)
+            frame[f"length of {name}"], frame[f"newest of {name}"] = history.lengths, newest
+        if self._event_time is not None and block.time is not None:
+            times = block.sequences[self._event_time]
+            row = np.repeat(np.arange(len(times)), times.lengths)
+            values = times.values.astype(np.int64)
+            step = np.diff(values)[np.diff(row) == 0]
+            self.counts["events", ""] += len(row)
+            self.counts["later", ""] += int((values > block.time[row]).sum())
+            self.counts["steps", ""] += int((step != 0).sum())
+            self.counts["back", ""] += int((step < 0).sum())
+        return frame
+
+    def _keyed(self, block: Block) -> tuple[Block, dict[str, np.ndarray]]:
+        """A block, and those of its keys, uint64, that are kept."""
+        keys = {}
+        for name in self._lookups:
+            history = block.sequences[name]
+            events = history.values.astype(np.int64)
+            keys[name] = _hashes(events[start:stop] for start, stop in pairwise(history.offsets))
+        # The bits of the numeric values: equal raw values have equal bits.
+        numbers = block.numeric.view(np.uint32)
+        rows = np.column_stack([numbers, block.categorical, *keys.values()])
+        for name, key in keys.items():
+            keys[name] = key[block.sequences[name].lengths >= LEAST_EVENTS]
+        keys[""] = _hashes(rows)
+        low = np.uint64(2 ** (64 - self._bits) - 1)
+        return block, {name: key[key <= low] for name, key in keys.items()}
+
+
+def _hashes(rows: Iterable[np.ndarray]) -> np.ndarray:
+    """A hash of each row's bytes, uint64 [rows]."""
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, rows), np.uint64)
+
+
+Samples = Mapping[str, Sample]
 
 
 def describe(
@@ -111,14 +211,12 @@ def _column(
     if is_numeric:
         field = next(f for f in feature_map.numeric if f.column == name)
         entry |= _numeric(values["train"], values["test"], field.minimum, field.maximum)
-    levels = {f.column: np.array(f.vocabulary, np.float32) for f in feature_map.ids}
-    if name in levels and test.rows:
-        is_known = np.isin(values["test"], levels[name]) | np.isnan(values["test"])
-        entry["unseen_test"] = float((~is_known).mean())
-    if is_category and test.rows:
-        known = codes_of(next(f.vocabulary for f in feature_map.categories if f.column == name))
-        codes = test.frame[name]
-        entry["unseen_test"] = float((~codes.isin(known) & (codes > 0)).mean())
+    fields = {field.column: field for field in (*feature_map.categories, *feature_map.ids)}
+    if name in fields and test.rows:
+        words = fields[name].vocabulary
+        known = codes_of(words) if is_code else np.array(words, np.float32)
+        is_new = ~np.isin(test.frame[name], known) & ~np.isnan(values["test"])
+        entry["unseen_test"] = float(is_new.mean())
     return entry
 
 
@@ -148,9 +246,9 @@ def _click_rates(samples: Samples) -> list[Facts]:
     # If a longer file has replaced the raw file, rows can lie behind the end on record.
     raw_rows = max(1, int(known[0].table.source["rows"]))
     row = np.concatenate([each.row for each in known])
-    places = counts.groupby(np.minimum(row * PLACES // raw_rows, PLACES - 1)).sum()
-    places = places.assign(value=[str(place + 1) for place in places.index])
-    rates = [{"column": None, "values": places.to_dict("records")}]
+    along = counts.groupby(np.minimum(row * PLACES // raw_rows, PLACES - 1)).sum()
+    along["value"] = (along.index + 1).astype(str)
+    rates = [{"column": None, "values": along.to_dict("records")}]
     both = pd.concat([counts, of_test])
     for column in known[0].table.categorical_columns:
         codes = np.concatenate([sample.frame[column] for sample in samples.values()])
@@ -169,7 +267,7 @@ def _sequence(samples: Samples, field: SequenceField) -> Facts:
     """Lengths of a sequence by table, and the shares of rows whose sequence is in train, too."""
     name, test = field.column, samples["test"]
     lengths = {t: sample.frame[f"length of {name}"] for t, sample in samples.items() if sample.rows}
-    keys = {table: pd.Series(sample.keys[name]) for table, sample in samples.items()}
+    keys = {table: sample.keys[name] for table, sample in samples.items()}
     return {
         "column": name,
         "tokens": len(field.vocabulary),
@@ -184,7 +282,7 @@ def _sequence(samples: Samples, field: SequenceField) -> Facts:
 
 def _same_rows(samples: Samples) -> Facts:
     """Shares of rows that are rows of another table in all features; `known` is train and valid."""
-    train, valid, test = (pd.Series(sample.keys[""]) for sample in samples.values())
+    train, valid, test = (sample.keys[""] for sample in samples.values())
     known = pd.concat([train, valid])
     return {
         "valid_in_train": _mean(valid.isin(train)),
