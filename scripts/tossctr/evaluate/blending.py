@@ -8,8 +8,7 @@ its weight: its errors differ from the best model's, which helps the mean.
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +46,8 @@ def blend_predictions(
 
     `given` has the weights by the models' names, which are the folders of `predictions`. If it is
     None, weights are fitted `by` the metric of that name, and each half of the rows is blended by
-    the weights of the other half. `blend` also has the best model's logits, and `training` (JSON)
-    what the weights rest on. Raises UserError unless all files have the same rows.
+    the weights of the other half. `blend` also has the best model's logits; `training` (JSON) has
+    the weights as settings. Raises UserError unless all files have the same rows.
     """
     tables = read_same_rows(predictions)
     names = [path.absolute().parent.name for path in predictions]
@@ -57,7 +56,7 @@ def blend_predictions(
     logits = [table["logit"].to_numpy() for table in tables]
     values = [_value(logit, label, by, click_rate) for logit in logits]
     best = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
-    clicks, spread, blended = int(label.sum()), None, None
+    clicks, blended = int(label.sum()), None
     if given is None and min(clicks, len(label) - clicks) < LEAST_CLICKS:
         logger.warning(
             "%s clicks in %s rows: fewer than %d clicks, or fewer rows without one, are too few to "
@@ -66,10 +65,8 @@ def blend_predictions(
         )
         given = dict.fromkeys(names, 1 / len(names))
     elif given is None:
-        fit = partial(bagged_weights, by=by, click_rate=click_rate)
-        draws, blended = fit(logits, label), cross_fitted(logits, label, fit)
-        given = dict(zip(names, draws.mean(0).tolist()))
-        spread = dict(zip(names, draws.std(0).tolist()))
+        given = dict(zip(names, bagged_weights(logits, label, by, click_rate)))
+        blended = cross_fitted(logits, label, by, click_rate)
     shares = checked_weights(given, names)
     columns = {
         **{name: tables[0][name] for name in ("row", "label")},
@@ -79,8 +76,7 @@ def blend_predictions(
     }
     write_table(pa.table(columns), blend, {**metadata, "best": names[best]})
     write_json(weights, given)
-    basis = {"metric": by, "rows": len(label), "clicks": clicks, "spread": spread}
-    write_json(training, {"settings": given, **basis})
+    write_json(training, {"settings": given})
     shown = ", ".join(f"{name} {weight:.2g}" for name, weight in given.items())
     logger.info(
         "%s, by %s clicks in %s rows; the best of them alone is %s",
@@ -90,8 +86,8 @@ def blend_predictions(
 
 def bagged_weights(
     logits: Sequence[np.ndarray], label: np.ndarray, by: str, click_rate: float
-) -> np.ndarray:
-    """The weights fitted to each draw, [draws, models]; the blend has their mean.
+) -> list[float]:
+    """The mean of the weights fitted to each draw.
 
     `logits` has [rows] of each model; `by` and `click_rate` are as in `metrics_of`.
     """
@@ -102,7 +98,7 @@ def bagged_weights(
         drawn = [random.choice(rows, math.ceil(share * len(rows))) for rows in classes]
         rows = np.concatenate(drawn)
         weights.append(fit_weights([z[rows] for z in logits], label[rows], by, click_rate))
-    return np.array(weights)
+    return np.mean(weights, axis=0).tolist()
 
 
 def fit_weights(
@@ -126,18 +122,15 @@ def fit_weights(
 
 
 def cross_fitted(
-    logits: Sequence[np.ndarray], label: np.ndarray, fit: Callable[..., np.ndarray]
+    logits: Sequence[np.ndarray], label: np.ndarray, by: str, click_rate: float
 ) -> np.ndarray:
-    """The logits of a blend to measure, float32 [rows]: each half by the other half's weights.
-
-    `fit` returns weights [draws, models], which are averaged.
-    """
+    """The logits of a blend to measure, float32 [rows]: each half by the other half's weights."""
     blend, rank = np.empty(len(label), np.float32), np.empty(len(label), np.int64)
     # Each half has every other click, and every other row without one.
     rank[np.argsort(label, kind="stable")] = np.arange(len(label))
     for half in (0, 1):
         is_half = rank % 2 == half
-        weights = fit([z[~is_half] for z in logits], label[~is_half]).mean(0).tolist()
+        weights = bagged_weights([z[~is_half] for z in logits], label[~is_half], by, click_rate)
         blend[is_half] = mean_logit([z[is_half] for z in logits], weights)
     return blend
 
