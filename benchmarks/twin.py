@@ -22,7 +22,8 @@ import runs  # noqa: F401  (finds scripts/)
 import xgboost
 
 from tossctr.evaluate.metric_table import expected_metric
-from tossctr.simulation import adverts, click_model, sequences, simulated_columns, users
+from tossctr.simulation import click_model, sequences, simulated_columns, users
+from tossctr.simulation.simulated_columns import AD_SET, CALENDAR_DAYS, CREATIVE
 from tossctr.simulation.statistics import click_rate, load_statistics, logistic
 
 SEED, CHUNK, TEST_SHARE = 7, 20_000, 0.2
@@ -198,9 +199,9 @@ def print_columns(rows: Drawn) -> None:
         map(len, tokens)
     )
     off = np.abs(share[:15] / sequences.token_shares()[:15] - 1).max()
-    ids = {name: rows.of(name).astype(int) for name in (adverts.CREATIVE, adverts.AD_SET)}
+    ids = {name: rows.of(name).astype(int) for name in (CREATIVE, AD_SET)}
     pairs = np.unique(np.stack([*ids.values()]), axis=1)
-    nested = len(np.unique(ids[adverts.CREATIVE])) == pairs.shape[1]
+    nested = len(np.unique(ids[CREATIVE])) == pairs.shape[1]
     user = users.train_users(SEED, np.arange(1_000_000))
     print(f"| distinct codes a row | 52.7 | {np.concatenate(codes).mean():.1f} |")
     print(f"| events a row | 530.8 | {np.concatenate(lengths).mean():.1f} |")
@@ -294,7 +295,7 @@ def pilot(rows: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     ends = click_model.length_spans()[:, 1]
     for first in range(0, rows, CHUNK):
         user = users.strangers(SEED + first, CHUNK)
-        day = (np.arange(CHUNK) % adverts.CALENDAR_DAYS).astype(np.int8)
+        day = (np.arange(CHUNK) % CALENDAR_DAYS).astype(np.int8)
         rng = np.random.default_rng([SEED, first])
         chunk = click_model.draw_rows(rng, user, day, sequences.REAL_MEAN)
         drawn, events = chunk.columns, chunk.sequences
@@ -317,7 +318,7 @@ def solve(rows: int, sweeps: int = 40) -> None:
     Each sweep adds .9 of the logarithm of wanted over realised rate to each value.
     """
     base, codes, logs = pilot(rows)
-    wanted, train = targets(), codes["day"] < adverts.CALENDAR_DAYS - 1
+    wanted, train = targets(), codes["day"] < CALENDAR_DAYS - 1
     odds, intercept = {name: np.zeros(len(rate)) for name, rate in wanted.items()}, -4.0
 
     def probability() -> np.ndarray:

@@ -12,7 +12,8 @@ import pytest
 
 from tossctr.common.arrays import Ragged
 from tossctr.evaluate.metric_table import expected_metric
-from tossctr.simulation import adverts, click_model, sequences, simulated_columns, users
+from tossctr.simulation import click_model, sequences, simulated_columns, users
+from tossctr.simulation.simulated_columns import AD_SET, ADVERT_COLUMNS, CREATIVE
 from tossctr.simulation.stand_in import simulate_split
 from tossctr.simulation.statistics import (
     category_values,
@@ -148,7 +149,7 @@ def test_rows_depend_on_the_seed_and_not_on_how_many_follow(tmp_path: Path) -> N
         assert one == two != three
     short, long = pq.read_table(tmp_path / "a.parquet"), simulate(tmp_path, "d", rows=900, seed=5)
     longer = pq.read_table(long[0])
-    of_day = ["day_of_week", *adverts.ADVERT_COLUMNS, "clicked"]
+    of_day = ["day_of_week", *ADVERT_COLUMNS, "clicked"]
     assert longer.slice(0, 400).drop_columns(of_day).equals(short.drop_columns(of_day))
     test = pq.read_table(simulate(tmp_path, "test", split="test", seed=5)[0])["seq"]
     parts = [longer["seq"].slice(0, 200), longer["seq"].slice(200, 200), test.slice(0, 200)]
@@ -237,10 +238,10 @@ def test_each_creative_is_of_one_ad_set_and_each_of_these_of_one_campaign(
     simulated: Simulated,
 ) -> None:
     train = simulated["train"].to_pandas()
-    of_creative = train.groupby(adverts.CREATIVE)[list(adverts.ADVERT_COLUMNS)].nunique()
+    of_creative = train.groupby(CREATIVE)[list(ADVERT_COLUMNS)].nunique()
     assert (of_creative == 1).all(axis=None)
-    of_ad_set = [name for name, of in adverts.ADVERT_COLUMNS.items() if of != adverts.CREATIVE]
-    assert (train.groupby(adverts.AD_SET)[of_ad_set].nunique() == 1).all(axis=None)
+    of_ad_set = [name for name, of in ADVERT_COLUMNS.items() if of != CREATIVE]
+    assert (train.groupby(AD_SET)[of_ad_set].nunique() == 1).all(axis=None)
     assert ((train["l_feat_1"] == 1) == (train["inventory_id"] == "36")).all()
     assert train["l_feat_9"].equals(train["l_feat_17"])
 

@@ -21,9 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.arrays import Ragged
-from .adverts import AD_SET, ADVERT_COLUMNS, CAMPAIGN, CREATIVE, Days
 from .sequences import REAL_MEAN, draw_sequences, token_shares, vocabulary
-from .simulated_columns import CATEGORIES, Columns, draw_columns, user_columns
+from .simulated_columns import (
+    AD_SET,
+    ADVERT_COLUMNS,
+    CAMPAIGN,
+    CATEGORIES,
+    CREATIVE,
+    Columns,
+    Days,
+    draw_columns,
+    user_columns,
+)
 from .statistics import (
     Floats,
     Floats32,

@@ -60,19 +60,15 @@ def category_log_odds(column: str) -> Floats32:
 
 
 @cache
-def _normal_table() -> tuple[Floats, Floats]:
+def normal_table() -> tuple[Floats, Floats]:
+    """Standard normal numbers within -6 and 6, and the share that lies below each."""
     grid = np.linspace(-6.0, 6.0, 2401)
     return grid, np.array([0.5 * (1.0 + math.erf(x / math.sqrt(2.0))) for x in grid])
 
 
 def normal_distribution(score: NDArray[np.floating]) -> Floats:
     """The standard normal distribution function, to four decimals or better."""
-    return np.interp(score, *_normal_table())
-
-
-def normal_quantile(level: Floats) -> Floats:
-    """The standard normal number below which a share `level` lies, within -6 and 6."""
-    return np.interp(level, *_normal_table()[::-1])
+    return np.interp(score, *normal_table())
 
 
 def logistic(logit: NDArray[np.floating]) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.arrays import GOLDEN, hashed
-from .statistics import Floats, Floats32, normal_quantile
+from .statistics import Floats, Floats32, normal_table
 
 Users = NDArray[np.uint64]
 Indices = NDArray[np.int64]
@@ -44,7 +44,8 @@ def uniform(users: Users, draw: Draw) -> Floats:
 
 def normal(users: Users, draw: Draw) -> Floats:
     """Standard normal numbers."""
-    return normal_quantile(uniform(users, draw))
+    number, share = normal_table()
+    return np.interp(uniform(users, draw), share, number)
 
 
 def normals(users: Users, count: int) -> Floats32:
