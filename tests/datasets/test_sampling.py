@@ -95,19 +95,41 @@ def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
         assert abs(np.corrcoef(last.row[chosen], last.position[chosen])[0, 1]) < 0.1
 
 
-@given(data=st.data())
-def test_train_and_valid_are_disjoint_and_fill_their_positions(data: st.DataObject) -> None:
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), is_split=st.booleans())
+def test_any_draw_has_so_many_rows_and_both_labels_on_each_side_in_any_order(
+    data: st.DataObject, is_split: bool
+) -> None:
     total = data.draw(st.integers(20, 300), "total")
-    clicks = data.draw(st.integers(2, total - 2), "clicks")
-    rows = data.draw(st.none() | st.integers(20, total), "rows")
+    count = data.draw(st.integers(20, total), "rows")
     share = data.draw(st.floats(0.001, 0.999), "valid_share")
-    labels = (np.random.default_rng(total).permutation(total) < clicks).astype(np.uint8)
-    selection = selected(labels, rows, valid_share=share, seed=data.draw(st.integers(0, 9), "seed"))
-    assert len(selection.row) == (rows or total)
+    seed = data.draw(st.integers(0, 9), "seed")
+    random = np.random.default_rng(total)
+    labels = (random.random(total) < data.draw(st.floats(0, 1), "rate")).astype(np.uint8)
+    labels[:4] = [0, 1, 0, 1]
+    side = (random.random(total) < 0.5).astype(np.int8)
+    side[:4] = [TRAIN, TRAIN, VALIDATION, VALIDATION]
+    period, fold = random.integers(0, 9, (2, total)).astype(np.uint8)
+    if is_split:
+        count_22 = np.bincount(2 * side + labels, minlength=4).reshape(2, 2)
+        (quota_22,) = quotas_within(count_22[None], count)
+        selection = select_rows(labels, quota_22, seed, split=[side, period, fold])
+        assert np.array_equal(side[selection.row], selection.side)
+        assert np.array_equal(period[selection.row], selection.period)
+        assert np.array_equal(fold[selection.row], selection.fold)
+    else:
+        selection = selected(labels, count, valid_share=share, seed=seed)
+    assert len(selection.row) == count
     assert (np.diff(selection.row, prepend=-1, append=total) > 0).all()
-    for part in (selection.side == TRAIN, selection.side == VALIDATION):
-        assert sorted(selection.position[part]) == list(range(part.sum()))
-        assert set(labels[selection.row[part]]) == {0, 1}
+    for number in (TRAIN, VALIDATION):
+        is_here = selection.side == number
+        assert sorted(selection.position[is_here]) == list(range(is_here.sum()))
+        there, taken = labels[side == number], labels[selection.row[is_here]]
+        assert set(taken) == {0, 1}
+        if is_split:
+            # Two of each part at least, which the largest part pays for.
+            assert abs(len(taken) - len(there) * count / total) <= 5
+            assert abs(taken.sum() - len(taken) * there.mean()) <= 1
 
 
 def test_a_changed_part_leaves_the_draws_of_the_others_as_they_are(tmp_path: Path) -> None:
@@ -213,37 +235,6 @@ def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
         assert {*map(len, folds)} == {1}
         assert np.bincount(selection.fold, minlength=FOLDS).min() > 0
     assert not np.array_equal(both[0].side, both[1].side)
-
-
-@settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> None:
-    total = data.draw(st.integers(20, 300), "total")
-    random = np.random.default_rng(total)
-    part = random.choice([TRAIN, VALIDATION], total).astype(np.int8)
-    part[:4] = [TRAIN, TRAIN, VALIDATION, VALIDATION]
-    labels = (random.random(total) < data.draw(st.floats(0, 1), "rate")).astype(np.uint8)
-    labels[:4] = [0, 1, 0, 1]
-    rows = data.draw(st.none() | st.integers(20, total), "rows")
-    seed = data.draw(st.integers(0, 9), "seed")
-    period = random.integers(0, 9, total).astype(np.uint8)
-    fold = random.integers(0, 9, total).astype(np.uint8)
-    count_22 = np.bincount(2 * part + labels, minlength=4).reshape(2, 2)
-    count = rows or total
-    (quota_22,) = quotas_within(count_22[None], count)
-    selection = select_rows(labels, quota_22, seed, split=[part, period, fold])
-    assert len(np.unique(selection.row)) == len(selection.row) == count
-    assert np.array_equal(part[selection.row], selection.side)
-    assert np.array_equal(period[selection.row], selection.period)
-    assert np.array_equal(fold[selection.row], selection.fold)
-    for of_draw in (selection.side == TRAIN, selection.side != TRAIN):
-        assert sorted(selection.position[of_draw]) == list(range(of_draw.sum()))
-    for number in (TRAIN, VALIDATION):
-        there, taken = labels[part == number], labels[selection.row[selection.side == number]]
-        assert set(taken) == {0, 1}
-        # Two of each part at least, which the largest part pays for.
-        assert abs(len(taken) - len(there) * count / total) <= 5
-        assert abs(taken.sum() - len(taken) * there.mean()) <= 1
 
 
 DATES = ["2024-01-09", "2024-01-10", "2023-12-31", "2024-01-10"]

@@ -35,25 +35,23 @@ class FilesTable(Table):
                 require_drawn(table)
             if _layout(table) != _layout(first):
                 raise of_other_draw(first.path, table.path)
-        for side in sides[1:]:
+        for side in sides:
             if [table.identity for table in side] != [table.identity for table in sides[0]]:
                 raise of_other_draw(first.path, side[0].path)
-        *first_rows, raw_rows = np.cumsum(
-            [0, *(int(table.source.get("rows", 0)) for table in tables[:parts])]
-        ).tolist()
-        self._first_rows = first_rows * (len(tables) // parts)
+        *first_rows, raw_rows = np.cumsum([0, *(t.source["rows"] for t in sides[0])]).tolist()
+        header = first.as_dict() | {"source": {**first.source, "rows": raw_rows}}
         identities = [table.identity for table in tables]
-        # Train and validation rows together have another identity than either.
-        identities += ["train and validation"] if len(tables) > parts else []
-        identity = hashlib.sha256(" ".join(identities).encode()).hexdigest()[:16]
-        changed = {
-            "path": first.path.parent if parts > 1 else first.path,
-            "source": {**first.source, "rows": raw_rows},
-            "identity": identity if len(identities) > 1 else first.identity,
-            "side": first.side if len(tables) == parts else "",
-        }
-        super().__init__(**first.as_dict() | changed)
+        if parts > 1:
+            header["path"] = first.path.parent
+        if len(sides) > 1:
+            # Train and validation rows together have another identity than either.
+            identities.append("train and validation")
+            header["side"] = ""
+        if len(identities) > 1:
+            header["identity"] = hashlib.sha256(" ".join(identities).encode()).hexdigest()[:16]
+        super().__init__(**header)
         self.tables, self.parts, self.rows = tables, parts, sum(table.rows for table in tables)
+        self._first_rows = first_rows * len(sides)
         runs = [
             (file, start, min(start + RUN_ROWS, table.rows))
             for file, table in enumerate(tables)

@@ -34,7 +34,6 @@ import h5py
 import numpy as np
 
 from ..common.arrays import Ragged
-from ..common.errors import UserError
 from ..common.files import whole_file
 from ..config.columns import Columns
 from .table import Block, Table
@@ -161,12 +160,10 @@ def _h5_name(column: str) -> str:
 class H5Table(Table):
     """The rows of an H5 file of this format, as they are stored; cheap to open.
 
-    Raises UserError for any other file, and for damage when it is read.
+    Raises UserError for any other file, and for damage when it is read, and OSError for none.
     """
 
     def __init__(self, path: Path) -> None:
-        if not Path(path).is_file():
-            raise UserError(f"{path}: no such file; run snakemake to make it")
         with whole_file(path), ExitStack() as stack:
             # No cache: each chunk is read once, or by distant windows.
             self.file = stack.enter_context(h5py.File(path, "r", rdcc_nbytes=0))
@@ -205,22 +202,18 @@ class H5Table(Table):
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
-        wanted = self.sequence_columns if sequences is None else sequences
+        ragged = {}
         with whole_file(self.path):
-            ragged = {name: self._ragged(name, start, stop) for name in wanted}
+            for name in self.sequence_columns if sequences is None else sequences:
+                offsets, values = self._sequences[name]
+                bounds = offsets[start : stop + 1]
+                first, last = int(bounds[0]), int(bounds[-1])
+                is_short = len(bounds) <= stop - start
+                if is_short or first < 0 or last > len(values) or (bounds[1:] < bounds[:-1]).any():
+                    raise ValueError(f"offsets of {name!r} fall, or lead beyond its values")
+                ragged[name] = Ragged(values[first:last], bounds - first)
             arrays = {name: data[start:stop] for name, data in self._data.items()}
             return Block(sequences=ragged, **arrays)
-
-    def _ragged(self, name: str, start: int, stop: int) -> Ragged:
-        """A sequence of rows start to stop; raises ValueError if these overlap or end nowhere."""
-        offsets, values = self._sequences[name]
-        bounds = offsets[start : stop + 1]
-        first, last = int(bounds[0]), int(bounds[-1])
-        is_short = len(bounds) <= stop - start
-        if is_short or first < 0 or last > len(values) or (bounds[1:] < bounds[:-1]).any():
-            raise ValueError(f"offsets of {name!r} fall, or lead beyond its values")
-        bounds -= first
-        return Ragged(values[first:last], bounds)
 
     def close(self) -> None:
         """Close the file."""
