@@ -24,8 +24,7 @@ from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
 from tossctr.models.feseq.train_network import opened_run
-from tossctr.models.feseq.training.checkpoint import Checkpoint
-from tossctr.models.feseq.training.loop import Trainer
+from tossctr.models.feseq.training.loop import Checkpoint, Trainer
 from tossctr.models.feseq.training.step import Stepper
 from tossctr.raw.reading import RawTable
 from tossctr.simulation.stand_in import simulate_split
@@ -99,7 +98,7 @@ def train_saving(
 ) -> dict[str, Path]:
     """The same of the small model, whose state is saved after each step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tossctr.models.feseq.training.checkpoint.SECONDS_BETWEEN_SAVES", 0)
+        patch.setattr("tossctr.models.feseq.training.loop.SECONDS_BETWEEN_SAVES", 0)
         return train(data, out, config, model, **options)
 
 

@@ -23,8 +23,7 @@ from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_trainer, fitted,
 from tossctr.common.errors import UserError
 from tossctr.config.declared import Runtime
 from tossctr.models.feseq.network.device import Ranks, choose_device, joined, start_runtime
-from tossctr.models.feseq.training.checkpoint import Checkpoint
-from tossctr.models.feseq.training.loop import Trainer
+from tossctr.models.feseq.training.loop import Checkpoint, Trainer
 from tossctr.models.feseq.training.step import Stepper
 
 # Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.

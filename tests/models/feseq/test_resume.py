@@ -27,7 +27,6 @@ from tossctr.common.errors import UserError
 from tossctr.common.files import locked
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network_settings import TrainConfig
-from tossctr.models.feseq.training import checkpoint
 from tossctr.models.feseq.training import loop as trainer
 from tossctr.models.feseq.training.step import Stepper
 
@@ -193,9 +192,9 @@ with locked(Path({str(state)!r}), 'is training this model'):
 
 
 def test_a_state_is_due_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved = checkpoint.Checkpoint(tmp_path, "")
+    saved = trainer.Checkpoint(tmp_path, "")
     assert not saved.is_due()
-    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_SAVES", 0)
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_SAVES", 0)
     assert saved.is_due()
 
 

@@ -30,8 +30,7 @@ from .network.device import Machine, Ranks, in_group, joined, start_runtime
 from .network.input_layer import field_sizes, inputs_of
 from .network_file import TrainedModel, batch_source, build_model, inference_source
 from .network_settings import ModelConfig, TrainConfig
-from .training.checkpoint import Checkpoint
-from .training.loop import Trainer
+from .training.loop import Checkpoint, Trainer
 from .training.micro_batches import count_parameters, micro_batch_rows
 from .training.refit import copy_weights, extended
 

@@ -1,10 +1,12 @@
-"""The loop of one training: steps, evaluations, learning rate, early stopping, best weights."""
+"""The loop of one training: steps, evaluations, early stopping, best weights, saved states."""
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ....batches.batch import Batch
 from ....batches.batch_source import BatchSource
+from ....common import tensors
 from ....common.errors import NotFiniteError
 from ....common.logits import metrics_of
 from ....common.progress import Progress
@@ -20,12 +23,14 @@ from ..network import FESeq
 from ..network.device import Machine
 from ..network_file import placed, predict_logits
 from ..network_settings import TrainConfig
-from .checkpoint import Checkpoint
 from .optimizer import learning_rate, make_optimizer, set_learning_rate
 from .step import Stepper
 
 logger = logging.getLogger(__name__)
 
+FORMAT = "feseq-training 5"
+# In addition, a state is saved before each evaluation.
+SECONDS_BETWEEN_SAVES = 600
 # With `evaluations_per_epoch: auto`, an epoch of more steps is worth evaluations within it.
 LONG_EPOCH_STEPS = 2_000
 EVALUATIONS_OF_A_LONG_EPOCH = 4
@@ -43,6 +48,50 @@ class Evaluation:
     monitor: float
     learning_rate: float
     seconds: float
+
+
+class Checkpoint:
+    """The state of one training, in its own folder beside the model's file.
+
+    `key` is a digest of all that the state depends on: settings, data and code. A state with
+    another key is ignored. The caller removes the folder once the model is safe: a job whose
+    process succeeds can still fail, and lose its files.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.key = f"{FORMAT} {key}"
+        self.file = folder / "state.safetensors"
+        self._saved_at = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The state to resume from; None if there is none, or, with a warning, no fitting one."""
+        try:
+            content = tensors.load(self.file, torch.from_numpy)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            logger.warning("%s cannot be read (%s): training from the start", self.file, error)
+            return None
+        if content.get("key") == self.key:
+            return content["state"]
+        logger.warning(
+            "%s belongs to other settings, data or code: training from the start", self.file
+        )
+        return None
+
+    def save(self, state: dict[str, Any]) -> bool:
+        """Replace the saved state; if that fails, as on a full disk, keep it and return False."""
+        self._saved_at = time.monotonic()
+        try:
+            tensors.save({"key": self.key, "state": state}, self.file)
+        except OSError as error:
+            logger.warning("the state of the training could not be saved: %s", error)
+            return False
+        return True
+
+    def is_due(self) -> bool:
+        """True if the last state is older than it should be."""
+        return time.monotonic() - self._saved_at > SECONDS_BETWEEN_SAVES
 
 
 class Trainer:
