@@ -121,25 +121,23 @@ def test_the_average_of_the_weights_is_evaluated_and_kept(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(TRAIN, epochs=1, batch_size=100)
+    expected: list[torch.Tensor] = []
+    take = Stepper.take
+
+    def noted(self: Stepper, batch: Batch) -> None:
+        take(self, batch)
+        weights = [parameter.detach().double() for parameter in self.model.parameters()]
+        expected[:] = [0.8 * old + 0.2 * new for old, new in zip(expected or weights, weights)]
+
     with (
         a_trainer(data, replace(config, weight_average=0.8)) as trainer,
         a_trainer(data, config) as plain,
     ):
-        expected: dict[str, torch.Tensor] = {}
-        take = plain.stepper.take
-
-        def averaged(batch: Batch) -> None:
-            take(batch)
-            for name, weight in plain.model.named_parameters():
-                now = weight.detach().double()
-                before = expected.get(name, now)
-                expected[name] = 0.8 * before + 0.2 * now
-
-        monkeypatch.setattr(plain.stepper, "take", averaged)
-        plain.fit()
         trainer.fit()
-        for name, weight in trainer.model.named_parameters():
-            torch.testing.assert_close(weight.double(), expected[name], rtol=0, atol=1e-6)
+        monkeypatch.setattr(Stepper, "take", noted)
+        plain.fit()
+        weights = [parameter.double() for parameter in trainer.model.parameters()]
+        torch.testing.assert_close(weights, expected, rtol=0, atol=1e-6)
         label = trainer.valid.table.column("label")
         auc = roc_auc_score(label, predict_logits(trainer.model, trainer.valid, CPU))
         assert auc == pytest.approx(trainer.best.auc, abs=1e-9)
