@@ -54,7 +54,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 TABLE = config["table"]
 if workflow.is_main_process and RAW.simulated:
-    logger.warning(RAW.warning)
+    logger.warning(f"SIMULATED DATA: {RAW.why}, so this run uses the simulated stand-in")
 
 
 def clear_errors(function):

@@ -13,14 +13,9 @@ import pytest
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, write_raw
 from tossctr.common.errors import UserError
-from tossctr.raw.parts import Listing, Part, Piece, cut, read_parts
+from tossctr.raw.parts import Listing, Part, cut, read_parts
 from tossctr.raw.reading import RawTable
 from tossctr.raw.submission_ids import list_parts
-
-
-def cut_files(rows: int, *files: list[int], **whole: Any) -> list[list[tuple[int, int]]]:
-    """The pieces of each part, as the number of their file and their rows."""
-    return [[(i, stop - start) for i, start, stop in part] for part in cut(files, rows, **whole)]
 
 
 @pytest.mark.parametrize(
@@ -39,20 +34,19 @@ def cut_files(rows: int, *files: list[int], **whole: Any) -> list[list[tuple[int
 def test_files_are_grouped_and_large_ones_cut_between_row_groups(
     files: list[list[int]], parts: list[list[tuple[int, int]]]
 ) -> None:
-    assert cut_files(4, *files) == parts
+    pieces = [[(i, stop - start) for i, start, stop in part] for part in cut(files, 4)]
+    assert pieces == parts
 
 
 def test_a_csv_file_is_one_part_beside_small_ones() -> None:
-    parts = cut_files(4, [19], [2], [2], [9], whole={0})
-    assert parts == [[(0, 19)], [(1, 2), (2, 2)], [(3, 4)], [(3, 5)]]
+    parts = cut([[19], [2], [2], [9]], 4, whole={0})
+    assert parts == [[(0, 0, 19)], [(1, 0, 2), (2, 0, 2)], [(3, 0, 4)], [(3, 4, 9)]]
 
 
 def test_a_file_a_little_longer_or_shorter_moves_no_bounds_behind_it() -> None:
-    lengths = [len(part) for part in cut_files(1000, *[[100]] * 40)]
-    assert lengths == [10] * 4
-    for rows in (99, 101, 130):
-        changed = [[100]] * 7 + [[rows]] + [[100]] * 32
-        assert [len(part) for part in cut_files(1000, *changed)] == lengths
+    for rows in (100, 99, 101, 130):
+        files = [[100]] * 7 + [[rows]] + [[100]] * 32
+        assert [len(part) for part in cut(files, 1000)] == [10] * 4
 
 
 @pytest.fixture
@@ -60,6 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder `in` of six files in two folders key=value, which is the working folder's."""
     monkeypatch.chdir(tmp_path)
     table = raw_table(60).drop_columns("y")
+    table = table.append_column("code", table["country"].dictionary_encode())
     for i in range(6):
         place = tmp_path / f"in/shop={'7' if i < 3 else 'a'}"
         place.mkdir(parents=True, exist_ok=True)
@@ -80,7 +75,7 @@ def test_the_parts_give_all_rows_once_in_their_order_with_the_table_s_types(fold
     # Also where a file outside of the others' folders comes first.
     Path("first.parquet").hardlink_to("in/shop=a/part-5.parquet")
     for written, rows in product(("in", ["first.parquet", "in/shop=7"]), (1, 2, 5, 10, 30, 1000)):
-        names = ["uid", "events", "shop"] if written == "in" else ["uid", "events"]
+        names = ["uid", "events", "code", *(["shop"] if written == "in" else [])]
         whole = pa.Table.from_batches([batch for _, batch in RawTable(written).stream(names, 7)])
         assert written != "in" or str(whole.schema.field("shop").type) == "string"
         listing = listed(rows, written)
@@ -88,8 +83,12 @@ def test_the_parts_give_all_rows_once_in_their_order_with_the_table_s_types(fold
         batches = []
         for part in listing.parts:
             table = RawTable(files_of(part), part)
-            assert table.rows == part.rows
-            batches += [batch for _, batch in table.stream(names, 7)]
+            assert (table.rows, table.first_row) == (part.rows, part.pieces[0].start)
+            first_rows, read = zip(*table.stream(names, 3))
+            lengths = [*map(len, read)]
+            assert [*first_rows] == list(np.cumsum([table.first_row, *lengths])[:-1])
+            assert 0 < min(lengths) <= max(lengths) <= 3
+            batches += read
         assert pa.Table.from_batches(batches).equals(whole)
 
 
@@ -116,22 +115,6 @@ def test_an_id_twice_in_different_parts_is_refused_with_count_and_example(folder
     with pytest.raises(UserError, match=rf"^in: .*'uid': 2 IDs .*{re.escape(repr(example))}"):
         listed(10)
     assert not Path("parts.json").exists()
-
-
-def test_rows_within_row_groups_are_those_that_were_asked_for(tmp_path: Path) -> None:
-    table = raw_table(200)
-    table = table.append_column("code", table["country"].dictionary_encode())
-    path = write_raw(tmp_path, table, row_group_size=37)
-    piece = Piece(str(path), RawTable(path).version, 40, 177)
-    part = RawTable(path, Part("", 137, {}, [piece]))
-    assert (part.rows, part.first_row, part.where(60)) == (137, 40, str(path))
-    for batch_rows in (32, 2):
-        batches = list(part.stream(["uid", "code"], batch_rows))
-        lengths = [len(batch) for _, batch in batches]
-        assert [row for row, _ in batches] == list(np.cumsum([40, *lengths])[:-1])
-        assert min(lengths) > 0
-        rows = [row for _, batch in batches for row in batch.to_pylist()]
-        assert rows == table.select(["uid", "code"]).slice(40, 137).to_pylist()
 
 
 def made(folder: Path, config: dict[str, Any], target: str) -> list[str]:

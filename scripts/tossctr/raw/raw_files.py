@@ -34,11 +34,6 @@ class RawFiles:
         """True for the stand-in."""
         return bool(self.why)
 
-    @property
-    def warning(self) -> str:
-        """The warning that the data are simulated."""
-        return f"SIMULATED DATA: {self.why}, so this run uses the simulated stand-in"
-
     def has_version(self, location: str | Location | TableLocation) -> bool:
         """True for files that count by content: all but the stand-in, which counts by settings."""
         return not self.simulated or str(location) not in (str(self.train), str(self.test))
