@@ -155,31 +155,27 @@ def _metric(models: pd.DataFrame) -> Metric:
 
 
 def models_plot(models: pd.DataFrame) -> Figure:
-    """All models by the table's score, with intervals, by size, in the order of comparison.csv."""
+    """Models by the table's score, with intervals, by size, in the order of comparison.csv.
+
+    A constant's point would squeeze those of the other models, so it is left out.
+    """
     panels, metric = {}, _metric(models)
     columns = [metric.name, f"{metric.name}_low", f"{metric.name}_high", "behind_p_value"]
     form = f"   {{:.{metric.digits}f}}".format
-    for size, rows in models.groupby("size", sort=False):
+    for size, rows in models[models["model"] != "constant"].groupby("size", sort=False):
         clicks, count = rows[["valid_clicks", "valid_rows"]].iloc[0]
         table = rows[columns].set_axis(["value", "low", "high", "p_value"], axis=1)
         names = rows["model"].map(short) + texts(rows[metric.name], form, "   unknown")
         panels[f"{clicks:,} clicks in {count:,} rows of size {size}"] = table.assign(name=names)
-    figure = interval_panels(
+    return interval_panels(
         {"simulated_data": models["simulated_data"].any()},
         panels,
-        f"{metric.heading[0].upper()}{metric.heading[1:]} of all models",
+        f"{metric.heading[0].upper()}{metric.heading[1:]} of the models",
         "Compared with the best on the same rows; intervals of two that differ may overlap.",
         BARS,
         middle=np.nan,
         label=metric.heading,
     )
-    # A constant's point would squeeze those of the other models; its number is enough.
-    ends = models.loc[models["model"] != "constant", columns[:3]]
-    if len(ends):
-        low, high = ends.min().min(), ends.max().max()
-        gap = 0.05 * (high - low) or 0.01
-        figure.axes[0].set_xlim(low - gap, high + gap)
-    return figure
 
 
 def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str]:
@@ -217,8 +213,7 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str
 def _held_out(split: Mapping[str, Any]) -> str:
     """How the validation rows were held out, and their other uses."""
     if split["time"]:
-        if_one = " (others if all have the same, said in the log)" if split["is_auto"] else ""
-        held_out = f"the newest by {literal(split['time'])}{if_one}"
+        held_out = f"the newest by {literal(split['time'])}"
     elif split["group"]:
         held_out = f"those of {literal(split['group'])} that are not in the train rows"
     else:
