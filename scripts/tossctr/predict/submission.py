@@ -12,7 +12,6 @@ import pyarrow.csv as pacsv
 
 from ..common.errors import UserError
 from ..common.files import Output, fingerprint, write_json, written_beside
-from ..common.ids import add_ids, answer, id_tables
 from ..common.logits import checked_weights, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import Prior, check_name, name_of
@@ -20,7 +19,7 @@ from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.raw_files import label_name
-from ..raw.submission_ids import add_sample
+from ..raw.submission_ids import add_ids, add_sample, answer, id_tables
 
 logger = logging.getLogger(__name__)
 

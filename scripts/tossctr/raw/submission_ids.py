@@ -1,15 +1,21 @@
-"""IDs of the test table and of the sample submission: each once, and the same in both."""
+"""IDs of the test table, of predictions and of the sample submission: each once, the same in all.
 
-from collections.abc import Iterator, Sequence
+DuckDB compares and joins many millions of them in little memory. What does not fit goes to a folder
+on disk, which is removed afterwards.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from ..common.errors import UserError
-from ..common.files import Output, write_json
-from ..common.ids import add_ids, answer, id_tables
+from ..common.errors import UserError, first_line
+from ..common.files import Output, folder_beside, write_json
 from ..common.progress import Progress
 from ..config.columns import Columns
 from .formats import open_csv
@@ -50,6 +56,55 @@ def list_parts(
         if sample_submission is not None:
             add_sample(database, sample_submission, columns.id, "test", "in the test file")
     write_json(parts, asdict(table.listing(rows)))
+
+
+@contextmanager
+def id_tables(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
+    """Yield an empty database; what exceeds the memory is kept beside `target`.
+
+    Raises UserError if DuckDB fails, for example because the disk is full.
+    """
+    with folder_beside(target) as folder:
+        try:
+            with duckdb.connect(folder / "ids.duckdb") as database:
+                database.execute(f"SET memory_limit = '500MB'; SET threads = {threads}")
+                database.execute("SET temp_directory = ?", [str(folder)])
+                yield database
+        except duckdb.Error as error:
+            raise UserError(
+                f"{target}: its IDs cannot be compared in {folder.parent} ({first_line(error)}); "
+                f"is the disk full? The same command starts again"
+            ) from None
+
+
+def add_ids(
+    database: DuckDBPyConnection, name: str, pieces: Iterable[pa.Table], where: str
+) -> None:
+    """Create a table of rows with a string column `id`, numbered from 0 on as `row`.
+
+    Raises UserError if an ID occurs twice; messages call the rows `where`.
+    """
+    first = 0
+    for i, piece in enumerate(pieces):
+        numbers = pa.array(np.arange(first, first + len(piece)))
+        rows = database.from_arrow(piece.append_column("row", numbers))
+        rows.insert_into(name) if i else rows.create(name)
+        first += len(piece)
+    ids, example, row = answer(
+        database,
+        f"SELECT count(*), arg_min(id, row), min(row) FROM (SELECT id, min(row) AS row "
+        f"FROM {name} GROUP BY id HAVING count(*) > 1)",
+    )
+    if ids:
+        raise UserError(
+            f"{where}: {ids:,} IDs occur more than once, for example {example!r} (first at row "
+            f"{row}); a submission has one row per ID: remove the repeated rows"
+        )
+
+
+def answer(database: DuckDBPyConnection, query: str) -> tuple:
+    """The first row that a query gives."""
+    return database.execute(query).fetchall()[0]
 
 
 def add_sample(
