@@ -1,11 +1,11 @@
-"""A batch: what a model reads of some rows, each field declared once, and where its events stand.
+"""A batch: what a model reads of some rows, and where their events stand.
 
 The layout of positions is computed on the host, so that a GPU does not wait. B rows, T events of
 all rows, N positions (each row's newest events, then its target), V distinct events.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -13,9 +13,6 @@ import numba
 import numpy as np
 import torch
 from torch import Tensor
-
-# Fields with an entry for each row (first axis) or for each event of all rows (last axis).
-ROW, EVENT = {"per": "row"}, {"per": "event"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +115,14 @@ class Batch:
         histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
     """
 
-    numbers: Mapping[str, Tensor] = field(metadata=ROW)
-    profile_BP: Tensor = field(metadata=ROW)
-    target_BG: Tensor = field(metadata=ROW)
-    context_BC: Tensor = field(metadata=ROW)
-    row_B: Tensor = field(metadata=ROW)
-    label_B: Tensor | None = field(metadata=ROW)
-    history_ST: Tensor = field(metadata=EVENT)
-    elapsed_T: Tensor | None = field(metadata=EVENT)
+    numbers: Mapping[str, Tensor]
+    profile_BP: Tensor
+    target_BG: Tensor
+    context_BC: Tensor
+    row_B: Tensor
+    label_B: Tensor | None
+    history_ST: Tensor
+    elapsed_T: Tensor | None
     offsets: Tensor
     layout: Layout
     shared_rows: int | None = None
@@ -143,42 +140,37 @@ class Batch:
         if (start, stop) == (0, len(self)):
             return self
         offsets = self.offsets[start : stop + 1]
-        first, last = int(offsets[0]), int(offsets[-1])
-        cut: dict[str, Callable[[Tensor], Tensor]] = {
-            "row": lambda tensor: tensor[start:stop],
-            "event": lambda tensor: tensor[..., first:last],
-        }
-        values = {
-            each.name: _changed(getattr(self, each.name), cut[each.metadata["per"]])
-            for each in fields(self)
-            if each.metadata
-        }
-        offsets = offsets - first
-        layout = Layout.of(values["history_ST"], offsets, self.layout.max_len)
-        return replace(self, **values, offsets=offsets, layout=layout)
+        events = slice(int(offsets[0]), int(offsets[-1]))
+        history_ST, offsets = self.history_ST[:, events], offsets - offsets[0]
+        return replace(
+            self,
+            numbers={name: numbers[start:stop] for name, numbers in self.numbers.items()},
+            profile_BP=self.profile_BP[start:stop],
+            target_BG=self.target_BG[start:stop],
+            context_BC=self.context_BC[start:stop],
+            row_B=self.row_B[start:stop],
+            label_B=None if self.label_B is None else self.label_B[start:stop],
+            history_ST=history_ST,
+            elapsed_T=None if self.elapsed_T is None else self.elapsed_T[events],
+            offsets=offsets,
+            layout=Layout.of(history_ST, offsets, self.layout.max_len),
+        )
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`; the host does not wait for the copy of a pinned one."""
-        return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
+        return _changed(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
         """The same batch in pinned memory, which a GPU copies asynchronously."""
-        return self._each_tensor(Tensor.pin_memory)
-
-    def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        return replace(
-            self, **{name: _changed(value, change) for name, value in vars(self).items()}
-        )
+        return _changed(self, Tensor.pin_memory)
 
 
 def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A field's value with all its tensors changed."""
+    """A batch or a field's value with all its tensors changed."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Mapping):
-        return {name: change(tensor) for name, tensor in value.items()}
-    if isinstance(value, Layout):
-        return replace(
-            value, **{name: _changed(tensor, change) for name, tensor in vars(value).items()}
-        )
+        return {name: _changed(each, change) for name, each in value.items()}
+    if isinstance(value, Batch | Layout):
+        return replace(value, **_changed(vars(value), change))
     return value

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ class BatchSource:
 
     `rows` is anything that `open_table` opens. `batch_rows` may be a function of the rows of an
     epoch. With a `negative_share` below 1, or `auto` on many rows, an epoch has all clicks and that
-    share of the other rows, drawn again each epoch.
+    share of the other rows, `kept_share`, drawn again each epoch: `rows_per_epoch` together.
     """
 
     def __init__(
@@ -43,24 +44,16 @@ class BatchSource:
         self.encoder = FeatureEncoder(feature_map, self.table, inputs)
         self.max_len = max_len
         self.block_rows = BLOCK_ROWS
-        self.draw = None
+        self.draw: NegativeDraw | None = None
+        self.rows_per_epoch, self.kept_share = self.rows, 1.0
         if negative_share != 1:
             label, key = self.table.column("label"), "train.negative_share"
             share = chosen_share(negative_share, label, key)
             if share < 1:
                 self.draw = NegativeDraw(label, share, self.block_rows, key)
+                self.rows_per_epoch, self.kept_share = self.draw.rows, self.draw.kept_share
         self.batch_rows = batch_rows(self.rows_per_epoch) if callable(batch_rows) else batch_rows
         self.window_rows = self.batch_rows * max(1, WINDOW_ROWS // self.batch_rows)
-
-    @property
-    def rows_per_epoch(self) -> int:
-        """Rows of an epoch."""
-        return self.rows if self.draw is None else self.draw.rows
-
-    @property
-    def kept_share(self) -> float:
-        """Share of the rows without a click that an epoch has."""
-        return 1.0 if self.draw is None else self.draw.kept_share
 
     @property
     def batches_per_epoch(self) -> int:
@@ -86,11 +79,7 @@ class BatchSource:
         starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
         # The next window, and no more, is read while one is in use.
         windows = prefetch_map(lambda window: window, self._windows(starts, seed, epoch), waiting=1)
-        groups = (
-            pair
-            for number, pair in enumerate(self._shuffled_groups(windows, random))
-            if number >= first_batch
-        )
+        groups = islice(self._shuffled_groups(windows, random), first_batch, None)
 
         def share(pair: tuple[Block, np.ndarray]) -> Batch:
             window, group = pair
