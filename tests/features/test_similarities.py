@@ -1,4 +1,4 @@
-"""Similarities of targets and histories: vectors of other rows, columns of all rows, a model."""
+"""Similarities of targets and histories, by vectors of items of other rows; a model of them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +9,22 @@ import pyarrow as pa
 import pytest
 
 from support.jobs import run_job
-from support.raw_tables import ragged, raw_table, to_train_h5, with_columns, with_roles
+from support.raw_tables import (
+    ragged,
+    raw_table,
+    split_events,
+    to_train_h5,
+    with_columns,
+    with_roles,
+)
 from tossctr.common.files import read_json
 from tossctr.config.names import FOLDS
+from tossctr.datasets.categories import commonest
 from tossctr.datasets.opening import AllRows, open_table
 from tossctr.datasets.store import H5Table
 from tossctr.datasets.table import SomeRows
 from tossctr.features import co_occurrence
-from tossctr.features.co_occurrence import CoOccurrences, reduced
+from tossctr.features.co_occurrence import CoOccurrences, are_cut, reduced
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
@@ -28,19 +36,19 @@ COLUMNS = with_roles(shared=("events",))
 ROWS, VALID, ITEMS, CLUSTERS = 600, 200, 20, 4
 
 
-def cluster_rows(seed: int = 0, items: int = ITEMS) -> pa.Table:
+def cluster_rows(rows: int = ROWS) -> pa.Table:
     """Events of one cluster in a row; an item of it is clicked, and of another one is not."""
-    rng = np.random.default_rng(seed)
-    cluster, lengths = rng.integers(0, CLUSTERS, ROWS), rng.integers(0, 8, ROWS)
-    item = rng.integers(0, items, ROWS)
+    rng = np.random.default_rng(0)
+    cluster, lengths = rng.integers(0, CLUSTERS, rows), rng.integers(0, 8, rows)
+    item = rng.integers(0, ITEMS, rows)
     events = [
-        c + CLUSTERS * rng.integers(0, items // CLUSTERS, n) for c, n in zip(cluster, lengths)
+        c + CLUSTERS * rng.integers(0, ITEMS // CLUSTERS, n) for c, n in zip(cluster, lengths)
     ]
     return raw_table(
-        ROWS,
+        rows,
         events=[",".join(map(str, row)) for row in events],
         item=item.astype(str).tolist(),
-        y=((item % CLUSTERS == cluster) & (rng.random(ROWS) < 0.9)).astype(np.int8),
+        y=((item % CLUSTERS == cluster) & (rng.random(rows) < 0.9)).astype(np.int8),
     )
 
 
@@ -60,11 +68,18 @@ def codes(path: Path, fields: FeatureMap) -> tuple[list[list[int]], np.ndarray]:
     return [row.tolist() for row in np.split(index, history.offsets[1:-1])], target
 
 
+def counted(rows: list[list[int]], codes: range, fold: int = 0, folds: int = 1) -> CoOccurrences:
+    """The co-occurrences of these rows of one fold."""
+    counts = CoOccurrences(np.array(codes), codes.stop, folds)
+    counts.add(np.full(len(rows), fold), ragged(rows))
+    return counts
+
+
 def vectors_of(histories: list[list[int]], size: int) -> np.ndarray:
     """Vectors by code, of all these rows."""
-    counts = CoOccurrences(np.arange(3, size), size, 1)
-    counts.add(np.zeros(len(histories), np.int64), ragged(histories))
-    return np.concatenate([np.zeros((3, 24)), reduced(counts.counts[0])])
+    return np.concatenate(
+        [np.zeros((3, 24)), reduced(counted(histories, range(3, size)).counts[0])]
+    )
 
 
 def cosines(history: list[int], target: int, vectors: np.ndarray) -> list[float]:
@@ -91,15 +106,16 @@ def folds_of(path: Path, numbers: np.ndarray | None) -> np.ndarray:
         return folds("history", table.read(0, table.rows), "events", FOLDS)
 
 
-@pytest.mark.parametrize("what", ["period", "fold", "history"])
+@pytest.mark.parametrize("what", ["period", "fold", "history", "newer"])
 def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> None:
     numbers = np.random.default_rng(1).integers(0, FOLDS, ROWS)
-    arrays = {} if what == "history" else {what: numbers}
-    (train, valid), fields = fitted(tmp_path, cluster_rows(), **arrays)
+    arrays = {what: numbers} if what in ("period", "fold") else {}
+    newer = {"period": np.arange(ROWS) < VALID} if what == "newer" else {}
+    (train, valid), fields = fitted(tmp_path, cluster_rows(), **arrays, **newer)
     assert FeatureMap.from_dict(fields.to_dict()) == fields
     size = fields.sequences[0].size
     (items,) = fields.item_vectors
-    assert items.fold_of == what
+    assert items.fold_of == (what if arrays else "history")
     assert len(items.vectors) == FOLDS + 1
     train_histories, _ = codes(train, fields)
     fold, held_out_fold = (folds_of(path, arrays.get(what)) for path in (train, valid))
@@ -151,14 +167,6 @@ def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:
             encoder, block = FeatureEncoder(again, some), some.read(0, 50)
             of_some = encoder.statistics_of(block)
             assert np.array_equal(of_some, told[np.sort(rows)], equal_nan=True)
-
-
-def test_newer_rows_have_the_vectors_of_all_train_rows(tmp_path: Path) -> None:
-    period = np.arange(ROWS) < VALID
-    (_, valid), fields = fitted(tmp_path, cluster_rows(), period=period)
-    told = [statistics(valid, each)[:, -3:] for each in (fields, fields.for_other_rows())]
-    assert fields.item_vectors[0].fold_of == "history"
-    np.testing.assert_array_equal(*told)
 
 
 @pytest.mark.parametrize("kind", ["history", "period"])
@@ -232,3 +240,64 @@ def test_boosting_learns_by_similarities_and_its_file_has_their_vectors(tmp_path
         auc[len(sets)] = read_json(outputs["training"])["valid_auc"]
     assert auc[1] > auc[0] + 0.2
     assert load(outputs["model"]).about.feature_map == fields
+
+
+# Vectors of items
+
+
+def histories(rows: int) -> list[list[int]]:
+    """The events of `cluster_rows` as codes, those of a cluster 3 + its number and every fourth."""
+    texts = cluster_rows(rows)["events"].to_pylist()
+    return [[3 + event for event in split_events(text)] for text in texts]
+
+
+def test_items_of_a_cluster_are_near_each_other() -> None:
+    vectors = vectors_of(histories(2_000), 3 + ITEMS)[3:]
+    cosine = vectors @ vectors.T
+    cluster = np.arange(ITEMS) % CLUSTERS
+    is_near = cluster[:, None] == cluster
+    assert cosine[is_near].min() > 0.3 > 0.1 > np.abs(cosine[~is_near]).max()
+
+
+def test_rows_of_one_fold_give_no_vectors() -> None:
+    counts = counted(histories(100), range(3, 3 + ITEMS), fold=2, folds=4)
+    assert counts.vectors("events", "history") is None
+
+
+def test_an_item_that_co_occurs_with_none_has_no_vector() -> None:
+    vectors = vectors_of([*histories(300), [3 + ITEMS], [3 + ITEMS]], 8 + ITEMS)[3:]
+    assert not vectors[ITEMS:].any()
+    assert np.linalg.norm(vectors[:ITEMS], axis=1).min() > 0.99
+
+
+@pytest.mark.parametrize("window", [1, 4])
+def test_pairs_are_counted_within_the_window(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+    rows = [[5, 4, 5, 9, 4, 4], [], [7], [4, 5]]
+    monkeypatch.setattr(co_occurrence, "WINDOW", window)
+    co_occurrence._count.recompile()
+    counts = CoOccurrences(np.array([4, 5]), 10, 1)
+    counts.add(np.zeros(len(rows), np.int64), ragged(rows))
+    expected = np.zeros((2, 2))
+    for row in rows:
+        for i, one in enumerate(row):
+            for two in row[i + 1 : i + 1 + window]:
+                if one != two and {one, two} <= {4, 5}:
+                    expected[one - 4, two - 4] += 1
+    monkeypatch.undo()
+    co_occurrence._count.recompile()
+    assert (counts.counts[0] == expected).all()
+
+
+@pytest.mark.parametrize("newest", [2, 5, 10, None])
+def test_histories_are_cut_if_their_lengths_pile_up(newest: int | None) -> None:
+    rng = np.random.default_rng(0)
+    # Each user's rows are as many, so that as many histories have each length.
+    grown = np.tile(np.arange(12), 50)
+    for lengths in (grown, rng.poisson(12, 5_000), rng.geometric(0.1, 5_000)):
+        assert are_cut(np.minimum(lengths, newest or 1_000)) == (newest is not None)
+    assert not are_cut(np.zeros(5_000, int))
+
+
+def test_the_commonest_codes_that_occur_are_taken() -> None:
+    assert commonest(np.array([0, 5, 1, 5, 9, 0, 5]), 3).tolist() == [4, 1, 3]
+    assert commonest(np.array([0, 2, 0]), 3).tolist() == [1]

@@ -141,12 +141,10 @@ class FeatureEncoder:
 
     def categories(self, block: Block) -> np.ndarray:
         """Indices of the profile, then target, then context columns, int64 [rows, fields]."""
-        indices = np.empty((len(block), len(self.feature_map.category_fields)), np.int64)
-        found = [find(block.categorical[:, column]) for column, find in self._categories]
-        found += [find(block.numeric[:, column]) for column, find in self._levels]
-        for i, column in enumerate(found):
-            indices[:, i] = column
-        return indices
+        indices = [np.empty((len(block), 0), np.int64)]
+        indices += [find(block.categorical[:, column]) for column, find in self._categories]
+        indices += [find(block.numeric[:, column]) for column, find in self._levels]
+        return np.column_stack(indices)
 
     def unknown_shares(self, table: Table, rows: int | None = None) -> np.ndarray:
         """The share of a table's rows, all or the first, with an unknown category, [fields]."""
@@ -182,9 +180,8 @@ class FeatureEncoder:
         if self.statistics:
             of = self.statistics_of if self.needs_indices else self.history_statistics
             raw = np.concatenate([raw, of(block)[:, self.statistics]], axis=1)
-        targets = len(self.feature_map.profile) + len(self.feature_map.targets)
-        bounds = [len(self.feature_map.profile), targets]
-        profile, target, context = np.split(self.categories(block), bounds, axis=1)
+        counts = [len(self.feature_map.profile), len(self.feature_map.targets)]
+        profile, target, context = np.split(self.categories(block), np.cumsum(counts), axis=1)
         if not self.feature_map.targets:
             target = np.full((len(block), 1), MISSING)
         return EncodedRows(
