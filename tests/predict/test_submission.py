@@ -154,22 +154,25 @@ def test_a_blend_is_the_weighted_mean_of_the_logits(folder: Path) -> None:
     assert written.tolist() == pytest.approx(expit((3 * a + b) / 4).tolist())
     equal = blended(folder, of_a, of_b, weights=None)
     assert equal.tolist() == pytest.approx(expit((a + b) / 2).tolist())
-    fitted = folder / "fitted.json"
-    write_json(fitted, {"b": 0.5})
-    assert blended(folder, of_b, fitted=fitted).tolist() == pytest.approx(expit(b))
-    refusals: list[tuple[list[list[Path]], dict[str, Any], str]] = [
-        *(([of_a, of_b], {"weights": {"a": x, "b": 1 - x}}, "weights") for x in (-1, float("nan"))),
-        ([of_a, of_b], {"weights": {"a": 0, "b": 0}}, "weights"),
-        *(([of_b], {"weights": others}, "weights of") for others in ({}, {"a": 1.0})),
-        ([of_b], {"weights": {"a": 0.5, "b": 0.5}}, "weights of"),
-        ([of_a], {"fitted": fitted}, "weights of"),
-        ([of_b], {"weights": {"b": 1}, "fitted": fitted}, r"fitted\.json.* one of them"),
-    ]
-    for parts, options, named in refusals:
-        with pytest.raises(UserError, match=named):
-            blended(folder, *parts, **options)
-    with pytest.raises(UserError, match="weights of"):  # two models of one name
-        checked_weights({"a": 0.9, "b": 0.1}, ["a", "b", "b"])
+    write_json(folder / "fitted.json", {"b": 0.5})
+    fitted = blended(folder, of_b, fitted=folder / "fitted.json")
+    assert fitted.tolist() == pytest.approx(expit(b))
+
+
+@pytest.mark.parametrize(
+    ("models", "weights"),
+    [
+        *(("ab", {"a": x, "b": 1 - x}) for x in (-1, float("nan"))),
+        ("ab", {"a": 0, "b": 0}),
+        *(("b", others) for others in ({}, {"a": 1.0}, {"a": 0.5, "b": 0.5})),
+        ("abb", {"a": 0.9, "b": 0.1}),
+    ],
+)
+def test_weights_without_a_mean_or_of_other_models_are_refused(
+    models: str, weights: dict[str, float]
+) -> None:
+    with pytest.raises(UserError, match="weights"):
+        checked_weights(weights, [*models])
 
 
 def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Path) -> None:

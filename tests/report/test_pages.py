@@ -24,7 +24,7 @@ from support.facts import facts_of, plain_facts
 from support.predictions import put_predictions
 from support.raw_tables import raw_table
 from tossctr.common.files import write_json
-from tossctr.describe.alarms import Alarm, read_alarms, warn_of
+from tossctr.describe.alarms import Alarm, warn_of
 from tossctr.describe.checks import alarms_of
 from tossctr.report.data_page import (
     PLOTS,
@@ -89,11 +89,8 @@ def test_the_page_is_also_one_html_file_with_its_plots(tmp_path: Path) -> None:
     text = "# A\n\n![a](a.svg) [b](c/b.md) [c](https://c.org/c.md)\n"
     write_page(text, tmp_path / "a.md", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
-    for part in (
-        "data:image/svg+xml;base64,PHN2Zy8+",
-        '<a data-page="c/b.html">',
-        "https://c.org/c.md",
-    ):
+    links = '<a data-page="c/b.html">', "https://c.org/c.md"
+    for part in ("data:image/svg+xml;base64,PHN2Zy8+", *links):
         assert part in page
 
 
@@ -128,11 +125,7 @@ def test_names_of_columns_stand_in_the_page_as_they_are(name: str) -> None:
     assert {element.tag for element in main.iter()} <= {*kinds.split()}
 
 
-def test_alarms_are_read_and_logged_with_what_to_do(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    write_json(tmp_path / "data.json", {"alarms": [vars(ALARM)]})
-    assert read_alarms(tmp_path / "data.json") == [ALARM]
+def test_alarms_are_logged_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
     warn_of([ALARM], Path("results/full/data.md"))
     (record,) = caplog.records
     assert record.levelname == "WARNING"
