@@ -125,7 +125,7 @@ class Sample:
 
 def _hashes(rows: Iterable[np.ndarray]) -> np.ndarray:
     """A hash of each row's bytes, uint64 [rows]."""
-    return np.fromiter(map(xxhash.xxh3_64_intdigest, rows), np.uint64)
+    return np.fromiter((xxhash.xxh3_64_intdigest(row.data) for row in rows), np.uint64)
 
 
 Samples = Mapping[str, Sample]
