@@ -21,18 +21,10 @@ CONFIG = ModelConfig(
     **BRIEFING,
     max_len=6,
     embedding_dim=4,
-    interaction="crossnetv2",
     interaction_layers=2,
     transformer_layers=2,
     heads=2,
-    causal=False,
-    layer_norm=True,
-    positions=True,
-    times=False,
-    pooling="mean",
-    item_interaction_layers=1,
     mlp=(8, 5),
-    mlp_activation="relu",
     dropout=0.3,
 )
 # Nearly all that a row can be encoded as.

@@ -22,7 +22,7 @@ from tossctr.models.feseq.network.history import Interaction
 from tossctr.models.feseq.network.input_layer import InputLayer
 from tossctr.models.feseq.network.pooling import WeightedSumPooling
 from tossctr.models.feseq.network.positions import Packed, Padded
-from tossctr.models.feseq.network.refiner import SelfAttention, TransformerLayer
+from tossctr.models.feseq.network.refiner import TransformerLayer
 from tossctr.models.feseq.training.optimizer import embedding_parameters
 
 FIELDS, D = 3, 4
@@ -41,14 +41,9 @@ def random_weights(module: nn.Module) -> dict[str, Tensor]:
 def attend(w: dict[str, Tensor], fields: Tensor) -> Tensor:
     """A layer of autoint."""
     query, key, value = (
-        [w[f"layers.0.{part}.weight"] @ field for field in fields]
-        for part in ("query", "key", "value")
+        fields @ w[f"layers.0.{part}.weight"].T for part in ("query", "key", "value")
     )
-    out = []
-    for q, field in zip(query, fields):
-        alpha = torch.stack([q @ k / math.sqrt(D) for k in key]).softmax(0)
-        out.append((sum(a * v for a, v in zip(alpha, value)) + field).relu())
-    return torch.stack(out)
+    return ((query @ key.T / math.sqrt(D)).softmax(1) @ value + fields).relu()
 
 
 def cross(w: dict[str, Tensor], fields: Tensor) -> Tensor:
@@ -105,26 +100,6 @@ def test_the_weighted_sum_is_that_of_the_paper(kind: str) -> None:
         u = w["out.0.weight"] @ u + w["out.0.bias"]
         expected.append(torch.where(u > 0, u, w["out.1.weight"] * u))
     torch.testing.assert_close(pooling(x_ND, Packed(batch), item_BE), torch.stack(expected))
-
-
-@pytest.mark.parametrize("has_norm", [True, False])
-def test_a_transformer_layer_is_post_norm(has_norm: bool) -> None:
-    layer = TransformerLayer(replace(CONFIG, layer_norm=has_norm), 8)
-    w, rows = random_weights(layer), Packed(make_batch([3, 0]))
-    x_ND = torch.randn(5, 8, dtype=torch.float64)
-
-    def norm(name: str, x: Tensor) -> Tensor:
-        if not has_norm:
-            return x
-        centred = x - x.mean(1, keepdim=True)
-        scaled = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
-        return scaled * w[f"{name}.weight"] + w[f"{name}.bias"]
-
-    s = norm("norm_1", x_ND + layer.attention(x_ND, rows))
-    inner = s @ w["feed_forward.0.weight"].T + w["feed_forward.0.bias"]
-    inner = torch.where(inner > 0, inner, 0.01 * inner)
-    outer = inner @ w["feed_forward.2.weight"].T + w["feed_forward.2.bias"]
-    torch.testing.assert_close(layer(x_ND, rows), norm("norm_2", s + outer))
 
 
 def input_layer(*kinds: str, missing: int = 0) -> InputLayer:
@@ -237,22 +212,26 @@ def test_packed_attention_equals_that_of_padded_rows(
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_is_that_of_pytorch(causal: bool) -> None:
-    torch.manual_seed(0)
-    ours, batch = SelfAttention(12, 3, causal).double(), make_batch([3, 0, 5, 5])
-    theirs = nn.MultiheadAttention(12, 3, batch_first=True, dtype=torch.float64)
-    # The same four, in the same order.
+@pytest.mark.parametrize("has_norm", [True, False])
+def test_a_transformer_layer_is_that_of_pytorch(has_norm: bool, causal: bool) -> None:
+    config, batch = replace(CONFIG, layer_norm=has_norm, causal=causal), make_batch([3, 0, 5, 5])
+    ours = TransformerLayer(config, 12).double().eval()
+    theirs = nn.TransformerEncoderLayer(12, config.heads, 12, 0.0, F.leaky_relu, batch_first=True)
+    if not has_norm:
+        theirs.norm1 = theirs.norm2 = nn.Identity()
+    random_weights(theirs)
+    # The same weights, in the same order.
     ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
     rows = [torch.randn(length, 12, dtype=torch.float64) for length in (4, 1, 6, 6)]
     expected = []
     for row_LD in rows:
         later = torch.ones(len(row_LD), len(row_LD), dtype=torch.bool).triu(1) if causal else None
-        expected.append(theirs(row_LD, row_LD, row_LD, attn_mask=later)[0])
+        expected.append(theirs(row_LD, later))
     torch.testing.assert_close(ours(torch.cat(rows), Packed(batch)), torch.cat(expected))
     left_padded = torch.stack([F.pad(row_LD, (0, 0, 6 - len(row_LD), 0)) for row_LD in rows])
     padded = Padded.of(batch)
-    attended = ours(left_padded, padded)[padded.is_position_BL]
-    torch.testing.assert_close(attended, torch.cat(expected))
+    refined = ours(left_padded, padded)[padded.is_position_BL]
+    torch.testing.assert_close(refined, torch.cat(expected))
 
 
 def test_packed_attention_is_for_half_precision_on_new_gpus(

@@ -54,6 +54,9 @@ def test_logits_and_gradients_are_those_of_padded_rows(
     # Whatever stands in the padding.
     logits, expected = model(batch), model(Padded.of(batch, filled=3))
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
+    # Its neighbours in a batch change no logit.
+    alone = torch.cat([model(batch.rows(row, row + 1)) for row in range(len(batch))])
+    torch.testing.assert_close(logits, alone, rtol=0, atol=1e-12)
     weight_B = torch.linspace(0.5, 2, len(lengths), dtype=torch.float64)
     got, want = (gradients(model, (each * weight_B).sum()) for each in (logits, expected))
     assert max(gradient.abs().max() for gradient in want) > 1e-3
@@ -71,14 +74,6 @@ def test_each_distinct_event_of_a_row_is_laid_out_once(sequences: int) -> None:
     assert events == len(set(zip(*batch.history_ST.tolist(), row_T.tolist()))) < 17
     assert torch.equal(batch.history_ST[:, layout.event_V[place_T]], batch.history_ST)
     assert torch.equal(layout.row_V[place_T], row_T)
-
-
-@pytest.mark.parametrize("pooling", POOLINGS)
-def test_neighbours_in_a_batch_change_no_logit(pooling: str) -> None:
-    model = make_model(replace(CONFIG, pooling=pooling, shortcuts=True, crossing=3))
-    batch = make_batch([3, 0, 9, 1, 31])
-    alone = torch.cat([model(batch.rows(row, row + 1)) for row in range(5)])
-    torch.testing.assert_close(model(batch), alone, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=str)

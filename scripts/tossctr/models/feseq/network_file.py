@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 # Positions (rows x max_len) of one forward pass: enough to fill a GPU, at width 200 in 1 GiB; few
 # enough to stay in a CPU's caches.
 POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
-# Batches between copies of logits to the host: each copy waits for the GPU.
-BATCHES_BETWEEN_COPIES = 100
 
 
 def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
@@ -98,32 +96,28 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits float32 [stop - start], in file order. `ablate_histories` empties every history."""
     stop = source.rows if stop is None else stop
-    logits = np.empty(stop - start, np.float32)
     was_training = model.training
     model.eval()
-    waiting: list[tuple[Tensor, Tensor]] = []
+    places: list[np.ndarray] = []
+    logits: list[Tensor] = []
 
     def forward(batch: Batch) -> Tensor:
         with machine.autocast():
             return model(batch)
 
-    def copy() -> None:
-        if waiting:
-            row_B, logit_B = (torch.cat(tensors) for tensors in zip(*waiting))
-            logits[row_B.numpy() - start] = logit_B.float().cpu().numpy()
-            waiting.clear()
-
     predicting = Progress("predicted", stop - start)
     batches = source.in_order(start, stop, ablate_histories=ablate_histories)
     for batch in machine.prefetch(batches):
-        predicted = batches_that_fit(forward, batch, machine)
-        waiting.extend((fitting.row_B, logit_B) for fitting, logit_B in predicted)
-        if len(waiting) >= BATCHES_BETWEEN_COPIES:
-            copy()
+        for fitting, logit_B in batches_that_fit(forward, batch, machine):
+            places.append(fitting.row_B.numpy() - start)
+            logits.append(logit_B)
         predicting.advance(len(batch))
-    copy()
     model.train(was_training)
-    return logits
+    ordered = np.empty(stop - start, np.float32)
+    if logits:
+        # At once: a copy to the host waits for the GPU.
+        ordered[np.concatenate(places)] = torch.cat(logits).float().cpu().numpy()
+    return ordered
 
 
 def batches_that_fit(

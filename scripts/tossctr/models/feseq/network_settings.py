@@ -98,14 +98,11 @@ class ModelConfig(Declared):
 
     def width(self, fields: int) -> int:
         """Width D of a position with `fields` fields; raises an error if heads do not fit."""
-        extra = self.positions + self.times
-        width = self.embedding_dim * (fields + extra)
+        width = self.embedding_dim * (fields + self.positions + self.times)
         if width % self.heads:
-            position = " and the position" if self.positions else ""
-            time = " and the time" if self.times else ""
             raise ImpossibleNetworkError(
-                f"{self.heads} heads do not divide the width {width} = embedding_dim "
-                f"{self.embedding_dim} * {fields + extra} ({fields} fields{position}{time})"
+                f"{self.heads} heads do not divide the width {width} of a position, embedding_dim "
+                f"{self.embedding_dim} times {fields} fields (+ 1 with positions, + 1 with times)"
             )
         return width
 
@@ -195,12 +192,7 @@ class TrainConfig(Declared):
         if fewer >= self.batch_size:
             return self.batch_size
         logger.warning(
-            "batch_size %s makes only %d steps of %s train rows: using %d, for "
-            "train.min_steps_per_epoch %d",
-            f"{self.batch_size:,}",
-            -(-rows // self.batch_size),
-            f"{rows:,}",
-            fewer,
-            self.min_steps_per_epoch,
+            "batches of %d rows, not batch_size %d, for train.min_steps_per_epoch %d",
+            *(fewer, self.batch_size, self.min_steps_per_epoch),
         )
         return fewer

@@ -29,8 +29,6 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 # A rank may wait for another as long as that writes a large state to a slow disk.
 _LONGEST_WAIT = timedelta(hours=2)
-# Elements; the sum of a smaller tensor takes longer to begin than to do.
-_SMALL = 1 << 18
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -60,16 +58,10 @@ class Ranks:
         self.largest(0)
 
     def add_all(self, tensors: Sequence[Tensor]) -> None:
-        """`add` for each contiguous tensor; small ones go in one message."""
-        if self.count == 1:
-            return
-        small = [tensor for tensor in tensors if tensor.numel() <= _SMALL]
-        for tensor in tensors:
-            if tensor.numel() > _SMALL:
-                self.add(tensor)
-        if small:
-            total = self.add(torch.cat([tensor.flatten() for tensor in small]))
-            for tensor, summed in zip(small, total.split([t.numel() for t in small])):
+        """`add` for each tensor, in one message."""
+        if self.count > 1 and tensors:
+            total = self.add(torch.cat([tensor.flatten() for tensor in tensors]))
+            for tensor, summed in zip(tensors, total.split([t.numel() for t in tensors])):
                 tensor.copy_(summed.view_as(tensor))
 
     def share(self, total: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ sequence fields (= G), P profile fields, F = S + P fields at a position, d embed
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,15 +15,12 @@ from ....features.feature_map import FIRST_CATEGORY
 from .input_layer import FieldSizes
 from .positions import Rows
 
-# Rows m of the table of times, as in the paper.
-TIME_BUCKETS = 4001
-
 
 class Tables(nn.ModuleList):
     """An embedding for each of some fields, side by side."""
 
-    def __init__(self, tables: Iterable[nn.Module], embedding_dim: int) -> None:
-        super().__init__(tables)
+    def __init__(self, sizes: Sequence[int], embedding_dim: int) -> None:
+        super().__init__(nn.Embedding(size, embedding_dim) for size in sizes)
         self.embedding_dim = embedding_dim
 
     def forward(self, index_FX: Tensor) -> Tensor:
@@ -31,11 +28,6 @@ class Tables(nn.ModuleList):
         if not self:
             return torch.zeros(*index_FX.shape[1:], 0, self.embedding_dim, device=index_FX.device)
         return torch.stack([table(index_X) for table, index_X in zip(self, index_FX)], dim=-2)
-
-
-def tables(sizes: tuple[int, ...], embedding_dim: int) -> Tables:
-    """Tables of these sizes."""
-    return Tables((nn.Embedding(size, embedding_dim) for size in sizes), embedding_dim)
 
 
 class HistoryEmbedding(nn.Module):
@@ -47,12 +39,11 @@ class HistoryEmbedding(nn.Module):
 
     def __init__(self, sizes: FieldSizes, embedding_dim: int) -> None:
         super().__init__()
-        self.target = tables(sizes.target, embedding_dim)
-        sequences = (
+        self.target = Tables(sizes.target, embedding_dim)
+        self.sequence = Tables((), embedding_dim).extend(
             target if is_shared else nn.Embedding(size, embedding_dim, padding_idx=0)
             for size, target, is_shared in zip(sizes.sequence, self.target, sizes.shared)
         )
-        self.sequence = Tables(sequences, embedding_dim)
 
     def forward(self, rows: Rows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:
         """Fields [U, F, d]."""
@@ -105,31 +96,17 @@ class Crossing(nn.Module):
         return _over_root_length(torch.stack(products).sum(0), rows)
 
 
-class PositionEmbedding(nn.Module):
-    """A learned embedding of the distance to the target: target 0, newest event 1, ..."""
+class DistanceEmbedding(nn.Module):
+    """A learned embedding of the distance to the target, whose own is 0; at most `longest`."""
 
-    def __init__(self, max_len: int, embedding_dim: int) -> None:
+    def __init__(self, size: int, longest: int, embedding_dim: int) -> None:
         super().__init__()
-        self.table = nn.Embedding(max_len + 1, embedding_dim)
+        self.table = nn.Embedding(size, embedding_dim)
+        self.longest = longest
 
-    def forward(self, rows: Rows) -> Tensor:
+    def forward(self, distance_N: Tensor) -> Tensor:
         """[N, d]."""
-        return self.table(rows.age_N)
-
-
-class TimeEmbedding(nn.Module):
-    """A learned embedding of the time t from event to target.
-
-    Bucket min(floor(t), m - 2), with m = TIME_BUCKETS; the target's is 0.
-    """
-
-    def __init__(self, embedding_dim: int) -> None:
-        super().__init__()
-        self.table = nn.Embedding(TIME_BUCKETS, embedding_dim)
-
-    def forward(self, rows: Rows) -> Tensor:
-        """[N, d]."""
-        return self.table(rows.elapsed_N.clamp(max=TIME_BUCKETS - 2))
+        return self.table(distance_N.clamp(max=self.longest))
 
 
 class AutoInt(nn.Module):

@@ -7,6 +7,7 @@ Yuan, Zhu, Li, Liu, Guo, Appl. Sci. 2024, 14(7), 2760, doi:10.3390/app14072760. 
     U  distinct positions       S  sequence fields (= G)  F  fields at a position, S + P
 """
 
+from collections import OrderedDict
 from functools import partial
 
 import torch
@@ -16,18 +17,14 @@ from ....batches.batch import Batch
 from ....common.logits import log_odds
 from ..network_settings import ModelConfig
 from .dropout import Dropout
-from .history import (
-    Crossing,
-    HistoryEmbedding,
-    Interaction,
-    PositionEmbedding,
-    TimeEmbedding,
-    tables,
-)
+from .history import Crossing, DistanceEmbedding, HistoryEmbedding, Interaction, Tables
 from .input_layer import FieldSizes, InputLayer, UnknownDraws
 from .pooling import POOLINGS, full_precision
 from .positions import Packed, Padded
 from .refiner import SequenceRefiner
+
+# Rows m of the table of times, as in the paper; the last bucket is m - 2.
+TIME_BUCKETS = 4001
 
 
 class FESeq(nn.Module):
@@ -39,14 +36,25 @@ class FESeq(nn.Module):
         width, item_width = config.width(fields), len(sizes.target) * d
         self.unknown = UnknownDraws(0 if config.unknown_share == "auto" else config.unknown_share)
         self.inputs = InputLayer(config, sizes)
-        self.profile = tables(sizes.profile, d)
+        self.profile = Tables(sizes.profile, d)
         self.history = HistoryEmbedding(sizes, d)
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
-        self.position = PositionEmbedding(config.max_len, d) if config.positions else None
-        self.time = TimeEmbedding(d) if config.times else None
+        self.position = None
+        if config.positions:  # target 0, newest event 1, ...
+            self.position = DistanceEmbedding(config.max_len + 1, config.max_len, d)
+        self.time = None
+        if config.times:
+            self.time = DistanceEmbedding(TIME_BUCKETS, TIME_BUCKETS - 2, d)
         self.refiner = SequenceRefiner(config, width)
         pooling = POOLINGS[config.pooling]
-        self.item = ItemEmbedding(config, sizes) if pooling.needs_item else None
+        self.item = None
+        if pooling.needs_item:
+            # e_out: a table of its own for the target, and layers of its own.
+            layers = Interaction(
+                config.interaction, config.item_interaction_layers, len(sizes.target), d
+            )
+            parts = {"tables": Tables(sizes.target, d), "interaction": layers}
+            self.item = nn.Sequential(OrderedDict(parts))
         self.pooling = pooling(config, width, item_width)
         self.shortcuts = config.shortcuts
         self.crossing = Crossing(sizes, config.crossing) if config.crossing else None
@@ -69,11 +77,11 @@ class FESeq(nn.Module):
         fields_UX = self.interaction(self.history(rows, batch.target_BG, profile_BPd))
         vectors = [rows.spread(fields_UX)]
         if self.position is not None:
-            vectors.append(self.position(rows))
+            vectors.append(self.position(rows.age_N))
         if self.time is not None:
-            vectors.append(self.time(rows))
+            vectors.append(self.time(rows.elapsed_N))
         refined_ND = self.refiner(torch.cat(vectors, dim=-1), rows)
-        item_BE = self.item(batch.target_BG) if self.item is not None else None
+        item_BE = self.item(batch.target_BG.T) if self.item is not None else None
         pooled_BU = self.pooling(refined_ND, rows, item_BE)
         inputs_BX = self.inputs(batch.numbers, batch.context_BC)
         features = [profile_BPd.flatten(1), inputs_BX, pooled_BU]
@@ -116,20 +124,6 @@ class ObservedOdds(nn.Module):
     def forward(self, logit_B: Tensor) -> Tensor:
         """[B]."""
         return logit_B if self.training else logit_B + self.shift
-
-
-class ItemEmbedding(nn.Module):
-    """e_out: a table of its own for the target item, refined by item interaction layers."""
-
-    def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
-        super().__init__()
-        d, layers = config.embedding_dim, config.item_interaction_layers
-        self.tables = tables(sizes.target, d)
-        self.interaction = Interaction(config.interaction, layers, len(sizes.target), d)
-
-    def forward(self, target_BG: Tensor) -> Tensor:
-        """[B, G * d]."""
-        return self.interaction(self.tables(target_BG.T))
 
 
 class LowRankCross(nn.Sequential):
