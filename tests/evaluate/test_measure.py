@@ -30,8 +30,7 @@ from tossctr.evaluate.blending import (
     fit_weights,
 )
 from tossctr.evaluate.measure import write_metrics
-from tossctr.evaluate.metric_table import BY_NAME
-from tossctr.evaluate.valid_predictions import read_predictions
+from tossctr.evaluate.metric_table import BY_NAME, read_predictions
 
 
 @pytest.fixture

@@ -17,8 +17,7 @@ import pyarrow as pa
 from ..common.files import Output, write_json
 from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
-from .metric_table import BY_NAME, metrics_of
-from .valid_predictions import read_same_rows
+from .metric_table import BY_NAME, metrics_of, read_same_rows
 
 logger = logging.getLogger(__name__)
 

@@ -25,8 +25,7 @@ from ..datasets.table import Table, require_drawn
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
 from .intervals import bootstrap, differences, intervals, is_enough
-from .metric_table import BY_NAME, expected_metric, metrics_of
-from .valid_predictions import read_predictions
+from .metric_table import BY_NAME, expected_metric, metrics_of, read_predictions
 
 logger = logging.getLogger(__name__)
 

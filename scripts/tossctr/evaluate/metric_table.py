@@ -1,19 +1,53 @@
-"""The table of metrics, for intervals, blends, tables, plots and the summary.
+"""Validation predictions, and the table of the metrics that models are compared by.
 
-Those that trainings monitor are in common/logits.py, so that a new one here retrains nothing.
+A file valid_predictions.parquet has the validation rows: row int64, label uint8, logit float32.
+Models also have logit_ablated, with empty histories, and blends logit_best, of their best model.
+
+Metrics that trainings monitor are in common/logits.py, so that a new one here retrains nothing.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from ..common import logits
+from ..common.errors import UserError
 from ..common.logits import BALANCED, Rows, sigmoid
+from ..common.parquet import metadata_of, read_table
+from ..config.names import check_name, folder_name
 
 # Bins of the calibration error, with about equally many rows each.
 CALIBRATION_BINS = 20
+
+
+def read_predictions(path: Path, full_name: str = "") -> pa.Table:
+    """A model's validation predictions, with all logits that the file has.
+
+    Raises UserError unless the model has this `full_name`.
+    """
+    table = read_table(path, ("row", "label", "logit"), optional=("logit_ablated", "logit_best"))
+    check_name(path, metadata_of(table).get("full_name", ""), full_name)
+    return table
+
+
+def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
+    """The predictions of several models, each in its folder.
+
+    Raises UserError unless all are of the same rows.
+    """
+    tables = [read_predictions(path, folder_name(path)) for path in paths]
+    for path, table in zip(paths, tables):
+        if not table["row"].equals(tables[0]["row"]):
+            raise UserError(
+                f"{path}: has other rows than {paths[0]}; delete both, and run the same command "
+                f"again"
+            )
+    return tables
 
 
 def calibration_error(rows: Rows) -> float:

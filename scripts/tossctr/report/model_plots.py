@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from ..common.files import Output, read_json
 from ..common.logits import sigmoid
 from ..config.names import FEW_CLICKS
-from ..evaluate.metric_table import BY_NAME, calibration_bins
-from ..evaluate.valid_predictions import read_predictions
+from ..evaluate.metric_table import BY_NAME, calibration_bins, read_predictions
 from .page import (
     BARS,
     BLUE,

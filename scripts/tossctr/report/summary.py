@@ -18,8 +18,7 @@ from ..common.parquet import metadata_of
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, check_name, folder_name
 from ..describe.alarms import read_alarms
 from ..evaluate.intervals import Entry, bootstrap, differences
-from ..evaluate.metric_table import BY_NAME, Metric, metrics_of
-from ..evaluate.valid_predictions import read_same_rows
+from ..evaluate.metric_table import BY_NAME, Metric, metrics_of, read_same_rows
 from .page import (
     BARS,
     SIMULATED,
