@@ -23,7 +23,7 @@ from tossctr.models.feseq.network.input_layer import InputLayer
 from tossctr.models.feseq.network.pooling import WeightedSumPooling
 from tossctr.models.feseq.network.positions import Packed, Padded
 from tossctr.models.feseq.network.refiner import TransformerLayer
-from tossctr.models.feseq.training.optimizer import embedding_parameters
+from tossctr.models.feseq.training.step import embedding_parameters
 
 FIELDS, D = 3, 4
 

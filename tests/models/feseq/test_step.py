@@ -13,15 +13,15 @@ from tossctr.common.errors import UserError
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.training.loop import evaluated_batches
-from tossctr.models.feseq.training.optimizer import (
+from tossctr.models.feseq.training.step import (
     FLOOR,
+    Stepper,
     TableAdam,
     embedding_parameters,
     learning_rate,
     make_optimizer,
     set_learning_rate,
 )
-from tossctr.models.feseq.training.step import Stepper
 
 STILL = replace(CONFIG, dropout=0.0)
 RATE, STEPS = 0.01, 50

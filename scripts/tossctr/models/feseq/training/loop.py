@@ -23,8 +23,7 @@ from ..network import FESeq
 from ..network.device import Machine
 from ..network_file import placed, predict_logits
 from ..network_settings import TrainConfig
-from .optimizer import learning_rate, make_optimizer, set_learning_rate
-from .step import Stepper
+from .step import Stepper, learning_rate, make_optimizer, set_learning_rate
 
 logger = logging.getLogger(__name__)
 
