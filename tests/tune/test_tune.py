@@ -203,7 +203,7 @@ def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
         for tree in range(1, 9):
             given[-1](tree, {"auc": 0.5, "average_precision": 0.5, "logloss": tree / 10})
 
-    monkeypatch.setattr("tossctr.models.boosting.tree_trials.fit", fit)
+    monkeypatch.setattr("tossctr.models.boosting.train_trees.fit", fit)
     with boosting_trials(data, tmp_path) as run:
         for rate in (0.5, 0.25):
             run(learning_rate=rate, report=lambda *given: reports.append(given))

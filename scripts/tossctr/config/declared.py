@@ -58,10 +58,10 @@ class SettingsBlock(BaseModel, Declared):
 
     model_config = CLOSED | ConfigDict(frozen=True)
 
-    def values(self, keys: set[str] | None = None) -> dict[str, Any]:
-        """All settings, or some, by name and as they were written."""
+    def values(self) -> dict[str, Any]:
+        """All settings by name, as they were written."""
         # It warns of numbers that AS_WRITTEN keeps as integers.
-        return self.model_dump(include=keys, warnings=False)
+        return self.model_dump(warnings=False)
 
 
 class _Partial(BaseModel):

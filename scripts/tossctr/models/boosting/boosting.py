@@ -61,5 +61,5 @@ FAMILY = Boosting(
     pattern="boosting",
     environment="boosting",
     blocks={"boosting": BoostingConfig},
-    entry_points={"train": "train_trees", "load": "tree_file", "trials": "tree_trials"},
+    entry_points={"train": "train_trees", "load": "tree_file", "trials": "train_trees"},
 )
