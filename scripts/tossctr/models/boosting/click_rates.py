@@ -67,14 +67,14 @@ def all_counted(feature_map: FeatureMap, few: Sequence[str]) -> list[Counted]:
         is_id = field in feature_map.ids or (field.column not in few and not is_item)
         counted += [Counted(field.column, "ids" if is_id else "clicks", i, field.size)]
     for i, sequence in enumerate(feature_map.sequences):
-        place, name, size = len(feature_map.profile) + i, sequence.column, sequence.size
-        both = f"{name} with {fields[place].column}"
+        target, name, size = len(feature_map.profile) + i, sequence.column, sequence.size
+        both = f"{name} with {fields[target].column}"
         while both in taken:  # a column may have any name
             both += "'"
         taken.add(both)
         counted += [
-            Counted(name, "clicks", place, size, i),
-            Counted(both, "clicks", place, size, i, fields[place].size),
+            Counted(name, "clicks", target, size, i),
+            Counted(both, "clicks", target, size, i, fields[target].size),
         ]
     return counted
 

@@ -44,8 +44,8 @@ def train(job: TrainJob) -> None:
         folder_beside(job.model.with_name("matrix")) as folder,
     ):
         about = job.about(feature_map, train)
-        place = folder if device == "cpu" else None
-        run = BoostingRun(train, valid, feature_map, config, device, job.threads, place, before)
+        matrices = folder if device == "cpu" else None
+        run = BoostingRun(train, valid, feature_map, config, device, job.threads, matrices, before)
         fitted = run.make_features()
         boosters, history, facts = run.grow(fitted)
         job.write(
