@@ -124,9 +124,7 @@ class FeatureEncoder:
     def known(self, categories: np.ndarray) -> dict[str, np.ndarray]:
         """The categories by column, int64 [rows]; -1, which no event has, where one is unknown."""
         columns = (field.column for field in self.feature_map.category_fields)
-        # Compiled loops would be compiled again for columns that are not contiguous.
-        known = np.ascontiguousarray(np.where(categories < FIRST_CATEGORY, -1, categories).T)
-        return dict(zip(columns, known))
+        return dict(zip(columns, np.where(categories < FIRST_CATEGORY, -1, categories).T))
 
     def tokens(self, block: Block) -> list[Ragged]:
         """All events of the rows' histories, as indices of the feature map."""

@@ -1,4 +1,4 @@
-"""Fitting the feature map: the frequent values of train rows, and their numeric ranges."""
+"""Fitting the feature map: frequent values of train rows, numeric ranges, and kinds of items."""
 
 import logging
 from collections import Counter
@@ -20,19 +20,26 @@ from .co_occurrence import fit_item_vectors
 from .encoding import FeatureEncoder
 from .feature_map import (
     DENSE_LIMIT,
+    FIRST_CATEGORY,
+    PADDING,
     CategoryField,
     FeatureMap,
+    KindField,
     SequenceField,
     require_columns,
 )
 from .history_statistics import age_quantiles
-from .item_attributes import KindFit
 from .numeric import SAMPLE_ROWS, NumericField, NumericFit, count_blocks
 
 logger = logging.getLogger(__name__)
 
 # float32 holds all whole numbers up to this.
 _MOST_EXACT = 1 << 24
+# At most this share of the rows contradict their item's first row. A column that is nearly constant
+# would pass, so at most that share of the rows that have not the commonest kind do.
+_MOST_CONTRADICTIONS, _MOST_OF_RARE = 0.01, 0.05
+# The rows behind an item's first that are enough to tell, and those that are enough to give up.
+_LEAST_REPEATS, _ENOUGH_ROWS = 100, 10_000
 
 
 def write_feature_map(
@@ -53,8 +60,8 @@ def fit_feature_map(
     """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
     One pass in blocks over the train rows, or over these and the validation rows; two over as many
-    as tell which items are common and co-occur; one over a sample, for the statistics of histories.
-    Raises UserError for a test table.
+    as tell which items are common and co-occur; one over a sample, for the statistics of histories,
+    and one over fewer rows yet, for the events' ages. Raises UserError for a test table.
     """
     with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(table, columns)
@@ -195,3 +202,49 @@ class ValueCounts(Counter[Any]):
     def at_least(self, min_count: int) -> list[Any]:
         """The values that occur so often, ascending."""
         return sorted(value for value, count in self.items() if count >= min_count)
+
+
+class KindFit:
+    """A category that may be a function of the target item, such as a genre: its item's kind.
+
+    Kept are the kind in each item's first row, and how many rows contradict it.
+    `items` and `kinds` are the words of the target and of the column that may be its kind.
+    """
+
+    def __init__(self, items: Sequence[str], kinds: Sequence[str]) -> None:
+        self.items, self.kinds = items, kinds
+        self.kind = np.zeros(len(items) + 1, np.int64)
+        self.counts = np.zeros(len(kinds) + 1, np.int64)
+        self.rows, self.contradictions = 0, 0
+
+    def add(self, item: np.ndarray, kind: np.ndarray) -> None:
+        """Add rows by the numbers of their words, int64 [rows]; 0 is missing."""
+        if self.contradictions > _MOST_CONTRADICTIONS * max(self.rows, _ENOUGH_ROWS):
+            return
+        known = (item > 0) & (kind > 0)
+        item, kind = item[known], kind[known]
+        items, row = np.unique(item, return_index=True)
+        is_new = self.kind[items] == 0
+        self.kind[items[is_new]] = kind[row[is_new]]
+        self.rows += len(item)
+        self.contradictions += int((self.kind[item] != kind).sum())
+        self.counts += np.bincount(kind, minlength=len(self.counts))
+
+    def is_function(self) -> bool:
+        """True if an item has nearly always one kind, and items share kinds."""
+        items, kinds = int((self.kind > 0).sum()), int((self.counts > 0).sum())
+        repeats, rare = self.rows - items, self.rows - int(self.counts.max())
+        return (
+            repeats >= _LEAST_REPEATS
+            and 1 < kinds <= items / 2
+            and self.contradictions <= _MOST_CONTRADICTIONS * repeats
+            and self.contradictions <= _MOST_OF_RARE * rare
+        )
+
+    def field(self, sequence: str, target: CategoryField, kind: CategoryField) -> KindField:
+        """The kind of a sequence's items; unknown words have none."""
+        index = {word: i for i, word in enumerate(kind.vocabulary, FIRST_CATEGORY)}
+        indices = [PADDING, *(index.get(word, PADDING) for word in self.kinds)]
+        kind_of = {word: indices[number] for word, number in zip(self.items, self.kind[1:])}
+        known = (kind_of.get(word, PADDING) for word in target.vocabulary)
+        return KindField(kind.column, sequence, [*[PADDING] * FIRST_CATEGORY, *known])
