@@ -19,10 +19,10 @@ if not SCRIPTS.is_dir():
 sys.path.insert(0, str(SCRIPTS))
 from tossctr.common.errors import UserError
 from tossctr.common.interrupt import interrupt_jobs
-from tossctr.common.files import locked
-from tossctr.catalog.check import checked_workflow
+from tossctr.catalog.check import checked_config, with_table
+from tossctr.config.columns import Columns
 from tossctr.config.names import BASELINES, BLEND
-from tossctr.raw.raw_files import refuse_stand_in_over_real
+from tossctr.raw.raw_files import locate_raw, refuse_stand_in_over_real
 
 RESULTS = Path("results")
 
@@ -38,21 +38,19 @@ if workflow.is_main_process:
 
 # All checks that need no job. They run here, where an error comes without a traceback.
 try:
-    checked, COLUMNS, RAW = checked_workflow(
-        config,
-        # Those of a workflow that imports this one have other keys, too.
-        [] if IS_IMPORTED else workflow.configfiles,
-        # The table's file is the user's, or one of the repository.
-        [Path(), SCRIPTS.parent],
-        # Jobs need not ask again, which for a remote file takes requests.
-        opens_raw=workflow.is_main_process,
-    )
-    config.update(checked)
+    # The table's file is the user's, or one of the repository.
+    given, files = with_table(config, [Path(), SCRIPTS.parent])
+    # Those of a workflow that imports this one have other keys, too.
+    config.update(checked_config(given, [*files, *([] if IS_IMPORTED else workflow.configfiles)]))
+    TABLE = config["table"]
+    COLUMNS = Columns.from_config(TABLE["columns"])
+    RAW = locate_raw(TABLE["raw"], has_stand_in=TABLE["simulation"] is not None)
+    # Jobs need not ask again, which for a remote file takes requests.
     if workflow.is_main_process:
+        RAW.check(COLUMNS, *filter(None, (TABLE["columns"][key] for key in ("time", "group"))))
         refuse_stand_in_over_real(RAW, RESULTS)
 except UserError as error:
     raise WorkflowError(str(error)) from None
-TABLE = config["table"]
 if workflow.is_main_process and RAW.simulated:
     logger.warning(f"SIMULATED DATA: {RAW.why}, so this run uses the simulated stand-in")
 
@@ -72,14 +70,6 @@ def clear_errors(function):
             raise SystemExit(1) from None
 
     return wrapped
-
-
-@clear_errors
-def check_unlocked(folder):
-    """End Snakemake if a process is at work in a folder of saved state."""
-    if folder.exists():
-        with locked(folder, "is training this model already"):
-            pass
 
 
 # Not within an f-string below, whose tokens differ between versions of Python, and so snakefmt's form.

@@ -3,7 +3,7 @@
 
 checkpoint sample:
     input:
-        **local(raw=RAW.train),
+        raw_files=local(RAW.train),
     output:
         # First, since Snakemake looks for a checkpoint's first output alone.
         parts="data/samples/{size}.json",
@@ -19,7 +19,7 @@ checkpoint sample:
             **raw_params(raw=RAW.train),
             delimiter=TABLE["raw"]["delimiter"],
             label=TABLE["columns"]["label"],
-            rows=size_key("rows"),
+            rows=lookup(dpath="sizes/{size}/rows", within=config),
             part_rows=config["parts"]["rows"],
             sampling=sampling_of(config),
         ),
@@ -32,7 +32,7 @@ checkpoint sample:
 
 rule convert_train:
     input:
-        **part_raw(RAW.train),
+        raw_files=part_raw(RAW.train),
         # Not their time: a part runs again when its version changes.
         selection=ancient("data/samples/{size}.parquet"),
         parts=ancient("data/samples/{size}.json"),
@@ -46,9 +46,7 @@ rule convert_train:
     conda:
         "../envs/data.yaml"
     params:
-        **settings(
-            **part_params(RAW.train),
-        ),
+        **settings(**part_params(RAW.train)),
         **column_params("label"),
         code=code("convert_train"),
     message:
@@ -60,11 +58,7 @@ rule convert_train:
 checkpoint list_parts:
     input:
         # Not an input of `train`: a sample that is added later would retrain every model.
-        **(
-            local(raw=RAW.test, sample_submission=RAW.sample_submission)
-            if RAW.test
-            else {"raw": no_test}
-        ),
+        raw_files=local(RAW.test, RAW.sample_submission),
     output:
         parts="data/h5/test/parts.json",
     log:
@@ -92,7 +86,7 @@ checkpoint list_parts:
 
 rule convert_test:
     input:
-        **part_raw(RAW.test),
+        raw_files=part_raw(RAW.test),
         parts=ancient("data/h5/test/parts.json"),
     output:
         h5="data/h5/test/part{part}.h5",
@@ -104,9 +98,7 @@ rule convert_test:
     conda:
         "../envs/data.yaml"
     params:
-        **settings(
-            **part_params(RAW.test),
-        ),
+        **settings(**part_params(RAW.test)),
         **column_params("id"),
         code=code("convert_test"),
     message:
@@ -127,7 +119,7 @@ rule fit_feature_map:
     conda:
         "../envs/baseline.yaml"
     params:
-        **settings(min_count=size_key("min_count")),
+        **settings(min_count=lookup(dpath="sizes/{size}/min_count", within=config)),
         **column_params("shared", "ids"),
         code=code("fit_feature_map"),
     message:
@@ -150,8 +142,14 @@ use rule fit_feature_map as fit_feature_map_to_all with:
         "Fitting the feature map of all rows, size {wildcards.size}"
 
 
-if workflow.is_main_process:
-    warn_of_missing_draw()
+# Snakemake looks at no params of a job whose inputs hang on a checkpoint that is missing.
+for size in config["sizes"] if workflow.is_main_process else ():
+    listing = f"data/samples/{size}.json"
+    if Path(f"data/h5/{size}/feature_map.json").exists() and not Path(listing).exists():
+        logger.warning(
+            f"{listing} is missing: it was deleted, or its step failed. Metrics and plots of size "
+            f"{size} that are there may be of other rows: ask for {listing}, too"
+        )
 
 
 rule describe:
@@ -184,13 +182,7 @@ rule describe:
         "../envs/report.yaml"
     threads: 2
     params:
-        **settings(
-            dependencies=dependency_digest(
-                lambda wildcards: [(wildcards.size, "")],
-                *("list_parts", "convert_test"),
-                test=True,
-            ),
-        ),
+        **settings(dependencies=dependency_digest("list_parts", "convert_test", test=True)),
         code=code("describe"),
     message:
         "Describing the data of size {wildcards.size}"

@@ -17,7 +17,7 @@ rule evaluate:
     resources:
         gpu=inference_gpus,
     params:
-        **settings(dependencies=dependency_digest(model_jobs)),
+        **settings(dependencies=dependency_digest()),
         code=code("evaluate"),
     message:
         "Predicting the validation rows, size {wildcards.size}, {wildcards.model}"
@@ -40,7 +40,7 @@ rule importance:
     resources:
         gpu=inference_gpus,
     params:
-        **settings(dependencies=dependency_digest(model_jobs)),
+        **settings(dependencies=dependency_digest()),
         code=code("importance"),
     message:
         "Measuring what the AUC of {wildcards.model} rests on, size {wildcards.size}"
@@ -60,10 +60,7 @@ rule blend:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(
-            given=size_weights,
-            by=table_score(config).metric,
-        ),
+        **settings(given=size_weights, by=table_score(config).metric),
         code=code("blend"),
     message:
         "Blending the models of size {wildcards.size} that submit"
@@ -108,7 +105,7 @@ rule measure:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(dependencies=dependency_digest(named_jobs, "evaluate")),
+        **settings(dependencies=dependency_digest("evaluate")),
         code=code("measure"),
     message:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"

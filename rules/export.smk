@@ -3,7 +3,7 @@
 
 rule export:
     input:
-        model=exported,
+        model=LAST_MODEL,
         valid=valid_parts,
     output:
         onnx="results/{size}/{model}/model.onnx",
@@ -12,7 +12,7 @@ rule export:
     conda:
         "../envs/export.yaml"
     params:
-        **settings(dependencies=dependency_digest(model_jobs)),
+        **settings(dependencies=dependency_digest()),
         code=code("export"),
     message:
         "Exporting {wildcards.model} of size {wildcards.size} to ONNX"

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from tossctr.catalog.digests import scoring_of
 from tossctr.catalog.model_kinds import check_job, compared_models, submission_models
-from tossctr.raw.location import Location, TableLocation
+from tossctr.raw.location import Location
 from tossctr.raw.parts import part_name, read_parts
-from tossctr.raw.reading import RawTable
 
 # What predicts the test file.
 LAST_MODEL = "results/{size}/{model}/model.safetensors"
@@ -16,21 +15,13 @@ if config["submission"]["refit"]:
     FEATURE_MAPS.append("data/h5/{size}/all_rows/feature_map.json")
 
 
-def counted(path):
-    """An input; the time of a raw file that has a version does not count."""
-    return ancient(path) if RAW.has_version(path) else path
+def local(*places):
+    """The files of raw tables that are local; their time does not count if they have a version.
 
-
-@clear_errors
-def local(**raw):
-    """Inputs: those raw files that are local."""
-    inputs = {}
-    for name, place in raw.items():
-        if isinstance(place, TableLocation) and not place.is_remote:
-            inputs[name] = [counted(str(file)) for file in place.files]
-        elif isinstance(place, Location) and not place.is_remote:
-            inputs[name] = counted(str(place))
-    return inputs
+    A script gets them from its params, as it does those that Snakemake would take for local paths.
+    """
+    files = [file for place in places if place and not place.is_remote for file in place.files]
+    return [ancient(str(file)) if RAW.has_version(file) else str(file) for file in files]
 
 
 def upstream(job):
@@ -39,20 +30,6 @@ def upstream(job):
     For rules that do not read them: Snakemake would not miss one whose step failed before a training.
     """
     return collect(["data/samples/{size}.json", *FEATURE_MAPS], size=job.size)
-
-
-def warn_of_missing_draw():
-    """Warn where results rest on a draw of rows that is gone, perhaps since its step failed.
-
-    Snakemake looks at no params of a job whose inputs hang on a checkpoint that is missing.
-    """
-    for size in config["sizes"]:
-        listing = f"data/samples/{size}.json"
-        if Path(f"data/h5/{size}/feature_map.json").exists() and not Path(listing).exists():
-            logger.warning(
-                f"{listing} is missing: it was deleted, or its step failed. Metrics and plots of "
-                f"size {size} that are there may be of other rows: ask for {listing}, too"
-            )
 
 
 def submitting(path):
@@ -64,66 +41,48 @@ def submitting(path):
     )
 
 
-def listed(table, wildcards):
+def listed_parts(table, wildcards):
     """The parts of a raw table, which are known once `sample` or `list_parts` has run."""
+    if table is None:
+        raise UserError(
+            "raw.test is null, so there are no rows to predict: for a submission name the test "
+            "file in raw.test; docs/scoring.md says how to score other files"
+        )
     if table is RAW.test:
-        parts = checkpoints.list_parts.get().output.parts
-    else:
-        check_job(config, COLUMNS, dict(wildcards.items()))
-        parts = checkpoints.sample.get(size=wildcards.size).output.parts
-    # `open` gets it from a default storage provider first, if there is one.
-    with parts.open() as file:
-        return read_parts(Path(file.name))
+        return read_parts(Path(checkpoints.list_parts.get().output.parts)).parts
+    check_job(config, COLUMNS, dict(wildcards.items()))
+    return read_parts(Path(checkpoints.sample.get(size=wildcards.size).output.parts)).parts
 
 
-def part_names(table, wildcards):
-    """The numbers of the parts, as file names have them."""
-    return list(map(part_name, range(len(listed(table, wildcards).parts))))
+def job_part(table, wildcards):
+    """The job's part of a raw table."""
+    return listed_parts(table, wildcards)[int(wildcards.part)]
 
 
 def part_files(table, wildcards):
-    """The raw files of the job's part."""
-    return [piece.file for piece in listed(table, wildcards).parts[int(wildcards.part)].pieces]
+    """The raw files of that part."""
+    return [piece.file for piece in job_part(table, wildcards).pieces]
 
 
 def part_raw(table):
-    """Inputs: the raw files of the job's part, if they are local; none without a table."""
-    files = clear_errors(lambda wildcards: list(map(counted, part_files(table, wildcards))))
-    return {} if table is None or table.is_remote else {"raw": files}
+    """Input function: those of them that are local."""
+    return clear_errors(lambda wildcards: local(*map(Location, part_files(table, wildcards))))
 
 
 def parts_of(table, path):
-    """Input function: the file of each part of a table."""
-    return clear_errors(
-        lambda wildcards: collect(
-            path, **dict(wildcards.items()), part=part_names(table, wildcards)
-        )
-    )
+    """Input function: the file of each part of a table, for the job or each model that submits."""
+
+    def files(wildcards):
+        parts = map(part_name, range(len(listed_parts(table, wildcards))))
+        models = {"model": submission_models(config, wildcards.size)} if "{model}" in path else {}
+        return collect(path, **dict(wildcards.items()) | models, part=list(parts))
+
+    return clear_errors(files)
 
 
 train_parts = parts_of(RAW.train, "data/h5/{size}/train/part{part}.h5")
 valid_parts = parts_of(RAW.train, "data/h5/{size}/valid/part{part}.h5")
 test_parts = parts_of(RAW.test, "data/h5/test/part{part}.h5") if RAW.test else []
-
-
-@clear_errors
-def no_test(wildcards):
-    """Input function: raises UserError, since there is no test table."""
-    raise UserError(
-        "raw.test is null, so there are no rows to predict: for a submission name the test file in "
-        "raw.test; docs/scoring.md says how to score other files"
-    )
-
-
-@clear_errors
-def part_predictions(wildcards):
-    """One prediction file per model and part."""
-    return collect(
-        rules.predict.output.predictions,
-        size=wildcards.size,
-        model=submission_models(config, wildcards.size),
-        part=part_names(RAW.test, wildcards),
-    )
 
 
 def plot(path, category, subcategory=None, caption=None):
@@ -172,41 +131,6 @@ def compared(path, among=lambda size, name: True):
     ]
 
 
-@clear_errors
-def plot_data(wildcards):
-    """The file from which a plot of one model alone is drawn; an error where its family has none."""
-    folder, family = f"results/{wildcards.size}/{wildcards.name}", family_of(wildcards.name)
-    if wildcards.plot == "importance":
-        return f"{folder}/importance.json"
-    if not family.has_learning_curves:
-        raise UserError(f"{wildcards.name} has no learning curves; ask for those of a network")
-    return f"{folder}/history.csv"
-
-
 def scored(value):
     """Input function or setting: a `value` of the job's `Scoring`."""
     return clear_errors(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))
-
-
-def scored_raw(scoring, column=COLUMNS.id):
-    """The raw files that are local, which have the columns in use and this one."""
-    paths = [path for file in scoring.files for path in local(file=file).get("file", [])]
-    # Before Snakemake removes earlier scores.
-    if workflow.is_main_process:
-        for file in scoring.files:
-            if not file.is_remote and not file.missing:
-                RawTable(file, columns=COLUMNS).check_columns(COLUMNS, column)
-    return paths
-
-
-@clear_errors
-def exported(wildcards):
-    """The model to export, of a family that can be."""
-    check_job(config, COLUMNS, dict(wildcards.items()))
-    model = LAST_MODEL.format(**wildcards)
-    if "export" not in family_of(wildcards.model).entry_points:
-        raise UserError(
-            f"{wildcards.model} is not a network, and only networks are exported to ONNX; "
-            f"docs/serving.md says how to score rows with {model}"
-        )
-    return model

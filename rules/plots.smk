@@ -13,12 +13,22 @@ rule plot_model:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(dependencies=dependency_digest(named_jobs, "evaluate", "measure")),
+        **settings(dependencies=dependency_digest("evaluate", "measure")),
         code=code("plot_model"),
     message:
         "Drawing {wildcards.name} of size {wildcards.size}"
     script:
         "../scripts/plot_model.py"
+
+
+@clear_errors
+def plot_data(wildcards):
+    """The file from which a plot of one model alone is drawn; an error where its family has none."""
+    if wildcards.plot == "importance":
+        return f"results/{wildcards.size}/{wildcards.name}/importance.json"
+    if not family_of(wildcards.name).has_learning_curves:
+        raise UserError(f"{wildcards.name} has no learning curves; ask for those of a network")
+    return f"results/{wildcards.size}/{wildcards.name}/history.csv"
 
 
 # The plots that not all models have.
@@ -33,7 +43,7 @@ rule plot:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(dependencies=dependency_digest(named_jobs, "importance")),
+        **settings(dependencies=dependency_digest("importance")),
         code=code("plot"),
     message:
         "Drawing {wildcards.plot} of {wildcards.name}, size {wildcards.size}"

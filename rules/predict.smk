@@ -24,13 +24,13 @@ rule predict:
 
 rule submit:
     input:
-        **local(sample_submission=RAW.sample_submission),
+        raw_files=local(RAW.sample_submission),
         parts=rules.list_parts.output.parts,
-        predictions=part_predictions,
+        predictions=parts_of(RAW.test, rules.predict.output.predictions),
         # Named here too, so that a dry run shows the training before the parts are known.
         models=submitting(LAST_MODEL),
         upstream=upstream,
-        fitted=branch(are_weights_fitted, then=rules.blend.output.weights, otherwise=[]),
+        fitted=branch(size_weights, then=[], otherwise=rules.blend.output.weights),
         # For its alarms. Where it is `ancient`, Snakemake asks for no other reason to run this rule.
         facts=rules.describe.output.facts,
     output:
@@ -47,8 +47,10 @@ rule submit:
             label_column=TABLE["columns"]["label"],
             weights=size_weights,
             dependencies=dependency_digest(
-                submitted_jobs,
                 *("list_parts", "convert_test", "predict", "describe"),
+                jobs=lambda wildcards: [
+                    (wildcards.size, name) for name in size_weights(wildcards) or [BLEND]
+                ],
                 test=True,
             ),
             **raw_params(sample_submission=RAW.sample_submission),
@@ -57,7 +59,8 @@ rule submit:
         # As predictions name the code that made them.
         **not_counted(
             codes=lambda wildcards: {
-                name: DIGESTS.code("predict", name) for _, name in submitting_jobs(wildcards)
+                name: DIGESTS.code("predict", name)
+                for name in submission_models(config, wildcards.size)
             }
         ),
         code=code("submit"),

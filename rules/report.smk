@@ -22,7 +22,7 @@ rule compare:
     params:
         **settings(
             metric=table_score(config).metric,
-            dependencies=dependency_digest(compared_jobs, "evaluate", "measure"),
+            dependencies=dependency_digest("evaluate", "measure", jobs=compared_jobs),
         ),
         code=code("compare"),
     message:
@@ -64,8 +64,8 @@ rule summarize:
     params:
         **settings(
             dependencies=dependency_digest(
-                compared_jobs,
                 *("evaluate", "measure", "compare", "importance", "describe"),
+                jobs=compared_jobs,
             ),
             refit=config["submission"]["refit"],
             split={key: sampling_of(config)[key] for key in ("time", "group")},

@@ -9,7 +9,7 @@ rule score:
         fitted=scored(
             lambda scoring: [] if scoring.weights else f"results/{scoring.size}/blend/weights.json"
         ),
-        raw=scored(scored_raw),
+        raw_files=scored(lambda scoring: local(*scoring.files)),
     output:
         output="results/scores/{scored}.parquet",
     log:
@@ -31,9 +31,9 @@ rule score:
             delimiter=TABLE["raw"]["delimiter"],
             part_rows=config["parts"]["rows"],
             prior=config["submission"]["prior"] or "observed",
-            dependencies=dependency_digest(scored(lambda scoring: scoring.jobs), "score"),
+            dependencies=dependency_digest("score", jobs=scored(lambda scoring: scoring.jobs)),
         ),
-        code=f"code {DIGESTS.code('score')}",
+        code=code("score"),
     message:
         "Scoring {wildcards.scored}"
     script:
@@ -43,7 +43,7 @@ rule score:
 rule measure_scores:
     input:
         scores=rules.score.output.output,
-        raw=scored(lambda scoring: scored_raw(scoring, COLUMNS.label)),
+        raw_files=scored(lambda scoring: local(*scoring.files)),
     output:
         metrics="results/scores/{scored}.metrics.json",
     log:
@@ -56,7 +56,7 @@ rule measure_scores:
             input=scored(lambda scoring: list(map(str, scoring.files))),
             versions=scored(lambda scoring: list(map(file_version, scoring.files))),
             delimiter=TABLE["raw"]["delimiter"],
-            dependencies=dependency_digest(scored(lambda scoring: scoring.jobs), "score"),
+            dependencies=dependency_digest("score", jobs=scored(lambda scoring: scoring.jobs)),
         ),
         **column_params("label", "id"),
         code=code("measure_scores"),

@@ -2,6 +2,7 @@
 import shutil
 import time
 
+from tossctr.common.files import locked
 from tossctr.common.machine import SAID_CPU, has_cuda_device
 from tossctr.report.outcome import outcome
 
@@ -93,8 +94,13 @@ rule tune:
 onstart:
     # Before Snakemake removes the log of a training that outlived another Snakemake.
     for job in workflow.dag.needrun_jobs():
-        if job.rule.name in (rules.train.rule.name, rules.refit.rule.name):
-            check_unlocked(Path(job.output.model).with_name("training_state"))
+        state = Path(job.output[0]).with_name("training_state")
+        if job.rule.name in (rules.train.rule.name, rules.refit.rule.name) and state.exists():
+            try:
+                with locked(state, "is training this model already"):
+                    pass
+            except UserError as error:
+                raise WorkflowError(str(error)) from None
     # Jobs on this machine need not warn of it each.
     if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():
         logger.warning("no CUDA device found: models train and predict on the CPU")

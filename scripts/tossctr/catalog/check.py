@@ -11,9 +11,8 @@ from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.declared import defaults_of, mistakes, settable
 from ..models.base import block_settings
-from ..raw.raw_files import RawFiles, locate_raw
 from .model_kinds import blocks, is_model, model_mistakes
-from .schema import SPLIT_BY, Config, Table, table_score
+from .schema import SPLIT_BY, Config, table_score
 
 # In C, where PyYAML was built with it: a tenth of the time.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -56,63 +55,18 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
 
     Raises one UserError that lists every mistake in it, and in the text of its `files`.
     """
-    full, lines = _checked(config, files)
-    _refuse(lines)
-    return full
-
-
-def checked_workflow(
-    config: Mapping[str, Any],
-    files: Iterable[Path | str],
-    folders: Sequence[Path],
-    *,
-    opens_raw: bool = True,
-) -> tuple[dict[str, Any], Columns, RawFiles]:
-    """All checks that need no job: the config, its table's columns and raw files.
-
-    `folders` are those of `with_table`. Raw files are opened only with `opens_raw`. Raises one
-    UserError that lists every mistake.
-    """
-    config, table_files = with_table(config, folders)
-    full, lines = _checked(config, [*files, *table_files])
-    if not mistakes(Table, config.get("table")):
-        table = Table(**config["table"]).model_dump(mode="json", warnings=False)
-        try:
-            columns = Columns.from_config(table["columns"])
-            raw = locate_raw(table["raw"], has_stand_in=table["simulation"] is not None)
-            if opens_raw:
-                named = (table["columns"][key] for key in ("time", "group"))
-                raw.check(columns, *filter(None, named))
-        except UserError as error:
-            if not lines:  # of the files, not of the config
-                raise
-            lines.append(str(error))
-    _refuse(lines)
-    return full, columns, raw
-
-
-def _checked(
-    config: Mapping[str, Any], files: Iterable[Path | str]
-) -> tuple[dict[str, Any], list[str]]:
-    """The config with defaults, and its mistakes; it is empty if a key is wrong."""
-    if lines := [*slips_of_text(files), *mistakes(Config, config)]:
-        return {}, lines
-    full = _with_defaults(config)
-    return full, [*_contradictions(full)]
-
-
-def _refuse(lines: Iterable[str]) -> None:
-    """Raise UserError if there are mistakes."""
-    if listed := "\n".join(f"  - {line}" for line in dict.fromkeys(lines)):
+    full: dict[str, Any] = {}
+    if not (lines := [*slips_of_text(files), *mistakes(Config, config)]):
+        full = Config(**config).model_dump(mode="json", warnings=False)
+        defaults = {name: defaults_of(keys) for name, keys in blocks().items()}
+        if monitor := table_score(full).monitor:
+            defaults["train"]["monitor"] = dict(monitor)
+        full |= {name: of_block | full[name] for name, of_block in defaults.items()}
+        lines = [*_contradictions(full)]
+    if lines:
+        listed = "\n".join(f"  - {line}" for line in dict.fromkeys(lines))
         raise UserError(f"the config has mistakes:\n{listed}\n{_HINT}")
-
-
-def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    full = Config(**config).model_dump(mode="json", warnings=False)
-    defaults = {name: defaults_of(keys) for name, keys in blocks().items()}
-    if monitor := table_score(full).monitor:
-        defaults["train"]["monitor"] = dict(monitor)
-    return full | {name: of_block | full[name] for name, of_block in defaults.items()}
+    return full
 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:

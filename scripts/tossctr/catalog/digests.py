@@ -1,9 +1,8 @@
 """Digests that make a job stale: of the code that it runs, and of all that is upstream."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..common.errors import UserError
 from ..config.columns import Columns
@@ -22,16 +21,9 @@ from .model_kinds import (
 )
 from .schema import sampling_of, table_score
 
-# The entry points of a model's family that a script runs.
-ENTRY_POINTS = {
-    "train": ["train"],
-    "tune": ["trials"],
-    "evaluate": ["load"],
-    "predict": ["load"],
-    "importance": ["load"],
-    "export": ["export"],
-    "score": ["load"],
-}
+# The entry point of a model's family that a script runs.
+ENTRY_POINTS = {"train": "train", "tune": "trials", "export": "export"}
+ENTRY_POINTS |= dict.fromkeys(("evaluate", "predict", "importance", "score"), "load")
 # The setting of a training that changes its result by rounding at most.
 ROUNDING = "gpus"
 
@@ -48,9 +40,9 @@ class Digests:
 
     def code(self, script: str, model: str = "") -> str:
         """The digest of the code that a script runs, with what it enters of a model's family."""
-        entry_points = ENTRY_POINTS.get(script, []) if model else []
-        modules = [family_of(model).module(name) for name in entry_points]
-        return self._code(script, *filter(None, modules))
+        enters = model and script in ENTRY_POINTS
+        modules = [family_of(model).module(ENTRY_POINTS[script])] if enters else []
+        return self._code(script, *modules)
 
     def dependencies(
         self, jobs: Iterable[Job], scripts: Iterable[str] = (), test: bool = False
@@ -61,11 +53,13 @@ class Digests:
         made from the earlier ones exists; this digest makes that file stale. It covers the raw
         files, with `test` those of the test table too, the settings of data and models, and the
         code of trainings, of any baselines and blend among the `jobs`, and of further `scripts` on
-        the way.
+        the way. Behind a blend are all models that submit.
         """
         config, jobs = self.config, list(jobs)
+        for size in [size for size, name in jobs if name == BLEND]:
+            jobs += [(size, model) for model in submission_models(config, size)]
         trained = {
-            (size, model): {
+            f"{size}/{model}": {
                 block: {key: value for key, value in keys.items() if key != ROUNDING}
                 for block, keys in model_settings(config, size, model).items()
             }
@@ -81,7 +75,7 @@ class Digests:
         }
         scripts = ["sample", "convert_train", "fit_feature_map", *scripts]
         scripts += [script for script, runs in behind.items() if runs]
-        models = [name for _, name in trained] or [""]
+        models = [*filter(is_model, names)] or [""]
         sizes = {size: size_block(config, size) for size, _ in jobs}
         simulation = dict(config["table"]["simulation"] or {"test_rows": 0})
         if not test:
@@ -95,15 +89,14 @@ class Digests:
                 [self.columns.plain("label", "id", "shared", "ids"), config["parts"]],
                 sampling_of(config),
                 {size: [keys["rows"], keys["min_count"]] for size, keys in sizes.items()},
-                {"/".join(job): counted for job, counted in trained.items()},
+                trained,
                 # What a blend and a submission depend on beside their models.
                 [table_score(config).metric, config["submission"]["refit"]] if submits else None,
             ]
         )
 
 
-@dataclass(frozen=True)
-class Scoring:
+class Scoring(NamedTuple):
     """What a file of scores depends on: raw `files`, and models of a size.
 
     `weights` are those of the mean of the models' logits, None where they are fitted.
@@ -115,10 +108,9 @@ class Scoring:
     weights: list[float] | None
 
     @property
-    def jobs(self) -> list[tuple[str, str]]:
-        """Size and name of each model, and of their blend where its weights are fitted."""
-        names = self.models if self.weights else [*self.models, BLEND]
-        return [(self.size, name) for name in names]
+    def jobs(self) -> list[Job]:
+        """Size and name of each model, or of their blend where its weights are fitted."""
+        return [(self.size, name) for name in (self.models if self.weights else [BLEND])]
 
 
 def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scoring:
@@ -126,8 +118,8 @@ def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scorin
 
     Raises UserError if there is no such file, size or model.
     """
-    *place, name = path.split("/")
-    size, *one = place or ["full"]
+    *folders, name = path.split("/")
+    size, *one = folders or ["full"]
     for model in one:
         check_job(config, columns, {"size": size, "model": model})
     if name not in config["scores"]:
@@ -139,8 +131,6 @@ def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scorin
     files = tables_of(
         [written] if isinstance(written, str) else written, config["table"]["raw"]["delimiter"]
     )
-    if one:
-        return Scoring(files, size, one, [1.0])
-    weights = submission_weights(config, size)
-    shares = None if weights is None else list(weights.values())
-    return Scoring(files, size, submission_models(config, size), shares)
+    weights = dict.fromkeys(one, 1.0) or submission_weights(config, size)
+    models = one or submission_models(config, size)
+    return Scoring(files, size, models, None if weights is None else [*weights.values()])

@@ -144,17 +144,6 @@ def _check_histories(
         )
 
 
-def described(roles: Mapping[str, Any]) -> dict[str, str]:
-    """The roles of each column as a text, from the `roles` that `Columns.plain` gives."""
-    roles_of: dict[str, list[str]] = {}
-    for role, names in roles.items():
-        if role == "separator":
-            continue
-        for name in [names] if isinstance(names, str) else names:
-            roles_of.setdefault(name, []).append(role)
-    return {name: ", ".join(listed) for name, listed in roles_of.items()}
-
-
 def expand(names: Iterable[str]) -> list[str]:
     """Write out ranges: `f_{1..3}` becomes f_1, f_2, f_3, and `f_{08..10}` f_08, f_09, f_10."""
     expanded = []

@@ -67,16 +67,17 @@ class Family:
         """GPUs that train a model."""
         return 0
 
-    def module(self, entry_point: str) -> str | None:
-        """The full name of an entry point's module; None if the family has none."""
-        name = self.entry_points.get(entry_point)
-        return name and f"{self.package}.{name}"
+    def module(self, entry_point: str) -> str:
+        """The full name of an entry point's module; raises UserError if the family has none."""
+        if entry_point not in self.entry_points:
+            raise UserError(
+                f"a model of the family {self.name} has no {entry_point!r}; name another one"
+            )
+        return f"{self.package}.{self.entry_points[entry_point]}"
 
     def entry_point(self, name: str) -> Any:
         """The function of that name; raises UserError if the family has none."""
-        if (module := self.module(name)) is None:
-            raise UserError(f"a model of the family {self.name} has no {name!r}; name another one")
-        return getattr(import_module(module), name)
+        return getattr(import_module(self.module(name)), name)
 
 
 def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
