@@ -8,8 +8,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -33,8 +32,8 @@ FULL_NAME = ("size", "model", "baseline", "name")
 _LINE = "%%(asctime)s %%(levelname)s %s%%(message)s"
 
 
-def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = None) -> None:
-    """Call `main` with what its signature names, and `then` with its result.
+def run_script(main: Any, then: Callable[[Any], None] | None = None) -> None:
+    """Call `main`, a function or class, with what its signature names, and `then` with its result.
 
     A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
     parameters of the same name, as do `threads`, the digest of its `code`, the config block
@@ -55,16 +54,12 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
     # Slurm's way to end a job; as an exception it lets half-written files be removed.
     exit_on_sigterm()
     keep_freed_memory()
-    values = _shell_values(parameters) if job is None else _job_values(job, parameters)
     try:
-        force = values.pop("force", False)
-        typed = {name: _typed(parameters[name], value) for name, value in values.items()}
-        if job is None:
-            _check_outputs(typed, parameters, force)
-        result = main(**typed)
+        values = _shell_values(parameters) if job is None else _job_values(job, parameters)
+        result = TypeAdapter(main).validate_python(values)
         if then is not None:
             then(result)
-    except UserError as error:
+    except (UserError, ValidationError) as error:
         logging.error("%s", error)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -103,7 +98,12 @@ def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     # Other params are for people, or only make the job stale.
     known |= read_settings(text for text in params.values() if re.match(r"[\w.]+=", text))
     known |= dict(job.input.items()) | dict(job.output.items())
-    return {name: known[name] for name in parameters if name in known}
+    # A rule gives no file as an empty list.
+    return {
+        name: known[name]
+        for name, parameter in parameters.items()
+        if name in known and (known[name] != [] or parameter.default is parameter.empty)
+    }
 
 
 def read_settings(texts: Iterable[str]) -> dict[str, Any]:
@@ -123,35 +123,35 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _shell_values(parameters: Any) -> dict[str, Any]:
+    """Raises UserError if an output exists, unless by --force: only a workflow knows its files."""
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
     )
     for name, parameter in parameters.items():
         if name == "code":  # Files made at the shell record no code.
             continue
-        annotation, needed = parameter.annotation, parameter.default is parameter.empty
-        options: dict[str, Any] = {"required": needed, "type": _json_or_text}
-        options |= {} if needed else {"default": parameter.default}
-        if {str, Path} & _types(annotation):
-            options["type"] = str
-            options |= {"nargs": "+", "action": "extend"} if list in _types(annotation) else {}
-        parser.add_argument(f"--{name}", **options)
-    named = ", ".join(f"--{name}" for name in _outputs(parameters))
-    parser.add_argument("--force", action="store_true", help=f"overwrite existing {named}")
-    return vars(parser.parse_args())
-
-
-def _check_outputs(values: Mapping[str, Any], parameters: Any, force: bool) -> None:
-    """Raise UserError if an output exists, unless by `force`: only a workflow knows its files."""
-    for name in _outputs(parameters):
-        if values[name] is not None and os.path.lexists(values[name]) and not force:
+        annotations = (parameter.annotation, *get_args(parameter.annotation))
+        many = any(get_origin(each) in (list, Sequence) for each in annotations)
+        options: dict[str, Any] = {"nargs": "+", "action": "extend"} if many else {}
+        needed = parameter.default is parameter.empty
+        parser.add_argument(f"--{name}", type=_json_or_text, required=needed, **options)
+    named = ", ".join(f"--{name}" for name in outputs(parameters))
+    parser.add_argument(
+        "--force", action="store_true", default=False, help=f"overwrite existing {named}"
+    )
+    values = vars(parser.parse_args())
+    force = values.pop("force")
+    for name in outputs(parameters):
+        if os.path.lexists(values.get(name, "")) and not force:
             raise UserError(
                 f"{values[name]}: exists; give another --{name}, or --force to overwrite it"
             )
+    return values
 
 
-def _outputs(parameters: Any) -> list[str]:
+def outputs(parameters: Any) -> list[str]:
     """The parameters that name files to write."""
     return [
         name for name, p in parameters.items() if Output in (p.annotation, *get_args(p.annotation))
@@ -159,38 +159,4 @@ def _outputs(parameters: Any) -> list[str]:
 
 
 def _json_or_text(text: str) -> Any:
-    with suppress(ValueError):
-        return json.loads(text)
-    return text
-
-
-def _types(annotation: Any) -> set[Any]:
-    """What an annotation allows: classes, with `list` for any sequence; a mapping is JSON."""
-    origin = get_origin(annotation)
-    if origin in (dict, Mapping):
-        return {dict}
-    outer = list if origin in (list, Sequence) else annotation
-    return {outer}.union(*map(_types, get_args(annotation)))
-
-
-def _typed(parameter: inspect.Parameter, value: Any) -> Any:
-    """A value as the parameter's annotation says."""
-    types = _types(parameter.annotation)
-    if value is parameter.default:
-        return value
-    for each in types:
-        if hasattr(each, "from_values"):
-            return each.from_values(value, parameter.name)
-    if parameter.annotation is int and isinstance(value, str) and value.isdecimal():
-        value = int(value)
-    elif list in types and isinstance(value, str):
-        value = [value]
-    elif Path in types and list not in types and not value:  # a rule gives no file as a list
-        value = None
-    try:
-        # A path may be a text; other types are strict.
-        adapter = TypeAdapter(parameter.annotation)
-        return adapter.validate_python(value, strict=Path not in types)
-    except ValidationError as error:
-        texts = (": ".join(map(str, (*each["loc"], each["msg"]))) for each in error.errors())
-        raise UserError(f"{parameter.name}: {value!r} is not valid: {'; '.join(texts)}") from None
+    return json.loads(text) if text == "null" or text[:1] == "{" else text

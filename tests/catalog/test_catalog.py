@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from support.configs import Config, put, shipped
 from tossctr.catalog.check import checked_config
@@ -83,7 +84,7 @@ def test_roles_come_from_the_groups_in_use_and_survive_json(
     columns = Columns.from_config(given)
     assert {name: getattr(columns, name) for name in expected} == expected
     plain = json.loads(json.dumps(columns.plain("label", "id", "shared", "ids")))
-    assert Columns.from_values(plain) == columns
+    assert TypeAdapter(Columns).validate_python(plain) == columns
 
 
 def test_a_range_is_written_out_where_it_stands() -> None:

@@ -4,22 +4,21 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
-from entry import _check_outputs, _outputs, _typed
+from entry import _shell_values, outputs
 from support import PAGES, SCRIPTS
 from support.processes import run_python
-from support.raw_tables import COLUMNS
 from support.rules import rules
 from tossctr.common.errors import UserError
 from tossctr.common.files import Output
-from tossctr.config.columns import Columns
 from tossctr.config.declared import Runtime
-from tossctr.models.feseq.network_settings import ModelConfig
 
 
 def parameters_of(script: str) -> Mapping[str, inspect.Parameter]:
@@ -42,9 +41,9 @@ def test_a_script_calls_a_function_that_takes_what_its_rule_gives() -> None:
         for name, parameter in parameters.items():
             assert name in given or parameter.default is not parameter.empty, (rule.name, name)
         needed = {
-            n for n in _outputs(parameters) if parameters[n].default is inspect.Parameter.empty
+            n for n in outputs(parameters) if parameters[n].default is inspect.Parameter.empty
         }
-        assert needed <= {*rule.output.keys()} <= {*_outputs(parameters)}, rule.name
+        assert needed <= {*rule.output.keys()} <= {*outputs(parameters)}, rule.name
 
 
 def test_scripts_have_the_options_that_the_pages_give_them() -> None:
@@ -58,53 +57,28 @@ def test_scripts_have_the_options_that_the_pages_give_them() -> None:
     assert "output" in named
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "expected"),
-    [
-        (int, "007", 7),
-        (list[str], "a", ["a"]),
-        (str | Path | Sequence[str], ["s3://a/b"], ["s3://a/b"]),
-        (Path, "b", Path("b")),
-        (Path | Sequence[Path], ["b", "c"], [Path("b"), Path("c")]),
-        (Path | None, [], None),
-        (Mapping[str, float] | None, {"a": 1}, {"a": 1}),
-        (Columns, COLUMNS.plain("label", "id"), COLUMNS),
-        (Runtime | None, {"device": "cpu"}, Runtime(device="cpu")),
-    ],
-)
-def test_values_become_what_annotations_say(kind: Any, value: Any, expected: Any) -> None:
-    parameter = inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=kind)
-    assert _typed(parameter, value) == expected
+def test_options_become_what_annotations_say_and_a_file_that_exists_is_no_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def main(
+        *, output: Output, part: int, files: list[str], runtime: Runtime, label: str | None = "y"
+    ) -> dict[str, Any]:
+        return locals()
 
+    def called() -> dict[str, Any]:
+        values = _shell_values(inspect.signature(main).parameters)
+        return TypeAdapter(main).validate_python(values)
 
-@pytest.mark.parametrize(
-    ("kind", "value", "message"),
-    [
-        (int, "many", "'many' is not valid.*integer"),
-        (int | None, True, "True is not valid"),
-        (dict[str, float], {"len5": "1"}, "is not valid.*len5.*number"),
-        (ModelConfig, 7, "must be a mapping, not 7"),
-        (ModelConfig, {"head": 3}, "head: .* did you mean 'heads'?"),
-        (Runtime, {"device": "gpu", "memory_gib": 0}, "device: .*\n.*memory_gib"),
-    ],
-)
-def test_a_value_of_another_type_is_a_clear_error(kind: Any, value: Any, message: str) -> None:
-    parameter = inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=kind)
-    with pytest.raises(UserError, match=f"(?m)^given[:.].*{message}"):
-        _typed(parameter, value)
-
-
-def test_a_file_that_exists_is_no_output_unless_it_is_forced(tmp_path: Path) -> None:
-    def main(*, output: Output, other: Output | None = None) -> None:
-        raise NotImplementedError
-
-    parameters = inspect.signature(main).parameters
-    values = {"output": tmp_path / "new", "other": None}
-    _check_outputs(values, parameters, force=False)
+    arguments = ["--output", str(tmp_path / "new"), "--part", "007", "--files", "a", "--files", "b"]
+    arguments += ["--runtime", '{"device": "cpu"}', "--label", "null"]
+    monkeypatch.setattr(sys, "argv", ["script.py", *arguments])
+    given = {"part": 7, "files": ["a", "b"], "runtime": Runtime(device="cpu"), "label": None}
+    assert called() == {"output": tmp_path / "new", **given}
     (tmp_path / "new").touch()
     with pytest.raises(UserError, match=r"new: exists.*--force"):
-        _check_outputs(values, parameters, force=False)
-    _check_outputs(values, parameters, force=True)
+        called()
+    sys.argv.append("--force")
+    assert called()["part"] == 7
 
 
 SCORE = ["score", "--model", "a", "--input", "b", "--output", "c"]
@@ -115,7 +89,7 @@ SCORE = ["score", "--model", "a", "--input", "b", "--output", "c"]
     ("arguments", "named"),
     [
         (["score", "--output", "a"], "required: --model, --input"),
-        ([*SCORE, "--threads", "0"], "threads: 0 is not valid"),
+        ([*SCORE, "--threads", "0"], "threads\n  Input should be greater than"),
     ],
 )
 def test_options_that_are_missing_or_no_count_are_told(arguments: list[str], named: str) -> None:

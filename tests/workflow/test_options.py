@@ -99,7 +99,7 @@ def h5_files(out: Path, split: str) -> list[Path]:
 def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     """The steps `sample`, `convert_train`, `fit_feature_map` and `convert_test`."""
     columns, size = Columns.from_config(config["table"]["columns"]), config["sizes"]["toy"]
-    sampling = Sampling.from_values(sampling_of(config), "sampling")
+    sampling = Sampling(**sampling_of(config))
     selection = out / "selection.parquet"
     train = raw / "train.parquet"
     files = {"selection": selection, "parts": out / "train_parts.json"}

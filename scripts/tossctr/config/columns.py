@@ -16,9 +16,9 @@ SEPARATORS: tuple[Separator, ...] = get_args(Separator)
 _MOST_IN_RANGE = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Roles of the columns in use.
+    """Roles of the columns in use; `label` and `id` are '' where nothing reads them.
 
     `sequences[i]` is the history whose candidate item is `targets[i]`; those in `shared` count in
     the same items as their target. `context` are categories for the output network alone, and `ids`
@@ -26,12 +26,12 @@ class Columns:
     `event_time`, of each event, and `row_time`. `separator` joins the tokens of sequences in text.
     """
 
-    label: str
-    id: str
-    profile: tuple[str, ...]
-    numeric: tuple[str, ...]
-    sequences: tuple[str, ...]
-    targets: tuple[str, ...]
+    label: str = ""
+    id: str = ""
+    profile: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
     event_time: str | None = None
     row_time: str | None = None
     shared: tuple[str, ...] = ()
@@ -69,31 +69,23 @@ class Columns:
         return roles | {name: value for name, value in optional.items() if value}
 
     @classmethod
-    def from_values(cls, roles: Mapping[str, Any], _: str = "") -> "Columns":
-        """The opposite of `plain`; a label or ID that was left out reads ''."""
-        columns: dict[str, Any] = {
-            role: tuple(v) if isinstance(v, list) else v for role, v in roles.items()
-        }
-        return cls(**{"label": "", "id": ""} | columns)
-
-    @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":
         """Read the `columns` block of the config; raises UserError where roles contradict."""
         if unknown := [name for name in config["use"] if name not in config["groups"]]:
             known = ", ".join(config["groups"])
             raise UserError(f"columns.use: there is no group {unknown[0]!r}; groups are {known}")
-        used = [config["groups"][name] for name in config["use"]]
+        used = {name: config["groups"][name] for name in config["use"]}
         profile, numeric, context, shared = (
-            expand(name for group in used for name in group.get(role) or [])
+            expand(name for group in used.values() for name in group.get(role, []))
             for role in ("profile", "numeric", "context", "share_embedding")
         )
         sequences, times = (
-            [pair for group in used for pair in (group.get(role) or {}).items()]
+            [pair for group in used.values() for pair in group.get(role, {}).items()]
             for role in ("sequences", "times")
         )
         separators = {
-            name: group.get("separator") or SEPARATORS[0]
-            for name, group in zip(config["use"], used)
+            name: group.get("separator", SEPARATORS[0])
+            for name, group in used.items()
             if group.get("sequences") or group.get("times")
         }
         _check_histories(sequences, times, separators, shared)

@@ -7,7 +7,7 @@ of the config, the params of rules and the tables of config/README.md follow fro
 from collections.abc import Mapping
 from copy import copy
 from functools import cache
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from ..common.errors import UserError, nearest
+from ..common.errors import nearest
 
 # Strict: 1000.0 is not an integer, and true is not a number.
 CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -33,27 +33,11 @@ FROM_NAME, NOT_SEARCHED = "from name", "not searched"
 
 # What torch.manual_seed takes.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
-
-
 # What separates the values of CSV files.
 Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
 
 
-class Declared:
-    """Settings that a script takes as one argument."""
-
-    @classmethod
-    def from_values(cls, values: Any, name: str) -> Self:
-        """An object from plain values.
-
-        Raises one UserError that lists every mistake; `name` is the argument's.
-        """
-        if lines := mistakes(cls, values, name):
-            raise UserError("\n".join(lines))
-        return cls(**values)
-
-
-class SettingsBlock(BaseModel, Declared):
+class SettingsBlock(BaseModel):
     """The settings of one block of the config: each a field with its meaning in a text below it."""
 
     model_config = CLOSED | ConfigDict(frozen=True)
@@ -70,9 +54,7 @@ class _Partial(BaseModel):
     @model_serializer
     def _only_set(self) -> dict[str, Any]:
         """The settings that were set, as they were written."""
-        return {
-            name: getattr(self, name) for name in fields_of(self) if name in self.model_fields_set
-        }
+        return {name: v for name, v in self if name in self.model_fields_set}
 
 
 @cache

@@ -36,7 +36,7 @@ def train(job: TrainJob) -> None:
     settings and number of threads give the same model on the same machine. An interrupted training
     starts over.
     """
-    config = BoostingConfig.from_values(job.settings["boosting"], "boosting")
+    config = BoostingConfig(**job.settings["boosting"])
     device, before = choose_device(job.runtime.device), job.before()
     with (
         locked(job.model.with_name("training_state"), "is training this model already"),

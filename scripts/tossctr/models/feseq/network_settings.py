@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from ...common.errors import ImpossibleNetworkError
-from ...config.declared import AS_WRITTEN, CLOSED, FROM_NAME, NOT_SEARCHED, Declared, Seed
+from ...config.declared import AS_WRITTEN, CLOSED, FROM_NAME, NOT_SEARCHED, Seed
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
-class ModelConfig(Declared):
+class ModelConfig:
     """What shapes a network."""
 
     max_len: Annotated[MaxLen, FROM_NAME]
@@ -133,7 +133,7 @@ def _rewards_gain(monitor: dict[str, float]) -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
-class TrainConfig(Declared):
+class TrainConfig:
     """How to train."""
 
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]

@@ -54,7 +54,7 @@ def train(job: TrainJob) -> None:
     training resumes from it if settings, data and `job.code` are the same, and ends like an
     uninterrupted one on the same machine.
     """
-    gpus = TrainConfig.from_values(job.settings["train"], "train").gpus
+    gpus = TrainConfig(**job.settings["train"]).gpus
     if gpus > 1 and not in_group():
         _run_under_torchrun(gpus, job.threads)
     folder = job.model.with_name("training_state")
@@ -180,8 +180,8 @@ def opened_run(job: TrainJob) -> Iterator[TrainingRun]:
 
     A refit is one epoch of the held-out rows and as many train rows, at a lower rate.
     """
-    model_config = ModelConfig.from_values(job.settings["model"], "model")
-    config = TrainConfig.from_values(job.settings["train"], "train")
+    model_config = ModelConfig(**job.settings["model"])
+    config = TrainConfig(**job.settings["train"])
     before = job.before()
     with job.opened() as (feature_map, train, valid):
         if job.first_model is None:
