@@ -195,7 +195,6 @@ FULL = [("full", name) for name in ("len150", "constant", PAPER)]
         ([], [*TOY, *MEDIUM, *FULL]),
         (["summary.md", "medium/data.md", "full/blend/metrics.json"], [*TOY, *MEDIUM, *FULL]),
         (["toy/len100/metrics.json"], TOY),
-        (["scores/toy/len100/week.parquet"], TOY),
         (
             ["submission_toy.csv", "medium/boosting/plots/calibration.svg"],
             [("toy", name) for name in ("len100", "boosting", "blend", "constant")] + MEDIUM,

@@ -11,7 +11,7 @@ from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.declared import defaults_of, mistakes, settable
 from ..models.base import block_settings
-from .model_kinds import blocks, is_model, model_mistakes
+from .model_kinds import blocks, is_model, model_mistake
 from .schema import SPLIT_BY, Config, table_score
 
 # In C, where PyYAML was built with it: a tenth of the time.
@@ -87,12 +87,13 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         return
     for size, settings in config["sizes"].items():
         for model in settings["submission_models"]:
-            yield from model_mistakes(config, columns, size, model)
+            if mistake := model_mistake(config, columns, size, model):
+                yield mistake
     for model in filter(is_model, config["evaluation"]["baselines"]):
         # Not every size can train every baseline: histories of len150 are listed for some.
-        by_size = [[*model_mistakes(config, columns, size, model)] for size in config["sizes"]]
+        by_size = [model_mistake(config, columns, size, model) for size in config["sizes"]]
         if all(by_size):
-            yield from by_size[-1]
+            yield by_size[-1]
     split, table = config["sampling"]["split"], config["table"]
     for key, one in SPLIT_BY.items():
         if split == one and table["columns"][key] is None:

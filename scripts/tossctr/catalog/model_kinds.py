@@ -8,7 +8,7 @@ Rules and scripts know names of models alone:
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,22 +58,20 @@ def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settin
     return {b: changes[b] for b in model_settings(config, size, model) if changes.get(b)}
 
 
-def model_mistakes(
-    config: Mapping[str, Any], columns: Columns, size: str, model: str
-) -> Iterator[str]:
-    """The reasons why a model cannot train on a table of these columns, one line each."""
+def model_mistake(config: Mapping[str, Any], columns: Columns, size: str, model: str) -> str:
+    """Why a model cannot train on a table of these columns; '' if it can."""
     try:
-        yield from family_of(model).mistakes(config, columns, size, model)
+        family_of(model).check(config, columns, size, model)
     except UserError as error:
-        yield str(error)
+        return str(error)
+    return ""
 
 
 def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[str, str]) -> None:
     """Raise UserError if the config lacks the job's size, or its model, if it has one."""
-    size_block(config, wildcards["size"])
-    if "model" in wildcards:
-        for mistake in model_mistakes(config, columns, wildcards["size"], wildcards["model"]):
-            raise UserError(mistake)
+    size_block(config, size := wildcards["size"])
+    if model := wildcards.get("model"):
+        family_of(model).check(config, columns, size, model)
 
 
 def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
@@ -95,41 +93,31 @@ def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float]
     return {model: weight / sum(weights) for model, weight in zip(models, weights)}
 
 
-def asked_models(
-    config: Mapping[str, Any], results: Path, files: Iterable[str]
-) -> list[tuple[str, str]]:
-    """Size and name of the models that targets ask for: submissions, files of a model."""
-    asked = []
-    for path in map(Path, files):
-        match path.relative_to(results).parts if path.is_relative_to(results) else ():
-            case [name] if name.startswith("submission_"):
-                size = path.stem.removeprefix("submission_")
-                models = submission_models(config, size) if size in config["sizes"] else []
-                asked += [(size, model) for model in models]
-            case ["scores", size, name, _] | [size, name, _, *_] if is_model(name):
-                if size in config["sizes"]:
-                    asked.append((size, name))
-    return asked
-
-
 def compared_models(
     config: Mapping[str, Any], results: Path, targets: Iterable[str] = ()
 ) -> list[tuple[str, str]]:
     """Size and name of each model in the comparison.
 
-    It has the sizes whose models the targets ask for; if there are none, all sizes with a trained
-    model. Each size has the models asked for, all trained so far that the config still knows,
-    their blend if all that submit are among them, and the baselines. Raises UserError without a
-    model.
+    It has the sizes whose models the targets, submissions or files of a model, ask for; if there
+    are none, all sizes with a trained model. Each size has the models asked for, all trained so far
+    that the config still knows, their blend if all that submit are among them, and the baselines.
+    Raises UserError without a model.
     """
     columns = Columns.from_config(config["table"]["columns"])
 
     def is_known(size: str, name: str) -> bool:
-        return name in BASELINES or (
-            is_model(name) and not any(model_mistakes(config, columns, size, name))
-        )
+        can_train = is_model(name) and not model_mistake(config, columns, size, name)
+        return can_train or name in BASELINES
 
-    asked = asked_models(config, results, targets)
+    asked = []
+    for path in map(Path, targets):
+        match path.relative_to(results).parts if path.is_relative_to(results) else ():
+            case [name] if name.startswith("submission_"):
+                size = path.stem.removeprefix("submission_")
+                submitting = config["sizes"].get(size, {}).get("submission_models", [])
+                asked += [(size, model) for model in submitting]
+            case [size, name, _, *_] if is_model(name):
+                asked.append((size, name))
     # Where a training failed, Snakemake removes the model and leaves the metrics of the one before.
     files = [*results.glob(f"*/*/{MODEL_FILE}"), *results.glob("*/*/metrics.json")]
     trained = sorted({path.parts[-3:-1] for path in files})
@@ -138,8 +126,8 @@ def compared_models(
         jobs = [job for job in (*asked, *trained) if job[0] == size and is_known(*job)]
         models = [name for _, name in jobs]
         if any(map(is_model, models)) and (not asked or size in dict(asked)):
-            submitting = {*submission_models(config, size)}
-            if len(submitting) > 1 and submitting <= {*models}:
+            submitting = submission_models(config, size)
+            if len(submitting) > 1 and {*submitting} <= {*models}:
                 models.append(BLEND)
             models += [n for n in config["evaluation"]["baselines"] if is_known(size, n)]
             chosen += [(size, name) for name in dict.fromkeys(models)]

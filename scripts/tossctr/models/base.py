@@ -1,6 +1,6 @@
 """The interface of a family of models to rules and scripts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -56,12 +56,9 @@ class Family:
             )
         return {block: block_settings(config, size, block, variant) for block in self.blocks}
 
-    def mistakes(
-        self, config: Mapping[str, Any], columns: Columns, size: str, model: str
-    ) -> Iterator[str]:
-        """The reasons why a model cannot be trained on a table of these columns, one line each."""
+    def check(self, config: Mapping[str, Any], columns: Columns, size: str, model: str) -> None:
+        """Raise UserError if a model cannot be trained on a table of these columns."""
         self.settings(config, size, model)
-        yield from ()
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
         """GPUs that train a model."""

@@ -1,6 +1,6 @@
 """FESeq as a family of models: its settings, and the needs of its jobs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ...common.errors import ImpossibleNetworkError, UserError
@@ -25,13 +25,11 @@ class FESeq(Family):
             )
         return {**settings, "model": {**settings["model"], "max_len": max_len}}
 
-    def mistakes(
-        self, config: Mapping[str, Any], columns: Columns, size: str, model: str
-    ) -> Iterator[str]:
-        """Inputs that the columns do not have, and heads that do not divide the width."""
+    def check(self, config: Mapping[str, Any], columns: Columns, size: str, model: str) -> None:
+        """Refuse inputs that the columns do not have, and heads that do not divide the width."""
         settings = self.settings(config, size, model)["model"]
         if settings["times"] and columns.event_time is None:
-            yield (
+            raise UserError(
                 "model.times: true, here or in a size or variant, and no group in columns.use has "
                 "times; write times: {<sequence column of event times>: <column of the row's "
                 "time>} in a group, or set it to false"
@@ -41,7 +39,7 @@ class FESeq(Family):
             fields = max(1, len(columns.sequences)) + len(columns.profile)
             ModelConfig(**settings).width(fields)
         except ImpossibleNetworkError as error:
-            yield f"model.heads of {model}, size {size}: {error}"
+            raise UserError(f"model.heads of {model}, size {size}: {error}") from None
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
         """`train.gpus`."""
