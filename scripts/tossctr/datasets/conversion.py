@@ -77,17 +77,16 @@ def convert_train(
         paths = [stack.enter_context(written_beside(output)) for output in (train, valid)]
         writers = [stack.enter_context(closing(H5Writer(path, columns))) for path in paths]
         converting = Progress("converted", len(chosen))
-        for here, block, strings in prefetch_map(
-            convert, _selected(file, columns, chosen), threads
-        ):
+        batches = _selected(file, columns, chosen)
+        for here, block, strings in prefetch_map(convert, batches, threads):
             for name, some in strings.items():
                 words[name].update(some)
-            size_bytes = block.nbytes + chosen.position[here].nbytes
-            if waiting and waiting_bytes + size_bytes > SHUFFLED_BYTES:
+            block_bytes = block.nbytes + chosen.position[here].nbytes
+            waiting_bytes += block_bytes
+            if waiting and waiting_bytes > SHUFFLED_BYTES:
                 _write_shuffled(waiting, chosen, writers)
-                waiting_bytes = 0
+                waiting_bytes = block_bytes
             waiting.append((here, block))
-            waiting_bytes += size_bytes
             converting.advance(len(block))
         _write_shuffled(waiting, chosen, writers)
         source = _source(file, columns, code) | {"draw": chosen.digest, "size": size}
