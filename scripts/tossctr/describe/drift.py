@@ -21,13 +21,6 @@ MOST_LEVELS = 20
 _ROWS, _SHUFFLED = 20_000, 8_000
 # An AUC this many standard deviations above 0.5 is not chance.
 SURE = 3
-_BOOSTING = {
-    "max_iter": 40,
-    "learning_rate": 0.2,
-    "max_leaf_nodes": 15,
-    "early_stopping": False,
-    "random_state": 1,
-}
 _SHOWN = 5
 
 
@@ -93,7 +86,9 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
     learns = np.tile(np.arange(rows) < rows // 2, 2)
     # scikit-learn makes no bins of a column without a value.
     values[:, np.isnan(values[learns]).all(axis=0)] = 0
-    model = HistGradientBoostingClassifier(**_BOOSTING).fit(values[learns], is_other[learns])
+    model = HistGradientBoostingClassifier(
+        max_iter=40, learning_rate=0.2, max_leaf_nodes=15, early_stopping=False, random_state=1
+    ).fit(values[learns], is_other[learns])
     held_out, is_other = values[~learns], is_other[~learns]
     auc = float(roc_auc_score(is_other, model.decision_function(held_out)))
     side = len(held_out) // 2

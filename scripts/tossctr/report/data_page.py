@@ -104,11 +104,10 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
 
 
 def _sequence_table(sequence: Mapping[str, Any]) -> str:
-    longest = pd.Series(sequence["longest"])
     shared = pd.Series({"train": sequence["twice_in_train"], **sequence["in_train"]})
     cells = {
         "events": pd.Series(sequence["mean"]).map("{:,.1f}".format),
-        "longest": longest.map("{:,}".format),
+        "longest": pd.Series(sequence["longest"]).map("{:,}".format),
         "none": pd.Series(sequence["none"]).map(percent),
         "shared": shared.map(percent),
         "unknown codes": pd.Series({"test": sequence["unseen_test"]}).dropna().map(percent),
