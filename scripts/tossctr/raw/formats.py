@@ -5,15 +5,14 @@ row's time as integers or timestamps, all others as text. An empty value is miss
 one may hold line breaks.
 """
 
-import logging
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
+from itertools import accumulate
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -25,8 +24,6 @@ from ..config.columns import Columns
 from .location import Location
 from .parts import Piece
 from .values import MEANS_MISSING, cast_rows, decoded, time_type, value_type, whole_numbers
-
-logger = logging.getLogger(__name__)
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 # Bytes of CSV that are parsed at once, and one request for a remote file; no line may be longer.
@@ -127,8 +124,7 @@ class ParquetFile(RawFile):
                 buffer_size=0 if at_once else _BUFFER_BYTES[is_remote],
                 page_checksum_verification=True,
             )
-            ends = np.cumsum(self.group_rows).tolist()
-            for group, end in enumerate(ends):
+            for group, end in enumerate(accumulate(self.group_rows)):
                 row = end - self.group_rows[group]
                 if end <= self.start or row >= self.stop:
                     continue
@@ -177,8 +173,7 @@ class CsvFile(RawFile):
 
     @cached_property
     def group_rows(self) -> list[int]:  # type: ignore[override]
-        """The number of all rows, which are counted."""
-        logger.info("%s: counting its rows", self.location)
+        """All rows, which are counted."""
         with self.location.reading():
             return [sum(map(len, self._open(self.schema.names[:1])))]
 

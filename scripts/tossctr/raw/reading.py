@@ -1,6 +1,5 @@
 """Reading raw tables: one or more files, checked and streamed as one table."""
 
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
@@ -19,8 +18,6 @@ from .formats import CSV_ENDINGS, CsvFile, ParquetFile, RawFile
 from .location import Location, TableLocation
 from .parts import Listing, Part, Piece, cut
 from .values import cast_rows, check_types, time_type, type_name, written_like
-
-logger = logging.getLogger(__name__)
 
 # Rows of one read of few columns: 16 MB of sequences of 500 events.
 BATCH_ROWS = 8_192
@@ -214,10 +211,9 @@ class RawTable:
 
     def listing(self, rows: int) -> Listing:
         """The table in parts of about `rows` rows."""
-        files, delimiter = self._files, self.location.delimiter
+        files, delimiter, parts = self._files, self.location.delimiter, []
         whole = {i for i, file in enumerate(files) if file.is_one_part}
         how = [] if delimiter is None else [delimiter]
-        parts = []
         for cuts in cut([file.group_rows for file in files], rows, whole):
             pieces = [
                 Piece(str(files[i].location), files[i].location.version, start, stop)
@@ -227,7 +223,6 @@ class RawTable:
             version = digest_of([*digested, *how])
             part_rows = sum(piece.stop - piece.start for piece in pieces)
             parts.append(Part(version, part_rows, self._key_types, pieces, delimiter=delimiter))
-        logger.info("%s: %s rows in %d parts", self.location, f"{self.rows:,}", len(parts))
         return Listing(self.location.name, self.rows, parts)
 
 

@@ -125,8 +125,7 @@ def add_sample(
     )
     differences = [(lacking, f"of its IDs are not {there}", one)]
     differences.append((extra, f"IDs {there} are not in it", other))
-    texts = [f"{count:,} {what}, such as {id!r}" for count, what, id in differences if count]
-    if texts:
+    if texts := [f"{n:,} {what}, such as {id!r}" for n, what, id in differences if n]:
         raise UserError(
             f"{path}: {' and '.join(texts)} ({rows:,} IDs in it, {rows_there:,} {there}); it must "
             f"belong to the test file: take the file that came with it, or set "
