@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# More codes of events are numbered anew.
+MOST_CODES = 1 << 24
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -55,49 +58,59 @@ class Layout:
         """The layout of the newest events of packed histories, which lie on the host."""
         bounds, (code_T, *others) = offsets.numpy(), history_ST.numpy()
         for other_T in others:
-            # One code for each combination of codes.
-            code_T = np.unique_inverse(code_T * (other_T.max(initial=0) + 1) + other_T)[1]
+            # One code for each combination of codes, few enough for an array.
+            code_T = code_T * (other_T.max(initial=0) + 1) + other_T
+            if code_T.max(initial=0) >= MOST_CODES:
+                code_T = np.unique_inverse(code_T)[1]
         lengths = np.minimum(np.diff(bounds), max_len) + 1
-        start_B = np.append(0, np.cumsum(lengths))
-        row_N = np.repeat(np.arange(len(lengths)), lengths)
-        age_N = start_B[1:][row_N] - 1 - np.arange(len(row_N))
-        is_event = age_N > 0
-        event, row = (bounds[1:][row_N] - age_N)[is_event], row_N[is_event]
-        place, is_first = _distinct(code_T[event], row, int(code_T.max(initial=0)) + 1)
-        place_N = row_N + np.count_nonzero(is_first)
-        place_N[is_event] = place
+        row_N, age_N, place_N = np.empty((3, lengths.sum()), np.int32)
+        event_E, row_E = np.empty((2, len(row_N) - len(lengths)), np.int32)
+        latest = np.full(int(code_T.max(initial=0)) + 1, -1, np.int32)
+        count = _lay_out(code_T, bounds, max_len, latest, row_N, age_N, place_N, event_E, row_E)
+        place_N[age_N == 0] = count + np.arange(len(lengths))
         arrays = {
-            "start_B": start_B,
+            "start_B": np.append(0, np.cumsum(lengths)).astype(np.int32),
             "row_N": row_N,
             "age_N": age_N,
             "place_N": place_N,
-            "event_V": event[is_first],
-            "row_V": row[is_first],
+            "event_V": event_E[:count],
+            "row_V": row_E[:count],
         }
         runs = tuple((sum(1 for _ in run), length) for length, run in groupby(lengths.tolist()))
-        tensors = {name: torch.from_numpy(x.astype(np.int32)) for name, x in arrays.items()}
+        tensors = {name: torch.from_numpy(x) for name, x in arrays.items()}
         return cls(**tensors, max_len=max_len, runs=runs)
 
 
 @numba.njit(nogil=True)
-def _distinct(codes: np.ndarray, rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The number of each event among the distinct ones of all rows, and whether it is the first.
+def _lay_out(
+    codes: np.ndarray,
+    bounds: np.ndarray,
+    max_len: int,
+    latest: np.ndarray,
+    row: np.ndarray,
+    age: np.ndarray,
+    place: np.ndarray,
+    event: np.ndarray,
+    event_row: np.ndarray,
+) -> int:
+    """Fill the arrays but for the targets' places, and count the distinct events.
 
-    All codes are below `size`.
+    `latest` has the number of the latest event of each code.
     """
-    number, is_first = np.empty_like(codes), np.zeros(len(codes), np.bool_)
-    latest = np.full(size, -1)
-    row, row_start, distinct = -1, 0, 0
-    for i in range(len(codes)):
-        if rows[i] != row:
-            row, row_start = rows[i], distinct
-        # The number of an earlier row's event is below `row_start`.
-        if latest[codes[i]] < row_start:
-            latest[codes[i]] = distinct
-            is_first[i] = True
-            distinct += 1
-        number[i] = latest[codes[i]]
-    return number, is_first
+    distinct, position = 0, 0
+    for b in range(len(bounds) - 1):
+        # The numbers of earlier rows' events are below this.
+        first = distinct
+        for t in range(max(bounds[b], bounds[b + 1] - max_len), bounds[b + 1]):
+            if latest[codes[t]] < first:
+                latest[codes[t]], event[distinct], event_row[distinct] = distinct, t, b
+                distinct += 1
+            row[position], age[position] = b, bounds[b + 1] - t
+            place[position] = latest[codes[t]]
+            position += 1
+        row[position], age[position] = b, 0
+        position += 1
+    return distinct
 
 
 @dataclass(frozen=True)
