@@ -119,9 +119,7 @@ def test_the_strength_is_the_best_for_the_validation_rows(
 
 
 def test_of_too_many_rows_the_first_are_used_and_mistakes_are_named(
-    learnable: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "ROWS_AT_MOST", 200)
     predictions, training = fit(learnable, tmp_path, "constant")
