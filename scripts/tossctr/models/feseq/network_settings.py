@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
@@ -70,15 +70,7 @@ class ModelConfig:
     scaling: Literal["minmax", "quantile"] = "quantile"
     """scaling of numeric values. `minmax`: by their range, to [0, 1]. `quantile`: their ranks
     among the train rows"""
-    history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = (
-        "length",
-        "distinct",
-        "entropy",
-        "newest",
-        "times",
-        "kinds",
-        "similarities",
-    )
+    history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
     """numbers about each whole history: logarithms of its `length` and its `distinct` codes,
     the `entropy` of their shares, the `newest` code, `times` to the row, shares of the target's
     `kinds`, `similarities` of the target to the events (docs/boosting.md)"""

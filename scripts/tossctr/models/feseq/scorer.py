@@ -35,28 +35,25 @@ Rows = Iterable[Mapping[str, Any]] | Mapping[str, Any] | Any
 _NAME = "the rows"
 
 
-class RowTable(MemoryTable):
+def row_table(rows: Rows, columns: Columns, simulated: bool) -> MemoryTable:
     """Rows with the given columns, converted like raw files; other columns are ignored.
 
     The values of a column have one type, as in a parquet file. None, NaN and pandas.NA are missing
     values, or empty histories. Raises UserError, with the column, for other values, and for a row
     without one of the columns.
     """
-
-    def __init__(self, rows: Rows, columns: Columns, simulated: bool) -> None:
-        header = Header(
-            Path(_NAME),
-            columns.numeric,
-            columns.categorical,
-            columns.ragged,
-            {"simulated": simulated},
-            columns.row_time is not None,
-        )
-        batch = _as_batch(rows, columns.features)
-        if len(batch):
-            check_types(batch.schema, columns, _NAME)
-        number = np.arange(len(batch))
-        super().__init__(header, *convert_batch(batch, number, columns, _NAME))
+    header = Header(
+        Path(_NAME),
+        columns.numeric,
+        columns.categorical,
+        columns.ragged,
+        {"simulated": simulated},
+        columns.row_time is not None,
+    )
+    batch = _as_batch(rows, columns.features)
+    if len(batch):
+        check_types(batch.schema, columns, _NAME)
+    return MemoryTable(header, *convert_batch(batch, np.arange(len(batch)), columns, _NAME))
 
 
 def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:
@@ -126,21 +123,21 @@ class Scorer:
         """The columns that a row needs."""
         return [*self.columns.features]
 
-    def table(self, rows: Rows) -> RowTable:
-        """The rows as a table; raises UserError where RowTable does."""
-        return RowTable(rows, self.columns, self.about["simulated"])
+    def table(self, rows: Rows) -> MemoryTable:
+        """The rows as a table; raises UserError where `row_table` does."""
+        return row_table(rows, self.columns, self.about["simulated"])
 
     def score(self, rows: Rows) -> np.ndarray:
         """Click probabilities float64 [rows], at the click rate of the train rows.
 
-        Rows map column names to raw values, see RowTable; other columns are ignored.
+        Rows map column names to raw values, see `row_table`; other columns are ignored.
         """
         return sigmoid(self.logits(rows))
 
     def logits(self, rows: Rows) -> np.ndarray:
         """The logits float32 [rows], which can be averaged with those of other models.
 
-        Raises UserError where RowTable does, and if one is not finite.
+        Raises UserError where `row_table` does, and if one is not finite.
         """
         table = self.table(rows)
         logits = np.empty(table.rows, np.float32)
@@ -154,7 +151,7 @@ class Scorer:
         require_finite(logits)
         return logits
 
-    def _run(self, table: RowTable, rows: np.ndarray) -> np.ndarray:
+    def _run(self, table: MemoryTable, rows: np.ndarray) -> np.ndarray:
         """The graph's logits float32 of these rows of the table."""
         block = table.block.take(rows)
         encoded = self.encoder.encode(block)

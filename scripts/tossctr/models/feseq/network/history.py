@@ -6,6 +6,7 @@ sequence fields (= G), P profile fields, F = S + P fields at a position, d embed
 
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +43,7 @@ class HistoryEmbedding(nn.Module):
         self.target = Tables(sizes.target, embedding_dim)
         self.sequence = Tables((), embedding_dim).extend(
             target if is_shared else nn.Embedding(size, embedding_dim, padding_idx=0)
-            for size, target, is_shared in zip(sizes.sequence, self.target, sizes.shared)
+            for size, target, is_shared in zip_longest(sizes.sequence, self.target, sizes.shared)
         )
 
     def forward(self, rows: Rows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class FieldSizes:
 
     `context`: sizes of the categories that go to the output network alone. `missing`: blocks of
     columns that are missing together. `shared`: for each sequence field, true if it uses the table
-    of its target field.
+    of its target field; () if none does.
     """
 
     profile: tuple[int, ...]
@@ -44,10 +44,6 @@ class FieldSizes:
     context: tuple[int, ...] = ()
     missing: int = 0
     shared: tuple[bool, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.shared:
-            object.__setattr__(self, "shared", (False,) * len(self.sequence))
 
 
 def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
