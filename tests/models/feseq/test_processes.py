@@ -61,16 +61,9 @@ def start(data: Path, out: Path, *, gpus: int = 2, **variables: str) -> subproce
     return subprocess.Popen(command, env=os.environ | variables, **options)
 
 
-def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit code and log of a process."""
-    _, log = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, log
-
-
 def train_here(data: Path, out: Path, gpus: int = 1) -> None:
     """The training of the script, in this process."""
-    config = replace(OFTEN, gpus=gpus)
-    train(data, out, config, STILL)
+    train(data, out, replace(OFTEN, gpus=gpus), STILL)
 
 
 def assert_like(actual: Path, expected: Path) -> None:
@@ -106,8 +99,8 @@ def test_two_processes_learn_like_one_and_go_on_after_a_sigterm_as_one_or_two(
     # As Slurm does: every process gets it.
     for each in (process.pid, *workers):
         os.kill(each, signal.SIGTERM)
-    code, log = end_of(process)
-    assert code != 0, log
+    _, log = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode != 0, log
     assert (out / "training_state/state.safetensors").exists()
     assert not (out / "model.safetensors").exists()
     assert have_ended(workers)
@@ -133,8 +126,8 @@ def test_after_a_sudden_end_nothing_runs_and_three_processes_go_on(
         os.killpg(process.pid, signal.SIGINT)
     else:
         os.kill(workers[1] if end == "worker killed" else process.pid, signal.SIGKILL)
-    code, log = end_of(process)
-    assert code != 0, log
+    _, log = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode != 0, log
     assert have_ended(workers)
     # What all processes would log is there once.
     assert log.count("validation rows, max_len") == 1
@@ -159,7 +152,7 @@ def test_one_that_waits_for_others_in_vain_ends_at_a_signal(data: Path, tmp_path
     process = start(data, tmp_path, gpus=1, **place, **meeting)
     read_until(process, "process 0 of 2 waits")
     process.terminate()
-    assert end_of(process)[0] == -signal.SIGTERM
+    assert process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
 
 
 def follow(data: Path, out: Path) -> None:
