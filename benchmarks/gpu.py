@@ -37,11 +37,11 @@ from tossctr.common import tensors
 from tossctr.common.machine import keep_freed_memory
 from tossctr.config.declared import Runtime
 from tossctr.models.base import block_settings
+from tossctr.models.feseq.micro_batches import StepMemory, full_rows
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine, start_runtime
 from tossctr.models.feseq.network.input_layer import field_sizes
-from tossctr.models.feseq.training.micro_batches import StepMemory, full_rows
-from tossctr.models.feseq.training.step import Stepper
+from tossctr.models.feseq.training_step import Stepper
 
 # Section, case, ours, beside it, ratio, note.
 Row = tuple[object, object, object, object, object, object]

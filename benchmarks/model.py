@@ -34,7 +34,7 @@ from tossctr.models.feseq.network.device import Machine, start_runtime
 from tossctr.models.feseq.network.positions import Padded
 from tossctr.models.feseq.network_file import batch_source, build_model, inference_source, placed
 from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
-from tossctr.models.feseq.training.step import Stepper
+from tossctr.models.feseq.training_step import Stepper
 
 ROWS = 20_000
 TRAIN = TrainConfig(batch_size=1)  # for a step's seed; batches are given

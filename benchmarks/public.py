@@ -54,14 +54,20 @@ ABLATION: dict[str, dict[str, Any]] = {
     "without plain values": {"model": {"numerics": ["buckets", "missing"]}},
     "without buckets": {"model": {"numerics": ["direct", "missing"]}},
     "without missing flags": {"model": {"numerics": ["direct", "buckets"]}},
-    "without shortcuts": {"model": {"shortcuts": False}},
-    "without crossing": {"model": {"crossing": 0}},
+    "without pooled_history": {"model": {"pooled_history": False}},
+    "without fm_term": {"model": {"fm_term": 0}},
     "without the cross layer": {"model": {"mlp_cross_rank": 0}},
     "without history statistics": {"model": {"history_statistics": []}},
-    "without times, kinds": {"model": {"history_statistics": [*CODE_STATISTICS, "similarities"]}},
-    "without similarities": {"model": {"history_statistics": [*CODE_STATISTICS, "times", "kinds"]}},
-    "without times, kinds, similarities": {"model": {"history_statistics": CODE_STATISTICS}},
-    "without unknown draws": {"model": {"unknown_share": 0}},
+    "without times, item attributes": {
+        "model": {"history_statistics": [*CODE_STATISTICS, "similarities"]}
+    },
+    "without similarities": {
+        "model": {"history_statistics": [*CODE_STATISTICS, "times", "item_attributes"]}
+    },
+    "without times, item attributes, similarities": {
+        "model": {"history_statistics": CODE_STATISTICS}
+    },
+    "without unknown draws": {"model": {"oov_rate": 0}},
     "start values of 1e-4": {"model": {"embedding_std": 1e-4}},
     "weighted_sum pooling": {"model": {"pooling": "weighted_sum"}},
     "without weight decay": {"train": {"weight_decay": 0}},

@@ -80,7 +80,7 @@ wildcard_constraints:
     split="train|test",
     # results/scores/ is the folder of no size.
     size=r"(?!scores/)\w+",
-    # Wide enough for names with a mistake: the family then says what is wrong.
+    # Wide enough for names with a mistake: the kind then says what is wrong.
     model=rf"(?!(?:{NO_MODELS})/)[^/]+",
     baseline="|".join(BASELINES),
     name="[^/]+",

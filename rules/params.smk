@@ -1,10 +1,10 @@
-# Params of rules, which make a step stale when they change, and settings of a model's family.
+# Params of rules, which make a step stale when they change, and settings of a model's kind.
 from pathlib import Path
 
 from tossctr.catalog.digests import ROUNDING, Digests
 from tossctr.catalog.model_kinds import (
     blocks,
-    family_of,
+    kind_of,
     is_model,
     model_settings,
     submission_models,
@@ -18,11 +18,11 @@ from tossctr.staleness import Code, digest, not_counted, settings
 DIGESTS = Digests(config, RAW, COLUMNS, Code(SCRIPTS, Path(".snakemake/code_digests.json")))
 
 # Of the job's model.
-model_env = clear_errors(lambda wildcards: f"../envs/{family_of(wildcards.model).environment}.yaml")
+model_env = clear_errors(lambda wildcards: f"../envs/{kind_of(wildcards.model).environment}.yaml")
 training_gpus = clear_errors(
-    lambda wildcards: family_of(wildcards.model).gpus(config, wildcards.size, wildcards.model)
+    lambda wildcards: kind_of(wildcards.model).gpus(config, wildcards.size, wildcards.model)
 )
-inference_gpus = clear_errors(lambda wildcards: family_of(wildcards.model).inference_gpus)
+inference_gpus = clear_errors(lambda wildcards: kind_of(wildcards.model).inference_gpus)
 # The models that submit for the job's size, with their weights; None: these are fitted.
 size_weights = clear_errors(lambda wildcards: submission_weights(config, wildcards.size))
 # The version of each file is taken once, and only for jobs that read it.
@@ -30,14 +30,14 @@ file_version = clear_errors(RAW.version)
 
 
 def code(script):
-    """A param that changes with the code of a script, and of the family of the job's model."""
+    """A param that changes with the code of a script, and of the kind of the job's model."""
     return clear_errors(
         lambda wildcards: f"code {DIGESTS.code(script, wildcards.get('model', ''))}"
     )
 
 
 def model_params():
-    """The settings of the job's model by dotted name, those of its family alone."""
+    """The settings of the job's model by dotted name, those of its kind alone."""
 
     def value(block, key):
         return clear_errors(

@@ -45,7 +45,7 @@ rule summarize:
         model_plots=compared(rules.plot_model.output, lambda _, name: name not in BASELINES),
         learning_curves=compared(
             "results/{size}/{name}/plots/learning_curves.svg",
-            lambda _, name: is_model(name) and family_of(name).has_learning_curves,
+            lambda _, name: is_model(name) and kind_of(name).has_learning_curves,
         ),
     output:
         summary="results/summary.md",

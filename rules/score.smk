@@ -18,7 +18,7 @@ rule score:
         "../envs/score.yaml"
     threads: 8
     resources:
-        gpu=scored(lambda scoring: max(family_of(name).inference_gpus for name in scoring.models)),
+        gpu=scored(lambda scoring: max(kind_of(name).inference_gpus for name in scoring.models)),
     params:
         **settings(
             input=scored(lambda scoring: list(map(str, scoring.files))),

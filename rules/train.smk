@@ -1,9 +1,9 @@
-# One model per size and name, of the family that its name says.
+# One model per size and name, of the kind that its name says.
 import shutil
 import time
 
 from tossctr.common.files import locked
-from tossctr.common.machine import SAID_CPU, has_cuda_device
+from tossctr.common.machine import CPU_WARNED, has_cuda_device
 from tossctr.report.outcome import outcome
 
 # Files that are newer are this run's.
@@ -77,9 +77,9 @@ rule tune:
         **settings(
             tuning=config["tuning"]
             | {
-                # The settings of the job's family.
+                # The settings of the job's kind.
                 "space": lambda wildcards: space_of(
-                    config["tuning"]["space"], family_of(wildcards.model).blocks
+                    config["tuning"]["space"], kind_of(wildcards.model).blocks
                 )
             },
             variant=lambda wildcards: variant_settings(config, wildcards.size, wildcards.model),
@@ -104,7 +104,7 @@ onstart:
     # Jobs on this machine need not warn of it each.
     if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():
         logger.warning("no CUDA device found: models train and predict on the CPU")
-        os.environ[SAID_CPU] = "1"
+        os.environ[CPU_WARNED] = "1"
 
 
 onsuccess:

@@ -1,7 +1,7 @@
 """Measure how good a model's validation predictions are."""
 
 from entry import run_script
-from tossctr.evaluate.measure import write_metrics
+from tossctr.evaluate.measurement import write_metrics
 
 if __name__ == "__main__":
     run_script(write_metrics)

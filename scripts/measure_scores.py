@@ -1,7 +1,7 @@
 """Measure how good the scores of a labelled file are."""
 
 from entry import run_script
-from tossctr.evaluate.measure import measure_scores
+from tossctr.evaluate.measurement import measure_scores
 
 if __name__ == "__main__":
     run_script(measure_scores)

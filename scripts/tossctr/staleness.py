@@ -23,8 +23,8 @@ from .common.files import read_json, write_json
 
 PACKAGE = "tossctr"
 # Modules that change no output; modules imported through them alone do not count either. They show
-# progress, refuse mistakes, or say how a run uses the machine. The registry of families imports all
-# families; a rule names the entry points of the one that its job runs.
+# progress, refuse mistakes, or say how a run uses the machine. The registry of kinds imports all
+# kinds; a rule names the entry points of the one that its job runs.
 NOT_COUNTED = {
     "tossctr/common/progress.py",
     "tossctr/config/declared.py",

@@ -1,4 +1,4 @@
-"""The search for better settings of a model: Optuna draws settings, the model's family trains.
+"""The search for better settings of a model: Optuna draws settings, the model's kind trains.
 
     tune ──▶ study.db, which Optuna keeps ◀──▶ trials: draw settings, train, report as it goes
       └──▶ trials.csv, best.yaml
@@ -21,10 +21,10 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from .catalog.model_kinds import family_of
-from .catalog.schema import MOST_IN_NAME, TuneConfig, by_block, space_of, takes_fractions
+from .catalog.model_kinds import kind_of
+from .catalog.schema import MAX_IN_NAME, TuneConfig, by_block, space_of, takes_fractions
 from .common.errors import ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError, UserError
-from .common.files import Output, locked, written_beside
+from .common.files import Output, atomic_write, locked
 from .config.declared import Runtime
 from .config.names import Settings
 
@@ -37,7 +37,7 @@ _DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # trials that count
 
 # Reports the monitor's value after a number of evaluations or trees; raises if the trial is to end.
 Report = Callable[[float, int], None]
-# Trains a model with these settings; a family's `trials` yields it. Returns the metrics at the best
+# Trains a model with these settings; a kind's `trials` yields it. Returns the metrics at the best
 # evaluation, with the monitor's value as `value`. Raises ImpossibleNetworkError,
 # NotEnoughMemoryError or NotFiniteError for impossible settings.
 Trials = Callable[[Settings, Report], dict[str, Any]]
@@ -68,12 +68,12 @@ def tune_model(
     """
     space = space_of(tuning.space, settings)
     if not space:
-        raise UserError("tuning.space: has no setting of this model's family")
+        raise UserError("tuning.space: has no setting of this model's kind")
     folder = best.parent / "study"
     # The feature map has the identity of the rows.
     values = [settings, space, hashlib.sha256(feature_map.read_bytes()).hexdigest(), code]
     key = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-    start: Callable[..., AbstractContextManager[Trials]] = family_of(model).entry_point("trials")
+    start: Callable[..., AbstractContextManager[Trials]] = kind_of(model).entry_point("trials")
     with (
         locked(folder, "is tuning this model already"),
         start(train, valid, feature_map, folder, runtime=runtime, threads=threads) as run,
@@ -154,9 +154,9 @@ def _drawn(trial: FrozenTrial) -> dict[str, Any]:
 def tuned_name(size: str, model: str) -> str:
     """The name of the variant that a search writes, different for each size and model."""
     name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
-    if len(name) <= MOST_IN_NAME:
+    if len(name) <= MAX_IN_NAME:
         return name
-    return f"{name[: MOST_IN_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{name[: MAX_IN_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _write_best(
@@ -170,7 +170,7 @@ def _write_best(
         if keys or block in variant
     }
     content = {"variants": {tuned_name(*full_name.split("/")): blocks}}
-    with written_beside(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(
             f"# The best settings of a search for {full_name}: monitor {winner.value:.5f},\n"
             f"# {metrics} on the validation rows, by which they were chosen.\n"
@@ -191,7 +191,7 @@ def _write_trials(path: Path, trials: list[FrozenTrial]) -> None:
         }
         for number, trial in enumerate(trials, 1)
     ]
-    with written_beside(path) as temporary, open(temporary, "w", newline="") as file:
+    with atomic_write(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
         writer.writeheader()
         writer.writerows(rows)

@@ -55,10 +55,10 @@ def order(epoch: list[Batch]) -> list[int]:
 def test_an_epoch_of_a_share_has_each_click_once_and_so_many_of_the_others(
     train: Path, window: int, batch_rows: int, share: float
 ) -> None:
-    opened = source(train, window, batch_rows, negative_share=share)
+    opened = source(train, window, batch_rows, negative_sampling_rate=share)
     epochs = [list(opened.shuffled(seed=1, epoch=epoch)) for epoch in range(3)]
     kept = round(share * (LABEL == 0).sum())
-    assert opened.kept_share == kept / (LABEL == 0).sum()
+    assert opened.sampling_rate == kept / (LABEL == 0).sum()
     for epoch in epochs:
         rows = np.array(order(epoch))
         assert sorted(rows[LABEL[rows] == 1]) == np.flatnonzero(LABEL).tolist()
@@ -91,13 +91,13 @@ def test_auto_makes_an_epoch_of_so_many_rows_or_of_seven_times_the_clicks(
 ) -> None:
     monkeypatch.setattr(negatives, "AUTO_ROWS", 1_000)
     label = np.arange(rows) < clicks
-    share = negatives.chosen_share("auto", label, "share")
+    share = negatives.chosen_rate("auto", label, "share")
     assert NegativeDraw(label, share, 100, "share").rows == expected
 
 
 def test_a_share_that_keeps_nothing_is_an_error(train: Path) -> None:
-    with pytest.raises(UserError, match=r"train\.negative_share"):
-        source(train, negative_share=0.0001)
+    with pytest.raises(UserError, match=r"train\.negative_sampling_rate"):
+        source(train, negative_sampling_rate=0.0001)
 
 
 def test_ranks_have_like_numbers_of_rows_and_events(train: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from support.configs import CONFIG, Config, put, shipped
-from tossctr.catalog.check import checked_config, slips_of_text, with_table
+from tossctr.catalog.check import checked_config, with_table, yaml_pitfalls
 from tossctr.catalog.reference import key_rows, with_tables
 from tossctr.catalog.schema import TuneConfig
 from tossctr.common.errors import UserError
@@ -139,7 +139,7 @@ def test_what_yaml_takes_otherwise_than_it_looks_is_named_with_its_line(
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    named = [line.removeprefix(f"{file}, ").split(":")[0] for line in slips_of_text([file])]
+    named = [line.removeprefix(f"{file}, ").split(":")[0] for line in yaml_pitfalls([file])]
     assert sorted(named) == places
 
 

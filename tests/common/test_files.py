@@ -15,12 +15,12 @@ import torch
 from tossctr.common import files, tensors
 from tossctr.common.errors import UserError
 from tossctr.common.files import (
+    atomic_write,
     fingerprint,
-    folder_beside,
     locked,
     read_json,
+    scratch_dir,
     write_json,
-    written_beside,
 )
 from tossctr.common.machine import machine_memory
 
@@ -46,7 +46,7 @@ def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     target.write_text("old")
 
     def fail() -> None:
-        with written_beside(target) as temporary:
+        with atomic_write(target) as temporary:
             temporary.write_text("half")
             raise RuntimeError
 
@@ -59,7 +59,7 @@ def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
 def test_a_folder_or_a_uri_is_no_file_to_write(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for target in (tmp_path / "folder", Path("s3://bucket/folder")):
-        for beside in (written_beside, folder_beside):
+        for beside in (atomic_write, scratch_dir):
             with pytest.raises(UserError, match=target.name), beside(target):
                 pass
     assert not Path("s3:").exists()
@@ -78,7 +78,7 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path:
     elsewhere = tmp_path / f".t.h5.other-{host}.{dead.pid}.part"
     for path in (living, elsewhere):
         path.write_text("being written")
-    with folder_beside(tmp_path / "t.h5"), written_beside(tmp_path / "t.h5") as temporary:
+    with scratch_dir(tmp_path / "t.h5"), atomic_write(tmp_path / "t.h5") as temporary:
         temporary.write_text("whole")
     assert set(tmp_path.iterdir()) == {tmp_path / "t.h5", living, elsewhere}
 

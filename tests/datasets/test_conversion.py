@@ -107,7 +107,7 @@ def test_the_files_give_back_every_raw_value_and_are_shuffled_as_far_as_memory_h
     files = {name: tmp_path / f"{name}.h5" for name in ("train", "valid")}
     convert_train(write_raw(tmp_path, table), tmp_path / "selection.parquet", COLUMNS, **files)
     place, part = np.empty((2, 200), int)
-    place[chosen.row], part[chosen.row] = chosen.position, chosen.side
+    place[chosen.row], part[chosen.row] = chosen.position, chosen.split
     seen: list[int] = []
     for number, path in enumerate(files.values()):
         with h5py.File(path) as file:

@@ -75,7 +75,7 @@ def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
     parts = drawn(tmp_path, table, split, rows, bounds)
     assert [len(part) for part in parts] == pytest.approx(np.diff(bounds) * rows / 50_000, abs=3)
     row = np.concatenate([part.row + first for part, first in zip(parts, bounds)])
-    held = np.concatenate([part.side for part in parts])
+    held = np.concatenate([part.split for part in parts])
     assert len(row) == rows
     assert (np.diff(row) > 0).all()
     assert abs(LABEL[row].sum() - rows * LABEL.mean()) <= 3
@@ -91,7 +91,7 @@ def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
             most = 4 + len(parts)
             assert np.abs(np.bincount(days, minlength=7) - expected).max() <= most
     last = parts[-1]
-    for chosen in (last.side == TRAIN, last.side != TRAIN):
+    for chosen in (last.split == TRAIN, last.split != TRAIN):
         assert abs(np.corrcoef(last.row[chosen], last.position[chosen])[0, 1]) < 0.1
 
 
@@ -114,7 +114,7 @@ def test_any_draw_has_so_many_rows_and_both_labels_on_each_side_in_any_order(
         count_22 = np.bincount(2 * side + labels, minlength=4).reshape(2, 2)
         (quota_22,) = quotas_within(count_22[None], count)
         selection = select_rows(labels, quota_22, seed, split=[side, period, fold])
-        assert np.array_equal(side[selection.row], selection.side)
+        assert np.array_equal(side[selection.row], selection.split)
         assert np.array_equal(period[selection.row], selection.period)
         assert np.array_equal(fold[selection.row], selection.fold)
     else:
@@ -122,7 +122,7 @@ def test_any_draw_has_so_many_rows_and_both_labels_on_each_side_in_any_order(
     assert len(selection.row) == count
     assert (np.diff(selection.row, prepend=-1, append=total) > 0).all()
     for number in (TRAIN, VALIDATION):
-        is_here = selection.side == number
+        is_here = selection.split == number
         assert sorted(selection.position[is_here]) == list(range(is_here.sum()))
         there, taken = labels[side == number], labels[selection.row[is_here]]
         assert set(taken) == {0, 1}
@@ -197,7 +197,7 @@ USERS = {
 def test_by_time_the_newest_rows_are_held_out(tmp_path: Path) -> None:
     (chosen,) = drawn(tmp_path, USERS, {"time": "t"})
     assert len(chosen.row) == 600
-    is_train = chosen.side == TRAIN
+    is_train = chosen.split == TRAIN
     assert USERS["t"][chosen.row][is_train].max() < USERS["t"][chosen.row][~is_train].min()
     assert abs((~is_train).mean() - 0.2) < 0.01
     assert np.bincount(chosen.period) == pytest.approx([600 / PERIODS] * PERIODS, rel=0.1)
@@ -226,15 +226,15 @@ def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
     ]
     for selection in both:
         group = np.array(USERS["u"])[selection.row]
-        parts = [{*group[selection.side == part]} for part in (TRAIN, VALIDATION)]
+        parts = [{*group[selection.split == part]} for part in (TRAIN, VALIDATION)]
         assert sum(map(len, parts)) == len({*USERS["u"]})
-        assert abs((selection.side != TRAIN).mean() - 0.2) < 0.02
+        assert abs((selection.split != TRAIN).mean() - 0.2) < 0.02
         assert not selection.period.any()
         # Rows of a group are in one fold, and folds have about as many groups.
         folds = [{*selection.fold[group == each]} for each in {*group}]
         assert {*map(len, folds)} == {1}
         assert np.bincount(selection.fold, minlength=FOLDS).min() > 0
-    assert not np.array_equal(both[0].side, both[1].side)
+    assert not np.array_equal(both[0].split, both[1].split)
 
 
 DATES = ["2024-01-09", "2024-01-10", "2023-12-31", "2024-01-10"]
@@ -306,12 +306,12 @@ def test_auto_takes_groups_or_any_rows_where_the_time_has_one_value(
     split = {"time": "day", "group": "user"}
     (chosen,) = drawn(tmp_path, table, split, is_auto=True)
     assert sum("HAS ONE VALUE" in record.message for record in caplog.records) == 1
-    sides = [{*user[chosen.row[chosen.side == side]]} for side in (TRAIN, VALIDATION)]
+    sides = [{*user[chosen.row[chosen.split == side]]} for side in (TRAIN, VALIDATION)]
     assert sides[1].isdisjoint(sides[0]) == (users > 1)
     with pytest.raises(UserError, match=r"'day' has one value"):
         drawn(tmp_path, table, {"time": "day"})
     (by_time,) = drawn(tmp_path, table | {"day": DAY}, split, is_auto=True)
-    assert {*DAY[by_time.row[by_time.side == VALIDATION]]} == {6}
+    assert {*DAY[by_time.row[by_time.split == VALIDATION]]} == {6}
 
 
 REFUSED: list[tuple[dict[str, str], Any, str]] = [

@@ -22,7 +22,7 @@ from tossctr.datasets import conversion, opening
 from tossctr.datasets import table as table_module
 from tossctr.datasets.categories import codes_of
 from tossctr.datasets.opening import AllRows, open_table, refit_rows
-from tossctr.datasets.split import SIDES
+from tossctr.datasets.split import SPLITS
 from tossctr.datasets.table import Block, MemoryTable, SomeRows, Table, monitored_rows
 from tossctr.features.fitting import fit_feature_map
 
@@ -82,7 +82,7 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
         open_table(AllRows(*files)) as together,
     ):
         rows = check_rows(train) + check_rows(valid)
-        assert (train.side, valid.side) == SIDES
+        assert (train.split, valid.split) == SPLITS
         assert train.identity == valid.identity != together.identity
         assert train.vocabulary("item") == sorted({f"item {i // 25}" for i in range(300)})
         assert sorted(check_rows(together)) == sorted(rows) == list(range(300))

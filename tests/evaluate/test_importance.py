@@ -11,8 +11,8 @@ from support.raw_tables import COLUMNS, raw_table, to_train_h5
 from tossctr.common.files import read_json
 from tossctr.datasets.store import H5Table
 from tossctr.datasets.table import Block, MemoryTable
-from tossctr.evaluate import importance as importance_module
-from tossctr.evaluate.importance import HISTORIES, chosen_rows, measure_importance
+from tossctr.evaluate import permutation as importance_module
+from tossctr.evaluate.permutation import HISTORIES, chosen_rows, measure_importance
 from tossctr.features.fitting import fit_feature_map
 from tossctr.features.similarities import folds
 

@@ -21,15 +21,15 @@ from tossctr.common.logits import sigmoid
 from tossctr.common.parquet import metadata_of, read_table, write_table
 from tossctr.datasets.store import H5Table
 from tossctr.evaluate import blending as blend_module
-from tossctr.evaluate import measure
+from tossctr.evaluate import measurement
 from tossctr.evaluate.blending import (
-    LEAST_CLICKS,
+    MIN_CLICKS,
     bagged_weights,
     blend_predictions,
     cross_fitted,
     fit_weights,
 )
-from tossctr.evaluate.measure import write_metrics
+from tossctr.evaluate.measurement import write_metrics
 from tossctr.evaluate.metric_table import BY_NAME, read_predictions
 
 
@@ -113,7 +113,7 @@ def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(
     slices = measured(tmp_path)["slices"]
     names = ["2.5", "9", "10", "(missing)", "b", "nan", "(missing)"]
     assert [of["slice"] for of in slices["country"]] == names
-    monkeypatch.setattr(measure, "MOST_SLICES", 2)
+    monkeypatch.setattr(measurement, "MAX_SLICES", 2)
     few = measured(tmp_path)["slices"]["country"]
     largest = sorted(slices["country"], key=lambda of: of["rows"])[-2:]
     assert [of["rows"] for of in few] == [of["rows"] for of in slices["country"] if of in largest]
@@ -260,7 +260,7 @@ def test_a_model_that_is_noise_has_hardly_a_weight(by: str) -> None:
     assert bagged_weights([good, noise], label, by, 0.5)[1] < 0.05
 
 
-@pytest.mark.parametrize("few", [0, 1, LEAST_CLICKS - 1])
+@pytest.mark.parametrize("few", [0, 1, MIN_CLICKS - 1])
 @pytest.mark.parametrize("of", ["clicks", "others"])
 def test_with_few_clicks_or_others_the_blend_is_the_mean_and_the_log_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, few: int, of: str

@@ -172,7 +172,7 @@ def check_batch(batch: Batch, rows: list[Row], plain: Plain, max_len: int) -> No
         histories = batch.history_ST[:, offsets[i] : offsets[i + 1]].tolist()
         assert histories == [codes[-most if most else 0 :] for codes in expected]
         start, target = batch.layout.start_B[i : i + 2].tolist()
-        at_positions = batch.layout.event_V[batch.layout.place_N[start : target - 1]]
+        at_positions = batch.layout.event_V[batch.layout.slot_N[start : target - 1]]
         assert batch.history_ST[:, at_positions].tolist() == [c[-max_len:] for c in expected]
         for codes, names in (
             (batch.profile_BP, plain.columns.profile),

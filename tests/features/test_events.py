@@ -15,7 +15,7 @@ from tossctr.datasets.store import H5Table
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
-from tossctr.models.feseq.training.refit import extended
+from tossctr.models.feseq.network_file import extended
 
 COLUMNS = with_roles(
     shared=("events",), context=("genre", "shop"), event_time="times", row_time="now"
@@ -71,14 +71,16 @@ def expected(row: dict[str, Any], ages: list[float]) -> dict[str, float]:
         **within,
         "times: newest item of events": newest(target),
         "times: newest genre of events": newest(kind),
-        "kinds: genre of events": sum(kind) / max(1, len(events)),
+        "item_attributes: genre of events": sum(kind) / max(1, len(events)),
     }
 
 
 def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
     table = shop_rows(900)
     path, fields = fitted(tmp_path, table)
-    assert [(kind.column, kind.sequence) for kind in fields.kinds] == [("genre", "events")]
+    assert [(kind.column, kind.sequence) for kind in fields.item_attributes] == [
+        ("genre", "events")
+    ]
     assert FeatureMap.from_dict(fields.to_dict()) == fields
     raw = table.to_pylist()
     with H5Table(path) as train:
@@ -100,7 +102,7 @@ def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
 
 def test_without_times_only_kinds_are_told_and_without_kinds_nothing(tmp_path: Path) -> None:
     for changes, wanted in (
-        ({}, ["kinds: genre of events"]),
+        ({}, ["item_attributes: genre of events"]),
         ({"shared": ()}, []),
         ({"context": ("shop",)}, []),
     ):
@@ -115,8 +117,8 @@ def test_kinds_that_a_refit_does_not_find_are_those_of_the_first_training(tmp_pa
     _, old = fitted(tmp_path, shop_rows(900, items=10))
     _, new = fitted(tmp_path / "new", shop_rows(900, seed=1, items=16))
     # Of all rows, which contradict the kinds.
-    both = extended(old, replace(new, kinds=[]))
-    (kind,) = FeatureMap.from_dict(both.to_dict()).kinds
+    both = extended(old, replace(new, item_attributes=[]))
+    (kind,) = FeatureMap.from_dict(both.to_dict()).item_attributes
     (target,) = both.targets
     (genre,) = (field for field in both.context if field.column == "genre")
     for word, code in zip(target.vocabulary, kind.of_code[3:], strict=True):

@@ -144,7 +144,7 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
 def test_only_the_commonest_items_have_vectors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(co_occurrence, "MOST_CODES", 3)
+    monkeypatch.setattr(co_occurrence, "MAX_CODES", 3)
     _, fields = fitted(tmp_path, cluster_rows())
     (items,) = fields.item_vectors
     assert len(items.codes) == 3

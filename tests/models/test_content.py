@@ -1,4 +1,4 @@
-"""What all families share of a trained model."""
+"""What all kinds share of a trained model."""
 
 from dataclasses import make_dataclass
 

@@ -19,7 +19,7 @@ from tossctr.common.errors import UserError
 from tossctr.common.files import read_json, write_json
 from tossctr.config.declared import Runtime
 from tossctr.config.names import Prior
-from tossctr.evaluate.measure import measure_scores, write_metrics
+from tossctr.evaluate.measurement import measure_scores, write_metrics
 from tossctr.predict.model_predictions import predict_validation
 from tossctr.predict.scoring import score_files
 

@@ -109,7 +109,7 @@ def test_a_table_gives_the_same_rows_in_every_format(
     assert converted(tmp_path / "h5", tmp_path / name, delimiter) == of_parquet
 
 
-FEW = Columns("y", "uid", ("country",), ("price",), (), ())
+FEW = Columns(label="y", id="uid", profile=("country",), numeric=("price",))
 
 
 def opened(raw: Path) -> RawTable:

@@ -13,7 +13,7 @@ import pytest
 from entry import read_settings
 from support import SCRIPTS
 from tossctr import staleness
-from tossctr.catalog.model_kinds import FAMILIES
+from tossctr.catalog.model_kinds import MODEL_KINDS
 from tossctr.staleness import Code, not_counted, settings
 
 MODULES = {
@@ -120,7 +120,7 @@ def test_kept_digests_are_those_of_the_files_as_they_are(
 
 
 def reached(*names: str) -> set[str]:
-    """The packages and modules at the top of the library that files reach, and families."""
+    """The packages and modules at the top of the library that files reach, and kinds."""
     texts = "\n".join(Code(SCRIPTS).of(*names))
     return {*re.findall(r"tossctr/(?:models/(?=\w+/))?(\w+)", texts)}
 
@@ -129,8 +129,8 @@ def test_a_new_metric_trains_fits_and_predicts_nothing_again() -> None:
     for script in ("fit_baseline.py", "importance.py"):
         assert not any("evaluate/metric_table" in text for text in Code(SCRIPTS).of(script))
     assert any("evaluate/metric_table" in text for text in Code(SCRIPTS).of("measure.py"))
-    for family in FAMILIES.values():
-        folder, modules = family.package.replace(".", "/"), family.entry_points
+    for kind in MODEL_KINDS.values():
+        folder, modules = kind.package.replace(".", "/"), kind.entry_points
         entries = [f"{folder}/{modules[name]}.py" for name in ("train", "load")]
         shows = {"describe", "evaluate", "report", "tuning"}
         assert not shows & reached("train.py", "predict.py", *entries)

@@ -1,10 +1,10 @@
-"""Trainings of any family on the files of a folder."""
+"""Trainings of any kind on the files of a folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tossctr.catalog.model_kinds import FAMILIES
+from tossctr.catalog.model_kinds import MODEL_KINDS
 from tossctr.config.declared import Runtime
 from tossctr.models.job import TrainJob
 
@@ -45,6 +45,6 @@ def run_job(
     data: Path, out: Path, settings: Mapping[str, Mapping[str, Any]], **options: Any
 ) -> dict[str, Path]:
     """The output files of such a job."""
-    family = FAMILIES["boosting" if "boosting" in settings else "feseq"]
-    family.entry_point("train")(make_job(data, out, settings, **options))
+    kind = MODEL_KINDS["boosting" if "boosting" in settings else "feseq"]
+    kind.entry_point("train")(make_job(data, out, settings, **options))
     return {name: out / file for name, file in OUTPUTS.items()}

@@ -38,8 +38,8 @@ WHOLE = ModelConfig(
     numerics=get_args(Numerics),
     scaling="quantile",
     history_statistics=("length", "entropy", "newest", "similarities"),
-    shortcuts=True,
-    crossing=3,
+    pooled_history=True,
+    fm_term=3,
     mlp_cross_rank=2,
 )
 

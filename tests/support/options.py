@@ -144,7 +144,7 @@ def _values(schema: dict[str, Any], default: Any = None) -> list[Any]:
 
 
 def as_config(case: Case) -> dict[str, Any]:
-    """The checked config of a case, which has a model of each family; raises UserError."""
+    """The checked config of a case, which has a model of each kind; raises UserError."""
     config: dict[str, Any] = {"tuning": {"space": {"model.dropout": [0.0]}}}
     for path, value in {**case, **BESIDE}.items():
         put(config, path, json.loads(json.dumps(value)))

@@ -24,8 +24,8 @@ from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
 from tossctr.models.feseq.train_network import opened_run
-from tossctr.models.feseq.training.loop import Checkpoint, Trainer
-from tossctr.models.feseq.training.step import Stepper
+from tossctr.models.feseq.training_loop import Checkpoint, Trainer
+from tossctr.models.feseq.training_step import Stepper
 from tossctr.raw.reading import RawTable
 from tossctr.simulation.stand_in import simulate_split
 
@@ -98,7 +98,7 @@ def train_saving(
 ) -> dict[str, Path]:
     """The same of the small model, whose state is saved after each step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tossctr.models.feseq.training.loop.SECONDS_BETWEEN_SAVES", 0)
+        patch.setattr("tossctr.models.feseq.training_loop.SECONDS_BETWEEN_SAVES", 0)
         return train(data, out, config, model, **options)
 
 
@@ -111,7 +111,7 @@ def same_weights(*models: Path) -> bool:
 def script_monitor(patch: pytest.MonkeyPatch, *aucs: float) -> None:
     """Let the evaluations find these AUCs, one after the other."""
     values = iter(aucs)
-    patch.setattr("tossctr.models.feseq.training.loop.metrics_of", lambda *_: (next(values), 0.0))
+    patch.setattr("tossctr.models.feseq.training_loop.metrics_of", lambda *_: (next(values), 0.0))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from support.raw_tables import raw_table
 from support.trainings import MODEL, TRAIN
 from tossctr import tuning as search
 from tossctr.catalog.check import checked_config
-from tossctr.catalog.model_kinds import family_of
+from tossctr.catalog.model_kinds import kind_of
 from tossctr.catalog.schema import TuneConfig
 from tossctr.common.errors import NotFiniteError, UserError
 from tossctr.common.files import read_json
@@ -35,7 +35,7 @@ SETTINGS: dict[str, Any] = {
     # A trial has one bag.
     "boosting-deep": {"boosting": BOOSTING.values() | {"bags": 1}},
 }
-# Each family takes its own.
+# Each kind takes its own.
 SPACE: dict[str, Any] = {
     "train.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
     "model.pooling": ["mean", "weighted_sum"],
@@ -98,7 +98,7 @@ def test_the_best_settings_give_the_value_that_was_found(
     for metric in ("auc", "logloss"):
         assert training[f"valid_{metric}"] == float(best[metric])
     drawn = {path: value for path, value in best.items() if "." in path}
-    blocks = family_of(model).blocks
+    blocks = kind_of(model).blocks
     assert {*drawn} == {path for path in SPACE if path.split(".")[0] in blocks}
     if model == "boosting-deep":
         assert variant["boosting"].pop("colsample") == 0.5
@@ -159,7 +159,7 @@ def scripted(
         return {"value": max(*reported, last)}
 
     entry_point = lambda *_: lambda *_, **__: nullcontext(run)  # noqa: E731
-    patch.setattr(type(family_of("len5")), "entry_point", entry_point)
+    patch.setattr(type(kind_of("len5")), "entry_point", entry_point)
 
 
 def test_a_trial_behind_the_median_or_with_settings_that_cannot_be_is_pruned(
@@ -226,7 +226,7 @@ def test_a_trial_that_chooses_its_leaves_forgets_those_of_the_one_before(
 @contextmanager
 def boosting_trials(data: Path, out: Path) -> Iterator[Callable[..., dict[str, Any]]]:
     """Trains with these settings of boosting on top of the others."""
-    trials = family_of("boosting").entry_point("trials")
+    trials = kind_of("boosting").entry_point("trials")
 
     def run(report: Any = lambda *_: None, **changes: Any) -> dict[str, Any]:
         return start({"boosting": SETTINGS["boosting-deep"]["boosting"] | changes}, report)

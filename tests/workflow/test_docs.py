@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from support import PAGES, REPOSITORY, SCRIPTS
 from support.rules import rules
-from tossctr.catalog.model_kinds import FAMILIES
+from tossctr.catalog.model_kinds import MODEL_KINDS
 from tossctr.staleness import Code
 
 
@@ -121,22 +121,22 @@ def imports_of_the_workflow() -> set[str]:
 def files_by_environment() -> dict[str, set[str]]:
     """The scripts and modules that an environment's jobs begin with.
 
-    Scripts of models are in the environments of all families, and so are a family's entry points in
-    its own; a search and scores have entry points of all families.
+    Scripts of models are in the environments of all kinds, and so are a kind's entry points in
+    its own; a search and scores have entry points of all kinds.
     """
     modules = imports_of_the_workflow()
     files = defaultdict(set, {"workflow": {*map(file_of, modules)}})
     for rule in rules().values():
         if rule.script is not None:
-            own = {each.environment for each in FAMILIES.values()}
+            own = {each.environment for each in MODEL_KINDS.values()}
             for env in own if callable(rule.conda_env) else {rule.conda_env}:
                 files[Path(env).stem] |= {"entry.py", Path(rule.script).name}
-    for family in FAMILIES.values():
-        for name, module in family.entry_points.items():
-            own = family.environment
+    for kind in MODEL_KINDS.values():
+        for name, module in kind.entry_points.items():
+            own = kind.environment
             envs = {"export": ["export"], "trials": ["tune"], "load": ["score", own]}
             for env in envs.get(name, [own]):
-                files[env].add(file_of(f"{family.package}.{module}"))
+                files[env].add(file_of(f"{kind.package}.{module}"))
     return files
 
 

@@ -47,7 +47,7 @@ def test_an_importing_workflow_gives_some_keys_and_runs_on_the_stand_in(tmp_path
     results, metrics = tmp_path / "results", "results/toy/len100/metrics.json"
     output = shop.run(tmp_path, target, metrics)
     assert "1,000 rows asked for, there are 600: taking all" in output
-    for model in ("len100", "boosting"):  # by default both families submit, refitted
+    for model in ("len100", "boosting"):  # by default both kinds submit, refitted
         assert (results / f"toy/{model}/refit/model.safetensors").exists()
     submission = pd.read_csv(results / "submission_toy.csv")
     assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]

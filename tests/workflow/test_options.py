@@ -23,7 +23,7 @@ from tossctr.datasets.draw import sample
 from tossctr.datasets.opening import AllRows, open_table
 from tossctr.datasets.split import Sampling
 from tossctr.evaluate.blending import blend_predictions
-from tossctr.evaluate.measure import write_metrics
+from tossctr.evaluate.measurement import write_metrics
 from tossctr.evaluate.metric_table import read_predictions
 from tossctr.features.fitting import fit_feature_map
 from tossctr.predict.model_predictions import predict_part, predict_validation

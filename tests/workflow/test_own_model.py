@@ -1,4 +1,4 @@
-"""docs/own-model.md: its family, written into a copy of the workflow as the page says."""
+"""docs/own-model.md: its kind, written into a copy of the workflow as the page says."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     copy_code(repository)
     lines, package = BLOCKS.pop("catalog/model_kinds.py"), repository / "scripts/tossctr"
     registry = package / "catalog/model_kinds.py"
-    text, count = re.subn(r"^FAMILIES = .*\n", lines, registry.read_text(), flags=re.M)
+    text, count = re.subn(r"^MODEL_KINDS = .*\n", lines, registry.read_text(), flags=re.M)
     assert count == 1
     registry.write_text(text)
     for path, code in BLOCKS.items():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 # More codes of events are numbered anew.
-MOST_CODES = 1 << 24
+MAX_CODES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +29,11 @@ class Layout:
         start_B     0                4    5        7
         row_N       0   0   0   0    1    2   2
         age_N       3   2   1   0    0    1   0     0 is the target, 1 the newest event
-        place_N     0   1   0   3    4    2   5
+        slot_N     0   1   0   3    4    2   5
         event_V     0   1   3                       the first of equal events of a row: rows repeat
         row_V       0   0   2                       their codes many times
 
-    `place_N` counts the distinct positions: all distinct events, then the targets. Tensors are
+    `slot_N` counts the distinct positions: all distinct events, then the targets. Tensors are
     int32; `start_B` has one entry more than there are rows. At most the newest `max_len` events of
     a row have positions. `runs` has the number of neighbouring rows of one length, and that length
     with the target: ((1, 4), (1, 1), (1, 2)).
@@ -42,7 +42,7 @@ class Layout:
     start_B: Tensor
     row_N: Tensor
     age_N: Tensor
-    place_N: Tensor
+    slot_N: Tensor
     event_V: Tensor
     row_V: Tensor
     max_len: int
@@ -60,19 +60,19 @@ class Layout:
         for other_T in others:
             # One code for each combination of codes, few enough for an array.
             code_T = code_T * (other_T.max(initial=0) + 1) + other_T
-            if code_T.max(initial=0) >= MOST_CODES:
+            if code_T.max(initial=0) >= MAX_CODES:
                 code_T = np.unique_inverse(code_T)[1]
         lengths = np.minimum(np.diff(bounds), max_len) + 1
-        row_N, age_N, place_N = np.empty((3, lengths.sum()), np.int32)
+        row_N, age_N, slot_N = np.empty((3, lengths.sum()), np.int32)
         event_E, row_E = np.empty((2, len(row_N) - len(lengths)), np.int32)
         latest = np.full(int(code_T.max(initial=0)) + 1, -1, np.int32)
-        count = _lay_out(code_T, bounds, max_len, latest, row_N, age_N, place_N, event_E, row_E)
-        place_N[age_N == 0] = count + np.arange(len(lengths))
+        count = _lay_out(code_T, bounds, max_len, latest, row_N, age_N, slot_N, event_E, row_E)
+        slot_N[age_N == 0] = count + np.arange(len(lengths))
         arrays = {
             "start_B": np.append(0, np.cumsum(lengths)).astype(np.int32),
             "row_N": row_N,
             "age_N": age_N,
-            "place_N": place_N,
+            "slot_N": slot_N,
             "event_V": event_E[:count],
             "row_V": row_E[:count],
         }
@@ -89,11 +89,11 @@ def _lay_out(
     latest: np.ndarray,
     row: np.ndarray,
     age: np.ndarray,
-    place: np.ndarray,
+    slot: np.ndarray,
     event: np.ndarray,
     event_row: np.ndarray,
 ) -> int:
-    """Fill the arrays but for the targets' places, and count the distinct events.
+    """Fill the arrays but for the targets' slots, and count the distinct events.
 
     `latest` has the number of the latest event of each code.
     """
@@ -106,7 +106,7 @@ def _lay_out(
                 latest[codes[t]], event[distinct], event_row[distinct] = distinct, t, b
                 distinct += 1
             row[position], age[position] = b, bounds[b + 1] - t
-            place[position] = latest[codes[t]]
+            slot[position] = latest[codes[t]]
             position += 1
         row[position], age[position] = b, 0
         position += 1
@@ -120,7 +120,7 @@ class Batch:
     `numbers` float32 [B, columns] by numeric encoding (`numeric.py`).
     profile_BP, target_BG, context_BC int64 indices. history_ST int64 [sequence fields, events of
     all rows]: row b is offsets[b]:offsets[b+1], newest last. `elapsed_T` int64: the row's time
-    minus the event's, 0 if the event is later; None in a table without times. `row_B` int64: place
+    minus the event's, 0 if the event is later; None in a table without times. `row_B` int64: slot
     of each row in its table. `label_B` float32, None without labels. `layout` has the positions,
     which may be those of the newest events alone. `shared_rows`: rows of the whole batch if this is
     one rank's share of it, else None.

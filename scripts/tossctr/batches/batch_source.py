@@ -13,9 +13,9 @@ from ..datasets.table import Block
 from ..features.encoding import DEFAULT_INPUTS, FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap
 from .batch import Batch, Layout
-from .negatives import NegativeDraw, NegativeShare, chosen_share
+from .negatives import NegativeDraw, NegativeSamplingRate, chosen_rate
 
-# Rows that an epoch reads at once, at a random place of the table.
+# Rows that an epoch reads at once, at a random position of the table.
 BLOCK_ROWS = 8_192
 # Rows are shuffled and sorted by length within windows of about this many, of several such blocks.
 WINDOW_ROWS = 65_536
@@ -25,8 +25,9 @@ class BatchSource:
     """Batches of a table, encoded by a feature map, with positions for `max_len` events of a row.
 
     `rows` is anything that `open_table` opens. `batch_rows` may be a function of the rows of an
-    epoch. With a `negative_share` below 1, or `auto` on many rows, an epoch has all clicks and that
-    share of the other rows, `kept_share`, drawn again each epoch: `rows_per_epoch` together.
+    epoch. With a `negative_sampling_rate` below 1, or `auto` on many rows, an epoch has all clicks
+    and that share of the negatives, `sampling_rate`, drawn again each epoch: `rows_per_epoch`
+    together.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class BatchSource:
         max_len: int,
         batch_rows: int | Callable[[int], int],
         inputs: Inputs = DEFAULT_INPUTS,
-        negative_share: NegativeShare = 1.0,
+        negative_sampling_rate: NegativeSamplingRate = 1.0,
     ) -> None:
         self.table = open_table(rows)
         self.rows = self.table.rows
@@ -45,13 +46,13 @@ class BatchSource:
         self.max_len = max_len
         self.block_rows = BLOCK_ROWS
         self.draw: NegativeDraw | None = None
-        self.rows_per_epoch, self.kept_share = self.rows, 1.0
-        if negative_share != 1:
-            label, key = self.table.column("label"), "train.negative_share"
-            share = chosen_share(negative_share, label, key)
+        self.rows_per_epoch, self.sampling_rate = self.rows, 1.0
+        if negative_sampling_rate != 1:
+            label, key = self.table.column("label"), "train.negative_sampling_rate"
+            share = chosen_rate(negative_sampling_rate, label, key)
             if share < 1:
                 self.draw = NegativeDraw(label, share, self.block_rows, key)
-                self.rows_per_epoch, self.kept_share = self.draw.rows, self.draw.kept_share
+                self.rows_per_epoch, self.sampling_rate = self.draw.rows, self.draw.sampling_rate
         self.batch_rows = batch_rows(self.rows_per_epoch) if callable(batch_rows) else batch_rows
         self.window_rows = self.batch_rows * max(1, WINDOW_ROWS // self.batch_rows)
 
@@ -135,19 +136,19 @@ class BatchSource:
 
     def _read(self, start: int, stop: int) -> Block:
         block = self.table.read(start, stop, self.encoder.history_columns)
-        return replace(block, place=np.arange(start, stop))
+        return replace(block, index=np.arange(start, stop))
 
     def _shuffled_groups(
         self, windows: Iterable[Block], random: np.random.Generator
     ) -> Iterator[tuple[Block, np.ndarray]]:
-        """The rows of each batch, as places in its window."""
+        """The rows of each batch, as indices in its window."""
         for window in windows:
             order = random.permutation(len(window))
             left_over = len(order) % self.batch_rows
             lengths = self._lengths(window)
             rest, full = (
-                places[np.argsort(lengths[places], kind="stable")]
-                for places in (order[:left_over], order[left_over:])
+                indices[np.argsort(lengths[indices], kind="stable")]
+                for indices in (order[:left_over], order[left_over:])
             )
             groups = list(full.reshape(-1, self.batch_rows)) + ([rest] if left_over else [])
             for i in random.permutation(len(groups)):
@@ -158,7 +159,7 @@ class BatchSource:
         return np.minimum(self.encoder.lengths(block), self.max_len)
 
     def _batch(self, block: Block) -> Batch:
-        assert block.place is not None, "noted by _read"
+        assert block.index is not None, "noted by _read"
         encoded = self.encoder.encode(block)
         cut = block if self.encoder.inputs.whole_histories else block.newest(self.max_len)
         codes, bounds, elapsed = self.encoder.histories(cut)
@@ -169,7 +170,7 @@ class BatchSource:
             profile_BP=torch.from_numpy(encoded.profile),
             target_BG=torch.from_numpy(encoded.target),
             context_BC=torch.from_numpy(encoded.context),
-            row_B=torch.from_numpy(block.place),
+            row_B=torch.from_numpy(block.index),
             label_B=None if label is None else torch.from_numpy(label.astype(np.float32)),
             history_ST=history_ST,
             elapsed_T=None if elapsed is None else torch.from_numpy(elapsed),

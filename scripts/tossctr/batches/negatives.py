@@ -12,11 +12,11 @@ logger = logging.getLogger(__name__)
 # `auto` makes an epoch of this many rows, with at least this many others for each click. Larger
 # epochs made networks worse and trees no better (benchmarks/tried.md).
 AUTO_ROWS = 150_000
-LEAST_OTHERS = 6
-NegativeShare = float | Literal["auto"]
+MIN_OTHERS = 6
+NegativeSamplingRate = float | Literal["auto"]
 
 
-def chosen_share(share: NegativeShare, label: np.ndarray, key: str) -> float:
+def chosen_rate(share: NegativeSamplingRate, label: np.ndarray, key: str) -> float:
     """The share of the rows without a click to train on; `auto` makes an epoch of AUTO_ROWS.
 
     `label` [train rows]. The log says what `auto` chose for the setting `key`.
@@ -25,7 +25,7 @@ def chosen_share(share: NegativeShare, label: np.ndarray, key: str) -> float:
         return share
     clicks = int(label.sum())
     others = len(label) - clicks
-    wanted = min(len(label), max(AUTO_ROWS, (1 + LEAST_OTHERS) * clicks)) - clicks
+    wanted = min(len(label), max(AUTO_ROWS, (1 + MIN_OTHERS) * clicks)) - clicks
     if wanted == others:
         return 1.0
     logger.info(
@@ -39,7 +39,7 @@ class NegativeDraw:
     """Draws, in blocks of consecutive rows, all clicks and a fixed number of the others.
 
     The other rows of a block are equally likely. `rows` is the number of rows of every epoch,
-    `kept_share` the share of all others among them: the odds of a click among the drawn rows,
+    `sampling_rate` the share of all others among them: the odds of a click among the drawn rows,
     times that share, are those among all rows.
     """
 
@@ -56,7 +56,7 @@ class NegativeDraw:
                 f"{key} {share:g} of {others:,} rows without a click rounds to no row; raise it"
             )
         self.rows = len(label) - others + kept
-        self.kept_share = kept / others
+        self.sampling_rate = kept / others
 
     def drawn(self, first_row: int, label: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         """Places, in order, of the rows that an epoch takes of the block at `first_row`.

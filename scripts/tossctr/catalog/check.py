@@ -56,7 +56,7 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
     Raises one UserError that lists every mistake in it, and in the text of its `files`.
     """
     full: dict[str, Any] = {}
-    if not (lines := [*slips_of_text(files), *mistakes(Config, config)]):
+    if not (lines := [*yaml_pitfalls(files), *mistakes(Config, config)]):
         full = Config(**config).model_dump(mode="json", warnings=False)
         defaults = {name: defaults_of(keys) for name, keys in blocks().items()}
         if monitor := table_score(full).monitor:
@@ -102,7 +102,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         yield "raw.source: is simulated, and the table has no stand-in (simulation)"
 
 
-def slips_of_text(files: Iterable[Path | str]) -> Iterator[str]:
+def yaml_pitfalls(files: Iterable[Path | str]) -> Iterator[str]:
     """What readers of YAML silently take otherwise than it looks, with its line.
 
     That is a key that stands twice in a mapping, of which they keep the last one, and numbers in

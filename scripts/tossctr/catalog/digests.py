@@ -13,15 +13,15 @@ from ..raw.raw_files import RawFiles
 from ..staleness import Code, digest
 from .model_kinds import (
     check_job,
-    family_of,
     is_model,
+    kind_of,
     model_settings,
     submission_models,
     submission_weights,
 )
 from .schema import sampling_of, table_score
 
-# The entry point of a model's family that a script runs.
+# The entry point of a model's kind that a script runs.
 ENTRY_POINTS = {"train": "train", "tune": "trials", "export": "export"}
 ENTRY_POINTS |= dict.fromkeys(("evaluate", "predict", "importance", "score"), "load")
 # The setting of a training that changes its result by rounding at most.
@@ -39,9 +39,9 @@ class Digests:
         self._code = cache(code.digest)
 
     def code(self, script: str, model: str = "") -> str:
-        """The digest of the code that a script runs, with what it enters of a model's family."""
+        """The digest of the code that a script runs, with what it enters of a model's kind."""
         enters = model and script in ENTRY_POINTS
-        modules = [family_of(model).module(ENTRY_POINTS[script])] if enters else []
+        modules = [kind_of(model).module(ENTRY_POINTS[script])] if enters else []
         return self._code(script, *modules)
 
     def dependencies(

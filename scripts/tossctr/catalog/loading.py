@@ -1,4 +1,4 @@
-"""What jobs do with a model of any family: train one, load one from its file, export one."""
+"""What jobs do with a model of any kind: train one, load one from its file, export one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 from ..common import tensors
 from ..common.files import Output
 from ..config.declared import DEFAULT_RUNTIME, Runtime
-from ..models.base import Family
+from ..models.base import ModelKind
 from ..models.trained import Model, unreadable
-from .model_kinds import FAMILIES, family_of
+from .model_kinds import MODEL_KINDS, kind_of
 
 if TYPE_CHECKING:
     from ..models.job import TrainJob
 
 
 def train_model(job: "TrainJob") -> None:
-    """Train the job's model, by the family that its name says."""
-    family_of(Path(job.full_name).name).entry_point("train")(job)
+    """Train the job's model, by the kind that its name says."""
+    kind_of(Path(job.full_name).name).entry_point("train")(job)
 
 
-def family_in(path: Path) -> Family:
-    """The family of the model in a file; raises UserError for any other file."""
+def kind_in(path: Path) -> ModelKind:
+    """The kind of the model in a file; raises UserError for any other file."""
     try:
-        return FAMILIES[tensors.peek(path, "marks")["family"]]
+        return MODEL_KINDS[tensors.peek(path, "marks")["kind"]]
     except (ValueError, KeyError, TypeError) as error:
         raise unreadable(path, error) from None
 
@@ -35,10 +35,10 @@ def load_model(
     Raises UserError if it is not a model, or not the one of this `full_name`.
     """
     path = Path(path)
-    load = family_in(path).entry_point("load")
+    load = kind_in(path).entry_point("load")
     return load(path, full_name, runtime, threads)
 
 
 def export_model(model: Path, valid: list[Path], onnx: Output, *, full_name: str = "") -> None:
     """Write a model as ONNX, checked on rows of `valid`; raises UserError if that fails."""
-    family_in(model).entry_point("export")(model, valid, onnx, full_name=full_name)
+    kind_in(model).entry_point("export")(model, valid, onnx, full_name=full_name)

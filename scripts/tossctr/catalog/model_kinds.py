@@ -1,4 +1,4 @@
-"""The families of models, each a folder of `tossctr.models`, which is registered here.
+"""The kinds of models, each a folder of `tossctr.models`, which is registered here.
 
 Rules and scripts know names of models alone:
 
@@ -16,20 +16,20 @@ from typing import Any
 from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.names import BASELINES, BLEND, MODEL_FILE, VARIANT, Settings, variant_of
-from ..models.base import Family, size_block
-from ..models.boosting.boosting import FAMILY as BOOSTING
-from ..models.feseq.feseq import FAMILY as FESEQ
+from ..models.base import ModelKind, size_block
+from ..models.boosting.boosting import KIND as BOOSTING
+from ..models.feseq.feseq import KIND as FESEQ
 
-FAMILIES = {family.name: family for family in (FESEQ, BOOSTING)}
-MODEL_PATTERN = rf"(?:{'|'.join(each.pattern for each in FAMILIES.values())}){VARIANT}"
+MODEL_KINDS = {kind.name: kind for kind in (FESEQ, BOOSTING)}
+MODEL_PATTERN = rf"(?:{'|'.join(each.pattern for each in MODEL_KINDS.values())}){VARIANT}"
 
 
-def family_of(model: str) -> Family:
-    """The family of a model by its name; raises UserError if no family has such names."""
-    for family in FAMILIES.values():
-        if re.fullmatch(family.pattern + VARIANT, model):
-            return family
-    plain = [each.pattern for each in FAMILIES.values() if each.pattern.isidentifier()]
+def kind_of(model: str) -> ModelKind:
+    """The kind of a model by its name; raises UserError if no kind has such names."""
+    for kind in MODEL_KINDS.values():
+        if re.fullmatch(kind.pattern + VARIANT, model):
+            return kind
+    plain = [each.pattern for each in MODEL_KINDS.values() if each.pattern.isidentifier()]
     raise UserError(
         f"{model!r} is not the name of a model: len and the max_len, such as len150, or "
         f"{' or '.join(plain)}, and for a variant its name, such as len150-briefing"
@@ -43,17 +43,17 @@ def is_model(name: str) -> bool:
 
 @cache
 def blocks() -> dict[str, Any]:
-    """The settings of all families by block, for the config's top, its sizes and its variants."""
-    return {name: keys for family in FAMILIES.values() for name, keys in family.blocks.items()}
+    """The settings of all kinds by block, for the config's top, its sizes and its variants."""
+    return {name: keys for kind in MODEL_KINDS.values() for name, keys in kind.blocks.items()}
 
 
 def model_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
     """The settings of one model by block; raises UserError if it is unknown."""
-    return family_of(model).settings(config, size, model)
+    return kind_of(model).settings(config, size, model)
 
 
 def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
-    """What the variant of a model changes, by block of its family; {} where it has none."""
+    """What the variant of a model changes, by block of its kind; {} where it has none."""
     changes = config["variants"].get(variant_of(model), {})
     return {b: changes[b] for b in model_settings(config, size, model) if changes.get(b)}
 
@@ -61,7 +61,7 @@ def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settin
 def model_mistake(config: Mapping[str, Any], columns: Columns, size: str, model: str) -> str:
     """Why a model cannot train on a table of these columns; '' if it can."""
     try:
-        family_of(model).check(config, columns, size, model)
+        kind_of(model).check(config, columns, size, model)
     except UserError as error:
         return str(error)
     return ""
@@ -71,7 +71,7 @@ def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[st
     """Raise UserError if the config lacks the job's size, or its model, if it has one."""
     size_block(config, size := wildcards["size"])
     if model := wildcards.get("model"):
-        family_of(model).check(config, columns, size, model)
+        kind_of(model).check(config, columns, size, model)
 
 
 def submission_models(config: Mapping[str, Any], size: str) -> list[str]:

@@ -38,12 +38,12 @@ def with_tables(readme: str) -> str:
     return _TABLE.sub(table, readme)
 
 
-def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str, str, str]]:
+def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     """Path, allowed values, default and meaning of each key."""
     schema = TypeAdapter(declared).json_schema()
     meanings, defaults = _meanings(declared), defaults_of(declared)
     for name, field in settable(declared).items():
-        path, block = place + name, field.annotation
+        path, block = prefix + name, field.annotation
         if name in blocks():
             block = blocks()[name] if declared is Config else None
         # The user chooses the names in it, or they all have the same keys.

@@ -26,14 +26,14 @@ from .model_kinds import MODEL_PATTERN, blocks
 Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
 # Characters of a name that files are called by, with more around it: file systems hold 255 bytes.
-MOST_IN_NAME = 60
+MAX_IN_NAME = 60
 
 
 class _Block(BaseModel):
     model_config = CLOSED
 
 
-# With some settings of the blocks of all families.
+# With some settings of the blocks of all kinds.
 _SOME: Any = {
     name: (partial(declared), Field(default_factory=partial(declared)))
     for name, declared in blocks().items()
@@ -360,11 +360,11 @@ class Config(_WithBlocks):
     parts: Parts = Field(default_factory=Parts)
     sizes: Sizes
     variants: dict[
-        Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=MOST_IN_NAME)], Variant
+        Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=MAX_IN_NAME)], Variant
     ] = Field(default_factory=dict)
     submission: Submission = Field(default_factory=Submission)
     scores: dict[
-        Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=MOST_IN_NAME)], Name | Files
+        Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=MAX_IN_NAME)], Name | Files
     ] = Field(default_factory=dict)
     """tables to score by name, each a file, pattern or folder like the test table, or a
     list of such, local or in a store; `results/scores/<name>.parquet` has the probabilities"""

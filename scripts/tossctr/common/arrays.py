@@ -63,16 +63,16 @@ def narrow(values: np.ndarray) -> np.ndarray:
 def _copy_rows(
     values: np.ndarray,
     starts: np.ndarray,
-    places: np.ndarray,
+    slots: np.ndarray,
     lengths: np.ndarray,
     copied: np.ndarray,
 ) -> None:
-    """Copy the row of lengths[i] values from values[starts[i]:] to copied[places[i]:]."""
+    """Copy the row of lengths[i] values from values[starts[i]:] to copied[slots[i]:]."""
     for row in range(len(starts)):
         length = lengths[row]
         # Two slices and one index: the compiler makes this a block copy.
         source = values[starts[row] : starts[row] + length]
-        target = copied[places[row] : places[row] + length]
+        target = copied[slots[row] : slots[row] + length]
         for i in range(length):
             target[i] = source[i]
 

@@ -28,19 +28,19 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def written_beside(target: Path) -> Iterator[Path]:
+def atomic_write(target: Path) -> Iterator[Path]:
     """Yield a path for a file that is moved to `target` on success, and removed else.
 
     Its folder is in the directory of `target`, so the move is atomic. Raises UserError if `target`
     is a folder or a URI.
     """
-    with folder_beside(target, "part") as folder:
+    with scratch_dir(target, "part") as folder:
         yield folder / Path(target).name
         os.replace(folder / Path(target).name, target)
 
 
 @contextmanager
-def folder_beside(target: Path, ending: str = "work") -> Iterator[Path]:
+def scratch_dir(target: Path, ending: str = "work") -> Iterator[Path]:
     """Yield an empty working folder beside `target`, and remove it afterwards.
 
     Its name holds the host and the process number, so two writers never share it. What killed
@@ -70,7 +70,7 @@ def folder_beside(target: Path, ending: str = "work") -> Iterator[Path]:
 
 def write_json(target: Path, values: Mapping[str, Any]) -> None:
     """Write `values` and their digest as JSON, complete or not at all."""
-    with written_beside(target) as temporary:
+    with atomic_write(target) as temporary:
         signed = {**values, "digest": digest_of(values)}
         text = json.dumps(signed, indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -114,7 +114,7 @@ def read_json(
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[None]:
+def raise_if_corrupt(path: Path) -> Iterator[None]:
     """Raise a UserError for whatever a damaged file of this workflow makes a library raise."""
     try:
         yield

@@ -10,7 +10,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 # Set in the environment of jobs whose Snakemake has warned that there is no CUDA device.
-SAID_CPU = "FESEQ_SAID_CPU"
+CPU_WARNED = "TOSSCTR_CPU_WARNED"
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .files import whole_file, written_beside
+from .files import atomic_write, raise_if_corrupt
 
 # Schema metadata of the stand-in's files; a rename or a copy does not make them real.
 SIMULATED_MARK = {b"feseq": b"simulated"}
@@ -16,7 +16,7 @@ def write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None 
     """Write `table`; `metadata`, if given, replaces that of its schema."""
     if metadata is not None:
         table = table.replace_schema_metadata(dict(metadata))
-    with written_beside(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(table, temporary, write_page_checksum=True)
 
 
@@ -25,7 +25,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
 
     Raises UserError for any other file.
     """
-    with whole_file(path):
+    with raise_if_corrupt(path):
         columns = [*columns, *(n for n in pq.read_schema(path).names if n in optional)]
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
         table.validate(full=True)

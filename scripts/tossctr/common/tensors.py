@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .errors import first_line
-from .files import written_beside
+from .files import atomic_write
 
 # The format puts uint8 tensors last, so the checksum ends a file, which `fingerprint` reads.
 _CHECKSUM = "sha256"
@@ -29,7 +29,7 @@ def save(content: Mapping[str, Any], path: Path) -> None:
     tensors: dict[str, np.ndarray] = {}
     text = json.dumps(_described(content, "", tensors, {}))
     checksum = np.frombuffer(_checksum(text, tensors), np.uint8)
-    with written_beside(path) as file:
+    with atomic_write(path) as file:
         file.touch()
         mode = file.stat().st_mode
         try:
@@ -87,11 +87,11 @@ def _described(
         is_array = isinstance(value, np.ndarray)
         # Where the values are in memory; equal for two tensors that share them.
         start = value.ctypes.data if is_array else value.data_ptr()
-        place = start, value.dtype, value.shape, value.strides if is_array else value.stride()
-        if names.setdefault(place, name) == name:
+        key = start, value.dtype, value.shape, value.strides if is_array else value.stride()
+        if names.setdefault(key, name) == name:
             array = value if is_array else value.detach().cpu().numpy()
             tensors[name] = np.ascontiguousarray(array).reshape(array.shape)
-        return {"tensor": names[place]}
+        return {"tensor": names[key]}
     if isinstance(value, Mapping):
         prefix = f"{name}/" if name else ""
         pairs = value.items()

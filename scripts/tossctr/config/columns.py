@@ -13,7 +13,7 @@ RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(
 Separator = Literal[",", ";", "|", " "]
 SEPARATORS: tuple[Separator, ...] = get_args(Separator)
 # A longer range is a typing error, and would fill the memory with names.
-_MOST_IN_RANGE = 100_000
+_MAX_IN_RANGE = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +145,10 @@ def expand(names: Iterable[str]) -> list[str]:
             expanded.append(name)
             continue
         first, last = int(match["first"]), int(match["last"])
-        if not 0 <= last - first < _MOST_IN_RANGE:
+        if not 0 <= last - first < _MAX_IN_RANGE:
             raise UserError(
                 f"columns.groups: the range in {name!r} goes from the lower number to the higher, "
-                f"and has {_MOST_IN_RANGE:,} columns at most; correct it"
+                f"and has {_MAX_IN_RANGE:,} columns at most; correct it"
             )
         width = len(match["first"]) if match["first"][0] == "0" else 0
         numbers = (f"{i:0{width}}" for i in range(first, last + 1))

@@ -78,10 +78,10 @@ def defaults_of(declared: Any) -> dict[str, Any]:
     return {n: list(value) if isinstance(value, tuple) else value for n, value in defaults.items()}
 
 
-def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
+def mistakes(declared: Any, values: Any, path: str = "") -> list[str]:
     """What is wrong with `values` of a declared class, one line each, in pydantic's words."""
     if not isinstance(values, Mapping):
-        return [f"{place}: must be a mapping, not {values!r}"]
+        return [f"{path}: must be a mapping, not {values!r}"]
     errors: list[Any] = []
     try:
         declared(**{str(key): value for key, value in values.items()})
@@ -99,7 +99,7 @@ def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
             loc = _path(loc, values)
             if mistake["type"] != "value_error":
                 text += f", not {mistake['input']!r}"
-        texts.setdefault(".".join(map(str, (*place.split(), *loc))), []).append(text)
+        texts.setdefault(".".join(map(str, (*path.split(), *loc))), []).append(text)
     return [f"{where}: {', or '.join(dict.fromkeys(each))}" for where, each in texts.items()]
 
 
@@ -114,7 +114,7 @@ def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
 
 
 def _known(declared: Any, loc: tuple[Any, ...]) -> list[str]:
-    """The keys at the place `loc` of a declared class."""
+    """The keys at `loc` of a declared class."""
     for step in loc:
         fields = fields_of(declared)
         declared = fields[step].annotation if step in fields else (get_args(declared) or [None])[-1]

@@ -29,7 +29,7 @@ SIGNIFICANCE = 0.05
 MONITORED_ROWS, MONITORED_CLICKS = 200_000, 2_000
 # The folder inside a model's for the same model trained again on all rows.
 REFIT = "refit"
-# The file of a trained model, of any family.
+# The file of a trained model, of any kind.
 MODEL_FILE = "model.safetensors"
 
 

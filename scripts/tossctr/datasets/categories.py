@@ -69,14 +69,14 @@ class ByCode:
         self._other = other
 
     @classmethod
-    def places(cls, words: Sequence[str]) -> Self:
-        """Looks up the place of a category among the words, from 1 on; 0 if it is none of them."""
+    def indices(cls, words: Sequence[str]) -> Self:
+        """Looks up the index of a category among the words, from 1 on; 0 if it is none of them."""
         return cls(words, np.arange(1, len(words) + 1), missing=0, other=0)
 
     def __call__(self, codes: np.ndarray) -> np.ndarray:
         """The value of each code, int64."""
-        place = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
-        return np.where(self._codes[place] == codes, self._values[place], self._other)
+        index = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
+        return np.where(self._codes[index] == codes, self._values[index], self._other)
 
 
 def commonest(count: np.ndarray, most: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..common.arrays import Ragged, narrow
-from ..common.files import Output, written_beside
+from ..common.files import Output, atomic_write
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.columns import Columns
@@ -21,7 +21,7 @@ from ..raw.reading import RawTable
 from ..raw.values import checked_ids, label_pair, labels_as_numbers
 from .draw import Selection
 from .raw_values import RawStrings, convert_batch
-from .split import SIDES
+from .split import SPLITS
 from .store import H5Writer
 from .table import Block
 
@@ -74,7 +74,7 @@ def convert_train(
     waiting: list[tuple[slice, Block]] = []
     waiting_bytes = 0
     with ExitStack() as stack:
-        paths = [stack.enter_context(written_beside(output)) for output in (train, valid)]
+        paths = [stack.enter_context(atomic_write(output)) for output in (train, valid)]
         writers = [stack.enter_context(closing(H5Writer(path, columns))) for path in paths]
         converting = Progress("converted", len(chosen))
         batches = _selected(file, columns, chosen)
@@ -90,7 +90,7 @@ def convert_train(
             converting.advance(len(block))
         _write_shuffled(waiting, chosen, writers)
         source = _source(file, columns, code) | {"draw": chosen.digest, "size": size}
-        for writer, name in zip(writers, SIDES):
+        for writer, name in zip(writers, SPLITS):
             writer.finish(words, source, name)
     logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
 
@@ -114,18 +114,18 @@ def _selected(
 def _write_shuffled(
     waiting: list[tuple[slice, Block]], chosen: Selection, writers: Sequence[H5Writer]
 ) -> None:
-    """Write the waiting slices of the chosen rows, each row to its side's file, in random order.
+    """Write the waiting slices of the chosen rows, each row to its split's file, in random order.
 
     A file that has none of them gets its columns nevertheless.
     """
     rows = Block.joined([block for _, block in waiting])
-    side, position = (
+    split, position = (
         np.concatenate([values[here] for here, _ in waiting])
-        for values in (chosen.side, chosen.position)
+        for values in (chosen.split, chosen.position)
     )
     waiting.clear()
     for number, writer in enumerate(writers):
-        order = np.flatnonzero(side == number)
+        order = np.flatnonzero(split == number)
         order = order[np.argsort(position[order])]
         for start in range(0, max(1, len(order)), WRITTEN_ROWS):
             block = rows.take(order[start : start + WRITTEN_ROWS])
@@ -162,7 +162,7 @@ def convert_test(
 
     words: dict[str, set[str]] = defaultdict(set)
     batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
-    with written_beside(h5) as path, closing(H5Writer(path, columns)) as writer:
+    with atomic_write(h5) as path, closing(H5Writer(path, columns)) as writer:
         converting = Progress("converted", file.rows)
         for block, strings in prefetch_map(convert, batches, threads):
             for name, some in strings.items():

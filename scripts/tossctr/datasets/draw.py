@@ -1,9 +1,9 @@
-"""Which rows of the raw table a data set uses, and the side of each, part by part: a Selection.
+"""Which rows of the raw table a data set uses, and the split of each, part by part: a Selection.
 
 Each part of the table draws its rows from its number and the seed. So if a size has all rows,
 replacing one part leaves the draws of the others as they are.
 
-Legend: P parts; 2 sides: train, validation; 2 labels.
+Legend: P parts; 2 splits: train, validation; 2 labels.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..common.errors import UserError
-from ..common.files import Output, whole_file, write_json, written_beside
+from ..common.files import Output, atomic_write, raise_if_corrupt, write_json
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
 from ..raw.values import LABEL_PAIRS, cast_rows, label_pair, labels_as_numbers
@@ -28,11 +28,11 @@ from .split import TRAIN, VALIDATION, Sampling, read_keys, split_rows
 logger = logging.getLogger(__name__)
 
 # About the most rows that a part is drawn from, even if a size takes few of them.
-_MOST_RAW_ROWS = 1 << 24
+_MAX_RAW_ROWS = 1 << 24
 # The seed of these draws.
 _ROUNDING = 4
 _BATCH_ROWS = 1 << 20
-# The file calls the side `part`.
+# The file calls the split `part`.
 _SCHEMA = pa.schema(
     {
         "row": pa.int64(),
@@ -48,14 +48,14 @@ _SCHEMA = pa.schema(
 class Selection:
     """Chosen rows of one part of the raw table, in its order.
 
-    `row` int64: number in that part. `side` int8: TRAIN or VALIDATION. `position` int64: the order
-    of the rows in their side's H5 file, a random permutation. `period` uint8: which of a few spans
+    `row` int64: number in that part. `split` int8: TRAIN or VALIDATION. `position` int64: the order
+    of the rows in their split's H5 file, a random permutation. `period` uint8: which of a few spans
     of time the row is from, 0 the oldest; 0 if no time is known. `fold` uint8: which of a few folds
     of groups the row's group is in; 0 if none is known.
     """
 
     row: np.ndarray
-    side: np.ndarray
+    split: np.ndarray
     position: np.ndarray
     period: np.ndarray
     fold: np.ndarray
@@ -72,7 +72,7 @@ class Selection:
     @classmethod
     def read(cls, path: Path, number: int = 0, digest: str | None = None) -> "Selection":
         """The rows of the part of this number; raises UserError if `digest` is another one."""
-        with whole_file(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with raise_if_corrupt(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read_row_group(number).cast(_SCHEMA)
             table.validate(full=True)
         selection = cls(*(column.to_numpy() for column in table.columns))
@@ -101,7 +101,7 @@ def sample(
     """
     file = RawTable(TableLocation(raw, delimiter))
     share = min(1, rows / max(1, file.rows)) if rows else 1
-    listing = file.listing(max(part_rows, min(round(part_rows / share), _MOST_RAW_ROWS)))
+    listing = file.listing(max(part_rows, min(round(part_rows / share), _MAX_RAW_ROWS)))
     bounds = np.cumsum([0, *(part.rows for part in listing.parts)]).tolist()
     digests = write_selections(draw(file, label, rows, sampling, bounds), selection)
     drawn = [replace(part, draw=digest) for part, digest in zip(listing.parts, digests)]
@@ -120,18 +120,18 @@ def draw(
     time, group, sampling = read_keys(file, sampling)
     parts = [slice(*pair) for pair in pairwise(bounds)]
     if sampling.is_random:
-        split = None
+        given = None
         count_P2 = np.array([np.bincount(labels[part], minlength=2) for part in parts])
         quota_P22 = quotas(count_P2, rows, sampling)
     else:
-        split = split_rows(time, group, labels, sampling, str(file.location))
-        strata = 2 * split[0] + labels
+        given = split_rows(time, group, labels, sampling, str(file.location))
+        strata = 2 * given[0] + labels
         count_P4 = np.array([np.bincount(strata[part], minlength=4) for part in parts])
         quota_P22 = quotas_within(count_P4.reshape(-1, 2, 2), rows)
     del time, group
     for number, (part, quota_22) in enumerate(zip(parts, quota_P22)):
-        split_here = split and [each[part] for each in split]
-        yield select_rows(labels[part], quota_22, sampling.seed, number, split_here)
+        given_here = given and [each[part] for each in given]
+        yield select_rows(labels[part], quota_22, sampling.seed, number, given_here)
 
 
 def read_labels(file: RawTable, label: str) -> np.ndarray:
@@ -176,7 +176,7 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
 
 
 def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
-    """Rows to draw from each part by side and label, int64 [P, 2, 2], of `count_P2` rows by label.
+    """Rows to draw from each part by split and label, int64 [P, 2, 2], of `count_P2` rows by label.
 
     All parts together give `rows` rows, each label its proportional share, at least two
     rows. About `valid_share` of these are held out, at least one of each label.
@@ -192,16 +192,16 @@ def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
 
 
 def quotas_within(count_P22: np.ndarray, rows: int) -> np.ndarray:
-    """The same of a table whose rows are split already: `count_P22` has them by side and label.
+    """The same of a table whose rows are split already: `count_P22` has them by split and label.
 
-    Each side, and on it each label, gets its proportional share, at least one row of each label.
+    Each split, and on it each label, gets its proportional share, at least one row of each label.
     """
     quota_P22 = np.zeros_like(count_P22)
     size_2 = count_P22.sum(axis=(0, 2))
     validation, train = _shares(size_2[::-1], rows)
-    for side, count in enumerate((train, validation)):
-        for value, wanted in enumerate(_shares(count_P22[:, side].sum(axis=0), count, least=1)):
-            quota_P22[:, side, value] = _shared_out(count_P22[:, side, value], wanted)
+    for split, count in enumerate((train, validation)):
+        for value, wanted in enumerate(_shares(count_P22[:, split].sum(axis=0), count, least=1)):
+            quota_P22[:, split, value] = _shared_out(count_P22[:, split, value], wanted)
     return quota_P22
 
 
@@ -210,26 +210,26 @@ def select_rows(
     quota_22: np.ndarray,
     seed: int,
     number: int = 0,
-    split: Sequence[np.ndarray] | None = None,
+    given: Sequence[np.ndarray] | None = None,
 ) -> Selection:
-    """Draw the quota of each label and side from a part's rows, spread evenly over the part.
+    """Draw the quota of each label and split from a part's rows, spread evenly over the part.
 
     The rows of a label are cut into that many equal spans and one row is drawn from each
     (stratified systematic sampling), so every day of a file sorted by day is drawn from. Validation
-    rows are drawn in the same way from these or, where the side, period and fold of each row are
-    given as `split`, from those of their side.
+    rows are drawn in the same way from these or, where the split, period and fold of each row are
+    as they were split before, `given`, from those of their split.
     """
     random = np.random.default_rng([seed, 0, number])
-    side, period, fold = split or np.zeros((3, len(labels)), np.uint8)
-    row, sides = [], []
-    for here, value in np.ndindex(1 if split is None else 2, 2):
-        quota = quota_22[:, value] if split is None else quota_22[[here], value]
-        candidates = np.flatnonzero((side == here) & (labels == value))
+    split, period, fold = given or np.zeros((3, len(labels)), np.uint8)
+    row, splits = [], []
+    for here, value in np.ndindex(1 if given is None else 2, 2):
+        quota = quota_22[:, value] if given is None else quota_22[[here], value]
+        candidates = np.flatnonzero((split == here) & (labels == value))
         row.append(candidates[_spread(len(candidates), int(quota.sum()), random)])
-        sides.append(np.full(len(row[-1]), here, np.int8))
-        if split is None:
-            sides[-1][_spread(len(row[-1]), int(quota[VALIDATION]), random)] = VALIDATION
-    chosen, held = np.concatenate(row), np.concatenate(sides)
+        splits.append(np.full(len(row[-1]), here, np.int8))
+        if given is None:
+            splits[-1][_spread(len(row[-1]), int(quota[VALIDATION]), random)] = VALIDATION
+    chosen, held = np.concatenate(row), np.concatenate(splits)
     order = np.argsort(chosen)
     chosen, held = chosen[order], held[order]
     position = np.empty(len(chosen), np.int64)
@@ -239,7 +239,7 @@ def select_rows(
 
 
 def _shares(count_2: np.ndarray, rows: int, least: int = 2) -> tuple[int, int]:
-    """Rows to draw of two kinds, labels or sides, in proportion to theirs, at least `least`."""
+    """Rows to draw of two kinds, labels or splits, in proportion to theirs, at least `least`."""
     total, second = int(count_2.sum()), int(count_2[1])
     drawn = min(max(least, round(rows * second / total)), second, rows - least)
     return rows - drawn, drawn
@@ -280,7 +280,7 @@ def write_selections(selections: Iterable[Selection], path: Path) -> list[str]:
     """Write the selections of all parts, each as a row group; return their digests."""
     digests = []
     with (
-        written_beside(path) as temporary,
+        atomic_write(path) as temporary,
         pq.ParquetWriter(temporary, _SCHEMA, write_page_checksum=True) as writer,
     ):
         for selection in selections:

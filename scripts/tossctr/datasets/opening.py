@@ -23,35 +23,35 @@ class FilesTable(Table):
 
     Consecutive rows, if they are more than a few runs, are an even sample of all files: runs are
     ordered by the fractional parts of multiples of the golden ratio, which spread evenly.
-    Rows are numbered through the raw table, which has `parts` files of each side; `tables` has
-    those of one side after those of another. Raises UserError where files are not of one draw.
+    Rows are numbered through the raw table, which has `parts` files of each split; `tables` has
+    those of one split after those of another. Raises UserError where files are not of one draw.
     """
 
-    def __init__(self, sides: Sequence[Sequence[Table]]) -> None:
-        tables = [table for side in sides for table in side]
-        first, parts = tables[0], len(sides[0])
+    def __init__(self, splits: Sequence[Sequence[Table]]) -> None:
+        tables = [table for split in splits for table in split]
+        first, parts = tables[0], len(splits[0])
         for table in tables:
-            if len(sides) > 1:
+            if len(splits) > 1:
                 require_drawn(table)
             if _layout(table) != _layout(first):
                 raise of_other_draw(first.path, table.path)
-        for side in sides:
-            if [table.identity for table in side] != [table.identity for table in sides[0]]:
-                raise of_other_draw(first.path, side[0].path)
-        *first_rows, raw_rows = np.cumsum([0, *(t.source["rows"] for t in sides[0])]).tolist()
+        for split in splits:
+            if [table.identity for table in split] != [table.identity for table in splits[0]]:
+                raise of_other_draw(first.path, split[0].path)
+        *first_rows, raw_rows = np.cumsum([0, *(t.source["rows"] for t in splits[0])]).tolist()
         header = first.as_dict() | {"source": {**first.source, "rows": raw_rows}}
         identities = [table.identity for table in tables]
         if parts > 1:
             header["path"] = first.path.parent
-        if len(sides) > 1:
+        if len(splits) > 1:
             # Train and validation rows together have another identity than either.
             identities.append("train and validation")
-            header["side"] = ""
+            header["split"] = ""
         if len(identities) > 1:
             header["identity"] = hashlib.sha256(" ".join(identities).encode()).hexdigest()[:16]
         super().__init__(**header)
         self.tables, self.parts, self.rows = tables, parts, sum(table.rows for table in tables)
-        self._first_rows = first_rows * len(sides)
+        self._first_rows = first_rows * len(splits)
         runs = [
             (file, start, min(start + RUN_ROWS, table.rows))
             for file, table in enumerate(tables)
@@ -123,12 +123,12 @@ def open_table(rows: TableSource) -> Table:
         return rows
     if isinstance(rows, Path):
         return H5Table(rows)
-    sides = [rows.train, rows.valid] if isinstance(rows, AllRows) else [rows]
+    splits = [rows.train, rows.valid] if isinstance(rows, AllRows) else [rows]
     with ExitStack() as stack:
         whole = FilesTable(
             [
                 [stack.enter_context(H5Table(path)) for path in paths]
-                for paths in ([side] if isinstance(side, Path) else side for side in sides)
+                for paths in ([split] if isinstance(split, Path) else split for split in splits)
             ]
         )
         stack.pop_all()
@@ -137,7 +137,7 @@ def open_table(rows: TableSource) -> Table:
 
 def refit_rows(table: Table, seed: int) -> Table:
     """All validation rows of an open table of AllRows, and as many train rows drawn at random."""
-    assert isinstance(table, FilesTable), "the rows of several sides are in several files"
+    assert isinstance(table, FilesTable), "the rows of several splits are in several files"
     lengths = np.diff(table._ends, prepend=0)
     is_train = np.repeat([file < table.parts for file, _, _ in table._runs], lengths)
     train, valid = np.flatnonzero(is_train), np.flatnonzero(~is_train)

@@ -1,7 +1,7 @@
 """Which rows are held out: the newest, or those of groups that are never learned from.
 
 The cut runs between two values of a column, never through the rows of one: no time and no group is
-on both sides of it.
+on both splits of it.
 """
 
 import logging
@@ -20,9 +20,9 @@ from ..raw.values import as_text, type_name
 
 logger = logging.getLogger(__name__)
 
-# The sides of a draw, and their numbers: rows that a model learns from; rows that are held out to
+# The splits of a draw, and their numbers: rows that a model learns from; rows that are held out to
 # choose epoch, settings and weights, and to measure on.
-SIDES = ("train", "validation")
+SPLITS = ("train", "validation")
 TRAIN, VALIDATION = 0, 1
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
@@ -91,19 +91,19 @@ def split_rows(
     `time` and `group` [rows] are those of `read_keys`, and `where` names the file.
 
     By time, the newest rows are held out: those of as many values as come nearest to `valid_share`
-    of the rows. By group, some groups drawn at random. Raises UserError if a side lacks rows of a
+    of the rows. By group, some groups drawn at random. Raises UserError if a split lacks rows of a
     label.
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "a split by a column"
     start = _start(key, sampling.valid_share, f"{where}: column {column!r}")
-    side = (key >= start).astype(np.int8)
-    count_22 = np.bincount(2 * side + labels, minlength=4).reshape(2, 2)
+    split = (key >= start).astype(np.int8)
+    count_22 = np.bincount(2 * split + labels, minlength=4).reshape(2, 2)
     told = []
-    for number, name in enumerate(SIDES):
+    for number, name in enumerate(SPLITS):
         span = ""
         if time is not None:
-            times = time[side == number]
+            times = time[split == number]
             span = f", {column} {times.min()} to {times.max()}"
         told.append(
             f"{count_22[number].sum():,} {name} rows ({count_22[number, 1]:,} clicks{span})"
@@ -111,12 +111,12 @@ def split_rows(
     logger.info("split by %s: %s", column, "; ".join(told))
     if not count_22.all():
         raise UserError(
-            f"{where}: split by {column}: {'; '.join(told)}. Each side needs rows with "
+            f"{where}: split by {column}: {'; '.join(told)}. Each split needs rows with "
             f"and without a click: change sampling.split or valid_share"
         )
-    zeros = np.zeros(len(side), np.uint8)
+    zeros = np.zeros(len(split), np.uint8)
     fold = zeros if group is None else (group % np.uint64(FOLDS)).astype(np.uint8)
-    return side, zeros if time is None else periods(time), fold
+    return split, zeros if time is None else periods(time), fold
 
 
 def periods(time: np.ndarray) -> np.ndarray:

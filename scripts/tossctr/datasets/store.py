@@ -13,7 +13,7 @@
     time               int64 [rows], the row's time, if the events have times
 
 In <col>, % and / of a column's name read %25 and %2F, and the name . reads %2E. Attributes: format,
-version, rows, side (train, validation or, of test rows, empty), numeric_columns,
+version, rows, split (train, validation or, of test rows, empty), numeric_columns,
 categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's name, rows,
 fingerprint, whether it is simulated, the column of the rows' times and, in a file of drawn rows,
 the digest of the draw). Drawn rows are shuffled, as many together as a conversion holds in memory.
@@ -34,11 +34,11 @@ import h5py
 import numpy as np
 
 from ..common.arrays import Ragged
-from ..common.files import whole_file
+from ..common.files import raise_if_corrupt
 from ..config.columns import Columns
 from .table import Block, Table
 
-FORMAT, VERSION = "feseq-table", 11
+FORMAT, VERSION = "tossctr-table", 12
 # One chunk of a dataset, at most: large enough to read near the disk's speed, small enough that
 # little is read in vain where a window takes a thousand rows from each of many places.
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
@@ -92,7 +92,7 @@ class H5Writer:
         self.rows += len(block)
 
     def finish(
-        self, words: Mapping[str, Collection[str]], source: Mapping[str, Any], side: str = ""
+        self, words: Mapping[str, Collection[str]], source: Mapping[str, Any], split: str = ""
     ) -> None:
         """Write vocabularies and attributes, and close; H5Table refuses an unfinished file."""
         for name, strings in words.items():
@@ -105,7 +105,7 @@ class H5Writer:
             "sequence_columns": self.columns.ragged,
             "source": dict(source),
         }
-        attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows, "side": side}
+        attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows, "split": split}
         self.file.attrs.update(attributes | {k: json.dumps(v) for k, v in header.items()})
         self.close()
 
@@ -164,7 +164,7 @@ class H5Table(Table):
     """
 
     def __init__(self, path: Path) -> None:
-        with whole_file(path), ExitStack() as stack:
+        with raise_if_corrupt(path), ExitStack() as stack:
             # No cache: each chunk is read once, or by distant windows.
             self.file = stack.enter_context(h5py.File(path, "r", rdcc_nbytes=0))
             attributes = dict(self.file.attrs)
@@ -176,8 +176,8 @@ class H5Table(Table):
             content = json.dumps([VERSION, *header.values()], sort_keys=True)
             identity = hashlib.sha256(content.encode()).hexdigest()[:16]
             self.rows = int(attributes["rows"])
-            side, has_times = str(attributes["side"]), "time" in self.file
-            super().__init__(path, **header, has_times=has_times, identity=identity, side=side)
+            split, has_times = str(attributes["split"]), "time" in self.file
+            super().__init__(path, **header, has_times=has_times, identity=identity, split=split)
             # Kept, since each lookup in the file takes as long as some hundred rows.
             items = self.file.items()
             self._data = {name: item for name, item in items if isinstance(item, h5py.Dataset)}
@@ -189,7 +189,7 @@ class H5Table(Table):
 
     def vocabulary(self, column: str) -> list[str]:
         """The raw strings of a categorical column, or the text tokens of a sequence, sorted."""
-        with whole_file(self.path):
+        with raise_if_corrupt(self.path):
             name = f"vocabulary/{_h5_name(column)}"
             if column in self.sequence_columns and name not in self.file:
                 return []
@@ -197,13 +197,13 @@ class H5Table(Table):
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of one of a block's arrays."""
-        with whole_file(self.path):
+        with raise_if_corrupt(self.path):
             return self._data[name][start:stop]
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
         ragged = {}
-        with whole_file(self.path):
+        with raise_if_corrupt(self.path):
             for name in self.sequence_columns if sequences is None else sequences:
                 offsets, values = self._sequences[name]
                 bounds = offsets[start : stop + 1]

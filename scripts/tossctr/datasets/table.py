@@ -20,7 +20,7 @@ class Block:
     `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
     `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `period` and `fold`
     uint8 [rows] as in a Selection, `id` bytes [rows], `time` int64 [rows], each of these or None.
-    `place` int64 [rows] is the rows' place in their table, and `first_events` [rows] has a
+    `index` int64 [rows] is the rows' index in their table, and `first_events` [rows] has a
     field uint64 for each sequence, its first token before it was changed, if these were noted.
     """
 
@@ -33,7 +33,7 @@ class Block:
     fold: np.ndarray | None = None
     id: np.ndarray | None = None
     time: np.ndarray | None = None
-    place: np.ndarray | None = None
+    index: np.ndarray | None = None
     first_events: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class Header:
 
     `path` is what messages call it. Columns are those of a block's arrays and sequences. `source`
     describes the raw table and whether it is `simulated`. `identity` is equal for the train and
-    the validation rows of one draw; `side` says which of them a file has.
+    the validation rows of one draw; `split` says which of them a file has.
     """
 
     path: Path
@@ -98,7 +98,7 @@ class Header:
     source: Mapping[str, Any]
     has_times: bool = False
     identity: str = ""
-    side: str = ""
+    split: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """All of it by name."""
@@ -171,26 +171,26 @@ class MemoryTable(Table):
 
 
 class SomeRows(Table):
-    """The rows of a table at some `places` [rows], ascending, in its order."""
+    """The rows of a table at some `indices` [rows], ascending, in its order."""
 
-    def __init__(self, whole: Table, places: np.ndarray) -> None:
+    def __init__(self, whole: Table, indices: np.ndarray) -> None:
         super().__init__(**whole.as_dict())
-        self.whole, self.places, self.rows = whole, places, len(places)
+        self.whole, self.indices, self.rows = whole, indices, len(indices)
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
-        places = self.places[start:stop]
+        indices = self.indices[start:stop]
         # If only a few distant rows are wanted, the rows between them are not read.
-        cuts = np.flatnonzero(np.diff(places // self.block_rows)) + 1
+        cuts = np.flatnonzero(np.diff(indices // self.block_rows)) + 1
         blocks = []
-        for near in np.split(places, cuts):
+        for near in np.split(indices, cuts):
             first, last = (int(near[0]), int(near[-1]) + 1) if len(near) else (0, 0)
             blocks.append(self.whole.read(first, last, sequences).take(near - first))
         return Block.joined(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of one of a block's arrays."""
-        return self.whole.column(name)[self.places[start:stop]]
+        return self.whole.column(name)[self.indices[start:stop]]
 
     def vocabulary(self, column: str) -> list[str]:
         """That of the whole table."""

@@ -10,7 +10,7 @@ from ..common.errors import some_of
 from .alarms import Alarm
 from .drift import MUCH_DRIFT
 
-LEAST_CLICKS = 100
+MIN_CLICKS = 100
 # Rows of the test that are train rows as well, or the reverse, while validation rows are new.
 SAME_ROWS, NEW_ROWS = 0.9, 0.5
 _NAMED = 8
@@ -124,9 +124,9 @@ def _table_alarms(facts: Mapping[str, Any]) -> Iterator[Alarm]:
             "Check that raw.test is not the train file, or a part of it",
         )
     rows, clicks = facts["rows"]["valid"], facts["clicks"]["valid"]
-    if clicks < LEAST_CLICKS:
+    if clicks < MIN_CLICKS:
         yield Alarm(
-            f"The {rows:,} validation rows have {clicks:,} clicks, fewer than {LEAST_CLICKS}, so "
+            f"The {rows:,} validation rows have {clicks:,} clicks, fewer than {MIN_CLICKS}, so "
             f"every metric on them is uncertain",
             "Raise sampling.valid_share, or take a larger size",
         )

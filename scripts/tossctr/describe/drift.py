@@ -11,12 +11,12 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
 # Clicks, and others, below which no AUC of a single column is computed.
-LEAST_CLICKS = 10
-_RANGES, _MOST_EXACT = 200, 1_000
+MIN_CLICKS = 10
+_RANGES, _MAX_EXACT = 200, 1_000
 # Stability indices that are widely taken as some and as much drift.
 SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
 # Levels of a column at most; beyond, deciles of its train values, or its commonest categories.
-MOST_LEVELS = 20
+MAX_LEVELS = 20
 # Rows of each side that boosting sees, half of which test it, and rows that are shuffled.
 _ROWS, _SHUFFLED = 20_000, 8_000
 # An AUC this many standard deviations above 0.5 is not chance.
@@ -31,18 +31,18 @@ def auc_alone(values: np.ndarray, label: np.ndarray, is_category: bool) -> float
     ranges of values, learned on one half of the rows for the other. None with fewer than 10 rows
     of a label.
     """
-    if min(label.sum(), (1 - label).sum()) < LEAST_CLICKS:
+    if min(label.sum(), (1 - label).sum()) < MIN_CLICKS:
         return None
-    distinct, place = np.unique(values, return_inverse=True)
-    group = place
-    if not is_category and len(distinct) > _MOST_EXACT:
-        group = pd.qcut(place, _RANGES, labels=False, duplicates="drop")
+    distinct, rank = np.unique(values, return_inverse=True)
+    group = rank
+    if not is_category and len(distinct) > _MAX_EXACT:
+        group = pd.qcut(rank, _RANGES, labels=False, duplicates="drop")
     halves = StratifiedKFold(2, shuffle=True, random_state=1)
     encoder = TargetEncoder(target_type="binary", cv=halves, smooth=1)
     alone = float(roc_auc_score(label, encoder.fit_transform(group[:, None], label)))
     if is_category:
         return alone
-    in_order = float(roc_auc_score(label, place))
+    in_order = float(roc_auc_score(label, rank))
     return max(alone, in_order, 1 - in_order)
 
 
@@ -55,8 +55,8 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
     known = train[~np.isnan(train)]
     values, counts = np.unique(known, return_counts=True)
     both = np.concatenate([train, other])
-    if is_category or len(values) <= MOST_LEVELS:
-        kept = values[np.argsort(-counts, kind="stable")[:MOST_LEVELS]]
+    if is_category or len(values) <= MAX_LEVELS:
+        kept = values[np.argsort(-counts, kind="stable")[:MAX_LEVELS]]
         levels = pd.Index(kept).get_indexer(both)
     else:
         # Each is a value of the column: a mean of -inf and inf would be none.

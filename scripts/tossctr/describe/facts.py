@@ -32,11 +32,11 @@ SAMPLE_ROWS = 100_000
 # Keys of rows and sequences to keep, about; of more rows, a share of the keys is kept.
 KEYS = 1 << 20
 # Shorter sequences are often equal by chance, and have no key.
-LEAST_EVENTS = 5
+MIN_EVENTS = 5
 # Equal parts of the raw file, in its order, and the most categories whose click rates are shown.
-PLACES, _MOST_CATEGORIES = 20, 31
+PLACES, _MAX_CATEGORIES = 20, 31
 # Values other than 0 on each side that a scale needs.
-_LEAST_FOR_SCALE = 20
+_MIN_FOR_SCALE = 20
 # Facts that not all columns have.
 _OF_SOME = ("low", "high", "test_outside", "test_scale", "unseen_test")
 
@@ -117,7 +117,7 @@ class Sample:
         numbers = block.numeric.view(np.uint32)
         rows = np.column_stack([numbers, block.categorical, *keys.values()])
         for name, key in keys.items():
-            keys[name] = key[block.sequences[name].lengths >= LEAST_EVENTS]
+            keys[name] = key[block.sequences[name].lengths >= MIN_EVENTS]
         keys[""] = _hashes(rows)
         low = np.uint64(2 ** (64 - self._bits) - 1)
         return block, {name: key[key <= low] for name, key in keys.items()}
@@ -224,7 +224,7 @@ def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Fa
     """Test values compared with the range of all train rows, and with train's values."""
     known = test[np.isfinite(test)]
     sizes = [np.abs(values[np.isfinite(values) & (values != 0)]) for values in (train, test)]
-    has_scale = min(map(len, sizes)) >= _LEAST_FOR_SCALE
+    has_scale = min(map(len, sizes)) >= _MIN_FOR_SCALE
     return {
         "low": low,
         "high": high,
@@ -253,7 +253,7 @@ def _click_rates(samples: Samples) -> list[Facts]:
     for column in known[0].table.categorical_columns:
         codes = np.concatenate([sample.frame[column] for sample in samples.values()])
         table = both.groupby(codes).sum()
-        if 1 < len(table) <= _MOST_CATEGORIES:
+        if 1 < len(table) <= _MAX_CATEGORIES:
             vocabularies = [sample.table.vocabulary(column) for sample in samples.values()]
             words = {code: word for of in vocabularies for code, word in zip(codes_of(of), of)}
             table["value"] = pd.Series(map(words.get, table.index), table.index, dtype=object)

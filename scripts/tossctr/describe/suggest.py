@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import yaml
 
 from ..common.errors import UserError
-from ..common.files import Output, written_beside
+from ..common.files import Output, atomic_write
 from ..config.columns import SEPARATORS, Columns
 from ..datasets.raw_values import NO_TEXT
 from ..raw.location import TableLocation
@@ -22,7 +22,7 @@ from ..raw.values import LABEL_PAIRS, MEANS_MISSING, as_text, type_name
 # All is guessed from this many first rows of a table.
 ROWS = 20_000
 # Profile columns cost at every position; further categories go to the output network alone.
-_MOST_IN_PROFILE, _LARGEST_PROFILE = 4, 1_000
+_MAX_IN_PROFILE, _LARGEST_PROFILE = 4, 1_000
 # A history and the column of its items share this much of their values. Small numbers of another
 # meaning do so too: they must be named like items, or share nearly all.
 _SHARED, _NEARLY_ALL = 0.3, 0.9
@@ -89,7 +89,7 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     paths = [files[0] if files and len(files) == 1 else files for files in (train, test)]
     raw = {"train": paths[0], "test": paths[1], "delimiter": delimiter}
     content = {"raw": raw, "columns": block, "score": "logloss"}
-    with written_beside(output) as temporary:
+    with atomic_write(output) as temporary:
         temporary.write_text(
             f"# Guessed from the first {ROWS:,} rows: check all. config/README.md has the roles.\n"
             f"{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1_000)}{reasons}",
@@ -287,8 +287,8 @@ def _roles(
     profile = [c.name for c in categories if len(c.texts) <= _LARGEST_PROFILE and c is not group]
     roles |= {
         "separator": next((c.separator for c in kept if c.separator), SEPARATORS[0]),
-        "profile": profile[:_MOST_IN_PROFILE],
-        "context": [c.name for c in categories if c.name not in profile[:_MOST_IN_PROFILE]],
+        "profile": profile[:_MAX_IN_PROFILE],
+        "context": [c.name for c in categories if c.name not in profile[:_MAX_IN_PROFILE]],
         "numeric": [c.name for c in items if not c.is_category],
     }
     roles = {role: names for role, names in roles.items() if names and names != SEPARATORS[0]}

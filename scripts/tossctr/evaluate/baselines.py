@@ -25,7 +25,7 @@ from ..config.names import Baseline
 from ..datasets.opening import open_table
 from ..datasets.table import Block, Table
 from ..features.encoding import FeatureEncoder, Inputs
-from ..features.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
+from ..features.feature_map import MAX_CATEGORIES, FeatureMap, check_one_draw
 from ..features.numeric import count_blocks
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class InputColumns:
     def __init__(self, feature_map: FeatureMap) -> None:
         self.feature_map = feature_map
         sizes = [field.size for field in feature_map.category_fields]
-        self.few = [(i, size) for i, size in enumerate(sizes) if size <= MOST_CATEGORIES]
+        self.few = [(i, size) for i, size in enumerate(sizes) if size <= MAX_CATEGORIES]
         numbers = INPUTS.numeric_fields(feature_map)
         self.count = len(numbers) + count_blocks(numbers) + sum(size for _, size in self.few)
 

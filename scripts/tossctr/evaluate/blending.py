@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _STEPS = 25
 # With fewer clicks, or fewer rows without one, all weights are equal. From nine in each half on,
 # fitted ones were better on the whole.
-LEAST_CLICKS = 18
+MIN_CLICKS = 18
 # The number of draws, and the most rows of each. More take longer and change little.
 _DRAWS = 20
 ROWS_OF_DRAW = 100_000
@@ -56,11 +56,11 @@ def blend_predictions(
     values = [_value(logit, label, by, click_rate) for logit in logits]
     best = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
     clicks, blended = int(label.sum()), None
-    if given is None and min(clicks, len(label) - clicks) < LEAST_CLICKS:
+    if given is None and min(clicks, len(label) - clicks) < MIN_CLICKS:
         logger.warning(
             "%s clicks in %s rows: fewer than %d clicks, or fewer rows without one, are too few to "
             "fit weights, so all are equal",
-            *(f"{clicks:,}", f"{len(label):,}", LEAST_CLICKS),
+            *(f"{clicks:,}", f"{len(label):,}", MIN_CLICKS),
         )
         given = dict.fromkeys(names, 1 / len(names))
     elif given is None:

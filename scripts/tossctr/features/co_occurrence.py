@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 20
 # Only so many codes, the commonest, have vectors.
-MOST_CODES = 2_048
+MAX_CODES = 2_048
 # The rows whose histories say which items co-occur, and those that say which are common.
 _CO_OCCURRENCE_ROWS, _COMMON_ROWS = 1_000_000, 100_000
 
@@ -73,7 +73,7 @@ def _common(table: Table, field: SequenceField) -> np.ndarray:
         codes = lookup(block.sequences[field.column].values)
         counts += np.bincount(codes, minlength=field.size)
     counts[:FIRST_CATEGORY] = 0
-    return np.sort(commonest(counts, MOST_CODES))
+    return np.sort(commonest(counts, MAX_CODES))
 
 
 def _are_whole(train: Table, sequence: str) -> bool:

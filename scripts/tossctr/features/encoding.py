@@ -96,7 +96,7 @@ class FeatureEncoder:
         self.numbers = NumericEncoder(fields, inputs.numbers)
         self.history_statistics = HistoryColumns(feature_map.history_columns)
         self.events = EventColumns(feature_map)
-        split = table.side if table.identity == feature_map.fitted_on else None
+        split = table.split if table.identity == feature_map.fitted_on else None
         self.similarities = SimilarityColumns(feature_map, split)
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
         self.statistics = [self.statistics_columns.index(column) for column in chosen]
@@ -144,7 +144,7 @@ class FeatureEncoder:
         indices += [find(block.numeric[:, column]) for column, find in self._levels]
         return np.column_stack(indices)
 
-    def unknown_shares(self, table: Table, rows: int | None = None) -> np.ndarray:
+    def oov_rates(self, table: Table, rows: int | None = None) -> np.ndarray:
         """The share of a table's rows, all or the first, with an unknown category, [fields]."""
         unknown = np.zeros(len(self.feature_map.category_fields))
         rows = table.rows if rows is None else min(rows, table.rows)
@@ -159,7 +159,7 @@ class FeatureEncoder:
         the first block's histories are read.
         """
         unseen = "column %r: %.0f %% of the %s: are both files coded in the same way?"
-        for field, share in zip(self.feature_map.categories, self.unknown_shares(table)):
+        for field, share in zip(self.feature_map.categories, self.oov_rates(table)):
             if share > _UNSEEN_SHARE:
                 new = min({*table.vocabulary(field.column)}.difference(field.vocabulary))
                 known = ", ".join(map(repr, field.vocabulary[:3]))

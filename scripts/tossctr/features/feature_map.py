@@ -25,7 +25,7 @@ from .numeric import NumericField
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
 # Only columns with at most this many categories have an input for each category.
-MOST_CATEGORIES = 64
+MAX_CATEGORIES = 64
 # Tokens below this are counted and looked up in plain arrays (16 MiB), others by search.
 DENSE_LIMIT = 1 << 21
 # Of an item's vector.
@@ -73,7 +73,7 @@ class SequenceField:
 
 
 @dataclass(frozen=True)
-class KindField:
+class ItemAttribute:
     """A categorical column that is a function of a sequence's items, such as a film's genre.
 
     `of_code` has its index for each index of the sequence, PADDING where it is not known.
@@ -135,7 +135,7 @@ class FeatureMap:
     `similarities.py`), as numeric columns; their ranges are a sample's.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
     `event_ages` are quantiles of the times from the train rows' events to their rows.
-    `kinds`: categories that are functions of items.
+    `item_attributes`: categories that are functions of items.
     `item_vectors` of histories that have their target's codes.
     `separator` joins the tokens of sequences in text.
     `fitted_on` is the train table's identity.
@@ -153,7 +153,7 @@ class FeatureMap:
     statistics: list[NumericField] = field(default_factory=list)
     separator: str = SEPARATORS[0]
     event_ages: list[float] = field(default_factory=list)
-    kinds: list[KindField] = field(default_factory=list)
+    item_attributes: list[ItemAttribute] = field(default_factory=list)
     item_vectors: list[ItemVectors] = field(default_factory=list)
 
     @property
@@ -251,10 +251,10 @@ def check_one_draw(
     for table in (train, valid):
         require_drawn(table)
     check_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])
-    if train is not valid and (train.side, valid.side) != ("train", "validation"):
+    if train is not valid and (train.split, valid.split) != ("train", "validation"):
         raise UserError(
-            f"{train.path} holds {train.side} rows and {valid.path} {valid.side} rows; give train "
-            f"rows to learn from and validation rows to choose by"
+            f"{train.path} holds {train.split} rows and {valid.path} {valid.split} rows; give "
+            f"train rows to learn from and validation rows to choose by"
         )
     for other, identity in ((valid.path, valid.identity), (fitted, feature_map.fitted_on)):
         if identity != train.identity:

@@ -1,4 +1,4 @@
-"""Fitting the feature map: frequent values of train rows, numeric ranges, and kinds of items."""
+"""Fitting the feature map: frequent values of train rows, numeric ranges, item attributes."""
 
 import logging
 from collections import Counter
@@ -24,7 +24,7 @@ from .feature_map import (
     PADDING,
     CategoryField,
     FeatureMap,
-    KindField,
+    ItemAttribute,
     SequenceField,
     require_columns,
 )
@@ -34,12 +34,12 @@ from .numeric import SAMPLE_ROWS, NumericField, NumericFit, count_blocks
 logger = logging.getLogger(__name__)
 
 # float32 holds all whole numbers up to this.
-_MOST_EXACT = 1 << 24
+_MAX_EXACT = 1 << 24
 # At most this share of the rows contradict their item's first row. A column that is nearly constant
-# would pass, so at most that share of the rows that have not the commonest kind do.
-_MOST_CONTRADICTIONS, _MOST_OF_RARE = 0.01, 0.05
+# would pass, so at most that share of the rows that have not the commonest attribute do.
+_MAX_CONTRADICTIONS, _MAX_OF_RARE = 0.01, 0.05
 # The rows behind an item's first that are enough to tell, and those that are enough to give up.
-_LEAST_REPEATS, _ENOUGH_ROWS = 100, 10_000
+_MIN_REPEATS, _ENOUGH_ROWS = 100, 10_000
 
 
 def write_feature_map(
@@ -74,17 +74,17 @@ def fit_feature_map(
 def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
     """The feature map without the statistics of histories."""
     words = {name: table.vocabulary(name) for name in columns.categorical}
-    find = {name: ByCode.places(each) for name, each in words.items()}
+    find = {name: ByCode.indices(each) for name, each in words.items()}
     counts = {name: ValueCounts() for name in (*words, *columns.sequences, *columns.ids)}
     numeric = NumericFit(columns.numeric)
     numeric_columns = [table.numeric_columns.index(name) for name in columns.numeric]
     target_of = dict(zip(columns.sequences, columns.targets))
-    kinds = {
-        (sequence, kind): KindFit(words[target_of[sequence]], words[kind])
+    attributes = {
+        (sequence, attribute): ItemAttributeFit(words[target_of[sequence]], words[attribute])
         for sequence in target_of
         if sequence in columns.shared
-        for kind in (*columns.profile, *columns.context)
-        if kind != target_of[sequence]
+        for attribute in (*columns.profile, *columns.context)
+        if attribute != target_of[sequence]
     }
     counting = Progress("counted", table.rows)
     for block in table.blocks(columns.sequences):
@@ -92,8 +92,8 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
         values = {name: find[name](codes[name]) for name in words}
         numbers = block.numeric[:, numeric_columns]
         numeric.add(numbers)
-        for (sequence, kind), fit in kinds.items():
-            fit.add(values[target_of[sequence]], values[kind])
+        for (sequence, attribute), fit in attributes.items():
+            fit.add(values[target_of[sequence]], values[attribute])
         values |= {name: block.sequences[name].values for name in columns.sequences}
         for name in columns.ids:
             column = numbers[:, columns.numeric.index(name)]
@@ -124,9 +124,9 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
         ids=[CategoryField(name, counts[name].at_least(min_count)) for name in columns.ids],
         separator=columns.separator,
         event_ages=age_quantiles(table, columns.event_time),
-        kinds=[
-            fit.field(sequence, dict(zip(target_of, targets))[sequence], fields[kind])
-            for (sequence, kind), fit in kinds.items()
+        item_attributes=[
+            fit.field(sequence, dict(zip(target_of, targets))[sequence], fields[attribute])
+            for (sequence, attribute), fit in attributes.items()
             if fit.is_function()
         ],
     )
@@ -134,11 +134,11 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
 
 def _check_exact(values: np.ndarray, column: str) -> None:
     """Raise UserError if float32 cannot tell apart neighbours of one of the whole numbers."""
-    if np.abs(values).max(initial=0) > _MOST_EXACT:
+    if np.abs(values).max(initial=0) > _MAX_EXACT:
         example = values[np.abs(values).argmax()]
         raise UserError(
             f"column {column!r}, which is numeric and context, holds values like {example:.0f}: "
-            f"as float32, integers are exact only up to {_MOST_EXACT:,}; take it out of "
+            f"as float32, integers are exact only up to {_MAX_EXACT:,}; take it out of "
             f"`numeric` in columns.groups, then its values are kept as text"
         )
 
@@ -204,47 +204,49 @@ class ValueCounts(Counter[Any]):
         return sorted(value for value, count in self.items() if count >= min_count)
 
 
-class KindFit:
-    """A category that may be a function of the target item, such as a genre: its item's kind.
+class ItemAttributeFit:
+    """A category that may be a function of the target item, such as a genre: its item's attribute.
 
-    Kept are the kind in each item's first row, and how many rows contradict it.
-    `items` and `kinds` are the words of the target and of the column that may be its kind.
+    Kept are the attribute in each item's first row, and how many rows contradict it.
+    `items` and `attributes` are the words of the target and of the column that may be one.
     """
 
-    def __init__(self, items: Sequence[str], kinds: Sequence[str]) -> None:
-        self.items, self.kinds = items, kinds
-        self.kind = np.zeros(len(items) + 1, np.int64)
-        self.counts = np.zeros(len(kinds) + 1, np.int64)
+    def __init__(self, items: Sequence[str], attributes: Sequence[str]) -> None:
+        self.items, self.attributes = items, attributes
+        self.attribute = np.zeros(len(items) + 1, np.int64)
+        self.counts = np.zeros(len(attributes) + 1, np.int64)
         self.rows, self.contradictions = 0, 0
 
-    def add(self, item: np.ndarray, kind: np.ndarray) -> None:
+    def add(self, item: np.ndarray, attribute: np.ndarray) -> None:
         """Add rows by the numbers of their words, int64 [rows]; 0 is missing."""
-        if self.contradictions > _MOST_CONTRADICTIONS * max(self.rows, _ENOUGH_ROWS):
+        if self.contradictions > _MAX_CONTRADICTIONS * max(self.rows, _ENOUGH_ROWS):
             return
-        known = (item > 0) & (kind > 0)
-        item, kind = item[known], kind[known]
+        known = (item > 0) & (attribute > 0)
+        item, attribute = item[known], attribute[known]
         items, row = np.unique(item, return_index=True)
-        is_new = self.kind[items] == 0
-        self.kind[items[is_new]] = kind[row[is_new]]
+        is_new = self.attribute[items] == 0
+        self.attribute[items[is_new]] = attribute[row[is_new]]
         self.rows += len(item)
-        self.contradictions += int((self.kind[item] != kind).sum())
-        self.counts += np.bincount(kind, minlength=len(self.counts))
+        self.contradictions += int((self.attribute[item] != attribute).sum())
+        self.counts += np.bincount(attribute, minlength=len(self.counts))
 
     def is_function(self) -> bool:
-        """True if an item has nearly always one kind, and items share kinds."""
-        items, kinds = int((self.kind > 0).sum()), int((self.counts > 0).sum())
+        """True if an item has nearly always one attribute, and items share attributes."""
+        items, attributes = int((self.attribute > 0).sum()), int((self.counts > 0).sum())
         repeats, rare = self.rows - items, self.rows - int(self.counts.max())
         return (
-            repeats >= _LEAST_REPEATS
-            and 1 < kinds <= items / 2
-            and self.contradictions <= _MOST_CONTRADICTIONS * repeats
-            and self.contradictions <= _MOST_OF_RARE * rare
+            repeats >= _MIN_REPEATS
+            and 1 < attributes <= items / 2
+            and self.contradictions <= _MAX_CONTRADICTIONS * repeats
+            and self.contradictions <= _MAX_OF_RARE * rare
         )
 
-    def field(self, sequence: str, target: CategoryField, kind: CategoryField) -> KindField:
-        """The kind of a sequence's items; unknown words have none."""
-        index = {word: i for i, word in enumerate(kind.vocabulary, FIRST_CATEGORY)}
-        indices = [PADDING, *(index.get(word, PADDING) for word in self.kinds)]
-        kind_of = {word: indices[number] for word, number in zip(self.items, self.kind[1:])}
-        known = (kind_of.get(word, PADDING) for word in target.vocabulary)
-        return KindField(kind.column, sequence, [*[PADDING] * FIRST_CATEGORY, *known])
+    def field(
+        self, sequence: str, target: CategoryField, attribute: CategoryField
+    ) -> ItemAttribute:
+        """The attribute of a sequence's items; unknown words have none."""
+        index = {word: i for i, word in enumerate(attribute.vocabulary, FIRST_CATEGORY)}
+        indices = [PADDING, *(index.get(word, PADDING) for word in self.attributes)]
+        index_of = {word: indices[number] for word, number in zip(self.items, self.attribute[1:])}
+        known = (index_of.get(word, PADDING) for word in target.vocabulary)
+        return ItemAttribute(attribute.column, sequence, [*[PADDING] * FIRST_CATEGORY, *known])

@@ -12,16 +12,17 @@ log(1 + time), missing without such an event:
 
     times: newest, tenth newest, oldest     from that event to the row
     times: newest target of HISTORY         from the newest event with the target's code
-    times: newest KIND of HISTORY           from the newest event of the target's kind
+    times: newest ATTRIBUTE of HISTORY      from the newest event with the target's attribute
     times: events within AGE                log(1 + events) not older than AGE, some quantiles of
                                             the ages of the train rows' events
 
 Whether or not they have:
 
-    kinds: KIND of HISTORY                  the share of the events that are of the target's kind
+    item_attributes: ATTRIBUTE of HISTORY   the share of the events with the target's attribute
 
-A kind is a category of the row that is a function of its target item, such as a film's genre.
-Columns that name the target or a kind need histories whose codes are those of their target.
+An item attribute is a category of the row that is a function of its target item, such as a film's
+genre. Columns that name the target or an attribute need histories whose codes are those of their
+target.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -141,14 +142,16 @@ def age_quantiles(table: Table, event_time: str | None) -> list[float]:
 
 
 class EventColumns:
-    """The columns of events' times and kinds, by a feature map; none without either."""
+    """The columns of events' times and attributes, by a feature map; none without either."""
 
     def __init__(self, feature_map: FeatureMap) -> None:
         self.sequences = feature_map.history_columns
         # The target of each history that has its codes.
         self.targets = {f.column: f.shared_with for f in feature_map.sequences if f.shared_with}
         self.ages = feature_map.event_ages
-        self.kinds = [(kind, np.array(kind.of_code, np.int64)) for kind in feature_map.kinds]
+        self.attributes = [
+            (each, np.array(each.of_code, np.int64)) for each in feature_map.item_attributes
+        ]
         self.columns = [*self._names()]
 
     def _names(self) -> Iterator[str]:
@@ -156,8 +159,12 @@ class EventColumns:
             yield from ("times: newest", "times: tenth newest", "times: oldest")
             yield from (f"times: events within {age:.15g}" for age in self.ages)
             yield from (f"times: newest {target} of {of}" for of, target in self.targets.items())
-            yield from (f"times: newest {kind.column} of {kind.sequence}" for kind, _ in self.kinds)
-        yield from (f"kinds: {kind.column} of {kind.sequence}" for kind, _ in self.kinds)
+            yield from (
+                f"times: newest {each.column} of {each.sequence}" for each, _ in self.attributes
+            )
+        yield from (
+            f"item_attributes: {each.column} of {each.sequence}" for each, _ in self.attributes
+        )
 
     def __call__(
         self,
@@ -168,7 +175,7 @@ class EventColumns:
         """The columns, float32 [rows, columns].
 
         `histories` are indices of the feature map, in its order; `ages` are as `elapsed` has them;
-        `categories` by column, int64 [rows], are those of targets and kinds, -1 where unknown.
+        `categories` by column, int64 [rows], are those of targets and attributes, -1 where unknown.
         """
         offsets, events = histories[0].offsets, dict(zip(self.sequences, histories))
         lengths, last = histories[0].lengths, offsets[1:] - 1
@@ -178,8 +185,8 @@ class EventColumns:
 
         matched = [equal(events[name].values, target) for name, target in self.targets.items()]
         of_kind = [
-            equal(of_code[events[kind.sequence].values], kind.column)
-            for kind, of_code in self.kinds
+            equal(of_code[events[each.sequence].values], each.column)
+            for each, of_code in self.attributes
         ]
         columns: list[np.ndarray] = []
         if self.ages:

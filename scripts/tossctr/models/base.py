@@ -1,4 +1,4 @@
-"""The interface of a family of models to rules and scripts."""
+"""The interface of a kind of model to rules and scripts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from ..config.names import Settings, variant_of
 
 
 @dataclass(frozen=True)
-class Family:
-    """A family has a FAMILY of this class, or a subclass, in the module of its folder's name.
+class ModelKind:
+    """A kind has a KIND of this class, or a subclass, in the module of its folder's name.
 
     Rules import that module, so it imports no more than settings do. Jobs call the entry points,
     functions in other modules of the folder, which are imported when the job runs:
@@ -31,7 +31,7 @@ class Family:
     environment: str
     # Its blocks of the config, each with the class of its settings.
     blocks: Mapping[str, Any]
-    # The module of each entry point, in the family's folder.
+    # The module of each entry point, in the kind's folder.
     entry_points: Mapping[str, str]
     # Whether its trainings write an evaluation a row in history.csv.
     has_learning_curves: bool = False
@@ -65,15 +65,15 @@ class Family:
         return 0
 
     def module(self, entry_point: str) -> str:
-        """The full name of an entry point's module; raises UserError if the family has none."""
+        """The full name of an entry point's module; raises UserError if the kind has none."""
         if entry_point not in self.entry_points:
             raise UserError(
-                f"a model of the family {self.name} has no {entry_point!r}; name another one"
+                f"a model of the kind {self.name} has no {entry_point!r}; name another one"
             )
         return f"{self.package}.{self.entry_points[entry_point]}"
 
     def entry_point(self, name: str) -> Any:
-        """The function of that name; raises UserError if the family has none."""
+        """The function of that name; raises UserError if the kind has none."""
         return getattr(import_module(self.module(name)), name)
 
 

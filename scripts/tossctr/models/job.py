@@ -1,4 +1,4 @@
-"""The inputs and outputs of a training, the same in every family of models."""
+"""The inputs and outputs of a training, the same in every kind of model."""
 
 import csv
 import time
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ..common.errors import UserError
-from ..common.files import Output, read_json, write_json, written_beside
+from ..common.files import Output, atomic_write, read_json, write_json
 from ..common.machine import peak_memory
 from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..config.names import Settings
@@ -94,7 +94,7 @@ class TrainJob:
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
         """Write the `history`, a mapping a line; `facts` and those of all trainings; the model."""
-        with written_beside(self.history) as path, open(path, "w", newline="") as file:
+        with atomic_write(self.history) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else [])
             writer.writeheader()
             writer.writerows(history)

@@ -1,4 +1,4 @@
-"""A trained model of any family, and its file: one safetensors file with all that it needs."""
+"""A trained model of any kind, and its file: one safetensors file with all that it needs."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from ..datasets.table import Block
 from ..features.encoding import FeatureEncoder
 from ..features.feature_map import FeatureMap, check_kind
 
-FORMAT, VERSION = "feseq-model", 17
+FORMAT, VERSION = "tossctr-model", 18
 # What a damaged or changed content makes Python and its libraries raise.
 _DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -43,15 +43,15 @@ class About:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model, as `load` of its family gives it.
+    """A trained model, as `load` of its kind gives it.
 
-    A family derives a dataclass. Its fields are what the model learned, and the file holds them.
+    A kind derives a dataclass. Its fields are what the model learned, and the file holds them.
     If a field is not an array or a plain value, the class overrides `content` and `from_content`. A
     model predicts with `threads`.
     """
 
     # Its name, which is its folder's.
-    family: ClassVar[str]
+    kind: ClassVar[str]
 
     about: About
     threads: int = field(default=1, kw_only=True, compare=False)
@@ -91,7 +91,7 @@ class Model:
         # As bytes: safetensors limits plain values, and so vocabularies, to 100 MB.
         feature_map = json.dumps(self.about.feature_map.to_dict()).encode()
         shared |= {"feature_map": np.frombuffer(feature_map, np.uint8)}
-        tensors.save({"marks": _marks(self.family), **shared, **self.content()}, path)
+        tensors.save({"marks": _marks(self.kind), **shared, **self.content()}, path)
 
     @classmethod
     def load(
@@ -103,7 +103,7 @@ class Model:
         """
         try:
             content = tensors.load(path)
-            if (marks := content.pop("marks", None)) != (expected := _marks(cls.family)):
+            if (marks := content.pop("marks", None)) != (expected := _marks(cls.kind)):
                 raise ValueError(f"{marks}, not {expected}")
             shared = {f.name: content.pop(f.name) for f in fields(About)}
             plain = json.loads(shared.pop("feature_map").tobytes())
@@ -115,8 +115,8 @@ class Model:
         return model
 
 
-def _marks(family_name: str) -> dict[str, Any]:
-    return {"format": FORMAT, "version": VERSION, "family": family_name}
+def _marks(kind_name: str) -> dict[str, Any]:
+    return {"format": FORMAT, "version": VERSION, "kind": kind_name}
 
 
 def unreadable(path: Path, error: Exception) -> UserError:

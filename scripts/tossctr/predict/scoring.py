@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ..catalog.loading import load_model
 from ..common.errors import UserError
-from ..common.files import Output, folder_beside, written_beside
+from ..common.files import Output, atomic_write, scratch_dir
 from ..common.logits import checked_weights, sigmoid
 from ..common.machine import processors
 from ..common.progress import Progress
@@ -77,8 +77,8 @@ def score_files(
     total = sum(file.rows for file in files)
     progress = Progress("scored", total)
     with (
-        folder_beside(output) as folder,
-        written_beside(output) as temporary,
+        scratch_dir(output) as folder,
+        atomic_write(output) as temporary,
         pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
     ):
         h5 = folder / "part.h5"

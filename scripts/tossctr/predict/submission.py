@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ..common.errors import UserError
-from ..common.files import Output, fingerprint, write_json, written_beside
+from ..common.files import Output, atomic_write, fingerprint, write_json
 from ..common.logits import checked_weights, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import Prior, check_name, name_of
@@ -138,7 +138,7 @@ def join_predictions(
         options = pacsv.WriteOptions(include_header=False, quoting_style=quoting)
         query = f"SELECT id, logit FROM {listed} ORDER BY listed.row"
         total = 0.0
-        with written_beside(submission) as temporary:
+        with atomic_write(submission) as temporary:
             with open(temporary, "w", newline="", encoding="utf-8") as text:
                 csv.writer(text, lineterminator="\n").writerow([id_column, label_column])
             with open(temporary, "ab") as file:

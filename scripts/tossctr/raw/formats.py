@@ -22,7 +22,7 @@ from ..common.errors import UserError, first_line
 from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
 from .location import Location
-from .parts import Piece
+from .parts import FileSlice
 from .values import MEANS_MISSING, cast_rows, decoded, time_type, value_type, whole_numbers
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
@@ -48,7 +48,7 @@ class RawFile(ABC):
     is_empty: bool
     group_rows: list[int]
 
-    def __init__(self, location: Location, piece: Piece | None) -> None:
+    def __init__(self, location: Location, piece: FileSlice | None) -> None:
         # Taken before it is opened: if it is replaced in between, its state differs in the end.
         self.location, self.piece, self.state = location, piece, location.state()
         if piece is not None and piece.version != location.version:
@@ -145,7 +145,7 @@ class CsvFile(RawFile):
     def __init__(
         self,
         location: Location,
-        piece: Piece | None,
+        piece: FileSlice | None,
         columns: Columns | None,
         delimiter: str | None,
     ) -> None:

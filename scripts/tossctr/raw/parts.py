@@ -19,7 +19,7 @@ from ..common.files import read_json
 
 
 @dataclass(frozen=True)
-class Piece:
+class FileSlice:
     """The rows `start` to `stop` (not included) of a file."""
 
     file: str
@@ -40,7 +40,7 @@ class Part:
     version: str
     rows: int
     key_types: Mapping[str, str]
-    pieces: Sequence[Piece]
+    pieces: Sequence[FileSlice]
     draw: str = ""
     delimiter: str | None = None
 

@@ -16,7 +16,7 @@ from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
 from .formats import CSV_ENDINGS, CsvFile, ParquetFile, RawFile
 from .location import Location, TableLocation
-from .parts import Listing, Part, Piece, cut
+from .parts import FileSlice, Listing, Part, cut
 from .values import cast_rows, check_types, time_type, type_name, written_like
 
 # Rows of one read of few columns: 16 MB of sequences of 500 events.
@@ -50,14 +50,14 @@ class RawTable:
         self.location, self._part = location, part
         delimiter = part.delimiter if part else location.delimiter
 
-        def opened(pair: tuple[Location, Piece | None]) -> RawFile:
+        def opened(pair: tuple[Location, FileSlice | None]) -> RawFile:
             file, piece = pair
             with file.reading():
                 if file.name.lower().endswith(CSV_ENDINGS):
                     return CsvFile(file, piece, columns, delimiter)
                 return ParquetFile(file, piece)
 
-        pieces: Sequence[Piece | None] = part.pieces if part else [None] * len(location.files)
+        pieces: Sequence[FileSlice | None] = part.pieces if part else [None] * len(location.files)
         pairs = zip(location.files, pieces, strict=True)
         self._files = files = [*prefetch_map(opened, pairs, _OPENED_AT_ONCE)]
         self.first_row = files[0].start
@@ -216,7 +216,7 @@ class RawTable:
         how = [] if delimiter is None else [delimiter]
         for cuts in cut([file.group_rows for file in files], rows, whole):
             pieces = [
-                Piece(str(files[i].location), files[i].location.version, start, stop)
+                FileSlice(str(files[i].location), files[i].location.version, start, stop)
                 for i, start, stop in cuts
             ]
             digested = [(files[i].keys, *astuple(p)[1:]) for (i, *_), p in zip(cuts, pieces)]

@@ -15,7 +15,7 @@ import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
 from ..common.errors import UserError, first_line
-from ..common.files import Output, folder_beside, write_json
+from ..common.files import Output, scratch_dir, write_json
 from ..common.progress import Progress
 from ..config.columns import Columns
 from .formats import open_csv
@@ -64,7 +64,7 @@ def id_tables(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
 
     Raises UserError if DuckDB fails, for example because the disk is full.
     """
-    with folder_beside(target) as folder:
+    with scratch_dir(target) as folder:
         try:
             with duckdb.connect(folder / "ids.duckdb") as database:
                 database.execute(f"SET memory_limit = '500MB'; SET threads = {threads}")

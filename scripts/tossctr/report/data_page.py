@@ -33,7 +33,7 @@ from .page import (
 )
 
 # The most columns with their click rates, and columns in the chart of drift.
-_MOST_PANELS, _MOST_ROWS = 6, 25
+_MAX_PANELS, _MAX_ROWS = 6, 25
 _SEQUENCES = """\
 Events: the average of the rows. None: rows without events. Shared: of the rows with five events or
 more, those whose events equal those of a train row, or for train rows, of another one. If far more
@@ -154,7 +154,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
     """The click rate along the raw file and by category, and the test's share of each category."""
     overall = sum(facts["clicks"].values()) / sum(facts["rows"][name] for name in facts["clicks"])
     panels, largest = {}, 0.0
-    for panel in facts["click_rates"][:_MOST_PANELS]:
+    for panel in facts["click_rates"][:_MAX_PANELS]:
         values = pd.DataFrame(panel["values"])
         of_test = values["test_rows"].astype(float)
         shares = texts(of_test.where(of_test > 0) / of_test.sum(), lambda x: f" ({percent(x)})")
@@ -185,7 +185,7 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
     last = "test" if facts["rows"]["test"] else "valid"
     columns = pd.DataFrame(facts["columns"]).sort_values(
         f"psi_{last}", ascending=False, kind="stable"
-    )[:_MOST_ROWS]
+    )[:_MAX_ROWS]
     smallest, values = 1e-4, columns[f"psi_{last}"]
     names = columns["column"].map(short) + texts(columns["psi_valid"], "   {:.3f}".format)
     rows = {"name": names, "value": values.clip(lower=smallest), "low": np.nan, "high": np.nan}

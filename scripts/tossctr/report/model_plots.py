@@ -29,8 +29,8 @@ from .page import (
     with_interval,
 )
 
-MOST_SLICES = 24  # of a column, such as all hours of a day
-MOST_COLUMNS = 20
+MAX_SLICES = 24  # of a column, such as all hours of a day
+MAX_COLUMNS = 20
 SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
 
 
@@ -115,14 +115,14 @@ def slices_plot(measured: About) -> Figure:
     panels = {}
     for column, slices in measured["slices"].items():
         if slices:
-            table = pd.json_normalize(slices).nlargest(MOST_SLICES, "rows").sort_index()
+            table = pd.json_normalize(slices).nlargest(MAX_SLICES, "rows").sort_index()
             names = [short(name.strip(), 24) for name in table["slice"]]
             counts = table["clicks"].map(" ({:,}".format) + table["rows"].map(" of {:,})".format)
             panels[column] = _intervals(table, "auc").assign(name=names + counts, p_value=1.0)
     return interval_panels(
         measured,
         panels,
-        f"AUC by slice: at most the {MOST_SLICES} largest of a column",
+        f"AUC by slice: at most the {MAX_SLICES} largest of a column",
         f"Dotted: AUC of all rows, {_metric(measured, 'auc')}. In brackets: clicks of rows.",
         f"Bars: 95 % intervals; none with fewer than {FEW_CLICKS} clicks.",
         middle=measured["metrics"]["auc"]["value"] or np.nan,
@@ -133,7 +133,7 @@ def slices_plot(measured: About) -> Figure:
 def importance_plot(importance: Mapping[str, Any], about: About) -> Figure:
     """The AUC lost by the changes that cost most."""
     changes = importance["changes"]
-    shown = changes[:MOST_COLUMNS]
+    shown = changes[:MAX_COLUMNS]
     rows = _intervals(pd.json_normalize(shown), "auc_lost").assign(
         name=[short(entry["changed"]) for entry in shown]
     )

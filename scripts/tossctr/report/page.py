@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import beta
 
-from ..common.files import written_beside
+from ..common.files import atomic_write
 from ..config.names import FEW_CLICKS, SIGNIFICANCE
 from ..describe.alarms import Alarm
 
@@ -91,8 +91,8 @@ def alarms_text(alarms: Sequence[Alarm]) -> str:
 
 def plots_text(plots: Sequence[Path], page: Path) -> str:
     """Markdown that shows `plots` on the page of that path."""
-    places = [(path.stem, os.path.relpath(path, page.parent)) for path in plots]
-    return "\n".join(f"![{name}]({place})\n" for name, place in places)
+    links = [(path.stem, os.path.relpath(path, page.parent)) for path in plots]
+    return "\n".join(f"![{name}]({link})\n" for name, link in links)
 
 
 def markdown_table(table: pd.DataFrame) -> str:
@@ -141,7 +141,7 @@ def write_page(text: str, page: Path, view: Path) -> None:
     `<a>` without `href`, whose `data-page` is that page's HTML file: inside Snakemake's report
     there are no files to lead to. The report's first page makes links of them.
     """
-    with written_beside(page) as temporary:
+    with atomic_write(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
     def embedded(plot: re.Match[str]) -> str:
@@ -154,7 +154,7 @@ def write_page(text: str, page: Path, view: Path) -> None:
     # Wide tables scroll by themselves.
     body = re.sub(r"(?s)(<table.*?</table>)", r'<div class="wide">\1</div>', body)
     title = next(line for line in text.splitlines() if line.startswith("# "))
-    with written_beside(view) as temporary:
+    with atomic_write(view) as temporary:
         temporary.write_text(
             f'<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -179,7 +179,7 @@ def new_plot(about: About, width: float, height: float, title: str, *notes: str)
 
 def save(figure: Figure, path: Path) -> None:
     """Write a plot as SVG, without date and version."""
-    with written_beside(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ..catalog.model_kinds import is_model
 from ..common.errors import some_of
-from ..common.files import Output, read_json, written_beside
+from ..common.files import Output, atomic_write, read_json
 from ..common.parquet import metadata_of
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, check_name, folder_name
 from ..describe.alarms import read_alarms
@@ -52,7 +52,7 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
         ["valid_rows", "size", metric, "model"],
         ascending=[False, True, BY_NAME[metric].sign < 0, True],
     )
-    with written_beside(comparison) as temporary:
+    with atomic_write(comparison) as temporary:
         models.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
 
 

@@ -55,7 +55,7 @@ _ADVERTS_SEED = 20_263
 _DAMPING = 0.05
 # The median of history_a_1, and the log rate against it above which its effect flattens.
 _USUAL_RATE, _HIGH_RATE = 0.05, 1.2
-_RULES, _CONDITIONS, _LEAST_SHARE = 80, 4, 0.01
+_RULES, _CONDITIONS, _MIN_SHARE = 80, 4, 0.01
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _drawn_rules() -> list[tuple[float, list[tuple[str, float, bool]]]]:
             is_above = bool(rng.random() < 0.5)
             conditions.append((str(column), threshold, is_above))
             share *= above if is_above else 1.0 - above
-        if share < _LEAST_SHARE:
+        if share < _MIN_SHARE:
             continue
         weight = rng.standard_normal() / np.sqrt(_RULES * share * (1.0 - share))
         rules.append((float(abs(weight) if share < 0.2 else weight), conditions))

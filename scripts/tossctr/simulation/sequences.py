@@ -32,7 +32,7 @@ _WORLD_SEED = 20_252
 # The real file has 594 codes; those that nobody published are rarer than all others.
 _CODES, _RARE_SHARES = 594, (2e-6, 2e-10)
 # Only the most frequent successors were counted: each token keeps this much for the rest.
-_LEAST_UNSEEN = 0.02
+_MIN_UNSEEN = 0.02
 
 
 @cache
@@ -66,7 +66,7 @@ def measured_successors() -> Floats:
     probability = np.tile(share_V, (len(share_V), 1))
     for code, successors in load_statistics()["sequence"]["successors"].items():
         seen = np.array([successors.get(to, 0.0) for to in vocabulary()])
-        unseen = max(1.0 - seen.sum(), _LEAST_UNSEEN)
+        unseen = max(1.0 - seen.sum(), _MIN_UNSEEN)
         row = vocabulary().index(code)
         probability[row] = seen / seen.sum() * (1.0 - unseen) + unseen * share_V
     return probability

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..common.files import Output, written_beside
+from ..common.files import Output, atomic_write
 from ..common.parquet import SIMULATED_MARK
 from ..common.progress import Progress
 from .click_model import click_logit, draw_rows, mean_over_users, user_part
@@ -55,8 +55,8 @@ def simulate_split(
     truth_schema = _schema(*truth_names)
     simulating = Progress("simulated", rows)
     with (
-        written_beside(parquet) as data_part,
-        written_beside(truth) as truth_part,
+        atomic_write(parquet) as data_part,
+        atomic_write(truth) as truth_part,
         pq.ParquetWriter(
             data_part, schema, compression="zstd", use_dictionary=list(CATEGORIES)
         ) as data_writer,

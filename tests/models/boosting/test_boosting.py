@@ -95,7 +95,7 @@ def test_features_are_those_of_plain_loops(
 def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features_module, "MOST_CATEGORIES", 8)
+    monkeypatch.setattr(features_module, "MAX_CATEGORIES", 8)
     period = np.random.default_rng(3).integers(0, 4, 400)
     country = np.random.default_rng(4).choice(["a", "b", "c"], 400)
     make(tmp_path, raw_table(400, country=country), period=period)
@@ -184,7 +184,7 @@ def test_it_learns_what_there_is_and_its_files_say_how(
 def test_bags_are_averaged_and_drawn_rows_stand_for_all(
     learnable: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
-    config = SMALL.model_copy(update={"negative_share": 0.3, "bags": 2})
+    config = SMALL.model_copy(update={"negative_sampling_rate": 0.3, "bags": 2})
     files = train(learnable, tmp_path / "bags", config)
     model = load(files["model"])
     with H5Table(learnable / "train.h5") as rows, H5Table(learnable / "valid.h5") as valid:
@@ -211,9 +211,9 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
     assert again["model"].read_bytes() == trained["model"].read_bytes()
     monkeypatch.setattr(Table, "block_rows", 300)
     monkeypatch.setattr(trees, "PAGE_BLOCKS", 3)
-    bags = SMALL.model_copy(update={"negative_share": 0.3, "bags": 2})
+    bags = SMALL.model_copy(update={"negative_sampling_rate": 0.3, "bags": 2})
     in_memory = train(learnable, tmp_path / "memory", bags)
-    monkeypatch.setattr(trees, "MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(trees, "MAX_IN_MEMORY", 0)
     outputs = train(learnable, tmp_path / "out", bags)
     assert outputs["model"].read_bytes() == in_memory["model"].read_bytes()
     assert {*(tmp_path / "out").iterdir()} == {*outputs.values(), tmp_path / "out/training_state"}
@@ -262,10 +262,10 @@ def test_an_id_that_is_new_in_validation_does_no_harm(
         table = raw_table(3000, item=np.broadcast_to(item, 3000), price=price, y=y)
         make(tmp_path / name, table, valid_rows=range(1900, 3000))
         trainings[name] = read_json(train(tmp_path / name, tmp_path / name)["training"])
-        monkeypatch.setattr(train_trees, "unknown_shares", lambda *_: {})
+        monkeypatch.setattr(train_trees, "oov_rates", lambda *_: {})
     auc = {name: entry["valid_auc"] for name, entry in trainings.items()}
     assert auc["trusted"] + 0.02 < auc["none"] < auc["auto"] + 0.01
-    assert trainings["auto"]["unknown_shares"]["item"] == 1
+    assert trainings["auto"]["oov_rates"]["item"] == 1
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_gpu_is_asked_for_where_one_may_be_used(
     builds: list[str], device: str, gpus: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(boosting, "distributions", lambda name: builds)
-    assert boosting.FAMILY.gpus({"runtime": {"device": device}}, "toy", "boosting") == gpus
+    assert boosting.KIND.gpus({"runtime": {"device": device}}, "toy", "boosting") == gpus
 
 
 def test_known_categories_are_drawn_as_unknown_at_their_share() -> None:

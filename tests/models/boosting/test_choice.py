@@ -68,7 +68,7 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(
 def test_a_refit_keeps_a_column_whose_categories_become_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features_module, "MOST_CATEGORIES", 8)
+    monkeypatch.setattr(features_module, "MAX_CATEGORIES", 8)
     # Five categories beside the three that each column has, and a sixth in the newest rows.
     item = [f"p{5 if i < 300 and i % 2 else i % 5}" for i in range(3000)]
     table = raw_table(3000, item=item, y=[int(name > "p2") for name in item])
@@ -121,7 +121,7 @@ def test_ids_alone_are_learned_from_where_they_tell_of_clicks(tmp_path: Path, te
 def test_click_rates_of_who_does_not_return_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, returns: bool
 ) -> None:
-    monkeypatch.setattr("tossctr.models.boosting.train_trees.unknown_shares", lambda *_: {})
+    monkeypatch.setattr("tossctr.models.boosting.train_trees.oov_rates", lambda *_: {})
     random = np.random.default_rng(2)
     who = np.repeat(np.arange(60), 50)
     order = random.permutation(3000) if returns else np.arange(3000)
@@ -178,8 +178,8 @@ def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None
     ]
     rate = (sum(y for *_, y in events) + 0.5) / (len(events) + 1)
     added = counts.prior_count
-    own, older = counts.out_of_fold(), counts.of_older()
-    cases = [({*range(FOLDS)}, counts.of_all()[0]), (set(), older[0])]
+    own, older = counts.out_of_fold(), counts.ordered()
+    cases = [({*range(FOLDS)}, counts.full()[0]), (set(), older[0])]
     for number in (1, 3, 4):
         cases += [({*range(FOLDS)} - {number}, own[number]), ({*range(number)}, older[number])]
     for counting, log_odds in cases:
@@ -226,6 +226,6 @@ def test_too_many_pairs_share_slots() -> None:
     tokens, target = np.random.default_rng(0).integers(0, 1 << 12, (2, 20_000))
     pairs = Counted("", "clicks", field=0, size=1 << 12, sequence=0, targets=1 << 12)
     slots = pairs.slots_of(target[:, None], [Ragged(tokens, np.arange(20_001))]).values
-    assert pairs.slots == click_rates.MOST_SLOTS > slots.max()
+    assert pairs.slots == click_rates.MAX_SLOTS > slots.max()
     # As many as so many balls in so many boxes leave alone.
     assert len(np.unique(slots)) > 19_600

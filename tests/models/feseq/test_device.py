@@ -15,7 +15,7 @@ from tossctr.config.declared import Runtime
 from tossctr.models.feseq.network import device as runtime
 from tossctr.models.feseq.network.device import Machine, start_runtime
 from tossctr.models.feseq.network_file import placed
-from tossctr.models.feseq.training.step import Stepper
+from tossctr.models.feseq.training_step import Stepper
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_compiled_layers_train_alike_and_are_compiled_once(monkeypatch: pytest.M
     tracer = CompileCounter()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=tracer))
     torch._dynamo.reset()
-    config = replace(CONFIG, dropout=0.0, crossing=3, mlp_cross_rank=2)
+    config = replace(CONFIG, dropout=0.0, fm_term=3, mlp_cross_rank=2)
     steppers = []
     for compiles in (False, True):
         machine = Machine(torch.device("cpu"), compile=compiles)

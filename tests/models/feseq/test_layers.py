@@ -23,7 +23,7 @@ from tossctr.models.feseq.network.input_layer import InputLayer
 from tossctr.models.feseq.network.pooling import WeightedSumPooling
 from tossctr.models.feseq.network.positions import Packed, Padded
 from tossctr.models.feseq.network.refiner import TransformerLayer
-from tossctr.models.feseq.training.step import embedding_parameters
+from tossctr.models.feseq.training_step import embedding_parameters
 
 FIELDS, D = 3, 4
 
@@ -113,7 +113,7 @@ def input_layer(*kinds: str, missing: int = 0) -> InputLayer:
 def test_direct_is_the_value_linear_it_times_a_vector_and_missing_a_flag_for_each_block() -> None:
     batch = make_batch([3, 0], replace(SIZES, missing=2))
     made = input_layer("direct", "linear", "missing", missing=2)
-    vector = made.kinds["linear"].vector
+    vector = made.layers["linear"].vector
     expected = [
         torch.cat([x, *(x[n] * vector[n] for n in range(len(x))), flags])
         for x, flags in zip(batch.numbers["minmax"], batch.numbers["missing"])
@@ -124,7 +124,7 @@ def test_direct_is_the_value_linear_it_times_a_vector_and_missing_a_flag_for_eac
 
 def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> None:
     buckets = input_layer("buckets")
-    table = buckets.kinds["buckets"].table.weight
+    table = buckets.layers["buckets"].table.weight
     # One more row a column, the last, is that of missing values.
     numbers = {"buckets": torch.tensor([[0.0, 5.0, 20.0], [19.0, 10.0, 19.0]])}
     rows = [[0, 21 + 5, 42 + 20], [19, 21 + 10, 42 + 19]]
@@ -133,7 +133,7 @@ def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> 
 
 
 def test_shortcuts_are_target_scaled_sum_and_product() -> None:
-    network = make_model(replace(CONFIG, shortcuts=True))
+    network = make_model(replace(CONFIG, pooled_history=True))
     batch = make_batch([3, 0, 1])
     target, sequence = network.history.target[0].weight, network.history.sequence[0].weight
     expected = []
@@ -143,16 +143,16 @@ def test_shortcuts_are_target_scaled_sum_and_product() -> None:
         total = sequence[codes].sum(0)
         scaled = total / max(1, len(codes)) ** 0.5
         expected.append(torch.cat([item, scaled, item * scaled]))
-    made = network.history.shortcuts(Packed(batch), batch.target_BG)
+    made = network.history.pooled_history(Packed(batch), batch.target_BG)
     torch.testing.assert_close(made, torch.stack(expected))
 
 
 def test_a_crossing_starts_at_0_and_can_learn_from_there() -> None:
     torch.manual_seed(0)
-    network = FESeq(replace(CONFIG, crossing=8), SIZES)
+    network = FESeq(replace(CONFIG, fm_term=8), SIZES)
     batch = single(make_batch([3, 0, 1]))
-    parts = dict(network.crossing.named_parameters())
-    assert (network.crossing(Packed(batch), batch.target_BG) == 0).all()
+    parts = dict(network.fm_term.named_parameters())
+    assert (network.fm_term(Packed(batch), batch.target_BG) == 0).all()
     assert 0.8 < parts["target.0"][3:].std() < 1.2
     # Unknown and missing targets say nothing until they are learned.
     assert (parts["target.0"][:3] == 0).all()

@@ -10,10 +10,10 @@ from support.networks import CONFIG, SIZES, gradients, make_batch, make_model, s
 from tossctr.batches.batch import Batch
 from tossctr.features.feature_map import OUT_OF_VOCABULARY
 from tossctr.models.feseq.network import FESeq, FieldSizes
-from tossctr.models.feseq.network.dropout import Dropout
-from tossctr.models.feseq.network.input_layer import UnknownDraws
+from tossctr.models.feseq.network.input_layer import OovDropout
 from tossctr.models.feseq.network.pooling import POOLINGS
 from tossctr.models.feseq.network.positions import Packed, Padded
+from tossctr.models.feseq.network.refiner import Dropout
 from tossctr.models.feseq.network_settings import Numerics
 
 VARIANTS: list[dict[str, Any]] = [
@@ -25,9 +25,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"positions": False},
     {"layer_norm": False},
     {"mlp_activation": "leaky_relu"},
-    {"numerics": ("direct", "buckets"), "shortcuts": True},
-    {"crossing": 3},
-    {"crossing": 3, "mlp_cross_rank": 2, "shortcuts": True},
+    {"numerics": ("direct", "buckets"), "pooled_history": True},
+    {"fm_term": 3},
+    {"fm_term": 3, "mlp_cross_rank": 2, "pooled_history": True},
     {"numerics": get_args(Numerics)},
     {"interaction_layers": 0, "transformer_layers": 0},
 ]
@@ -68,18 +68,18 @@ def test_each_distinct_event_of_a_row_is_laid_out_once(sequences: int) -> None:
     sizes = FieldSizes(profile=(5,), target=(6,) * sequences, sequence=(4,) * sequences, numeric=2)
     batch = make_batch([6, 0, 5, 6], sizes)
     layout = batch.layout
-    is_event_N, place_N = layout.age_N > 0, layout.place_N
-    row_T, place_T = layout.row_N[is_event_N], place_N[is_event_N]
+    is_event_N, slot_N = layout.age_N > 0, layout.slot_N
+    row_T, slot_T = layout.row_N[is_event_N], slot_N[is_event_N]
     events = len(layout.event_V)
     assert events == len(set(zip(*batch.history_ST.tolist(), row_T.tolist()))) < 17
-    assert torch.equal(batch.history_ST[:, layout.event_V[place_T]], batch.history_ST)
-    assert torch.equal(layout.row_V[place_T], row_T)
+    assert torch.equal(batch.history_ST[:, layout.event_V[slot_T]], batch.history_ST)
+    assert torch.equal(layout.row_V[slot_T], row_T)
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize(
     "variant",
-    [*({"pooling": pooling} for pooling in POOLINGS), {"crossing": 3, "shortcuts": True}],
+    [*({"pooling": pooling} for pooling in POOLINGS), {"fm_term": 3, "pooled_history": True}],
     ids=str,
 )
 def test_half_precision_rounds_what_positions_hold_and_not_the_logit(
@@ -170,7 +170,7 @@ def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_
 ) -> None:
     batch = make_batch([0] * 5_000, replace(SIZES, context=(9, 3)))
     batch = replace(batch, context_BC=batch.context_BC * (torch.arange(5_000)[:, None] % 4 > 0))
-    draws = UnknownDraws(0.2).train()
+    draws = OovDropout(0.2).train()
     if shares is not None:
         draws.take(shares)
 
@@ -188,4 +188,4 @@ def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_
     torch.manual_seed(3)
     assert torch.equal(columns(draws(batch)), after)
     assert draws.eval()(batch) is batch
-    assert UnknownDraws(0).train()(batch) is batch
+    assert OovDropout(0).train()(batch) is batch

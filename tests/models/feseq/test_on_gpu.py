@@ -18,7 +18,7 @@ from tossctr.features.feature_map import FeatureMap
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.network.pooling import POOLINGS
-from tossctr.models.feseq.training.step import Stepper, make_optimizer
+from tossctr.models.feseq.training_step import Stepper, make_optimizer
 
 # It stands for a GPU: its tensors have shapes, but no values.
 META = torch.device("meta")

@@ -23,8 +23,8 @@ from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_trainer, fitted,
 from tossctr.common.errors import UserError
 from tossctr.config.declared import Runtime
 from tossctr.models.feseq.network.device import Ranks, choose_device, joined, start_runtime
-from tossctr.models.feseq.training.loop import Checkpoint, Trainer
-from tossctr.models.feseq.training.step import Stepper
+from tossctr.models.feseq.training_loop import Checkpoint, Trainer
+from tossctr.models.feseq.training_step import Stepper
 
 # Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.
 DRAWN = replace(SMALL_MODEL, pooling="din")
@@ -32,7 +32,7 @@ SHARED = replace(
     OFTEN,
     batch_size=153,
     evaluations_per_epoch=1,
-    negative_share=0.5,
+    negative_sampling_rate=0.5,
     weight_average=0.8,
     embedding_second_moment="table",
     epochs=1,

@@ -29,10 +29,9 @@ from tossctr.config.columns import Columns
 from tossctr.datasets.opening import open_table
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
-from tossctr.models.feseq.network_file import TrainedModel, build_model
+from tossctr.models.feseq.network_file import TrainedModel, build_model, copy_weights, extended
 from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
-from tossctr.models.feseq.training.refit import copy_weights, extended
-from tossctr.models.feseq.training.step import Stepper
+from tossctr.models.feseq.training_step import Stepper
 from tossctr.predict.model_predictions import predict_validation
 
 ROLES = with_roles(shared=("events",), context=("unused",), ids=("age",))
@@ -126,9 +125,9 @@ def rare_map(data: Path, tmp_path: Path) -> Path:
 def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
     data: Path, rare_map: Path, tmp_path: Path
 ) -> None:
-    config, model = replace(FOUR_EPOCHS, batch_size=50), replace(STILL, unknown_share="auto")
+    config, model = replace(FOUR_EPOCHS, batch_size=50), replace(STILL, oov_rate="auto")
     training = first_training(data, tmp_path, config, model, feature_map=rare_map)
-    shares = read_json(training)["unknown_shares"]
+    shares = read_json(training)["oov_rates"]
     assert any(shares.values())
     # Steps so small that they leave the weights where they were.
     small = replace(config, learning_rate=1e-30)
@@ -146,12 +145,12 @@ def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
 def test_it_begins_with_the_predictions_of_a_network_whose_rows_were_drawn_at_another_share(
     data: Path, tmp_path: Path
 ) -> None:
-    training = first_training(data, tmp_path, replace(FOUR_EPOCHS, negative_share=0.3))
+    training = first_training(data, tmp_path, replace(FOUR_EPOCHS, negative_sampling_rate=0.3))
     earlier = TrainedModel.load(tmp_path / "model.safetensors")
     everything = map_file(data, tmp_path / "all.json")
     with a_trainer(data, FOUR_EPOCHS, refit_of=training, feature_map=everything) as trainer:
         network = trainer.model.eval()
-    assert network.observed_odds.shift == 0 > earlier.network.observed_odds.shift
+    assert network.logit_shift.shift == 0 > earlier.network.logit_shift.shift
     feature_map = extended(earlier.about.feature_map, FeatureMap.read(everything))
     later = TrainedModel(replace(earlier.about, feature_map=feature_map), network)
     logits = [model.predict(data / "train.h5") for model in (earlier, later)]
@@ -178,11 +177,11 @@ def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_pat
 def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
     data: Path, rare_map: Path
 ) -> None:
-    model = replace(SMALL_MODEL, unknown_share="auto")
+    model = replace(SMALL_MODEL, oov_rate="auto")
     with a_trainer(data, FOUR_EPOCHS, model, feature_map=rare_map) as trainer:
         drawn = trainer.model.unknown.shares.numpy()
         before, wanted = (
-            source.encoder.unknown_shares(source.table) for source in (trainer.train, trainer.valid)
+            source.encoder.oov_rates(source.table) for source in (trainer.train, trainer.valid)
         )
     assert before.max() > 0.2
     np.testing.assert_allclose(before + (1 - before) * drawn, np.maximum(before, wanted), 1e-6)

@@ -25,10 +25,10 @@ from support.trainings import (
 from tossctr.common import tensors
 from tossctr.common.errors import UserError
 from tossctr.common.files import locked
+from tossctr.models.feseq import training_loop as trainer
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network_settings import TrainConfig
-from tossctr.models.feseq.training import loop as trainer
-from tossctr.models.feseq.training.step import Stepper
+from tossctr.models.feseq.training_step import Stepper
 
 # Two epochs of three steps, an evaluation after each.
 CONFIG = replace(FOUR_EPOCHS, epochs=2)
@@ -104,7 +104,11 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
     "options",
     [
         {"schedule": "cosine", "weight_decay": 0.1, "embedding_second_moment": "table"},
-        {"evaluations_per_epoch": 2, "monitor": {"balanced_score": 1}, "negative_share": 0.6},
+        {
+            "evaluations_per_epoch": 2,
+            "monitor": {"balanced_score": 1},
+            "negative_sampling_rate": 0.6,
+        },
         {"weight_average": 0.5},
     ],
 )

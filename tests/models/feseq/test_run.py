@@ -31,14 +31,14 @@ from tossctr.batches.batch import Batch
 from tossctr.catalog.loading import export_model
 from tossctr.common.errors import NotFiniteError, UserError
 from tossctr.datasets.opening import open_table
-from tossctr.models.feseq.export import raw_rows
+from tossctr.models.feseq.micro_batches import SPARE_SHARE, StepMemory, full_rows
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.network_file import TrainedModel, predict_logits
+from tossctr.models.feseq.onnx_export import raw_rows
 from tossctr.models.feseq.scorer import Scorer
-from tossctr.models.feseq.training.loop import Trainer
-from tossctr.models.feseq.training.micro_batches import SPARE_SHARE, StepMemory, full_rows
-from tossctr.models.feseq.training.step import Stepper
+from tossctr.models.feseq.training_loop import Trainer
+from tossctr.models.feseq.training_step import Stepper
 
 
 def test_the_same_run_gives_the_same_weights_and_its_files_agree(
@@ -61,7 +61,7 @@ def test_the_same_run_gives_the_same_weights_and_its_files_agree(
 
 @pytest.mark.parametrize("share", [1.0, 0.3])
 def test_an_intercept_learned_from_draws_predicts_the_click_rate(data: Path, share: float) -> None:
-    with a_trainer(data, replace(TRAIN, negative_share=share)) as trainer:
+    with a_trainer(data, replace(TRAIN, negative_sampling_rate=share)) as trainer:
         model, source = trainer.model, trainer.train
         label = torch.cat([batch.label_B for batch in source.shuffled(1, 1)])
         logit = math.log(label.sum() / (1 - label).sum())
@@ -73,7 +73,7 @@ def test_an_intercept_learned_from_draws_predicts_the_click_rate(data: Path, sha
         # The loss is that of the draws.
         assert model.train()(next(source.in_order()))[0].item() == pytest.approx(logit)
     # Or the training starts there.
-    config = replace(TRAIN, negative_share=share, start_at_click_rate=True)
+    config = replace(TRAIN, negative_sampling_rate=share, start_at_click_rate=True)
     with a_trainer(data, config) as trainer:
         torch.nn.init.zeros_(trainer.model.mlp[-1].weight)
         label = trainer.train.table.column("label")
@@ -150,7 +150,7 @@ def test_looks_within_a_long_epoch_find_better_weights_and_change_nothing_else(
     config = replace(TRAIN, epochs=3, patience=2)
     script_monitor(monkeypatch, 0.6, 0.5, 0.4)
     plain = fitted(data, config)
-    monkeypatch.setattr("tossctr.models.feseq.training.loop.LONG_EPOCH_STEPS", 2)
+    monkeypatch.setattr("tossctr.models.feseq.training_loop.LONG_EPOCH_STEPS", 2)
     script_monitor(monkeypatch, 0.1, 0.3, 0.6, 0.61, 0.2, 0.5, 0.9, 0.8, 0.4)
     looking = fitted(data, config)
     assert [evaluation.step for evaluation in looking.history] == list(range(1, 10))
@@ -218,7 +218,7 @@ def test_attention_needs_no_memory_that_grows_with_the_square_of_the_length() ->
 
 def test_a_table_without_sequences_is_as_if_its_only_one_were_always_empty(tmp_path: Path) -> None:
     # All that has a part for the history or the target.
-    model = replace(SMALL_MODEL, pooling="weighted_sum", shortcuts=True, crossing=3)
+    model = replace(SMALL_MODEL, pooling="weighted_sum", pooled_history=True, fm_term=3)
     logits, nothing = [], pa.nulls(160, pa.string())
     table = raw_table(160, events=nothing, item=nothing)
     for columns in (COLUMNS, with_roles(sequences=(), targets=())):

@@ -26,10 +26,10 @@ from tossctr.common.errors import UserError
 from tossctr.datasets.opening import open_table
 from tossctr.features.feature_map import FeatureMap, read_columns
 from tossctr.features.fitting import fit_feature_map
-from tossctr.models.feseq import export
-from tossctr.models.feseq.export import raw_rows
+from tossctr.models.feseq import onnx_export
 from tossctr.models.feseq.network.pooling import POOLINGS
 from tossctr.models.feseq.network_file import TrainedModel
+from tossctr.models.feseq.onnx_export import raw_rows
 from tossctr.models.feseq.scorer import Scorer, signed
 
 TIMED = with_roles(
@@ -61,9 +61,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     train, valid = to_train_h5(folder, table, columns=TIMED)
     model, onnx = folder / "model.safetensors", folder / "model.onnx"
     random_model(MODEL, fit_feature_map(train, TIMED, 2)).save(model)
-    program = export.onnx_program(TrainedModel.load(model))
+    program = onnx_export.onnx_program(TrainedModel.load(model))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "onnx_program", lambda trained: program)
+        patch.setattr(onnx_export, "onnx_program", lambda trained: program)
         export_model(model, valid, onnx)
     return {"model": model, "valid_h5": valid, "onnx": onnx, "program": program}
 
@@ -107,7 +107,7 @@ def test_raw_values_get_the_logits_that_the_network_gives_the_file(
 
 def test_rows_of_the_comparison_are_partly_empty_missing_or_unseen(files: dict[str, Any]) -> None:
     with open_table(files["valid_h5"]) as table:
-        rows = export.check_rows(table, 1000, "now", {"events"})
+        rows = onnx_export.check_rows(table, 1000, "now", {"events"})
     values = [row["item"] for row in rows]
     events = [event for row in rows for event in row["events"]]
     rare = (values.count(None), values.count("never seen in training"), events.count(str(10**12)))
@@ -234,7 +234,7 @@ def test_nothing_is_written_where_the_logits_differ_or_columns_lack(
     with torch.no_grad():
         other.network.mlp[-1].bias.add_(0.01)
     other.save(tmp_path / "model.safetensors")
-    monkeypatch.setattr(export, "onnx_program", lambda trained: files["program"])
+    monkeypatch.setattr(onnx_export, "onnx_program", lambda trained: files["program"])
     with pytest.raises(UserError, match="not written: 1,000 of 1,000 rows"):
         export_model(tmp_path / "model.safetensors", files["valid_h5"], onnx)
     _, valid = to_train_h5(tmp_path, raw_table(60))

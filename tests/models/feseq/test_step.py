@@ -12,8 +12,8 @@ from tossctr.batches.batch import Batch
 from tossctr.common.errors import UserError
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine
-from tossctr.models.feseq.training.loop import evaluated_batches
-from tossctr.models.feseq.training.step import (
+from tossctr.models.feseq.training_loop import evaluated_batches
+from tossctr.models.feseq.training_step import (
     FLOOR,
     Stepper,
     TableAdam,
@@ -49,7 +49,7 @@ def test_micro_batches_train_like_the_whole_batch(micro_rows: int) -> None:
 
 
 def test_a_step_equals_adam_on_the_mean_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tossctr.models.feseq.training.step.MAX_GRAD_NORM", 0.5)
+    monkeypatch.setattr("tossctr.models.feseq.training_step.MAX_GRAD_NORM", 0.5)
     batch, stepper = make_batch([3, 0, 6, 1]), make_stepper(embedding_l2=0.01)
     model = make_model(STILL)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)

@@ -1,1 +1,1 @@
-"""Gradient boosting, the other family of models: rows as features, training, the model's file."""
+"""Gradient boosting, the other kind of model: rows as features, training, the model's file."""

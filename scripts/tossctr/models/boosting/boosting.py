@@ -1,4 +1,4 @@
-"""Gradient boosting as a family of models: its settings, and the needs of its jobs."""
+"""Gradient boosting as a kind of model: its settings, and the needs of its jobs."""
 
 from collections.abc import Mapping
 from importlib.metadata import distributions
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from ...config.declared import AS_WRITTEN, NOT_SEARCHED, SettingsBlock
-from ..base import Family
+from ..base import ModelKind
 
 FeatureSet = Literal["histories", "similarities", "clicks", "ids"]
 # From the surest to the one that needs most of the later rows to be like the train rows.
@@ -34,7 +34,9 @@ class BoostingConfig(SettingsBlock):
     """sets of features beside numerics, categories of few values and the histories' lengths, which
     are always there. `auto`: those that surely lower the logloss of held-out rows
     (docs/boosting.md)"""
-    negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
+    negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
+        "auto"
+    )
     """share of the negatives that trees are grown on, drawn at random; probabilities are those of
     all rows. `auto`: as that of `train`"""
     bags: Annotated[int, Field(ge=1, le=100), NOT_SEARCHED] = 3
@@ -44,7 +46,7 @@ class BoostingConfig(SettingsBlock):
     """seed of rows and features drawn"""
 
 
-class Boosting(Family):
+class Boosting(ModelKind):
     """Trees, by XGBoost."""
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
@@ -56,7 +58,7 @@ class Boosting(Family):
         return int(config["runtime"]["device"] != "cpu" and not is_cpu_build)
 
 
-FAMILY = Boosting(
+KIND = Boosting(
     package=__package__,
     pattern="boosting",
     environment="boosting",

@@ -25,12 +25,12 @@ from .trees import Matrix, fit, quantile_matrix
 logger = logging.getLogger(__name__)
 
 # The most train rows of a short training, and the most rows to measure it on.
-_MOST_ROWS = 200_000
+_MAX_ROWS = 200_000
 # Not the model's own settings, so that all trials of a search have the same sets as its best.
 SHORT = BoostingConfig(learning_rate=0.1, trees=300)
 # The first `min_child_weight`, and its largest share of the sum of p (1 - p) over all rows: trees
 # of few clicks must be able to split.
-_LEAF, _MOST_OF_LEAF = 20.0, 0.1
+_LEAF, _MAX_OF_LEAF = 20.0, 0.1
 # The train rows and the folds of a cross-validation.
 _FOLDED_ROWS, _FOLDS = 20_000, 3
 
@@ -62,7 +62,7 @@ def choose(
     `rows` are the train rows and the validation rows that choose, `features` the features of
     either, with all sets.
     """
-    train, valid = (SomeRows(table, np.arange(min(table.rows, _MOST_ROWS))) for table in rows)
+    train, valid = (SomeRows(table, np.arange(min(table.rows, _MAX_ROWS))) for table in rows)
     few = SomeRows(train, np.arange(min(train.rows, _FOLDED_ROWS)))
     rate = train.column("label").mean()
     leaf = min(_LEAF, _most_of_leaf(train.rows, rate))
@@ -96,7 +96,7 @@ def _cross_validation(rows: Table, features: Features) -> Iterator[Split]:
 
 def _most_of_leaf(rows: float, rate: float) -> float:
     """The largest `min_child_weight` for a number of rows and their click rate."""
-    return _MOST_OF_LEAF * rows * rate * (1 - rate)
+    return _MAX_OF_LEAF * rows * rate * (1 - rate)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ...features.feature_map import FeatureMap
 # The variance of slots' log odds is taken to be from 1 / the second to 1 / the first of these.
 SMOOTHING = (1, 500)
 # With more pairs of a target and a token, pairs share slots, by a hash of as many bits.
-MOST_SLOTS = 1 << 20
+MAX_SLOTS = 1 << 20
 _SHIFT = np.uint64(44)
 
 
@@ -41,7 +41,7 @@ class Counted(NamedTuple):
     @property
     def slots(self) -> int:
         """The number of slots, one for each pair of a target and a token."""
-        return min(self.targets * self.size, MOST_SLOTS)
+        return min(self.targets * self.size, MAX_SLOTS)
 
     def slots_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
         """The slots of each row's tokens, by its categories int64 [rows, fields] and histories."""
@@ -52,7 +52,7 @@ class Counted(NamedTuple):
             slots, offsets = histories[self.sequence].values, histories[self.sequence].offsets
         if self.targets > 1:
             slots = np.repeat(category * self.size, np.diff(offsets)) + slots
-        if self.slots == MOST_SLOTS:
+        if self.slots == MAX_SLOTS:
             slots = ((slots.astype(np.uint64) * GOLDEN) >> _SHIFT).astype(np.int64)
         return Ragged(slots, offsets)
 
@@ -96,12 +96,12 @@ class ClickCounts:
             [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
         )
 
-    def of_older(self) -> np.ndarray:
+    def ordered(self) -> np.ndarray:
         """Log odds float32 [folds, slots], each fold's from the rows of earlier folds."""
         sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
         return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
 
-    def of_all(self) -> np.ndarray:
+    def full(self) -> np.ndarray:
         """Log odds float32 [1, slots] from all rows."""
         return self._log_odds(self.seen.sum(0), self.clicks.sum(0))[None]
 

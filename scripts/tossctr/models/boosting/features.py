@@ -32,7 +32,7 @@ from ...datasets.table import Block, Table, period_count
 from ...features.encoding import FeatureEncoder
 from ...features.feature_map import (
     FIRST_CATEGORY,
-    MOST_CATEGORIES,
+    MAX_CATEGORIES,
     OUT_OF_VOCABULARY,
     FeatureMap,
     SequenceField,
@@ -155,9 +155,9 @@ class Features:
         return block.period.astype(np.int64)
 
 
-def unknown_shares(table: Table, feature_map: FeatureMap) -> dict[str, float]:
+def oov_rates(table: Table, feature_map: FeatureMap) -> dict[str, float]:
     """The share of the rows whose category the feature map does not know, by column."""
-    shares = FeatureEncoder(feature_map, table).unknown_shares(table)
+    shares = FeatureEncoder(feature_map, table).oov_rates(table)
     return dict(zip((field.column for field in feature_map.category_fields), shares.tolist()))
 
 
@@ -183,7 +183,7 @@ def fit_features(
     fields, periods = feature_map.category_fields, period_count(train)
     by_period = periods > 1 if by_period is None else by_period
     if few_columns is None:
-        few_columns = [field.column for field in fields if field.size <= MOST_CATEGORIES]
+        few_columns = [field.column for field in fields if field.size <= MAX_CATEGORIES]
     others = Features(feature_map, sets, few_columns)
     own = replace(others, folds=periods if by_period else FOLDS, by_period=by_period)
     counts = {each.name: ClickCounts(each.slots, own.folds) for each in own.counted}
@@ -197,10 +197,10 @@ def fit_features(
         for sequence, count in zip(feature_map.sequences, events)
     }
     tables = {
-        name: count.of_older() if by_period else count.out_of_fold()
+        name: count.ordered() if by_period else count.out_of_fold()
         for name, count in counts.items()
     }
-    all_tables = {name: count.of_all() for name, count in counts.items()}
+    all_tables = {name: count.full() for name, count in counts.items()}
     return (
         replace(own, tables=tables, common=common, unknown=drawn),
         replace(others, tables=all_tables, common=common),
@@ -257,6 +257,6 @@ def _shares(history: Ragged, codes: Sequence[int], size: int) -> np.ndarray:
     column = np.full(size, -1)
     column[codes] = np.arange(len(codes))
     event_column = column[history.values]
-    place = np.repeat(np.arange(len(history)), history.lengths) * len(codes) + event_column
-    count = np.bincount(place[event_column >= 0], minlength=len(history) * len(codes))
+    slot = np.repeat(np.arange(len(history)), history.lengths) * len(codes) + event_column
+    count = np.bincount(slot[event_column >= 0], minlength=len(history) * len(codes))
     return count.reshape(len(history), len(codes)) / (history.lengths[:, None] + _DAMPING)

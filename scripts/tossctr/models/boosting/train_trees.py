@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xgboost
 
-from ...batches.negatives import NegativeDraw, chosen_share
-from ...common.files import folder_beside, locked
+from ...batches.negatives import NegativeDraw, chosen_rate
+from ...common.files import locked, scratch_dir
 from ...common.logits import log_odds, metrics_of
 from ...config.declared import Runtime
 from ...config.names import Settings
@@ -22,7 +22,7 @@ from ...features.feature_map import FeatureMap
 from ..job import TrainJob, open_rows
 from .boosting import FEATURE_SETS, BoostingConfig
 from .choice import Choice, choose
-from .features import Features, fit_features, unknown_shares
+from .features import Features, fit_features, oov_rates
 from .tree_file import BoostedModel
 from .trees import METRICS, Matrix, choose_device, fit, quantile_matrix
 
@@ -41,7 +41,7 @@ def train(job: TrainJob) -> None:
     with (
         locked(job.model.with_name("training_state"), "is training this model already"),
         job.opened() as (feature_map, train, valid),
-        folder_beside(job.model.with_name("matrix")) as folder,
+        scratch_dir(job.model.with_name("matrix")) as folder,
     ):
         about = job.about(feature_map, train)
         matrices = folder if device == "cpu" else None
@@ -56,9 +56,9 @@ def train(job: TrainJob) -> None:
             **fitted.choice._asdict(),
             by_period=fitted.train_features.by_period,
             few_columns=fitted.features.few,
-            unknown_shares=fitted.unknown,
+            oov_rates=fitted.unknown,
             train_rows=train.rows,
-            negative_share=run.negative_share,
+            negative_sampling_rate=run.negative_sampling_rate,
             valid_rows=valid.rows if valid else 0,
             device=device,
             settings=config.values(),
@@ -100,17 +100,19 @@ class BoostingRun:
     before: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def negative_share(self) -> float:
+    def negative_sampling_rate(self) -> float:
         """The share of the negatives among the train rows that a bag has."""
         label = self.train.column("label")
-        return chosen_share(self.config.negative_share, label, "boosting.negative_share")
+        return chosen_rate(
+            self.config.negative_sampling_rate, label, "boosting.negative_sampling_rate"
+        )
 
     def make_features(self) -> FittedFeatures:
         """The features of train and validation rows, of the configured or chosen sets."""
         config, before, valid = self.config, self.before, self.valid
-        unknown = before.get("unknown_shares", {})
+        unknown = before.get("oov_rates", {})
         if valid is not None:
-            unknown = unknown_shares(valid, self.feature_map)
+            unknown = oov_rates(valid, self.feature_map)
         chosen = before.get("sets", config.features)
         fitted = fit_features(
             self.train,
@@ -136,17 +138,17 @@ class BoostingRun:
     def bin_rows(self, fitted: FittedFeatures, bag: int) -> BaggedMatrices:
         """The matrices of a bag."""
         train, valid, start = self.train, None, None
-        share, threads = self.negative_share, self.threads
+        share, threads = self.negative_sampling_rate, self.threads
         if share < 1:
             label = train.column("label")
-            draw = NegativeDraw(label, share, len(label), "boosting.negative_share")
+            draw = NegativeDraw(label, share, len(label), "boosting.negative_sampling_rate")
             train = SomeRows(train, draw.drawn(0, label, self.config.seed, bag))
         matrix = quantile_matrix(train, fitted.train_features, threads=threads, folder=self.folder)
         if share < 1:
-            # The odds of a click among the drawn rows are 1 / kept_share times those of all rows.
-            # Trees that start from the former learn a row's difference from either.
+            # The odds of a click among the drawn rows are 1 / share times those of all rows. Trees
+            # that start from the former learn a row's difference from either.
             start = float(label.mean())
-            margin = log_odds(start) - math.log(draw.kept_share)
+            margin = log_odds(start) - math.log(draw.sampling_rate)
             matrix.set_base_margin(np.full(train.rows, margin, np.float32))
         if self.valid is not None:
             valid = quantile_matrix(self.valid, fitted.features, like=matrix, threads=threads)
@@ -168,7 +170,7 @@ class BoostingRun:
         """
         boosters, curves, logits, bag = [], [], [], None
         for number in range(self.config.bags):
-            if bag is None or self.negative_share < 1:
+            if bag is None or self.negative_sampling_rate < 1:
                 bag = None  # frees its memory and its file before the next bag takes them
                 bag = self.bin_rows(fitted, number)
             changes = {"seed": (self.config.seed + number) % 2**31}
@@ -216,7 +218,7 @@ def trials(
     # The features and the binned rows of the last trial.
     kept: dict[str, Any] = {}
     with (
-        folder_beside(folder / "matrix") as work,
+        scratch_dir(folder / "matrix") as work,
         open_rows(train_h5, valid_h5, feature_map) as (fields, train, valid),
     ):
 
@@ -225,7 +227,7 @@ def trials(
             matrices = work if device == "cpu" else None
             job = BoostingRun(train, valid, fields, config, device, threads, matrices)
             is_leaf_chosen = config.min_child_weight == "auto"
-            of_rows = (config.features, config.negative_share, config.seed, is_leaf_chosen)
+            of_rows = (config.features, config.negative_sampling_rate, config.seed, is_leaf_chosen)
             if of_rows != kept.get("of_rows"):
                 kept.clear()  # before new ones take their memory
                 fitted = job.make_features()

@@ -20,7 +20,7 @@ class BoostedModel(Model):
     `features` are for rows that were not trained on.
     """
 
-    family = "boosting"
+    kind = "boosting"
 
     boosters: Sequence[xgboost.Booster]
     features: Features

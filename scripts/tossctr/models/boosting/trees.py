@@ -32,7 +32,7 @@ BINS = 256
 # Bins are the quantiles of this many rows; a bin's share is accurate to about 3 %.
 SAMPLE_ROWS = 300_000
 # A larger matrix goes into a file. XGBoost has the bins by row and by column, a byte each.
-MOST_IN_MEMORY = 1 << 30
+MAX_IN_MEMORY = 1 << 30
 _BYTES_A_FEATURE = 2
 # The blocks of a page of that file, 65,536 rows; with small pages a tree takes twice as long.
 PAGE_BLOCKS = 8
@@ -119,7 +119,7 @@ def quantile_matrix(
         sample = partial(_with_every_category, partial(blocks, SAMPLE_ROWS), features)
         like = xgboost.QuantileDMatrix(_Blocks(sample, types), **options)
     size = table.rows * len(types) * _BYTES_A_FEATURE
-    if folder is None or size <= MOST_IN_MEMORY:
+    if folder is None or size <= MAX_IN_MEMORY:
         return xgboost.QuantileDMatrix(_Blocks(blocks, types), ref=like, **options)
     # XGBoost crashes on a full disk.
     if (free := shutil.disk_usage(folder).free) < size + size // 8:

@@ -1,1 +1,1 @@
-"""The family FESeq: networks that read histories, by PyTorch."""
+"""The kind FESeq: networks that read histories, by PyTorch."""

@@ -1,4 +1,4 @@
-"""FESeq as a family of models: its settings, and the needs of its jobs."""
+"""FESeq as a kind of model: its settings, and the needs of its jobs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from ...common.errors import ImpossibleNetworkError, UserError
 from ...config.columns import Columns
 from ...config.names import Settings
-from ..base import Family, size_block
+from ..base import ModelKind, size_block
 from .network_settings import ModelConfig, TrainConfig
 
 
-class FESeq(Family):
+class FESeq(ModelKind):
     """Networks, by PyTorch."""
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
@@ -46,7 +46,7 @@ class FESeq(Family):
         return self.settings(config, size, model)["train"]["gpus"]
 
 
-FAMILY = FESeq(
+KIND = FESeq(
     package=__package__,
     pattern=r"len[1-9]\d*",
     environment="train",
@@ -55,7 +55,7 @@ FAMILY = FESeq(
         "train": "train_network",
         "load": "network_file",
         "trials": "train_network",
-        "export": "export",
+        "export": "onnx_export",
     },
     has_learning_curves=True,
     inference_gpus=1,

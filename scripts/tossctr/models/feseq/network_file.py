@@ -1,4 +1,4 @@
-"""A trained network, its file, and its predictions."""
+"""A trained network, its file, its predictions, and the start of its refit."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -13,17 +13,23 @@ from torch import Tensor
 
 from ...batches.batch import Batch
 from ...batches.batch_source import BatchSource
-from ...batches.negatives import NegativeShare
+from ...batches.negatives import NegativeSamplingRate
 from ...common.errors import NotEnoughMemoryError
 from ...common.progress import Progress
 from ...config.declared import Runtime
 from ...datasets.opening import TableSource
-from ...features.feature_map import FeatureMap, check_kind
+from ...features.feature_map import (
+    CategoryField,
+    FeatureMap,
+    ItemAttribute,
+    SequenceField,
+    check_kind,
+)
 from ..trained import About, Model
 from .network import FESeq
 from .network.device import Machine, Result, deterministic_if_possible, start_runtime
 from .network.input_layer import field_sizes, inputs_of
-from .network.positions import MOST_ROWS
+from .network.positions import MAX_ROWS
 from .network.refiner import TransformerLayer, attend
 from .network_settings import ModelConfig
 
@@ -59,7 +65,7 @@ def batch_source(
     feature_map: FeatureMap,
     config: ModelConfig,
     batch_rows: int | Callable[[int], int],
-    negative_share: NegativeShare = 1.0,
+    negative_sampling_rate: NegativeSamplingRate = 1.0,
 ) -> BatchSource:
     """Batches of `h5` with the inputs that a network of `config` takes; see BatchSource."""
     return BatchSource(
@@ -68,7 +74,7 @@ def batch_source(
         max_len=config.max_len,
         batch_rows=batch_rows,
         inputs=inputs_of(config),
-        negative_share=negative_share,
+        negative_sampling_rate=negative_sampling_rate,
     )
 
 
@@ -80,7 +86,7 @@ def inference_source(
 ) -> BatchSource:
     """A batch source with batches of the right size for inference; see BatchSource."""
     batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
-    batch_rows = min(batch_rows, MOST_ROWS)
+    batch_rows = min(batch_rows, MAX_ROWS)
     return batch_source(h5, feature_map, config, batch_rows)
 
 
@@ -98,7 +104,7 @@ def predict_logits(
     stop = source.rows if stop is None else stop
     was_training = model.training
     model.eval()
-    places: list[np.ndarray] = []
+    indices: list[np.ndarray] = []
     logits: list[Tensor] = []
 
     def forward(batch: Batch) -> Tensor:
@@ -109,14 +115,14 @@ def predict_logits(
     batches = source.in_order(start, stop, ablate_histories=ablate_histories)
     for batch in machine.prefetch(batches):
         for fitting, logit_B in batches_that_fit(forward, batch, machine):
-            places.append(fitting.row_B.numpy() - start)
+            indices.append(fitting.row_B.numpy() - start)
             logits.append(logit_B)
         predicting.advance(len(batch))
     model.train(was_training)
     ordered = np.empty(stop - start, np.float32)
     if logits:
         # At once: a copy to the host waits for the GPU.
-        ordered[np.concatenate(places)] = torch.cat(logits).float().cpu().numpy()
+        ordered[np.concatenate(indices)] = torch.cat(logits).float().cpu().numpy()
     return ordered
 
 
@@ -151,7 +157,7 @@ def batches_that_fit(
 class TrainedModel(Model):
     """A network, and the machine that it predicts on."""
 
-    family = "feseq"
+    kind = "feseq"
 
     network: FESeq
     machine: Machine = field(
@@ -191,3 +197,87 @@ class TrainedModel(Model):
 def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> TrainedModel:
     """The model in a file, on this machine."""
     return replace(TrainedModel.load(path, full_name), machine=start_runtime(runtime, threads))
+
+
+# A field with a table of embeddings.
+_Field = CategoryField | SequenceField
+
+
+@torch.no_grad()
+def copy_weights(first: TrainedModel, network: FESeq, feature_map: FeatureMap) -> None:
+    """Copy a trained network's weights into one of an extended `feature_map`.
+
+    What is new in a table of embeddings keeps its start values.
+    """
+    rows, weights = _table_rows(first, feature_map), first.network.state_dict()
+    for name, value in network.state_dict().items():
+        value[rows.get(name, ...)] = weights[name]
+
+
+def _table_rows(first: TrainedModel, new: FeatureMap) -> Mapping[str, Tensor]:
+    """The new row of each old row, by the name of the table of embeddings."""
+    old = first.about.feature_map
+    targets = [*zip(old.targets, new.targets)]
+    # A shared sequence has the indices of its target.
+    sequences: list[tuple[_Field, _Field]] = [
+        target if one.shared_with else (one, other)
+        for one, other, target in zip(old.sequences, new.sequences, targets)
+    ]
+    context: list[tuple[_Field, _Field]] = [
+        *zip(old.context_fields, new.context_fields),
+        *(sequences if inputs_of(first.config).newest_fields(old) else []),
+    ]
+    rows = {"inputs.layers.context.table.weight": _stacked(*context)}
+    for i, pair in enumerate(zip(old.profile, new.profile)):
+        rows[f"profile.{i}.weight"] = _stacked(pair)
+    for i, target in enumerate(targets):
+        rows[f"history.target.{i}.weight"] = _stacked(target)
+        rows[f"item.tables.{i}.weight"] = _stacked(target)
+        rows[f"history.sequence.{i}.weight"] = _stacked(sequences[i])
+        rows[f"fm_term.target.{i}"] = _stacked(target)
+        rows[f"fm_term.event.{i}.weight"] = _stacked(sequences[i])
+    return rows
+
+
+def _stacked(*fields: tuple[_Field, _Field]) -> Tensor:
+    """The new row of each old one in the table that stacks these fields."""
+    first, rows = 0, [torch.empty(0, dtype=torch.long)]
+    for old, new in fields:
+        rows.append(torch.from_numpy(_indices(old, new)) + first)
+        first += new.size
+    return torch.cat(rows)
+
+
+def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
+    """The feature map `new` of all rows with what the weights of `old`, of some, were trained with.
+
+    These are ranges, knots and blocks of numeric columns, ages, and item attributes.
+    """
+    known = {(each.column, each.sequence): each for each in new.item_attributes}
+    return replace(
+        new,
+        numeric=old.numeric,
+        statistics=old.statistics,
+        event_ages=old.event_ages,
+        item_attributes=[
+            known.get((each.column, each.sequence)) or _moved(each, old, new)
+            for each in old.item_attributes
+        ],
+    )
+
+
+def _moved(each: ItemAttribute, old: FeatureMap, new: FeatureMap) -> ItemAttribute:
+    """An item attribute of `old` by the indices of `new`, in whose rows too many contradict it."""
+    at = old.history_columns.index(each.sequence)
+    name = [field.column for field in old.categories].index(each.column)
+    codes = np.zeros(new.targets[at].size, np.int64)
+    moved = _indices(old.categories[name], new.categories[name])[each.of_code]
+    codes[_indices(old.targets[at], new.targets[at])] = moved
+    return replace(each, of_code=codes.tolist())
+
+
+def _indices(old: _Field, new: _Field) -> np.ndarray:
+    """The index in `new` of each index of `old`, int64 [old.size]; a shared sequence has none."""
+    first = old.size - len(old.vocabulary)
+    index = {word: i for i, word in enumerate(new.vocabulary, first)}
+    return np.array([*range(first), *(index[word] for word in old.vocabulary)], np.int64)

@@ -13,7 +13,9 @@ from ...config.declared import AS_WRITTEN, CLOSED, FROM_NAME, NOT_SEARCHED, Seed
 logger = logging.getLogger(__name__)
 
 Numerics = Literal["linear", "direct", "buckets", "missing"]
-Statistic = Literal["length", "distinct", "entropy", "newest", "times", "kinds", "similarities"]
+Statistic = Literal[
+    "length", "distinct", "entropy", "newest", "times", "item_attributes", "similarities"
+]
 # Width of the pooling attention, as in the paper.
 ATTENTION_DIM = 128
 # Hidden layers of the pooling `din`, as in the published code of DIN.
@@ -73,14 +75,14 @@ class ModelConfig:
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
     """numbers about each whole history: logarithms of its `length` and its `distinct` codes,
     the `entropy` of their shares, the `newest` code, `times` to the row, shares of the target's
-    `kinds`, `similarities` of the target to the events (docs/boosting.md)"""
-    unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
+    `item_attributes`, `similarities` of the target to the events (docs/boosting.md)"""
+    oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
     """share of the categories that each step takes as out of vocabulary, drawn again each time.
     `auto`: in each column as many as among the validation rows"""
-    shortcuts: bool = True
+    pooled_history: bool = True
     """the output network also gets the target's embedding, the scaled sum of the whole
     history's embeddings, and their product"""
-    crossing: Annotated[int, Field(ge=0, le=1024)] = 32
+    fm_term: Annotated[int, Field(ge=0, le=1024)] = 32
     """size of further embeddings of the target and of the history's codes, whose product is
     added to the logit. 0: none"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
@@ -151,7 +153,9 @@ class TrainConfig:
     """the untrained network predicts the click rate of the train rows, not one half"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
     """weight of the squared norm of the embeddings in the loss"""
-    negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
+    negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
+        "auto"
+    )
     """share of the negatives that an epoch has, drawn again each time; predictions are
     corrected for it. `auto`: 1, or in larger tables what makes an epoch of 150,000 rows, but at
     least six negatives for each click"""

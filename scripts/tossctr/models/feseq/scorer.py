@@ -24,8 +24,8 @@ from ...raw.values import check_types, decoded
 logger = logging.getLogger(__name__)
 
 # The key of the exported file's metadata, which has what the graph lacks, as JSON.
-METADATA = "feseq"
-FORMAT, VERSION = "feseq-onnx", 2
+METADATA = "tossctr"
+FORMAT, VERSION = "tossctr-onnx", 3
 # The bytes that `signed` adds.
 _SIGNATURE = 76
 # The most positions of a run: they fit in a core's caches.

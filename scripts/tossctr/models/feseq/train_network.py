@@ -26,13 +26,19 @@ from ...datasets.table import SomeRows, Table
 from ...features.feature_map import FeatureMap
 from ..job import TrainJob, open_rows
 from ..trained import About
+from .micro_batches import count_parameters, micro_batch_rows
 from .network.device import Machine, Ranks, in_group, joined, start_runtime
 from .network.input_layer import field_sizes, inputs_of
-from .network_file import TrainedModel, batch_source, build_model, inference_source
+from .network_file import (
+    TrainedModel,
+    batch_source,
+    build_model,
+    copy_weights,
+    extended,
+    inference_source,
+)
 from .network_settings import ModelConfig, TrainConfig
-from .training.loop import Checkpoint, Trainer
-from .training.micro_batches import count_parameters, micro_batch_rows
-from .training.refit import copy_weights, extended
+from .training_loop import Checkpoint, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -120,25 +126,25 @@ class TrainingRun:
         """
         model_config, config, fields = self.model_config, self.config, self.feature_map
         rows = self.before.get("batch_rows", config.batch_rows)
-        train = batch_source(self.train, fields, model_config, rows, config.negative_share)
+        train = batch_source(self.train, fields, model_config, rows, config.negative_sampling_rate)
         valid = None
         if self.valid is not None:
             valid = inference_source(self.valid, fields, model_config, machine)
         torch.manual_seed(config.seed)
         model = build_model(model_config, fields)
-        shift = math.log(train.kept_share)
+        shift = math.log(train.sampling_rate)
         if self.first:
             copy_weights(self.first, model, fields)
-            model.go_on_with(shift)
+            model.set_logit_shift(shift)
         else:
-            model.observed_odds.shift.fill_(shift)
-        if model_config.unknown_share == "auto":
-            shares = self.unknown_shares(train, valid)
+            model.logit_shift.shift.fill_(shift)
+        if model_config.oov_rate == "auto":
+            shares = self.oov_rates(train, valid)
             model.unknown.take([shares.get(column, 0.0) for column in self.categories])
         if config.start_at_click_rate and not self.first:
             label = self.train.column("label")
             # Half a click is added, since a rate of 0 has no odds.
-            model.start_at((label.sum() + 0.5) / (len(label) + 1))
+            model.init_output_bias((label.sum() + 0.5) / (len(label) + 1))
         logger.info(
             "%s train rows, %s validation rows, max_len %d, %s parameters",
             f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.draw else ""),
@@ -160,16 +166,16 @@ class TrainingRun:
         fields = self.feature_map.for_networks().category_fields
         return [field.column for field in (*fields, *newest)]
 
-    def unknown_shares(self, train: BatchSource, valid: BatchSource | None) -> dict[str, float]:
+    def oov_rates(self, train: BatchSource, valid: BatchSource | None) -> dict[str, float]:
         """The shares by column to draw as unknown; a refit takes those of the first run.
 
         With these draws, train rows have as many unknown categories as validation rows. A newest
         code counts as known.
         """
         if valid is None:
-            return self.before["unknown_shares"]
-        target = valid.encoder.unknown_shares(valid.table)
-        unknown = train.encoder.unknown_shares(train.table, _ROWS_OF_SHARES)
+            return self.before["oov_rates"]
+        target = valid.encoder.oov_rates(valid.table)
+        unknown = train.encoder.oov_rates(train.table, _ROWS_OF_SHARES)
         drawn = np.clip((target - unknown) / np.maximum(1 - unknown, 1e-9), 0, 1)
         return dict(zip(filter(None, self.categories), drawn.tolist()))
 
@@ -226,7 +232,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
         batch_rows=train.batch_rows,
         train_rows=train.rows,
         rows_per_epoch=train.rows_per_epoch,
-        negative_share=train.kept_share,
+        negative_sampling_rate=train.sampling_rate,
         valid_rows=trainer.valid.rows if trainer.valid else 0,
         parameters=count_parameters(trainer.model),
         seconds=last.seconds,
@@ -235,7 +241,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
         device=machine.device.type,
         precision=str(machine.precision).removeprefix("torch."),
         micro_batch_rows=trainer.stepper.micro_rows,
-        unknown_shares=dict(zip(run.categories, shares.expand(len(run.categories)).tolist())),
+        oov_rates=dict(zip(run.categories, shares.expand(len(run.categories)).tolist())),
         settings=network | asdict(run.config),
     )
 

@@ -19,7 +19,7 @@ from torch.utils._triton import has_triton
 
 from ....batches.batch import Batch
 from ....common.errors import UserError, first_line
-from ....common.machine import SAID_CPU, machine_memory, peak_memory, processors
+from ....common.machine import CPU_WARNED, machine_memory, peak_memory, processors
 from ....common.prefetch import prefetch_map
 from ....common.signals import signals_at_once
 from ....config.declared import Runtime
@@ -183,7 +183,7 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cpu":
             # A local Snakemake has warned already, once for all of its jobs.
-            level = logging.INFO if os.environ.get(SAID_CPU) else logging.WARNING
+            level = logging.INFO if os.environ.get(CPU_WARNED) else logging.WARNING
             logger.log(level, "no CUDA device found: running on the CPU")
     device = torch.device(name)
     if device.type == "cuda" and ranks.count > 1:

@@ -53,7 +53,7 @@ class HistoryEmbedding(nn.Module):
         target_BFd = torch.cat([self.target(target_BG.T), profile_BPd], dim=-2)
         return rows.joined(event_VFd, target_BFd)
 
-    def shortcuts(self, rows: Rows, target_BG: Tensor) -> Tensor:
+    def pooled_history(self, rows: Rows, target_BG: Tensor) -> Tensor:
         """Target, sum of the history over the root of its length, their product [B, 3 * G * d]."""
         target_BX = self.target(target_BG.T).flatten(1)
         sums = [rows.event_sum(i, table) for i, table in enumerate(self.sequence)]
@@ -66,7 +66,7 @@ def _over_root_length(x_BX: Tensor, rows: Rows) -> Tensor:
     return x_BX / rows.events_B.clamp(min=1).to(x_BX.dtype).sqrt()[:, None]
 
 
-class Crossing(nn.Module):
+class FMTerm(nn.Module):
     """The product of target and history: the target's vector times the sum of the events'.
 
     It has its own vectors; the sum is divided by the root of the history's length. Events start at

@@ -66,7 +66,7 @@ def inputs_of(config: ModelConfig) -> Inputs:
     return Inputs(
         numbers=tuple(dict.fromkeys(encodings_by_layer(config).values())),
         statistics=config.history_statistics,
-        whole_histories=config.shortcuts or config.crossing > 0,
+        whole_histories=config.pooled_history or config.fm_term > 0,
     )
 
 
@@ -128,21 +128,21 @@ class InputLayer(nn.Module):
             self.out_width += columns * (d if name in ("linear", "buckets") else 1)
         if sizes.context:
             layers["context"] = Indexed(sizes.context, d)
-        # The names of the weights in model files begin with `inputs.kinds`.
-        self.kinds = nn.ModuleDict(layers)
+        # The names of the weights in model files begin with `inputs.layers`.
+        self.layers = nn.ModuleDict(layers)
 
     def forward(self, numbers: Mapping[str, Tensor], context_BC: Tensor) -> Tensor:
         """[B, out_width]."""
         values = [*(numbers[encoding] for encoding in self.encodings.values()), context_BC]
-        vectors = [layer(x_BC).flatten(1) for layer, x_BC in zip(self.kinds.values(), values)]
+        vectors = [layer(x_BC).flatten(1) for layer, x_BC in zip(self.layers.values(), values)]
         return torch.cat(vectors, dim=1)
 
     def numeric_vectors(self) -> list[nn.Parameter]:
         """The learned vectors that are not in an nn.Embedding."""
-        return [p for layer in self.kinds.values() for p in layer.parameters(recurse=False)]
+        return [p for layer in self.layers.values() for p in layer.parameters(recurse=False)]
 
 
-class UnknownDraws(nn.Module):
+class OovDropout(nn.Module):
     """In training, takes a share of the row's categories as out of vocabulary.
 
     `shares`: one for all columns, or one for each profile, target and context column in turn.

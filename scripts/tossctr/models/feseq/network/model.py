@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from ....common.logits import log_odds
 from ..network_settings import ModelConfig
-from .dropout import Dropout
-from .history import Crossing, DistanceEmbedding, HistoryEmbedding, Interaction, Tables
-from .input_layer import FieldSizes, InputLayer, UnknownDraws
+from .history import DistanceEmbedding, FMTerm, HistoryEmbedding, Interaction, Tables
+from .input_layer import FieldSizes, InputLayer, OovDropout
 from .pooling import POOLINGS, full_precision
 from .positions import Packed, Padded
-from .refiner import SequenceRefiner
+from .refiner import Dropout, SequenceRefiner
 
 # Rows m of the table of times, as in the paper; the last bucket is m - 2.
 TIME_BUCKETS = 4001
@@ -34,7 +33,7 @@ class FESeq(nn.Module):
         super().__init__()
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
         width, item_width = config.width(fields), len(sizes.target) * d
-        self.unknown = UnknownDraws(0 if config.unknown_share == "auto" else config.unknown_share)
+        self.unknown = OovDropout(0 if config.oov_rate == "auto" else config.oov_rate)
         self.inputs = InputLayer(config, sizes)
         self.profile = Tables(sizes.profile, d)
         self.history = HistoryEmbedding(sizes, d)
@@ -56,18 +55,18 @@ class FESeq(nn.Module):
             parts = {"tables": Tables(sizes.target, d), "interaction": layers}
             self.item = nn.Sequential(OrderedDict(parts))
         self.pooling = pooling(config, width, item_width)
-        self.shortcuts = config.shortcuts
-        self.crossing = Crossing(sizes, config.crossing) if config.crossing else None
+        self.pooled_history = config.pooled_history
+        self.fm_term = FMTerm(sizes, config.fm_term) if config.fm_term else None
         outputs = len(sizes.profile) * d + self.inputs.out_width + self.pooling.out_width
-        if config.shortcuts:
+        if config.pooled_history:
             outputs += 3 * item_width
         self.mlp = output_network(outputs, config)
-        self.observed_odds = ObservedOdds()
+        self.logit_shift = LogitShift()
         self.apply(partial(_start_values, std=config.embedding_std))
         for vector in self.inputs.numeric_vectors():
             nn.init.normal_(vector, std=config.embedding_std)
-        if self.crossing is not None:
-            self.crossing.start_values()
+        if self.fm_term is not None:
+            self.fm_term.start_values()
 
     def forward(self, batch: Batch | Padded) -> Tensor:
         """Logits [B] of one batch."""
@@ -85,31 +84,31 @@ class FESeq(nn.Module):
         pooled_BU = self.pooling(refined_ND, rows, item_BE)
         inputs_BX = self.inputs(batch.numbers, batch.context_BC)
         features = [profile_BPd.flatten(1), inputs_BX, pooled_BU]
-        if self.shortcuts:
-            features.append(self.history.shortcuts(rows, batch.target_BG))
+        if self.pooled_history:
+            features.append(self.history.pooled_history(rows, batch.target_BG))
         with full_precision(inputs_BX):
             logit_B1 = self.mlp(torch.cat(features, dim=1))
-            if self.crossing is not None:
-                logit_B1 = logit_B1 + self.crossing(rows, batch.target_BG)
-            return self.observed_odds(logit_B1.squeeze(1))
+            if self.fm_term is not None:
+                logit_B1 = logit_B1 + self.fm_term(rows, batch.target_BG)
+            return self.logit_shift(logit_B1.squeeze(1))
 
     @torch.no_grad()
-    def start_at(self, click_rate: float) -> None:
+    def init_output_bias(self, click_rate: float) -> None:
         """Let the untrained network predict this click rate, after the correction of its odds.
 
         From 0, all vectors would learn a low rate in the first thousand steps.
         """
         bias = self.mlp[-1].get_parameter("bias")
-        bias.fill_(log_odds(click_rate) - self.observed_odds.shift.item())
+        bias.fill_(log_odds(click_rate) - self.logit_shift.shift.item())
 
     @torch.no_grad()
-    def go_on_with(self, shift: float) -> None:
+    def set_logit_shift(self, shift: float) -> None:
         """Take another correction of odds, for rows drawn at another share; predictions stay."""
-        self.mlp[-1].get_parameter("bias").add_(self.observed_odds.shift - shift)
-        self.observed_odds.shift.fill_(shift)
+        self.mlp[-1].get_parameter("bias").add_(self.logit_shift.shift - shift)
+        self.logit_shift.shift.fill_(shift)
 
 
-class ObservedOdds(nn.Module):
+class LogitShift(nn.Module):
     """Outside training, corrects the odds for train rows that were drawn.
 
     Where rows without a click are drawn with probability p, the odds that a network learns are

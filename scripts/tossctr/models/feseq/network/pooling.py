@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..network_settings import ATTENTION_DIM, DIN_WIDTHS, ModelConfig
-from .dropout import Dropout
 from .positions import Rows
+from .refiner import Dropout
 
 
 def full_precision(x: Tensor) -> torch.autocast:

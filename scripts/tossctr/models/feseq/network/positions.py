@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 
 # The most rows of a call of attention on a GPU, where they are a dimension of a CUDA grid.
-MOST_ROWS = 65_535
+MAX_ROWS = 65_535
 # What flash attention takes.
 _MULTIPLE_OF_HEAD, _WIDEST_HEAD = 8, 256
 # Subtracted from the scores of padding, so that its softmax is 0 in float32.
@@ -63,7 +63,7 @@ class Packed:
 
     def spread(self, x_UX: Tensor) -> Tensor:
         """From the distinct positions to all [N, X]."""
-        return F.embedding(self.layout.place_N, x_UX)
+        return F.embedding(self.layout.slot_N, x_UX)
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
         """Each position's mean of its row's values [N, H, E], without a mask or probabilities."""

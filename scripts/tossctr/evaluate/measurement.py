@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ..common.errors import UserError
-from ..common.files import Output, folder_beside, write_json
+from ..common.files import Output, scratch_dir, write_json
 from ..common.logits import log_odds
 from ..common.parquet import metadata_of, read_table
 from ..config.columns import Columns
@@ -30,7 +30,7 @@ from .metric_table import BY_NAME, expected_metric, metrics_of, read_predictions
 logger = logging.getLogger(__name__)
 
 # Values of a column, such as IDs, that have metrics.
-MOST_SLICES = 1_000
+MAX_SLICES = 1_000
 
 # A slice has the histories from one of these lengths up to the next.
 LENGTHS = (0, 1, 10, 20, 50, 100, 200, 500, 1000)
@@ -82,7 +82,7 @@ def measure_scores(
     least, most = np.finfo(np.float32).tiny, np.nextafter(np.float32(1), np.float32(0))
     probability = scored["probability"].to_numpy().clip(least, most).astype(np.float64)
     logit = (np.log(probability) - np.log1p(-probability) + odds).astype(np.float32)
-    with folder_beside(metrics) as folder:
+    with scratch_dir(metrics) as folder:
         parts = [folder / f"{number}.h5" for number in range(len(files))]
         for file, h5 in zip(files, parts):
             convert_test(file.location, columns, h5, threads=threads)
@@ -165,9 +165,9 @@ def _slices(table: Table) -> Iterator[tuple[str, np.ndarray, list[str]]]:
 def _slice_entries(
     index: np.ndarray, names: list[str], label: np.ndarray, logit: np.ndarray
 ) -> Iterator[dict[str, Any]]:
-    """Rows, clicks and AUC of each slice, in their order, or of the MOST_SLICES largest."""
+    """Rows, clicks and AUC of each slice, in their order, or of the MAX_SLICES largest."""
     slices = pd.Series(index).groupby(index).indices
-    for i in sorted(sorted(slices, key=lambda i: -len(slices[i]))[:MOST_SLICES]):
+    for i in sorted(sorted(slices, key=lambda i: -len(slices[i]))[:MAX_SLICES]):
         rows = slices[i]
         values, samples = bootstrap(label[rows], [logit[rows]], _auc)
         (auc,) = intervals(values[0], samples[:, 0])

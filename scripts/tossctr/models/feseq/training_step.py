@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from ....batches.batch import Batch
-from ....common.errors import NotEnoughMemoryError, NotFiniteError
-from ..network import FESeq
-from ..network.device import Machine, deterministic_if_possible
-from ..network_settings import TrainConfig
+from ...batches.batch import Batch
+from ...common.errors import NotEnoughMemoryError, NotFiniteError
+from .network import FESeq
+from .network.device import Machine, deterministic_if_possible
+from .network_settings import TrainConfig
 
 logger = logging.getLogger(__name__)
 

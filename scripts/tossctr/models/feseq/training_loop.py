@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ....batches.batch import Batch
-from ....batches.batch_source import BatchSource
-from ....common import tensors
-from ....common.errors import NotFiniteError
-from ....common.logits import metrics_of
-from ....common.progress import Progress
-from ....common.signals import Signals
-from ..network import FESeq
-from ..network.device import Machine
-from ..network_file import placed, predict_logits
-from ..network_settings import TrainConfig
-from .step import Stepper, learning_rate, make_optimizer, set_learning_rate
+from ...batches.batch import Batch
+from ...batches.batch_source import BatchSource
+from ...common import tensors
+from ...common.errors import NotFiniteError
+from ...common.logits import metrics_of
+from ...common.progress import Progress
+from ...common.signals import Signals
+from .network import FESeq
+from .network.device import Machine
+from .network_file import placed, predict_logits
+from .network_settings import TrainConfig
+from .training_step import Stepper, learning_rate, make_optimizer, set_learning_rate
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "feseq-training 5"
+FORMAT = "tossctr-training 6"
 # In addition, a state is saved before each evaluation.
 SECONDS_BETWEEN_SAVES = 600
 # With `evaluations_per_epoch: auto`, an epoch of more steps is worth evaluations within it.

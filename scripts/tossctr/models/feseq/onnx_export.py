@@ -15,7 +15,7 @@ import torch.onnx
 from torch import Tensor, nn
 
 from ...common.errors import UserError
-from ...common.files import Output, written_beside
+from ...common.files import Output, atomic_write
 from ...datasets.categories import codes_of, words_by_token
 from ...datasets.opening import Files, open_table
 from ...datasets.table import Table
@@ -66,7 +66,7 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
         )
     largest = float(difference.max())
     about["check"] = {"largest_logit_difference": largest}
-    with written_beside(onnx) as temporary:
+    with atomic_write(onnx) as temporary:
         temporary.write_bytes(_content(program, about))
     logger.info(
         "%s: logits of %d rows differ by at most %.1e from the network's", onnx, ROWS, largest

@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 
-from ....batches.batch import Batch, Layout
-from ....common.errors import NotEnoughMemoryError
-from ..network import FESeq, FieldSizes
-from ..network.device import Machine
-from ..network.input_layer import column_count, encodings_by_layer
-from ..network.positions import MOST_ROWS
-from ..network_settings import ModelConfig
+from ...batches.batch import Batch, Layout
+from ...common.errors import NotEnoughMemoryError
+from .network import FESeq, FieldSizes
+from .network.device import Machine
+from .network.input_layer import column_count, encodings_by_layer
+from .network.positions import MAX_ROWS
+from .network_settings import ModelConfig
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def micro_batch_rows(
             f"or use a smaller max_len or model"
         )
     on_cpu = machine.device.type == "cpu"
-    rows = min(rows, max(1, CPU_BYTES // needed.per_row) if on_cpu else MOST_ROWS)
+    rows = min(rows, max(1, CPU_BYTES // needed.per_row) if on_cpu else MAX_ROWS)
     if rows < batch_rows:
         logger.info(
             "batches of %d rows in micro-batches of %d, whose gradients add up to the batch's",

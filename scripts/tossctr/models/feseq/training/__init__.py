@@ -1,1 +1,0 @@
-"""The training of one network: its loop, its steps, resuming, several processes."""
