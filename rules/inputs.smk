@@ -131,6 +131,15 @@ def compared(path, among=lambda size, name: True):
     ]
 
 
+def scored_files(scoring, column=COLUMNS.id):
+    """The files that are local; checked before Snakemake removes earlier scores."""
+    if workflow.is_main_process:
+        for file in scoring.files:
+            if not file.is_remote and not file.missing:
+                RawTable(file, columns=COLUMNS).check_columns(COLUMNS, column)
+    return local(*scoring.files)
+
+
 def scored(value):
     """Input function or setting: a `value` of the job's `Scoring`."""
     return clear_errors(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))

@@ -68,8 +68,9 @@ rule summarize:
                 jobs=compared_jobs,
             ),
             refit=config["submission"]["refit"],
-            split={key: sampling_of(config)[key] for key in ("time", "group")},
+            split={key: sampling_of(config)[key] for key in ("time", "group", "is_auto")},
             submitting={size: submission_models(config, size) for size in config["sizes"]},
+            has_test=RAW.test is not None,
         ),
         code=code("summarize"),
     message:

@@ -94,8 +94,10 @@ rule tune:
 onstart:
     # Before Snakemake removes the log of a training that outlived another Snakemake.
     for job in workflow.dag.needrun_jobs():
+        if job.rule.name not in (rules.train.rule.name, rules.refit.rule.name):
+            continue
         state = Path(job.output[0]).with_name("training_state")
-        if job.rule.name in (rules.train.rule.name, rules.refit.rule.name) and state.exists():
+        if state.exists():
             try:
                 with locked(state, "is training this model already"):
                     pass

@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -133,7 +133,8 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
         if name == "code":  # Files made at the shell record no code.
             continue
         annotations = (parameter.annotation, *get_args(parameter.annotation))
-        many = any(get_origin(each) in (list, Sequence) for each in annotations)
+        is_mapping = get_origin(parameter.annotation) is Mapping
+        many = any(get_origin(e) in (list, Sequence) for e in annotations) and not is_mapping
         options: dict[str, Any] = {"nargs": "+", "action": "extend"} if many else {}
         needed = parameter.default is parameter.empty
         parser.add_argument(f"--{name}", type=_json_or_text, required=needed, **options)

@@ -35,7 +35,8 @@ AT_RANDOM = 8
 SEED = 42  # of the sampler
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # trials that count
 
-# Reports the monitor's value after a number of evaluations or trees; raises if the trial is to end.
+# Reports the monitor's value after percents of an epoch, or so many trees times their rate; raises
+# if the trial is to end.
 Report = Callable[[float, int], None]
 # Trains a model with these settings; a kind's `trials` yields it. Returns the metrics at the best
 # evaluation, with the monitor's value as `value`. Raises ImpossibleNetworkError,

@@ -113,7 +113,7 @@ def test_any_draw_has_so_many_rows_and_both_labels_on_each_side_in_any_order(
     if is_split:
         count_22 = np.bincount(2 * side + labels, minlength=4).reshape(2, 2)
         (quota_22,) = quotas_within(count_22[None], count)
-        selection = select_rows(labels, quota_22, seed, split=[side, period, fold])
+        selection = select_rows(labels, quota_22, seed, given=[side, period, fold])
         assert np.array_equal(side[selection.row], selection.split)
         assert np.array_equal(period[selection.row], selection.period)
         assert np.array_equal(fold[selection.row], selection.fold)

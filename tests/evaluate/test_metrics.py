@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from sklearn.utils.class_weight import compute_sample_weight
 
 from tossctr.config.names import FEW_CLICKS, SIGNIFICANCE
-from tossctr.evaluate.intervals import bootstrap, differences, intervals
+from tossctr.evaluate.intervals import auc_interval, bootstrap, differences, intervals
 from tossctr.evaluate.metric_table import BY_NAME, METRICS, calibration_bins, metrics_of
 
 README = Path(__file__).parents[2] / "results/README.md"
@@ -175,3 +175,11 @@ def test_gains_are_positive_where_a_model_is_better_whatever_the_metric() -> Non
     for name, entry in zip(BY_NAME, gains):
         assert 0 < entry["low"] < entry["value"], name  # type: ignore[operator]
         assert entry["p_value"] < SIGNIFICANCE  # type: ignore[operator]
+
+
+def test_the_interval_of_an_auc_is_that_of_the_published_example() -> None:
+    # Hanley and McNeil, Radiology 143, 1982: 51 abnormal and 58 normal images, standard error .032.
+    interval = auc_interval(0.893, 51, 58)
+    assert interval["high"] - 0.893 == pytest.approx(1.96 * 0.032, abs=0.001)
+    assert 0.893 - interval["low"] == pytest.approx(interval["high"] - 0.893)
+    assert auc_interval(0.893, 9, 58) == {"value": 0.893, "low": None, "high": None}

@@ -220,7 +220,7 @@ DEFAULT = {
 }
 
 
-def test_a_csv_file_in_the_default_s_place_is_found(
+def test_a_csv_file_in_the_default_s_place_is_found_and_no_second_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -232,10 +232,15 @@ def test_a_csv_file_in_the_default_s_place_is_found(
     raw = locate_raw(DEFAULT)
     assert (str(raw.train), str(raw.test)) == ("data/raw/train.csv", "data/raw/test.tsv.gz")
     assert not raw.simulated
-    assert locate_raw(DEFAULT | {"source": "simulated"}).simulated
-    # What is named counts.
     Path("data/raw/train.parquet").touch()
-    assert str(locate_raw(DEFAULT).train) == "data/raw/train.parquet"
+    with pytest.raises(UserError, match=r"train.csv and data/raw/train.parquet"):
+        locate_raw(DEFAULT)
+    assert locate_raw(DEFAULT | {"source": "simulated"}).simulated
+    assert str(locate_raw(DEFAULT | {"train": "data/raw/train.csv"}).train) == "data/raw/train.csv"
+    for path in Path("data/raw").iterdir():
+        path.rename(path.with_name("train.csv.zip"))
+    with pytest.raises(UserError, match=r"^data/raw/train.csv.zip: "):
+        locate_raw(DEFAULT)
 
 
 @pytest.mark.workflow

@@ -103,7 +103,7 @@ def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
     options = {
         "submitting": {"full": given.pop("submits", ["len150"]), "toy": ["len100"]},
         "refit": False,
-        "split": {"time": None, "group": None},
+        "split": {"time": None, "group": None, "is_auto": True},
     }
     inputs = [given.pop(name, ()) for name in ("importances", "facts")]
     files = folder / "summary.md", folder / "summary.html"
@@ -123,7 +123,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     given = {"best_model": "len150", "gain_over_best": gain}
     training = {"settings": {"len150": 0.6, "boosting": 0.4}}
     blend = put_model(tmp_path, "full", "blend", 0.72, training, **given)
-    split = {"time": "day", "group": None}
+    split = {"time": "day", "group": None, "is_auto": False}
     submits = ["len150", "boosting"]
     blended = summary_of([*metrics, blend], tmp_path, split=split, refit=True, submits=submits)
     for page, answer in (

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# More codes of events are numbered anew.
+# More combinations of codes are numbered again.
 MAX_CODES = 1 << 24
 
 
@@ -62,6 +62,8 @@ class Layout:
             code_T = code_T * (other_T.max(initial=0) + 1) + other_T
             if code_T.max(initial=0) >= MAX_CODES:
                 code_T = np.unique_inverse(code_T)[1]
+        if code_T.max(initial=0) > 4 * len(code_T):
+            code_T = np.unique_inverse(code_T)[1]
         lengths = np.minimum(np.diff(bounds), max_len) + 1
         row_N, age_N, slot_N = np.empty((3, lengths.sum()), np.int32)
         event_E, row_E = np.empty((2, len(row_N) - len(lengths)), np.int32)

@@ -1,4 +1,4 @@
-"""The check of the config and its table: it lists all mistakes at once, and fills in defaults."""
+"""The check of the config and its table: it lists mistakes together, and fills in defaults."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ def with_table(
 def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
     """The config, with defaults for keys that it leaves out; its `table` must be a mapping.
 
-    Raises one UserError that lists every mistake in it, and in the text of its `files`.
+    Raises one UserError that lists the mistakes in it, and in the text of its `files`.
     """
     full: dict[str, Any] = {}
     if not (lines := [*yaml_pitfalls(files), *mistakes(Config, config)]):

@@ -116,7 +116,7 @@ def compared_models(
                 size = path.stem.removeprefix("submission_")
                 submitting = config["sizes"].get(size, {}).get("submission_models", [])
                 asked += [(size, model) for model in submitting]
-            case [size, name, _, *_] if is_model(name):
+            case ["scores", size, name, _] | [size, name, _, *_] if is_model(name):
                 asked.append((size, name))
     # Where a training failed, Snakemake removes the model and leaves the metrics of the one before.
     files = [*results.glob(f"*/*/{MODEL_FILE}"), *results.glob("*/*/metrics.json")]

@@ -46,7 +46,7 @@ ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
 
 @dataclass(frozen=True)
 class TableScore:
-    """A score: the name of its metric in evaluate/metrics.py, and the odds at which it is best.
+    """A score: its metric's name in evaluate/metric_table.py, and the odds at which it is best.
 
     `monitor` is the default of `train.monitor`; None: as declared there.
     """

@@ -118,22 +118,30 @@ def _write_shuffled(
 
     A file that has none of them gets its columns nevertheless.
     """
-    rows = Block.joined([block for _, block in waiting])
+    ends = np.cumsum([len(block) for _, block in waiting])
     split, position = (
         np.concatenate([values[here] for here, _ in waiting])
         for values in (chosen.split, chosen.position)
     )
-    waiting.clear()
     for number, writer in enumerate(writers):
         order = np.flatnonzero(split == number)
         order = order[np.argsort(position[order])]
         for start in range(0, max(1, len(order)), WRITTEN_ROWS):
-            block = rows.take(order[start : start + WRITTEN_ROWS])
+            # Only these rows are copied, not all that wait.
+            here = order[start : start + WRITTEN_ROWS]
+            near = np.sort(here)
+            pieces = np.split(near, np.searchsorted(near, ends[:-1]))
+            blocks = [
+                block.take(piece - (end - len(block)))
+                for (_, block), end, piece in zip(waiting, ends, pieces)
+            ]
+            block = Block.joined(blocks).take(np.searchsorted(near, here))
             sequences = {
                 name: Ragged(narrow(sequence.values), sequence.offsets)
                 for name, sequence in block.sequences.items()
             }
             writer.append(replace(block, sequences=sequences))
+    waiting.clear()
 
 
 def convert_test(

@@ -148,7 +148,7 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
             pair = label_pair(column)
         try:
             numbers = cast_rows(labels_as_numbers(column, pair), pa.float64(), first_row)
-            wrong = pc.invert(pc.fill_null(pc.is_in(numbers, pa.array([0.0, 1.0])), False))
+            wrong = pc.invert(pc.fill_null(pc.is_in(numbers, pa.array([0.0, -0.0, 1.0])), False))
             if count := pc.sum(wrong).as_py():
                 row = pc.index(wrong, True).as_py()
                 raise ValueError(

@@ -25,6 +25,7 @@ HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as 
 import hashlib
 import io
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -140,7 +141,7 @@ class H5Writer:
             return
         # HDF5 allows a width of 0 (no numeric columns) only where it may grow.
         widths = [n or None for n in values.shape[1:]]
-        row_bytes = max(1, values[:1].nbytes)
+        row_bytes = max(1, values.itemsize * math.prod(values.shape[1:]))
         most = _CHUNK_BYTES if name.endswith("/values") else _CHUNK_ROWS  # of events, of rows
         self.file.create_dataset(
             name,

@@ -65,6 +65,20 @@ def intervals(values: np.ndarray, samples: np.ndarray, **others: np.ndarray) -> 
     ]
 
 
+def auc_interval(auc: float, clicks: int, others: int) -> Entry:
+    """The AUC of so many clicks and other rows (Hanley and McNeil, Radiology 143, 1982).
+
+    Without an interval if there are too few of either.
+    """
+    entry: Entry = {"value": None if math.isnan(auc) else auc, "low": None, "high": None}
+    if min(clicks, others) >= FEW_CLICKS:
+        of_clicks, of_others = auc / (2 - auc) - auc**2, 2 * auc**2 / (1 + auc) - auc**2
+        variance = auc * (1 - auc) + (clicks - 1) * of_clicks + (others - 1) * of_others
+        half = 1.96 * math.sqrt(variance / (clicks * others))
+        entry |= {"low": max(0.0, auc - half), "high": min(1.0, auc + half)}
+    return entry
+
+
 def differences(values: np.ndarray, samples: np.ndarray, of: int = 0) -> list[list[Entry]]:
     """How much higher each metric of the model `of` is than those of each model.
 

@@ -24,7 +24,7 @@ from ..datasets.opening import open_table
 from ..datasets.table import Table, require_drawn
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
-from .intervals import bootstrap, differences, intervals, is_enough
+from .intervals import auc_interval, bootstrap, differences, intervals, is_enough
 from .metric_table import BY_NAME, expected_metric, metrics_of, read_predictions
 
 logger = logging.getLogger(__name__)
@@ -169,7 +169,6 @@ def _slice_entries(
     slices = pd.Series(index).groupby(index).indices
     for i in sorted(sorted(slices, key=lambda i: -len(slices[i]))[:MAX_SLICES]):
         rows = slices[i]
-        values, samples = bootstrap(label[rows], [logit[rows]], _auc)
-        (auc,) = intervals(values[0], samples[:, 0])
-        clicks = int(label[rows].sum())
-        yield {"slice": names[i], "rows": len(rows), "clicks": clicks, "auc": auc}
+        clicks, (auc,) = int(label[rows].sum()), _auc(label[rows], logit[rows])
+        interval = auc_interval(float(auc), clicks, len(rows) - clicks)
+        yield {"slice": names[i], "rows": len(rows), "clicks": clicks, "auc": interval}

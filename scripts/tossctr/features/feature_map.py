@@ -131,7 +131,7 @@ class FeatureMap:
 
     `context`: categories for the output network alone. `ids`: numeric columns that are such
     categories, too.
-    `statistics` are those of the whole histories (`history_statistics.py`, `events.py`,
+    `statistics` are those of the whole histories (`history_statistics.py`, `history_statistics.py`,
     `similarities.py`), as numeric columns; their ranges are a sample's.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
     `event_ages` are quantiles of the times from the train rows' events to their rows.

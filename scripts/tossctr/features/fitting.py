@@ -75,7 +75,8 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
     """The feature map without the statistics of histories."""
     words = {name: table.vocabulary(name) for name in columns.categorical}
     find = {name: ByCode.indices(each) for name, each in words.items()}
-    counts = {name: ValueCounts() for name in (*words, *columns.sequences, *columns.ids)}
+    word_counts = {name: np.zeros(len(each) + 1, np.int64) for name, each in words.items()}
+    counts = {name: ValueCounts() for name in (*columns.sequences, *columns.ids)}
     numeric = NumericFit(columns.numeric)
     numeric_columns = [table.numeric_columns.index(name) for name in columns.numeric]
     target_of = dict(zip(columns.sequences, columns.targets))
@@ -94,7 +95,9 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
         numeric.add(numbers)
         for (sequence, attribute), fit in attributes.items():
             fit.add(values[target_of[sequence]], values[attribute])
-        values |= {name: block.sequences[name].values for name in columns.sequences}
+        for name, index in values.items():
+            np.add.at(word_counts[name], index, 1)
+        values = {name: block.sequences[name].values for name in columns.sequences}
         for name in columns.ids:
             column = numbers[:, columns.numeric.index(name)]
             values[name] = column[np.isfinite(column)]
@@ -102,11 +105,21 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
         for name, count in counts.items():
             count.add(values[name])
         counting.advance(len(block))
-    for name, each in words.items():
-        counts[name] = ValueCounts({word: counts[name][i] for i, word in enumerate(each, 1)})
-    fields = {name: CategoryField(name, counts[name].at_least(min_count)) for name in words}
+    fields = {
+        name: CategoryField(
+            name, [each[i] for i in np.flatnonzero(word_counts[name][1:] >= min_count)]
+        )
+        for name, each in words.items()
+    }
     pairs = [
-        _share(name, target, counts, table.vocabulary(name), min_count)
+        _share(
+            name,
+            target,
+            counts[name].of_values(),
+            dict(zip(words[target], word_counts[target][1:].tolist())),
+            table.vocabulary(name),
+            min_count,
+        )
         if name in columns.shared
         else (SequenceField(name, counts[name].at_least(min_count)), fields[target])
         for name, target in target_of.items()
@@ -155,16 +168,17 @@ def _statistics(table: Table, fitted: FeatureMap) -> list[NumericField]:
 def _share(
     sequence: str,
     target: str,
-    counts: Mapping[str, "ValueCounts"],
+    events: Counter[int],
+    words: Mapping[str, int],
     texts: Sequence[str],
     min_count: int,
 ) -> tuple[SequenceField, CategoryField]:
     """Both fields, with a vocabulary of what occurs often enough in the two columns together.
 
-    `counts` by column, of tokens and of words; those of words are added to those of tokens.
-    `texts` are the tokens that are not integers: without any, only integers can be events.
+    `events` and `words` are how often tokens of the sequence and words of its target occur; the
+    latter are added to the former. `texts` are the tokens that are not integers: without any, only
+    integers can be events.
     """
-    events, words = counts[sequence], counts[target]
     named = {w: count for w, count in words.items() if texts or is_number(w)}
     name_of = words_by_token([*named, *texts])
     of_words = dict(zip(name_of, named.values()))
@@ -177,7 +191,7 @@ def _share(
             sequence,
         )
     events.update(of_words)
-    known = events.at_least(min_count)
+    known = sorted(token for token, n in events.items() if n >= min_count)
     others = sorted(w for w, n in words.items() if n >= min_count and w not in named)
     return (
         SequenceField(sequence, known, target, len(others)),
@@ -185,23 +199,35 @@ def _share(
     )
 
 
-class ValueCounts(Counter[Any]):
-    """How often values occur."""
+class ValueCounts:
+    """How often values occur: small integers in an array, others in a dictionary."""
+
+    def __init__(self) -> None:
+        self._dense = np.zeros(0, np.int64)
+        self._others: Counter[Any] = Counter()
 
     def add(self, values: np.ndarray) -> None:
         """Count these values."""
         if values.dtype.kind != "f" and values.max(initial=0) < DENSE_LIMIT:
             # Sorts nothing.
-            counts = np.bincount(values.astype(np.int64, copy=False))
-            distinct = np.flatnonzero(counts)
-            counts = counts[distinct]
+            index = values.astype(np.int64, copy=False)
+            counts = np.bincount(index, minlength=len(self._dense))
+            counts[: len(self._dense)] += self._dense
+            self._dense = counts
         else:
             distinct, counts = np.unique(values, return_counts=True)
-        self.update(dict(zip(distinct.tolist(), counts.tolist())))
+            self._others.update(dict(zip(distinct.tolist(), counts.tolist())))
+
+    def of_values(self) -> Counter[Any]:
+        """The counts by value."""
+        distinct = np.flatnonzero(self._dense)
+        counts = Counter(dict(zip(distinct.tolist(), self._dense[distinct].tolist())))
+        counts.update(self._others)
+        return counts
 
     def at_least(self, min_count: int) -> list[Any]:
         """The values that occur so often, ascending."""
-        return sorted(value for value, count in self.items() if count >= min_count)
+        return sorted(value for value, n in self.of_values().items() if n >= min_count)
 
 
 class ItemAttributeFit:

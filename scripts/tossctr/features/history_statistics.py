@@ -191,18 +191,21 @@ class EventColumns:
         columns: list[np.ndarray] = []
         if self.ages:
             assert ages is not None, "a table with events' times"
-            columns += [_age_at(ages, event) for event in (last, last - 9, offsets[:-1])]
+            padded = np.append(ages.values, np.nan)
+            columns += [_age_at(padded, offsets, at) for at in (last, last - 9, offsets[:-1])]
             columns += [_counts(ages.values <= age, offsets) for age in self.ages]
-            columns += [_age_at(ages, _newest(each, offsets)) for each in (*matched, *of_kind)]
+            columns += [
+                _age_at(padded, offsets, _newest(each, offsets)) for each in (*matched, *of_kind)
+            ]
             columns = [np.log1p(column) for column in columns]
         columns += [_counts(each, offsets) / np.maximum(1, lengths) for each in of_kind]
         return np.array(columns, np.float32).reshape(len(columns), len(lengths)).T
 
 
-def _age_at(ages: Ragged, event: np.ndarray) -> np.ndarray:
-    """The age of one event of each row, by its index; NaN if the row has no such event."""
-    has_event = (event >= ages.offsets[:-1]) & (event < ages.offsets[1:])
-    return np.append(ages.values, np.nan)[np.where(has_event, event, -1)]
+def _age_at(ages: np.ndarray, offsets: np.ndarray, event: np.ndarray) -> np.ndarray:
+    """The age of one event of each row, by its index; the last of `ages` for no such event."""
+    has_event = (event >= offsets[:-1]) & (event < offsets[1:])
+    return ages[np.where(has_event, event, -1)]
 
 
 def _newest(is_match: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -68,7 +68,8 @@ class ModelKind:
         """The full name of an entry point's module; raises UserError if the kind has none."""
         if entry_point not in self.entry_points:
             raise UserError(
-                f"a model of the kind {self.name} has no {entry_point!r}; name another one"
+                f"a model of the kind {self.name} has no {entry_point!r}; name another one "
+                f"(docs/serving.md, docs/own-model.md)"
             )
         return f"{self.package}.{self.entry_points[entry_point]}"
 

@@ -107,7 +107,7 @@ class ParquetFile(RawFile):
 
     def _read_schema(self) -> pa.Schema:
         with self.location.open() as source:
-            file = pq.ParquetFile(source)
+            file = pq.ParquetFile(source, coerce_int96_timestamp_unit="us")
             groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         self.group_rows = [group.num_rows for group in groups]
         self.is_empty = not sum(self.group_rows)
@@ -123,6 +123,8 @@ class ParquetFile(RawFile):
                 pre_buffer=at_once,
                 buffer_size=0 if at_once else _BUFFER_BYTES[is_remote],
                 page_checksum_verification=True,
+                # In nanoseconds, the years after 2262 would wrap around.
+                coerce_int96_timestamp_unit="us",
             )
             for group, end in enumerate(accumulate(self.group_rows)):
                 row = end - self.group_rows[group]

@@ -1,5 +1,6 @@
 """Which raw files a run reads: the user's, or the simulated stand-in; the two never mix."""
 
+import glob
 import json
 import os
 from collections.abc import Mapping
@@ -107,11 +108,16 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
 
 
 def _default_file(name: str, written: str | list[str]) -> str | list[str]:
-    """A CSV file in the place of the default, if that is asked for and not there."""
-    if written == f"data/raw/{name}.parquet" and not os.path.lexists(written):
-        paths = [f"data/raw/{name}{ending}" for ending in CSV_ENDINGS]
-        return next(filter(os.path.lexists, paths), written)
-    return written
+    """The file that is there of the default's name, in any format; UserError unless it is one."""
+    stem = f"data/raw/{name}"
+    if written != f"{stem}.parquet" or not (files := sorted(glob.glob(f"{stem}.*"))):
+        return written
+    endings = (".parquet", *CSV_ENDINGS)
+    fit = [path for path in files if path.removeprefix(stem).lower() in endings]
+    if len(fit) != 1:
+        told = " and ".join(fit or files)
+        raise UserError(f"{told}: leave one file there, of {', '.join(endings)}")
+    return fit[0]
 
 
 def label_name(location: Location, id_column: str, label_column: str) -> str:

@@ -143,7 +143,7 @@ class RawTable:
         return pa.Table.from_batches(batches, schema)[:rows].combine_chunks()
 
     def times(self, column: str) -> np.ndarray:
-        """What rows are ordered by, [rows]: numbers or, of dates, timestamps, texts, datetime64.
+        """What rows are ordered by, [rows]: numbers or, of dates and ISO texts, datetime64.
 
         Texts are all whole numbers, or all in ISO 8601, with zones or without. Raises UserError if
         the column or a value is missing, or has another type.

@@ -117,16 +117,19 @@ def write_summary(
     submitting: Mapping[str, Sequence[str]],
     refit: bool,
     split: Mapping[str, Any],
+    has_test: bool = True,
 ) -> None:
     """Draw all models by the table's score, and write the page as Markdown and as HTML.
 
     The page also shows `importances`, plots of single models. `facts` are those of the data by
-    size; `submitting` has the models that submit by size. `refit` and `split` are settings.
+    size; `submitting` has the models that submit by size; the others are settings.
     """
     models = pd.read_csv(comparison)
     save(models_plot(models), plot)
     decisions: list[str] = []
     statements = [_held_out(split)]
+    if not has_test:
+        statements.insert(0, "A submission needs a test file, and `raw.test` is null.")
     for size, rivals in models.groupby("size", sort=False):
         chosen, decision = _decision(rivals, submitting[size])
         how = f"`snakemake --cores 4 results/submission_{size}.csv` submits it."
@@ -212,7 +215,8 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str
 def _held_out(split: Mapping[str, Any]) -> str:
     """How the validation rows were held out, and their other uses."""
     if split["time"]:
-        held_out = f"the newest by {literal(split['time'])}"
+        if_one = " (others if all have the same, said in the log)" if split["is_auto"] else ""
+        held_out = f"the newest by {literal(split['time'])}{if_one}"
     elif split["group"]:
         held_out = f"those of {literal(split['group'])} that are not in the train rows"
     else:

@@ -163,8 +163,8 @@ class TrainConfig:
     """decay of the moving average of the weights that is evaluated and saved in their place; 0:
     none"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
-    """evaluations in an epoch, the last one at its end, which alone changes the learning rate
-    or ends the training. `auto`: one, or four in an epoch of more than 2,000 steps"""
+    """evaluations in an epoch, the last one at its end. `auto`: one, or four in an epoch of more
+    than 2,000 steps, of which the last alone changes the learning rate or ends the training"""
     patience: Annotated[int, Field(ge=1)] = 6
     """this many evaluations without gain in a row end the training"""
     monitor: Annotated[

@@ -264,7 +264,8 @@ def trials(
             def after_evaluation(trainer: Trainer) -> None:
                 # The first half of an epoch says little.
                 if trainer.step >= 0.5 * trainer.per_epoch and not trainer.is_over:
-                    report(trainer.history[-1].monitor, len(trainer.history))
+                    percent = 100 * trainer.step // trainer.per_epoch
+                    report(trainer.history[-1].monitor, percent)
 
             model, config = ModelConfig(**settings["model"]), TrainConfig(**settings["train"])
             trial = TrainingRun(train, valid, fields, model, replace(config, gpus=1))

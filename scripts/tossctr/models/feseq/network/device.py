@@ -58,10 +58,14 @@ class Ranks:
         self.largest(0)
 
     def add_all(self, tensors: Sequence[Tensor]) -> None:
-        """`add` for each tensor, in one message."""
-        if self.count > 1 and tensors:
-            total = self.add(torch.cat([tensor.flatten() for tensor in tensors]))
-            for tensor, summed in zip(tensors, total.split([t.numel() for t in tensors])):
+        """`add` for each tensor: a message for each large one, in place, and one for the rest."""
+        small = [tensor for tensor in tensors if tensor.numel() <= 1 << 18]
+        for tensor in tensors:
+            if tensor.numel() > 1 << 18:
+                self.add(tensor)
+        if self.count > 1 and small:
+            total = self.add(torch.cat([tensor.flatten() for tensor in small]))
+            for tensor, summed in zip(small, total.split([t.numel() for t in small])):
                 tensor.copy_(summed.view_as(tensor))
 
     def share(self, total: int) -> tuple[int, int]:
