@@ -6,6 +6,7 @@ from tossctr.catalog.digests import scoring_of
 from tossctr.catalog.model_kinds import check_job, compared_models, submission_models
 from tossctr.raw.location import Location
 from tossctr.raw.parts import part_name, read_parts
+from tossctr.raw.reading import RawTable
 
 # What predicts the test file.
 LAST_MODEL = "results/{size}/{model}/model.safetensors"
