@@ -200,6 +200,14 @@ def test_a_row_s_time_is_a_whole_number_or_in_iso_8601(
         assert content(h5)["time"][1] == str(kept)
 
 
+def test_int96_times_keep_their_order(tmp_path: Path) -> None:
+    seconds = pa.array([1, 2, 253_402_300_799])  # the last is in the year 9999
+    path, times = tmp_path / "raw.parquet", seconds.cast(pa.timestamp("s"))
+    pq.write_table(pa.table({"t": times}), path, use_deprecated_int96_timestamps=True)
+    read = RawTable(path).times("t").astype("datetime64[s]")
+    assert read.astype(np.int64).tolist() == seconds.to_pylist()
+
+
 def test_a_head_is_the_first_rows_of_any_format(tmp_path: Path) -> None:
     table = with_lines(30).drop_columns("price")  # with NaN
     as_csv(table, tmp_path / "raw.CSV")
