@@ -3,7 +3,12 @@ import os
 from pathlib import Path
 
 from tossctr.catalog.digests import scoring_of
-from tossctr.catalog.model_kinds import check_job, compared_models, submission_models
+from tossctr.catalog.model_kinds import (
+    check_job,
+    compared_models,
+    kind_of,
+    submission_models,
+)
 from tossctr.raw.location import Location
 from tossctr.raw.parts import part_name, read_parts
 from tossctr.raw.reading import RawTable
@@ -102,6 +107,17 @@ def model_plot(name, caption=None):
     """A plot of one model."""
     path = f"results/{{size}}/{{name}}/plots/{name}.svg"
     return plot(path, "Single models", "{size} {name}", caption)
+
+
+@clear_errors
+def plot_data(wildcards):
+    """The file from which a plot of one model alone is drawn; an error where its kind has none."""
+    kind = kind_of(wildcards.name)
+    if wildcards.plot == "importance":
+        return f"results/{wildcards.size}/{wildcards.name}/importance.json"
+    if not kind.has_learning_curves:
+        raise UserError(f"{wildcards.name} has no learning curves; ask for those of a network")
+    return f"results/{wildcards.size}/{wildcards.name}/history.csv"
 
 
 def targets():

@@ -21,17 +21,6 @@ rule plot_model:
         "../scripts/plot_model.py"
 
 
-@clear_errors
-def plot_data(wildcards):
-    """The file from which a plot of one model alone is drawn; an error where its kind has none."""
-    kind = kind_of(wildcards.name)
-    if wildcards.plot == "importance":
-        return f"results/{wildcards.size}/{wildcards.name}/importance.json"
-    if not kind.has_learning_curves:
-        raise UserError(f"{wildcards.name} has no learning curves; ask for those of a network")
-    return f"results/{wildcards.size}/{wildcards.name}/history.csv"
-
-
 # The plots that not all models have.
 rule plot:
     input:
