@@ -147,8 +147,8 @@ for size in config["sizes"] if workflow.is_main_process else ():
     listing = f"data/samples/{size}.json"
     if Path(f"data/h5/{size}/feature_map.json").exists() and not Path(listing).exists():
         logger.warning(
-            f"{listing} is missing: it was deleted, or its step failed. Metrics and plots of size "
-            f"{size} that are there may be of other rows: ask for {listing}, too"
+            f"{listing} is missing: it was deleted, or its step failed. Existing metrics and plots "
+            f"of size {size} may be of other rows: request {listing}, too"
         )
 
 

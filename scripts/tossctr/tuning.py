@@ -69,7 +69,7 @@ def tune_model(
     """
     space = space_of(tuning.space, settings)
     if not space:
-        raise UserError("tuning.space: has no setting of this model's kind")
+        raise UserError("tuning.space has no setting for this model")
     folder = best.parent / "study"
     # The feature map has the identity of the rows.
     values = [settings, space, hashlib.sha256(feature_map.read_bytes()).hexdigest(), code]

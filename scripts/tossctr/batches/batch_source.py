@@ -73,7 +73,7 @@ class BatchSource:
 
         `first_batch` skips that many batches, to resume an interrupted epoch. With several ranks,
         rank r gets every `ranks`-th row of each batch, starting with row r, so that all ranks have
-        histories of like lengths. Together their shares are the batches of a single rank. A share
+        similar history lengths. Together their shares are the batches of a single rank. A share
         may be empty.
         """
         random = np.random.default_rng([seed, epoch])

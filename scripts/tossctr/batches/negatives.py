@@ -39,8 +39,8 @@ class NegativeDraw:
     """Draws, in blocks of consecutive rows, all clicks and a fixed number of the others.
 
     The other rows of a block are equally likely. `rows` is the number of rows of every epoch,
-    `sampling_rate` the share of all others among them: the odds of a click among the drawn rows,
-    times that share, are those among all rows.
+    `sampling_rate` the share of the negatives drawn: click odds among drawn rows, times it, are
+    the odds among all rows.
     """
 
     def __init__(self, label: np.ndarray, share: float, block_rows: int, key: str) -> None:

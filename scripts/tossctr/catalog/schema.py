@@ -79,15 +79,15 @@ class Raw(_Block):
 
     source: Literal["auto", "files", "simulated"] = "auto"
     """`files`: the files below must exist. `simulated`: the table's stand-in, whatever exists.
-    `auto`: the files where both exist, the stand-in where neither does, an error where only one of
-    those named does"""
+    `auto`: the files where both exist, the stand-in where neither does, an error where just one of
+    two named exists"""
     train: Name | Files
     """table with features and label: a file, a list of files, a pattern such as `in/day-*.parquet`,
     or a folder of files. Names tell the format: .csv, .tsv, .csv.gz, .tsv.gz; any other is parquet.
     Where data/raw/train.parquet is named and not there, data/raw/train.csv, or with another of
     these endings, is taken"""
     test: Name | Files | None = None
-    """table with features and ID, the same; null: there is none, so nothing is submitted"""
+    """table with features and ID, named likewise; null: none, so nothing is submitted"""
     delimiter: Delimiter | None = None
     """the character between the values of CSV files, such as `;`; null: a comma, or a tab in files
     .tsv"""
@@ -129,7 +129,7 @@ class Group(_Block):
     """`column of the events' times: column of the row's time`, at most one such pair. The former is
     written like a sequence of integers, one time for each event; the latter is an integer or a
     timestamp (in whole seconds since 1970) in the same unit, in every row. An event later than its
-    row counts as of the same time"""
+    row gets the row's time"""
     separator: Separator = SEPARATORS[0]
     """what joins the tokens of sequences and times in text; groups in use have the same one"""
     share_embedding: list[Name] = []
@@ -181,11 +181,11 @@ class SamplingConfig(SettingsBlock):
     split: Literal["auto", "random", "newest", "groups"] = "auto"
     """which rows are held out: any, drawn at `random`; the `newest` by the table's `columns.time`;
     whole `groups`, drawn at random, so that no value of `columns.group` is in both splits. `auto`:
-    the newest where the table has a time of several values, else whole groups where it has a group
-    of several, else any"""
+    the newest where the table has a time of several values, else groups where it has several of
+    them, else any"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
-    """share of the rows held out for validation, drawn within each label; of `newest` and `groups`
-    the nearest share of whole times or groups"""
+    """share of the rows held out for validation, drawn within each label; for `newest` and
+    `groups`, the nearest possible with whole ones"""
     seed: Seed = 42
     """seed of the draw and of the shuffle"""
 
@@ -219,8 +219,8 @@ class Size(_WithBlocks):
     """how many of a history's newest events the Transformer sees; models are named by it. Sums and
     statistics take all events"""
     submission_models: Annotated[list[str], Field(min_length=1)]
-    """the models that submit, by name: `len150`, or `len150-briefing` for a variant; of several,
-    the mean of their logits"""
+    """the models that submit, by name: `len150`, or `len150-briefing` for a variant; if several,
+    their logits' mean"""
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         "auto"
     )
@@ -267,8 +267,8 @@ class Evaluation(_Block):
         "boosting",
         "boosting-plain",
     ]
-    """what models are compared with: `constant` is the click rate; `logistic_regression` knows
-    ranks of numeric columns and of history lengths, and categories of columns with few; or any
+    """what models are compared with: `constant` is the click rate; `logistic_regression` uses
+    ranks of numerics and history lengths, and columns with few categories; or any
     model, by name"""
 
 

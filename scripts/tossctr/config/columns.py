@@ -20,8 +20,8 @@ _MAX_IN_RANGE = 100_000
 class Columns:
     """Roles of the columns in use; `label` and `id` are '' where nothing reads them.
 
-    `sequences[i]` is the history whose candidate item is `targets[i]`; those in `shared` count in
-    the same items as their target. `context` are categories for the output network alone, and `ids`
+    `sequences[i]` is the history whose candidate item is `targets[i]`; those in `shared` use
+    the same codes as their target. `context` are categories for the output network alone, and `ids`
     numeric columns whose values are such categories as well. A table with times has both
     `event_time`, of each event, and `row_time`. `separator` joins the tokens of sequences in text.
     """

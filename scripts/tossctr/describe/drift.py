@@ -25,7 +25,7 @@ _SHOWN = 5
 
 
 def auc_alone(values: np.ndarray, label: np.ndarray, is_category: bool) -> float | None:
-    """The best AUC that a column [rows] reaches alone, of numbers in order and of click rates.
+    """The best AUC of a column [rows] alone, ranked by its numbers or by click rates.
 
     Numbers in order: rising or falling, missing values last. Click rates: of categories, or of 200
     ranges of values, learned on one half of the rows for the other. None with fewer than 10 rows

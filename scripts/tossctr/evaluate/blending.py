@@ -58,8 +58,8 @@ def blend_predictions(
     clicks, blended = int(label.sum()), None
     if given is None and min(clicks, len(label) - clicks) < MIN_CLICKS:
         logger.warning(
-            "%s clicks in %s rows: fewer than %d clicks, or fewer rows without one, are too few to "
-            "fit weights, so all are equal",
+            "%s clicks in %s rows: weights need %d clicks to be fitted, and as many negatives; "
+            "they are equal",
             *(f"{clicks:,}", f"{len(label):,}", MIN_CLICKS),
         )
         given = dict.fromkeys(names, 1 / len(names))
@@ -78,7 +78,7 @@ def blend_predictions(
     write_json(training, {"settings": given})
     shown = ", ".join(f"{name} {weight:.2g}" for name, weight in given.items())
     logger.info(
-        "%s, by %s clicks in %s rows; the best of them alone is %s",
+        "weights %s, by %s clicks in %s rows; the best single model is %s",
         *(shown, f"{clicks:,}", f"{len(label):,}", names[best]),
     )
 

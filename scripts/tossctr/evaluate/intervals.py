@@ -80,7 +80,7 @@ def auc_interval(auc: float, clicks: int, others: int) -> Entry:
 
 
 def differences(values: np.ndarray, samples: np.ndarray, of: int = 0) -> list[list[Entry]]:
-    """How much higher each metric of the model `of` is than those of each model.
+    """How much higher each metric is for the model `of` than for each model.
 
     The arrays are as `bootstrap` returns them; the result is [models][metrics]. The p-values of a
     metric are corrected for the number of other models.

@@ -38,9 +38,9 @@ _CO_OCCURRENCE_ROWS, _COMMON_ROWS = 1_000_000, 100_000
 def fit_item_vectors(
     table: Table, train_h5: Files, sequences: Sequence[SequenceField]
 ) -> list[ItemVectors]:
-    """The vectors of items of sequences that have their target's codes.
+    """Item vectors of the sequences that share their target's codes.
 
-    The train files say what a fold is, so that it is the same for a refit.
+    The train files define the folds, so a refit uses the same.
     """
     fields = [field for field in sequences if field.shared_with]
     with open_table(train_h5) as train:

@@ -49,10 +49,10 @@ _SAMPLE_EVENTS = 1_000_000
 
 
 def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> np.ndarray:
-    """The numbers of each row, float32 [rows, NAMES].
+    """History statistics, float32 [rows, NAMES].
 
     `histories` are indices of a feature map, newest last; `target` int64 [rows] has the index of
-    each row's target among them. Without it no event has the target's code.
+    each row's target among them. Without it no event counts as the target.
 
         histories [[7, 8, 7], []], target [7, 7]:   [[3, 2, 0.64, 2, 1], [0, 0, 0, 0, 0]]
     """

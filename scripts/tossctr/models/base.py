@@ -52,7 +52,7 @@ class ModelKind:
         if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
             raise UserError(
                 f"{model}: variants.{variant} has no settings of {blocks}, so this would be the "
-                f"same model as {model.partition('-')[0]}; give it such a block, or use that"
+                f"same model as {model.partition('-')[0]}; add a block, or use that model"
             )
         return {block: block_settings(config, size, block, variant) for block in self.blocks}
 

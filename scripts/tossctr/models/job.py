@@ -30,7 +30,7 @@ def open_rows(
 ) -> Iterator[Opened]:
     """The feature map and the rows of a training; a refit learns from the validation rows, too.
 
-    Raises UserError unless all are of one draw of the size of the model with this `full_name`.
+    Raises UserError unless all come from one draw, made for the size in `full_name`.
     """
     fields = FeatureMap.read(feature_map)
     rows = AllRows(train, valid) if is_refit else train
@@ -93,7 +93,7 @@ class TrainJob:
         return About(self.settings, feature_map, simulated, click_rate, self.full_name)
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
-        """Write the `history`, a mapping a line; `facts` and those of all trainings; the model."""
+        """Write `history` (a mapping a line), `facts` with the common ones, and the model."""
         with atomic_write(self.history) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else [])
             writer.writeheader()

@@ -98,9 +98,9 @@ def _checked(
         wrong = [key for key, value in needed.items() if metadata.get(key) != value]
         if wrong:
             raise UserError(
-                f"{path}: not predicted by the {wrong[0]} as it is now; take such predictions or, "
-                f"where the workflow made it, delete it and data/h5/test/{path.stem}.h5 and run "
-                f"the same command again to predict the part again"
+                f"{path}: not predicted by the {wrong[0]} as it is now; give current predictions. "
+                f"If the workflow made this file, delete it and data/h5/test/{path.stem}.h5, and "
+                f"run the same command again"
             )
     return of_files[0]
 

@@ -97,7 +97,7 @@ class RawFile(ABC):
             return column if column.type == field.type else column.cast(field.type)
         except pa.ArrowException as error:
             raise UserError(
-                f"{self.location}: column {field.name!r} is not {field.type}, as with the other "
+                f"{self.location}: column {field.name!r} is not {field.type}, as it is in other "
                 f"files ({first_line(error)}); write all files with one type"
             ) from None
 

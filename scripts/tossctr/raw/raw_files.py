@@ -145,11 +145,11 @@ def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
     paths = [path for pattern in _RECORDS for path in sorted(results.glob(pattern))]
     if raw.simulated and (real := [path for path in paths if _is_real(path)]):
         raise UserError(
-            f"{raw.why}, so this run would use the simulated stand-in, and {len(real)} files such "
-            f"as {real[0]} were made from real data: nothing was run or overwritten. Repeat the "
-            f"options of the first call if one is missing, such as --config table=mine.yaml; mount "
-            f"the disk or put the raw files back; for the stand-in take another folder (snakemake "
-            f"--directory DIR, with raw.source: simulated), or delete {results} first"
+            f"{raw.why}, so this run would use the simulated stand-in, but {len(real)} files such "
+            f"as {real[0]} were made from real data: nothing was run. Put the raw files back or "
+            f"mount the disk; or repeat the options of the first call, such as --config "
+            f"table=mine.yaml; for the stand-in take another folder (snakemake --directory DIR, "
+            f"with raw.source: simulated), or delete {results} first"
         )
 
 

@@ -36,7 +36,7 @@ def list_parts(
     delimiter: str | None = None,
     threads: int = 1,
 ) -> None:
-    """Write a test table's parts of about `rows` rows, as JSON.
+    """Write the list of a test table's parts, of about `rows` rows each, as JSON.
 
     Raises UserError if a file lacks a column or has it in another type than the others, an ID is
     missing or occurs twice, or the sample submission has other IDs.

@@ -85,7 +85,7 @@ def _solved(name: str) -> Floats32:
 
 
 def missing_block(columns: Columns) -> NDArray[np.int8]:
-    """Which block of columns a row misses, [R]: 0 the 77 shared, 1 feat_a alone, -1 neither."""
+    """The columns missing in a row, [R]: 0 the block of 77, 1 feat_a only, -1 neither."""
     shared = columns["gender"] < 0
     return np.where(shared, 0, np.where(np.isnan(columns["feat_a_1"]), 1, -1)).astype(np.int8)
 

@@ -144,8 +144,8 @@ class TrainConfig:
     """Adam divides the steps of embeddings by a second moment: one for each `weight`, or one
     for a whole `table`, so that rare codes move little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0.01
-    """each step takes this share of a weight off, times the learning rate (AdamW); not off
-    biases, norms and embeddings"""
+    """each step shrinks weights by this share times the learning rate (AdamW), but not biases,
+    norms and embeddings"""
     schedule: Literal["plateau", "cosine"] = "cosine"
     """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it
     falls over the steps of all epochs. A thousandth of it is always left"""
