@@ -26,8 +26,7 @@ class BatchSource:
 
     `rows` is anything that `open_table` opens. `batch_rows` may be a function of the rows of an
     epoch. With a `negative_sampling_rate` below 1, or `auto` on many rows, an epoch has all clicks
-    and that share of the negatives, `sampling_rate`, drawn again each epoch: `rows_per_epoch`
-    together.
+    and a fresh draw of that share of the negatives: `rows_per_epoch` rows at `sampling_rate`.
     """
 
     def __init__(

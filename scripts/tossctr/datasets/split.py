@@ -86,13 +86,13 @@ def split_rows(
     sampling: Sampling,
     where: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Side, period and fold of each row of a file, as in a Selection.
+    """Split, period and fold of each row of a file, as in a Selection.
 
     `time` and `group` [rows] are those of `read_keys`, and `where` names the file.
 
-    By time, the newest rows are held out: those of as many values as come nearest to `valid_share`
-    of the rows. By group, some groups drawn at random. Raises UserError if a split lacks rows of a
-    label.
+    By time, the newest rows are held out: whole values of the time, as near to `valid_share` of
+    the rows as they come. By group, some groups drawn at random. Raises UserError
+    if a split lacks rows of a label.
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "a split by a column"

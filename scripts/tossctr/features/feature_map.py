@@ -131,12 +131,12 @@ class FeatureMap:
 
     `context`: categories for the output network alone. `ids`: numeric columns that are such
     categories, too.
-    `statistics` are those of the whole histories (`history_statistics.py`, `history_statistics.py`,
-    `similarities.py`), as numeric columns; their ranges are a sample's.
+    `statistics` are those of the whole histories (`history_statistics.py`, `similarities.py`), as
+    numeric columns; their ranges are of a sample.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
     `event_ages` are quantiles of the times from the train rows' events to their rows.
     `item_attributes`: categories that are functions of items.
-    `item_vectors` of histories that have their target's codes.
+    `item_vectors`: of histories with their target's codes.
     `separator` joins the tokens of sequences in text.
     `fitted_on` is the train table's identity.
     """

@@ -56,7 +56,7 @@ def score_files(
     times. Only the columns that the models need are read, so not a label. During the run a part of
     about `part_rows` rows is on disk beside `output`, and memory does not grow with the rows.
 
-    Raises UserError, and writes nothing, for files that lack a needed column, a row or an ID.
+    Raises UserError, and writes nothing, if a file lacks a needed column, an ID, or any rows.
     """
     if output.suffix != ".parquet":
         raise UserError(f"{output}: scores are written as parquet; name it *.parquet")

@@ -33,8 +33,8 @@ class RawTable:
     Rows are numbered across files in order, starting at the first row's place in its file. A
     folder key=value above a file is a column of it, unless the file has one of that name; its type
     is int64 if all values are integers, else string. A column has the type that fits the values of
-    all files, by pyarrow's permissive promotion. With a part, `written` names the files of its
-    pieces, which must be those that were listed. CSV columns get types from their roles in
+    all files, by pyarrow's permissive promotion. Given a part, `written` names its files,
+    unchanged since they were listed. CSV columns get types from their roles in
     `columns`; without a role they are text. Columns in `unusable`, by name with the reason, have
     types that do not go together, or occur twice in a file; those in `partial` are not in all
     files. Raises UserError if a file cannot be opened, or is simulated and another is not.

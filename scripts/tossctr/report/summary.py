@@ -40,8 +40,8 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
     """Write one row a model as CSV: its metrics, how far it is behind the best, costs and settings.
 
     The size with the most validation rows comes first, and within a size the best model by
-    `metric`, the name of the table's. Each of `metrics` is a results/{size}/{name}/metrics.json
-    with the files of its model beside it. Raises UserError if models or rows do not match.
+    `metric`, by which the table is scored. Each of `metrics` is a
+    results/{size}/{name}/metrics.json with the files of its model beside it. Raises UserError if models or rows do not match.
     """
     models = pd.DataFrame([_row(path, metric) for path in metrics], metrics)
     # An integer that some models lack: missing values would make it a float.
@@ -121,8 +121,8 @@ def write_summary(
 ) -> None:
     """Draw all models by the table's score, and write the page as Markdown and as HTML.
 
-    The page also shows `importances`, plots of single models. `facts` are those of the data by
-    size; `submitting` has the models that submit by size; the others are settings.
+    The page also shows `importances`, plots of single models. By size, `facts` describe the
+    data and `submitting` lists the models that submit; the rest are settings.
     """
     models = pd.read_csv(comparison)
     save(models_plot(models), plot)

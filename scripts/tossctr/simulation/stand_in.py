@@ -39,7 +39,7 @@ def simulate_split(
     """Write a simulated train or test file and, in another file, the true click probabilities.
 
     `parquet` has the columns and types of the real file. Train rows are sorted by their seven days;
-    all test rows are of the day after, which is called day 7 as well. `train_rows` says how many
+    all test rows are of the next day, also numbered 7. `train_rows` says how many
     rows the train file of the same seed has, since some test users come from it.
 
     `truth` gets, in the same order, `row` (train) or `ID` (test), `probability` and

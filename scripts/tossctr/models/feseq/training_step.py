@@ -210,8 +210,8 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
 class TableAdam(AdamW):
     """AdamW whose groups with `by_table` have one second moment a table: the mean of its weights'.
 
-    Adam moves each weight by about the rate, a rare code as far for a row without a click as for
-    a click, whose gradient is fifty times as large if 2 % are clicks. Divided by one number for
+    Adam's steps are about the rate. A rare code moves as far for a negative as for a click, whose
+    gradient is fifty times as large if 2 % are clicks. Divided by one number for
     all codes, steps keep the proportions of their gradients. The formula is that of a block in
     Adam-mini (Zhang et al., arXiv:2406.16793), which leaves embeddings to Adam.
     """
