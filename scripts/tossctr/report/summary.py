@@ -41,7 +41,8 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
 
     The size with the most validation rows comes first, and within a size the best model by
     `metric`, by which the table is scored. Each of `metrics` is a
-    results/{size}/{name}/metrics.json with the files of its model beside it. Raises UserError if models or rows do not match.
+    results/{size}/{name}/metrics.json with the files of its model beside it. Raises UserError if
+    models or rows do not match.
     """
     models = pd.DataFrame([_row(path, metric) for path in metrics], metrics)
     # An integer that some models lack: missing values would make it a float.
