@@ -53,7 +53,7 @@ class NumericFit:
         self.high = np.maximum(self.high, np.where(finite, values, -np.inf).max(0))
         if sum(map(len, self.sample)) < SAMPLE_ROWS:
             self.sample.append(values)
-        missing = np.isnan(values).astype(np.float32)
+        missing = np.isnan(values[~finite.all(1)]).astype(np.float32)
         self.missing += (missing.T @ missing).astype(np.int64)
 
     def fields(self, first_block: int = 0) -> list[NumericField]:
