@@ -17,7 +17,7 @@ from tossctr.staleness import Code, digest, not_counted, settings
 
 DIGESTS = Digests(config, RAW, COLUMNS, Code(SCRIPTS, Path(".snakemake/code_digests.json")))
 
-# Of the job's model.
+# For the job's model.
 model_env = clear_errors(lambda wildcards: f"../envs/{kind_of(wildcards.model).environment}.yaml")
 training_gpus = clear_errors(
     lambda wildcards: kind_of(wildcards.model).gpus(config, wildcards.size, wildcards.model)

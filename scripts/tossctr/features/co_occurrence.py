@@ -77,8 +77,8 @@ def _common(table: Table, field: SequenceField) -> np.ndarray:
 
 
 def _are_whole(train: Table, sequence: str) -> bool:
-    """True unless histories are cut: then a user's rows begin with other events, and so cannot be
-    told from those of others; vectors of all rows would know labels.
+    """True unless histories are cut: then a user's rows begin with other events and cannot be
+    recognized, and vectors of all rows would leak labels.
     """
     keys = [np.empty((0, 2), np.uint64)]
     for block in train.blocks([sequence], _COMMON_ROWS):

@@ -230,8 +230,8 @@ def _level_lookup(field: CategoryField) -> Callable[[np.ndarray], np.ndarray]:
 
     def find(raw: np.ndarray) -> np.ndarray:
         index = np.searchsorted(levels, raw)
-        found = np.where(levels[index] == raw, index + FIRST_CATEGORY, OUT_OF_VOCABULARY)
-        return np.where(np.isnan(raw), MISSING, found)
+        known = np.where(levels[index] == raw, index + FIRST_CATEGORY, OUT_OF_VOCABULARY)
+        return np.where(np.isnan(raw), MISSING, known)
 
     return find
 

@@ -28,7 +28,7 @@ FIRST_CATEGORY, FIRST_TOKEN = 3, 2
 MAX_CATEGORIES = 64
 # Tokens below this are counted and looked up in plain arrays (16 MiB), others by search.
 DENSE_LIMIT = 1 << 21
-# Of an item's vector.
+# Numbers of an item's vector.
 DIMENSIONS = 24
 
 
@@ -36,7 +36,7 @@ DIMENSIONS = 24
 class CategoryField:
     """A categorical column and the raw strings that have their own index.
 
-    Of a numeric column, the vocabulary is those of its values, ascending.
+    A numeric column's vocabulary is its values, ascending.
     """
 
     column: str

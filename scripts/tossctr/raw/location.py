@@ -242,9 +242,9 @@ def tables_of(written: Sequence[str], delimiter: str | None = None) -> list[Tabl
     return tables
 
 
-def _distinct(found: Iterable[Location]) -> list[Location]:
+def _distinct(named: Iterable[Location]) -> list[Location]:
     files: dict[str, Location] = {}
-    for file in found:
+    for file in named:
         path = file.written if file.is_remote else os.path.realpath(file.written)
         if path in files:
             raise UserError(f"{file} is found twice, first as {files[path]}; name each file once")

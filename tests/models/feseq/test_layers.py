@@ -132,7 +132,7 @@ def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> 
     assert torch.equal(buckets(numbers, torch.empty(2, 0)), expected)
 
 
-def test_shortcuts_are_target_scaled_sum_and_product() -> None:
+def test_pooled_histories_are_target_scaled_sum_and_product() -> None:
     network = make_model(replace(CONFIG, pooled_history=True))
     batch = make_batch([3, 0, 1])
     target, sequence = network.history.target[0].weight, network.history.sequence[0].weight

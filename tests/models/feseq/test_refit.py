@@ -122,7 +122,7 @@ def rare_map(data: Path, tmp_path: Path) -> Path:
     return map_file(data, tmp_path / "rare.json", 40, all_rows=False)
 
 
-def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
+def test_it_begins_with_the_weights_and_oov_rates_of_the_first(
     data: Path, rare_map: Path, tmp_path: Path
 ) -> None:
     config, model = replace(FOUR_EPOCHS, batch_size=50), replace(STILL, oov_rate="auto")

@@ -58,7 +58,7 @@ class Stepper:
             machine.device.type, enabled=machine.precision == torch.float16
         )
         self.step = 0
-        # Of the steps whose loss is not read yet.
+        # The steps whose loss is not read yet.
         self._recent: list[Tensor] = []
         self._loss_sum, self._loss_count = 0.0, 0
 
