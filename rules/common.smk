@@ -11,11 +11,6 @@ from snakemake.utils import update_config
 # Not `workflow.basedir`, which is the importer's where another workflow imports this one.
 SCRIPTS = Path(str(workflow.current_basedir)).parent / "scripts"
 OWN_CONFIG = str(SCRIPTS.parent / "config/config.yaml")
-if not SCRIPTS.is_dir():
-    raise WorkflowError(
-        f"{workflow.current_basedir}: is in no folder on this disk, and scripts import scripts/tossctr "
-        f'from one; import the file path="workflow/Snakefile" of the repository, which makes one'
-    )
 sys.path.insert(0, str(SCRIPTS))
 from tossctr.common.errors import UserError
 from tossctr.common.interrupt import interrupt_jobs
@@ -33,9 +28,6 @@ if IS_IMPORTED:
     update_config(defaults, config)
     config.update(defaults)
 
-if workflow.is_main_process:
-    interrupt_jobs()
-
 # All checks that need no job. They run here, where an error comes without a traceback.
 try:
     # The table's file is the user's, or one of the repository.
@@ -47,6 +39,7 @@ try:
     RAW = locate_raw(TABLE["raw"], has_stand_in=TABLE["simulation"] is not None)
     # Jobs need not ask again, which for a remote file takes requests.
     if workflow.is_main_process:
+        interrupt_jobs()
         RAW.check(COLUMNS, *filter(None, (TABLE["columns"][key] for key in ("time", "group"))))
         refuse_stand_in_over_real(RAW, RESULTS)
 except UserError as error:
@@ -72,16 +65,12 @@ def clear_errors(function):
     return wrapped
 
 
-# Not within an f-string below, whose tokens differ between versions of Python, and so snakefmt's form.
-NO_MODELS = "|".join([BLEND, *BASELINES])
-
-
 wildcard_constraints:
     split="train|test",
     # results/scores/ is the folder of no size.
     size=r"(?!scores/)\w+",
     # Wide enough for names with a mistake: the kind then says what is wrong.
-    model=rf"(?!(?:{NO_MODELS})/)[^/]+",
+    model="(?!(" + "|".join([BLEND, *BASELINES]) + ")/)[^/]+",
     baseline="|".join(BASELINES),
     name="[^/]+",
     scored="([^/]+/){0,2}[^/]+",

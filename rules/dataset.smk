@@ -10,8 +10,6 @@ checkpoint sample:
         selection="data/samples/{size}.parquet",
     log:
         "data/samples/{size}.log",
-    benchmark:
-        "data/samples/{size}.benchmark.tsv"
     conda:
         "../envs/data.yaml"
     params:
@@ -41,8 +39,6 @@ rule convert_train:
         valid="data/h5/{size}/valid/part{part}.h5",
     log:
         "data/h5/{size}/train/part{part}.log",
-    benchmark:
-        "data/h5/{size}/train/part{part}.benchmark.tsv"
     conda:
         "../envs/data.yaml"
     params:
@@ -63,8 +59,6 @@ checkpoint list_parts:
         parts="data/h5/test/parts.json",
     log:
         "data/h5/test/list_parts.log",
-    benchmark:
-        "data/h5/test/list_parts.benchmark.tsv"
     # It runs first, so that a wrong sample is noticed before days of training.
     priority: 100
     conda:
@@ -92,8 +86,6 @@ rule convert_test:
         h5="data/h5/test/part{part}.h5",
     log:
         "data/h5/test/part{part}.log",
-    benchmark:
-        "data/h5/test/part{part}.benchmark.tsv"
     priority: 1
     conda:
         "../envs/data.yaml"
@@ -114,8 +106,6 @@ rule fit_feature_map:
         feature_map="data/h5/{size}/feature_map.json",
     log:
         "data/h5/{size}/fit_feature_map.log",
-    benchmark:
-        "data/h5/{size}/fit_feature_map.benchmark.tsv"
     conda:
         "../envs/baseline.yaml"
     params:
@@ -136,8 +126,6 @@ use rule fit_feature_map as fit_feature_map_to_all with:
         feature_map="data/h5/{size}/all_rows/feature_map.json",
     log:
         "data/h5/{size}/all_rows/fit_feature_map.log",
-    benchmark:
-        "data/h5/{size}/all_rows/fit_feature_map.benchmark.tsv"
     message:
         "Fitting the feature map of all rows, size {wildcards.size}"
 
@@ -174,8 +162,6 @@ rule describe:
         ],
     log:
         "results/{size}/describe.log",
-    benchmark:
-        "results/{size}/describe.benchmark.tsv"
     # Its alarms are to be read before hours of training.
     priority: 1
     conda:

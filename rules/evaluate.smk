@@ -93,11 +93,7 @@ rule measure:
     input:
         predictions="results/{size}/{name}/valid_predictions.parquet",
         valid=valid_parts,
-        truth=(
-            rules.simulate.output.truth.apply_wildcards({"split": "train"})
-            if RAW.simulated
-            else []
-        ),
+        truth="data/simulated/train_truth.parquet" if RAW.simulated else [],
     output:
         metrics="results/{size}/{name}/metrics.json",
     log:

@@ -1,17 +1,10 @@
 # Inputs of rules, and plots as the report shows them.
 import os
-from pathlib import Path
 
 from tossctr.catalog.digests import scoring_of
-from tossctr.catalog.model_kinds import (
-    check_job,
-    compared_models,
-    kind_of,
-    submission_models,
-)
+from tossctr.catalog.model_kinds import check_job, compared_models
 from tossctr.raw.location import Location
 from tossctr.raw.parts import part_name, read_parts
-from tossctr.raw.reading import RawTable
 
 # What predicts the test file.
 LAST_MODEL = "results/{size}/{model}/model.safetensors"
@@ -148,15 +141,16 @@ def compared(path, among=lambda size, name: True):
     ]
 
 
-def scored_files(scoring, column=COLUMNS.id):
-    """The files that are local; checked before Snakemake removes earlier scores."""
-    if workflow.is_main_process:
-        for file in scoring.files:
-            if not file.is_remote and not file.missing:
-                RawTable(file, columns=COLUMNS).check_columns(COLUMNS, column)
-    return local(*scoring.files)
-
-
 def scored(value):
     """Input function or setting: a `value` of the job's `Scoring`."""
     return clear_errors(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))
+
+
+def scored_params():
+    """The files of the job's `Scoring`, their versions, and what its models depend on."""
+    return settings(
+        input=scored(lambda scoring: list(map(str, scoring.files))),
+        versions=scored(lambda scoring: list(map(file_version, scoring.files))),
+        delimiter=TABLE["raw"]["delimiter"],
+        dependencies=dependency_digest("score", jobs=scored(lambda scoring: scoring.jobs)),
+    )

@@ -1,6 +1,4 @@
 # Params of rules, which make a step stale when they change, and settings of a model's kind.
-from pathlib import Path
-
 from tossctr.catalog.digests import ROUNDING, Digests
 from tossctr.catalog.model_kinds import (
     blocks,
@@ -13,7 +11,7 @@ from tossctr.catalog.model_kinds import (
 )
 from tossctr.catalog.schema import sampling_of, space_of, submission_prior, table_score
 from tossctr.config.declared import fields_of
-from tossctr.staleness import Code, digest, not_counted, settings
+from tossctr.staleness import Code, not_counted, role_texts, settings
 
 DIGESTS = Digests(config, RAW, COLUMNS, Code(SCRIPTS, Path(".snakemake/code_digests.json")))
 
@@ -25,6 +23,9 @@ training_gpus = clear_errors(
 inference_gpus = clear_errors(lambda wildcards: kind_of(wildcards.model).inference_gpus)
 # The models that submit for the job's size, with their weights; None: these are fitted.
 size_weights = clear_errors(lambda wildcards: submission_weights(config, wildcards.size))
+tuning_space = clear_errors(
+    lambda wildcards: space_of(config["tuning"]["space"], kind_of(wildcards.model).blocks)
+)
 # The version of each file is taken once, and only for jobs that read it.
 file_version = clear_errors(RAW.version)
 
@@ -39,15 +40,11 @@ def code(script):
 def model_params():
     """The settings of the job's model by dotted name, those of its kind alone."""
 
-    def value(block, key):
-        return clear_errors(
-            lambda wildcards: model_settings(config, wildcards.size, wildcards.model)
-            .get(block, {})
-            .get(key, ...)
-        )
+    def value(block, key, wildcards):
+        return model_settings(config, wildcards.size, wildcards.model).get(block, {}).get(key, ...)
 
     values = {
-        f"settings.{block}.{key}": value(block, key)
+        f"settings.{block}.{key}": clear_errors(functools.partial(value, block, key))
         for block, declared in blocks().items()
         for key in fields_of(declared)
     }
@@ -56,19 +53,9 @@ def model_params():
 
 
 def column_params(*others):
-    """The roles of columns for a script, and a text for each column and role.
-
-    Snakemake compares the texts, and so names the columns that were added, removed or changed.
-    """
+    """The roles of columns for a script, and the texts that Snakemake compares."""
     roles = COLUMNS.plain(*others)
-    texts = [
-        f"column {name}: {role}"
-        for role, names in roles.items()
-        for name in ([names] if isinstance(names, str) else names)
-    ]
-    texts.append(f"columns {digest(roles)}")  # their order
-    counted = {f"column_{i}": lambda wildcards, text=text: text for i, text in enumerate(texts)}
-    return counted | not_counted(columns=roles)
+    return role_texts(roles) | not_counted(columns=roles)
 
 
 def raw_params(**raw):
@@ -81,15 +68,10 @@ def raw_params(**raw):
 
 def part_params(table):
     """The files of the job's part of a table, and its version."""
-
-    @clear_errors
-    def version(wildcards):
-        part = job_part(table, wildcards)
-        return f"{part.version} {part.draw}".strip()
-
+    part = clear_errors(functools.partial(job_part, table))
     return {
-        "raw": clear_errors(lambda wildcards: part_files(table, wildcards)),
-        "part_version": version,
+        "raw": clear_errors(functools.partial(part_files, table)),
+        "part_version": lambda wildcards: f"{part(wildcards).version} {part(wildcards).draw}".strip(),
     }
 
 

@@ -57,12 +57,7 @@ rule submit:
             prior=submission_prior(config),
         ),
         # As predictions name the code that made them.
-        **not_counted(
-            codes=lambda wildcards: {
-                name: DIGESTS.code("predict", name)
-                for name in submission_models(config, wildcards.size)
-            }
-        ),
+        **not_counted(codes=lambda wildcards: DIGESTS.predictions(wildcards.size)),
         code=code("submit"),
     message:
         "Writing the submission of size {wildcards.size}"

@@ -9,7 +9,7 @@ rule score:
         fitted=scored(
             lambda scoring: [] if scoring.weights else f"results/{scoring.size}/blend/weights.json"
         ),
-        raw_files=scored(scored_files),
+        raw_files=scored(lambda scoring: local(*scoring.files)),
     output:
         output="results/scores/{scored}.parquet",
     log:
@@ -20,18 +20,15 @@ rule score:
     resources:
         gpu=scored(lambda scoring: max(kind_of(name).inference_gpus for name in scoring.models)),
     params:
+        **scored_params(),
         **settings(
-            input=scored(lambda scoring: list(map(str, scoring.files))),
-            versions=scored(lambda scoring: list(map(file_version, scoring.files))),
             # Their order, which the weights have too; Snakemake sorts inputs.
             models=scored(lambda scoring: scoring.models),
             weights=scored(lambda scoring: scoring.weights),
             id_column=TABLE["columns"]["id"],
             row_time=COLUMNS.row_time,
-            delimiter=TABLE["raw"]["delimiter"],
             part_rows=config["parts"]["rows"],
             prior=config["submission"]["prior"] or "observed",
-            dependencies=dependency_digest("score", jobs=scored(lambda scoring: scoring.jobs)),
         ),
         code=code("score"),
     message:
@@ -43,7 +40,7 @@ rule score:
 rule measure_scores:
     input:
         scores=rules.score.output.output,
-        raw_files=scored(lambda scoring: scored_files(scoring, COLUMNS.label)),
+        raw_files=scored(lambda scoring: local(*scoring.files)),
     output:
         metrics="results/scores/{scored}.metrics.json",
     log:
@@ -52,12 +49,7 @@ rule measure_scores:
         "../envs/report.yaml"
     threads: 2
     params:
-        **settings(
-            input=scored(lambda scoring: list(map(str, scoring.files))),
-            versions=scored(lambda scoring: list(map(file_version, scoring.files))),
-            delimiter=TABLE["raw"]["delimiter"],
-            dependencies=dependency_digest("score", jobs=scored(lambda scoring: scoring.jobs)),
-        ),
+        **scored_params(),
         **column_params("label", "id"),
         code=code("measure_scores"),
     message:

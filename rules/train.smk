@@ -1,9 +1,8 @@
 # One model per size and name, of the kind that its name says.
-import shutil
 import time
 
-from tossctr.common.files import locked
 from tossctr.common.machine import CPU_WARNED, has_cuda_device
+from tossctr.models.base import refuse_second_training, remove_training_states
 from tossctr.report.outcome import outcome
 
 # Files that are newer are this run's.
@@ -75,13 +74,7 @@ rule tune:
     params:
         **model_params(),
         **settings(
-            tuning=config["tuning"]
-            | {
-                # The settings of the job's kind.
-                "space": lambda wildcards: space_of(
-                    config["tuning"]["space"], kind_of(wildcards.model).blocks
-                )
-            },
+            tuning=config["tuning"] | {"space": tuning_space},
             variant=lambda wildcards: variant_settings(config, wildcards.size, wildcards.model),
         ),
         code=code("tune"),
@@ -93,16 +86,12 @@ rule tune:
 
 onstart:
     # Before Snakemake removes the log of a training that outlived another Snakemake.
-    for job in workflow.dag.needrun_jobs():
-        if job.rule.name not in (rules.train.rule.name, rules.refit.rule.name):
-            continue
-        state = Path(job.output[0]).with_name("training_state")
-        if state.exists():
-            try:
-                with locked(state, "is training this model already"):
-                    pass
-            except UserError as error:
-                raise WorkflowError(str(error)) from None
+    trainings = (rules.train.rule.name, rules.refit.rule.name)
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name in trainings]
+    try:
+        refuse_second_training(Path(job.output[0]) for job in jobs)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
     # Jobs on this machine need not warn of it each.
     if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():
         logger.warning("no CUDA device found: models train and predict on the CPU")
@@ -113,7 +102,4 @@ onsuccess:
     for line in outcome(RESULTS, STARTED):
         logger.info(line)
     # Not earlier: a finished job runs again if Snakemake is killed with it.
-    for states in ("*/*/training_state", "*/*/*/training_state"):
-        for state in RESULTS.glob(states):
-            if (state.parent / "model.safetensors").exists():
-                shutil.rmtree(state, ignore_errors=True)
+    remove_training_states(RESULTS)

@@ -66,6 +66,20 @@ def not_counted(**values: Any) -> dict[str, Callable[..., str]]:
     }
 
 
+def role_texts(roles: Mapping[str, Any]) -> dict[str, Callable[..., str]]:
+    """Params of the roles of columns: a text for each column, and a digest of their order.
+
+    So Snakemake names the columns that were added, removed or changed.
+    """
+    texts = [
+        f"column {name}: {role}"
+        for role, names in roles.items()
+        for name in ([names] if isinstance(names, str) else names)
+    ]
+    texts.append(f"columns {digest(roles)}")
+    return {f"column_{i}": lambda wildcards, text=text: text for i, text in enumerate(texts)}
+
+
 def digest(value: Any) -> str:
     """A digest of a plain value."""
     return _hash(json.dumps(value, sort_keys=True).encode())

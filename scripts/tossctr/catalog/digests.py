@@ -44,6 +44,10 @@ class Digests:
         modules = [kind_of(model).module(ENTRY_POINTS[script])] if enters else []
         return self._code(script, *modules)
 
+    def predictions(self, size: str) -> dict[str, str]:
+        """The digest of the code that predicts, for each model that submits for a size."""
+        return {name: self.code("predict", name) for name in submission_models(self.config, size)}
+
     def dependencies(
         self, jobs: Iterable[Job], scripts: Iterable[str] = (), test: bool = False
     ) -> str:

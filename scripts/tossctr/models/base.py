@@ -1,13 +1,17 @@
 """The interface of a kind of model to rules and scripts."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
+from ..common.files import locked
 from ..config.columns import Columns
-from ..config.names import Settings, variant_of
+from ..config.names import MODEL_FILE, Settings, variant_of
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,31 @@ class ModelKind:
     def entry_point(self, name: str) -> Any:
         """The function of that name; raises UserError if the kind has none."""
         return getattr(import_module(self.module(name)), name)
+
+
+def training_state(model: Path) -> Path:
+    """The folder, beside a model's file, in which its training keeps state and has a lock."""
+    return model.with_name("training_state")
+
+
+def training_lock(model: Path) -> AbstractContextManager[None]:
+    """Keep other processes from training a model; raises UserError if one does."""
+    return locked(training_state(model), "is training this model already")
+
+
+def refuse_second_training(models: Iterable[Path]) -> None:
+    """Raise UserError if a process that outlived its Snakemake trains one of the models."""
+    for model in models:
+        if training_state(model).exists():
+            with training_lock(model):
+                pass
+
+
+def remove_training_states(results: Path) -> None:
+    """Remove the states of the models that are finished."""
+    for depth in ("*/*", "*/*/*"):
+        for model in results.glob(f"{depth}/{MODEL_FILE}"):
+            shutil.rmtree(training_state(model), ignore_errors=True)
 
 
 def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:

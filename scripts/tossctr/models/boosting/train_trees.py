@@ -13,12 +13,13 @@ import numpy as np
 import xgboost
 
 from ...batches.negatives import NegativeDraw, chosen_rate
-from ...common.files import locked, scratch_dir
+from ...common.files import scratch_dir
 from ...common.logits import log_odds, metrics_of
 from ...config.declared import Runtime
 from ...config.names import Settings
 from ...datasets.table import SomeRows, Table
 from ...features.feature_map import FeatureMap
+from ..base import training_lock
 from ..job import TrainJob, open_rows
 from .boosting import FEATURE_SETS, BoostingConfig
 from .choice import Choice, choose
@@ -39,7 +40,7 @@ def train(job: TrainJob) -> None:
     config = BoostingConfig(**job.settings["boosting"])
     device, before = choose_device(job.runtime.device), job.before()
     with (
-        locked(job.model.with_name("training_state"), "is training this model already"),
+        training_lock(job.model),
         job.opened() as (feature_map, train, valid),
         scratch_dir(job.model.with_name("matrix")) as folder,
     ):

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from ...batches.batch_source import BatchSource
-from ...common.files import locked
 from ...config.declared import Runtime
 from ...config.names import Settings
 from ...datasets.opening import refit_rows
 from ...datasets.table import SomeRows, Table
 from ...features.feature_map import FeatureMap
+from ..base import training_lock, training_state
 from ..job import TrainJob, open_rows
 from ..trained import About
 from .micro_batches import count_parameters, micro_batch_rows
@@ -63,7 +63,6 @@ def train(job: TrainJob) -> None:
     gpus = TrainConfig(**job.settings["train"]).gpus
     if gpus > 1 and not in_group():
         _run_under_torchrun(gpus, job.threads)
-    folder = job.model.with_name("training_state")
     with ExitStack() as stack:
         ranks = Ranks()
         if in_group():
@@ -72,12 +71,12 @@ def train(job: TrainJob) -> None:
                 ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             ranks = stack.enter_context(joined())
         if ranks.is_first:
-            stack.enter_context(locked(folder, "is training this model already"))
+            stack.enter_context(training_lock(job.model))
         else:  # it would log the same lines
             logging.getLogger("tossctr").setLevel(logging.ERROR)
         machine = start_runtime(job.runtime, job.threads, ranks)
         run = stack.enter_context(opened_run(job))
-        trainer = run.trainer(machine, checkpoint=Checkpoint(folder, _key(job)))
+        trainer = run.trainer(machine, checkpoint=Checkpoint(training_state(job.model), _key(job)))
         trainer.fit()
         # The largest of all processes, or GPUs.
         (peak,) = ranks.largest(machine.peak_memory())
