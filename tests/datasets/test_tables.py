@@ -33,14 +33,13 @@ Files = tuple[list[Path], list[Path]]
 TABLE = raw_table(300, item=[f"item {i // 25}" for i in range(300)])
 
 
-@pytest.fixture(scope="module", params=[20, 300])
-def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Parts that begin with a row group of 20 rows, or within the only one of 300."""
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Parts, some of which begin within a row group."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "BATCH_ROWS", 8)
         patch.setattr(conversion, "SHUFFLED_BYTES", 1_500)
-        folder = tmp_path_factory.mktemp("parts")
-        return to_train_parts(folder, TABLE, 40, row_group_size=request.param)
+        return to_train_parts(tmp_path_factory.mktemp("parts"), TABLE, 40, row_group_size=70)
 
 
 @pytest.fixture(autouse=True)
@@ -55,13 +54,9 @@ def check_rows(opened: Table) -> list[int]:
     raw = TABLE.take(whole.row).to_pylist()
     assert whole.label is not None
     assert whole.label.tolist() == [row["y"] for row in raw]
-    assert whole.categorical.tolist() == [
-        [
-            0 if row[name] is None else codes_of([row[name]])[0]
-            for name in opened.categorical_columns
-        ]
-        for row in raw
-    ]
+    for name, codes in zip(opened.categorical_columns, whole.categorical.T):
+        words = [row[name] for row in raw]
+        assert codes.tolist() == [0 if w is None else codes_of([w])[0] for w in words]
     events = as_lists(whole.sequences["events"])
     assert events == [split_events(row["events"]) for row in raw]
     for column in ("row", "label", "categorical", "period"):
@@ -105,21 +100,18 @@ def test_files_of_other_draws_or_of_unequal_number_are_refused(
     files: Files, tmp_path: Path
 ) -> None:
     train, valid = files
-    other = to_train_parts(tmp_path, TABLE, 40, row_group_size=20, seed=4)
+    other = to_train_parts(tmp_path, TABLE, 150, row_group_size=20, seed=4)
     toy = to_train_h5(tmp_path, TABLE, size="toy")[0]
     for rows, named in (
-        (AllRows(train, other[1]), r"part000\.h5 and .*part000\.h5"),
+        (AllRows(train[:1], other[1][:1]), r"part000\.h5 and .*part000\.h5"),
         ([train[0], toy], r"part000\.h5 and .*train\.h5"),
         (AllRows(train, valid[:3]), r"train/part000\.h5 and .*valid/part000\.h5"),
-        (AllRows(train[0], valid[1]), r"part000\.h5 and .*part001\.h5"),
     ):
         with pytest.raises(UserError, match=named):
             open_table(rows)
-    with open_table(train) as first, open_table(other[0]) as drawn_again:
-        assert first.identity != drawn_again.identity
 
 
-@pytest.mark.parametrize(("rows", "clicks"), [(5, 1), (3, 2), (0, 3), (1_000, 0), (0, 1_000)])
+@pytest.mark.parametrize(("rows", "clicks"), [(5, 1), (0, 3), (1_000, 0)])
 def test_monitored_rows_are_the_first_that_have_so_many_rows_and_clicks(
     files: Files, monkeypatch: pytest.MonkeyPatch, rows: int, clicks: int
 ) -> None:
@@ -134,16 +126,14 @@ def test_monitored_rows_are_the_first_that_have_so_many_rows_and_clicks(
 
 
 # A 32nd of a full table's: its runs, blocks and windows are as much smaller.
-ROWS, DAYS, BATCH_ROWS = 24_000, 7, 256
+ROWS, DAYS, BATCH_ROWS = 12_000, 7, 256
 RUN_ROWS, BLOCK_ROWS, WINDOW_ROWS = 16, 256, 2_048
 
 DayAndEpochs = tuple[np.ndarray, list[list[Batch]]]
 
 
-@pytest.fixture(scope="module", params=["parts", "one file"])
-def day_and_epochs(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> DayAndEpochs:
+@pytest.fixture(scope="module")
+def day_and_epochs(tmp_path_factory: pytest.TempPathFactory) -> DayAndEpochs:
     """The day of each row, and the batches of some epochs.
 
     Rows are sorted by `age`, here the day, from unequal days; history lengths have a long tail.
@@ -157,14 +147,12 @@ def day_and_epochs(
         events=[",".join("7" * n) for n in lengths],
     )
     with pytest.MonkeyPatch.context() as patch:
-        # Many parts, or many shuffles in one, most of them of one day, as a full table has.
+        # Some parts, and many shuffles in each, most of them of one day, as a full table has.
         patch.setattr(conversion, "BATCH_ROWS", 300)
-        if request.param == "one file":
-            patch.setattr(conversion, "SHUFFLED_BYTES", 50_000)
-        rows = ROWS // 24 if request.param == "parts" else ROWS
+        patch.setattr(conversion, "SHUFFLED_BYTES", 50_000)
         folder = tmp_path_factory.mktemp("days")
-        train, _ = to_train_parts(folder, table, rows, row_group_size=500)
-        assert len(train) == ROWS // rows
+        train, _ = to_train_parts(folder, table, ROWS // 3, row_group_size=500)
+        assert len(train) == 3
         patch.setattr(opening, "RUN_ROWS", RUN_ROWS)
         patch.setattr(batches, "BLOCK_ROWS", BLOCK_ROWS)
         patch.setattr(batches, "WINDOW_ROWS", WINDOW_ROWS)
@@ -183,9 +171,7 @@ def unevenness(groups: list[np.ndarray], day: np.ndarray) -> float:
     return float(((counts - expected) ** 2 / expected).sum(axis=1).mean()) / (DAYS - 1)
 
 
-def test_every_batch_is_a_sample_of_a_window_of_random_blocks(
-    day_and_epochs: DayAndEpochs,
-) -> None:
+def test_every_batch_is_a_sample_of_a_window_of_random_blocks(day_and_epochs: DayAndEpochs) -> None:
     day, epochs = day_and_epochs
     drawn = [day[batch.row_B.numpy()] for epoch in epochs for batch in epoch]
     blocks = [day[start : start + BLOCK_ROWS] for start in range(0, len(day), BLOCK_ROWS)]
@@ -199,9 +185,7 @@ def test_every_batch_is_a_sample_of_a_window_of_random_blocks(
     assert np.abs(shares - np.bincount(day) / len(day)).max() < 2.5 * RUN_ROWS / WINDOW_ROWS
 
 
-def test_rows_that_meet_in_one_epoch_part_in_the_next(
-    day_and_epochs: DayAndEpochs,
-) -> None:
+def test_rows_that_meet_in_one_epoch_part_in_the_next(day_and_epochs: DayAndEpochs) -> None:
     day, epochs = day_and_epochs
     turns = np.empty((2, len(day)), int)
     for turn, epoch in zip(turns, epochs):
@@ -215,9 +199,7 @@ def test_rows_that_meet_in_one_epoch_part_in_the_next(
     assert again < 0.25
 
 
-def test_grouping_by_length_tells_nothing_of_day_and_label(
-    day_and_epochs: DayAndEpochs,
-) -> None:
+def test_grouping_by_length_tells_nothing_of_day_and_label(day_and_epochs: DayAndEpochs) -> None:
     day, epochs = day_and_epochs
     means = []
     for epoch in epochs:
