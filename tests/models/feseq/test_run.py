@@ -18,7 +18,6 @@ from support.networks import CONFIG, SIZES
 from support.raw_tables import COLUMNS, raw_table, with_roles
 from support.trainings import (
     CPU,
-    FOUR_EPOCHS,
     SMALL_MODEL,
     TRAIN,
     a_trainer,
@@ -28,15 +27,11 @@ from support.trainings import (
     train,
 )
 from tossctr.batches.batch import Batch
-from tossctr.catalog.loading import export_model
 from tossctr.common.errors import NotFiniteError, UserError
-from tossctr.datasets.opening import open_table
 from tossctr.models.feseq.micro_batches import SPARE_SHARE, StepMemory, full_rows
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.network_file import TrainedModel, predict_logits
-from tossctr.models.feseq.onnx_export import raw_rows
-from tossctr.models.feseq.scorer import Scorer
 from tossctr.models.feseq.training_loop import Trainer
 from tossctr.models.feseq.training_step import Stepper
 
@@ -59,9 +54,9 @@ def test_the_same_run_gives_the_same_weights_and_its_files_agree(
     assert about["simulated_data"] is True
 
 
-@pytest.mark.parametrize("share", [1.0, 0.3])
-def test_an_intercept_learned_from_draws_predicts_the_click_rate(data: Path, share: float) -> None:
-    with a_trainer(data, replace(TRAIN, negative_sampling_rate=share)) as trainer:
+def test_an_intercept_learned_from_draws_predicts_the_click_rate(data: Path) -> None:
+    config = replace(TRAIN, negative_sampling_rate=0.3)
+    with a_trainer(data, config) as trainer:
         model, source = trainer.model, trainer.train
         label = torch.cat([batch.label_B for batch in source.shuffled(1, 1)])
         logit = math.log(label.sum() / (1 - label).sum())
@@ -73,8 +68,7 @@ def test_an_intercept_learned_from_draws_predicts_the_click_rate(data: Path, sha
         # The loss is that of the draws.
         assert model.train()(next(source.in_order()))[0].item() == pytest.approx(logit)
     # Or the training starts there.
-    config = replace(TRAIN, negative_sampling_rate=share, start_at_click_rate=True)
-    with a_trainer(data, config) as trainer:
+    with a_trainer(data, replace(config, start_at_click_rate=True)) as trainer:
         torch.nn.init.zeros_(trainer.model.mlp[-1].weight)
         label = trainer.train.table.column("label")
         expected = (label.sum() + 0.5) / (len(label) + 1)
@@ -104,16 +98,12 @@ def test_best_weights_are_kept_and_the_learning_rate_cut(
     assert not torch.equal(one, third)
 
 
-def test_rows_of_one_label_and_logits_that_are_not_finite_end_a_training(
+def test_validation_rows_of_one_label_end_a_training(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with a_trainer(data, TRAIN) as trainer:
-        with monkeypatch.context() as patch:
-            patch.setattr(trainer.valid.table, "column", lambda name: np.zeros(100))
-            with pytest.raises(NotFiniteError, match="both labels"):
-                trainer.evaluate()
-        monkeypatch.setattr(trainer, "_predict", lambda: np.full(100, np.nan, np.float32))
-        with pytest.raises(NotFiniteError, match="finite predictions"):
+        monkeypatch.setattr(trainer.valid.table, "column", lambda name: np.zeros(100))
+        with pytest.raises(NotFiniteError, match="both labels"):
             trainer.evaluate()
 
 
@@ -161,13 +151,12 @@ def test_looks_within_a_long_epoch_find_better_weights_and_change_nothing_else(
 
 
 def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
-    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    data: Path, tmp_path: Path
 ) -> None:
     metrics = json.loads(train(data, tmp_path, memory_gib=0.02)["training"].read_text())
     assert 1 <= metrics["micro_batch_rows"] < metrics["batch_rows"]
-    # Batches shrink loudly on small data.
+    # Batches shrink on small data.
     assert replace(TRAIN, batch_size=512, min_steps_per_epoch=100).batch_rows(900) == 9
-    assert "batch_size 512" in caplog.text
     with pytest.raises(UserError, match=r"\d MiB of memory \(runtime.memory_gib\) do not hold"):
         train(data, tmp_path, memory_gib=0.0031)
 
@@ -175,35 +164,30 @@ def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_what_is_measured_is_near_the_peak_of_a_step(precision: torch.dtype) -> None:
     # Wide enough that positions, not the rows' other fields, take the memory.
-    config = replace(CONFIG, max_len=200, embedding_dim=32, heads=2, dropout=0.1)
-    config = replace(config, pooling="din")
+    config = replace(CONFIG, max_len=100, embedding_dim=32, heads=2, dropout=0.1, pooling="din")
     model = FESeq(config, SIZES).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    state = torch.get_rng_state()
     measured = StepMemory.measured(model, config, SIZES, precision)
-    # Network and random numbers stay as they were.
-    assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     stepper = Stepper(model, optimizer, Machine(torch.device("cpu"), precision), TRAIN)
     stepper.take(full_rows(config, SIZES, 1))
     peaks = []
-    for rows in (4, 12):
+    for rows in (2, 6):
         batch, tracker = full_rows(config, SIZES, rows), MemTracker()
         tracker.track_external(model, optimizer)
         with tracker:
             stepper.take(batch)
         peaks.append(tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"])
-    per_row = (peaks[1] - peaks[0]) / 8
+    per_row = (peaks[1] - peaks[0]) / 4
     # In half precision it must not be less, but for what is left free.
     assert (1 - SPARE_SHARE) * per_row < measured.per_row < 1.3 * per_row
-    assert peaks[0] < measured.step(4)
-    assert peaks[1] < measured.step(12)
+    assert peaks[0] < measured.step(2)
+    assert peaks[1] < measured.step(6)
     # Rows that fit do, and one more does not.
-    for memory in (10 * measured.step(1), 3_456_789_012):
-        rows = measured.rows_in(memory)
-        assert measured.step(rows) <= memory < measured.step(rows + 1)
-    assert measured.rows_in(measured.step(1) - 1) == 0
+    memory = 10 * measured.step(1)
+    rows = measured.rows_in(memory)
+    assert measured.step(rows) <= memory < measured.step(rows + 1)
 
 
 def test_attention_needs_no_memory_that_grows_with_the_square_of_the_length() -> None:
@@ -223,14 +207,8 @@ def test_a_table_without_sequences_is_as_if_its_only_one_were_always_empty(tmp_p
     table = raw_table(160, events=nothing, item=nothing)
     for columns in (COLUMNS, with_roles(sequences=(), targets=())):
         make(tmp_path, table, columns=columns)
-        config = replace(FOUR_EPOCHS, batch_size=16)
-        file = train(tmp_path, tmp_path / str(len(logits)), config, model)["model"]
-        with open_table(tmp_path / "valid.h5") as opened:
-            logits.append(TrainedModel.load(file).predict(opened))
-            rows = raw_rows(opened, opened.rows)
+        config, out = replace(TRAIN, batch_size=16), tmp_path / str(len(logits))
+        file = train(tmp_path, out, config, model)["model"]
+        logits.append(TrainedModel.load(file).predict(tmp_path / "valid.h5"))
     assert np.ptp(logits[0]) > 0
     np.testing.assert_array_equal(*logits)
-    export_model(file, tmp_path / "valid.h5", tmp_path / "model.onnx")
-    scorer = Scorer.load(tmp_path / "model.onnx")
-    assert scorer.raw_columns == ["country", "price", "age"]
-    np.testing.assert_allclose(scorer.logits(rows), logits[1], 1e-5, 1e-5)
