@@ -1,44 +1,19 @@
 """Files of any kind appear complete or not at all, and come back as they were; memory."""
 
-import errno
 import math
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from tossctr.common import files, tensors
+from tossctr.common import tensors
 from tossctr.common.errors import UserError
-from tossctr.common.files import (
-    atomic_write,
-    fingerprint,
-    locked,
-    read_json,
-    scratch_dir,
-    write_json,
-)
+from tossctr.common.files import atomic_write, fingerprint, read_json, scratch_dir, write_json
 from tossctr.common.machine import machine_memory
-
-
-def test_a_file_system_without_locks_is_warned_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def flock(*_: Any) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(files.fcntl, "flock", flock)
-    with locked(tmp_path, "trains"):
-        assert (tmp_path / "owner").exists()
-    (message,) = caplog.messages
-    assert str(tmp_path) in message
-    monkeypatch.setattr(files, "_NO_LOCKS", ())
-    with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)), locked(tmp_path, "trains"):
-        pass
 
 
 def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -57,13 +32,10 @@ def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
 
 
 def test_a_folder_or_a_uri_is_no_file_to_write(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    for target in (tmp_path / "folder", Path("s3://bucket/folder")):
-        for beside in (atomic_write, scratch_dir):
-            with pytest.raises(UserError, match=target.name), beside(target):
-                pass
+    for target in (tmp_path, Path("s3://bucket/folder")):
+        with pytest.raises(UserError, match=target.name), atomic_write(target):
+            pass
     assert not Path("s3:").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
@@ -89,10 +61,9 @@ def test_a_fingerprint_follows_content_and_not_time(tmp_path: Path) -> None:
     before = fingerprint(path)
     os.utime(path, (0, 0))
     assert fingerprint(path) == before
-    path.write_bytes(b"a" * 100_000 + b"footer 2")
-    assert fingerprint(path) != before
-    path.write_bytes(b"a" * 100_001 + b"footer 1")
-    assert fingerprint(path) != before
+    for content in (b"a" * 100_000 + b"footer 2", b"a" * 100_001 + b"footer 1"):
+        path.write_bytes(content)
+        assert fingerprint(path) != before
 
 
 def test_json_comes_back_and_what_is_damaged_or_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -100,18 +71,16 @@ def test_json_comes_back_and_what_is_damaged_or_of_another_kind_is_refused(tmp_p
     write_json(path, values)
     assert str(read_json(path)) == str(values)
     for given in ({"parse": lambda content: content["parts"]}, {"keys": ["auc", "parts"]}):
-        with pytest.raises(UserError, match=r"a.json: .*parts.json") as refusal:
+        with pytest.raises(UserError, match=r"a.json: .*parts.json"):
             read_json(path, kind="parts.json", **given)
-        assert "delete" not in str(refusal.value)
     whole = path.read_bytes()
-    edited = (whole.replace(b"0.5", b"0.6"), whole.replace(b'"none"', b'"None"'), b'{"auc": 0.5}')
-    for content in (b"", b"[1]", whole[:-5], whole.replace("성".encode(), b"\xff"), *edited):
+    for content in (b"[1]", whole[:-5], whole.replace(b"0.5", b"0.6"), b'{"auc": 0.5}'):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"a.json: damaged .*delete it"):
             read_json(path)
 
 
-SHARED = torch.arange(6.0).reshape(2, 3)
+SHARED = torch.arange(60_000.0).reshape(2, -1)
 CONTENT = {
     "table": SHARED,
     "again": {"table": SHARED, "transposed": torch.arange(6).reshape(2, 3).T},
@@ -122,43 +91,25 @@ CONTENT = {
 }
 
 
-def same(value: object, expected: object) -> bool:
-    if isinstance(expected, torch.Tensor):
-        return isinstance(value, torch.Tensor) and torch.equal(value, expected)
-    if isinstance(expected, dict):
-        return list(value) == list(expected) and all(same(value[k], expected[k]) for k in expected)
-    return value == expected and type(value) is type(expected)
+def plain(value: object) -> object:
+    if isinstance(value, torch.Tensor):
+        return value.dtype, value.shape, value.tolist()
+    return {key: plain(value[key]) for key in value} if isinstance(value, dict) else value
 
 
 def test_nested_values_come_back_as_they_were_and_others_may_read_them(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     tensors.save(CONTENT, path)
-    assert same(tensors.load(path, torch.from_numpy), CONTENT)
+    loaded = tensors.load(path, torch.from_numpy)
+    assert repr(plain(loaded)) == repr(plain(CONTENT))
+    # A shared tensor is stored once.
+    assert loaded["table"] is loaded["again"]["table"]
+    assert path.stat().st_size < 1.1 * SHARED.nbytes
     (tmp_path / "ordinary").touch()
     assert path.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
     whole = path.read_bytes()
     tensors.save(CONTENT, path)
     assert path.read_bytes() == whole
-
-
-def test_a_shared_tensor_is_stored_once_and_shared_again(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    table = torch.zeros(10**5)
-    tensors.save({"history": table, "target": table}, path)
-    assert path.stat().st_size < 1.1 * table.nbytes
-    loaded = tensors.load(path)
-    assert loaded["history"] is loaded["target"]
-
-
-@pytest.mark.parametrize("place", [3, 20, 300, -500, -1])
-def test_a_damaged_file_is_refused(tmp_path: Path, place: int) -> None:
-    path = tmp_path / "state.safetensors"
-    tensors.save(CONTENT, path)
-    whole = bytearray(path.read_bytes())
-    for content in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place:][1:]):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"checksum|header|JSON|UTF"):
-            tensors.load(path)
 
 
 COMPUTER = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -169,14 +120,10 @@ VERSION_2, VERSION_1 = f"0::/{JOB}\n", f"3:cpuset:/\n4:cpu,memory:/{JOB}\n"
 @pytest.mark.parametrize(
     ("groups", "limits", "expected"),
     [
-        (VERSION_2, {f"{JOB}/memory.max": "3000000"}, 3_000_000),
         (VERSION_2, {f"{JOB}/memory.max": "max", "system.slice/job_7/memory.max": "5000"}, 5000),
         # A container sees its own group as the top.
         ("0::/\n", {"memory.max": "7000"}, 7000),
-        (VERSION_2, {f"{JOB}/memory.max": "max"}, COMPUTER),
         (VERSION_1, {f"memory/{JOB}/memory.limit_in_bytes": "4000"}, 4000),
-        (VERSION_1, {f"memory/{JOB}/memory.limit_in_bytes": str(2**63 - 4096)}, COMPUTER),
-        (VERSION_1, {}, COMPUTER),
         (None, {}, COMPUTER),
     ],
 )

@@ -7,8 +7,6 @@ import pytest
 from support import SCRIPTS
 from support.processes import run_python
 
-BOTH = pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-
 BEGINNING = """
 import os, signal, sys, time
 from tossctr.common.signals import Signals, exit_on_sigterm
@@ -25,19 +23,37 @@ def run(kind: signal.Signals, *lines: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_second_sigterm_does_not_disturb_the_end_and_an_ignored_one_nothing() -> None:
-    closing = "try:\n ask()\n time.sleep(300)\nfinally:\n ask()\n print('closed')"
-    assert run(signal.SIGTERM, "exit_on_sigterm()", closing) == (143, "closed\n")
-    ignoring = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
-    saving = "with Signals():\n ask()\nprint('goes on')"
-    assert run(signal.SIGTERM, ignoring, saving) == (0, "goes on\n")
+SAVING = "try:\n with Signals():\n  ask()\n  print('saved')\n print('goes on')"
+SIGTERM = "os.kill(os.getpid(), 15)"
+IGNORED = f"signal.signal(15, signal.SIG_IGN)\n{SAVING}"
+CLOSING = f"""
+try:
+    try:
+        with Signals():
+            ask()
+            %s
+            print('saved')
+    finally:
+        {SIGTERM}
+        print('closed')"""
 
 
-@BOTH
-def test_what_signals_are_held_from_comes_to_its_end(kind: signal.Signals) -> None:
-    saving = "try:\n with Signals():\n  ask()\n  print('saved')\n print('goes on')"
-    ending = "except KeyboardInterrupt:\n sys.exit(130)"
-    assert run(kind, "exit_on_sigterm()", saving, ending) == (128 + kind, "saved\n")
+@pytest.mark.parametrize(
+    ("kind", "program", "expected"),
+    [
+        (signal.SIGTERM, SAVING, (143, "saved\n")),
+        (signal.SIGTERM, IGNORED, (0, "saved\ngoes on\n")),
+        (signal.SIGTERM, CLOSING % "pass", (143, "saved\nclosed\n")),
+        (signal.SIGINT, CLOSING % SIGTERM, (0, "saved\nclosed\nCtrl-C\n")),
+        (signal.SIGINT, CLOSING % "ask()", (0, "closed\nCtrl-C\n")),
+    ],
+    ids=["sigterm", "sigterm ignored", "sigterm twice", "sigterm after ctrl-c", "ctrl-c twice"],
+)
+def test_a_signal_ends_once_and_after_what_it_is_held_from(
+    kind: signal.Signals, program: str, expected: tuple[int, str]
+) -> None:
+    ending = "except KeyboardInterrupt:\n print('Ctrl-C')"
+    assert run(kind, "exit_on_sigterm()", program, ending) == expected
 
 
 SCRIPT = """
@@ -71,17 +87,3 @@ def test_an_interrupted_snakemake_ends_the_scripts_in_its_shells() -> None:
     )
     assert code == 0
     assert output.splitlines()[:2] == ["runs", "saved 143"]
-
-
-@BOTH
-def test_after_ctrl_c_sigterm_changes_nothing_and_a_second_ctrl_c_ends(
-    kind: signal.Signals,
-) -> None:
-    ending = "except KeyboardInterrupt:\n print('Ctrl-C')"
-    again = f"os.kill(os.getpid(), {int(kind)})"
-    for saving in (
-        f"try:\n try:\n  ask()\n finally:\n  {again}\n  print('saved')",
-        f"try:\n with Signals():\n  ask()\n  {again}\n  print('saved')",
-    ):
-        expected = "saved\nCtrl-C\n" if kind == signal.SIGTERM else "Ctrl-C\n"
-        assert run(signal.SIGINT, "exit_on_sigterm()", saving, ending) == (0, expected)

@@ -108,7 +108,7 @@ def test_rows_that_are_met_again_are_counted_in_all_rows_and_others_in_a_sample(
     assert content["same_rows"]["test_in_known"] == pytest.approx(30 / 300)
     assert content["same_rows"]["valid_in_train"] == 0
     assert not content["adversary"]["valid"]["is_significant"]
-    assert [*content["adversary"]["test"]["columns"]][0] == "newest of events"
+    assert next(iter(content["adversary"]["test"]["columns"])) == "newest of events"
 
 
 @pytest.mark.usefixtures("no_adversary")
