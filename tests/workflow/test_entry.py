@@ -81,39 +81,23 @@ def test_options_become_what_annotations_say_and_a_file_that_exists_is_no_output
     assert called()["part"] == 7
 
 
-SCORE = ["score", "--model", "a", "--input", "b", "--output", "c"]
-
-
-@pytest.mark.workflow
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("fault", "count", "has_traceback"),
     [
-        (["score", "--output", "a"], "required: --model, --input"),
-        ([*SCORE, "--threads", "0"], "threads\n  Input should be greater than"),
+        ("MemoryError()", "1", False),
+        ("OSError(28, 'No space left on device')", "1", False),
+        ("ZeroDivisionError()", "1", True),
+        ("ZeroDivisionError()", "0", False),
     ],
 )
-def test_options_that_are_missing_or_no_count_are_told(arguments: list[str], named: str) -> None:
-    done = run_python(SCRIPTS / f"{arguments[0]}.py", *arguments[1:])
-    assert done.returncode in (1, 2)
-    assert named in (output := done.stderr)
-    assert "Traceback" not in output
-
-
-@pytest.mark.parametrize(
-    ("fault", "has_traceback"),
-    [
-        ("MemoryError()", False),
-        ("OSError(28, 'No space left on device')", False),
-        ("ZeroDivisionError()", True),
-    ],
-)
-def test_the_machine_s_limits_are_no_fault_of_the_code(
-    tmp_path: Path, fault: str, has_traceback: bool
+def test_only_a_fault_of_the_code_has_a_traceback(
+    tmp_path: Path, fault: str, count: str, has_traceback: bool
 ) -> None:
     script = tmp_path / "script.py"
-    lines = ["from entry import run_script", "def main() -> None:", f"    raise {fault}"]
+    lines = ["from pydantic import PositiveInt", "from entry import run_script"]
+    lines += ["def main(*, count: PositiveInt) -> None:", f"    raise {fault}"]
     script.write_text("\n".join([*lines, "run_script(main)"]))
-    done = run_python(script, env=os.environ | {"PYTHONPATH": str(SCRIPTS)})
+    done = run_python(script, "--count", count, env=os.environ | {"PYTHONPATH": str(SCRIPTS)})
     assert done.returncode == 1
     assert ("Traceback" in done.stderr) == has_traceback
     assert "ERROR" in done.stderr
