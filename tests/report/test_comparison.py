@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from sklearn.metrics import roc_auc_score
@@ -16,11 +14,9 @@ from snakemake.utils import update_config
 from support.configs import shipped
 from support.predictions import put_predictions
 from tossctr.catalog.check import checked_config
-from tossctr.common.errors import UserError
-from tossctr.common.files import read_json, write_json
-from tossctr.common.parquet import write_table
+from tossctr.common.files import write_json
 from tossctr.config.names import FEW_CLICKS
-from tossctr.report.summary import write_comparison, write_summary
+from tossctr.report.summary import models_plot, write_comparison, write_summary
 
 
 def put_model(
@@ -30,12 +26,12 @@ def put_model(
     metrics = results / size / name / "metrics.json"
     metrics.parent.mkdir(parents=True)
     clicks = given.get("clicks", 100)
-    enough = clicks >= FEW_CLICKS
-    near = {"value": auc, "low": auc - 0.01 if enough else None, "high": auc + 0.01}
+    low = auc - 0.01 if clicks >= FEW_CLICKS else None
+    near = {"value": auc if clicks else None, "low": low, "high": auc + 0.01}
     names = ("auc", "logloss", "average_precision", "weighted_logloss", "score", "balanced_score")
     content = dict.fromkeys(("auc_ablated", "histories", "best_model", "gain_over_best"))
     content |= {"full_name": f"{size}/{name}", "metrics": dict.fromkeys(names, near)}
-    content |= {"rows": 5000, "clicks": clicks, "enough_clicks": enough}
+    content |= {"rows": 5000, "clicks": clicks, "enough_clicks": clicks >= FEW_CLICKS}
     write_json(metrics, content | {"simulated_data": False} | given)
     write_json(metrics.with_name("training.json"), dict(training))
     # A click's logit is higher by what gives about this AUC.
@@ -82,34 +78,27 @@ def test_rows_are_sorted_and_say_what_the_files_say(metrics: list[Path], tmp_pat
         aucs[path.parent.name] = roc_auc_score(rows["label"], rows["logit"])
     expected = [aucs["len150"] - aucs[name] for name in table["model"][:3]]
     assert table["behind"].tolist() == pytest.approx([*expected, 0], abs=1e-5)
+    # The plot has them in the same order.
+    names = [
+        [label.get_text().split() for label in ax.get_yticklabels()]
+        for ax in models_plot(table).axes
+    ]
+    assert names == [[["len150", "0.7100"], ["boosting", "0.7000"]], [["boosting", "0.9500"]]]
 
 
-def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path) -> None:
-    about = read_json(metrics[2])
-    for wrong in (read_json(metrics[0]) | {"full_name": "full/constant"}, {"columns": []}):
-        write_json(metrics[2], wrong)
-        with pytest.raises(UserError, match="full/boosting"):
-            compared(metrics, tmp_path)
-    write_json(metrics[2], about)
-    predictions = metrics[2].with_name("valid_predictions.parquet")
-    table = pq.read_table(predictions)
-    write_table(table.set_column(0, "row", pa.array(np.arange(1, 301))), predictions)
-    with pytest.raises(UserError, match=r"full/boosting.*other rows"):
-        compared(metrics, tmp_path)
-
-
-def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
-    compared(metrics, folder, given.pop("metric", "auc"))
+def summary_of(metrics: list[Path], folder: Path, submits: Any = ("len150",), **given: Any) -> str:
+    compared(metrics, folder)
     options = {
-        "submitting": {"full": given.pop("submits", ["len150"]), "toy": ["len100"]},
+        "importances": [],
+        "facts": [],
+        "submitting": {"full": submits, "toy": ["len100"]},
         "refit": False,
         "split": {"time": None, "group": None, "is_auto": True},
     }
-    inputs = [given.pop(name, ()) for name in ("importances", "facts")]
-    files = folder / "summary.md", folder / "summary.html"
-    inputs = [folder / "comparison.csv", *inputs, folder / "plots/models.svg"]
-    write_summary(*inputs, *files, **options | given)
-    return (folder / "summary.md").read_text()
+    outputs = {"plot": "plots/models.svg", "summary": "summary.md", "view": "summary.html"}
+    files = {name: folder / file for name, file in outputs.items()}
+    write_summary(folder / "comparison.csv", **files, **options | given)
+    return files["summary"].read_text()
 
 
 def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: Path) -> None:
@@ -141,74 +130,59 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         assert answer in page, answer
 
 
-@pytest.mark.parametrize("clicks", [1, FEW_CLICKS - 1, 100])
+@pytest.mark.parametrize("clicks", [0, FEW_CLICKS - 1, 100])
 def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int) -> None:
     """Few clicks, however far apart the AUCs are; many clicks and hardly a difference."""
     unsure = {"value": 0.004, "low": -0.01, "high": 0.02, "p_value": 0.6}
     if clicks < FEW_CLICKS:
         unsure |= dict.fromkeys(("low", "high", "p_value"))
     measured = {"auc_ablated": 0.7, "histories": unsure, "clicks": clicks}
-    other = 0.9899 if clicks == 100 else 0.7
-    paths = [
-        put_model(tmp_path, "full", "len150", 0.99, **measured),
-        put_model(tmp_path, "full", "boosting", other, **measured),
-    ]
+    aucs = {"len150": 0.9899 if clicks == 100 else 0.7, "boosting": 0.99}
+    paths = [put_model(tmp_path, "full", name, auc, **measured) for name, auc in aucs.items()]
     text = summary_of(paths, tmp_path)
+    assert text.startswith("**Submit len150")
     claims = [line for line in text.splitlines() if "worth" in line]
     assert [line for line in claims if "not significant" not in line] == []
     assert len(claims) == (clicks == 100)
     assert "* |" not in text
-    assert ("cannot tell" in text) == (clicks < FEW_CLICKS)
-
-
-SUBMITS = "`snakemake --cores 4 results/submission_full.csv`"
-
-
-def first_lines(folder: Path, **given: Any) -> tuple[str, str]:
-    """The sentence and the way of the summary of two models and a baseline.
-
-    `given` has their AUCs.
-    """
-    names = {"len150": 0.8, "boosting": 0.5, "logistic_regression": 0.5}
-    aucs = {name: given.pop(name, auc) for name, auc in names.items()}
-    clicks = given.pop("clicks", 100)
-    paths = [put_model(folder, "full", name, auc, clicks=clicks) for name, auc in aucs.items()]
-    lines = summary_of(paths, folder, **given).splitlines()
-    return lines[0], next(line for line in lines if "snakemake" in line)
+    assert (f"{clicks} clicks among 5,000 rows cannot tell" in text) == (clicks < FEW_CLICKS)
 
 
 @pytest.mark.parametrize(
-    ("given", "named", "other", "key"),
+    ("given", "chosen", "reason", "to_configure"),
     [
-        ({"len150": 0.99}, "Submit len150", "boosting", None),
-        ({"boosting": 0.99}, "Submit boosting", "len150", "boosting"),
-        ({"boosting": 0.8001}, "Submit len150", "boosting", None),
-        ({"logistic_regression": 0.8}, "Submit len150", "logistic_regression", None),
-        ({"boosting": 0.99, "logistic_regression": 0.99}, "Submit boosting", "len150", "boosting"),
-        ({"clicks": FEW_CLICKS - 1, "boosting": 0.99}, "Submit len150", "29 clicks", None),
-        ({"submits": ["boosting"]}, "Submit len150", "boosting", "len150"),
-        ({"submits": ["len500"]}, "Submit len150", "len500", "len150"),
-        ({"submits": ["len150", "len500"]}, "Submit len150", "blend", "len150"),
-        ({"boosting": 0.901, "len150": 0.9}, "Submit len150", "worse: logistic", None),
-        ({"boosting": 0.901, "len150": 0.9}, "Submit len150", "level with it: len150;", None),
+        ({"boosting": 0.99}, "boosting", "significantly worse: len150", "boosting"),
+        (
+            {"boosting": 0.901, "len150": 0.9},
+            "len150",
+            "level with it: len150; significantly worse: logistic",
+            None,
+        ),
+        ({"submits": ["len500"]}, "len150", "len500, as configured, is not", "len150"),
+        ({"submits": ["len150", "len500"]}, "len150", "blend", "len150"),
         # A baseline is the best, and cannot be submitted.
-        ({"logistic_regression": 0.99}, "Submit len150", "cannot be submitted, is best; si", None),
+        ({"logistic_regression": 0.99}, "len150", "cannot be submitted, is best; si", None),
     ],
     ids=str,
 )
 def test_the_first_line_says_what_to_submit(
-    tmp_path: Path, given: dict[str, Any], named: str, other: str, key: str | None
+    tmp_path: Path, given: dict[str, Any], chosen: str, reason: str, to_configure: str | None
 ) -> None:
-    line, way = first_lines(tmp_path, **given)
-    assert line.startswith(f"**{named}")
-    assert other in line
+    """Of two models and a baseline; `given` has their AUCs."""
+    aucs = {"len150": 0.8, "boosting": 0.5, "logistic_regression": 0.5}
+    aucs |= {name: given.pop(name) for name in aucs if name in given}
+    paths = [put_model(tmp_path, "full", name, auc) for name, auc in aucs.items()]
+    lines = summary_of(paths, tmp_path, **given).splitlines()
+    assert lines[0].startswith(f"**Submit {chosen}**")
+    assert reason in lines[0]
+    way = next(line for line in lines if "snakemake" in line)
+    assert "`snakemake --cores 4 results/submission_full.csv`" in way
     offered = re.findall(r"`(sizes: .*?)`", way)
-    assert len(offered) == (key is not None)
+    assert len(offered) == (to_configure is not None)
     for text in offered:
         config = shipped()
         update_config(config, yaml.safe_load(text))
-        assert checked_config(config)["sizes"]["full"]["submission_models"] == [key]
-    assert SUBMITS in way
+        assert checked_config(config)["sizes"]["full"]["submission_models"] == [to_configure]
 
 
 def test_the_comparison_is_by_the_metric_that_the_table_is_scored_by(tmp_path: Path) -> None:
