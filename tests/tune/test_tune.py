@@ -1,10 +1,11 @@
 """A search finds what it says it found, and ends as it would have, however often it is killed."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -31,7 +32,7 @@ RUNTIME = Runtime(device="cpu")
 FESEQ = replace(MODEL, max_len=5, embedding_dim=4, heads=1, mlp=(8,))
 BOOSTING = BoostingConfig(trees=12, min_child_weight=1, learning_rate=0.5)
 SETTINGS: dict[str, Any] = {
-    "len5": {"model": asdict(FESEQ), "train": asdict(replace(TRAIN, batch_size=30, epochs=3))},
+    "len5": {"model": asdict(FESEQ), "train": asdict(replace(TRAIN, batch_size=30, epochs=2))},
     # A trial has one bag.
     "boosting-deep": {"boosting": BOOSTING.values() | {"bags": 1}},
 }
@@ -74,7 +75,7 @@ def tune(data: Path, out: Path, model: str = "len5", **config: Any) -> Rows:
         model=model,
         variant={"boosting": {"colsample": 0.5}} if model == "boosting-deep" else {},
         size="toy",
-        tuning=TuneConfig(**{"trials": 6, "space": SPACE} | config),
+        tuning=TuneConfig(**{"trials": 3, "space": SPACE} | config),
         runtime=RUNTIME,
         threads=1,
     )
@@ -107,59 +108,48 @@ def test_the_best_settings_give_the_value_that_was_found(
 
 
 def test_the_name_of_a_tuned_variant_is_one_that_a_config_may_have() -> None:
-    model, names = "len150-a", set()
+    config, names = shipped(), ["a"]
     for _ in range(9):
-        name = search.tuned_name("medium", model)
-        config = shipped()
-        put(config, f"variants.{name}.model.dropout", 0)
-        checked_config(config)
-        names.add(name)
-        model = f"len150-{name}"
-    assert len(names) == 9
+        names.append(search.tuned_name("medium", f"len150-{names[-1]}"))
+        put(config, f"variants.{names[-1]}.model.dropout", 0)
+    checked_config(config)
+    assert len(set(names)) == 10
+
+
+Run = Callable[[dict[str, Any], Callable[[float, int], None]], dict[str, Any]]
+
+
+def train_by(patch: pytest.MonkeyPatch, run: Run) -> None:
+    """Let a function take the place of the trainings, and give their values."""
+    entry_point = lambda *_: lambda *_, **__: nullcontext(run)  # noqa: E731
+    patch.setattr(type(kind_of("len5")), "entry_point", entry_point)
 
 
 def test_a_search_goes_on_after_more_trials_are_asked_for_or_it_was_killed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, run_trial = tune(data, tmp_path / "whole"), search.run_trial
+    trained = []
 
-    def killed(run: Any, trial: Any, *given: Any) -> float:
-        value = run_trial(run, trial, *given)
-        if trial.number == 2:  # before it is known how the trial ended
+    def run(settings: Any, _: Any) -> dict[str, Any]:
+        trained.append(settings)
+        if len(trained) == 8:  # the third of the second search
             raise KeyboardInterrupt
-        return value
+        return {"value": settings["train"]["learning_rate"]}
 
-    with monkeypatch.context() as patch:
-        patch.setattr(search, "run_trial", killed)
-        with pytest.raises(KeyboardInterrupt):
-            tune(data, tmp_path)
-    assert tune(data, tmp_path, trials=4) == whole[:4]
+    train_by(monkeypatch, run)
+    space = {"train.learning_rate": SPACE["train.learning_rate"]}
+    whole = tune(data, tmp_path / "whole", trials=5, space=space)
+    with pytest.raises(KeyboardInterrupt):
+        tune(data, tmp_path, trials=3, space=space)
+    assert tune(data, tmp_path, trials=4, space=space) == whole[:4]
     done = (tmp_path / "study/study.db").read_bytes()
-    assert tune(data, tmp_path, trials=2) == whole[:2]
+    assert tune(data, tmp_path, trials=2, space=space) == whole[:2]
     assert (tmp_path / "study/study.db").read_bytes() == done
-    assert tune(data, tmp_path) == whole
     # Another search in the same folder starts over, and leaves this one alone.
-    other = {"space": {**SPACE, "model.pooling": ["target"]}}
-    assert {row["model.pooling"] for row in tune(data, tmp_path, **other)} == {"target"}
-    assert tune(data, tmp_path) == whole
-
-
-def scripted(
-    patch: pytest.MonkeyPatch, values: list[list[float]], error: Exception | None = None
-) -> None:
-    """Trials report the `values`, one list each, but the last, or fail."""
-    left = iter(values)
-
-    def run(settings: Any, report: Any) -> dict[str, Any]:
-        if error:
-            raise error
-        *reported, last = next(left)
-        for step, value in enumerate(reported):
-            report(value, step)
-        return {"value": max(*reported, last)}
-
-    entry_point = lambda *_: lambda *_, **__: nullcontext(run)  # noqa: E731
-    patch.setattr(type(kind_of("len5")), "entry_point", entry_point)
+    other = tune(data, tmp_path, trials=1, space={"train.learning_rate": [0.5]})
+    assert [row["train.learning_rate"] for row in other] == ["0.5"]
+    assert tune(data, tmp_path, trials=5, space=space) == whole
+    assert len(trained) == 12
 
 
 def test_a_trial_behind_the_median_or_with_settings_that_cannot_be_is_pruned(
@@ -167,14 +157,20 @@ def test_a_trial_behind_the_median_or_with_settings_that_cannot_be_is_pruned(
 ) -> None:
     # The width is a multiple of 4; so high a weight makes the loss infinite.
     space = {"model.heads": [1, 7], "train.embedding_l2": [0, 1e300]}
-    rows = tune(data, tmp_path / "settings", space=space, trials=12)
+    rows = tune(data, tmp_path / "settings", space=space, trials=6)
     assert {row["state"] for row in rows} == {"complete", "pruned"}
     for row in rows:
         is_sound = row["model.heads"] == "1" and float(row["train.embedding_l2"]) == 0
         assert row["state"] == ("complete" if is_sound else "pruned")
         assert ("7 heads" in row["reason"]) == (row["model.heads"] == "7")
-    values = [[0.5, 0.8], [0.6, 0.7], [0.7, 0.72], [0.59, 0.9], [0.61, 0.1]]
-    scripted(monkeypatch, values)
+    reported = iter([[0.5, 0.8], [0.6, 0.7], [0.7, 0.72], [0.59, 0.9], [0.61, 0.1]])
+
+    def run(_: Any, report: Callable[[float, int], None]) -> dict[str, Any]:
+        first, last = next(reported)
+        report(first, 0)
+        return {"value": max(first, last)}
+
+    train_by(monkeypatch, run)
     rows = tune(data, tmp_path, trials=5)
     assert [row["state"] for row in rows] == [*(3 * ["complete"]), "pruned", "complete"]
     assert [float(row["value"]) for row in rows] == [0.8, 0.7, 0.72, 0.59, 0.61]
@@ -188,10 +184,20 @@ def test_a_search_that_cannot_be_is_refused_and_leaves_no_best_settings(
     assert not (tmp_path / "study").exists()
     # Without a complete trial.
     for error in (NotFiniteError("is nan"), UserError("the rows do not fit")):
-        scripted(monkeypatch, [], error)
+        train_by(monkeypatch, Mock(side_effect=error))
         with pytest.raises(UserError, match=str(error)):
             tune(data, tmp_path / type(error).__name__)
     assert not [*tmp_path.glob("**/best.yaml")]
+
+
+def boosted(
+    data: Path, out: Path, *changes: dict[str, Any], report: Any = lambda *_: None
+) -> list[float]:
+    """The values of trials of boosting, one after the other, with changes to its settings."""
+    trials = kind_of("boosting").entry_point("trials")
+    settings = SETTINGS["boosting-deep"]["boosting"]
+    with trials(*files_of(data), out, runtime=RUNTIME, threads=1) as run:
+        return [run({"boosting": settings | change}, report)["value"] for change in changes]
 
 
 def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
@@ -204,9 +210,8 @@ def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
             given[-1](tree, {"auc": 0.5, "average_precision": 0.5, "logloss": tree / 10})
 
     monkeypatch.setattr("tossctr.models.boosting.train_trees.fit", fit)
-    with boosting_trials(data, tmp_path) as run:
-        for rate in (0.5, 0.25):
-            run(learning_rate=rate, report=lambda *given: reports.append(given))
+    rates = ({"learning_rate": rate} for rate in (0.5, 0.25))
+    boosted(data, tmp_path, *rates, report=lambda *given: reports.append(given))
     # At rate 0.5 two trees are one step, at 0.25 four; the best value so far counts.
     assert reports == [(-0.1, 1), (-0.1, 2), (-0.1, 3), (-0.1, 4), (-0.1, 1), (-0.1, 2)]
 
@@ -214,22 +219,7 @@ def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
 def test_a_trial_that_chooses_its_leaves_forgets_those_of_the_one_before(
     data: Path, tmp_path: Path
 ) -> None:
-    def values(*leaves: float | str) -> list[float]:
-        with boosting_trials(data, tmp_path) as run:
-            return [run(min_child_weight=leaf)["value"] for leaf in leaves]
-
-    without = values("auto")
-    assert values(1000, "auto")[1:] == without
-    assert values(1000) != without
-
-
-@contextmanager
-def boosting_trials(data: Path, out: Path) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Trains with these settings of boosting on top of the others."""
-    trials = kind_of("boosting").entry_point("trials")
-
-    def run(report: Any = lambda *_: None, **changes: Any) -> dict[str, Any]:
-        return start({"boosting": SETTINGS["boosting-deep"]["boosting"] | changes}, report)
-
-    with trials(*files_of(data), out, runtime=RUNTIME, threads=1) as start:
-        yield run
+    high, auto = ({"min_child_weight": weight} for weight in (1000, "auto"))
+    before, after = boosted(data, tmp_path, high, auto)
+    assert [after] == boosted(data, tmp_path, auto)
+    assert before != after
