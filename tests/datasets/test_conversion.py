@@ -31,8 +31,7 @@ from tossctr.common.errors import UserError
 from tossctr.datasets import conversion
 from tossctr.datasets.categories import codes_of
 from tossctr.datasets.conversion import convert_test, convert_train
-from tossctr.datasets.draw import Selection, sample, write_selections
-from tossctr.datasets.split import Sampling
+from tossctr.datasets.draw import Selection, write_selections
 from tossctr.datasets.store import H5Table
 from tossctr.features.feature_map import FeatureMap, read_columns
 from tossctr.features.fitting import fit_feature_map
@@ -184,16 +183,6 @@ def test_histories_with_another_separator_and_words_for_labels_read_the_same(
     assert read_columns([feature_map], None).separator == "|"
 
 
-def test_columns_whose_names_are_paths_keep_apart(tmp_path: Path) -> None:
-    names = {"profile": ("a", "a%2Fb", "."), "targets": ("a/b",), "sequences": ("/events",)}
-    values = dict(zip(("a", "a%2Fb", "a/b", "."), "xyzw"))
-    table = raw_table(30, **{name: [value] * 30 for name, value in values.items()})
-    table = table.append_column("/events", pa.array(["1,2"] * 30))
-    with H5Table(to_test_h5(tmp_path, table, columns=with_roles(**names))) as h5:
-        assert {name: h5.vocabulary(name) for name in values} == {n: [v] for n, v in values.items()}
-        assert h5.read(0, 1).sequences["/events"].values.tolist() == [1, 2]
-
-
 TEN = [f"U{i}" for i in range(10)]
 
 
@@ -225,17 +214,6 @@ def test_a_table_that_cannot_be_used_is_refused_by_column_and_row(
 def test_an_empty_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no rows"):
         to_test_h5(tmp_path, raw_table()[:0])
-
-
-def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None:
-    raw = write_raw(tmp_path, raw_table(100))
-    drawn: dict[str, Any] = {"selection": tmp_path / "s.parquet", "parts": tmp_path / "parts.json"}
-    sample(raw, "y", None, Sampling(), part_rows=100, **drawn)
-    write_raw(tmp_path, raw_table(200, seed=5))
-    h5 = {name: tmp_path / f"{name}.h5" for name in ("train", "valid")}
-    with pytest.raises(UserError, match=r"raw.parquet: was replaced"):
-        convert_train(raw, columns=COLUMNS, **drawn, **h5)
-    assert not h5["train"].exists()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tossctr.datasets.draw import (
     select_rows,
     write_selections,
 )
-from tossctr.datasets.split import PERIODS, TRAIN, VALIDATION, Sampling, periods, read_groups
+from tossctr.datasets.split import PERIODS, TRAIN, VALIDATION, Sampling, read_groups
 from tossctr.raw.reading import RawTable
 
 # 2 % clicks in most days, 10 % in the fourth; sorted by day.
@@ -179,21 +179,10 @@ def test_by_time_the_newest_rows_are_held_out(tmp_path: Path) -> None:
     assert USERS["t"][chosen.row][is_train].max() < USERS["t"][chosen.row][~is_train].min()
     assert abs((~is_train).mean() - 0.2) < 0.01
     assert np.bincount(chosen.period) == pytest.approx([600 / PERIODS] * PERIODS, rel=0.1)
-    # Rows of a later period are newer.
+    # Rows of a later period are newer, and those of one time are in one period.
     order = np.argsort(USERS["t"][chosen.row], kind="stable")
     assert (np.diff(chosen.period[order].astype(int)) >= 0).all()
-
-
-@given(st.lists(st.integers(-3, 30), min_size=1, max_size=90))
-def test_periods_ascend_with_time_and_keep_one_time_together(times: list[int]) -> None:
-    spans = periods(np.array(times))
-    for time, period in zip(times, spans):
-        assert {int(p) for t, p in zip(times, spans) if t == time} == {int(period)}
-        assert all(p <= period for t, p in zip(times, spans) if t < time)
-    distinct = len(set(times))
-    assert spans.max() < PERIODS
-    if distinct <= PERIODS:
-        assert len(set(spans.tolist())) == distinct
+    assert len({*zip(USERS["t"][chosen.row], chosen.period)}) == len({*USERS["t"]})
 
 
 def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
