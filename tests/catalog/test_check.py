@@ -50,117 +50,93 @@ def test_numbers_keep_the_form_in_which_they_were_written(config: Config) -> Non
     assert json.dumps([size["train"]["weight_decay"], size["model"]["dropout"]]) == "[1, 0]"
 
 
-# A path, a value that is refused there, and the path that the refusal names where it is another.
-REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
-    ("train.embedding_l2", float("nan")),
-    ("train.embedding_l2", True),
-    ("train.embedding_rate_factor", 1e9),
-    ("train.seed", 2**64),
-    ("train.monitor", {"acu": 1}, "train.monitor.acu"),
-    ("train.monitor", {"auc": 0}),
-    ("train.monitor", {"auc": 1, "logloss": 0.5}),
-    ("variants.feseq_paper.train.monitor", {"auc": 0, "logloss": 0}),
-    ("model.max_len", 150),
-    ("model.times", True),
-    ("sampling.split", {"time": "day_of_week", "last": 1}),
-    ("sizzes", {}),
-    ("sizes.toy.model.head", 1),
-    ("sizes.toy.model.heads", 5, "model.heads of len100, size toy"),
-    ("sizes.toy.train", {}, "sizes.toy.train.batch_size"),
-    ("sizes.toy.rows", 1000.0),
-    ("sizes.full.max_len", [150, 0], "sizes.full.max_len.1"),
-    ("sizes.full.submission_models", ["len151"], "max_len 151 is not listed for size full"),
-    ("sizes.full.submission_weights", [1, 2, 3], "sizes.full"),
-    ("variants", {"Big one": {}}, "variants.Big one"),
-    ("variants", {"v" * 300: {}}, f"variants.{'v' * 300}"),
-    ("scores", {"s" * 300: "in/new.parquet"}, f"scores.{'s' * 300}"),
-    ("table.columns.use", ["bass"], "columns.use"),
-    ("table.columns.groups.base.target", "item"),
-    ("table.columns.groups.base.times", ["seq_time"]),
-    ("table.columns.groups", {1: {}}, "table.columns.groups.1"),
-    ("table.score", "best"),
-    ("tuning.space", {"model.droput": [0.1]}),
-]
+def test_all_mistakes_are_listed_at_once_by_their_paths(config: Config) -> None:
+    wrong = {
+        "model.max_len": 150,
+        "sizes.medium.max_len": 150,
+        "sizes.toy.model.head": 1,
+        "sizes.toy.rows": 1000.0,
+        "sizzes": {},
+        "table.columns.groups.base.times": ["seq_time"],
+        "table.score": "best",
+        "train.batchsize": 5,
+        "train.embedding_l2": float("nan"),
+        "train.learning_rate": "1e-3",
+        "train.monitor.acu": 1,
+        "train.seed": 2**64,
+        "tuning.space": {"model.droput": [0.1]},
+        "variants.Big one": {},
+    }
+    for path, value in wrong.items():
+        put(config, path, value)
+    del config["sizes"]["full"]["rows"]
+    with pytest.raises(UserError, match=r"did you mean 'batch_size'\?"):
+        checked_config(config)
+    assert named(config) == sorted([*wrong, "sizes.full.rows"])
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case[0]}={case[1]}")
-def test_a_mistake_is_refused_by_its_path(config: Config, case: tuple[Any, ...]) -> None:
-    path, value, *other = case
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("sizes.full.max_len", [150, 0], "sizes.full.max_len.1"),
+        ("sizes.full.submission_weights", [1, 2, 3], "sizes.full"),
+        ("train.monitor", {"auc": 0}, "train.monitor"),
+        ("table.columns.use", ["bass"], "columns.use"),
+        ("sizes.toy.train", {}, "sizes.toy.train.batch_size"),
+        ("sizes.toy.model.heads", 5, "model.heads of len100, size toy"),
+        ("sizes.full.submission_models", ["len151"], "max_len 151 is not listed for size full"),
+    ],
+)
+def test_values_that_contradict_one_another_are_refused(
+    config: Config, path: str, value: Any, expected: str
+) -> None:
     put(config, path, value)
-    assert {*(other or [path])} <= {*named(config)}
+    assert expected in named(config)
 
 
 def test_a_table_s_file_is_looked_up_in_all_folders_which_are_named(tmp_path: Path) -> None:
     folders = [tmp_path / "mine", tmp_path / "repository"]
     for folder in folders:
         folder.mkdir()
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError, match=r"mine/table\.yaml.*repository/table\.yaml"):
         with_table({"table": "table.yaml"}, folders)
-    assert all(str(folder / "table.yaml") in str(refusal.value) for folder in folders)
     for folder in reversed(folders):
         (folder / "table.yaml").write_text("score: auc")
         assert with_table({"table": "table.yaml"}, folders)[1] == [folder / "table.yaml"]
 
 
-def test_all_mistakes_are_listed_at_once(config: Config) -> None:
-    put(config, "train.learning_rate", "1e-3")
-    put(config, "train.batchsize", 5)
-    put(config, "sizes.toy.rows", 5)
-    del config["sizes"]["toy"]["max_len"]
-    config["runtime"][1.5] = 1
-    with pytest.raises(UserError) as refusal:
-        checked_config(config)
-    text = str(refusal.value)
-    assert "did you mean 'batch_size'?" in text
-    assert named(config) == [
-        *("runtime", "sizes.toy.max_len", "sizes.toy.rows"),
-        *("train.batchsize", "train.learning_rate"),
-    ]
-
-
 @pytest.mark.parametrize(
-    ("text", "places"),
+    ("text", "lines"),
     [
-        ("a: 1\nb: 2\na: 3\n", ["line 3"]),
-        ("a:\n  - {b: 1, b: 1}\n", ["line 2"]),
-        ('{\n\t"a": {"b": 1,\n\t"b": 2}}', ["line 3"]),
-        ("", []),
-        ("a: {c: 1}\nb: {c: 1}\n", []),
-        ("a: &x {c: 1}\nb: *x\nc:\n  <<: *x\n  d: 1\n", []),
-        (
-            "a: 0\nb: 010\nc: [0.5, 1:30, 1:30.5]\n0777: 0x10\n",
-            ["line 2", "line 3", "line 3", "line 4"],
-        ),
+        ("a: 1\nb: 2\na: 3\n", [3]),
+        ('{\n\t"a": {"b": 1,\n\t"b": 2}}', [3]),
+        ("a: 0\nb: 010\nc: [0.5, 1:30, 1:30.5]\n0777: 0x10\n", [2, 3, 3, 4]),
+        ("a: &x {c: 1}\nb: *x\nc:\n  <<: *x\n  d: {c: 1}\n", []),
         ("a: '010'\nb: [1.0e-3, -0, 10, 08]\nc: 2024-01-31 23:59:00\nd: a:1\n", []),
     ],
 )
 def test_what_yaml_takes_otherwise_than_it_looks_is_named_with_its_line(
-    tmp_path: Path, text: str, places: list[str]
+    tmp_path: Path, text: str, lines: list[int]
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    named = [line.removeprefix(f"{file}, ").split(":")[0] for line in yaml_pitfalls([file])]
-    assert sorted(named) == places
+    named = [line.removeprefix(f"{file}, line ").split(":")[0] for line in yaml_pitfalls([file])]
+    assert sorted(map(int, named)) == lines
 
 
 @pytest.mark.parametrize(
     ("space", "named"),
     [
-        ("model.droput: [0.1]", "model.droput"),
         ("model.max_len: [50]", "model.max_len"),
         ("boosting.bags: [1, 3]", "boosting.bags"),
         ("boosting.max_depth: {low: 3, high: 17}", "boosting.max_depth"),
         ("model.dropout: []", "model.dropout"),
         ("model.dropout: [0.1, 1.5]", "model.dropout"),
-        ("model.dropout: {low: 0, high: 0.1, hihg: 1}", "model.dropout.hihg"),
         ("model.dropout: {low: 0}", "model.dropout.high"),
-        ("model.dropout: {low: 0, high: .nan}", "model.dropout.high"),
         ("model.dropout: {low: 0.3, high: 0.1}", "model.dropout"),
         ("model.dropout: {low: 0.0, high: 0.3, log: true}", "model.dropout"),
-        ("model.dropout: {low: 0.1, high: 0.3, log: true, step: 0.1}", "model.dropout"),
         ("model.heads: {low: 1, high: 8, step: 0.5}", "model.heads"),
         ("model.dropout: {low: 0.1, high: 0.4, step: 0.1}", None),
-        ("model.heads: {low: 1, high: 8, log: true}", None),
         ("train.embedding_l2: {low: 1, high: 2.5}", None),
         ("train.evaluations_per_epoch: [auto, 4]", None),
     ],
