@@ -152,13 +152,13 @@ def to_train_parts(
     files: dict[str, Any] = {"selection": folder / "s.parquet", "parts": folder / "parts.json"}
     settings = Sampling(**{"seed": 3, "valid_share": 0.25} | sampling)
     sample(raw, COLUMNS.label, None, settings, part_rows=part_rows, **files)
-    made: tuple[list[Path], list[Path]] = ([], [])
-    for number in range(len(read_parts(files["parts"]).parts)):
-        h5 = {name: folder / name / f"part{number:03}.h5" for name in ("train", "valid")}
-        for paths, path in zip(made, h5.values()):
-            paths.append(path)
-        convert_train(raw, columns=COLUMNS, **files, **h5, part=number)
-    return made
+    numbers = range(len(read_parts(files["parts"]).parts))
+    train, valid = (
+        [folder / name / f"part{number:03}.h5" for number in numbers] for name in ("train", "valid")
+    )
+    for part, h5 in enumerate(zip(train, valid)):
+        convert_train(raw, files["selection"], COLUMNS, *h5, parts=files["parts"], part=part)
+    return train, valid
 
 
 def to_test_h5(
