@@ -17,8 +17,6 @@ from tossctr.raw.location import Location, TableLocation
 from tossctr.raw.reading import RawTable
 
 TABLE = raw_table(rows=60)
-
-
 # By file of `folder`, the rows of `TABLE`.
 ROWS_OF: dict[str, np.ndarray] = {}
 for name in {*TABLE["country"].to_pylist()}:
@@ -59,11 +57,6 @@ def test_files_are_found_in_the_order_of_paths_and_what_is_hidden_is_no_data(fol
     assert files_of("in/c*KR") == pair
     assert files_of(str(folder / "in/*KR")) == [str(folder / path) for path in pair]
     assert files_of([pair[1], "in/*KR/*-1.*"]) == pair[::-1]
-    # Whoever names a hidden folder wants its files.
-    assert files_of("in/_temporary") == ["in/_temporary/0/part-9.parquet"]
-    # A name with the signs of a pattern is a name where there is such a file.
-    Path("in/[1].parquet").touch()
-    assert files_of("in/[1].parquet") == ["in/[1].parquet"]
 
 
 def test_folders_name_columns_unless_the_files_do(folder: Path) -> None:
@@ -101,42 +94,19 @@ def test_empty_files_columns_without_values_and_wider_numbers_go_with_the_others
     pq.write_table(bare, second)
     file = RawTable("in")
     file.check_columns(COLUMNS, COLUMNS.label)
-    batches = list(file.stream(["events", "age"], 7))
-    assert {tuple(map(str, batch.schema.types)) for _, batch in batches} == {("string", "int32")}
-    assert sum(len(batch) for _, batch in batches) == 60
-    assert file.where(0).startswith(first)
+    rows = pa.Table.from_batches([batch for _, batch in file.stream(["events", "age"], 7)])
+    assert (len(rows), [*map(str, rows.schema.types)]) == (60, ["string", "int32"])
 
 
 def test_columns_that_are_not_in_use_may_differ_from_file_to_file(folder: Path) -> None:
     for i, file in enumerate(files_of("in")):
         rows = pq.ParquetFile(file).read()
-        note = pa.array([[f"{i}"] if i else i] * len(rows))
-        rows = rows.append_column("note", note)
+        rows = rows.append_column("note", pa.array([[f"{i}"] if i else i] * len(rows)))
         pq.write_table(rows.append_column(f"only {i}", rows["age"]), file)
     table = RawTable("in")
     table.check_columns(COLUMNS, COLUMNS.label)
-    names = table.head(5).schema.names
-    assert {*COLUMNS.features} < {*names}
-    assert not [name for name in names if name == "note" or name.startswith("only")]
     with pytest.raises(UserError, match=r"part.*column 'note' does not go with"):
         next(table.stream(["note"], 9))
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        (pa.array(["1.50"]).cast(pa.decimal128(5, 2)), pa.array([1])),
-        (pa.array([2**53 + 1]), pa.array([1.5])),
-    ],
-    ids=["decimals", "exact numbers"],
-)
-def test_values_that_the_type_of_all_files_cannot_hold_are_refused(
-    tmp_path: Path, first: pa.Array, second: pa.Array
-) -> None:
-    for name, column in (("a", first), ("b", second)):
-        write_raw(tmp_path, pa.table({"n": column}), name)
-    with pytest.raises(UserError, match=r"[ab]\.parquet: column 'n'"):
-        list(RawTable(tmp_path).stream(["n"], 10))
 
 
 @pytest.mark.parametrize(("keys", "kind"), [("7 12", "int64"), ("007 12", "string")])
@@ -160,10 +130,8 @@ def edited(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
     [
         (edited(lambda t: with_columns(t, age=t["age"].cast("string"))), "age"),
         (edited(lambda t: t.drop_columns(["price"])), "'price'"),
-        (edited(lambda t: t.append_column("country", pa.nulls(len(t)).cast("int8"))), "country"),
         (edited(lambda t: t.append_column("price", t["price"])), "'price' occurs twice"),
         (edited(lambda t: t.replace_schema_metadata(SIMULATED_MARK)), "simulated"),
-        (lambda path: path.rename("in/part-2.parquet"), "'country'"),
         (lambda path: path.write_bytes(b"text"), "cannot be read"),
     ],
 )
@@ -181,17 +149,13 @@ def test_files_that_do_not_belong_together_are_refused(
         ("empty", "empty"),
         ("in/*.parquet", r"in/\*.parquet"),
         (["in", "in/country=KR/part-2.parquet"], "part-2.parquet"),
-        (["in/country=KR", "link"], "link/part-1.parquet"),
-        ("odd/nowhere/*.parquet", "b.parquet.*No such file"),
         ("odd", "b.parquet.*No such file"),
     ],
 )
-@pytest.mark.usefixtures("folder")
-def test_what_names_no_table_is_refused(written: Any, named: str) -> None:
+def test_what_names_no_table_is_refused(folder: Path, written: Any, named: str) -> None:
     Path("empty").mkdir()
-    Path("link").symlink_to("in/country=KR")
-    shutil.copytree("in/country=KR", "odd/nowhere")
-    Path("odd/nowhere/b.parquet").symlink_to("/nowhere")
+    shutil.copytree("in/country=KR", "odd")
+    Path("odd/b.parquet").symlink_to("/nowhere")
     with pytest.raises(UserError, match=named):
         RawTable(written)
 
@@ -206,7 +170,3 @@ def test_a_table_changes_with_its_files_and_their_order_and_not_with_a_touch(fol
     assert TableLocation("in").version == before
     Path("in/country=KR").rename("in/country=KS")
     assert TableLocation("in").version != before
-    alone = "in/country=KS/part-3.parquet"
-    assert TableLocation(alone).version != Location(alone).version
-    shutil.copy(alone, "alone.parquet")
-    assert TableLocation("alone.parquet").version == Location(alone).version
