@@ -13,12 +13,6 @@ import snakemake.cli
 
 from support import SCRIPTS
 
-LIBRARIES = (
-    *("duckdb", "h5py", "matplotlib.figure", "pandas", "pyarrow.dataset", "pydantic"),
-    *("safetensors.torch", "scipy.stats", "sklearn.ensemble", "sklearn.metrics", "smart_open"),
-    *("torch._dynamo", "xgboost"),
-)
-
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(SCRIPTS)
     import tossctr
@@ -27,7 +21,7 @@ with pytest.MonkeyPatch.context() as patch:
     from tossctr.features.history_statistics import history_statistics
 
     modules = [module.name for module in pkgutil.walk_packages(tossctr.__path__, "tossctr.")]
-    for name in (*LIBRARIES, *modules):
+    for name in ("pyarrow.dataset", "smart_open", "torch._dynamo", *modules):
         importlib.import_module(name)
 
 snakemake.cli.get_argument_parser()  # imports the plugins
