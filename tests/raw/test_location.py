@@ -121,24 +121,21 @@ def test_folders_give_whole_numbers_where_they_are_written_as_such(
     assert (str(code.type), str(code[0])) == (kind, min(keys.split()))
 
 
-def edited(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
-    return lambda path: pq.write_table(change(pq.ParquetFile(path).read()), path)
-
-
 @pytest.mark.parametrize(
-    ("spoil", "named"),
+    ("change", "named"),
     [
-        (edited(lambda t: with_columns(t, age=t["age"].cast("string"))), "age"),
-        (edited(lambda t: t.drop_columns(["price"])), "'price'"),
-        (edited(lambda t: t.append_column("price", t["price"])), "'price' occurs twice"),
-        (edited(lambda t: t.replace_schema_metadata(SIMULATED_MARK)), "simulated"),
-        (lambda path: path.write_bytes(b"text"), "cannot be read"),
+        (lambda table: with_columns(table, age=table["age"].cast("string")), "age"),
+        (lambda table: table.drop_columns(["price"]), "'price'"),
+        (lambda table: table.append_column("price", table["price"]), "'price' occurs twice"),
+        (lambda table: table.replace_schema_metadata(SIMULATED_MARK), "simulated"),
     ],
 )
+@pytest.mark.usefixtures("folder")
 def test_files_that_do_not_belong_together_are_refused(
-    folder: Path, spoil: Callable[[Path], None], named: str
+    change: Callable[[pa.Table], pa.Table], named: str
 ) -> None:
-    spoil(Path("in/country=US/part-2.parquet"))
+    path = "in/country=US/part-2.parquet"
+    pq.write_table(change(pq.ParquetFile(path).read()), path)
     with pytest.raises(UserError, match=rf"part-2.parquet.*{named}"):
         RawTable("in").check_columns(COLUMNS, COLUMNS.label)
 
@@ -152,7 +149,8 @@ def test_files_that_do_not_belong_together_are_refused(
         ("odd", "b.parquet.*No such file"),
     ],
 )
-def test_what_names_no_table_is_refused(folder: Path, written: Any, named: str) -> None:
+@pytest.mark.usefixtures("folder")
+def test_what_names_no_table_is_refused(written: Any, named: str) -> None:
     Path("empty").mkdir()
     shutil.copytree("in/country=KR", "odd")
     Path("odd/b.parquet").symlink_to("/nowhere")
