@@ -1,6 +1,5 @@
 """Raw parquet to H5: round trips, and what faults leave: never a half-made file."""
 
-import json
 import os
 import re
 import resource
@@ -17,6 +16,7 @@ import pytest
 
 from support.raw_tables import (
     COLUMNS,
+    as_lists,
     content,
     raw_table,
     selected,
@@ -31,7 +31,8 @@ from tossctr.common.errors import UserError
 from tossctr.datasets import conversion
 from tossctr.datasets.categories import codes_of
 from tossctr.datasets.conversion import convert_test, convert_train
-from tossctr.datasets.draw import Selection, write_selections
+from tossctr.datasets.draw import Selection, sample, write_selections
+from tossctr.datasets.split import Sampling
 from tossctr.datasets.store import H5Table
 from tossctr.features.feature_map import FeatureMap, read_columns
 from tossctr.features.fitting import fit_feature_map
@@ -56,33 +57,16 @@ def plain_number(value: np.float32) -> float | str:
 
 
 def rows_of_h5(path: Path) -> list[Row]:
-    """The rows of an H5 file, read as its docstring describes it, without the library."""
-    with h5py.File(path) as file:
-        names = {
-            kind: json.loads(file.attrs[f"{kind}_columns"])
-            for kind in ("numeric", "categorical", "sequence")
-        }
-        assert file["numeric"].dtype == np.float32
-        rows: list[Row] = [{} for _ in range(file.attrs["rows"])]
-        for i, name in enumerate(names["categorical"]):
-            *words, end = file[f"vocabulary/{name}"][:].tobytes().decode().split("\0")
-            assert end == ""
-            assert words == sorted(words)
+    with H5Table(path) as table:
+        block = table.read(0, table.rows)
+        columns: dict[str, list[Any]] = {n: as_lists(block.sequences[n]) for n in block.sequences}
+        for name, codes in zip(table.categorical_columns, block.categorical.T):
+            words = table.vocabulary(name)
             word_of = {0: None} | dict(zip(codes_of(words).tolist(), words))
-            for row, code in zip(rows, file["categorical"][:, i].tolist()):
-                row[name] = word_of[code]
-        for name in names["sequence"]:
-            offsets = file[f"sequence/{name}/offsets"][:]
-            values = file[f"sequence/{name}/values"][:]
-            assert offsets.dtype == np.int64
-            assert len(offsets) == len(rows) + 1
-            assert offsets[-1] == len(values)
-            for i, row in enumerate(rows):
-                row[name] = values[offsets[i] : offsets[i + 1]].tolist()
-        for i, name in enumerate(names["numeric"]):
-            for row, value in zip(rows, file["numeric"][:, i]):
-                row[name] = plain_number(value)
-    return rows
+            columns[name] = [word_of[code] for code in codes.tolist()]
+        for name, numbers in zip(table.numeric_columns, block.numeric.T):
+            columns[name] = [plain_number(number) for number in numbers]
+    return [dict(zip(columns, row)) for row in zip(*columns.values())]
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -214,6 +198,17 @@ def test_a_table_that_cannot_be_used_is_refused_by_column_and_row(
 def test_an_empty_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no rows"):
         to_test_h5(tmp_path, raw_table()[:0])
+
+
+def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path, raw_table(100))
+    drawn: dict[str, Any] = {"selection": tmp_path / "s.parquet", "parts": tmp_path / "parts.json"}
+    sample(raw, "y", None, Sampling(), part_rows=100, **drawn)
+    write_raw(tmp_path, raw_table(200, seed=5))
+    h5 = {name: tmp_path / f"{name}.h5" for name in ("train", "valid")}
+    with pytest.raises(UserError, match=r"raw.parquet: was replaced"):
+        convert_train(raw, columns=COLUMNS, **drawn, **h5)
+    assert not h5["train"].exists()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Raw values: the parser of sequences and the codes of categories, beside plain loops."""
 
-from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -8,96 +8,66 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.raw_tables import as_lists, split_events
+from support.raw_tables import as_lists
 from tossctr.common.errors import UserError
 from tossctr.config.columns import SEPARATORS
-from tossctr.datasets.categories import codes_of, tokens_of
+from tossctr.datasets.categories import codes_of, plain_words, tokens_of
 from tossctr.datasets.raw_values import NO_TEXT, parse_sequences
 
-Texts = list[str | None]
-STRINGS = pa.list_(pa.string())
-TOKENS = st.integers(0, 9999) | st.integers(0, 10**18 - 1)
-TEXT = st.none() | st.lists(TOKENS.map(str), max_size=30).map(",".join)
-
-
-@st.composite
-def columns_of(draw: st.DrawFn, texts: Texts) -> pa.Array:
-    """`texts` as a column of any type that holds text, perhaps a part of a longer one."""
-    kind = draw(st.sampled_from([pa.string(), pa.large_string()]))
-    around = st.lists(st.sampled_from(["1,2", "no number", "", None]), max_size=3)
-    before, after = draw(around), draw(around)
-    return pa.array([*before, *texts, *after], kind).slice(len(before), len(texts))
-
-
-@st.composite
-def lists_of(draw: st.DrawFn, texts: Texts) -> pa.Array:
-    """The tokens of `texts` as a column of lists, a part of a longer one."""
-    kind = draw(st.sampled_from([pa.list_(pa.int64()), pa.large_list(pa.uint64()), STRINGS]))
-    token = str if kind == STRINGS else int
-    lists = [
-        None if text is None else [token(part) for part in text.split(",") if part]
-        for text in ("1,2", *texts, None, "3")
-    ]
-    return pa.array(lists, kind).slice(1, len(texts))
-
-
-@given(texts=st.lists(TEXT, max_size=12), data=st.data())
-def test_any_text_of_integers_is_parsed_as_by_a_plain_loop(
-    texts: Texts, data: st.DataObject
-) -> None:
-    separator = data.draw(st.sampled_from(SEPARATORS))
-    written = [text and text.replace(",", separator) for text in texts]
-    column, rows = data.draw(columns_of(written) | lists_of(texts)), np.arange(len(texts))
-    parsed, words = parse_sequences(
-        column, "events", "raw.parquet", rows, times=data.draw(st.booleans()), separator=separator
-    )
-    assert words == []
-    expected = [split_events(text) for text in texts]
-    assert as_lists(parsed) == expected
-    assert parsed.values.dtype == np.min_scalar_type(
-        max(map(max, filter(None, expected)), default=0)
-    )
-
-
-# Whatever can stand in text, integers among them, and what a list alone may hold.
+NUMBERS = (st.integers(0, 9999) | st.integers(0, 10**18 - 1)).map(str)
+# What can stand in text, and what a list alone may hold.
 WORDS = st.text(min_size=1, max_size=5).filter(lambda w: not NO_TEXT.search(w))
 ANY = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+LOOKALIKES = st.sampled_from(["7", "12", "007", "a12"])
+# The type of a column, and the tokens that it may hold.
+COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[str]]] = [
+    *((text, NUMBERS) for text in (pa.string(), pa.large_string())),
+    *((text, LOOKALIKES | WORDS) for text in (pa.string(), pa.large_string())),
+    (pa.list_(pa.string()), LOOKALIKES | ANY),
+    *((integers, NUMBERS) for integers in (pa.list_(pa.int64()), pa.large_list(pa.uint64()))),
+]
 
 
-@given(data=st.data(), is_list=st.booleans())
+@pytest.mark.parametrize(("kind", "tokens"), COLUMNS)
+@given(data=st.data(), separator=st.sampled_from(SEPARATORS), around=st.integers(0, 3))
 def test_any_token_is_an_integer_or_the_token_of_its_word_as_a_category(
-    data: st.DataObject, is_list: bool
+    kind: pa.DataType, tokens: Any, data: st.DataObject, separator: str, around: int
 ) -> None:
-    token = st.one_of(st.sampled_from(["7", "12", "007", "a12"]), ANY if is_list else WORDS)
-    tokens = data.draw(st.lists(st.none() | st.lists(token, max_size=6), min_size=1, max_size=8))
-    separator = data.draw(st.sampled_from(SEPARATORS))
-    texts = [None if row is None else separator.join(row) for row in tokens]
-    column = pa.array(tokens, STRINGS) if is_list else data.draw(columns_of(texts))
-    rows = np.arange(len(tokens))
-    parsed, words = parse_sequences(column, "events", "raw.parquet", rows, separator=separator)
+    rows = data.draw(st.lists(st.none() | st.lists(tokens, max_size=8), max_size=8))
+    # The column is perhaps a part of a longer one.
+    values: list[Any] = [*[["1"]] * around, *rows, ["2", "3"]]
+    if kind in (pa.string(), pa.large_string()):
+        values = [None if row is None else separator.join(row) for row in values]
+    elif tokens is NUMBERS:
+        values = [None if row is None else [*map(int, row)] for row in values]
+    column, numbers = pa.array(values, kind).slice(around, len(rows)), np.arange(len(rows))
+    parsed, words = parse_sequences(column, "events", "raw", numbers, separator=separator)
 
     def is_integer(word: str) -> bool:
         return word.isascii() and word.isdigit() and len(word) <= 18 and str(int(word)) == word
 
-    expected = [row or [] for row in tokens]
-    assert as_lists(parsed) == [
-        [int(w) if is_integer(w) else int(tokens_of(codes_of([w]))[0]) for w in row]
-        for row in expected
+    expected = [
+        [int(w) if is_integer(w) else int(tokens_of(codes_of([w]))[0]) for w in row or []]
+        for row in rows
     ]
-    assert sorted(words) == sorted({w for w in chain(*expected) if not is_integer(w)})
+    assert as_lists(parsed) == expected
+    largest = max((value for row in expected for value in row), default=0)
+    assert parsed.values.dtype == np.min_scalar_type(largest)
+    texts = {word for row in rows for word in row or [] if not is_integer(word)}
+    assert {*words} == {*plain_words(texts)}
+    if tokens is NUMBERS:
+        times, _ = parse_sequences(column, "times", "raw", numbers, separator=separator, times=True)
+        assert as_lists(times) == expected
 
 
-INTEGERS, WORDY = ["1", "2,3", None], ["a", "b,c", None]
+WORDY = ["a", "b,c", None]
 
 
 @pytest.mark.parametrize(
     ("column", "times", "token"),
     [
         (pa.array([[1, 2], None, [], [3, -4], [-5]]), True, "'-4'"),
-        (pa.array([[1, 2], None, [], [3, None], [None]]), True, "None"),
-        (pa.array([["1", "2"], None, [], ["3", "4,5"], ["x"]]), True, "'4,5'"),
-        (pa.array([*INTEGERS, "4,٣", ""]), True, "'٣'"),
-        (pa.array([*INTEGERS, f"4,{10**18}", ""]), True, f"'{10**18}'"),
+        (pa.array(["1", "2,3", None, f"4,{10**18}", ""]), True, f"'{10**18}'"),
         (pa.array([*WORDY, "a, b", "x|y"]), False, "' b'"),
         (pa.array([*WORDY, "a,,b", ",a"]), False, "''"),
         (pa.array([*WORDY, "[1", "2]"]), False, "'[1'"),
