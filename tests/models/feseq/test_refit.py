@@ -13,7 +13,6 @@ from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 from support.trainings import (
     CONFIG,
     FOUR_EPOCHS,
-    SMALL_MODEL,
     STILL,
     a_trainer,
     counted_steps,
@@ -30,7 +29,6 @@ from tossctr.datasets.opening import open_table
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq.network_file import TrainedModel, build_model, copy_weights, extended
-from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
 from tossctr.models.feseq.training_step import Stepper
 from tossctr.predict.model_predictions import predict_validation
 
@@ -103,71 +101,53 @@ def map_file(data: Path, out: Path, min_count: int = 1, *, all_rows: bool = True
     return out
 
 
-def first_training(
-    data: Path,
-    out: Path,
-    config: TrainConfig = FOUR_EPOCHS,
-    model: ModelConfig = SMALL_MODEL,
-    **options: Any,
-) -> Path:
+DRAWING = replace(STILL, oov_rate="auto")
+
+
+@pytest.fixture(scope="module")
+def first(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The training.json of a training whose third epoch is the best."""
+    out = tmp_path_factory.mktemp("first")
+    config = replace(FOUR_EPOCHS, batch_size=50, negative_sampling_rate=0.3)
     with pytest.MonkeyPatch.context() as patch:
         script_monitor(patch, 0.6, 0.5, 0.7, 0.65)
-        return train(data, out, config, model, **options)["training"]
+        return train(data, out, config, DRAWING)["training"]
 
 
-@pytest.fixture
-def rare_map(data: Path, tmp_path: Path) -> Path:
-    """A feature map that knows few categories."""
-    return map_file(data, tmp_path / "rare.json", 40, all_rows=False)
+@pytest.fixture(scope="module")
+def refit(data: Path, first: Path) -> dict[str, Any]:
+    """What a refit of the first training is made from."""
+    return {"refit_of": first, "feature_map": map_file(data, first.with_name("all_rows.json"))}
 
 
-def test_it_begins_with_the_weights_and_oov_rates_of_the_first(
-    data: Path, rare_map: Path, tmp_path: Path
+def test_it_begins_with_the_predictions_and_oov_rates_of_the_first(
+    data: Path, first: Path, refit: dict[str, Any]
 ) -> None:
-    config, model = replace(FOUR_EPOCHS, batch_size=50), replace(STILL, oov_rate="auto")
-    training = first_training(data, tmp_path, config, model, feature_map=rare_map)
-    shares = read_json(training)["oov_rates"]
+    earlier = TrainedModel.load(first.with_name("model.safetensors"))
+    shares = read_json(first)["oov_rates"]
     assert any(shares.values())
-    # Steps so small that they leave the weights where they were.
-    small = replace(config, learning_rate=1e-30)
-    map_file(data, rare_map, 40)
-    with a_trainer(data, small, model, refit_of=training, feature_map=rare_map) as trainer:
-        assert trainer.model.unknown.shares.tolist() == pytest.approx(list(shares.values()))
-        trainer.fit()
-    first = TrainedModel.load(tmp_path / "model.safetensors").network
-    for name, weight in first.state_dict().items():
-        after = trainer.model.state_dict()[name]
-        # New categories have rows of their own.
-        assert weight.numel() < after.numel() or torch.allclose(weight, after), name
-
-
-def test_it_begins_with_the_predictions_of_a_network_whose_rows_were_drawn_at_another_share(
-    data: Path, tmp_path: Path
-) -> None:
-    training = first_training(data, tmp_path, replace(FOUR_EPOCHS, negative_sampling_rate=0.3))
-    earlier = TrainedModel.load(tmp_path / "model.safetensors")
-    everything = map_file(data, tmp_path / "all.json")
-    with a_trainer(data, FOUR_EPOCHS, refit_of=training, feature_map=everything) as trainer:
+    with a_trainer(data, FOUR_EPOCHS, DRAWING, **refit) as trainer:
         network = trainer.model.eval()
+    assert network.unknown.shares.tolist() == pytest.approx(list(shares.values()))
+    # Its rows are drawn at another share.
     assert network.logit_shift.shift == 0 > earlier.network.logit_shift.shift
-    feature_map = extended(earlier.about.feature_map, FeatureMap.read(everything))
+    feature_map = extended(earlier.about.feature_map, FeatureMap.read(refit["feature_map"]))
     later = TrainedModel(replace(earlier.about, feature_map=feature_map), network)
     logits = [model.predict(data / "train.h5") for model in (earlier, later)]
     np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-5)
 
 
-def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_path: Path) -> None:
-    training = first_training(data, tmp_path)
+def test_its_rows_are_all_validation_rows_and_as_many_others(
+    data: Path, refit: dict[str, Any]
+) -> None:
     with open_table(data / "valid.h5") as table:
         held_out = set(table.column("row").tolist())
-    options, draws = {"feature_map": map_file(data, tmp_path / "all.json")}, []
+    draws = []
     for seed in (42, 42, 43):
-        config = replace(FOUR_EPOCHS, seed=seed)
-        with a_trainer(data, config, refit_of=training, **options) as trainer:
+        with a_trainer(data, replace(FOUR_EPOCHS, seed=seed), DRAWING, **refit) as trainer:
             assert trainer.valid is None
             draws.append(trainer.train.table.column("row").tolist())
-            assert trainer.train.batch_rows == read_json(training)["batch_rows"]
+            assert trainer.train.batch_rows == 50
     for rows in draws:
         assert len(rows) == len(set(rows)) == 2 * len(held_out)
         assert held_out < set(rows)
@@ -175,10 +155,10 @@ def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_pat
 
 
 def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
-    data: Path, rare_map: Path
+    data: Path, tmp_path: Path
 ) -> None:
-    model = replace(SMALL_MODEL, oov_rate="auto")
-    with a_trainer(data, FOUR_EPOCHS, model, feature_map=rare_map) as trainer:
+    rare_map = map_file(data, tmp_path / "rare.json", 40, all_rows=False)
+    with a_trainer(data, FOUR_EPOCHS, DRAWING, feature_map=rare_map) as trainer:
         drawn = trainer.model.unknown.shares.numpy()
         before, wanted = (
             source.encoder.oov_rates(source.table) for source in (trainer.train, trainer.valid)
@@ -187,21 +167,21 @@ def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
     np.testing.assert_allclose(before + (1 - before) * drawn, np.maximum(before, wanted), 1e-6)
 
 
-def test_it_says_whose_its_metrics_are_and_resumes(data: Path, tmp_path: Path) -> None:
-    feature_map = map_file(data, tmp_path / "feature_map.json")
-    first = first_training(data, tmp_path / "first", replace(FOUR_EPOCHS, batch_size=20))
-    options: dict[str, Any] = {"refit_of": first, "feature_map": feature_map}
+def test_it_says_whose_its_metrics_are_and_resumes(
+    data: Path, first: Path, refit: dict[str, Any], tmp_path: Path
+) -> None:
+    options = {"model": DRAWING, **refit}
     outputs = train_saving(data, tmp_path / "refit", **options)
     about = read_json(outputs["training"])
     assert (about["train_rows"], about["valid_rows"], about["refit"]) == (200, 0, True)
-    assert (about["steps"], about["valid_auc"]) == (10, 0.7)
+    assert (about["steps"], about["valid_auc"]) == (4, 0.7)
     assert not same_weights(first.with_name("model.safetensors"), outputs["model"])
     # It was trained on the validation rows.
     with pytest.raises(UserError, match="not made from the same rows"):
         predict_validation(outputs["model"], data / "valid.h5", tmp_path / "predictions")
-    with ended_at(Stepper, "take", 7):
+    with ended_at(Stepper, "take", 3):
         train_saving(data, tmp_path / "resumed", **options)
     with counted_steps() as steps:
         resumed = train_saving(data, tmp_path / "resumed", **options)
-    assert len(steps) == 4
+    assert len(steps) == 2
     assert same_weights(outputs["model"], resumed["model"])

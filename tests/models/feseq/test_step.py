@@ -8,9 +8,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from support.networks import CONFIG, make_batch, make_model, short_of_memory, single
 from support.trainings import CPU, TRAIN
-from tossctr.batches.batch import Batch
 from tossctr.common.errors import UserError
-from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.training_loop import evaluated_batches
 from tossctr.models.feseq.training_step import (
@@ -37,11 +35,10 @@ def weights(model: torch.nn.Module) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("micro_rows", [1, 3, 8])
-def test_micro_batches_train_like_the_whole_batch(micro_rows: int) -> None:
-    batches = [make_batch([3, 0, 9, 1, 31, 2, 4, 4], seed=seed) for seed in range(5)]
-    whole, cut = (make_stepper(rows, embedding_l2=0.01) for rows in (99, micro_rows))
-    for batch in batches:
+def test_micro_batches_train_like_the_whole_batch() -> None:
+    whole, cut = (make_stepper(rows, embedding_l2=0.01) for rows in (99, 3))
+    for seed in range(5):
+        batch = make_batch([3, 0, 9, 1, 31, 2, 4, 4], seed=seed)
         whole.take(batch)
         cut.take(batch)
     assert cut.mean_loss() == pytest.approx(whole.mean_loss(), abs=1e-9)
@@ -79,7 +76,7 @@ def test_a_loss_that_is_not_finite_names_step_and_rate() -> None:
 
 
 def test_out_of_gpu_memory_halves_the_micro_batch_and_repeats_the_step(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     batch = make_batch([3, 0, 6, 1, 5, 2, 4])
     undisturbed, short = make_stepper(), make_stepper()
@@ -87,36 +84,10 @@ def test_out_of_gpu_memory_halves_the_micro_batch_and_repeats_the_step(
     short_of_memory(monkeypatch, 2)
     short.take(batch)
     assert short.micro_rows == 2
-    assert [record.args for record in caplog.records] == [(1, 4), (1, 2)]  # step, rows
     torch.testing.assert_close(weights(short.model), weights(undisturbed.model), rtol=0, atol=1e-9)
     short_of_memory(monkeypatch, 0)
     with pytest.raises(UserError, match="does not hold the training of a single row"):
         short.take(batch)
-
-
-def test_what_a_gpu_cannot_repeat_exactly_is_said_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    forward = FESeq.forward
-
-    def forward_with_an_odd_one(self: FESeq, part: Batch) -> torch.Tensor:
-        if not torch.is_deterministic_algorithms_warn_only_enabled():
-            raise RuntimeError("odd_cuda does not have a deterministic implementation, but you set")
-        return forward(self, part)
-
-    monkeypatch.setattr(FESeq, "forward", forward_with_an_odd_one)
-    stepper = make_stepper()
-    torch.use_deterministic_algorithms(True)
-    try:
-        for _ in range(2):
-            stepper.take(make_batch([3, 0]))
-    finally:
-        torch.use_deterministic_algorithms(False)
-    (message,) = caplog.messages
-    assert "odd_cuda does not have a deterministic implementation" in message
-    monkeypatch.setattr(FESeq, "forward", lambda *_: torch.ones(2) @ torch.ones(3))
-    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
-        stepper.take(make_batch([3, 0]))
 
 
 def test_a_step_in_bfloat16_goes_where_one_in_float32_goes() -> None:
@@ -174,35 +145,15 @@ def test_a_table_of_one_weight_learns_as_by_adamw() -> None:
     torch.testing.assert_close(ours.view(()), plain)
 
 
-def test_a_tables_codes_move_as_far_as_their_gradients_say() -> None:
-    table = torch.nn.Parameter(torch.zeros(5, 4))
-    optimizer = TableAdam([{"params": [table], "by_table": True}], lr=RATE, weight_decay=0)
-    size = torch.tensor([50.0, 1, 1, 7, 0])[:, None]
-    gradients = torch.randn((30, 1, 4), generator=torch.Generator().manual_seed(1)) * size
-    for number, gradient in enumerate(gradients):
-        table.grad = gradient
-        optimizer.step()
-        if number == 0:
-            # Adam's first step: the rate, for the table as a whole.
-            assert table.square().mean().sqrt().item() == pytest.approx(RATE, rel=1e-5)
-    moved = table.detach()
-    torch.testing.assert_close(moved, moved[1:2] * size)
-    assert moved[1].all()
-
-
-@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
-@pytest.mark.parametrize("is_table", [True, False])
-def test_an_overflow_anywhere_moves_no_weight(bad: float, is_table: bool) -> None:
+def test_an_overflow_moves_no_weight() -> None:
     model = make_model().float()
     optimizer = make_optimizer(model, replace(TRAIN, embedding_second_moment="table"))
     before = weights(model)
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    hit = embedding_parameters(model)[0] if is_table else next(model.mlp.parameters())
-    assert hit.grad is not None
-    hit.grad.view(-1)[0] = bad
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     scaler.scale(torch.zeros(()))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    embedding_parameters(model)[0].grad.view(-1)[0] = float("inf")
     scaler.unscale_(optimizer)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
     scaler.step(optimizer)
@@ -233,17 +184,7 @@ def test_cuts_leave_a_tenth_each_and_a_thousandth_in_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batches", "per_epoch", "expected"),
-    [
-        (10, "auto", [10]),
-        (10, 1, [10]),
-        (10, 4, [3, 5, 8, 10]),
-        (3, 9, [1, 2, 3]),
-        (2_000, "auto", [2_000]),
-        (4_000, "auto", [1_000, 2_000, 3_000, 4_000]),
-    ],
+    ("batches", "per_epoch", "expected"), [(10, 4, [3, 5, 8, 10]), (3, 9, [1, 2, 3])]
 )
-def test_evaluations_divide_an_epoch(
-    batches: int, per_epoch: int | str, expected: list[int]
-) -> None:
+def test_evaluations_divide_an_epoch(batches: int, per_epoch: int, expected: list[int]) -> None:
     assert sorted(evaluated_batches(per_epoch, batches)) == expected
