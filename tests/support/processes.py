@@ -51,17 +51,6 @@ def have_ended(processes: list[int]) -> bool:
     return not alive
 
 
-def read_until(process: subprocess.Popen[str], text: str) -> None:
-    """Read a process's log until a line of it holds `text`."""
-    assert process.stderr is not None
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if text in line:
-            return
-    raise AssertionError("".join(lines))
-
-
 def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:
     """Call a module's function in so many processes that can join one another.
 

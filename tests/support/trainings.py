@@ -39,8 +39,8 @@ TRAIN = TrainConfig(**(SETTINGS["train"] | FEW_STEPS))
 SMALL_MODEL = replace(MODEL, max_len=10, embedding_dim=4, heads=1, mlp=(8,))
 CPU = Machine(torch.device("cpu"))
 STILL = replace(SMALL_MODEL, dropout=0.0)
-# 30 steps an epoch, the last one of a single row; an evaluation, and so a loss, after each third.
-OFTEN = replace(TRAIN, batch_size=31, evaluations_per_epoch=10, patience=99)
+# 30 steps an epoch, the last one of a single row; an evaluation, and so a loss, after each sixth.
+OFTEN = replace(TRAIN, batch_size=31, evaluations_per_epoch=5, patience=99)
 # Three steps an epoch, an evaluation after each.
 FOUR_EPOCHS = replace(TRAIN, epochs=4, patience=9)
 
