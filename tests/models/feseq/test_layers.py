@@ -1,11 +1,7 @@
-"""Layers against their papers' equations, plain loops and PyTorch's own.
-
-A stand-in takes the place of flash attention's kernel.
-"""
+"""Layers against their papers' equations, plain loops and PyTorch's own."""
 
 import inspect
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -38,33 +34,23 @@ def random_weights(module: nn.Module) -> dict[str, Tensor]:
     return dict(module.named_parameters()) | dict(module.named_buffers())
 
 
-def attend(w: dict[str, Tensor], fields: Tensor) -> Tensor:
-    """A layer of autoint."""
+def test_autoint_attends_among_the_fields() -> None:
+    layers = Interaction("autoint", 1, FIELDS, D)
+    w, x_BFd = random_weights(layers), torch.randn(5, FIELDS, D, dtype=torch.float64)
     query, key, value = (
-        fields @ w[f"layers.0.{part}.weight"].T for part in ("query", "key", "value")
+        x_BFd @ w[f"layers.0.{part}.weight"].T for part in ("query", "key", "value")
     )
-    return ((query @ key.T / math.sqrt(D)).softmax(1) @ value + fields).relu()
+    attended = (query @ key.mT / math.sqrt(D)).softmax(-1) @ value
+    torch.testing.assert_close(layers(x_BFd), (attended + x_BFd).relu().flatten(1))
 
 
-def cross(w: dict[str, Tensor], fields: Tensor) -> Tensor:
-    """Two layers of crossnetv2, which keeps its first input."""
-    x = x0 = fields.flatten()
+def test_crossnetv2_crosses_with_its_first_input() -> None:
+    layers = Interaction("crossnetv2", 2, FIELDS, D)
+    w, x_BFd = random_weights(layers), torch.randn(5, FIELDS, D, dtype=torch.float64)
+    x = x0 = x_BFd.flatten(1)
     for i in range(2):
-        x = x0 * (w[f"layers.{i}.weight"] @ x + w[f"layers.{i}.bias"]) + x
-    return x
-
-
-@pytest.mark.parametrize(
-    ("kind", "count", "expected"), [("autoint", 1, attend), ("crossnetv2", 2, cross)]
-)
-def test_interacting_layers_are_their_papers(
-    kind: str, count: int, expected: Callable[..., Tensor]
-) -> None:
-    layers = Interaction(kind, count, FIELDS, D)
-    w = random_weights(layers)
-    x_BFd = torch.randn(5, FIELDS, D, dtype=torch.float64)
-    out_BX = torch.stack([expected(w, x).flatten() for x in x_BFd])
-    torch.testing.assert_close(layers(x_BFd), out_BX)
+        x = x0 * (x @ w[f"layers.{i}.weight"].T + w[f"layers.{i}.bias"]) + x
+    torch.testing.assert_close(layers(x_BFd), x)
 
 
 def score(kind: str, w: dict[str, Tensor], query: Tensor, key: Tensor) -> Tensor:
@@ -89,47 +75,34 @@ def test_the_weighted_sum_is_that_of_the_paper(kind: str) -> None:
     item_BE = torch.randn(3, 5, dtype=torch.float64)
 
     def project(part: str, x: Tensor) -> Tensor:
-        projected = w[f"{part}.0.weight"] @ x
-        return torch.where(projected > 0, projected, w[f"{part}.1.weight"] * projected)
+        return F.prelu(w[f"{part}.0.weight"] @ x, w[f"{part}.1.weight"])
 
     expected = []
     for item, row in zip(item_BE, x_ND.split([4, 1, 5])):
         query = project("query", item)
         alpha = torch.stack([score(kind, w, query, project("key", x)) for x in row]).softmax(0)
         u = sum(a * project("value", x) for a, x in zip(alpha, row))
-        u = w["out.0.weight"] @ u + w["out.0.bias"]
-        expected.append(torch.where(u > 0, u, w["out.1.weight"] * u))
+        expected.append(F.prelu(w["out.0.weight"] @ u + w["out.0.bias"], w["out.1.weight"]))
     torch.testing.assert_close(pooling(x_ND, Packed(batch), item_BE), torch.stack(expected))
 
 
-def input_layer(*kinds: str, missing: int = 0) -> InputLayer:
+def test_numbers_enter_as_value_scaled_vector_bucket_and_flag_of_each_block() -> None:
     torch.manual_seed(1)
-    made = InputLayer(replace(CONFIG, numerics=kinds), replace(SIZES, missing=missing)).double()
-    for vector in made.numeric_vectors():
-        nn.init.normal_(vector)
-    return made
-
-
-def test_direct_is_the_value_linear_it_times_a_vector_and_missing_a_flag_for_each_block() -> None:
-    batch = make_batch([3, 0], replace(SIZES, missing=2))
-    made = input_layer("direct", "linear", "missing", missing=2)
-    vector = made.layers["linear"].vector
-    expected = [
-        torch.cat([x, *(x[n] * vector[n] for n in range(len(x))), flags])
-        for x, flags in zip(batch.numbers["minmax"], batch.numbers["missing"])
-    ]
-    assert torch.equal(made(batch.numbers, batch.context_BC), torch.stack(expected))
-    assert len(expected[0]) == made.out_width
-
-
-def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> None:
-    buckets = input_layer("buckets")
-    table = buckets.layers["buckets"].table.weight
+    sizes = replace(SIZES, missing=2)
+    config = replace(CONFIG, numerics=("direct", "linear", "buckets", "missing"))
+    layer = InputLayer(config, sizes).double()
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    vector, table = layer.layers["linear"].vector, layer.layers["buckets"].table.weight
+    numbers = make_batch([3, 0], sizes).numbers
+    numbers["buckets"] = torch.tensor([[0, 5, 20], [19, 10, 19]])
     # One more row a column, the last, is that of missing values.
-    numbers = {"buckets": torch.tensor([[0.0, 5.0, 20.0], [19.0, 10.0, 19.0]])}
-    rows = [[0, 21 + 5, 42 + 20], [19, 21 + 10, 42 + 19]]
-    expected = torch.stack([table[row].flatten() for row in rows])
-    assert torch.equal(buckets(numbers, torch.empty(2, 0)), expected)
+    row_BC = torch.tensor([[0, 21 + 5, 42 + 20], [19, 21 + 10, 42 + 19]])
+    x_BC = numbers["minmax"]
+    scaled = torch.stack([torch.cat([x[n] * vector[n] for n in range(3)]) for x in x_BC])
+    expected = torch.cat([x_BC, scaled, table[row_BC].flatten(1), numbers["missing"]], dim=1)
+    assert torch.equal(layer(numbers, torch.empty(2, 0)), expected)
+    assert expected.shape[1] == layer.out_width
 
 
 def test_pooled_histories_are_target_scaled_sum_and_product() -> None:
@@ -137,10 +110,9 @@ def test_pooled_histories_are_target_scaled_sum_and_product() -> None:
     batch = make_batch([3, 0, 1])
     target, sequence = network.history.target[0].weight, network.history.sequence[0].weight
     expected = []
-    for b in range(3):
-        codes = batch.history_ST[0, batch.offsets[b] : batch.offsets[b + 1]]
-        item = target[batch.target_BG[b, 0]]
-        total = sequence[codes].sum(0)
+    histories = batch.history_ST[0].tensor_split(batch.offsets[1:-1])
+    for codes, index in zip(histories, batch.target_BG[:, 0]):
+        item, total = target[index], sequence[codes].sum(0)
         scaled = total / max(1, len(codes)) ** 0.5
         expected.append(torch.cat([item, scaled, item * scaled]))
     made = network.history.pooled_history(Packed(batch), batch.target_BG)
@@ -151,57 +123,48 @@ def test_a_crossing_starts_at_0_and_can_learn_from_there() -> None:
     torch.manual_seed(0)
     network = FESeq(replace(CONFIG, fm_term=8), SIZES)
     batch = single(make_batch([3, 0, 1]))
-    parts = dict(network.fm_term.named_parameters())
+    target, event = network.fm_term.target[0], network.fm_term.event[0].weight
     assert (network.fm_term(Packed(batch), batch.target_BG) == 0).all()
-    assert 0.8 < parts["target.0"][3:].std() < 1.2
+    assert 0.8 < target[3:].std() < 1.2
     # Unknown and missing targets say nothing until they are learned.
-    assert (parts["target.0"][:3] == 0).all()
+    assert (target[:3] == 0).all()
     network(batch).sum().backward()
     # The events' vectors move first, by targets that are not small.
-    assert parts["event.0.weight"].grad.abs().max() > 0.1
+    assert event.grad.abs().max() > 0.1
     # The optimizer's group of embeddings has those, and not the targets'.
-    grouped = [id(table) for table in embedding_parameters(network)]
-    assert [id(part) in grouped for part in parts.values()] == [
-        name.startswith("event") for name in parts
-    ]
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The arguments of each call; the kernel's own conditions hold, and loops stand in for it."""
-    signature, calls = inspect.signature(varlen.varlen_attn), []
-
-    def stand_in(*args: Any, **kwargs: Any) -> Tensor:
-        given = signature.bind(*args, **kwargs).arguments
-        calls.append(given)
-        bounds, parts = given["cu_seq_q"], [given[name] for name in ("query", "key", "value")]
-        assert parts[0].shape[2] % 8 == 0
-        assert all(part.stride(-1) == 1 for part in parts)
-        assert bounds is given["cu_seq_k"]
-        assert bounds.dtype == torch.int32
-        assert bounds[-1] == len(parts[0])
-        assert given["max_q"] == given["max_k"] == int(bounds.diff().max())
-        causal = {(-1, 0): True, (-1, -1): False}[given["window_size"]]
-        attended = []
-        for start, stop in zip(bounds.tolist(), bounds.tolist()[1:]):
-            q, k, v = (part[start:stop].transpose(0, 1) for part in parts)
-            score = q @ k.transpose(1, 2) * given["scale"]
-            if causal:
-                later = torch.ones(stop - start, stop - start, dtype=torch.bool).triu(1)
-                score = score.masked_fill(later, -torch.inf)
-            attended.append((score.softmax(-1) @ v).transpose(0, 1))
-        return torch.cat(attended)
-
-    monkeypatch.setattr(varlen, "varlen_attn", stand_in)
-    monkeypatch.setattr(positions, "takes_flash", lambda qkv: True)
-    return calls
+    grouped = {id(table) for table in embedding_parameters(network)}
+    assert id(event) in grouped
+    assert id(target) not in grouped
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("embedding_dim", [4, 16])
-def test_packed_attention_equals_that_of_padded_rows(
-    calls: list[dict[str, Any]], embedding_dim: int, causal: bool
+def test_flash_attention_equals_attention_over_padded_rows(
+    monkeypatch: pytest.MonkeyPatch, embedding_dim: int, causal: bool
 ) -> None:
+    signature, calls = inspect.signature(varlen.varlen_attn), []
+
+    def kernel(*args: Any, **kwargs: Any) -> Tensor:
+        """PyTorch's attention row by row, where the kernel's own conditions hold."""
+        given = SimpleNamespace(**signature.bind(*args, **kwargs).arguments)
+        calls.append(given)
+        parts, lengths = (given.query, given.key, given.value), given.cu_seq_q.diff()
+        assert given.query.shape[2] % 8 == 0
+        assert all(part.stride(-1) == 1 for part in parts)
+        assert given.cu_seq_q is given.cu_seq_k
+        assert given.cu_seq_q.dtype == torch.int32
+        assert given.max_q == given.max_k == int(lengths.max())
+        assert given.window_size == ((-1, 0) if causal else (-1, -1))
+        attended = []
+        for row in zip(*(part.split(lengths.tolist()) for part in parts)):
+            query, key, value = (part.transpose(0, 1) for part in row)
+            options = {"is_causal": causal, "scale": given.scale}
+            row_HLE = F.scaled_dot_product_attention(query, key, value, **options)
+            attended.append(row_HLE.transpose(0, 1))
+        return torch.cat(attended)
+
+    monkeypatch.setattr(varlen, "varlen_attn", kernel)
+    monkeypatch.setattr(positions, "takes_flash", lambda qkv: True)
     config = replace(CONFIG, causal=causal, embedding_dim=embedding_dim)
     model, batch = make_model(config), make_batch([3, 0, 6])
     logits, expected = model(batch), model(Padded.of(batch))
@@ -228,24 +191,15 @@ def test_a_transformer_layer_is_that_of_pytorch(has_norm: bool, causal: bool) ->
         later = torch.ones(len(row_LD), len(row_LD), dtype=torch.bool).triu(1) if causal else None
         expected.append(theirs(row_LD, later))
     torch.testing.assert_close(ours(torch.cat(rows), Packed(batch)), torch.cat(expected))
-    left_padded = torch.stack([F.pad(row_LD, (0, 0, 6 - len(row_LD), 0)) for row_LD in rows])
-    padded = Padded.of(batch)
-    refined = ours(left_padded, padded)[padded.is_position_BL]
-    torch.testing.assert_close(refined, torch.cat(expected))
 
 
-def test_packed_attention_is_for_half_precision_on_new_gpus(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("dtype", "capability"),
+    [(torch.bfloat16, (8, 0)), (torch.float16, (7, 5)), (torch.float32, (9, 0))],
+)
+def test_flash_attention_is_for_half_precision_on_new_gpus(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, capability: tuple[int, int]
 ) -> None:
-    sound = {"is_cuda": True, "device": "cuda", "shape": (7, 3, 2, 24), "dtype": torch.bfloat16}
-    for change, capability in (
-        ({}, (8, 0)),
-        ({}, (9, 0)),
-        ({}, (7, 5)),
-        ({"is_cuda": False}, (9, 0)),
-        ({"dtype": torch.float32}, (9, 0)),
-        ({"shape": (7, 3, 2, 264)}, (9, 0)),
-    ):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)  # noqa: B023
-        layer: Any = SimpleNamespace(**sound | change)
-        assert positions.takes_flash(layer) == (not change and capability >= (8, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    qkv: Any = SimpleNamespace(is_cuda=True, device="cuda", shape=(7, 3, 2, 24), dtype=dtype)
+    assert positions.takes_flash(qkv) == (dtype == torch.bfloat16)
