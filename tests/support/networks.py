@@ -84,13 +84,12 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
         "buckets": torch.randint(0, BUCKETS + 1, shape, generator=random).double(),
         "missing": torch.randint(0, 2, (rows, sizes.missing), generator=random).double(),
     }
-    profile_BP, target_BG = codes(sizes.profile, rows), codes(sizes.target, rows)
     history_ST = codes(sizes.sequence, events).T.contiguous()
     offsets = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()])
     return Batch(
         numbers=numbers,
-        profile_BP=profile_BP,
-        target_BG=target_BG,
+        profile_BP=codes(sizes.profile, rows),
+        target_BG=codes(sizes.target, rows),
         history_ST=history_ST,
         offsets=offsets,
         layout=Layout.of(history_ST, offsets, CONFIG.max_len),
@@ -104,8 +103,7 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
 def single(batch: Batch) -> Batch:
     """The same batch in float32, as a float32 model takes it."""
     numbers = {name: values.float() for name, values in batch.numbers.items()}
-    label_B = None if batch.label_B is None else batch.label_B.float()
-    return replace(batch, numbers=numbers, label_B=label_B)
+    return replace(batch, numbers=numbers, label_B=batch.label_B.float())
 
 
 def gradients(model: FESeq, value: torch.Tensor) -> tuple[torch.Tensor, ...]:

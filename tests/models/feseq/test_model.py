@@ -17,22 +17,13 @@ from tossctr.models.feseq.network.refiner import Dropout
 from tossctr.models.feseq.network_settings import Numerics
 
 VARIANTS: list[dict[str, Any]] = [
-    {"interaction": "autoint"},
-    {"interaction": "crossnetv2"},
     *({"pooling": pooling, "causal": True} for pooling in POOLINGS),
-    {"times": True},
+    {"interaction": "autoint", "times": True},
     {"times": True, "positions": False, "heads": 4},
-    {"positions": False},
-    {"layer_norm": False},
-    {"mlp_activation": "leaky_relu"},
-    {"numerics": ("direct", "buckets"), "pooled_history": True},
-    {"fm_term": 3},
-    {"fm_term": 3, "mlp_cross_rank": 2, "pooled_history": True},
-    {"numerics": get_args(Numerics)},
+    {"positions": False, "layer_norm": False, "mlp_activation": "leaky_relu"},
+    {"numerics": get_args(Numerics), "fm_term": 3, "mlp_cross_rank": 2, "pooled_history": True},
     {"interaction_layers": 0, "transformer_layers": 0},
 ]
-
-
 # Two sequences, whose events are often equal, one with its target's table; fields of all kinds.
 SIZED = FieldSizes(
     profile=(5, 7),
@@ -45,7 +36,7 @@ SIZED = FieldSizes(
 )
 
 
-@pytest.mark.parametrize("lengths", [[3, 0, 6], [2, 2], [0], [9, 0, 31, 4, 7]], ids=str)
+@pytest.mark.parametrize("lengths", [[2, 2], [0], [9, 0, 31, 4, 7]], ids=str)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_logits_and_gradients_are_those_of_padded_rows(
     variant: dict[str, Any], lengths: list[int]
@@ -63,27 +54,20 @@ def test_logits_and_gradients_are_those_of_padded_rows(
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("sequences", [1, 2])
-def test_each_distinct_event_of_a_row_is_laid_out_once(sequences: int) -> None:
-    sizes = FieldSizes(profile=(5,), target=(6,) * sequences, sequence=(4,) * sequences, numeric=2)
-    batch = make_batch([6, 0, 5, 6], sizes)
-    layout = batch.layout
-    is_event_N, slot_N = layout.age_N > 0, layout.slot_N
-    row_T, slot_T = layout.row_N[is_event_N], slot_N[is_event_N]
-    events = len(layout.event_V)
-    assert events == len(set(zip(*batch.history_ST.tolist(), row_T.tolist()))) < 17
-    assert torch.equal(batch.history_ST[:, layout.event_V[slot_T]], batch.history_ST)
-    assert torch.equal(layout.row_V[slot_T], row_T)
+def test_each_distinct_event_of_a_row_is_laid_out_once() -> None:
+    batch = make_batch([6, 0, 5, 6], SIZED)
+    row_T = batch.row_B.repeat_interleave(batch.offsets.diff())
+    distinct = {*zip(row_T.tolist(), *batch.history_ST.tolist())}
+    assert len(batch.layout.event_V) == len(distinct) < len(row_T)
 
 
-@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize(
     "variant",
     [*({"pooling": pooling} for pooling in POOLINGS), {"fm_term": 3, "pooled_history": True}],
     ids=str,
 )
 def test_half_precision_rounds_what_positions_hold_and_not_the_logit(
-    variant: dict[str, Any], precision: torch.dtype
+    variant: dict[str, Any],
 ) -> None:
     # With ReLU, all layers of some weights would be silent, and every logit the last bias.
     model = make_model(replace(CONFIG, mlp_activation="leaky_relu", **variant)).float()
@@ -91,13 +75,13 @@ def test_half_precision_rounds_what_positions_hold_and_not_the_logit(
     with torch.no_grad():
         model.mlp[-1].bias.fill_(-4)  # clicks are rare: near -4 bfloat16 has steps of 1 / 64
         full = model(batch)
-        with torch.autocast("cpu", precision):
+        with torch.autocast("cpu", torch.bfloat16):
             half = model(batch)
     assert half.dtype == torch.float32
     # A logit is none of the few numbers that half precision has.
-    assert (half.to(precision).float() != half).double().mean() > 0.9
+    assert (half.bfloat16().float() != half).double().mean() > 0.9
     # Errors are some roundings of what logits differ by.
-    assert 0 < (half - full).std() < 10 * torch.finfo(precision).eps * full.std()
+    assert 0 < (half - full).std() < 10 * torch.finfo(torch.bfloat16).eps * full.std()
 
 
 def test_pooled_rows_that_differ_little_stay_apart_in_half_precision() -> None:
@@ -114,40 +98,36 @@ def test_start_values_are_those_of_the_authors() -> None:
     torch.manual_seed(0)
     sizes = FieldSizes(profile=(4000,), target=(60,), sequence=(4000,), numeric=500)
     model = FESeq(replace(CONFIG, embedding_dim=16, mlp=(300,)), sizes)
-    tables = [model.profile[0].weight, model.history.sequence[0].weight]
-    tables += model.inputs.numeric_vectors()
-    for table in tables:
+    sequence, first = model.history.sequence[0].weight, model.mlp[0]
+    for table in (model.profile[0].weight, sequence, *model.inputs.numeric_vectors()):
         assert table.std().item() == pytest.approx(1e-4, rel=0.03)
-    assert model.history.sequence[0].weight[0].abs().max() == 0
-    first = model.mlp[0]
     xavier = (2 / (first.in_features + first.out_features)) ** 0.5
     assert first.weight.std().item() == pytest.approx(xavier, rel=0.03)
-    assert first.bias.abs().max() == 0
+    assert not sequence[0].any()
+    assert not first.bias.any()
 
 
 MANY = 400_000
 
 
-@pytest.mark.parametrize("probability", [0.001, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("probability", [0.001, 0.5])
 def test_elements_are_dropped_as_often_as_asked_and_the_mean_stays(probability: float) -> None:
     torch.manual_seed(0)
     x = torch.ones(4, MANY // 4, requires_grad=True)
     y = Dropout(probability).train()(x)
-    dropped = (y == 0).double()
+    dropped = (y == 0).double().flatten()
     deviation = (probability * (1 - probability) / MANY) ** 0.5
     assert abs(dropped.mean().item() - probability) < 5 * deviation + 1e-5
+    # Each of the four numbers that share 64 random bits, and no memory from one to the next.
+    for quarter in range(4):
+        assert abs(dropped[quarter::4].mean().item() - probability) < 10 * deviation + 1e-5
+    centred = dropped - dropped.mean()
+    for lag in (1, 2, 4, 1000):
+        assert abs((centred[:-lag] * centred[lag:]).mean()) < 5 * deviation**2 * MANY**0.5
     kept = y[y != 0]
     assert kept.min() == kept.max()
     assert kept[0].item() == pytest.approx(1 / (1 - probability), rel=1e-3)
-    # Each of the four numbers that share 64 random bits, and no memory from one to the next.
-    for quarter in range(4):
-        share = dropped.flatten()[quarter::4].mean().item()
-        assert abs(share - probability) < 10 * deviation + 1e-5
-    centred = dropped.flatten() - dropped.mean()
-    for lag in (1, 2, 4, 1000):
-        assert abs((centred[:-lag] * centred[lag:]).mean()) < 5 * deviation**2 * MANY**0.5
     y.backward(torch.full_like(y, 3.0))
-    assert x.grad is not None
     torch.testing.assert_close(x.grad, 3 * y.detach())
 
 
@@ -160,29 +140,23 @@ def test_masks_follow_the_seed_and_nothing_is_dropped_in_evaluation_or_at_probab
     assert not torch.equal(first, second)
     for still in (dropout.eval(), Dropout(0.0).train()):
         assert torch.equal(still(x), x)
-    # Near 1, values stay finite.
-    assert Dropout(1 - 1e-9).train()(torch.ones(MANY)).isfinite().all()
 
 
-@pytest.mark.parametrize("shares", [None, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]])
-def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_alone(
-    shares: list[float] | None,
-) -> None:
+def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_alone() -> None:
     batch = make_batch([0] * 5_000, replace(SIZES, context=(9, 3)))
     batch = replace(batch, context_BC=batch.context_BC * (torch.arange(5_000)[:, None] % 4 > 0))
-    draws = OovDropout(0.2).train()
-    if shares is not None:
-        draws.take(shares)
+    draws, shares = OovDropout(0.2).train(), [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    draws.take(shares)
 
     def columns(batch: Batch) -> torch.Tensor:
         return torch.cat([batch.profile_BP, batch.target_BG, batch.context_BC], dim=1)
 
     torch.manual_seed(3)
     before, after = columns(batch), columns(draws(batch))
-    assert torch.equal(after[before == 0], before[before == 0])
     changed = after != before
+    assert (before[changed] != 0).all()
     assert (after[changed] == OUT_OF_VOCABULARY).all()
-    for column, share in enumerate(shares or [0.2] * before.shape[1]):
+    for column, share in enumerate(shares):
         drawn = changed[before[:, column] > OUT_OF_VOCABULARY, column].double().mean().item()
         assert drawn == pytest.approx(share, abs=0.03)
     torch.manual_seed(3)
