@@ -76,11 +76,10 @@ def expected(row: dict[str, Any], ages: list[float]) -> dict[str, float]:
 
 
 def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
-    table = shop_rows(900)
+    table = shop_rows(400)
     path, fields = fitted(tmp_path, table)
-    assert [(kind.column, kind.sequence) for kind in fields.item_attributes] == [
-        ("genre", "events")
-    ]
+    (kind,) = fields.item_attributes
+    assert (kind.column, kind.sequence) == ("genre", "events")
     assert FeatureMap.from_dict(fields.to_dict()) == fields
     raw = table.to_pylist()
     with H5Table(path) as train:
@@ -100,22 +99,22 @@ def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
         assert told == pytest.approx(expected(raw[row], fields.event_ages), nan_ok=True, abs=1e-5)
 
 
-def test_without_times_only_kinds_are_told_and_without_kinds_nothing(tmp_path: Path) -> None:
-    for changes, wanted in (
-        ({}, ["item_attributes: genre of events"]),
-        ({"shared": ()}, []),
-        ({"context": ("shop",)}, []),
-    ):
-        columns = with_roles(**{"shared": ("events",), "context": ("genre", "shop")} | changes)
-        path, fields = fitted(tmp_path, shop_rows(900), columns)
-        with H5Table(path) as train:
-            assert FeatureEncoder(fields, train).events.columns == wanted
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [(("genre", "shop"), ["item_attributes: genre of events"]), (("shop",), [])],
+)
+def test_without_times_only_kinds_are_told_and_without_kinds_nothing(
+    tmp_path: Path, context: tuple[str, ...], expected: list[str]
+) -> None:
+    columns = with_roles(shared=("events",), context=context)
+    path, fields = fitted(tmp_path, shop_rows(400), columns)
+    with H5Table(path) as train:
+        assert FeatureEncoder(fields, train).events.columns == expected
 
 
 def test_kinds_that_a_refit_does_not_find_are_those_of_the_first_training(tmp_path: Path) -> None:
-    (tmp_path / "new").mkdir()
-    _, old = fitted(tmp_path, shop_rows(900, items=10))
-    _, new = fitted(tmp_path / "new", shop_rows(900, seed=1, items=16))
+    _, old = fitted(tmp_path, shop_rows(400, items=10))
+    _, new = fitted(tmp_path / "new", shop_rows(400, seed=1, items=16))
     # Of all rows, which contradict the kinds.
     both = extended(old, replace(new, item_attributes=[]))
     (kind,) = FeatureMap.from_dict(both.to_dict()).item_attributes
