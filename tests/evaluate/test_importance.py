@@ -42,30 +42,26 @@ def test_what_is_not_read_loses_nothing(
 ) -> None:
     table = raw_table(600, seed=2, longest=40)
     train, valid = to_train_h5(tmp_path, table, valid_rows=range(200, 600))
-    rows: list[np.ndarray] = []
-    fold: list[list[int]] = []
+    seen: list[tuple[list[int], list[int]]] = []
 
-    def predict(rows_of: MemoryTable) -> np.ndarray:
-        block = rows_of.block
-        rows.append(block.row)
-        fold.append(folds("history", block, "events", 99).tolist())
+    def predict(rows: MemoryTable) -> np.ndarray:
+        block = rows.block
+        seen.append((block.row.tolist(), folds("history", block, "events", 99).tolist()))
         # The label makes it a model that knows something.
         return what(block) + 0.1 * np.abs(what(block)).max() * block.label
 
     model = Mock(predict=predict)
     model.about.feature_map = fit_feature_map(train, COLUMNS, 1)
     monkeypatch.setattr(importance_module, "load_model", lambda *_, **__: model)
-    path = tmp_path / "out.json"
-    measure_importance(tmp_path / "model", [valid], path, full_name="toy/a")
-    importance = read_json(path)
+    measure_importance(tmp_path, [valid], tmp_path / "out.json", full_name="toy/a")
+    importance = read_json(tmp_path / "out.json")
     lost = {e["changed"]: e["auc_lost"] for e in importance["changes"]}
     assert set(lost) == {HISTORIES, "price", "age", "country", "item"}
     assert {name for name, entry in lost.items() if entry["value"] != 0} == read
     assert {name for name, entry in lost.items() if entry["p_value"] < 1} <= read
-    # The same rows for each change.
-    assert set(rows[0]) == set(range(200, 600))
-    assert all(np.array_equal(rows[0], others) for others in rows)
-    assert all(each == fold[0] for each in fold)
+    # The same rows, and their folds, for each change.
+    assert set(seen[0][0]) == set(range(200, 600))
+    assert seen == [seen[0]] * 6
     assert (importance["rows"], importance["full_name"]) == (400, "toy/a")
 
 
