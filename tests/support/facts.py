@@ -23,7 +23,3 @@ def facts_of(
     fit_feature_map(train_h5, columns, 1).write(folder / "map.json")
     files = (train_h5, valid_h5, test_h5, folder / "map.json")
     return describe(*files, size="full", threads=2)
-
-
-def column(facts: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(entry for entry in facts["columns"] if entry["column"] == name)
