@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from support import REPOSITORY
 from support.shop import (
     CONFIG,
-    ROWS,
     TARGETS,
     TEST_ROWS,
     changed,
     copy_code,
+    forget,
     shop_table,
     snakemake,
     write_log,
@@ -37,9 +36,11 @@ def set_to(path: str, value: Any) -> Change:
 
 
 def edit(file: str, old: str, new: str) -> Change:
-    """A file of the library, or of the repository."""
+    """A file of the library, or of the repository, in a copy of it."""
 
     def apply(folder: Path, repository: Path, config: dict[str, Any]) -> None:
+        if not repository.exists():
+            copy_code(repository)
         inside = repository / "scripts/tossctr" / file
         path = inside if inside.exists() else repository / file
         text = path.read_text()
@@ -53,15 +54,12 @@ def delete(*files: str) -> Change:
     return lambda folder, *_: [(folder / file).unlink() for file in files]
 
 
-def replace_raw(file: str, rows: int) -> Change:
-    def apply(folder: Path, repository: Path, config: dict[str, Any]) -> None:
-        table = shop_table(rows, seed=9)
-        table.insert(2, "visit", [f"v-{i:03}" for i in range(rows)])
-        table.to_parquet(folder / file, row_group_size=40)
-        # As a copy that keeps an old time would.
-        os.utime(folder / file, (1_500_000_000, 1_500_000_000))
-
-    return apply
+def replace_test(folder: Path, repository: Path, config: dict[str, Any]) -> None:
+    table = shop_table(TEST_ROWS, seed=9)
+    table.insert(2, "visit", [f"v-{i:03}" for i in range(TEST_ROWS)])
+    table.to_parquet(folder / NEW, row_group_size=40)
+    # As a copy that keeps an old time would.
+    os.utime(folder / NEW, (1_500_000_000, 1_500_000_000))
 
 
 def swap_labels(folder: Path, repository: Path, config: dict[str, Any]) -> None:
@@ -76,22 +74,13 @@ def swap_labels(folder: Path, repository: Path, config: dict[str, Any]) -> None:
 
 
 def check_out_again(folder: Path, repository: Path, config: dict[str, Any]) -> None:
-    shutil.rmtree(repository)
+    shutil.rmtree(repository, ignore_errors=True)
     copy_code(repository)
     for path in repository.rglob("*"):
         path.touch()
 
 
-def give_sample(folder: Path, repository: Path, config: dict[str, Any]) -> None:
-    ids = np.random.default_rng(0).permutation(TEST_ROWS)
-    lines = ["visit,bought", *(f"v-{i:03},0" for i in ids)]
-    (folder / "in/sample.csv").write_text("\n".join(lines) + "\n")
-    config |= changed("table.raw.sample_submission", "in/sample.csv", config)
-
-
-NEW, SUBMISSION = "in/new.parquet", "results/submission_toy.csv"
-MODEL = "results/toy/len20/model.safetensors"
-PART = "results/toy/len20/predictions/part001.parquet"
+NEW = "in/new.parquet"
 CONSTANT = "\ndef ", "\nX = 1\n\n\ndef "
 # By row, which names the file: a text in it, and what takes its place.
 EDITS = {
@@ -107,10 +96,9 @@ EDITS = {
 # Rows that are named by the key that they change.
 SETTINGS = {
     "model.dropout": 0.2,
-    "model.scaling": "minmax",
     "train.gpus": 2,
     "sizes.toy.train.epochs": 2,
-    "sizes.toy.min_count": 3,
+    "sizes.full.min_count": 3,
     "sizes.toy.rows": 99,
     "submission.prior": "balanced",
     "submission.refit": True,
@@ -121,7 +109,9 @@ RUNTIME = {"device": "cpu", "memory_gib": 3, "precision": "float32"}
 # The decay of weights and the penalty of embeddings, 0.25 and 0 in the shop's config.
 SWAPPED = CONFIG["train"] | {"weight_decay": 0, "embedding_l2": 0.25}
 SHOP = CONFIG["table"]["columns"]["groups"]["shop"]
+# Those that make nothing stale are planned together: one that deletes hides none of the others.
 CHANGES: dict[str, Change] = {
+    "the same commit checked out again": check_out_again,
     **{row: edit(row.split(" in ")[1], *change) for row, change in EDITS.items()},
     "caption of a plot": edit("rules/captions/calibration.rst", "a", "b"),
     "constant of a plot": edit("report/model_plots.py", *CONSTANT),
@@ -130,34 +120,32 @@ CHANGES: dict[str, Change] = {
     ),
     **{path: set_to(path, value) for path, value in SETTINGS.items()},
     "raw.source": set_to("table.raw.source", "files"),
-    "score of the table: auc": set_to("table.score", "auc"),
     "nothing": lambda *_: None,
-    "the same commit checked out again": check_out_again,
-    "train file replaced, time kept": replace_raw("in/log.parquet", ROWS),
-    "test file replaced, time kept": replace_raw(NEW, TEST_ROWS),
+    "test file replaced, time kept": replace_test,
     "two labels of the train file swapped; size, end and time kept": swap_labels,
     "raw files touched": lambda folder, *_: [path.touch() for path in (folder / "in").iterdir()],
-    "sample submission given": give_sample,
     "runtime.*": set_to("runtime", RUNTIME),
     "boosting.max_depth, where no boosting submits": set_to("boosting.max_depth", 3),
     "values of two train keys swapped": set_to("train", SWAPPED),
-    "sizes.toy.max_len: one more": set_to("sizes.toy.max_len", [5, 7, 20]),
-    "sizes.toy.submission_models: another": set_to("sizes.toy.submission_models", ["len5"]),
+    "sizes.full.max_len: one more": set_to("sizes.full.max_len", [7, 20]),
+    "sizes.full.submission_models: another": set_to("sizes.full.submission_models", ["boosting"]),
     "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
     "columns: a numeric column less": set_to("table.columns.groups.shop.numeric", ["price"]),
     "columns: a group that is not in use": set_to("table.columns.groups.spare", {"numeric": ["x"]}),
     "columns: a group renamed": set_to(
         "table.columns", CONFIG["table"]["columns"] | {"use": ["all"], "groups": {"all": SHOP}}
     ),
-    "predictions of a part deleted, submission there": delete(PART),
-    "predictions of a part and submission deleted": delete(PART, SUBMISSION),
-    "model.safetensors deleted, submission there": delete(MODEL),
-    "model.safetensors and submission deleted": delete(MODEL, SUBMISSION),
-    "train part deleted, model.safetensors there": delete("data/h5/toy/train/part000.h5"),
+    "predictions of a part deleted, submission there": delete(
+        "results/full/len20/predictions/part000.parquet"
+    ),
+    "predictions of a part and submission deleted": delete(
+        "results/toy/len20/predictions/part000.parquet", "results/submission_toy.csv"
+    ),
+    "model.safetensors deleted, submission there": delete("results/toy/len20/model.safetensors"),
+    "train part deleted, model.safetensors there": delete("data/h5/full/train/part000.h5"),
     "listing of the parts and metrics deleted": delete(
         "data/samples/full.json", "results/full/len20/metrics.json"
     ),
-    "submission deleted": delete(SUBMISSION),
 }
 
 
@@ -176,21 +164,21 @@ MESSAGES = {
     "Predicting part": "predict",
     "Writing the submission": "submit",
 }
+# A rule, and the size of its job or `once`.
+Jobs = set[tuple[str, str]]
 
 
-def planned(output: str) -> dict[str, str]:
-    """For each rule of a dry run, the sizes of its jobs, or `once`."""
-    jobs: dict[str, set[str]] = {}
+def planned(output: str) -> Jobs:
+    """The jobs of a dry run."""
+    jobs: Jobs = set()
     for message in re.findall(r"^Job \d+: (.*)", output, re.M):
         rule = next(rule for start, rule in MESSAGES.items() if re.match(start, message))
         size = re.search(r"size (\w+)", message)
-        jobs.setdefault(rule, set()).add(size[1] if size else "once")
-    return {
-        rule: "all" if len(sizes) == 3 else ", ".join(sorted(sizes)) for rule, sizes in jobs.items()
-    }
+        jobs.add((rule, size[1] if size else "once"))
+    return jobs
 
 
-def documented() -> Iterator[tuple[str, dict[str, str]]]:
+def documented() -> Iterator[tuple[str, Jobs]]:
     """Rows of the table in rules/README.md: the change, and what it makes stale."""
     lines = (REPOSITORY / "rules/README.md").read_text().splitlines()
     header, _, *rows = [
@@ -198,43 +186,44 @@ def documented() -> Iterator[tuple[str, dict[str, str]]]:
     ]
     assert header[1:] == list(MESSAGES.values())
     for change, *cells in rows:
-        yield change, {rule: cell for rule, cell in zip(header[1:], cells) if cell}
+        sizes = [("toy full" if cell == "all" else cell).split() for cell in cells]
+        yield change, {(rule, size) for rule, of_rule in zip(header[1:], sizes) for size in of_rule}
+
+
+def dry_runs() -> list[tuple[list[str], Jobs]]:
+    """Changes that are planned together, none of which makes stale what another does."""
+    groups: list[tuple[list[str], Jobs]] = [([], set())]
+    for change, stale in documented():
+        for changes, together in groups[bool(stale) :]:
+            if not stale & together:
+                changes.append(change)
+                together |= stale
+                break
+        else:
+            groups.append(([change], stale))
+    return groups
 
 
 def test_the_table_lists_these_changes() -> None:
     assert sorted(change for change, _ in documented()) == sorted(CHANGES)
 
 
-def plan(folder: Path, repository: Path, *changes: str) -> tuple[dict[str, str], str]:
-    """What is planned after these changes, and what the dry run printed."""
-    copy_code(repository)
-    config = copy.deepcopy(CONFIG)
-    for change in changes:
-        CHANGES[change](folder, repository, config)
-    output = snakemake(folder, "-n", *TARGETS, config=config, repository=repository)
-    return planned(output), output
-
-
-# Those that make nothing stale, and hide no other by what they take away or restore.
-HARMLESS = [
-    change
-    for change, stale in documented()
-    if not stale and "deleted" not in change and CHANGES[change] is not check_out_again
-]
-
-
-@pytest.mark.parametrize(
-    ("change", "stale"), [row for row in documented() if row[0] not in HARMLESS]
-)
-def test_a_change_makes_stale_what_the_table_says(
-    change: str, stale: dict[str, str], copied: Path, tmp_path: Path
+@pytest.mark.parametrize(("changes", "stale"), dry_runs())
+def test_changes_make_stale_what_the_table_says(
+    changes: list[str], stale: Jobs, copied: Path, tmp_path: Path
 ) -> None:
-    assert plan(copied, tmp_path / "code", change)[0] == stale
-
-
-def test_changes_of_no_result_make_nothing_stale_all_together(copied: Path, tmp_path: Path) -> None:
-    jobs, output = plan(copied, tmp_path / "code", *HARMLESS)
-    assert jobs == {}, output
+    repository, config = tmp_path / "code", copy.deepcopy(CONFIG)
+    for change in sorted(changes, key=list(CHANGES).index):
+        CHANGES[change](copied, repository, config)
+    if not repository.exists():
+        repository = REPOSITORY
+    output = snakemake(copied, "-n", *TARGETS, config=config, repository=repository)
+    assert planned(output) == stale
+    if "columns: a numeric column less" in changes:
+        # A reason names the column that went, and no other.
+        reasons = "".join(re.findall(r"Params have changed.*", output))
+        assert "column age: numeric" in reasons
+        assert "price" not in reasons
 
 
 @pytest.mark.parametrize("step", ["training", "drawing of the rows", "feature map"])
@@ -246,23 +235,12 @@ def test_after_a_failed_step_metrics_are_not_called_up_to_date(copied: Path, ste
         "feature map": ("sizes.full.min_count", 3, "data/h5/full/feature_map.json"),
     }[step]
     (copied / made).unlink()
-    snakemake(copied, "--cleanup-metadata", made)
-    config = changed(key, value, CONFIG)
-    files = [f"results/full/len20/{name}" for name in ("metrics.json", "valid_predictions.parquet")]
-    for file in (*files, "results/submission_full.csv"):
+    forget(copied, made)
+    config = changed(key, value)
+    for file in ("results/full/len20/metrics.json", "results/submission_full.csv"):
         output = snakemake(copied, "-n", file, config=config)
         # Snakemake does not see that metrics need other rows, so a warning does.
         if step == "drawing of the rows" and "submission" not in file:
             assert f"{made} is missing" in output
         else:
-            assert planned(output)["train"] == "full"
-
-
-def test_a_reason_names_the_columns_that_came_and_went_and_no_other(copied: Path) -> None:
-    roles = {"numeric": ["price"], "context": ["age"]}
-    config = copy.deepcopy(CONFIG)
-    config["table"]["columns"]["groups"]["shop"] |= roles
-    output = snakemake(copied, "-n", SUBMISSION, config=config)
-    reasons = [line for line in output.splitlines() if "Params have changed" in line]
-    assert len([line for line in reasons if "column age: context" in line]) >= 2
-    assert not [line for line in reasons for name in ("price", "product") if name in line]
+            assert ("train", "full") in planned(output)
