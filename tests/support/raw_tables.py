@@ -4,7 +4,7 @@ The columns bear other names than Toss's, so that no Toss name can hide in the l
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,15 +43,6 @@ COLUMNS = Columns(
 def with_roles(**roles: Any) -> Columns:
     """`COLUMNS` with some roles replaced."""
     return dataclasses.replace(COLUMNS, **roles)
-
-
-def renamed(names: Mapping[str, str]) -> Columns:
-    """`COLUMNS` under other names, by the old ones."""
-    roles = {
-        role: tuple(names.get(name, name) for name in getattr(COLUMNS, role))
-        for role in ("profile", "numeric", "sequences", "targets")
-    }
-    return with_roles(**roles)
 
 
 def raw_table(rows: int = 120, seed: int = 0, *, longest: int = 12, **given: Any) -> pa.Table:

@@ -1,6 +1,5 @@
 """Boosting from H5 files to predictions: features, the streamed matrix, the model and its file."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,12 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import xgboost
 from sklearn.metrics import roc_auc_score
 
 from support.jobs import run_job
 from support.learnable import ROWS, learnable_table, make
-from support.raw_tables import COLUMNS, raw_table, renamed, split_events
+from support.raw_tables import raw_table, split_events
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
 from tossctr.config.names import FOLDS
@@ -125,26 +123,6 @@ def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
         assert len({*later["clicks of country"][country == name]}) == 1
 
 
-def test_a_streamed_matrix_grows_the_trees_of_a_plain_one(
-    learnable: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Table, "block_rows", 300)
-    with H5Table(learnable / "train.h5") as table:
-        own, _ = fit_features(table, FeatureMap.read(learnable / "feature_map.json"))
-        streamed, label = quantile_matrix(table, own, threads=2), table.column("label")
-    assert streamed.num_row() == len(label)
-    values, types = matrices(learnable / "train.h5", own), [kind for _, kind in own.columns()]
-    given: dict[str, Any] = {"feature_types": types, "enable_categorical": True, "nthread": 1}
-    settings = {"objective": "binary:logistic", "max_depth": 4, "nthread": 1}
-    first, second = (
-        xgboost.train(settings, rows, 5).inplace_predict(values)
-        for rows in (streamed, xgboost.QuantileDMatrix(values, label, **given))
-    )
-    # Quantiles of a sketch that saw the rows in blocks may differ in the last digits.
-    assert np.corrcoef(first, second)[0, 1] > 0.99
-    assert len(np.unique(first)) > 20
-
-
 def test_bins_are_those_of_the_first_rows_and_know_categories_that_come_later(
     learnable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,30 +195,6 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
     outputs = train(learnable, tmp_path / "out", bags)
     assert outputs["model"].read_bytes() == in_memory["model"].read_bytes()
     assert {*(tmp_path / "out").iterdir()} == {*outputs.values(), tmp_path / "out/training_state"}
-    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1))
-    with pytest.raises(OSError, match="0 MiB free, 0 MiB needed"):
-        train(learnable, tmp_path / "full")
-
-
-def test_any_names_of_columns_give_the_same_model(tmp_path: Path) -> None:
-    names = {
-        "price": "price[0]",
-        "age": "length of a<b",
-        "events": "a<b",
-        "country": "a<b with clicks of a<b",
-        "item": "clicks of a<b",
-    }
-    table = learnable_table(600)
-    other = table.rename_columns([names.get(name, name) for name in table.column_names])
-    logits = []
-    for number, (rows, roles) in enumerate(((table, COLUMNS), (other, renamed(names)))):
-        data = make(tmp_path / str(number), rows, columns=roles)
-        model = load(train(data, data, SMALL)["model"])
-        assert {*model.features.sets} == {"histories", "clicks", "ids"}
-        with H5Table(data / "valid.h5") as valid:
-            logits.append(model.predict(valid))
-    np.testing.assert_array_equal(*logits)
-    assert len(np.unique(logits[0])) > 20
 
 
 def test_rows_without_any_click_are_a_clear_error(tmp_path: Path) -> None:

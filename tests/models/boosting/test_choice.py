@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from support.jobs import run_job
 from support.learnable import learnable_table, make
-from support.raw_tables import COLUMNS, as_lists, ragged, raw_table, with_roles
+from support.raw_tables import COLUMNS, ragged, raw_table, with_roles
 from tossctr.common.arrays import Ragged, hashed_below
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
@@ -30,7 +30,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trained(data: Path, out: Path, files: dict[str, Any] | None = None, **settings: Any) -> Any:
     """What a training writes, and its model, with features chosen."""
-    given = {"trees": 20, "max_depth": 3, "learning_rate": 0.3} | settings
+    given = {"trees": 20, "max_depth": 3, "learning_rate": 0.3, "bags": 1} | settings
     outputs = run_job(data, out, {"boosting": BoostingConfig(**given).values()}, **files or {})
     return read_json(outputs["training"]) | {"model": load(outputs["model"])}
 
@@ -86,19 +86,21 @@ def test_a_refit_keeps_a_column_whose_categories_become_too_many(
     assert roc_auc_score(label, logit) == 1
 
 
-@pytest.mark.parametrize("held_out_by", ["", "period", "fold"])
-@pytest.mark.parametrize(("valid", "most"), [(300, 2_700), (300, 200), (2_900, 2_700)])
+@pytest.mark.parametrize(
+    ("held_out_by", "most", "rows"),
+    [("", 2700, 3000), ("", 200, 300), ("period", 2700, 300), ("fold", 2700, 300)],
+)
 def test_train_rows_choose_sets_too_where_few_rows_like_them_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_out_by: str, valid: int, most: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_out_by: str, most: int, rows: int
 ) -> None:
     monkeypatch.setattr(choice, "_FOLDED_ROWS", most)
+    monkeypatch.setattr(choice, "SHORT", choice.SHORT.model_copy(update={"trees": 2}))
     # As by a split, where train rows may all be of one period, or groups of one fold.
-    count = valid + 2_700
-    numbers = {held_out_by: (np.arange(count) < valid).astype(np.uint8)} if held_out_by else {}
-    make(tmp_path, learnable_table(count), valid_rows=range(valid), **numbers)
-    training = trained(tmp_path, tmp_path / "out")
-    rows = {entry["rows"] for entry in training["tried"] if "features" in entry["what"]}
-    assert rows == {valid if held_out_by or most < valid else valid + most}
+    numbers = {held_out_by: (np.arange(3000) < 300).astype(np.uint8)} if held_out_by else {}
+    make(tmp_path, learnable_table(), valid_rows=range(300), **numbers)
+    training = trained(tmp_path, tmp_path / "out", trees=2)
+    tried = {entry["rows"] for entry in training["tried"] if "features" in entry["what"]}
+    assert tried == {rows}
 
 
 @pytest.mark.parametrize("tells", [True, False])
@@ -151,31 +153,22 @@ def test_leaves_are_as_small_as_the_rows_can_fill(tmp_path: Path, is_sure: bool)
     assert all("features" in entry["what"] and entry["error"] > 0 for entry in few["tried"])
 
 
-def some_rows() -> tuple[np.ndarray, Ragged, np.ndarray, np.ndarray]:
-    """Folds, histories of up to 12 of 7 tokens, targets of 3, labels of 300 rows."""
+def counted_rows() -> tuple[Any, ...]:
+    """Folds, histories of 7 tokens, 3 targets, labels; slots of tokens by target, and counts."""
     random = np.random.default_rng(1)
-    lists = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(300)]
+    histories = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(300)]
     label = (random.random(300) < 0.3).astype(np.int64)
-    histories = ragged(lists, np.int64)
-    return hashed_below(np.arange(300), FOLDS), histories, random.integers(0, 3, 300), label
-
-
-def counted_rows() -> tuple[Ragged, ClickCounts]:
-    """The slots of these rows' tokens by target, and what is counted of them."""
-    fold, histories, target, label = some_rows()
+    fold, target = hashed_below(np.arange(300), FOLDS), random.integers(0, 3, 300)
     by_target = Counted("", "clicks", field=0, size=7, sequence=0, targets=3)
-    slots, counts = by_target.slots_of(target[:, None], [histories]), ClickCounts(21, FOLDS)
+    slots = by_target.slots_of(target[:, None], [ragged(histories, np.int64)])
+    counts = ClickCounts(21, FOLDS)
     counts.add(fold, slots, label)
-    return slots, counts
+    return fold, histories, target, label, slots, counts
 
 
 def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None:
-    (fold, histories, target, label), (_, counts) = some_rows(), counted_rows()
-    events = [
-        (f, 7 * t + token, y)
-        for f, tokens, t, y in zip(fold, as_lists(histories), target, label)
-        for token in tokens
-    ]
+    *rows, _, counts = counted_rows()
+    events = [(f, 7 * t + token, y) for f, tokens, t, y in zip(*rows) for token in tokens]
     rate = (sum(y for *_, y in events) + 0.5) / (len(events) + 1)
     added = counts.prior_count
     own, older = counts.out_of_fold(), counts.ordered()
@@ -190,33 +183,28 @@ def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None
             assert log_odds[place] == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("rate", "more", "slots", "rows"), [(0.3, 20, 300, 40), (0.02, 200, 2000, 100)]
-)
-def test_slots_get_as_many_occurrences_as_their_rates_are_alike(
-    rate: float, more: float, slots: int, rows: int
-) -> None:
-    random = np.random.default_rng(0)
-    ids = np.repeat(np.arange(slots), rows)
+def test_slots_get_as_many_occurrences_as_their_rates_are_alike() -> None:
+    random, rate, more = np.random.default_rng(0), 0.02, 200
+    ids = np.repeat(np.arange(2000), 100)
     each, fold = Ragged(ids, np.arange(len(ids) + 1)), random.integers(0, FOLDS, len(ids))
     # By definition, a beta prior is worth that many occurrences.
-    chance = random.beta(rate * more, (1 - rate) * more, slots)[ids]
+    chance = random.beta(rate * more, (1 - rate) * more, 2000)[ids]
+    # The others are of one rate, in all rows or in each fold.
     chances = np.stack([chance, np.full(len(ids), rate), fold / 20])
     prior_counts = []
     for label in (random.random(chances.shape) < chances).astype(np.int64):
-        counts = ClickCounts(slots, FOLDS)
+        counts = ClickCounts(2000, FOLDS)
         counts.add(fold, each, label)
         prior_counts.append(counts.prior_count)
     assert prior_counts[0] == pytest.approx(more, rel=0.4)
-    # The others are of one rate, in all rows or in each fold.
     assert min(prior_counts[1:]) > 5 * more
 
 
 def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
-    (fold, histories, target, _), (slots, counts) = some_rows(), counted_rows()
+    fold, histories, target, _, slots, counts = counted_rows()
     table = counts.out_of_fold()
     means = mean_over_newest(table, fold, slots.values, slots.offsets, np.array([1, 4, 99]))
-    for row, tokens in enumerate(as_lists(histories)):
+    for row, tokens in enumerate(histories):
         values = [table[fold[row], 7 * target[row] + token] for token in reversed(tokens)]
         expected = [np.mean(values[:n]) if values else np.nan for n in (1, 4, 99)]
         np.testing.assert_allclose(means[row], expected, rtol=1e-5, atol=1e-7)
