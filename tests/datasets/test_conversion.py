@@ -16,11 +16,12 @@ import pytest
 
 from support.raw_tables import (
     COLUMNS,
-    as_lists,
+    as_float32,
     content,
+    h5_columns,
+    raw_columns,
     raw_table,
     selected,
-    split_events,
     to_test_h5,
     to_train_h5,
     with_columns,
@@ -29,7 +30,6 @@ from support.raw_tables import (
 )
 from tossctr.common.errors import UserError
 from tossctr.datasets import conversion
-from tossctr.datasets.categories import codes_of
 from tossctr.datasets.conversion import convert_test, convert_train
 from tossctr.datasets.draw import Selection, sample, write_selections
 from tossctr.datasets.split import Sampling
@@ -37,36 +37,7 @@ from tossctr.datasets.store import H5Table
 from tossctr.features.feature_map import FeatureMap, read_columns
 from tossctr.features.fitting import fit_feature_map
 
-Row = dict[str, Any]
-F32, F32_PRICE = np.array([0.1, 0.49], np.float32).tolist()
 PRICES = pa.array(["700", None, "0.49"]).cast(pa.decimal128(12, 2))
-
-
-def rows_of_raw(table: pa.Table) -> list[Row]:
-    """What H5 must give back, from the raw table, row by row."""
-    rows = table.select([*COLUMNS.categorical, *COLUMNS.sequences, *COLUMNS.numeric]).to_pylist()
-    for row in rows:
-        row |= {name: split_events(row[name]) for name in COLUMNS.sequences}
-        for name in COLUMNS.numeric:
-            row[name] = plain_number(np.float32(np.nan if row[name] is None else row[name]))
-    return rows
-
-
-def plain_number(value: np.float32) -> float | str:
-    return "nan" if np.isnan(value) else float(value)
-
-
-def rows_of_h5(path: Path) -> list[Row]:
-    with H5Table(path) as table:
-        block = table.read(0, table.rows)
-        columns: dict[str, list[Any]] = {n: as_lists(block.sequences[n]) for n in block.sequences}
-        for name, codes in zip(table.categorical_columns, block.categorical.T):
-            words = table.vocabulary(name)
-            word_of = {0: None} | dict(zip(codes_of(words).tolist(), words))
-            columns[name] = [word_of[code] for code in codes.tolist()]
-        for name, numbers in zip(table.numeric_columns, block.numeric.T):
-            columns[name] = [plain_number(number) for number in numbers]
-    return [dict(zip(columns, row)) for row in zip(*columns.values())]
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -76,14 +47,13 @@ def test_the_files_give_back_every_raw_value_and_are_shuffled_as_far_as_memory_h
 ) -> None:
     monkeypatch.setattr(conversion, "SHUFFLED_BYTES", shuffled_bytes)
     table = raw_table(200)
-    expected = rows_of_raw(table)
     paths = to_train_h5(tmp_path, table, period=np.arange(200) % 5)
     chosen = Selection.read(tmp_path / "selection.parquet")
     seen: list[int] = []
     for number, path in enumerate(paths):
-        with h5py.File(path) as file:
-            row, label, period = (file[name][:] for name in ("row", "label", "period"))
-        assert rows_of_h5(path) == [expected[i] for i in row]
+        with H5Table(path) as h5:
+            row, label, period = (h5.column(name) for name in ("row", "label", "period"))
+            assert h5_columns(h5) == raw_columns(table.take(row))
         assert label.tolist() == table["y"].to_numpy()[row].tolist()
         assert set(chosen.split[row]) == {number}
         assert period.tolist() == (row % 5).tolist()
@@ -100,14 +70,13 @@ def test_test_rows_come_back_in_file_order_with_their_ids(tmp_path: Path) -> Non
     kinds = (lambda i: f"{10**i}", lambda i: f"아이디,{'é' * (i % 5)}{i}", lambda i: f"{i:07d}")
     ids = [kinds[i % 3](i) for i in range(120)]
     table = raw_table(uid=ids).drop_columns("y")
-    path = to_test_h5(tmp_path, table)
-    assert rows_of_h5(path) == rows_of_raw(table)
-    with h5py.File(path) as file:
-        assert [word.decode() for word in file["id"]] == ids
-        assert file["row"][:].tolist() == list(range(len(table)))
-        assert "label" not in file
-    with h5py.File(to_test_h5(tmp_path, raw_table(uid=range(0, 360, 3)))) as file:
-        assert [word.decode() for word in file["id"]] == [str(i) for i in range(0, 360, 3)]
+    with H5Table(to_test_h5(tmp_path, table)) as h5:
+        assert h5_columns(h5) == raw_columns(table)
+        assert [word.decode() for word in h5.column("id")] == ids
+        assert h5.column("row").tolist() == list(range(len(table)))
+        assert h5.read(0, 1).label is None
+    with H5Table(to_test_h5(tmp_path, raw_table(uid=range(0, 360, 3)))) as h5:
+        assert [word.decode() for word in h5.column("id")] == [str(i) for i in range(0, 360, 3)]
 
 
 def test_the_result_does_not_depend_on_batches_and_row_groups(
@@ -130,14 +99,14 @@ def test_the_result_does_not_depend_on_batches_and_row_groups(
 @pytest.mark.parametrize(
     ("column", "words", "numbers"),
     [
-        (pa.array([3, None, -1], pa.int32()), ["3", None, "-1"], [3, "nan", -1]),
-        (pa.array([2**24 + 1, None]), ["16777217", None], [2**24, "nan"]),
-        (pa.array([1.0, np.nan, 2.5, None]), ["1", None, "2.5", None], [1, "nan", 2.5, "nan"]),
-        (pa.array([0.1, 123456792.0], pa.float32()), ["0.1", "123456792"], [F32, 123456792]),
-        (pa.array([True, False, None]), ["true", "false", None], [1, 0, "nan"]),
+        (pa.array([3, None, -1], pa.int32()), ["3", None, "-1"], [3, None, -1]),
+        (pa.array([2**24 + 1, None]), ["16777217", None], [2**24, None]),
+        (pa.array([1.0, np.nan, 2.5, None]), ["1", None, "2.5", None], [1, None, 2.5, None]),
+        (pa.array([0.1, 123456792.0], pa.float32()), ["0.1", "123456792"], [0.1, 123456792]),
+        (pa.array([True, False, None]), ["true", "false", None], [1, 0, None]),
         (pa.array(["b", None, ""], pa.large_string()), ["b", None, ""], None),
         (pa.array([7, None, 7, 9]).dictionary_encode(), ["7", None, "7", "9"], None),
-        (PRICES, ["700", None, "0.49"], [700, "nan", F32_PRICE]),
+        (PRICES, ["700", None, "0.49"], [700, None, 0.49]),
         (pa.nulls(4, pa.string()), [None] * 4, None),
     ],
     ids=lambda value: str(getattr(value, "type", "")),
@@ -146,9 +115,10 @@ def test_values_of_every_type_become_their_text_or_float32(
     tmp_path: Path, column: pa.Array, words: list[Any], numbers: list[Any] | None
 ) -> None:
     given = {"country": column} | ({"age": column} if numbers else {})
-    rows = rows_of_h5(to_test_h5(tmp_path, raw_table(len(column), **given)))
-    assert [row["country"] for row in rows] == words
-    assert numbers is None or [row["age"] for row in rows] == numbers
+    with H5Table(to_test_h5(tmp_path, raw_table(len(column), **given))) as h5:
+        columns = h5_columns(h5)
+    assert columns["country"] == words
+    assert numbers is None or columns["age"] == as_float32(numbers)
 
 
 def test_histories_with_another_separator_and_words_for_labels_read_the_same(

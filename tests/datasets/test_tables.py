@@ -9,8 +9,9 @@ from scipy import stats
 from support.raw_tables import (
     COLUMNS,
     as_lists,
+    h5_columns,
+    raw_columns,
     raw_table,
-    split_events,
     to_train_h5,
     to_train_parts,
 )
@@ -20,7 +21,6 @@ from tossctr.batches.batch_source import BatchSource
 from tossctr.common.errors import UserError
 from tossctr.datasets import conversion, opening
 from tossctr.datasets import table as table_module
-from tossctr.datasets.categories import codes_of
 from tossctr.datasets.opening import AllRows, open_table, refit_rows
 from tossctr.datasets.split import SPLITS
 from tossctr.datasets.table import Block, MemoryTable, SomeRows, Table, monitored_rows
@@ -51,20 +51,16 @@ def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 def check_rows(opened: Table) -> list[int]:
     """The table has the raw values of its rows, however it is read; returns the rows' numbers."""
     whole = opened.read(0, opened.rows)
-    raw = TABLE.take(whole.row).to_pylist()
+    raw = TABLE.take(whole.row)
     assert whole.label is not None
-    assert whole.label.tolist() == [row["y"] for row in raw]
-    for name, codes in zip(opened.categorical_columns, whole.categorical.T):
-        words = [row[name] for row in raw]
-        assert codes.tolist() == [0 if w is None else codes_of([w])[0] for w in words]
-    events = as_lists(whole.sequences["events"])
-    assert events == [split_events(row["events"]) for row in raw]
+    assert whole.label.tolist() == raw["y"].to_pylist()
+    assert h5_columns(opened) == raw_columns(raw)
     for column in ("row", "label", "categorical", "period"):
         assert np.array_equal(opened.column(column), getattr(whole, column))
         assert np.array_equal(opened.column(column, 9, 31), getattr(whole, column)[9:31])
     pieces = Block.joined([*opened.blocks(), opened.read(opened.rows, opened.rows)])
     assert np.array_equal(pieces.numeric, whole.numeric, equal_nan=True)
-    assert as_lists(pieces.sequences["events"]) == events
+    assert as_lists(pieces.sequences["events"]) == as_lists(whole.sequences["events"])
     assert not opened.read(0, 3, []).sequences
     return whole.row.tolist()
 
@@ -82,7 +78,8 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
         assert train.vocabulary("item") == sorted({f"item {i // 25}" for i in range(300)})
         assert sorted(check_rows(together)) == sorted(rows) == list(range(300))
         some = SomeRows(valid, np.array([5, 6, 7, 20, 30]))
-        for part in (some, MemoryTable(valid, valid.read(3, 30))):
+        words = {name: valid.vocabulary(name) for name in valid.categorical_columns}
+        for part in (some, MemoryTable(valid, valid.read(3, 30), words)):
             assert 0 < len(check_rows(part)) == part.rows < valid.rows
             assert part.identity == valid.identity
 

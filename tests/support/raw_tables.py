@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from tossctr.common.arrays import Ragged
 from tossctr.config.columns import Columns
+from tossctr.datasets.categories import codes_of
 from tossctr.datasets.conversion import convert_test, convert_train
 from tossctr.datasets.draw import (
     Selection,
@@ -26,6 +27,7 @@ from tossctr.datasets.draw import (
     write_selections,
 )
 from tossctr.datasets.split import Sampling
+from tossctr.datasets.table import Table
 from tossctr.raw.parts import read_parts
 from tossctr.raw.reading import RawTable
 from tossctr.raw.submission_ids import list_parts
@@ -178,6 +180,30 @@ def as_lists(rows: Ragged) -> list[list[int]]:
 def split_events(text: str | None) -> list[int]:
     """The plain way to read a sequence."""
     return [int(token) for token in text.split(",")] if text else []
+
+
+def raw_columns(table: pa.Table) -> dict[str, list[Any]]:
+    """What H5 must give back of a raw table: words, lists of integers, numbers as their texts."""
+    columns = table.select(COLUMNS.features).to_pydict()
+    columns |= {name: [*map(split_events, columns[name])] for name in COLUMNS.sequences}
+    return columns | {name: as_float32(columns[name]) for name in COLUMNS.numeric}
+
+
+def as_float32(numbers: Sequence[Any]) -> list[str]:
+    return [str(number) for number in np.array(numbers, np.float32)]
+
+
+def h5_columns(table: Table) -> dict[str, list[Any]]:
+    """The same of an opened table."""
+    block = table.read(0, table.rows)
+    columns: dict[str, list[Any]] = {n: as_lists(each) for n, each in block.sequences.items()}
+    for name, codes in zip(table.categorical_columns, block.categorical.T):
+        words = table.vocabulary(name)
+        word_of = {0: None} | dict(zip(codes_of(words).tolist(), words))
+        columns[name] = [word_of[code] for code in codes.tolist()]
+    for name, numbers in zip(table.numeric_columns, block.numeric.T):
+        columns[name] = as_float32(numbers)
+    return columns
 
 
 def content(path: Path) -> dict[str, Any]:
