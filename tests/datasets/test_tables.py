@@ -182,20 +182,6 @@ def test_every_batch_is_a_sample_of_a_window_of_random_blocks(day_and_epochs: Da
     assert np.abs(shares - np.bincount(day) / len(day)).max() < 2.5 * RUN_ROWS / WINDOW_ROWS
 
 
-def test_rows_that_meet_in_one_epoch_part_in_the_next(day_and_epochs: DayAndEpochs) -> None:
-    day, epochs = day_and_epochs
-    turns = np.empty((2, len(day)), int)
-    for turn, epoch in zip(turns, epochs):
-        for number, batch in enumerate(epoch):
-            turn[batch.row_B.numpy()] = number
-    pairs = np.random.default_rng(0).integers(0, len(day), (2, 400_000))
-    together = turns[:, pairs[0]] == turns[:, pairs[1]]
-    again = (together[0] & together[1]).sum() / together[0].sum()
-    # Blocks stay whole, an eighth of a window, whose batches are of like lengths. Of windows that
-    # stayed whole it would be more than half.
-    assert again < 0.25
-
-
 def test_grouping_by_length_tells_nothing_of_day_and_label(day_and_epochs: DayAndEpochs) -> None:
     day, epochs = day_and_epochs
     means = []

@@ -15,7 +15,7 @@ import pytest
 from tossctr.common.arrays import Ragged
 from tossctr.evaluate.metric_table import expected_metric
 from tossctr.simulation import click_model, sequences, simulated_columns, users
-from tossctr.simulation.simulated_columns import AD_SET, ADVERT_COLUMNS, CREATIVE
+from tossctr.simulation.simulated_columns import ADVERT_COLUMNS
 from tossctr.simulation.stand_in import simulate_split
 from tossctr.simulation.statistics import (
     category_values,
@@ -26,7 +26,7 @@ from tossctr.simulation.statistics import (
 
 ROWS, TEST_ROWS, SEED, MEAN_LENGTH = 20_000, 4_000, 7, 50.0
 # By name: train, test, and the truth of each.
-Simulated = dict[str, pa.Table]
+Simulated = dict[str, pd.DataFrame]
 
 
 def simulate(folder: Path, name: str, **settings: Any) -> None:
@@ -45,7 +45,8 @@ def simulated(shared: Callable[..., Path]) -> Simulated:
         simulate(folder, "train", rows=ROWS, **size)
         simulate(folder, "test", split="test", rows=TEST_ROWS, train_rows=ROWS, **size)
 
-    return {path.stem: pq.read_table(path) for path in shared("simulated", make).glob("*.parquet")}
+    files = shared("simulated", make).glob("*.parquet")
+    return {path.stem: pd.read_parquet(path) for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -57,35 +58,33 @@ def long_rows() -> click_model.Rows:
     return click_model.draw_rows(np.random.default_rng(314), strangers, day, mean_length)
 
 
-def parsed(table: pa.Table) -> click_model.Rows:
+def parsed(rows: pd.DataFrame) -> click_model.Rows:
     """The columns and histories of a file, as they were drawn."""
-    drawn = {
-        name: pd.Categorical(table[name].to_pandas(), category_values(name)).codes
-        for name in simulated_columns.CATEGORIES
-    }
-    numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
-    events = pc.split_pattern(table["seq"].combine_chunks(), ",")
+    drawn = {name: rows[name].to_numpy() for name in rows.select_dtypes("float32")}
+    for name in simulated_columns.CATEGORIES:
+        drawn[name] = pd.Categorical(rows[name], category_values(name)).codes
+    day = drawn["day_of_week"] if "clicked" in rows else simulated_columns.TEST_DAY
+    drawn["calendar_day"] = np.full(len(rows), day)
+    events = pc.split_pattern(pa.array(rows["seq"], pa.string()), ",")
     tokens = pc.index_in(events.flatten(), pa.array(sequences.vocabulary())).to_numpy()
     histories = Ragged(tokens.astype(np.uint16), events.offsets.to_numpy().astype(np.int64))
-    day = drawn["day_of_week"] if "clicked" in table.schema.names else simulated_columns.TEST_DAY
-    drawn["calendar_day"] = np.full(len(table), day)
-    return click_model.Rows(
-        drawn | {n: table[n].to_numpy() for n in numbers}, histories, MEAN_LENGTH
-    )
+    return click_model.Rows(drawn, histories, MEAN_LENGTH)
 
 
 def test_the_files_have_the_columns_and_types_of_the_real_ones(simulated: Simulated) -> None:
-    schema, test = simulated["train"].schema, simulated["test"]
-    assert schema.names == load_statistics()["column_order"]
+    train, test = simulated["train"], simulated["test"]
+    assert list(train) == load_statistics()["column_order"]
     texts = {"gender", "age_group", "inventory_id", "day_of_week", "hour", "seq"}
-    assert {field.name for field in schema if field.type == pa.string()} == texts
-    assert {field.name for field in schema if field.type == pa.int64()} == {"clicked"}
-    assert sum(field.type == pa.float32() for field in schema) == 75 + 37
-    assert test.schema.names == ["ID", *(name for name in schema.names if name != "clicked")]
-    assert test["ID"].to_pylist() == [f"TEST_{row:07d}" for row in range(TEST_ROWS)]
-    assert test["day_of_week"].unique().to_pylist() == ["7"]
+    types = train.dtypes.drop([*texts, "clicked"])
+    assert (types == np.float32).all()
+    assert len(types) == 75 + 37
+    assert train["clicked"].dtype == np.int64
+    assert all(isinstance(train[name].dropna()[0], str) for name in texts)
+    assert list(test) == ["ID", *(name for name in train if name != "clicked")]
+    assert list(test["ID"]) == [f"TEST_{row:07d}" for row in range(TEST_ROWS)]
+    assert {*test["day_of_week"]} == {"7"}
     # The truth lies apart, in the same order.
-    assert simulated["train_truth"]["row"].to_pylist() == list(range(ROWS))
+    assert list(simulated["train_truth"]["row"]) == list(range(ROWS))
     assert simulated["test_truth"]["ID"].equals(test["ID"])
 
 
@@ -94,18 +93,17 @@ def test_click_rates_of_days_are_the_measured_ones_and_labels_follow_them(
 ) -> None:
     for split, rate in (("train", click_rate()), ("test", 27_298 / 1_527_298)):
         for name in ("probability", "probability_of_new_user"):
-            probability = simulated[f"{split}_truth"][name].to_numpy()
+            probability = simulated[f"{split}_truth"][name]
             tolerance = 5 * probability.std() / np.sqrt(len(probability))
             assert probability.mean() == pytest.approx(rate, abs=tolerance), name
-    day = np.array(simulated["train"]["day_of_week"].to_pylist())
-    assert list(day) == sorted(day)
-    probability = simulated["train_truth"]["probability"].to_numpy()
-    rates = load_statistics()["categories"]["day_of_week"]["click_rate"]
-    measured = [probability[day == name].mean() for name in rates]
-    np.testing.assert_allclose(measured, list(rates.values()), rtol=0.2)
-    clicked = simulated["train"]["clicked"].to_numpy()
-    others = np.array([(clicked[day == name] == 0).sum() for name in "1234567"])
-    np.testing.assert_allclose(others, (clicked == 0).sum() / 7, rtol=0.01)
+    rows = simulated["train"].assign(probability=simulated["train_truth"]["probability"])
+    assert rows["day_of_week"].is_monotonic_increasing
+    days = rows.groupby("day_of_week")
+    rates = pd.Series(load_statistics()["categories"]["day_of_week"]["click_rate"])
+    np.testing.assert_allclose(days["probability"].mean(), rates, rtol=0.2)
+    others = (rows["clicked"] == 0).groupby(rows["day_of_week"]).sum()
+    np.testing.assert_allclose(others, others.sum() / 7, rtol=0.01)
+    clicked, probability = rows["clicked"].to_numpy(), rows["probability"].to_numpy()
     order = np.argsort(probability)
     for part in [*np.array_split(order, 5)[1:], order[-400:]]:
         deviation = np.sqrt((probability[part] * (1 - probability[part])).sum())
@@ -114,7 +112,7 @@ def test_click_rates_of_days_are_the_measured_ones_and_labels_follow_them(
 
 def test_users_come_back_with_all_that_is_their_own(simulated: Simulated) -> None:
     """10,704,179 rows have 7,179,942 sequences; texts below ten events are equal by chance."""
-    train, test = (simulated[name].to_pandas() for name in ("train", "test"))
+    train, test = simulated["train"], simulated["test"]
     long_train, long_test = (rows[rows["seq"].str.count(",") >= 9] for rows in (train, test))
     assert len(long_train) / long_train["seq"].nunique() == pytest.approx(1.491, abs=0.03)
     is_last = long_train["day_of_week"] == "7"
@@ -147,7 +145,7 @@ def test_rows_depend_on_the_seed_and_not_on_how_many_follow(tmp_path: Path) -> N
 
 def test_categories_and_missing_blocks_follow_the_statistics(simulated: Simulated) -> None:
     """77 columns in 17,208 of 10,704,179 rows, 18 feat_a_* in 18,598, feat_e_3 in 1,085,557."""
-    train = simulated["train"].to_pandas()
+    train = simulated["train"]
     for name in ("gender", "age_group", "inventory_id", "hour"):
         shares = pd.Series(load_statistics()["categories"][name]["shares"])
         measured = train[name].value_counts(normalize=True)
@@ -213,17 +211,6 @@ def test_histories_follow_the_statistics(long_rows: click_model.Rows) -> None:
     assert np.mean(distinct) == pytest.approx(52.67, rel=0.1)
 
 
-def test_each_creative_is_of_one_ad_set_and_each_of_these_of_one_campaign(
-    simulated: Simulated,
-) -> None:
-    train = simulated["train"].to_pandas()
-    of_creative = train.groupby(CREATIVE)[list(ADVERT_COLUMNS)].nunique()
-    assert (of_creative == 1).all(axis=None)
-    of_ad_set = [name for name, of in ADVERT_COLUMNS.items() if of != CREATIVE]
-    assert (train.groupby(AD_SET)[of_ad_set].nunique() == 1).all(axis=None)
-    assert ((train["l_feat_1"] == 1) == (train["inventory_id"] == "36")).all()
-
-
 # The click model
 
 
@@ -231,13 +218,11 @@ def test_a_new_users_probability_follows_from_the_file_and_a_known_ones_tells_mo
     simulated: Simulated,
 ) -> None:
     for split in ("train", "test"):
-        logit = click_model.click_logit(parsed(simulated[split].slice(0, 2_000)))
-        expected = simulated[f"{split}_truth"]["probability_of_new_user"].slice(0, 2_000)
-        np.testing.assert_allclose(
-            click_model.mean_over_users(logit), expected.to_numpy(), rtol=1e-4
-        )
+        logit = click_model.click_logit(parsed(simulated[split][:2_000]))
+        expected = simulated[f"{split}_truth"]["probability_of_new_user"][:2_000]
+        np.testing.assert_allclose(click_model.mean_over_users(logit), expected, rtol=1e-4)
     truth = simulated["train_truth"]
-    true, new_user = (truth[name].to_numpy() for name in truth.schema.names[1:])
+    true, new_user = (truth[name].to_numpy() for name in truth.columns[1:])
     assert 0.77 < expected_metric("auc", true, true) < 0.80
     assert 0.01 < expected_metric("auc", true, true) - expected_metric("auc", new_user, true) < 0.05
     part = click_model.user_part(users.train_users(SEED, np.arange(ROWS)))
