@@ -21,7 +21,7 @@ from tossctr.datasets.store import H5Table
 from tossctr.datasets.table import Table
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import MISSING, OUT_OF_VOCABULARY, FeatureMap
-from tossctr.models.boosting import boosting, train_trees, trees
+from tossctr.models.boosting import boosting, trees
 from tossctr.models.boosting import features as features_module
 from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.boosting.features import Features, fit_features, with_unknown
@@ -201,25 +201,6 @@ def test_rows_without_any_click_are_a_clear_error(tmp_path: Path) -> None:
     no_clicks = make(tmp_path, raw_table(40, y=[0] * 39 + [1]), valid_rows=[39])
     with pytest.raises(UserError, match=r"label 0 in all of its 39 rows.*raise sizes"):
         train(no_clicks, tmp_path)
-
-
-def test_an_id_that_is_new_in_validation_does_no_harm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    random = np.random.default_rng(2)
-    taste = np.repeat(2 * random.normal(size=60), 50)
-    price = taste + random.normal(size=3000)
-    y = (random.random(3000) < 1 / (1 + np.exp(1 - taste))).astype(np.int8)
-    people = np.repeat([f"p{i}" for i in range(60)], 50)
-    trainings = {}
-    for name, item in (("auto", people), ("none", "x"), ("trusted", people)):
-        table = raw_table(3000, item=np.broadcast_to(item, 3000), price=price, y=y)
-        make(tmp_path / name, table, valid_rows=range(1900, 3000))
-        trainings[name] = read_json(train(tmp_path / name, tmp_path / name)["training"])
-        monkeypatch.setattr(train_trees, "oov_rates", lambda *_: {})
-    auc = {name: entry["valid_auc"] for name, entry in trainings.items()}
-    assert auc["trusted"] + 0.02 < auc["none"] < auc["auto"] + 0.01
-    assert trainings["auto"]["oov_rates"]["item"] == 1
 
 
 @pytest.mark.parametrize(

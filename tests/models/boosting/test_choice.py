@@ -16,7 +16,7 @@ from tossctr.common.files import read_json
 from tossctr.config.names import FOLDS
 from tossctr.datasets.opening import AllRows, open_table
 from tossctr.features.fitting import fit_feature_map
-from tossctr.models.boosting import choice, click_rates
+from tossctr.models.boosting import choice, click_rates, train_trees
 from tossctr.models.boosting import features as features_module
 from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.boosting.click_rates import ClickCounts, Counted, mean_over_newest
@@ -119,21 +119,41 @@ def test_ids_alone_are_learned_from_where_they_tell_of_clicks(tmp_path: Path, te
             trained(tmp_path, tmp_path)
 
 
+def tastes() -> dict[str, np.ndarray]:
+    """50 rows of each of 60 people, who click by their tastes, of which prices tell."""
+    random = np.random.default_rng(2)
+    taste = np.repeat(2 * random.normal(size=60), 50)
+    return {
+        "item": np.repeat([f"p{i}" for i in range(60)], 50),
+        "price": taste + random.normal(size=3000),
+        "y": (random.random(3000) < 1 / (1 + np.exp(1 - taste))).astype(np.int8),
+    }
+
+
 @pytest.mark.parametrize("returns", [True, False])
 def test_click_rates_of_who_does_not_return_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, returns: bool
 ) -> None:
-    monkeypatch.setattr("tossctr.models.boosting.train_trees.oov_rates", lambda *_: {})
-    random = np.random.default_rng(2)
-    who = np.repeat(np.arange(60), 50)
-    order = random.permutation(3000) if returns else np.arange(3000)
-    taste = 2 * random.normal(size=60)[who]
-    y = (random.random(3000) < 1 / (1 + np.exp(1 - taste))).astype(np.int8)
-    columns = {"item": np.array([f"p{i}" for i in who])[order], "y": y[order]}
-    columns["price"] = (taste + random.normal(size=3000))[order]
+    monkeypatch.setattr(train_trees, "oov_rates", lambda *_: {})
+    order = np.random.default_rng(2).permutation(3000) if returns else np.arange(3000)
+    columns = {name: values[order] for name, values in tastes().items()}
     make(tmp_path, raw_table(3000, **columns), valid_rows=range(1900, 3000))
     training = trained(tmp_path, tmp_path / "out", min_child_weight=1)
     assert ("clicks" in training["sets"]) == returns
+
+
+def test_an_id_that_is_new_in_validation_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings, settings = {}, {"features": ["histories", "clicks", "ids"], "min_child_weight": 1}
+    for name, item in (("auto", {}), ("none", {"item": ["x"] * 3000}), ("trusted", {})):
+        table = raw_table(3000, **tastes() | item)
+        make(tmp_path / name, table, valid_rows=range(1900, 3000))
+        trainings[name] = trained(tmp_path / name, tmp_path / name, **settings)
+        monkeypatch.setattr(train_trees, "oov_rates", lambda *_: {})
+    auc = {name: training["valid_auc"] for name, training in trainings.items()}
+    assert auc["trusted"] + 0.02 < auc["none"] < auc["auto"] + 0.01
+    assert trainings["auto"]["oov_rates"]["item"] == 1
 
 
 @pytest.mark.parametrize("is_sure", [True, False])

@@ -92,27 +92,6 @@ def test_what_a_training_has_of_its_options_is_in_its_state(data: Path, tmp_path
     assert_same(train_saving(data, tmp_path / "cut", config), whole)
 
 
-def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
-    data: Path, tmp_path: Path
-) -> None:
-    config = replace(FOUR_EPOCHS, evaluations_per_epoch=3, patience=2)
-    evaluate, aucs = trainer.Trainer.evaluate, {1: 0.6, 2: 0.7, 3: 0.65, 4: 0.64}
-
-    def scripted(self: trainer.Trainer) -> None:
-        # By the number of the evaluation, also of one that is made again.
-        metrics = aucs[len(self.history) + 1], 0.0
-        patch.setattr(trainer, "metrics_of", lambda *_: metrics)
-        evaluate(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer.Trainer, "evaluate", scripted)
-        undisturbed = train_saving(data, tmp_path / "whole", config)
-        with ended_at(trainer, "predict_logits", 4):
-            train_saving(data, tmp_path / "cut", config)
-        assert_same(train_saving(data, tmp_path / "cut", config), undisturbed)
-    assert len(undisturbed["history"].read_text().splitlines()) == 5
-
-
 @pytest.mark.parametrize("change", ["settings", "code", "damage"])
 def test_a_state_that_is_of_no_use_trains_from_the_start(
     data: Path, tmp_path: Path, change: str

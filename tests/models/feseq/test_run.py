@@ -80,7 +80,7 @@ def mean_probability(trainer: Trainer) -> float:
     return logit.sigmoid().mean().item()
 
 
-def test_best_weights_are_kept_and_the_learning_rate_cut(
+def test_best_weights_are_kept_the_learning_rate_cut_and_a_training_without_gain_ended(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(TRAIN, epochs=4, patience=2)
@@ -90,7 +90,8 @@ def test_best_weights_are_kept_and_the_learning_rate_cut(
     assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4])
     # The same run with other metrics goes back to the weights of its second epoch.
     script_monitor(monkeypatch, 0.6, 0.7, 0.7, 0.64)
-    second = fitted(data, config)
+    second = fitted(data, replace(config, epochs=9))
+    assert len(second.history) == 4
     script_monitor(monkeypatch, 0.6, 0.7)
     half = fitted(data, replace(config, epochs=2))
     one, other, third = (each.model.mlp[0].weight for each in (second, half, last))
