@@ -23,39 +23,30 @@ def test_results_and_an_error_come_in_order_whatever_the_speed_of_the_threads(th
 
 
 @pytest.mark.parametrize(("waiting", "most"), [(None, 3), (1, 1)])
-def test_no_more_items_are_taken_than_the_caller_can_soon_use(
+def test_so_many_items_and_no_more_are_made_ahead_and_closed_where_the_caller_stops_early(
     waiting: int | None, most: int
 ) -> None:
     taken: list[int] = []
-
-    def items() -> Iterator[int]:
-        for item in range(100):
-            taken.append(item)
-            yield item
-
-    results = prefetch_map(lambda item: item, items(), threads=2, waiting=waiting)
-    for used in range(1, 20):
-        next(results)
-        time.sleep(0.002)
-        assert used <= len(taken) <= used + most
-
-
-def test_items_are_made_while_the_caller_works_and_closed_where_it_stops_early() -> None:
-    made, closed, before = threading.Event(), threading.Event(), {*threading.enumerate()}
+    ahead, closed, before = threading.Event(), threading.Event(), {*threading.enumerate()}
 
     def items() -> Iterator[int]:
         try:
-            yield 0
-            yield 1
-            made.set()
-            yield from range(2, 100)
+            for item in range(100):
+                taken.append(item)
+                yield item
+                if item == most - 1:
+                    ahead.set()
         finally:
             closed.set()
 
-    results = prefetch_map(lambda item: item, items())
+    results = prefetch_map(lambda item: item, items(), threads=2, waiting=waiting)
     assert next(results) == 0
-    # The caller asks for nothing here, and item 2 comes to be all the same.
-    assert made.wait(timeout=PATIENCE_SECONDS)
+    # The caller asks for nothing here, and items come to be all the same.
+    assert ahead.wait(timeout=PATIENCE_SECONDS)
+    for used in range(2, 20):
+        next(results)
+        time.sleep(0.002)
+        assert used <= len(taken) <= used + most
     assert isinstance(results, Generator)
     results.close()
     assert closed.is_set()
