@@ -1,9 +1,10 @@
-"""Raw parquet to H5: round trips, and what faults leave: never a half-made file."""
+"""Raw parquet to H5: values, round trips, and what faults leave: never a half-made file."""
 
 import os
 import re
 import resource
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from support.raw_tables import (
     COLUMNS,
     as_float32,
+    as_lists,
     content,
     h5_columns,
     raw_columns,
@@ -29,15 +33,16 @@ from support.raw_tables import (
     write_raw,
 )
 from tossctr.common.errors import UserError
+from tossctr.config.columns import SEPARATORS
 from tossctr.datasets import conversion
+from tossctr.datasets.categories import codes_of, plain_words, tokens_of
 from tossctr.datasets.conversion import convert_test, convert_train
 from tossctr.datasets.draw import Selection, sample, write_selections
+from tossctr.datasets.raw_values import NO_TEXT, parse_sequences
 from tossctr.datasets.split import Sampling
 from tossctr.datasets.store import H5Table
 from tossctr.features.feature_map import FeatureMap, read_columns
 from tossctr.features.fitting import fit_feature_map
-
-PRICES = pa.array(["700", None, "0.49"]).cast(pa.decimal128(12, 2))
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -106,7 +111,7 @@ def test_the_result_does_not_depend_on_batches_and_row_groups(
         (pa.array([True, False, None]), ["true", "false", None], [1, 0, None]),
         (pa.array(["b", None, ""], pa.large_string()), ["b", None, ""], None),
         (pa.array([7, None, 7, 9]).dictionary_encode(), ["7", None, "7", "9"], None),
-        (PRICES, ["700", None, "0.49"], [700, None, 0.49]),
+        (pa.array([Decimal("7.00"), None, Decimal("0.49")]), ["7", None, "0.49"], [7, None, 0.49]),
         (pa.nulls(4, pa.string()), [None] * 4, None),
     ],
     ids=lambda value: str(getattr(value, "type", "")),
@@ -119,6 +124,89 @@ def test_values_of_every_type_become_their_text_or_float32(
         columns = h5_columns(h5)
     assert columns["country"] == words
     assert numbers is None or columns["age"] == as_float32(numbers)
+
+
+NUMBERS = (st.integers(0, 9999) | st.integers(0, 10**18 - 1)).map(str)
+# What can stand in text, and what a list alone may hold.
+WORDS = st.text(min_size=1, max_size=5).filter(lambda w: not NO_TEXT.search(w))
+ANY = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+LOOKALIKES = st.sampled_from(["7", "12", "007", "a12"])
+# The type of a column, and the tokens that it may hold.
+TYPES: list[tuple[pa.DataType, st.SearchStrategy[str]]] = [
+    *((text, NUMBERS) for text in (pa.string(), pa.large_string())),
+    *((text, LOOKALIKES | WORDS) for text in (pa.string(), pa.large_string())),
+    (pa.list_(pa.string()), LOOKALIKES | ANY),
+    *((integers, NUMBERS) for integers in (pa.list_(pa.int64()), pa.large_list(pa.uint64()))),
+]
+
+
+@pytest.mark.parametrize(("kind", "tokens"), TYPES)
+@given(data=st.data(), separator=st.sampled_from(SEPARATORS), around=st.integers(0, 3))
+def test_any_token_is_an_integer_or_the_token_of_its_word_as_a_category(
+    kind: pa.DataType, tokens: Any, data: st.DataObject, separator: str, around: int
+) -> None:
+    rows = data.draw(st.lists(st.none() | st.lists(tokens, max_size=8), max_size=8))
+    # The column is perhaps a part of a longer one.
+    values: list[Any] = [*[["1"]] * around, *rows, ["2", "3"]]
+    if kind in (pa.string(), pa.large_string()):
+        values = [None if row is None else separator.join(row) for row in values]
+    elif tokens is NUMBERS:
+        values = [None if row is None else [*map(int, row)] for row in values]
+    column, numbers = pa.array(values, kind).slice(around, len(rows)), np.arange(len(rows))
+    parsed, words = parse_sequences(column, "events", "raw", numbers, separator=separator)
+
+    def is_integer(word: str) -> bool:
+        return word.isascii() and word.isdigit() and len(word) <= 18 and str(int(word)) == word
+
+    expected = [
+        [int(w) if is_integer(w) else int(tokens_of(codes_of([w]))[0]) for w in row or []]
+        for row in rows
+    ]
+    assert as_lists(parsed) == expected
+    largest = max((value for row in expected for value in row), default=0)
+    assert parsed.values.dtype == np.min_scalar_type(largest)
+    texts = {word for row in rows for word in row or [] if not is_integer(word)}
+    assert {*words} == {*plain_words(texts)}
+    if tokens is NUMBERS:
+        times, _ = parse_sequences(column, "times", "raw", numbers, separator=separator, times=True)
+        assert as_lists(times) == expected
+
+
+WORDY = ["a", "b,c", None]
+
+
+@pytest.mark.parametrize(
+    ("column", "times", "token"),
+    [
+        (pa.array([[1, 2], None, [], [3, -4], [-5]]), True, "'-4'"),
+        (pa.array(["1", "2,3", None, f"4,{10**18}", ""]), True, f"'{10**18}'"),
+        (pa.array([*WORDY, "a, b", "x|y"]), False, "' b'"),
+        (pa.array([*WORDY, "a,,b", ",a"]), False, "''"),
+        (pa.array([*WORDY, "[1", "2]"]), False, "'[1'"),
+        (pa.array([["a"], ["b c"], None, ["b", ""], [""]]), False, "''"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_token_or_time_is_refused_with_its_row(
+    column: pa.Array, times: bool, token: str
+) -> None:
+    rows = np.array([4, 8, 15, 16, 23])
+    # Of several, the first is told.
+    with pytest.raises(UserError) as refusal:
+        parse_sequences(column, "events", "raw.parquet", rows, times=times)
+    assert f"raw.parquet: column 'events', row 16: token {token}" in str(refusal.value)
+    # Rows outside a slice are not read.
+    parsed, _ = parse_sequences(column[2:3], "events", "raw.parquet", rows[2:3], times=times)
+    assert as_lists(parsed) == [[]]
+
+
+def test_a_code_is_fixed_as_files_keep_it_and_its_token_of_another_range() -> None:
+    hashes = [10291484856862268816, 12467793378338378946, 14475150507552910542]
+    codes = codes_of(["0", "12", "012", "", "일본"])
+    assert codes.tolist() == [1, 13, *hashes]
+    # No integer of a sequence is as large as the token of a text.
+    of_texts = [each % 2**62 + 2**62 for each in hashes]
+    assert tokens_of(np.append(codes, np.uint64(0))).tolist() == [0, 12, *of_texts, -1]
 
 
 def test_histories_with_another_separator_and_words_for_labels_read_the_same(

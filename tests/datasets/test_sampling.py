@@ -1,8 +1,6 @@
 """Which rows are drawn and held out, by chance, time and group, beside plain loops."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,14 +31,13 @@ LABEL = (np.random.default_rng(5).random(50_000) < np.where(DAY == 3, 0.1, 0.02)
 def drawn(
     folder: Path,
     columns: dict[str, Any],
-    split: Mapping[str, str] = MappingProxyType({}),
     rows: int | None = None,
     bounds: list[int] | None = None,
     **options: Any,
 ) -> list[Selection]:
     """The rows that are drawn of a raw table, in parts of these bounds or in one."""
     file = RawTable(write_raw(folder, pa.table(columns), row_group_size=999))
-    sampling = Sampling(**{"valid_share": 0.2, "seed": 1} | options | split)
+    sampling = Sampling(**{"valid_share": 0.2, "seed": 1} | options)
     return list(draw(file, "y", rows, sampling, bounds or [0, file.rows]))
 
 
@@ -62,7 +59,7 @@ def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
 ) -> None:
     rows, bounds = 20_000, [0, 7, 1_000, 1_000, 30_000, 50_000]
     table = {"y": LABEL, "group": np.arange(50_000) // 7}
-    parts = drawn(tmp_path, table, split, rows, bounds)
+    parts = drawn(tmp_path, table, rows, bounds, **split)
     assert [len(part) for part in parts] == pytest.approx(np.diff(bounds) * rows / 50_000, abs=3)
     row = np.concatenate([part.row + first for part, first in zip(parts, bounds)])
     held = np.concatenate([part.split for part in parts])
@@ -167,7 +164,7 @@ USERS = {
 
 
 def test_by_time_the_newest_rows_are_held_out(tmp_path: Path) -> None:
-    (chosen,) = drawn(tmp_path, USERS, {"time": "t"})
+    (chosen,) = drawn(tmp_path, USERS, time="t")
     assert len(chosen.row) == 600
     is_train = chosen.split == TRAIN
     assert USERS["t"][chosen.row][is_train].max() < USERS["t"][chosen.row][~is_train].min()
@@ -180,7 +177,7 @@ def test_by_time_the_newest_rows_are_held_out(tmp_path: Path) -> None:
 
 
 def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
-    both = [drawn(tmp_path, USERS, {"group": "u"}, seed=seed)[0] for seed in (1, 2)]
+    both = [drawn(tmp_path, USERS, group="u", seed=seed)[0] for seed in (1, 2)]
     for selection in both:
         group = np.array(USERS["u"])[selection.row]
         parts = [{*group[selection.split == part]} for part in (TRAIN, VALIDATION)]
@@ -245,14 +242,14 @@ def test_auto_takes_groups_or_any_rows_where_the_time_has_one_value(
 ) -> None:
     user = np.arange(600) % users
     table = USERS | {"day": [3] * 600, "user": user}
-    split = {"time": "day", "group": "user"}
-    (chosen,) = drawn(tmp_path, table, split, is_auto=True)
+    auto: dict[str, Any] = {"time": "day", "group": "user", "is_auto": True}
+    (chosen,) = drawn(tmp_path, table, **auto)
     assert sum("HAS ONE VALUE" in message for message in caplog.messages) == 1
     train, valid = ({*user[chosen.row[chosen.split == each]]} for each in (TRAIN, VALIDATION))
     assert valid.isdisjoint(train) == (users > 1)
     with pytest.raises(UserError, match=r"'day' has one value"):
-        drawn(tmp_path, table, {"time": "day"})
-    (by_time,) = drawn(tmp_path, table | {"day": np.arange(600) // 100}, split, is_auto=True)
+        drawn(tmp_path, table, time="day")
+    (by_time,) = drawn(tmp_path, table | {"day": np.arange(600) // 100}, **auto)
     assert {*by_time.row[by_time.split == VALIDATION]} == {*range(500, 600)}
 
 
@@ -276,4 +273,4 @@ def test_a_split_that_cannot_be_is_refused_with_what_there_is(
 ) -> None:
     labels = np.where(np.arange(40) < 30, USERS["y"][:40], 0)
     with pytest.raises(UserError, match=rf"raw\.parquet.*{message}"):
-        drawn(tmp_path, {"y": labels, "x": values}, split)
+        drawn(tmp_path, {"y": labels, "x": values}, **split)
