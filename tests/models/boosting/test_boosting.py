@@ -157,6 +157,7 @@ def test_it_learns_what_there_is_and_its_files_say_how(
     assert [*history] == ["tree", "auc", "average_precision", "logloss"]
     assert training["trees"] == [history["tree"][history["logloss"].idxmin()]]
     assert training["settings"]["max_depth"] == 3
+    assert (training["sets"], training["tried"]) == (SMALL.features, [])
 
 
 def test_bags_are_averaged_and_drawn_rows_stand_for_all(

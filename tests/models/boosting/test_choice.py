@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from support.jobs import run_job
 from support.learnable import learnable_table, make
@@ -14,10 +13,9 @@ from tossctr.common.arrays import Ragged, hashed_below
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
 from tossctr.config.names import FOLDS
-from tossctr.datasets.opening import AllRows, open_table
+from tossctr.datasets.opening import AllRows
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.boosting import choice, click_rates, train_trees
-from tossctr.models.boosting import features as features_module
 from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.boosting.click_rates import ClickCounts, Counted, mean_over_newest
 from tossctr.models.boosting.tree_file import load
@@ -59,31 +57,6 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(
             assert covers.min() >= run["min_child_weight"]
     for name in ("sets", "min_child_weight", "tried", "features", "trees", "valid_auc"):
         assert again[name] == training[name]
-    settings = {"features": ["clicks", "histories"], "min_child_weight": 3}
-    given = trained(learnable, tmp_path / "given", **settings)
-    assert given["model"].features.sets == given["sets"] == ["histories", "clicks"]
-    assert (given["min_child_weight"], given["tried"]) == (3, [])
-
-
-def test_a_refit_keeps_a_column_whose_categories_become_too_many(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(features_module, "MAX_CATEGORIES", 8)
-    # Five categories beside the three that each column has, and a sixth in the newest rows.
-    item = [f"p{5 if i < 300 and i % 2 else i % 5}" for i in range(3000)]
-    table = raw_table(3000, item=item, y=[int(name > "p2") for name in item])
-    columns = with_roles(sequences=(), targets=(), numeric=(), profile=("item",))
-    make(tmp_path, table, columns=columns, valid_rows=range(300))
-    first = trained(tmp_path, tmp_path / "first", features=[])
-    all_rows = tmp_path / "all.json"
-    fit_feature_map(tmp_path / "train.h5", columns, 1, tmp_path / "valid.h5").write(all_rows)
-    files = {"refit_of": tmp_path / "first/training.json", "feature_map": all_rows}
-    again = trained(tmp_path, tmp_path / "refit", files, features=[])
-    for run in (first, again):
-        assert run["model"].features.columns() == [("item", "c")]
-    with open_table(tmp_path / "valid.h5") as held_out:
-        label, logit = held_out.column("label"), again["model"].predict(held_out)
-    assert roc_auc_score(label, logit) == 1
 
 
 @pytest.mark.parametrize(

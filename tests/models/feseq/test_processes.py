@@ -36,16 +36,8 @@ from tossctr.models.feseq.training_step import Stepper
 
 # Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.
 DRAWN = replace(SMALL_MODEL, pooling="din")
-SHARED = replace(
-    OFTEN,
-    batch_size=153,
-    evaluations_per_epoch=1,
-    negative_sampling_rate=0.5,
-    weight_average=0.8,
-    embedding_second_moment="table",
-    epochs=1,
-    schedule="cosine",
-)
+SHARED = replace(OFTEN, batch_size=153, evaluations_per_epoch=1, epochs=1)
+SHARED = replace(SHARED, negative_sampling_rate=0.5, weight_average=0.8)
 
 
 def start(data: Path, out: Path, **variables: str) -> subprocess.Popen[str]:

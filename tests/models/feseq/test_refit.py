@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from support.networks import WHOLE, random_model
-from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
+from support.raw_tables import raw_table, to_train_h5, with_roles
 from support.trainings import (
     CONFIG,
     FOUR_EPOCHS,
@@ -53,8 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def fitted(folder: Path, *days: str, roles: Any = ROLES) -> FeatureMap:
-    return fit_feature_map([folder / f"{day}.h5" for day in days], roles, 1)
+def fitted(folder: Path, *days: str) -> FeatureMap:
+    return fit_feature_map([folder / f"{day}.h5" for day in days], ROLES, 1)
 
 
 def test_the_extended_map_has_the_codes_that_a_fit_to_all_rows_has(folder: Path) -> None:
@@ -68,12 +68,9 @@ def test_the_extended_map_has_the_codes_that_a_fit_to_all_rows_has(folder: Path)
     assert (both.fitted_on, extended(old, old)) == (everything.fitted_on, old)
 
 
-@pytest.mark.parametrize("roles", [ROLES, COLUMNS], ids=["shared", "auc_difference"])
-def test_older_rows_get_their_logits_and_new_codes_their_start_values(
-    folder: Path, roles: Any
-) -> None:
-    earlier = random_model(MODEL, fitted(folder, "train", roles=roles))
-    feature_map = extended(earlier.about.feature_map, fitted(folder, "train", "valid", roles=roles))
+def test_older_rows_get_their_logits_and_new_codes_their_start_values(folder: Path) -> None:
+    earlier = random_model(MODEL, fitted(folder, "train"))
+    feature_map = extended(earlier.about.feature_map, fitted(folder, "train", "valid"))
     torch.manual_seed(1)
     network = build_model(MODEL, feature_map)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
