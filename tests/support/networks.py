@@ -16,29 +16,23 @@ from tossctr.models.trained import About
 
 from .configs import shipped
 
-BRIEFING = shipped()["variants"]["briefing"]["model"]
+SHAPE = {"max_len": 6, "embedding_dim": 4, "heads": 2}
 CONFIG = ModelConfig(
-    **BRIEFING,
-    max_len=6,
-    embedding_dim=4,
+    **shipped()["variants"]["briefing"]["model"],
+    **SHAPE,
     interaction_layers=2,
     transformer_layers=2,
-    heads=2,
     mlp=(8, 5),
     dropout=0.3,
 )
 # Nearly all that a row can be encoded as.
 WHOLE = ModelConfig(
-    max_len=6,
-    embedding_dim=4,
+    **SHAPE,
     interaction_layers=1,
     transformer_layers=1,
-    heads=2,
     mlp=(8,),
     numerics=get_args(Numerics),
-    scaling="quantile",
     history_statistics=("length", "entropy", "newest", "similarities"),
-    pooled_history=True,
     fm_term=3,
     mlp_cross_rank=2,
 )

@@ -66,9 +66,7 @@ def test_each_distinct_event_of_a_row_is_laid_out_once() -> None:
     [*({"pooling": pooling} for pooling in POOLINGS), {"fm_term": 3, "pooled_history": True}],
     ids=str,
 )
-def test_half_precision_rounds_what_positions_hold_and_not_the_logit(
-    variant: dict[str, Any],
-) -> None:
+def test_half_precision_rounds_positions_and_not_the_logit(variant: dict[str, Any]) -> None:
     # With ReLU, all layers of some weights would be silent, and every logit the last bias.
     model = make_model(replace(CONFIG, mlp_activation="leaky_relu", **variant)).float()
     batch = single(make_batch([3, 0, 6] * 40))

@@ -176,12 +176,6 @@ def test_a_value_that_cannot_be_scored_or_lacks_is_told_with_its_column(
             scorer.score(rows)
 
 
-@pytest.mark.parametrize("rows", ["seq", [ROW, None], pd.DataFrame([{**ROW, "price": "7"}])])
-def test_what_cannot_be_read_as_rows_is_refused(scorer: Scorer, rows: Any) -> None:
-    with pytest.raises(UserError, match="the rows: column '"):
-        scorer.score(rows)
-
-
 def test_nothing_is_written_where_the_logits_differ_or_columns_lack(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
