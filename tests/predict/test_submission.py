@@ -3,16 +3,13 @@
 import csv
 import io
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import Mock
 
-import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -26,7 +23,6 @@ from tossctr.common.errors import UserError
 from tossctr.common.files import fingerprint, read_json, write_json
 from tossctr.common.logits import checked_weights
 from tossctr.common.parquet import write_table
-from tossctr.predict import submission
 from tossctr.predict.submission import join_predictions, write_submission
 from tossctr.raw.parts import Listing, Part, read_parts
 from tossctr.raw.submission_ids import list_parts
@@ -70,16 +66,12 @@ def submit(
 @pytest.mark.parametrize(
     ("ids", "sample", "said"),
     [
-        (IDS[2:], IDS, ["2 of its IDs", "'U000'", "10 IDs", "8 predicted"]),
         (["X1", *IDS[2:]], IDS, ["2 of its IDs", "'U000'", "1 IDs predicted", "'X1'"]),
         ([*IDS, "U003", "U004", "U003"], IDS, ["2 IDs", "'U003'"]),
-        ([*IDS, "U003"], None, ["1 IDs", "'U003'"]),
         (IDS, [*IDS, "U005"], ["sample_submission.csv", "1 IDs", "'U005'"]),
-        (IDS, [*IDS[:9], " U009"], ["' U009'", "'U009'"]),
         (IDS, "", ["sample_submission.csv"]),
         (IDS, "the ID;y\nU000;0\n", ["sample_submission.csv", "'the ID;y'"]),
         (IDS, "the ID,y\nU000,0\nU001,0,0\n", ["sample_submission.csv"]),
-        (IDS, "the ID,y\n", ["10 IDs predicted", "'U000'"]),
         (IDS[:1], "the ID,yes,no\nU000,0,0\n", ["'the ID,yes,no'", "'y'"]),
     ],
 )
@@ -95,13 +87,12 @@ def test_a_wrong_sample_or_ids_stop_with_count_and_example(
 @pytest.mark.parametrize(
     ("text", "label"),
     [
-        ("\ufeffthe ID,y\nU000,0\nU001,0\nU002,0\n", "y"),
-        ("the ID,probability\r\nU000,0\r\nU001,0\r\nU002,0\r\n", "probability"),
+        ("\ufeffthe ID,probability\r\nU000,0\r\nU001,0\r\nU002,0\r\n", "probability"),
         ("odds,the ID\n0,U000\n0,U001\n0,U002", "odds"),
         ("y,the ID,odds\n0,U000,0\n0,U001,0\n0,U002,0\n", "y"),
         ("the ID\nU000\nU001\nU002\n", "y"),
     ],
-    ids=["byte order mark", "Windows", "turned", "two labels", "IDs alone"],
+    ids=["Windows with byte order mark", "turned", "two labels", "IDs alone"],
 )
 def test_sample_files_of_any_make_are_read_and_name_the_label(
     folder: Path, text: str, label: str
@@ -138,10 +129,9 @@ def blended(folder: Path, *parts: list[Path], **options: Any) -> pd.Series:
     models = [paths[0].with_name("model.safetensors") for paths in parts]
     files = [path for paths in parts for path in paths]
     write_json(folder / "parts.json", asdict(LISTING))
-    options = {"size": "toy"} | options
-    options = {"codes": {model.parent.name: "a@1 b@2" for model in models}} | options
+    options |= NAMES | {"size": "toy"}
+    options["codes"] = {model.parent.name: "a@1 b@2" for model in models}
     about = folder / "out" / "about.json"
-    options = NAMES | options
     write_submission(files, folder / "parts.json", models, submission, about, **options)
     return pd.read_csv(submission, index_col="the ID")["y"]
 
@@ -152,7 +142,10 @@ def test_a_blend_is_the_weighted_mean_of_the_logits(folder: Path) -> None:
     written = blended(folder, of_a, of_b, weights={"a": 3, "b": 1})
     assert written.index.tolist() == IDS
     assert written.tolist() == pytest.approx(expit((3 * a + b) / 4).tolist())
-    equal = blended(folder, of_a, of_b, weights=None)
+    about = {"simulated_data": True, "models": ["toy/a", "toy/b"], "rows": 10}
+    about |= {"weights": [3, 1], "prior": "observed"}
+    assert read_json(folder / "out/about.json") == about
+    equal = blended(folder, of_a, of_b)
     assert equal.tolist() == pytest.approx(expit((a + b) / 2).tolist())
     write_json(folder / "fitted.json", {"b": 0.5})
     fitted = blended(folder, of_b, fitted=folder / "fitted.json")
@@ -162,9 +155,10 @@ def test_a_blend_is_the_weighted_mean_of_the_logits(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("models", "weights"),
     [
-        *(("ab", {"a": x, "b": 1 - x}) for x in (-1, float("nan"))),
+        ("ab", {"a": -1, "b": 2}),
+        ("ab", {"a": float("nan"), "b": 1}),
         ("ab", {"a": 0, "b": 0}),
-        *(("b", others) for others in ({}, {"a": 1.0}, {"a": 0.5, "b": 0.5})),
+        ("b", {"a": 0.5, "b": 0.5}),
         ("abb", {"a": 0.9, "b": 0.1}),
     ],
 )
@@ -193,43 +187,15 @@ def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Pa
         ({"click_rate": "0.03"}, "different click rates"),
         ({"code": "a@1 b@3"}, "b/part0.parquet: .* code"),
         ({"full_name": "toy/c"}, "b/part0.parquet: .* toy/c"),
-        ({"full_name": "full/b"}, "b/part0.parquet: .* full/b"),
     ],
 )
 def test_models_whose_predictions_do_not_go_together_are_refused(
     folder: Path, change: dict[str, str], said: str
 ) -> None:
-    of_a = parts_of(folder, "a", np.zeros(10))
-    assert len(blended(folder, of_a, parts_of(folder, "c", np.zeros(10)), prior="balanced")) == 10
-    shutil.rmtree(folder / "out")
+    of_a, of_b = parts_of(folder, "a", np.zeros(10)), parts_of(folder, "b", np.ones(10), **change)
     with pytest.raises(UserError, match=said):
-        blended(folder, of_a, parts_of(folder, "b", np.ones(10), **change), prior="balanced")
-    assert not (folder / "out").exists()
-
-
-def test_every_part_must_be_predicted_by_every_model_once_and_in_order(folder: Path) -> None:
-    first, second = parts_of(folder, "a", np.zeros(10))
-    of_b = parts_of(folder, "b", np.ones(10))
-    for parts in ([[first]], [[second, first]], [[first, second], of_b[:1]]):
-        with pytest.raises((ValueError, UserError), match=r"zip|part4\.parquet"):
-            blended(folder, *parts)
+        blended(folder, of_a, of_b, prior="balanced")
     assert os.listdir(folder / "out") == []
-
-
-def test_names_with_the_signs_of_csv_are_quoted(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = {"id_column": "the,ID", "label_column": 'la\n"bel'}
-    for key, name in names.items():
-        monkeypatch.setitem(NAMES, key, name)
-    assert submit(folder, IDS).columns.tolist() == [*names.values()]
-
-
-def test_a_submission_says_what_it_was_made_from(folder: Path) -> None:
-    blended(folder, parts_of(folder, "a", np.zeros(10)))
-    about = {"simulated_data": True, "models": ["toy/a"], "rows": 10}
-    about |= {"weights": [1.0], "prior": "observed"}
-    assert read_json(folder / "out/about.json") == about
 
 
 def test_a_sample_is_compared_with_the_test_file_before_anything_is_trained(folder: Path) -> None:
@@ -239,23 +205,12 @@ def test_a_sample_is_compared_with_the_test_file_before_anything_is_trained(fold
     sample.write_text("uid,y\n1,0\n9,0\n")
     with pytest.raises(UserError, match=r"1 of its IDs .*'9' and 2 IDs .*'3'"):
         list_parts(test, COLUMNS, parts, rows=3, sample_submission=sample)
-    sample.write_bytes(b"uid,y\n1,0\ncaf\xe9,0\n")
-    with pytest.raises(UserError, match=rf"{sample}: .*UTF8"):
-        list_parts(test, COLUMNS, parts, rows=3, sample_submission=sample)
     assert not parts.exists()
     sample.write_text("uid,y\n1,0\n2,0\n3,0\n")
     list_parts(test, COLUMNS, parts, rows=3, sample_submission=sample)
     assert read_parts(parts).rows == 3
     with pytest.raises(UserError, match=r"test\.parquet: the file has no rows"):
         list_parts(write_raw(folder, raw_table(0), "test"), COLUMNS, parts, rows=3)
-
-
-def test_a_full_disk_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = duckdb.IOException("Could not write file: No space left on device")
-    monkeypatch.setattr(submission, "add_ids", Mock(side_effect=full))
-    with pytest.raises(UserError, match="No space left on device"):
-        submit(folder, IDS)
-    assert os.listdir(folder / "out") == []
 
 
 ODD = ["", " ", " x", "x ", '"', '""', ",", "a,b", "\n", "\r", "a\r\nb", "007", "7", "1e5", "NA"]
