@@ -1,6 +1,5 @@
 """Pages and plots say what their inputs say, and are legible whatever these are."""
 
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.stats import binomtest
@@ -22,24 +20,9 @@ from support.raw_tables import raw_table, with_roles
 from tossctr.common.files import write_json
 from tossctr.describe.alarms import Alarm
 from tossctr.describe.checks import alarms_of
+from tossctr.report import model_plots as draw
 from tossctr.report.data_page import PLOTS, click_rates_plot, drift_plot, write_data_page
-from tossctr.report.model_plots import (
-    binned_clicks,
-    calibration_plot,
-    importance_plot,
-    learning_curves_plot,
-    plot_model,
-    slices_plot,
-)
-from tossctr.report.page import (
-    BLUE,
-    SIMULATED_PLOT,
-    VERMILION,
-    alarms_text,
-    literal,
-    markdown_table,
-    write_page,
-)
+from tossctr.report.page import alarms_text, literal, markdown_table, write_page
 
 LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
 Facts = dict[str, Any]
@@ -86,17 +69,11 @@ def test_without_a_test_table_the_page_says_nothing_of_it(tmp_path: Path) -> Non
 
 def test_the_page_is_also_one_html_file_with_its_plots(tmp_path: Path) -> None:
     (tmp_path / "a.svg").write_text("<svg/>")
-    text = "# A\n\n![a](a.svg) [b](c/b.md) [c](https://c.org/c.md)\n"
+    text = "# A\n\n![a](a.svg) [b](c/b.md)\n"
     write_page(text, tmp_path / "a.md", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
-    links = '<a data-page="c/b.html">', "https://c.org/c.md"
-    for part in ("data:image/svg+xml;base64,PHN2Zy8+", *links):
-        assert part in page
-
-
-def without_blanks(text: str) -> str:
-    """HTML does not keep all of them."""
-    return "".join(text.split())
+    assert "data:image/svg+xml;base64,PHN2Zy8+" in page
+    assert '<a data-page="c/b.html">' in page
 
 
 @pytest.mark.parametrize(
@@ -111,13 +88,10 @@ def test_names_of_columns_stand_in_the_page_as_they_are(tmp_path: Path, name: st
     main = ElementTree.fromstring(page[page.index("<main") : page.rindex("</html>")])
     name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
     cells, lines = (
-        [without_blanks("".join(part.itertext())) for part in main.iter(kind)]
-        for kind in ("td", "li")
+        ["".join(part.itertext()).strip() for part in main.iter(kind)] for kind in ("td", "li")
     )
-    assert cells == [without_blanks(name), "1"]
-    assert lines == [without_blanks(f"of {name}, too"), without_blanks(f"Column {name}. Correct.")]
-    kinds = "main h1 div table thead tbody tr th td ul li p strong"
-    assert {element.tag for element in main.iter()} <= {*kinds.split()}
+    assert cells == [name, "1"]
+    assert lines == [f"of {name}, too", f"Column {name}. Correct."]
 
 
 # Made-up metrics and histories of models, to be drawn.
@@ -134,9 +108,8 @@ def entry(value: float | None) -> dict[str, float | None]:
     return {"value": value, "low": low, "high": high}
 
 
-def measured(slices: dict[str, Any], **values: float | None) -> dict[str, Any]:
-    values = {"auc": 0.7, "calibration_error": 0.001} | values
-    metrics = {name: entry(value) for name, value in values.items()}
+def measured(slices: dict[str, Any], auc: float | None = 0.7) -> dict[str, Any]:
+    metrics = {"auc": entry(auc), "calibration_error": entry(0.001)}
     return ABOUT | {"metrics": metrics, "slices": slices}
 
 
@@ -165,17 +138,13 @@ SLICES = {
     LONG: [slice_of(f"{LONG} {i}", 10**8 + i, 0.7) for i in range(30)],
     "none": [slice_of("a", 9), slice_of("", 0)],
 }
-HUGE = np.clip(80 * (LOGIT + 4), -80, 80)
 DRAWN: dict[str, Callable[[Facts], Figure]] = {
-    "learning curves": lambda _: learning_curves_plot(history(5), ABOUT),
-    "one evaluation": lambda _: learning_curves_plot(history(1), ABOUT),
-    "calibration of no click": lambda _: calibration_plot(0 * LABEL, LOGIT, measured({})),
-    "calibration of huge logits": lambda _: calibration_plot(
-        LABEL, HUGE, measured({}, calibration_error=None)
-    ),
-    "slices": lambda _: slices_plot(measured(SLICES)),
-    "an unknown slice": lambda _: slices_plot(measured({"a": [slice_of("b", 9)]}, auc=None)),
-    "importance": lambda _: importance_plot(importance(*[0.01] * 30), ABOUT),
+    "learning curves": lambda _: draw.learning_curves_plot(history(5), ABOUT),
+    "one evaluation": lambda _: draw.learning_curves_plot(history(1), ABOUT),
+    "calibration of no click": lambda _: draw.calibration_plot(0 * LABEL, LOGIT, measured({})),
+    "slices": lambda _: draw.slices_plot(measured(SLICES)),
+    "an unknown slice": lambda _: draw.slices_plot(measured({"a": [slice_of("b", 9)]}, auc=None)),
+    "importance": lambda _: draw.importance_plot(importance(*[0.01] * 30), ABOUT),
     "click rates": click_rates_plot,
     "drift": lambda facts: drift_plot(facts | {"columns": 6 * facts["columns"]}),
 }
@@ -186,7 +155,7 @@ def test_a_plot_fits_on_its_page_and_says_that_data_are_simulated(name: str, fac
     figure = DRAWN[name](facts)
     FigureCanvasAgg(figure).draw()
     seen = [text.get_text() for text in figure.findobj(Text) if text.get_visible()]
-    assert any(SIMULATED_PLOT in text for text in seen)
+    assert any("Simulated data" in text for text in seen)
     box = figure.get_tightbbox()
     width, height = figure.get_size_inches()
     assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.05, box
@@ -202,28 +171,26 @@ def test_plots_of_a_model_are_the_same_bytes_for_the_same_input(tmp_path: Path) 
     made = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         outputs = [folder / f"{name}.svg" for name in ("calibration", "slices")]
-        plot_model(tmp_path / "valid.parquet", tmp_path / "metrics.json", *outputs)
+        draw.plot_model(tmp_path / "valid.parquet", tmp_path / "metrics.json", *outputs)
         made.append([path.read_bytes() for path in outputs])
     assert made[0] == made[1]
     assert max(map(len, made[0])) < 300_000
 
 
-def test_binned_clicks_hold_all_rows_and_equal_predictions_share_one() -> None:
-    bins = binned_clicks(LABEL, LOGIT)
+def test_bins_hold_all_rows_and_have_intervals() -> None:
+    bins = draw.binned_clicks(LABEL, LOGIT)
     assert len(bins) == 20
     assert bins[["clicks", "rows"]].sum().tolist() == [LABEL.sum(), len(LABEL)]
     assert np.ptp(bins["rows"]) <= 2
     for row in bins.itertuples():
         wilson = binomtest(row.clicks, row.rows).proportion_ci(0.95, "wilson")
         assert (row.low, row.high) == pytest.approx((wilson.low, wilson.high), abs=0.001)
-    tied = binned_clicks(LABEL, np.repeat([-3.0, -5.0], len(LABEL) // 2))
-    assert tied["predicted"].tolist() == pytest.approx([1 / (1 + math.exp(x)) for x in (5, 3)])
 
 
 def test_intervals_are_red_where_significant_and_hollow_where_unknown() -> None:
-    (ax,) = importance_plot(importance(0.001, 0.4, None), ABOUT).axes
+    (ax,) = draw.importance_plot(importance(0.001, 0.4, None), ABOUT).axes
     bars, points = ax.collections
     assert points.get_offsets().tolist() == [[0.1, 0], [0.1, 1], [0.1, 2]]
     assert np.array(bars.get_segments())[:, :, 0] == pytest.approx(np.array([[0.09, 0.11]] * 3))
-    expected = [to_rgba(VERMILION), to_rgba(BLUE), to_rgba("none")]
-    assert points.get_facecolors().tolist() == np.array(expected).tolist()
+    red, blue, hollow = points.get_facecolors()
+    assert (red[:3].argmax(), blue[:3].argmax(), hollow[3]) == (0, 2, 0)
