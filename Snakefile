@@ -1,5 +1,5 @@
 # Toss click data (parquet) to a submission CSV through FESeq models. Stages in the order of data:
-# raw -> sample -> convert -> fit_feature_map -> train -> evaluate -> compare -> summarize
+# raw -> sample -> convert -> fit_feature_map -> train -> predict_valid -> measure -> compare -> summarize
 #                                                     -> predict -> submit
 
 from snakemake.utils import min_version

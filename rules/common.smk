@@ -48,7 +48,7 @@ if workflow.is_main_process and RAW.simulated:
     logger.warning(f"SIMULATED DATA: {RAW.why}, so this run uses the simulated stand-in")
 
 
-def clear_errors(function):
+def without_traceback(function):
     """`function` for inputs or params, whose UserError ends Snakemake with its message alone.
 
     Snakemake shows a traceback for any other exception in such a function.

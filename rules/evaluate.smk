@@ -1,7 +1,7 @@
 # Metrics of each model on the validation rows, and baselines.
 
 
-rule evaluate:
+rule predict_valid:
     input:
         model=rules.train.output.model,
         # Not read, as what `upstream` of inputs.smk names.
@@ -10,7 +10,7 @@ rule evaluate:
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
     log:
-        "results/{size}/{model}/evaluate.log",
+        "results/{size}/{model}/predict_valid.log",
     conda:
         model_env
     threads: 8
@@ -18,11 +18,11 @@ rule evaluate:
         gpu=inference_gpus,
     params:
         **settings(dependencies=dependency_digest()),
-        code=code("evaluate"),
+        code=code("predict_valid"),
     message:
         "Predicting the validation rows, size {wildcards.size}, {wildcards.model}"
     script:
-        "../scripts/evaluate.py"
+        "../scripts/predict_valid.py"
 
 
 rule importance:
@@ -50,7 +50,7 @@ rule importance:
 
 rule blend:
     input:
-        predictions=submitting(rules.evaluate.output.predictions),
+        predictions=submitting(rules.predict_valid.output.predictions),
     output:
         blend="results/{size}/blend/valid_predictions.parquet",
         weights="results/{size}/blend/weights.json",
@@ -101,7 +101,7 @@ rule measure:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(dependencies=dependency_digest("evaluate")),
+        **settings(dependencies=dependency_digest("predict_valid")),
         code=code("measure"),
     message:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"

@@ -33,7 +33,7 @@ def upstream(job):
 
 def submitting(path):
     """Input function: the file of each model that submits for the job's size."""
-    return clear_errors(
+    return without_traceback(
         lambda wildcards: collect(
             path, size=wildcards.size, model=submission_models(config, wildcards.size)
         )
@@ -65,7 +65,7 @@ def part_files(table, wildcards):
 
 def part_raw(table):
     """Input function: those of them that are local."""
-    return clear_errors(lambda wildcards: local(*map(Location, part_files(table, wildcards))))
+    return without_traceback(lambda wildcards: local(*map(Location, part_files(table, wildcards))))
 
 
 def parts_of(table, path):
@@ -76,7 +76,7 @@ def parts_of(table, path):
         models = {"model": submission_models(config, wildcards.size)} if "{model}" in path else {}
         return collect(path, **dict(wildcards.items()) | models, part=list(parts))
 
-    return clear_errors(files)
+    return without_traceback(files)
 
 
 train_parts = parts_of(RAW.train, "data/h5/{size}/train/part{part}.h5")
@@ -102,7 +102,7 @@ def model_plot(name, caption=None):
     return plot(path, "Single models", "{size} {name}", caption)
 
 
-@clear_errors
+@without_traceback
 def plot_data(wildcards):
     """The file from which a plot of one model alone is drawn; an error where its kind has none."""
     kind = kind_of(wildcards.name)
@@ -125,7 +125,7 @@ def targets():
     return files
 
 
-@clear_errors
+@without_traceback
 def compared_jobs(wildcards):
     """Size and name of each model in the comparison."""
     return compared_models(config, RESULTS, map(os.path.relpath, targets()))
@@ -143,7 +143,7 @@ def compared(path, among=lambda size, name: True):
 
 def scored(value):
     """Input function or setting: a `value` of the job's `Scoring`."""
-    return clear_errors(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))
+    return without_traceback(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))
 
 
 def scored_params():

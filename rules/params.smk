@@ -16,23 +16,25 @@ from tossctr.staleness import Code, not_counted, role_texts, settings
 DIGESTS = Digests(config, RAW, COLUMNS, Code(SCRIPTS, Path(".snakemake/code_digests.json")))
 
 # For the job's model.
-model_env = clear_errors(lambda wildcards: f"../envs/{kind_of(wildcards.model).environment}.yaml")
-training_gpus = clear_errors(
+model_env = without_traceback(
+    lambda wildcards: f"../envs/{kind_of(wildcards.model).environment}.yaml"
+)
+training_gpus = without_traceback(
     lambda wildcards: kind_of(wildcards.model).gpus(config, wildcards.size, wildcards.model)
 )
-inference_gpus = clear_errors(lambda wildcards: kind_of(wildcards.model).inference_gpus)
+inference_gpus = without_traceback(lambda wildcards: kind_of(wildcards.model).inference_gpus)
 # The models that submit for the job's size, with their weights; None: these are fitted.
-size_weights = clear_errors(lambda wildcards: submission_weights(config, wildcards.size))
-tuning_space = clear_errors(
+size_weights = without_traceback(lambda wildcards: submission_weights(config, wildcards.size))
+tuning_space = without_traceback(
     lambda wildcards: space_of(config["tuning"]["space"], kind_of(wildcards.model).blocks)
 )
 # The version of each file is taken once, and only for jobs that read it.
-file_version = clear_errors(RAW.version)
+file_version = without_traceback(RAW.version)
 
 
 def code(script):
     """A param that changes with the code of a script, and of the kind of the job's model."""
-    return clear_errors(
+    return without_traceback(
         lambda wildcards: f"code {DIGESTS.code(script, wildcards.get('model', ''))}"
     )
 
@@ -44,7 +46,7 @@ def model_params():
         return model_settings(config, wildcards.size, wildcards.model).get(block, {}).get(key, ...)
 
     values = {
-        f"settings.{block}.{key}": clear_errors(functools.partial(value, block, key))
+        f"settings.{block}.{key}": without_traceback(functools.partial(value, block, key))
         for block, declared in blocks().items()
         for key in fields_of(declared)
     }
@@ -60,7 +62,7 @@ def column_params(*others):
 
 def raw_params(**raw):
     """Where raw files are, and their versions."""
-    return {name: place and place.written for name, place in raw.items()} | {
+    return {name: place and place.configured for name, place in raw.items()} | {
         f"{name}_version": lambda wildcards, place=place: file_version(place)
         for name, place in raw.items()
     }
@@ -68,9 +70,9 @@ def raw_params(**raw):
 
 def part_params(table):
     """The files of the job's part of a table, and its version."""
-    part = clear_errors(functools.partial(job_part, table))
+    part = without_traceback(functools.partial(job_part, table))
     return {
-        "raw": clear_errors(functools.partial(part_files, table)),
+        "raw": without_traceback(functools.partial(part_files, table)),
         "part_version": lambda wildcards: f"{part(wildcards).version} {part(wildcards).draw}".strip(),
     }
 
@@ -81,4 +83,4 @@ def dependency_digest(
     test=False,
 ):
     """A digest of all that a final file depends on; `jobs` gives size and name of its models."""
-    return clear_errors(lambda wildcards: DIGESTS.dependencies(jobs(wildcards), scripts, test))
+    return without_traceback(lambda wildcards: DIGESTS.dependencies(jobs(wildcards), scripts, test))

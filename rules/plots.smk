@@ -13,7 +13,7 @@ rule plot_model:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(dependencies=dependency_digest("evaluate", "measure")),
+        **settings(dependencies=dependency_digest("predict_valid", "measure")),
         code=code("plot_model"),
     message:
         "Drawing {wildcards.name} of size {wildcards.size}"

@@ -22,7 +22,7 @@ rule compare:
     params:
         **settings(
             metric=table_score(config).metric,
-            dependencies=dependency_digest("evaluate", "measure", jobs=compared_jobs),
+            dependencies=dependency_digest("predict_valid", "measure", jobs=compared_jobs),
         ),
         code=code("compare"),
     message:
@@ -64,7 +64,7 @@ rule summarize:
     params:
         **settings(
             dependencies=dependency_digest(
-                *("evaluate", "measure", "compare", "importance", "describe"),
+                *("predict_valid", "measure", "compare", "importance", "describe"),
                 jobs=compared_jobs,
             ),
             refit=config["submission"]["refit"],

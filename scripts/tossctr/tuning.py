@@ -41,7 +41,7 @@ Report = Callable[[float, int], None]
 # Trains a model with these settings; a kind's `trials` yields it. Returns the metrics at the best
 # evaluation, with the monitor's value as `value`. Raises ImpossibleNetworkError,
 # NotEnoughMemoryError or NotFiniteError for impossible settings.
-Trials = Callable[[Settings, Report], dict[str, Any]]
+RunTrial = Callable[[Settings, Report], dict[str, Any]]
 
 
 def tune_model(
@@ -74,7 +74,7 @@ def tune_model(
     # The feature map has the identity of the rows.
     values = [settings, space, hashlib.sha256(feature_map.read_bytes()).hexdigest(), code]
     key = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-    start: Callable[..., AbstractContextManager[Trials]] = kind_of(model).entry_point("trials")
+    start: Callable[..., AbstractContextManager[RunTrial]] = kind_of(model).entry_point("trials")
     with (
         locked(folder, "is tuning this model already"),
         start(train, valid, feature_map, folder, runtime=runtime, threads=threads) as run,
@@ -93,7 +93,7 @@ def tune_model(
 
 
 def _search(
-    run: Trials, file: Path, key: str, settings: Settings, space: Mapping[str, Any], trials: int
+    run: RunTrial, file: Path, key: str, settings: Settings, space: Mapping[str, Any], trials: int
 ) -> list[FrozenTrial]:
     """Run the remaining trials; returns all that count, in order."""
     optuna.logging.disable_default_handler()
@@ -115,7 +115,7 @@ def _search(
     return finished[:trials]
 
 
-def run_trial(run: Trials, trial: Trial, settings: Settings, space: Mapping[str, Any]) -> float:
+def run_trial(run: RunTrial, trial: Trial, settings: Settings, space: Mapping[str, Any]) -> float:
     """Train with settings drawn from the space; returns the monitor's value."""
     drawn = by_block({path: _draw(trial, path, values) for path, values in sorted(space.items())})
 

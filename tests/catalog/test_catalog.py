@@ -16,7 +16,7 @@ from tossctr.catalog.reference import key_rows, with_tables
 from tossctr.catalog.schema import TuneConfig
 from tossctr.common.errors import UserError
 from tossctr.config.columns import Columns, expand
-from tossctr.config.declared import mistakes
+from tossctr.config.declared import validation_errors
 from tossctr.models.base import block_settings
 
 
@@ -252,7 +252,7 @@ def test_what_yaml_takes_otherwise_than_it_looks_is_named_with_its_line(
     ],
 )
 def test_a_mistake_is_named_and_a_sound_space_passes(space: str, named: str | None) -> None:
-    lines = mistakes(TuneConfig, {"space": yaml.safe_load(space)}, "tuning")
+    lines = validation_errors(TuneConfig, {"space": yaml.safe_load(space)}, "tuning")
     expected = [["tuning.space", named]] if named else []
     assert [line.split(": ")[:2] for line in lines] == expected
 

@@ -21,7 +21,7 @@ from tossctr.datasets.store import H5Table
 from tossctr.evaluate import blending
 from tossctr.evaluate.blending import MIN_CLICKS, bagged_weights, cross_fitted, fit_weights
 from tossctr.evaluate.measurement import write_metrics
-from tossctr.evaluate.metric_table import BY_NAME, read_predictions
+from tossctr.evaluate.metric_table import METRIC_BY_NAME, read_predictions
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
     label, logit = rows["label"], rows["logit"].astype(float)
     auc = roc_auc_score(label, logit)
     assert (metrics["rows"], metrics["clicks"]) == (len(rows), label.sum())
-    assert set(metrics["metrics"]) == set(BY_NAME)
+    assert set(metrics["metrics"]) == set(METRIC_BY_NAME)
     for name, value in {
         "auc": auc,
         "average_precision": average_precision_score(label, logit),

@@ -130,8 +130,8 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
         (train, fold, fields),
         (valid, held_out_fold, fields),
         (valid, np.full(VALID, FOLDS), replace(fields, fitted_on="another draw")),
-        (valid, np.full(VALID, FOLDS), fields.for_other_rows()),
-        (train, np.full(len(fold), FOLDS), fields.for_other_rows()),
+        (valid, np.full(VALID, FOLDS), fields.without_folds()),
+        (train, np.full(len(fold), FOLDS), fields.without_folds()),
     ):
         histories, target = codes(path, fields)
         rows = zip(histories, target, of_row, strict=True)
@@ -156,7 +156,7 @@ def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:
     rows = np.arange(0, ROWS - VALID, 7)
     for files, feature_map in ((train, fields), (AllRows(train, valid), refit)):
         told = statistics(files, feature_map)
-        assert np.nanmax(np.abs(statistics(files, feature_map.for_other_rows()) - told)) > 0.01
+        assert np.nanmax(np.abs(statistics(files, feature_map.without_folds()) - told)) > 0.01
         with open_table(files) as table:
             some = SomeRows(table, rows)
             of_some = FeatureEncoder(feature_map, some).statistics_of(some.read(0, len(rows)))

@@ -158,7 +158,7 @@ MESSAGES = {
     "Fitting": "fit_feature_map",
     "Describing": "describe",
     "Training": "train",
-    "Predicting the validation": "evaluate",
+    "Predicting the validation": "predict_valid",
     "Measuring": "measure",
     "Drawing": "plot_model",
     "Predicting part": "predict",

@@ -18,7 +18,7 @@ with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(SCRIPTS)
     import tossctr
     from support import shop  # noqa: F401
-    from tossctr.batches.batch import Layout
+    from tossctr.batches.batch import PackedLayout
     from tossctr.common.arrays import Ragged
     from tossctr.datasets.raw_values import parse_sequences
     from tossctr.features.history_statistics import history_statistics
@@ -32,4 +32,4 @@ rows = np.arange(2)
 histories, _ = parse_sequences(pa.array(["1,2", "3"]), "", "", rows)
 history_statistics(histories.take(rows))
 Ragged(rows.astype(np.uint32), np.arange(3)).take(rows)
-Layout.of(torch.from_numpy(rows[None]), torch.arange(3), max_len=1)
+PackedLayout.of(torch.from_numpy(rows[None]), torch.arange(3), max_len=1)

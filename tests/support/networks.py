@@ -6,13 +6,13 @@ from typing import get_args
 import pytest
 import torch
 
-from tossctr.batches.batch import Batch, Layout
+from tossctr.batches.batch import Batch, PackedLayout
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.numeric import BUCKETS, ENCODINGS
 from tossctr.models.feseq.network import FESeq, FieldSizes
 from tossctr.models.feseq.network_file import TrainedModel, build_model
 from tossctr.models.feseq.network_settings import ModelConfig, Numerics
-from tossctr.models.trained import About
+from tossctr.models.trained import ModelInfo
 
 from .configs import shipped
 
@@ -61,7 +61,7 @@ def random_model(
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * spread)
-    return TrainedModel(About({"model": asdict(config)}, feature_map, simulated, 0.2), network)
+    return TrainedModel(ModelInfo({"model": asdict(config)}, feature_map, simulated, 0.2), network)
 
 
 def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> Batch:
@@ -86,7 +86,7 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
         target_BG=codes(sizes.target, rows),
         history_ST=history_ST,
         offsets=offsets,
-        layout=Layout.of(history_ST, offsets, CONFIG.max_len),
+        layout=PackedLayout.of(history_ST, offsets, CONFIG.max_len),
         elapsed_T=torch.randint(0, 30, (events,), generator=random),
         row_B=torch.arange(rows),
         label_B=torch.randint(0, 2, (rows,), generator=random).double(),

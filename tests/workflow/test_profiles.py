@@ -28,7 +28,7 @@ def test_a_profile_decides_like_the_default_one_and_names_rules_that_exist(name:
 
 def test_the_rules_that_ask_for_a_gpu_and_no_others_run_on_the_gpu_partition() -> None:
     on_gpus = {name for name, rule in rules().items() if "gpu" in rule.resources}
-    assert {"train", "refit", "predict", "evaluate", "tune"} <= on_gpus
+    assert {"train", "refit", "predict", "predict_valid", "tune"} <= on_gpus
     given = PROFILES["slurm"]["set-resources"]
     assert {rule for rule in given if "slurm_partition" in given[rule]} == on_gpus
 

@@ -19,7 +19,7 @@ MAX_CODES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class PackedLayout:
     """Positions without padding: each row's newest events, oldest first, then its target.
 
         events [7, 8, 7] of row 0, [] of row 1, [7] of row 2:
@@ -54,7 +54,7 @@ class Layout:
         return max((length for _, length in self.runs), default=0)
 
     @classmethod
-    def of(cls, history_ST: Tensor, offsets: Tensor, max_len: int) -> "Layout":
+    def of(cls, history_ST: Tensor, offsets: Tensor, max_len: int) -> "PackedLayout":
         """The layout of the newest events of packed histories, which lie on the host."""
         bounds, (code_T, *others) = offsets.numpy(), history_ST.numpy()
         for other_T in others:
@@ -139,7 +139,7 @@ class Batch:
     history_ST: Tensor
     elapsed_T: Tensor | None
     offsets: Tensor
-    layout: Layout
+    layout: PackedLayout
     shared_rows: int | None = None
 
     def __len__(self) -> int:
@@ -168,7 +168,7 @@ class Batch:
             history_ST=history_ST,
             elapsed_T=None if self.elapsed_T is None else self.elapsed_T[events],
             offsets=offsets,
-            layout=Layout.of(history_ST, offsets, self.layout.max_len),
+            layout=PackedLayout.of(history_ST, offsets, self.layout.max_len),
         )
 
     def to(self, device: torch.device) -> "Batch":
@@ -186,6 +186,6 @@ def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return change(value)
     if isinstance(value, Mapping):
         return {name: _changed(each, change) for name, each in value.items()}
-    if isinstance(value, Batch | Layout):
+    if isinstance(value, Batch | PackedLayout):
         return replace(value, **_changed(vars(value), change))
     return value

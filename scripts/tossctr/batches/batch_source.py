@@ -12,7 +12,7 @@ from ..datasets.opening import TableSource, open_table
 from ..datasets.table import Block
 from ..features.encoding import DEFAULT_INPUTS, FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap
-from .batch import Batch, Layout
+from .batch import Batch, PackedLayout
 from .negatives import NegativeDraw, NegativeSamplingRate, chosen_rate
 
 # Rows that an epoch reads at once, at a random position of the table.
@@ -174,5 +174,5 @@ class BatchSource:
             history_ST=history_ST,
             elapsed_T=None if elapsed is None else torch.from_numpy(elapsed),
             offsets=offsets,
-            layout=Layout.of(history_ST, offsets, self.max_len),
+            layout=PackedLayout.of(history_ST, offsets, self.max_len),
         )

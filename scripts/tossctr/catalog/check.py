@@ -9,9 +9,9 @@ import yaml
 
 from ..common.errors import UserError
 from ..config.columns import Columns
-from ..config.declared import defaults_of, mistakes, settable
+from ..config.declared import defaults_of, settable, validation_errors
 from ..models.base import block_settings
-from .model_kinds import blocks, is_model, model_mistake
+from .model_kinds import blocks, is_model, model_error
 from .schema import SPLIT_BY, Config, table_score
 
 # In C, where PyYAML was built with it: a tenth of the time.
@@ -56,7 +56,7 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
     Raises one UserError that lists the mistakes in it, and in the text of its `files`.
     """
     full: dict[str, Any] = {}
-    if not (lines := [*yaml_pitfalls(files), *mistakes(Config, config)]):
+    if not (lines := [*yaml_pitfalls(files), *validation_errors(Config, config)]):
         full = Config(**config).model_dump(mode="json", warnings=False)
         defaults = {name: defaults_of(keys) for name, keys in blocks().items()}
         if monitor := table_score(full).monitor:
@@ -65,7 +65,7 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
         lines = [*_contradictions(full)]
     if lines:
         listed = "\n".join(f"  - {line}" for line in dict.fromkeys(lines))
-        raise UserError(f"the config has mistakes:\n{listed}\n{_HINT}")
+        raise UserError(f"the config has errors:\n{listed}\n{_HINT}")
     return full
 
 
@@ -87,11 +87,11 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         return
     for size, settings in config["sizes"].items():
         for model in settings["submission_models"]:
-            if mistake := model_mistake(config, columns, size, model):
-                yield mistake
+            if message := model_error(config, columns, size, model):
+                yield message
     for model in filter(is_model, config["evaluation"]["baselines"]):
         # Not every size can train every baseline: histories of len150 are listed for some.
-        by_size = [model_mistake(config, columns, size, model) for size in config["sizes"]]
+        by_size = [model_error(config, columns, size, model) for size in config["sizes"]]
         if all(by_size):
             yield by_size[-1]
     split, table = config["sampling"]["split"], config["table"]

@@ -23,7 +23,7 @@ from .schema import sampling_of, table_score
 
 # The entry point of a model's kind that a script runs.
 ENTRY_POINTS = {"train": "train", "tune": "trials", "export": "export"}
-ENTRY_POINTS |= dict.fromkeys(("evaluate", "predict", "importance", "score"), "load")
+ENTRY_POINTS |= dict.fromkeys(("predict_valid", "predict", "importance", "score"), "load")
 # The setting of a training that changes its result by rounding at most.
 ROUNDING = "gpus"
 
@@ -75,7 +75,7 @@ class Digests:
             "simulate": self.raw.simulated,
             "train": trained,
             "fit_baseline": names & {*BASELINES},
-            **dict.fromkeys(("evaluate", "blend"), BLEND in names),
+            **dict.fromkeys(("predict_valid", "blend"), BLEND in names),
         }
         scripts = ["sample", "convert_train", "fit_feature_map", *scripts]
         scripts += [script for script, runs in behind.items() if runs]

@@ -58,7 +58,7 @@ def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settin
     return {b: changes[b] for b in model_settings(config, size, model) if changes.get(b)}
 
 
-def model_mistake(config: Mapping[str, Any], columns: Columns, size: str, model: str) -> str:
+def model_error(config: Mapping[str, Any], columns: Columns, size: str, model: str) -> str:
     """Why a model cannot train on a table of these columns; '' if it can."""
     try:
         kind_of(model).check(config, columns, size, model)
@@ -106,7 +106,7 @@ def compared_models(
     columns = Columns.from_config(config["table"]["columns"])
 
     def is_known(size: str, name: str) -> bool:
-        can_train = is_model(name) and not model_mistake(config, columns, size, name)
+        can_train = is_model(name) and not model_error(config, columns, size, name)
         return can_train or name in BASELINES
 
     asked = []

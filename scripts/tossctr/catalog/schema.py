@@ -15,9 +15,9 @@ from ..config.declared import (
     Runtime,
     Seed,
     SettingsBlock,
-    mistakes,
     partial,
     settable,
+    validation_errors,
 )
 from ..config.names import BASELINES, Baseline, Prior
 from ..models.feseq.network_settings import MaxLen
@@ -298,23 +298,23 @@ class Range(SettingsBlock):
         return self
 
 
-def _mistakes(path: str, values: Any) -> Iterator[str]:
+def _errors(path: str, values: Any) -> Iterator[str]:
     block, _, key = path.partition(".")
     if path not in _SEARCHED:
         yield f"{path}: cannot be searched; config/README.md has the settings"
     elif isinstance(values, Mapping):
-        lines = mistakes(Range, values, path)
+        lines = validation_errors(Range, values, path)
         numbers = [values.get(name) for name in ("low", "high", "step")]
-        yield from lines or _mistakes(path, [n for n in numbers if n is not None])
+        yield from lines or _errors(path, [n for n in numbers if n is not None])
     elif not isinstance(values, list) or not values:
         yield f"{path}: {values!r} is neither a list of choices nor a range {{low, high}}"
     else:
         for value in values:
-            yield from mistakes(partial(blocks()[block]), {key: value}, block)
+            yield from validation_errors(partial(blocks()[block]), {key: value}, block)
 
 
 def _checked(space: Mapping[str, Any]) -> Mapping[str, Any]:
-    lines = [line for item in space.items() for line in _mistakes(*item)]
+    lines = [line for item in space.items() for line in _errors(*item)]
     if lines:
         raise ValueError("; ".join(dict.fromkeys(lines)))
     return space
@@ -339,7 +339,7 @@ def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
     """True for a range of a setting whose values need not be integers."""
-    return not any(_mistakes(path, [(values["low"] + values["high"]) / 2]))
+    return not any(_errors(path, [(values["low"] + values["high"]) / 2]))
 
 
 def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

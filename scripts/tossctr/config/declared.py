@@ -78,7 +78,7 @@ def defaults_of(declared: Any) -> dict[str, Any]:
     return {n: list(value) if isinstance(value, tuple) else value for n, value in defaults.items()}
 
 
-def mistakes(declared: Any, values: Any, path: str = "") -> list[str]:
+def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
     """What is wrong with `values` of a declared class, one line each, in pydantic's words."""
     if not isinstance(values, Mapping):
         return [f"{path}: must be a mapping, not {values!r}"]
@@ -89,16 +89,16 @@ def mistakes(declared: Any, values: Any, path: str = "") -> list[str]:
         errors = error.errors(include_url=False)
     # A union gives an error for each of its types.
     texts: dict[str, list[str]] = {}
-    for mistake in errors:
-        loc, text = mistake["loc"], mistake["msg"].removeprefix("Value error, ")
-        if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    for detail in errors:
+        loc, text = detail["loc"], detail["msg"].removeprefix("Value error, ")
+        if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             known = _known(declared, loc[:-1])
             near = nearest(str(loc[-1]), known)
             text = f"unknown key; {f'did you mean {near!r}?' if near else ', '.join(known)}"
-        elif mistake["type"] != "missing":
+        elif detail["type"] != "missing":
             loc = _path(loc, values)
-            if mistake["type"] != "value_error":
-                text += f", not {mistake['input']!r}"
+            if detail["type"] != "value_error":
+                text += f", not {detail['input']!r}"
         texts.setdefault(".".join(map(str, (*path.split(), *loc))), []).append(text)
     return [f"{where}: {', or '.join(dict.fromkeys(each))}" for where, each in texts.items()]
 

@@ -56,7 +56,7 @@ def words_by_token(words: Sequence[str]) -> dict[int, str]:
     return dict(zip(tokens_of(codes_of(words)).tolist(), words))
 
 
-class ByCode:
+class CategoryLookup:
     """Looks up the value of a category: one of `values` [words], or `missing`, or `other`."""
 
     def __init__(

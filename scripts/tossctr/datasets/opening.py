@@ -10,7 +10,7 @@ import numpy as np
 
 from ..common.arrays import GOLDEN
 from .store import H5Table
-from .table import Block, SomeRows, Table, of_other_draw, require_drawn
+from .table import Block, SomeRows, Table, draw_mismatch, require_drawn
 
 # Consecutive rows of a file that are read at once; so many take as long to read as to find.
 RUN_ROWS = 512
@@ -34,10 +34,10 @@ class FilesTable(Table):
             if len(splits) > 1:
                 require_drawn(table)
             if _layout(table) != _layout(first):
-                raise of_other_draw(first.path, table.path)
+                raise draw_mismatch(first.path, table.path)
         for split in splits:
             if [table.identity for table in split] != [table.identity for table in splits[0]]:
-                raise of_other_draw(first.path, split[0].path)
+                raise draw_mismatch(first.path, split[0].path)
         *first_rows, raw_rows = np.cumsum([0, *(t.source["rows"] for t in splits[0])]).tolist()
         header = first.as_dict() | {"source": {**first.source, "rows": raw_rows}}
         identities = [table.identity for table in tables]

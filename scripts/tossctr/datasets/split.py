@@ -99,19 +99,19 @@ def split_rows(
     start = _start(key, sampling.valid_share, f"{where}: column {column!r}")
     split = (key >= start).astype(np.int8)
     count_22 = np.bincount(2 * split + labels, minlength=4).reshape(2, 2)
-    told = []
+    summary = []
     for number, name in enumerate(SPLITS):
         span = ""
         if time is not None:
             times = time[split == number]
             span = f", {column} {times.min()} to {times.max()}"
-        told.append(
+        summary.append(
             f"{count_22[number].sum():,} {name} rows ({count_22[number, 1]:,} clicks{span})"
         )
-    logger.info("split by %s: %s", column, "; ".join(told))
+    logger.info("split by %s: %s", column, "; ".join(summary))
     if not count_22.all():
         raise UserError(
-            f"{where}: split by {column}: {'; '.join(told)}. Each split needs rows with "
+            f"{where}: split by {column}: {'; '.join(summary)}. Each split needs rows with "
             f"and without a click: change sampling.split or valid_share"
         )
     zeros = np.zeros(len(split), np.uint8)

@@ -224,7 +224,7 @@ def require_drawn(table: Table) -> None:
         )
 
 
-def of_other_draw(one: object, other: object) -> UserError:
+def draw_mismatch(one: object, other: object) -> UserError:
     """The error for two files of different draws: one may have trained on the other's rows."""
     return UserError(
         f"{one} and {other} were not made from the same rows and columns; take files of one draw, "

@@ -17,7 +17,7 @@ import pyarrow as pa
 from ..common.files import Output, write_json
 from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
-from .metric_table import BY_NAME, metrics_of, read_same_rows
+from .metric_table import METRIC_BY_NAME, metrics_of, read_same_rows
 
 logger = logging.getLogger(__name__)
 
@@ -136,4 +136,4 @@ def cross_fitted(
 
 def _value(logit: np.ndarray, label: np.ndarray, by: str, click_rate: float) -> float:
     """The metric with the sign by which higher is better."""
-    return BY_NAME[by].sign * metrics_of([by], label, logit, click_rate)[0]
+    return METRIC_BY_NAME[by].sign * metrics_of([by], label, logit, click_rate)[0]

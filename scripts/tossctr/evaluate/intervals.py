@@ -20,7 +20,7 @@ _SEED = 20240714
 Entry = dict[str, float | None]
 
 
-def is_enough(label: np.ndarray) -> bool:
+def has_enough_clicks(label: np.ndarray) -> bool:
     """True if there are FEW_CLICKS clicks, and as many rows without one."""
     clicks = int(label.sum())
     return min(clicks, len(label) - clicks) >= FEW_CLICKS
@@ -47,7 +47,7 @@ def bootstrap(
 
     values = np.array(measured(np.ones(rows)))
     samples = np.full((resamples, *values.shape), np.nan)
-    if is_enough(label):
+    if has_enough_clicks(label):
         progress, random = Progress("resampled", resamples, "times"), np.random.default_rng(_SEED)
         for sample in samples:
             sample[:] = measured(np.bincount(random.integers(0, rows, rows), minlength=rows))
@@ -79,15 +79,15 @@ def auc_interval(auc: float, clicks: int, others: int) -> Entry:
     return entry
 
 
-def differences(values: np.ndarray, samples: np.ndarray, of: int = 0) -> list[list[Entry]]:
-    """How much higher each metric is for the model `of` than for each model.
+def differences(values: np.ndarray, samples: np.ndarray, reference: int = 0) -> list[list[Entry]]:
+    """How much higher each metric is for the model `reference` than for each model.
 
     The arrays are as `bootstrap` returns them; the result is [models][metrics]. The p-values of a
     metric are corrected for the number of other models.
     """
-    values, samples = values[of] - values, samples[:, [of]] - samples
+    values, samples = values[reference] - values, samples[:, [reference]] - samples
     p_values = np.vectorize(_p_value)(values, samples.std(axis=0, ddof=1))
-    others = np.arange(len(values)) != of
+    others = np.arange(len(values)) != reference
     p_values[others] = _corrected(p_values[others])
     return [intervals(values[i], samples[:, i], p_value=p_values[i]) for i in range(len(values))]
 

@@ -17,15 +17,15 @@ from ..common.logits import log_odds
 from ..common.parquet import metadata_of, read_table
 from ..config.columns import Columns
 from ..config.declared import Delimiter
-from ..datasets.categories import ByCode
+from ..datasets.categories import CategoryLookup
 from ..datasets.conversion import convert_test
 from ..datasets.draw import read_labels
 from ..datasets.opening import open_table
 from ..datasets.table import Table, require_drawn
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
-from .intervals import auc_interval, bootstrap, differences, intervals, is_enough
-from .metric_table import BY_NAME, expected_metric, metrics_of, read_predictions
+from .intervals import auc_interval, bootstrap, differences, has_enough_clicks, intervals
+from .metric_table import METRIC_BY_NAME, expected_metric, metrics_of, read_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def _measure(
     label, logit = (logits[name].to_numpy() for name in ("label", "logit"))
     metadata = metadata_of(logits)
     models = [logits[n].to_numpy() for n in ("logit", "logit_best") if n in logits.column_names]
-    measure = partial(metrics_of, BY_NAME, click_rate=float(metadata["click_rate"]))
+    measure = partial(metrics_of, METRIC_BY_NAME, click_rate=float(metadata["click_rate"]))
     values, samples = bootstrap(label, models, measure)
     content: dict[str, Any] = {
         "rows": len(label),
@@ -110,8 +110,8 @@ def _measure(
         "click_rate": float(label.mean()),
         "full_name": full_name,
         "simulated_data": table.source["simulated"],
-        "enough_clicks": is_enough(label),
-        "metrics": dict(zip(BY_NAME, intervals(values[0], samples[:, 0]))),
+        "enough_clicks": has_enough_clicks(label),
+        "metrics": dict(zip(METRIC_BY_NAME, intervals(values[0], samples[:, 0]))),
         **dict.fromkeys(("auc_ablated", "histories", "best_model", "gain_over_best")),
         **dict.fromkeys(("expected_auc", "best_auc", "share_of_best")),
         "slices": {
@@ -120,9 +120,12 @@ def _measure(
         },
     }
     if len(models) > 1:
-        sign = np.array([metric.sign for metric in BY_NAME.values()])
+        sign = np.array([metric.sign for metric in METRIC_BY_NAME.values()])
         gains = differences(sign * values, sign * samples)[1]
-        content |= {"best_model": metadata["best"], "gain_over_best": dict(zip(BY_NAME, gains))}
+        content |= {
+            "best_model": metadata["best"],
+            "gain_over_best": dict(zip(METRIC_BY_NAME, gains)),
+        }
     if table.sequence_columns and "logit_ablated" in logits.column_names:
         values, samples = bootstrap(label, [logit, logits["logit_ablated"].to_numpy()], _auc)
         (histories,) = differences(values, samples)[1]
@@ -153,7 +156,7 @@ def _slices(table: Table) -> Iterator[tuple[str, np.ndarray, list[str]]]:
         words = vocabulary.sort_values(
             key=lambda words: pd.to_numeric(words, errors="coerce"), kind="stable"
         ).tolist()
-        find = ByCode(words, np.arange(len(words)), missing=len(words), other=len(words))
+        find = CategoryLookup(words, np.arange(len(words)), missing=len(words), other=len(words))
         yield column, find(codes), [*(word or "(empty)" for word in words), "(missing)"]
     for first in table.sequence_columns[:1]:
         lengths = np.concatenate([b.sequences[first].lengths for b in table.blocks([first])])

@@ -104,7 +104,7 @@ METRICS = (
     ),
 )
 # All metrics by name, with those at balanced odds.
-BY_NAME = {metric.name: metric for metric in METRICS} | {
+METRIC_BY_NAME = {metric.name: metric for metric in METRICS} | {
     f"{BALANCED}{metric.name}": replace(
         metric,
         name=f"{BALANCED}{metric.name}",

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 
 from ..common.arrays import Ragged
-from ..datasets.categories import ByCode
+from ..datasets.categories import CategoryLookup
 from ..datasets.table import Block, Table
 from .feature_map import (
     DENSE_LIMIT,
@@ -217,10 +217,10 @@ class FeatureEncoder:
         return newest
 
 
-def _word_lookup(field: CategoryField) -> ByCode:
+def _word_lookup(field: CategoryField) -> CategoryLookup:
     """From the codes of categories to the field's indices."""
     indices = np.arange(FIRST_CATEGORY, field.size)
-    return ByCode(field.vocabulary, indices, missing=MISSING, other=OUT_OF_VOCABULARY)
+    return CategoryLookup(field.vocabulary, indices, missing=MISSING, other=OUT_OF_VOCABULARY)
 
 
 def _level_lookup(field: CategoryField) -> Callable[[np.ndarray], np.ndarray]:

@@ -19,7 +19,7 @@ from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..config.columns import SEPARATORS, Columns
 from ..config.names import check_name
-from ..datasets.table import Table, of_other_draw, require_drawn
+from ..datasets.table import Table, draw_mismatch, require_drawn
 from .numeric import NumericField
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
@@ -120,7 +120,7 @@ class ItemVectors:
         indices[self.codes] = np.arange(1, len(self.codes) + 1)
         return indices
 
-    def for_other_rows(self) -> "ItemVectors":
+    def without_folds(self) -> "ItemVectors":
         """The last vectors alone, for rows without a fold."""
         return self.of(self.sequence, self.fold_of, self.codes, self.vectors[-1:, 1:])
 
@@ -182,9 +182,9 @@ class FeatureMap:
             return self
         return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])
 
-    def for_other_rows(self) -> "FeatureMap":
+    def without_folds(self) -> "FeatureMap":
         """The same for rows that are not of its draw."""
-        return replace(self, item_vectors=[each.for_other_rows() for each in self.item_vectors])
+        return replace(self, item_vectors=[each.without_folds() for each in self.item_vectors])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, as stored in JSON and in model files."""
@@ -258,7 +258,7 @@ def check_one_draw(
         )
     for other, identity in ((valid.path, valid.identity), (fitted, feature_map.fitted_on)):
         if identity != train.identity:
-            raise of_other_draw(train.path, other)
+            raise draw_mismatch(train.path, other)
 
 
 def check_kind(where: object, is_simulated: bool, simulated: bool) -> None:

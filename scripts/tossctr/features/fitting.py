@@ -13,7 +13,7 @@ from ..common.errors import UserError
 from ..common.files import Output
 from ..common.progress import Progress
 from ..config.columns import Columns
-from ..datasets.categories import ByCode, is_number, words_by_token
+from ..datasets.categories import CategoryLookup, is_number, words_by_token
 from ..datasets.opening import AllRows, Files, open_table
 from ..datasets.table import Table, require_drawn
 from .co_occurrence import fit_item_vectors
@@ -74,7 +74,7 @@ def fit_feature_map(
 def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
     """The feature map without the statistics of histories."""
     words = {name: table.vocabulary(name) for name in columns.categorical}
-    find = {name: ByCode.indices(each) for name, each in words.items()}
+    find = {name: CategoryLookup.indices(each) for name, each in words.items()}
     word_counts = {name: np.zeros(len(each) + 1, np.int64) for name, each in words.items()}
     counts = {name: ValueCounts() for name in (*columns.sequences, *columns.ids)}
     numeric = NumericFit(columns.numeric)

@@ -18,7 +18,7 @@ from ..config.names import Settings
 from ..datasets.opening import AllRows, Files, open_table
 from ..datasets.table import Table, monitored_rows
 from ..features.feature_map import FeatureMap, check_one_draw
-from .trained import About, Model
+from .trained import Model, ModelInfo
 
 # A feature map, rows to learn from, and rows to choose by, None in a refit.
 Opened = tuple[FeatureMap, Table, Table | None]
@@ -81,7 +81,7 @@ class TrainJob:
         files = (self.train, self.valid, self.feature_map, self.full_name)
         return open_rows(*files, is_refit=self.refit_of is not None)
 
-    def about(self, feature_map: FeatureMap, train: Table) -> About:
+    def about(self, feature_map: FeatureMap, train: Table) -> ModelInfo:
         """The model's facts of its training; raises UserError if no rows, or all, are clicks."""
         click_rate = float(train.column("label").mean())
         if click_rate in (0, 1):
@@ -90,7 +90,7 @@ class TrainJob:
                 f"which nothing can be learned; raise sizes.<size>.rows"
             )
         simulated = train.source["simulated"]
-        return About(self.settings, feature_map, simulated, click_rate, self.full_name)
+        return ModelInfo(self.settings, feature_map, simulated, click_rate, self.full_name)
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
         """Write `history` (a mapping a line), `facts` with the common ones, and the model."""

@@ -26,7 +26,7 @@ _DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeErro
 
 
 @dataclass(frozen=True)
-class About:
+class ModelInfo:
     """The facts of a training that all models store.
 
     `settings` by block; `feature_map` says how rows are encoded; `simulated` is true if the train
@@ -53,7 +53,7 @@ class Model:
     # Its name, which is its folder's.
     kind: ClassVar[str]
 
-    about: About
+    about: ModelInfo
     threads: int = field(default=1, kw_only=True, compare=False)
 
     def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
@@ -81,13 +81,13 @@ class Model:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in shared}
 
     @classmethod
-    def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+    def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
         """The model with this `content`."""
         return cls(about, **content, threads=threads)
 
     def save(self, path: Path) -> None:
         """Write everything into one file."""
-        shared = {f.name: getattr(self.about, f.name) for f in fields(About)}
+        shared = {f.name: getattr(self.about, f.name) for f in fields(ModelInfo)}
         # As bytes: safetensors limits plain values, and so vocabularies, to 100 MB.
         feature_map = json.dumps(self.about.feature_map.to_dict()).encode()
         shared |= {"feature_map": np.frombuffer(feature_map, np.uint8)}
@@ -105,9 +105,9 @@ class Model:
             content = tensors.load(path)
             if (marks := content.pop("marks", None)) != (expected := _marks(cls.kind)):
                 raise ValueError(f"{marks}, not {expected}")
-            shared = {f.name: content.pop(f.name) for f in fields(About)}
+            shared = {f.name: content.pop(f.name) for f in fields(ModelInfo)}
             plain = json.loads(shared.pop("feature_map").tobytes())
-            about = About(**shared, feature_map=FeatureMap.from_dict(plain))
+            about = ModelInfo(**shared, feature_map=FeatureMap.from_dict(plain))
             model = cls.from_content(about, content, threads)
         except _DAMAGES as error:
             raise unreadable(path, error) from None

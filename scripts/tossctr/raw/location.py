@@ -51,18 +51,18 @@ class Location:
     UserError with the location and pyarrow's message.
     """
 
-    def __init__(self, written: str | Path) -> None:
-        self.written = str(written)
-        self.is_remote = _URI.match(self.written) is not None
+    def __init__(self, configured: str | Path) -> None:
+        self.configured = str(configured)
+        self.is_remote = _URI.match(self.configured) is not None
 
     def __str__(self) -> str:
-        return self.written
+        return self.configured
 
     @cached_property
     def _system_and_path(self) -> tuple[fs.FileSystem, str]:
         if not self.is_remote:
-            return fs.LocalFileSystem(), self.written
-        uri = self.written
+            return fs.LocalFileSystem(), self.configured
+        uri = self.configured
         if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in uri:
             # Google's client would try for a quarter of an hour, and no signal ends it meanwhile.
             uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds=60"
@@ -77,19 +77,19 @@ class Location:
     @property
     def is_missing(self) -> bool:
         """True for a local path where nothing is; a broken link and any URI count as present."""
-        return not self.is_remote and not os.path.lexists(self.written)
+        return not self.is_remote and not os.path.lexists(self.configured)
 
     def state(self) -> object:
         """What changes whenever somebody writes to the file; the file is not read."""
         with self.reading():
-            return self.version if self.is_remote else file_state(Path(self.written))
+            return self.version if self.is_remote else file_state(Path(self.configured))
 
     @cached_property
     def version(self) -> str:
         """A digest of the content at the first call; of a remote file, that of its store."""
         with self.reading():
             if not self.is_remote:
-                return content_version(Path(self.written))
+                return content_version(Path(self.configured))
             with self.open() as file:
                 return object_version(file.metadata(), file.size())
 
@@ -126,7 +126,7 @@ class Location:
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             # The first line of a binary file may be nearly all of it.
             failed = first_line(error)[:300]
-        if state is not None and Location(self.written).state() != state:
+        if state is not None and Location(self.configured).state() != state:
             raise UserError(
                 f"{self}: was replaced while it was being read; nothing of it was kept: run the "
                 f"same command again when it is complete"
@@ -154,9 +154,9 @@ class Location:
         with self.reading():
             system, path = self._system_and_path
             if system.get_file_info(path).type != fs.FileType.Directory:
-                return {self.written}
+                return {self.configured}
             inside = system.get_file_info(fs.FileSelector(path, recursive=True))
-        folder, mark, options = self.written.partition("?")
+        folder, mark, options = self.configured.partition("?")
         files = (each.path for each in inside if each.type != fs.FileType.Directory)
         below = [each.removeprefix(path.rstrip("/")) for each in files]
         return {
@@ -167,10 +167,10 @@ class Location:
 
     def _local_files(self) -> set[str]:
         # What is named may be hidden; what a pattern or a folder finds may not.
-        named, paths = self.written.rstrip("/"), [self.written]
-        if self.is_missing and glob.has_magic(self.written):
+        named, paths = self.configured.rstrip("/"), [self.configured]
+        if self.is_missing and glob.has_magic(self.configured):
             named = re.split("[*?[]", named)[0].rpartition("/")[0]
-            paths = glob.glob(self.written, recursive=True)
+            paths = glob.glob(self.configured, recursive=True)
         files: set[str] = set()
         for path in paths:
             is_folder = os.path.isdir(path)
@@ -197,7 +197,7 @@ class TableLocation:
         many = [written] if isinstance(written, str | Path) else written
         self._entries = [*map(Location, many)]
         texts = [*map(str, many)]
-        self.written = texts if many is written else texts[0]
+        self.configured = texts if many is written else texts[0]
         self.delimiter = delimiter
         self.is_remote = any(entry.is_remote for entry in self._entries)
 
@@ -245,7 +245,7 @@ def tables_of(written: Sequence[str], delimiter: str | None = None) -> list[Tabl
 def _distinct(named: Iterable[Location]) -> list[Location]:
     files: dict[str, Location] = {}
     for file in named:
-        path = file.written if file.is_remote else os.path.realpath(file.written)
+        path = file.configured if file.is_remote else os.path.realpath(file.configured)
         if path in files:
             raise UserError(f"{file} is found twice, first as {files[path]}; name each file once")
         files[path] = file

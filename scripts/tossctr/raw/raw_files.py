@@ -115,8 +115,8 @@ def _default_file(name: str, written: str | list[str]) -> str | list[str]:
     endings = (".parquet", *CSV_ENDINGS)
     fit = [path for path in files if path.removeprefix(stem).lower() in endings]
     if len(fit) != 1:
-        told = " and ".join(fit or files)
-        raise UserError(f"{told}: leave one file there, of {', '.join(endings)}")
+        paths = " and ".join(fit or files)
+        raise UserError(f"{paths}: leave one file there, of {', '.join(endings)}")
     return fit[0]
 
 

@@ -11,14 +11,13 @@ from matplotlib.figure import Figure
 from ..common.files import Output, read_json
 from ..common.logits import sigmoid
 from ..config.names import FEW_CLICKS
-from ..evaluate.metric_table import BY_NAME, calibration_bins, read_predictions
+from ..evaluate.metric_table import METRIC_BY_NAME, calibration_bins, read_predictions
 from .page import (
     BARS,
     BLUE,
     GREY,
     VERMILION,
     WIDTH,
-    About,
     interval_panels,
     log_axis,
     new_plot,
@@ -54,7 +53,7 @@ def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output)
         save(learning_curves_plot(pd.read_csv(data), about), svg)
 
 
-def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
+def learning_curves_plot(history: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """Losses and AUC of the evaluations in history.csv, with the best one marked."""
     # The training keeps the first of equals.
     best = history.iloc[int(history["monitor"].fillna(-np.inf).argmax())]
@@ -76,7 +75,7 @@ def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
     return figure
 
 
-def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure:
+def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str, Any]) -> Figure:
     """The share of clicks by predicted probability, in the bins of the calibration error."""
     bins = binned_clicks(label, logit)
     some = bins[bins["clicks"] > 0]
@@ -110,7 +109,7 @@ def binned_clicks(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
     return bins.assign(low=np.maximum(low, SMALLEST), high=high)
 
 
-def slices_plot(measured: About) -> Figure:
+def slices_plot(measured: Mapping[str, Any]) -> Figure:
     """AUC by slice, one panel a column, beside the AUC of all rows."""
     panels = {}
     for column, slices in measured["slices"].items():
@@ -130,7 +129,7 @@ def slices_plot(measured: About) -> Figure:
     )
 
 
-def importance_plot(importance: Mapping[str, Any], about: About) -> Figure:
+def importance_plot(importance: Mapping[str, Any], about: Mapping[str, Any]) -> Figure:
     """The AUC lost by the changes that cost most."""
     changes = importance["changes"]
     shown = changes[:MAX_COLUMNS]
@@ -156,5 +155,5 @@ def _intervals(table: pd.DataFrame, entry: str) -> pd.DataFrame:
     return table.reindex(columns=[f"{entry}.{name}" for name in names]).set_axis(names, axis=1)
 
 
-def _metric(measured: About, name: str) -> str:
-    return with_interval(measured["metrics"].get(name), BY_NAME[name].digits) or "unknown"
+def _metric(measured: Mapping[str, Any], name: str) -> str:
+    return with_interval(measured["metrics"].get(name), METRIC_BY_NAME[name].digits) or "unknown"

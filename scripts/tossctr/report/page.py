@@ -74,7 +74,6 @@ _PLOT_STYLE = {
 matplotlib.style.use(["default", _PLOT_STYLE])
 
 # The subject of a plot: `simulated_data`, and the `full_name` of its model if it has one.
-About = Mapping[str, Any]
 
 
 def literal(text: str) -> str:
@@ -164,7 +163,9 @@ def write_page(text: str, page: Path, view: Path) -> None:
         )
 
 
-def new_plot(about: About, width: float, height: float, title: str, *notes: str) -> Figure:
+def new_plot(
+    about: Mapping[str, Any], width: float, height: float, title: str, *notes: str
+) -> Figure:
     """An empty plot of a size in inches, with its title above and its notes below."""
     figure = Figure(figsize=(width, height), layout="constrained")
     if about.get("full_name"):
@@ -184,7 +185,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def interval_panels(
-    about: About,
+    about: Mapping[str, Any],
     panels: Mapping[str, pd.DataFrame],
     title: str,
     *notes: str,

@@ -18,7 +18,7 @@ from ..common.parquet import metadata_of
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, check_name, folder_name
 from ..describe.alarms import read_alarms
 from ..evaluate.intervals import Entry, bootstrap, differences
-from ..evaluate.metric_table import BY_NAME, Metric, metrics_of, read_same_rows
+from ..evaluate.metric_table import METRIC_BY_NAME, Metric, metrics_of, read_same_rows
 from .page import (
     BARS,
     SIMULATED,
@@ -51,7 +51,7 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
     # Sizes have different validation rows: a metric of a few clicks must not lead the table.
     models = models.join(pd.concat(behind)).sort_values(
         ["valid_rows", "size", metric, "model"],
-        ascending=[False, True, BY_NAME[metric].sign < 0, True],
+        ascending=[False, True, METRIC_BY_NAME[metric].sign < 0, True],
     )
     with atomic_write(comparison) as temporary:
         models.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
@@ -101,7 +101,7 @@ def _behind(metrics: list[Path], metric: str) -> pd.DataFrame:
     measure = partial(metrics_of, [metric], click_rate=float(metadata_of(tables[0])["click_rate"]))
     logits = [table["logit"].to_numpy() for table in tables]
     values, samples = bootstrap(tables[0]["label"].to_numpy(), logits, measure)
-    values, samples = BY_NAME[metric].sign * values, BY_NAME[metric].sign * samples
+    values, samples = METRIC_BY_NAME[metric].sign * values, METRIC_BY_NAME[metric].sign * samples
     best = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
     behind = [_flat({"behind": entry}) for (entry,) in differences(values, samples, best)]
     return pd.DataFrame(behind, metrics)
@@ -154,7 +154,7 @@ def write_summary(
 
 def _metric(models: pd.DataFrame) -> Metric:
     """What predictions of the table are scored by."""
-    return BY_NAME[models["metric"].iloc[0]]
+    return METRIC_BY_NAME[models["metric"].iloc[0]]
 
 
 def models_plot(models: pd.DataFrame) -> Figure:

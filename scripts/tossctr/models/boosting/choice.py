@@ -114,7 +114,7 @@ class _Trials:
         logit = booster.predict(held, output_margin=True).astype(np.float64)
         return np.logaddexp(0, logit) - held.get_label() * logit
 
-    def lower(self, what: str, before: np.ndarray, after: np.ndarray) -> bool:
+    def lowers_loss(self, what: str, before: np.ndarray, after: np.ndarray) -> bool:
         """Whether a change lowers the losses by more than their error."""
         falls, rows = before - after, len(after)
         gain, error = float(falls.mean()), float(falls.std() / np.sqrt(rows))
@@ -136,7 +136,7 @@ class _Trials:
             more = [*sets, name]
             if replace(features, sets=more).columns() == replace(features, sets=sets).columns():
                 continue  # the set adds no column
-            if self.lower(f"features {name}", best, loss := losses(more)):
+            if self.lowers_loss(f"features {name}", best, loss := losses(more)):
                 best, sets = loss, more
         return sets
 
@@ -167,6 +167,8 @@ class _Trials:
             return losses
 
         best, smaller = out_of_fold(leaf), leaf / 4
-        while self.lower(f"min_child_weight {smaller:.3g}", best, loss := out_of_fold(smaller)):
+        while self.lowers_loss(
+            f"min_child_weight {smaller:.3g}", best, loss := out_of_fold(smaller)
+        ):
             best, leaf, smaller = loss, smaller, smaller / 4
         return leaf

@@ -210,7 +210,7 @@ def trials(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Trainings of a search; see `tuning.Trials`.
+    """Trainings of a search; see `tuning.RunTrial`.
 
     A trial grows the trees of one bag. Its binned rows are reused by the next trial if features and
     rows are the same. A large matrix is in a file in `folder`.

@@ -9,7 +9,7 @@ import xgboost
 
 from ...datasets.table import Block
 from ...features.encoding import FeatureEncoder
-from ..trained import About, Model
+from ..trained import Model, ModelInfo
 from .features import Features
 
 
@@ -41,7 +41,7 @@ class BoostedModel(Model):
         }
 
     @classmethod
-    def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+    def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
         """The model with this `content`."""
         kept = (content[name] for name in ("sets", "few", "tables", "common"))
         features = Features(about.feature_map, *kept)

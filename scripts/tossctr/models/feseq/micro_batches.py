@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 
-from ...batches.batch import Batch, Layout
+from ...batches.batch import Batch, PackedLayout
 from ...common.errors import NotEnoughMemoryError
 from .network import FESeq, FieldSizes
 from .network.device import Machine
@@ -136,5 +136,5 @@ def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
         history_ST=history_ST,
         elapsed_T=torch.zeros(events, dtype=torch.long) if config.times else None,
         offsets=offsets,
-        layout=Layout.of(history_ST, offsets, config.max_len),
+        layout=PackedLayout.of(history_ST, offsets, config.max_len),
     )

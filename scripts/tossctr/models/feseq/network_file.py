@@ -25,7 +25,7 @@ from ...features.feature_map import (
     SequenceField,
     check_kind,
 )
-from ..trained import About, Model
+from ..trained import Model, ModelInfo
 from .network import FESeq
 from .network.device import Machine, Result, deterministic_if_possible, start_runtime
 from .network.input_layer import field_sizes, inputs_of
@@ -174,7 +174,7 @@ class TrainedModel(Model):
         return {"weights": self.network.state_dict()}
 
     @classmethod
-    def from_content(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+    def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
         """The network with these weights."""
         config = ModelConfig(**about.settings["model"])
         weights = {name: torch.from_numpy(array) for name, array in content["weights"].items()}

@@ -75,7 +75,7 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
 
 def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
     """The metadata of the exported file."""
-    feature_map = trained.about.feature_map.for_other_rows()
+    feature_map = trained.about.feature_map.without_folds()
     return {
         "format": FORMAT,
         "version": VERSION,

@@ -25,7 +25,7 @@ from ...datasets.table import SomeRows, Table
 from ...features.feature_map import FeatureMap
 from ..base import training_lock, training_state
 from ..job import TrainJob, open_rows
-from ..trained import About
+from ..trained import ModelInfo
 from .micro_batches import count_parameters, micro_batch_rows
 from .network.device import Machine, Ranks, in_group, joined, start_runtime
 from .network.input_layer import field_sizes, inputs_of
@@ -218,7 +218,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
     rows = run.train.whole if isinstance(run.train, SomeRows) else run.train
     click_rate = float(rows.column("label").mean())
     simulated = rows.source["simulated"]
-    about = About({"model": network}, run.feature_map, simulated, click_rate, job.full_name)
+    about = ModelInfo({"model": network}, run.feature_map, simulated, click_rate, job.full_name)
     job.write(
         TrainedModel(about, trainer.model),
         [asdict(evaluation) for evaluation in trainer.history],
@@ -255,7 +255,7 @@ def trials(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Trainings of a search; see `tuning.Trials`."""
+    """Trainings of a search; see `tuning.RunTrial`."""
     machine = start_runtime(runtime, threads)
     with open_rows(train_h5, valid_h5, feature_map) as (fields, train, valid):
 
