@@ -112,29 +112,18 @@ def test_nested_values_come_back_as_they_were_and_others_may_read_them(tmp_path:
     assert path.read_bytes() == whole
 
 
-COMPUTER = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-JOB = "system.slice/job_7/step_0"
-VERSION_2, VERSION_1 = f"0::/{JOB}\n", f"3:cpuset:/\n4:cpu,memory:/{JOB}\n"
-
-
 @pytest.mark.parametrize(
-    ("groups", "limits", "expected"),
+    ("group", "file"),
     [
-        (VERSION_2, {f"{JOB}/memory.max": "max", "system.slice/job_7/memory.max": "5000"}, 5000),
-        # A container sees its own group as the top.
-        ("0::/\n", {"memory.max": "7000"}, 7000),
-        (VERSION_1, {f"memory/{JOB}/memory.limit_in_bytes": "4000"}, 4000),
-        (None, {}, COMPUTER),
+        ("0::/slurm/job_7", "slurm/memory.max"),
+        ("4:cpu,memory:/slurm/job_7", "memory/slurm/job_7/memory.limit_in_bytes"),
     ],
 )
 def test_a_control_group_s_limit_counts_as_the_machine_s_memory(
-    groups: str | None, limits: dict[str, str], expected: int, tmp_path: Path
+    tmp_path: Path, group: str, file: str
 ) -> None:
-    for path, limit in limits.items():
-        file = tmp_path / "sys/fs/cgroup" / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{limit}\n")
-    if groups is not None:
-        (tmp_path / "proc/self").mkdir(parents=True)
-        (tmp_path / "proc/self/cgroup").write_text(groups)
-    assert machine_memory(tmp_path) == expected
+    assert machine_memory(tmp_path) == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path, text in {"proc/self/cgroup": group, f"sys/fs/cgroup/{file}": "5000\n"}.items():
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(text)
+    assert machine_memory(tmp_path) == 5000

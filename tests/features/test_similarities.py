@@ -23,7 +23,7 @@ from tossctr.common.files import read_json
 from tossctr.config.names import FOLDS
 from tossctr.datasets.opening import AllRows, open_table
 from tossctr.datasets.store import H5Table
-from tossctr.datasets.table import SomeRows
+from tossctr.datasets.table import Block, SomeRows
 from tossctr.features import co_occurrence
 from tossctr.features.co_occurrence import CoOccurrences, are_cut, reduced
 from tossctr.features.encoding import FeatureEncoder
@@ -57,6 +57,12 @@ def fitted(folder: Path, rows: pa.Table, **arrays: Any) -> tuple[list[Path], Fea
     folder.mkdir(exist_ok=True)
     files = to_train_h5(folder, rows, columns=COLUMNS, valid_rows=range(VALID), **arrays)
     return list(files), fit_feature_map(files[0], COLUMNS, 1)
+
+
+def block_of(files: Path | AllRows) -> Block:
+    """All rows of the files."""
+    with open_table(files) as table:
+        return table.read(0, table.rows)
 
 
 def codes(path: Path, fields: FeatureMap) -> tuple[list[list[int]], np.ndarray]:
@@ -97,14 +103,6 @@ def statistics(files: Path | AllRows, fields: FeatureMap) -> np.ndarray:
         return FeatureEncoder(fields, table).statistics_of(block)
 
 
-def folds_of(path: Path, numbers: np.ndarray | None) -> np.ndarray:
-    """The fold of each row, by these numbers or by its history."""
-    with H5Table(path) as table:
-        if numbers is not None:
-            return numbers[table.column("row")]
-        return folds("history", table.read(0, table.rows), "events", FOLDS)
-
-
 @pytest.mark.parametrize("what", ["period", "fold", "history", "newer"])
 def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> None:
     numbers = np.random.default_rng(1).integers(0, FOLDS, ROWS)
@@ -117,7 +115,10 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
     assert items.fold_of == (what if arrays else "history")
     assert len(items.vectors) == FOLDS + 1
     train_histories, _ = codes(train, fields)
-    fold, held_out_fold = (folds_of(path, arrays.get(what)) for path in (train, valid))
+    fold, held_out_fold = (
+        numbers[block.row] if arrays else folds("history", block, "events", FOLDS)
+        for block in map(block_of, (train, valid))
+    )
     if what != "history":
         # Held-out rows are newer, or of other groups.
         held_out_fold[:] = FOLDS
@@ -175,8 +176,7 @@ def test_a_refit_has_the_folds_of_the_first_training(tmp_path: Path, kind: str) 
     for files, feature_map in ((train, first), (AllRows(train, valid), refit)):
         (items,) = feature_map.item_vectors
         assert items.fold_of == kind
-        with open_table(files) as table:
-            block = table.read(0, table.rows)
+        block = block_of(files)
         numbers = folds(kind, block, "events", len(items.vectors) - 1)
         fold_of_rows.append(dict(zip(block.row.tolist(), numbers.tolist())))
     assert fold_of_rows[0].items() <= fold_of_rows[1].items()
@@ -184,8 +184,7 @@ def test_a_refit_has_the_folds_of_the_first_training(tmp_path: Path, kind: str) 
 
 def test_histories_that_begin_alike_are_in_one_fold(tmp_path: Path) -> None:
     rows = cluster_rows()
-    with H5Table(fitted(tmp_path, rows)[0][0]) as table:
-        block = table.read(0, table.rows)
+    block = block_of(fitted(tmp_path, rows)[0][0])
     fold = folds("history", block, "events", 1 << 20)
     first = [rows["events"][row].as_py().partition(",")[0] for row in block.row.tolist()]
     assert len({*zip(first, fold)}) == len({*first}) == ITEMS + 1
@@ -248,11 +247,11 @@ def test_pairs_are_counted_within_the_window() -> None:
     assert (counted(rows, range(4, 6)) == expected).all()
 
 
-@pytest.mark.parametrize("newest", [2, 5, 10, None])
-def test_histories_are_cut_if_their_lengths_pile_up(newest: int | None) -> None:
+def test_histories_are_cut_if_their_lengths_pile_up() -> None:
     rng = np.random.default_rng(0)
     # Each user's rows are as many, so that as many histories have each length.
     grown = np.tile(np.arange(12), 50)
     for lengths in (grown, rng.poisson(12, 5_000), rng.geometric(0.1, 5_000)):
-        assert are_cut(np.minimum(lengths, newest or 1_000)) == (newest is not None)
+        cut = [are_cut(np.minimum(lengths, newest)) for newest in (2, 5, 10, 1_000)]
+        assert cut == [True, True, True, False]
     assert not are_cut(np.zeros(5_000, int))
