@@ -40,14 +40,6 @@ def shop(**roles: Any) -> dict[str, Any]:
     )
 
 
-NUMBERS = ("price", "f_2", "f_3", "f_4")
-OF_ALL_KINDS = shop(
-    # Numeric columns can be context too, and stay numeric.
-    context=["f_{3..4}", "ad"],
-    numeric=["price", "f_{2..4}"],
-    share_embedding=["shops", "events"],
-    times={"when": "now"},
-)
 WITH_BLANKS = {"basic": {"sequences": {"a": "b"}, "separator": " "}}
 
 
@@ -60,22 +52,26 @@ WITH_BLANKS = {"basic": {"sequences": {"a": "b"}, "separator": " "}}
             {
                 "sequences": ("shops", "events"),
                 "targets": ("shop", "item"),
-                "categorical": ("country", "shop", "item"),
                 "features": ("country", "shop", "item", "age", "shops", "events"),
+            },
+        ),
+        # Numeric columns can be context too, and stay numeric.
+        (
+            shop(context=["f_{3..4}", "ad"], numeric=["price", "f_{2..4}"]),
+            {
+                "numeric": ("price", "f_2", "f_3", "f_4"),
+                "categorical": ("item", "shop", "ad"),
+                "context": ("ad",),
+                "ids": ("f_3", "f_4"),
                 "event_time": None,
             },
         ),
         (
-            OF_ALL_KINDS,
+            shop(share_embedding=["shops", "events"], times={"when": "now"}),
             {
-                "numeric": NUMBERS,
-                "categorical": ("item", "shop", "ad"),
-                "context": ("ad",),
-                "ids": ("f_3", "f_4"),
-                "event_time": "when",
-                "row_time": "now",
-                "ragged": ("events", "shops", "when"),
                 "shared": ("events", "shops"),
+                "ragged": ("events", "shops", "when"),
+                "row_time": "now",
             },
         ),
         # A group without sequences has no separator.

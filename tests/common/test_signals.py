@@ -68,22 +68,21 @@ finally:
 """
 
 
+INTERRUPTED = f"""
+import subprocess
+from tossctr.common.interrupt import interrupt_jobs
+# A shell between, as Snakemake calls a script.
+shell = ["bash", "-c", 'set -e; "$0" -c "$1"; :', sys.executable, {SCRIPT!r}]
+interrupt_jobs()
+job = subprocess.Popen(shell, stdout=subprocess.PIPE, text=True)
+print(job.stdout.readline().strip(), flush=True)
+try:
+    ask()
+except KeyboardInterrupt:
+    print(job.communicate()[0].strip(), job.returncode)
+"""
+
+
 def test_an_interrupted_snakemake_ends_the_scripts_in_its_shells() -> None:
-    # A shell between, as Snakemake calls a script.
-    shell = """shell = ["bash", "-c", 'set -e; "$0" -c "$1"; :', sys.executable, SCRIPT]"""
-    code, output = run(
-        signal.SIGINT,
-        "import subprocess",
-        "from tossctr.common.interrupt import interrupt_jobs",
-        f"SCRIPT = {SCRIPT!r}",
-        shell,
-        "interrupt_jobs()",
-        "job = subprocess.Popen(shell, stdout=subprocess.PIPE, text=True)",
-        "print(job.stdout.readline().strip(), flush=True)",
-        "try:",
-        " ask()",
-        "except KeyboardInterrupt:",
-        " print(job.communicate()[0].strip(), job.returncode)",
-    )
-    assert code == 0
-    assert output.splitlines()[:2] == ["runs", "saved 143"]
+    code, output = run(signal.SIGINT, INTERRUPTED)
+    assert (code, output.splitlines()[:2]) == (0, ["runs", "saved 143"])
