@@ -92,8 +92,8 @@ BESIDE = {
     "evaluation.baselines": ["constant"],
 }
 
-# In so many cases, all but a few pairs of values occur.
-CASES = 24
+# The first have every value, all of them nearly every pair of values.
+FIRST, CASES = 8, 24
 
 Case = dict[str, Any]
 
@@ -169,12 +169,21 @@ def both_models(config: dict[str, Any]) -> list[str]:
 
 @cache
 def drawn_cases() -> list[Case]:
-    """Cases of random values; those that the config refuses are drawn again."""
+    """Cases of random values: of some, each is the one that has the most values that are new."""
     random = np.random.default_rng(2)
+    declared = options()
     cases: list[Case] = []
+    seen = set[tuple[str, int]]()
     while len(cases) < CASES:
-        case = {path: values[random.integers(len(values))] for path, values in options().items()}
-        with suppress(UserError):
-            as_config(case)
-            cases.append(case)
+        choices = [
+            {path: int(random.integers(len(values))) for path, values in declared.items()}
+            for _ in range(20)
+        ]
+        for choice in sorted(choices, key=lambda choice: len(seen & choice.items())):
+            case = {path: declared[path][i] for path, i in choice.items()}
+            with suppress(UserError):
+                as_config(case)
+                cases.append(case)
+                seen |= choice.items()
+                break
     return cases
