@@ -56,9 +56,6 @@ def digests(
 
 def test_a_script_reaches_modules_by_any_way_of_import(folder: Path) -> None:
     assert set(digests(folder)) == set(MODULES) - OUTSIDE
-    # Emacs marks a file with unsaved changes so.
-    (folder / "tossctr/.#a.py").symlink_to("user@host.123")
-    assert set(digests(folder)) == set(MODULES) - OUTSIDE
     assert set(digests(folder, "other.py")) == {"other.py"}
 
 
@@ -78,11 +75,8 @@ def check(rows: int, limit: int = Field(default=9)) -> int:
 EDITS = [
     ("Deep.", "Other words.", False),
     ("if rows > limit:", "# Too many.\n    if (rows > limit):", False),
-    ("{rows:,} rows; ", "{rows} lines: ", False),
     ("at most 9", "no more than nine", False),
     ("%d rows in %s", "%d of %s", False),
-    ("file {limit:>5}", "{limit}", False),
-    ("{rows:,}", "{limit}", False),
     ("rows > limit:", "rows >= limit:", True),
     ("ValueError", "TypeError", True),
     ("default=9", "default=8", True),
@@ -113,32 +107,28 @@ def test_kept_digests_are_those_of_the_files_as_they_are(
     with monkeypatch.context() as patch:
         patch.setattr(staleness.ast, "parse", None)
         assert digests(folder, kept=kept) == plain
-    whole = kept.read_text()
-    for text in ("[", "[]", whole[:-9], re.sub(r'": "\w{4}', '": "0000', whole)):
-        kept.write_text(text)
-        assert digests(folder, kept=kept) == plain
+    kept.write_text(kept.read_text()[:-9])
+    assert digests(folder, kept=kept) == plain
 
 
-def reached(*names: str) -> set[str]:
-    """The packages and modules at the top of the library that files reach, and kinds."""
-    texts = "\n".join(Code(SCRIPTS).of(*names))
-    return {*re.findall(r"tossctr/(?:models/(?=\w+/))?(\w+)", texts)}
+def test_a_new_metric_or_model_family_trains_and_predicts_nothing_again() -> None:
+    code = Code(SCRIPTS)
 
+    def reached(*names: str) -> set[str]:
+        """The packages of the library that files reach, and kinds of models."""
+        return {*re.findall(r"tossctr/(?:models/(?=\w+/))?(\w+)", "\n".join(code.of(*names)))}
 
-def test_a_new_metric_trains_fits_and_predicts_nothing_again() -> None:
-    for script in ("fit_baseline.py", "importance.py"):
-        assert not any("evaluate/metric_table" in text for text in Code(SCRIPTS).of(script))
-    assert any("evaluate/metric_table" in text for text in Code(SCRIPTS).of("measure.py"))
-    for kind in MODEL_KINDS.values():
-        folder, modules = kind.package.replace(".", "/"), kind.entry_points
-        entries = [f"{folder}/{modules[name]}.py" for name in ("train", "load")]
-        shows = {"describe", "evaluate", "report", "tuning"}
-        assert not shows & reached("train.py", "predict.py", *entries)
-
-
-def test_a_family_reaches_no_other() -> None:
-    assert "boosting" not in reached("train.py", "tossctr/models/feseq/train_network.py")
-    assert "feseq" not in reached("train.py", "tossctr/models/boosting/train_trees.py")
+    for script, measures in (("fit_baseline", False), ("importance", False), ("measure", True)):
+        texts = "".join(code.of(f"{script}.py"))
+        assert ("evaluate/metric_table" in texts) == measures
+    folders = {kind.package.replace(".", "/"): kind for kind in MODEL_KINDS.values()}
+    families = {Path(folder).name for folder in folders}
+    assert families == {"feseq", "boosting"}
+    for folder, kind in folders.items():
+        entries = [f"{folder}/{kind.entry_points[name]}.py" for name in ("train", "load")]
+        packages = reached("train.py", "predict.py", *entries)
+        assert not packages & {"describe", "evaluate", "report", "tuning"}
+        assert packages & families == {Path(folder).name}
 
 
 def test_settings_come_back_from_their_texts() -> None:

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
 from functools import cache
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
@@ -21,11 +20,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 import yaml
 from snakemake import cli
-from snakemake.benchmark import benchmarked
 from snakemake.script import PythonScript
 
 from support import REPOSITORY, SCRIPTS
@@ -192,9 +189,7 @@ def _start_jobs(asked: connection.Listener) -> None:
 
     def run_job(starter: connection.Connection, job: tuple[Any, ...]) -> None:
         kind, *arguments = job
-        process = _start(functions[kind], *arguments)
-        starter.send(process.pid)
-        starter.send(_end(process))
+        starter.send(_end(_start(functions[kind], *arguments)))
 
     # As many as may wait for one another: a job of Slurm takes three.
     with ThreadPoolExecutor(max_workers=32) as threads:
@@ -213,13 +208,7 @@ def _snakemake(command: list[str], printed: str, environment: dict[str, str], fo
         """What Snakemake does in a process that starts from nothing."""
         with connection.Client(environment[STARTER]) as starter:
             starter.send(("script", [fname], printed, dict(os.environ), os.getcwd()))
-            with ExitStack() as stack:
-                # A job that ends at once has ended before anyone looks at it.
-                if script.bench_record is not None:
-                    script.bench_record.running_time = 0.0
-                with suppress(psutil.NoSuchProcess):
-                    stack.enter_context(benchmarked(starter.recv(), script.bench_record))
-                code = starter.recv()
+            code = starter.recv()
         if code:
             raise subprocess.CalledProcessError(code, fname)
 

@@ -14,8 +14,8 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-OPTIONS = ("job-name", "output", "export", "comment", "ntasks", "cpus-per-task", "gpus", "mem")
-SHORT = {"-p": "partition", "-t": "time", "-D": "chdir"}
+OPTIONS = {"-p": "partition", "-t": "time", "-D": "chdir"}
+OPTIONS |= {f"--{name}": name for name in ("output", "comment", "gpus", "mem", "signal", "wrap")}
 # What scontrol says of a cluster where squeue can be asked for jobs that have ended.
 CLUSTER = "MinJobAge = 300 sec\nMaxArraySize = 1001"
 
@@ -42,12 +42,9 @@ def submitted(jobs: Path) -> list[dict[str, str]]:
 def sbatch(arguments: list[str], jobs: Path) -> int:
     """Run the job to its end; the first of $STAND_IN_KILLS, a rule, is killed before."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    for name in (*OPTIONS, "nodes", "signal", "wrap"):
-        parser.add_argument(f"--{name}")
-    for short, name in SHORT.items():
-        parser.add_argument(short, dest=name)
-    parser.add_argument("--parsable", action="store_true")
-    options = vars(parser.parse_args(arguments))
+    for option, name in OPTIONS.items():
+        parser.add_argument(option, dest=name)
+    options = vars(parser.parse_known_args(arguments)[0])
     rule = options["comment"].removeprefix("rule_").split("_wildcards_")[0]
     number = str(time.monotonic_ns())
     folder = jobs / number
@@ -85,25 +82,26 @@ def python(arguments: list[str]) -> int:
     with connection.Client(os.environ["SHOP_STARTER"]) as starter:
         job = (["snakemake", *arguments[2:]], printed, dict(os.environ), os.getcwd())
         starter.send(("snakemake", *job))
-        starter.recv()  # its number
         return int(starter.recv())
 
 
 def main(name: str, arguments: list[str]) -> int:
     jobs = Path(os.environ["STAND_IN_JOBS"])
-    if name == "sbatch":
-        return sbatch(arguments, jobs)
-    if name in ("srun", "python"):
-        return {"srun": srun, "python": python}[name](arguments)
-    if name == "squeue":
-        for state in jobs.glob("*/state"):
-            print(f"{state.parent.name}|{state.read_text()}")
-        return 0
-    if name == "scontrol":
-        print(CLUSTER)
-        return 0
-    # sacct: no accounting database.
-    return 1
+    match name:
+        case "sbatch":
+            return sbatch(arguments, jobs)
+        case "srun":
+            return srun(arguments)
+        case "python":
+            return python(arguments)
+        case "squeue":
+            for state in jobs.glob("*/state"):
+                print(f"{state.parent.name}|{state.read_text()}")
+            return 0
+        case "scontrol":
+            print(CLUSTER)
+            return 0
+    return 1  # sacct: no accounting database
 
 
 if __name__ == "__main__":
