@@ -18,7 +18,6 @@ from tossctr.catalog.loading import load_model
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json, write_json
 from tossctr.config.declared import Runtime
-from tossctr.config.names import Prior
 from tossctr.evaluate.measurement import measure_scores, write_metrics
 from tossctr.predict.model_predictions import predict_validation
 from tossctr.predict.scoring import score_files
@@ -52,9 +51,8 @@ def test_scores_do_not_depend_on_parts_files_and_other_columns(model: Path, tmp_
     )
 
 
-@pytest.mark.parametrize("prior", ["observed", "balanced"])
 def test_a_labelled_file_has_the_metrics_of_the_same_rows_in_validation(
-    model: Path, tmp_path: Path, prior: Prior
+    model: Path, tmp_path: Path
 ) -> None:
     folder, predictions = model.parent, tmp_path / "predictions.parquet"
     valid = folder / "valid.h5"
@@ -64,7 +62,7 @@ def test_a_labelled_file_has_the_metrics_of_the_same_rows_in_validation(
     expected = read_json(metrics)
     rows = pq.read_table(folder / "train.parquet").take(pq.read_table(predictions)["row"])
     inputs = [write_raw(tmp_path, rows[:20], "a"), write_raw(tmp_path, rows[20:], "b")]
-    score(model, inputs, scores, prior=prior)
+    score(model, inputs, scores, prior="balanced")
     measure_scores(scores, list(map(str, inputs)), COLUMNS, metrics)
     measured = read_json(metrics)
     assert (measured["rows"], measured["clicks"]) == (expected["rows"], expected["clicks"])
@@ -106,6 +104,8 @@ def test_fitted_weights_are_of_the_models_that_the_files_hold(model: Path, tmp_p
         (with_columns(TABLE, price=["cheap"] * 20), {}, "'price' .* string, cannot be numeric"),
         (with_columns(TABLE, events=["1, x"] * 20), {}, "'events'.*row 0"),
         (TABLE, {"weights": [1.0, 2.0]}, r"weights \[1.0, 2.0\] for 1 models; give each one"),
+        (TABLE, {"weights": [-1.0]}, r"weights \[-1.0\].* none below 0"),
+        (TABLE, {"weights": [float("nan")]}, r"weights \[nan\]"),
         (
             TABLE.replace_schema_metadata({"feseq": "simulated"}),
             {},

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -70,15 +71,18 @@ def test_the_newest_version_has_release_notes() -> None:
     assert "\n## " not in notes
 
 
-# Where a package has another name than its module, and where conda has another than pip.
-PACKAGE_OF = {"sklearn": "scikit-learn", "yaml": "pyyaml", "xgboost": "py-xgboost"}
+# Names of conda's packages where a module, or pip's package, has another.
 CONDA_NAME = {
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
     "torch": "pytorch",
     "matplotlib": "matplotlib-base",
     "snakemake": "snakemake-minimal",
+    "xgboost": "py-xgboost",
     "xgboost-cpu": "py-xgboost",
+    "xxhash": "python-xxhash",
+    "duckdb": "python-duckdb",
 }
-CONDA_NAME |= {"xxhash": "python-xxhash", "duckdb": "python-duckdb"}
 # What a package needs for a part that is used here: reports, exports.
 BEHIND = {"snakemake.utils": "pygments", "torch.onnx": "onnxscript"}
 
@@ -90,6 +94,7 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
 }
 
 
+@cache
 def imports(code: str | bytes) -> set[str]:
     """Dotted names that Python code imports, inside functions too; relative imports aside."""
     modules = set()
@@ -143,7 +148,7 @@ def test_environments_hold_what_is_imported_in_them_and_no_more() -> None:
         modules = {name.split(".")[0] for name in names}
         modules -= {"tossctr", "entry", *sys.stdlib_module_names}
         modules |= {module for name, module in BEHIND.items() if name in names}
-        needed = {PACKAGE_OF.get(name, CONDA_NAME.get(name, name)) for name in modules}
+        needed = {CONDA_NAME.get(name, name) for name in modules}
         assert {*packages} == needed | {"python"}, env
 
 

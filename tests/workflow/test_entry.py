@@ -65,20 +65,20 @@ def test_options_become_what_annotations_say_and_a_file_that_exists_is_no_output
     ) -> dict[str, Any]:
         return locals()
 
-    def called() -> dict[str, Any]:
+    def called(*more: str) -> dict[str, Any]:
+        options = ["--part", "007", "--files", "a", "--files", "b", "--label", "null", *more]
+        options += ["--output", new, "--runtime", '{"device": "cpu"}']
+        monkeypatch.setattr(sys, "argv", ["script.py", *options])
         values = _shell_values(inspect.signature(main).parameters)
         return TypeAdapter(main).validate_python(values)
 
-    arguments = ["--output", str(tmp_path / "new"), "--part", "007", "--files", "a", "--files", "b"]
-    arguments += ["--runtime", '{"device": "cpu"}', "--label", "null"]
-    monkeypatch.setattr(sys, "argv", ["script.py", *arguments])
+    new = str(tmp_path / "new")
     given = {"part": 7, "files": ["a", "b"], "runtime": Runtime(device="cpu"), "label": None}
-    assert called() == {"output": tmp_path / "new", **given}
-    (tmp_path / "new").touch()
+    assert called() == {"output": Path(new), **given}
+    Path(new).touch()
     with pytest.raises(UserError, match=r"new: exists.*--force"):
         called()
-    sys.argv.append("--force")
-    assert called()["part"] == 7
+    assert called("--force")["part"] == 7
 
 
 @pytest.mark.parametrize(
