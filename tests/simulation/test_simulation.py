@@ -140,9 +140,6 @@ def test_rows_depend_on_the_seed_and_not_on_how_many_follow(tmp_path: Path) -> N
     assert not longer["seq"].slice(0, 200).equals(longer["seq"].slice(200, 200))
 
 
-# Statistics of the real file
-
-
 def test_categories_and_missing_blocks_follow_the_statistics(simulated: Simulated) -> None:
     """77 columns in 17,208 of 10,704,179 rows, 18 feat_a_* in 18,598, feat_e_3 in 1,085,557."""
     train = simulated["train"]
@@ -209,9 +206,6 @@ def test_histories_follow_the_statistics(long_rows: click_model.Rows) -> None:
         assert measured == pytest.approx(of_last, rel=0.1)
     distinct = [len(np.unique(drawn.values[a:b])) for a, b in pairwise(drawn.offsets[:2_001])]
     assert np.mean(distinct) == pytest.approx(52.67, rel=0.1)
-
-
-# The click model
 
 
 def test_a_new_users_probability_follows_from_the_file_and_a_known_ones_tells_more(
