@@ -1,20 +1,16 @@
-"""Params of rules: digests of code, what a script reaches, which edits count; settings as texts."""
+"""Params of rules: digests of code, what a script reaches, which edits count."""
 
 import importlib
-import inspect
 import re
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from entry import read_settings
 from support import SCRIPTS
 from tossctr import staleness
 from tossctr.catalog.model_kinds import MODEL_KINDS
-from tossctr.staleness import Code, not_counted, settings
+from tossctr.staleness import Code
 
 MODULES = {
     "run.py": "from tossctr.a import f\n",
@@ -129,22 +125,3 @@ def test_a_new_metric_or_model_family_trains_and_predicts_nothing_again() -> Non
         packages = reached("train.py", "predict.py", *entries)
         assert not packages & {"describe", "evaluate", "report", "tuning"}
         assert packages & families == {Path(folder).name}
-
-
-def test_settings_come_back_from_their_texts() -> None:
-    given: dict[str, Any] = {"rows": None, "model.heads": 2, "model.mlp": [1, 2]}
-    given |= {"name": "a=b {x} 'ü'", "size": lambda wildcards: wildcards.size}
-    given |= {"sampling": {"seed": 1, "split": {"by": "a.b"}}, "absent": ...}
-    texts = [param(SimpleNamespace(size="toy")) for param in settings(**given).values()]
-    assert texts.pop() == ""
-    assert read_settings(texts) == {
-        "rows": None,
-        "model": {"heads": 2, "mlp": [1, 2]},
-        "name": "a=b {x} 'ü'",
-        "size": "toy",
-        "sampling": {"seed": 1, "split": {"by": "a.b"}},
-    }
-    # Snakemake never compares what does not count.
-    (param,) = not_counted(gpus=2).values()
-    assert "resources" in inspect.signature(param).parameters
-    assert param(None, None) == "gpus=2"

@@ -16,16 +16,23 @@ from typing import Any
 
 OPTIONS = {"-p": "partition", "-t": "time", "-D": "chdir"}
 OPTIONS |= {f"--{name}": name for name in ("output", "comment", "gpus", "mem", "signal", "wrap")}
-# What scontrol says of a cluster where squeue can be asked for jobs that have ended.
-CLUSTER = "MinJobAge = 300 sec\nMaxArraySize = 1001"
+PYTHON = f"exec {sys.executable} {__file__}"
+COMMANDS = {
+    "sbatch": f'{PYTHON} sbatch "$@"',
+    "srun": f'{PYTHON} srun "$@"',
+    "squeue": 'cd "$STAND_IN_JOBS" && for s in */state; do echo "${s%/*}|$(cat $s)"; done',
+    # A cluster where squeue can be asked for jobs that have ended.
+    "scontrol": 'echo "MinJobAge = 300 sec"; echo "MaxArraySize = 1001"',
+    "sacct": "exit 1 # no accounting database",
+}
 
 
 def install(commands: Path, jobs: Path, monkeypatch: Any) -> None:
     """Put the commands first in PATH; `jobs` is the folder for what they are asked for."""
     for folder in (commands, jobs):
         folder.mkdir()
-    for name in ("sbatch", "srun", "squeue", "scontrol", "sacct"):
-        (commands / name).write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} {name} "$@"\n')
+    for name, script in COMMANDS.items():
+        (commands / name).write_text(f"#!/bin/sh\n{script}\n")
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
     monkeypatch.setenv("STAND_IN_JOBS", str(jobs))
@@ -39,8 +46,9 @@ def submitted(jobs: Path) -> list[dict[str, str]]:
     ]
 
 
-def sbatch(arguments: list[str], jobs: Path) -> int:
+def sbatch(arguments: list[str]) -> int:
     """Run the job to its end; the first of $STAND_IN_KILLS, a rule, is killed before."""
+    jobs = Path(os.environ["STAND_IN_JOBS"])
     parser = argparse.ArgumentParser(allow_abbrev=False)
     for option, name in OPTIONS.items():
         parser.add_argument(option, dest=name)
@@ -85,24 +93,6 @@ def python(arguments: list[str]) -> int:
         return int(starter.recv())
 
 
-def main(name: str, arguments: list[str]) -> int:
-    jobs = Path(os.environ["STAND_IN_JOBS"])
-    match name:
-        case "sbatch":
-            return sbatch(arguments, jobs)
-        case "srun":
-            return srun(arguments)
-        case "python":
-            return python(arguments)
-        case "squeue":
-            for state in jobs.glob("*/state"):
-                print(f"{state.parent.name}|{state.read_text()}")
-            return 0
-        case "scontrol":
-            print(CLUSTER)
-            return 0
-    return 1  # sacct: no accounting database
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    command = {"sbatch": sbatch, "srun": srun, "python": python}[sys.argv[1]]
+    sys.exit(command(sys.argv[2:]))

@@ -1,9 +1,7 @@
 """The workflow as its user calls it, to the CSV, on a table that is not Toss's; its refusals."""
 
 import os
-import platform
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +40,6 @@ def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
         assert submission["bought"].between(0, 1).all()
         assert submission["bought"].nunique() > 20
     assert not list((folder / "results").glob("**/training_state"))
-    assert "no CUDA device found: running on the CPU" in output or "device: " in output
     assert "SIMULATED" not in output
     # Its last line says what it submitted.
     assert f"submission_full.csv: {TEST_ROWS} rows" in output.rpartition("100%")[2]
@@ -50,10 +47,6 @@ def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
     assert metrics["simulated_data"] is False
     assert metrics["best_auc"] is None
     assert set(metrics["slices"]) == {"country", "product", "length of pages"}
-    # The log of a job says which Python ran it, and where.
-    script = f"train.py in Python {platform.python_version()}, {sys.executable}, on "
-    log = (folder / "results/toy/len20/train.log").read_text()
-    assert log.startswith(f"{script}{platform.node()}\n")
 
 
 def give_sample(folder: Path, ids: list[str]) -> dict[str, Any]:
