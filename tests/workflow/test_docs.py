@@ -2,7 +2,6 @@
 
 import ast
 import re
-import subprocess
 import sys
 import tomllib
 from collections import defaultdict
@@ -59,16 +58,6 @@ def test_links_and_paths_in_the_pages_lead_somewhere() -> None:
         if page.name != "CHANGELOG.md":
             for path in re.findall(rf"(?<![\w/.])((?:{folders})/[\w/.-]*\w)", page.read_text()):
                 assert (REPOSITORY / path).exists(), (page, path)
-
-
-def test_the_newest_version_has_release_notes() -> None:
-    text = (REPOSITORY / "CHANGELOG.md").read_text()
-    version = re.findall(r"^## (\d\S*)", text, re.M)[0]
-    # Fails if pyproject.toml or CITATION.cff have another version.
-    command = [REPOSITORY / ".ci/release-notes", f"v{version}"]
-    notes = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert notes.strip() in text
-    assert "\n## " not in notes
 
 
 # Names of conda's packages where a module, or pip's package, has another.

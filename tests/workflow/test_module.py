@@ -56,24 +56,20 @@ def test_an_importing_workflow_gives_some_keys_and_runs_on_the_stand_in(tmp_path
 def test_a_workflow_imports_a_hosted_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hosted = tmp_path / "hosted"
+    hosted, folder = tmp_path / "hosted", tmp_path / "run"
     shop.copy_code(hosted)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(hosted)]
-    for command in (
-        ["init", "--quiet", "--initial-branch=main"],
-        ["add", "--all"],
-        ["commit", "--quiet", "--message=all"],
-    ):
-        subprocess.run([*git, *command], check=True)
+    for command in ("init --quiet --initial-branch=main", "add --all", "commit --quiet -m all"):
+        subprocess.run([*git, *command.split()], check=True)
     # What asks for GitHub gets that.
     (tmp_path / "gitconfig").write_text(
         f'[url "file://{hosted}"]\n\tinsteadOf = https://github.com/owner/clicks\n'
     )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    own = {"table": TOSS | {"simulation": {"test_rows": 20}}}
-    (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
+    shop.write_inputs(folder)
+    (folder / "own.json").write_text(json.dumps({"clicks": shop.CONFIG}))
     place = 'github("owner/clicks", path="workflow/Snakefile", branch="main")'
-    (tmp_path / "Snakefile").write_text(IMPORTER.format(place))
+    (folder / "Snakefile").write_text(IMPORTER.format(place))
     # A script finds its library there.
-    shop.run(tmp_path, "data/simulated/test.parquet")
+    shop.run(folder, "data/h5/test/parts.json")
