@@ -87,13 +87,7 @@ def test_older_rows_get_their_logits_and_new_codes_their_start_values(folder: Pa
     assert "history.target.0.weight" in fresh
 
 
-def map_file(data: Path, out: Path, min_count: int = 1, *, all_rows: bool = True) -> Path:
-    """The file of a feature map of the train rows, or of these and the validation rows."""
-    columns, valid = Columns.from_config(CONFIG["table"]["columns"]), [data / "valid.h5"] * all_rows
-    fit_feature_map(data / "train.h5", columns, min_count, valid).write(out)
-    return out
-
-
+SIMULATED = Columns.from_config(CONFIG["table"]["columns"])
 DRAWING = replace(STILL, oov_rate="auto")
 
 
@@ -110,7 +104,9 @@ def first(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def refit(data: Path, first: Path) -> dict[str, Any]:
     """What a refit of the first training is made from."""
-    return {"refit_of": first, "feature_map": map_file(data, first.with_name("all_rows.json"))}
+    all_rows = first.with_name("all_rows.json")
+    fit_feature_map(data / "train.h5", SIMULATED, 1, data / "valid.h5").write(all_rows)
+    return {"refit_of": first, "feature_map": all_rows}
 
 
 def test_it_begins_with_the_predictions_and_oov_rates_of_the_first(
@@ -150,8 +146,9 @@ def test_its_rows_are_all_validation_rows_and_as_many_others(
 def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
     data: Path, tmp_path: Path
 ) -> None:
-    rare_map = map_file(data, tmp_path / "rare.json", 40, all_rows=False)
-    with a_trainer(data, FOUR_EPOCHS, DRAWING, feature_map=rare_map) as trainer:
+    rare = tmp_path / "rare.json"
+    fit_feature_map(data / "train.h5", SIMULATED, 40).write(rare)
+    with a_trainer(data, FOUR_EPOCHS, DRAWING, feature_map=rare) as trainer:
         drawn = trainer.model.unknown.shares.numpy()
         before, wanted = (
             source.encoder.oov_rates(source.table) for source in (trainer.train, trainer.valid)
