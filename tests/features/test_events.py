@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from support.raw_tables import raw_table, to_train_h5, with_roles
+from support.raw_tables import raw_table, split_events, to_train_h5, with_roles
 from tossctr.config.columns import Columns
 from tossctr.datasets.store import H5Table
 from tossctr.features.encoding import FeatureEncoder
@@ -30,14 +30,13 @@ def shop_rows(rows: int, seed: int = 0, items: int = ITEMS) -> pa.Table:
     item = rng.integers(0, items, rows)
     genre = [f"g{i % 4}" for i in item]
     genre[rows // 2] = "g0"
-    times = [np.sort(rng.integers(0, 10_000, n)).tolist() for n in lengths]
     return raw_table(
         rows,
         item=[None if i == 3 else str(i) for i in item],
         genre=genre,
         shop=[f"s{i}" for i in rng.integers(0, 3, rows)],
         events=[",".join(map(str, rng.integers(0, items + 2, n))) for n in lengths],
-        times=[",".join(map(str, each)) for each in times],
+        times=[",".join(map(str, np.sort(rng.integers(0, 10_000, n)))) for n in lengths],
         # Some events are later than their row.
         now=pa.array(rng.integers(9_500, 30_000, rows), pa.int64()),
     )
@@ -86,17 +85,13 @@ def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
         encoder = FeatureEncoder(fields, train)
         block = train.read(0, train.rows)
         values = encoder.statistics_of(block)[:, 3:-3]
-    ages = [
-        max(0, row["now"] - int(time))
-        for row in (raw[i] for i in block.row)
-        for time in row["times"].split(",")
-        if time
-    ]
+    rows = [raw[i] for i in block.row]
+    ages = [max(0, row["now"] - time) for row in rows for time in split_events(row["times"])]
     for age, share in zip(fields.event_ages, (0.01, 0.05, 0.2, 0.5), strict=True):
         assert np.mean(np.array(ages) <= age) == pytest.approx(share, abs=0.02)
-    for row, of_row in zip(block.row, values):
+    for row, of_row in zip(rows, values):
         told = dict(zip(encoder.events.columns, of_row.tolist(), strict=True))
-        assert told == pytest.approx(expected(raw[row], fields.event_ages), nan_ok=True, abs=1e-5)
+        assert told == pytest.approx(expected(row, fields.event_ages), nan_ok=True, abs=1e-5)
 
 
 def test_without_times_only_kinds_are_told(tmp_path: Path) -> None:
