@@ -136,6 +136,7 @@ def test_a_search_goes_on_after_more_trials_are_asked_for_or_it_was_killed(
     train_by(monkeypatch, run)
     space = {"train.learning_rate": SPACE["train.learning_rate"]}
     whole = tune(data, tmp_path / "whole", trials=5, space=space)
+    assert len({row["train.learning_rate"] for row in whole}) == 5
     with pytest.raises(KeyboardInterrupt):
         tune(data, tmp_path, trials=3, space=space)
     assert tune(data, tmp_path, trials=4, space=space) == whole[:4]
