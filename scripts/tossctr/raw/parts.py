@@ -54,6 +54,9 @@ class Listing:
     parts: Sequence[Part]
 
 
+_LISTING = TypeAdapter(Listing)
+
+
 def part_name(number: int) -> str:
     """A part's number as file names have it: 007."""
     return f"{number:03}"
@@ -61,7 +64,7 @@ def part_name(number: int) -> str:
 
 def read_parts(path: Path) -> Listing:
     """The listing in a JSON file; raises UserError if the file is damaged."""
-    return read_json(path, TypeAdapter(Listing).validate_python, kind="parts.json")
+    return read_json(path, _LISTING.validate_python, kind="parts.json")
 
 
 def cut(
