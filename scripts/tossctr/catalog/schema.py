@@ -25,7 +25,7 @@ from .model_kinds import MODEL_PATTERN, blocks
 
 Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
-# Characters of a name that files are called by, with more around it: file systems hold 255 bytes.
+# Maximum length of a name that becomes part of a file name: file systems allow 255 bytes.
 MAX_IN_NAME = 60
 
 
@@ -33,7 +33,7 @@ class _Block(BaseModel):
     model_config = CLOSED
 
 
-# With some settings of the blocks of all kinds.
+# Optional settings from the blocks of all kinds.
 _SOME: Any = {
     name: (partial(declared), Field(default_factory=partial(declared)))
     for name, declared in blocks().items()
@@ -65,12 +65,12 @@ SCORES: dict[ScoreName, TableScore] = {
 
 
 def table_score(config: Mapping[str, Any]) -> TableScore:
-    """What predictions of the config's table are scored by."""
+    """The score of the config's table."""
     return SCORES[config["table"]["score"]]
 
 
 def submission_prior(config: Mapping[str, Any]) -> Prior:
-    """The odds of a submission: those of `submission.prior`, else those of the table's score."""
+    """The odds of a submission: `submission.prior`, or by default the odds of the table's score."""
     return config["submission"]["prior"] or table_score(config).prior
 
 
@@ -78,32 +78,32 @@ class Raw(_Block):
     """Where the raw data come from."""
 
     source: Literal["auto", "files", "simulated"] = "auto"
-    """`files`: the files below must exist. `simulated`: the table's stand-in, whatever exists.
-    `auto`: the files where both exist, the stand-in where neither does, an error where just one of
-    two named exists"""
+    """`files`: the files below, which must exist. `simulated`: the table's stand-in, even if they
+    exist. `auto`: the files if both exist, the stand-in if neither does; an error if only one of
+    two exists"""
     train: Name | Files
     """table with features and label: a file, a list of files, a pattern such as `in/day-*.parquet`,
-    or a folder of files. Names tell the format: .csv, .tsv, .csv.gz, .tsv.gz; any other is parquet.
-    Where data/raw/train.parquet is named and not there, data/raw/train.csv, or with another of
-    these endings, is taken"""
+    or a folder of files. The ending gives the format: .csv, .tsv, .csv.gz, .tsv.gz; any other is
+    parquet. If data/raw/train.parquet is named but missing, data/raw/train.csv (or .tsv and so on)
+    is used"""
     test: Name | Files | None = None
-    """table with features and ID, named likewise; null: none, so nothing is submitted"""
+    """table with features and ID, given like `train`; null: no test table and no submission"""
     delimiter: Delimiter | None = None
-    """the character between the values of CSV files, such as `;`; null: a comma, or a tab in files
-    .tsv"""
+    """the character between the values of CSV files, such as `;`; null: a comma, or a tab in .tsv
+    files"""
     sample_submission: Name | None = None
-    """CSV file, .gz or not, whose ID column sets the rows and the order of the submission, and
-    whose other column names the prediction. Where it is null or does not exist, the test file sets
-    rows and order"""
+    """CSV file, .gz or not. Its ID column sets the rows of the submission and their order; its
+    other column's name is that of the prediction. If null or missing, the test file sets rows and
+    order"""
 
 
 class Simulation(_Block):
-    """The stand-in for the raw files, which has the columns of the Toss table."""
+    """The simulated stand-in for the raw files, with the columns of the Toss table."""
 
     train_rows: Annotated[int, Field(ge=200)] = 58_000
-    """rows of its train file"""
+    """rows of the simulated train file"""
     test_rows: Annotated[int, Field(ge=1)] = 20_000
-    """rows of its test file"""
+    """rows of the simulated test file"""
     mean_length: Annotated[float, Field(ge=5, le=5000), AS_WRITTEN] = 20
     """mean events per sequence. The real data have 531; the default is short, so that the default
     run ends in minutes"""
@@ -113,43 +113,44 @@ class Group(_Block):
     """A named group of columns."""
 
     profile: list[Name] = []
-    """categorical columns of the row: strings, integers, floats, booleans. They stand at every
-    position of the history, whose width, memory and time grow with each of them"""
+    """categorical columns of the row: strings, integers, floats, booleans. Each is repeated at
+    every position of the history, and adds to its width, memory and time"""
     context: list[Name] = []
-    """categories of the row that go to the output network alone. Numeric columns may stand here
-    too, whose values then count both as numbers and as categories"""
+    """categorical columns of the row that only the output network sees. A column may be both here
+    and in `numeric`; its values then count both as numbers and as categories"""
     numeric: list[Name] = []
     """numeric columns; `model.scaling` and `model.numerics` say how a network takes them"""
     sequences: dict[str, Name] = {}
-    """`sequence column: target column`. A sequence is text of tokens joined by `separator`, such as
-    `12,7,301` or `a12,b7`, or a list of integers or texts, newest last; the target is the
-    categorical column of the item that the history is matched with. Sequences used together have
-    equal lengths in each row"""
+    """`sequence column: target column`. A sequence holds a row's events, newest last, as text of
+    tokens joined by `separator`, such as `12,7,301` or `a12,b7`, or as a list of integers or texts.
+    The target is the categorical column of the item that the history is matched with. In each row,
+    all sequences in use must be equally long"""
     times: dict[str, Name] = {}
-    """`column of the events' times: column of the row's time`, at most one such pair. The former is
-    written like a sequence of integers, one time for each event; the latter is an integer or a
-    timestamp (in whole seconds since 1970) in the same unit, in every row. An event later than its
-    row gets the row's time"""
+    """`column of the events' times: column of the row's time`, at most one such pair. The events'
+    times are a sequence of integers, one for each event. The row's time is an integer in the same
+    unit, or a timestamp (counted in whole seconds since 1970); no row may lack it. An event later
+    than its row gets the row's time"""
     separator: Separator = SEPARATORS[0]
-    """what joins the tokens of sequences and times in text; groups in use have the same one"""
+    """the character between the tokens of sequences and times in text; all groups in use must have
+    the same"""
     share_embedding: list[Name] = []
-    """sequences of the group whose events are items of their target column: token a12 is category
-    `a12`, 012 is `012`, counted together for `min_count`, and learned as one"""
+    """sequences whose events are items of their target column: token a12 and category `a12` (or 012
+    and `012`) are counted together for `min_count` and have one embedding"""
 
 
 class ColumnRoles(_Block):
     """Which column plays which role."""
 
     label: Name
-    """column of 0 and 1, of true and false, or of text in one of the pairs yes and no, y and n,
-    true and false, t and f, in the train file"""
+    """column of the train file with 0 and 1, booleans, or text in one of the pairs yes and no, y
+    and n, true and false, t and f"""
     id: Name
     """column of unique IDs in the test file"""
     time: Name | None = None
-    """a column of numbers, timestamps or text that says when a row was; rows can be held out by it
+    """column of the row's time: numbers, timestamps or text; rows can be held out by it
     (`sampling.split`)"""
     group: Name | None = None
-    """the column that says which rows belong together, such as the user's (`sampling.split`)"""
+    """column that tells which rows belong together, such as a user ID (`sampling.split`)"""
     use: Annotated[list[str], Field(min_length=1)]
     """the groups that the model sees; columns of other groups are never read"""
     groups: dict[str, Group]
@@ -157,7 +158,7 @@ class ColumnRoles(_Block):
 
 
 class Table(_Block):
-    """A table of clicks: its files and columns, and what predictions of it are scored by."""
+    """A table of clicks: its files, columns and score."""
 
     raw: Raw
     """where it is"""
@@ -166,12 +167,12 @@ class Table(_Block):
     columns: ColumnRoles
     """its columns"""
     score: ScoreName = "logloss"
-    """what predictions are scored by: `toss`, the competition's 0.5 AP + 0.5 / (1 + WLL) at 50:50
-    odds; `logloss`, `auc`, `average_precision`. It decides which model is called the best, what
-    weights are fitted to, and the defaults of `submission.prior` and `train.monitor`"""
+    """the score of predictions: `logloss`, `auc`, `average_precision`, or `toss`, the competition's
+    0.5 AP + 0.5 / (1 + WLL) at 50:50 odds. It ranks the models; blend weights are fitted to it; it
+    sets the defaults of `submission.prior` and `train.monitor`"""
 
 
-# The split that needs a column of the table, by the column's key.
+# The split by a column of the table, by the column's key.
 SPLIT_BY = {"time": "newest", "group": "groups"}
 
 
@@ -179,13 +180,13 @@ class SamplingConfig(SettingsBlock):
     """Which rows are used, and which are held out."""
 
     split: Literal["auto", "random", "newest", "groups"] = "auto"
-    """which rows are held out: any, drawn at `random`; the `newest` by the table's `columns.time`;
-    whole `groups`, drawn at random, so that no value of `columns.group` is in both splits. `auto`:
-    the newest where the table has a time of several values, else groups where it has several of
-    them, else any"""
+    """which rows are held out. `random`: drawn at random. `newest`: the newest by `columns.time`.
+    `groups`: whole groups, drawn at random, so that no value of `columns.group` is in both splits.
+    `auto`: `newest` if `columns.time` has several values, else `groups` if `columns.group` has,
+    else `random`"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
-    """share of the rows held out for validation, drawn within each label; for `newest` and
-    `groups`, the nearest possible with whole ones"""
+    """share of the rows held out for validation, stratified by label; for `newest` and `groups`,
+    the nearest share that keeps each time or group whole"""
     seed: Seed = 42
     """seed of the draw and of the shuffle"""
 
@@ -202,8 +203,8 @@ class Parts(_Block):
     """The parts of a table."""
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
-    """about how many rows a part has. One job converts a part, and one predicts a part of the test;
-    its memory hardly grows with the rows"""
+    """approximate rows of a part. One job converts a part, and one predicts a part of the test
+    table; a job's memory hardly grows with the rows"""
 
 
 class Variant(_WithBlocks):
@@ -217,15 +218,15 @@ class Size(_WithBlocks):
     """rows drawn evenly from the whole train file, stratified by label; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
     """how many of a history's newest events the Transformer sees; models are named by it. Sums and
-    statistics take all events"""
+    statistics use all events"""
     submission_models: Annotated[list[str], Field(min_length=1)]
-    """the models that submit, by name: `len150`, or `len150-briefing` for a variant; if several,
-    their logits' mean"""
+    """names of the models that submit: `len150`, or `len150-briefing` for a variant. Several are
+    blended: the mean of their logits is submitted"""
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         "auto"
     )
-    """their weights in that mean. `auto`: fitted to the validation rows by the table's score, none
-    below 0, and equal with fewer than 18 clicks. null: equal"""
+    """weights of these models in the blend. `auto`: fitted to the validation rows by the table's
+    score, never negative; equal if there are fewer than 18 clicks. null: equal"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens seen less often in training count as out of vocabulary"""
 
@@ -245,7 +246,7 @@ class Sizes(_Block):
     medium: Size
     """for experiments"""
     full: Size
-    """for the submission"""
+    """for a submission"""
 
 
 class Submission(_Block):
@@ -267,9 +268,8 @@ class Evaluation(_Block):
         "boosting",
         "boosting-plain",
     ]
-    """what models are compared with: `constant` is the click rate; `logistic_regression` uses
-    ranks of numerics and history lengths, and columns with few categories; or any
-    model, by name"""
+    """what models are compared with: `constant`, the click rate; `logistic_regression`, on ranks of
+    numerics and history lengths, and on columns with few categories; or any model, by name"""
 
 
 _SEARCHED = {
@@ -324,12 +324,12 @@ class TuneConfig(SettingsBlock):
     """How to tune."""
 
     trials: Annotated[int, Field(ge=1)] = 20
-    """trainings"""
+    """number of trials"""
     space: Annotated[Mapping[str, Any], AfterValidator(_checked)] = {}
-    """settings of `model` and `train`, for FESeq, and of `boosting` by their names, such as
-    `train.learning_rate`: a list of choices, or a range `{low, high}`, perhaps with `log: true` or
-    a `step`. Settings that contradict one another are a pruned trial. A further config file adds
-    to the space of config.yaml; to search fewer settings, take them out there"""
+    """settings to search, by name, such as `train.learning_rate`: of `model` and `train` for FESeq,
+    of `boosting` for boosting. Each has a list of choices, or a range `{low, high}`, optionally
+    with `log: true` or a `step`. A trial whose settings contradict one another is pruned. A further
+    config file adds to the space of config.yaml; to search fewer settings, remove them there"""
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -338,7 +338,7 @@ def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
-    """True for a range of a setting whose values need not be integers."""
+    """True for a range of a setting that need not be an integer."""
     return not any(_errors(path, [(values["low"] + values["high"]) / 2]))
 
 
@@ -355,7 +355,7 @@ class Config(_WithBlocks):
     """TossCTR FESeq config"""
 
     table: Table
-    """the table: its file, or the mapping itself"""
+    """the table's file, or its keys as a mapping"""
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     parts: Parts = Field(default_factory=Parts)
     sizes: Sizes
@@ -366,8 +366,8 @@ class Config(_WithBlocks):
     scores: dict[
         Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=MAX_IN_NAME)], Name | Files
     ] = Field(default_factory=dict)
-    """tables to score by name, each a file, pattern or folder like the test table, or a
-    list of such, local or in a store; `results/scores/<name>.parquet` has the probabilities"""
+    """tables to score, by name: each is given like `raw.test`; `results/scores/<name>.parquet` has
+    the probabilities"""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     tuning: TuneConfig = Field(default_factory=TuneConfig)
     runtime: Runtime = Field(default_factory=Runtime)

@@ -18,10 +18,10 @@ _MAX_IN_RANGE = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Roles of the columns in use; `label` and `id` are '' where nothing reads them.
+    """Roles of the columns in use; `label` and `id` are '' if nothing reads them.
 
-    `sequences[i]` is the history whose candidate item is `targets[i]`; those in `shared` use
-    the same codes as their target. `context` are categories for the output network alone, and `ids`
+    `sequences[i]` is the history whose candidate item is `targets[i]`; sequences in `shared`
+    use the codes of their target. `context` are categories for the output network alone, and `ids`
     numeric columns whose values are such categories as well. A table with times has both
     `event_time`, of each event, and `row_time`. `separator` joins the tokens of sequences in text.
     """
@@ -56,10 +56,9 @@ class Columns:
         return self.categorical + self.numeric + self.ragged + times
 
     def plain(self, *others: str) -> dict[str, Any]:
-        """The roles of the features, and those of `label`, `id`, `shared`, `ids` named, for JSON.
+        """The roles of the features, for JSON, and `others` of `label`, `id`, `shared`, `ids`.
 
-        Roles that few tables have are left out if no column takes them, and so is a comma as the
-        separator.
+        Left out are roles that few tables have, if no column has them, and a comma as separator.
         """
         names = ("profile", "numeric", "sequences", "targets")
         roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
@@ -70,7 +69,7 @@ class Columns:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":
-        """Read the `columns` block of the config; raises UserError where roles contradict."""
+        """Read the `columns` block of the config; raises UserError if roles contradict."""
         if unknown := [name for name in config["use"] if name not in config["groups"]]:
             known = ", ".join(config["groups"])
             raise UserError(f"columns.use: there is no group {unknown[0]!r}; groups are {known}")
@@ -96,8 +95,8 @@ class Columns:
         roles = Counter([config["label"], config["id"], *features]) | Counter(context)
         if twice := [name for name, count in roles.items() if count > 1]:
             raise UserError(
-                f"columns: a column has exactly one role, and the label, the ID and the groups in "
-                f"use name twice {', '.join(map(repr, twice))}"
+                f"columns: a column must have exactly one role, but the label, the ID and the "
+                f"groups in use repeat {', '.join(map(repr, twice))}"
             )
         event_time, row_time = times[0] if times else (None, None)
         return cls(
@@ -122,17 +121,17 @@ def _check_histories(
     separators: Mapping[str, str],
     shared: Sequence[str],
 ) -> None:
-    """Raise UserError where sequences, times and separators of the groups in use contradict."""
+    """Raise UserError if sequences, times and separators of the groups in use contradict."""
     if times and not sequences:
-        raise UserError(f"columns: times {times} without a sequence, whose events they are of")
+        raise UserError(f"columns: times {times} need a sequence, whose events have them")
     if len(times) > 1:
-        raise UserError(f"columns: several pairs of times, {times}; an event has one time")
+        raise UserError(f"columns: several pairs of times, {times}; an event must have one time")
     if len({*separators.values()}) > 1:
-        raise UserError(f"columns: several separators, {separators}; a table has one")
+        raise UserError(f"columns: several separators, {separators}; a table must have one")
     if unknown := {*shared}.difference(name for name, _ in sequences):
         raise UserError(
-            f"columns: share_embedding names {min(unknown)!r}, which is no sequence of the groups "
-            f"in use"
+            f"columns: share_embedding names {min(unknown)!r}, which is not a sequence of the "
+            f"groups in use"
         )
 
 
@@ -147,8 +146,8 @@ def expand(names: Iterable[str]) -> list[str]:
         first, last = int(match["first"]), int(match["last"])
         if not 0 <= last - first < _MAX_IN_RANGE:
             raise UserError(
-                f"columns.groups: the range in {name!r} goes from the lower number to the higher, "
-                f"and has {_MAX_IN_RANGE:,} columns at most; correct it"
+                f"columns.groups: the range in {name!r} must go from the lower number to the "
+                f"higher and have at most {_MAX_IN_RANGE:,} columns"
             )
         width = len(match["first"]) if match["first"][0] == "0" else 0
         numbers = (f"{i:0{width}}" for i in range(first, last + 1))

@@ -1,7 +1,8 @@
 """What all declarations of settings share.
 
-A setting is declared once, with its type, bounds, default and meaning: the text below it. The check
-of the config, the params of rules and the tables of config/README.md follow from it.
+A setting is declared once, with its type, bounds and default, and with its meaning in the text
+below it. The config's check, the rules' params and the tables of config/README.md are made from
+these declarations.
 """
 
 from collections.abc import Mapping
@@ -27,8 +28,8 @@ CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 # A number keeps the form in which it was written: 10 stays 10, not 10.0.
 AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
 
-# Marks of settings, in their declarations: one that a model's name fills and no config may set, and
-# one that a config may set and no search draws.
+# Marks in declarations of settings. FROM_NAME: the model's name gives it, and no config may set it.
+# NOT_SEARCHED: a config may set it, but no search may draw it.
 FROM_NAME, NOT_SEARCHED = "from name", "not searched"
 
 # What torch.manual_seed takes.
@@ -38,13 +39,13 @@ Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
 
 
 class SettingsBlock(BaseModel):
-    """The settings of one block of the config: each a field with its meaning in a text below it."""
+    """The settings of a block of the config: fields, each with its meaning in the text below it."""
 
     model_config = CLOSED | ConfigDict(frozen=True)
 
     def values(self) -> dict[str, Any]:
         """All settings by name, as they were written."""
-        # It warns of numbers that AS_WRITTEN keeps as integers.
+        # model_dump would warn of numbers that AS_WRITTEN keeps as integers.
         return self.model_dump(warnings=False)
 
 
@@ -69,7 +70,7 @@ def partial(declared: Any) -> type[BaseModel]:
 
 
 def defaults_of(declared: Any) -> dict[str, Any]:
-    """The defaults of a declared class, as JSON has them, without keys that have none."""
+    """The defaults of a declared class as JSON values; keys without a default are left out."""
     defaults = {
         name: field.get_default(call_default_factory=True)
         for name, field in fields_of(declared).items()
@@ -79,7 +80,7 @@ def defaults_of(declared: Any) -> dict[str, Any]:
 
 
 def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
-    """What is wrong with `values` of a declared class, one line each, in pydantic's words."""
+    """The errors in `values` of a declared class, one line each, in pydantic's words."""
     if not isinstance(values, Mapping):
         return [f"{path}: must be a mapping, not {values!r}"]
     errors: list[Any] = []
@@ -122,7 +123,7 @@ def _known(declared: Any, loc: tuple[Any, ...]) -> list[str]:
 
 
 def fields_of(declared: Any) -> dict[str, FieldInfo]:
-    """The fields of a declared class by name; none for any other type."""
+    """The fields of a declared class by name; empty for any other type."""
     return getattr(declared, "__pydantic_fields__", {})
 
 
@@ -135,19 +136,19 @@ class Runtime(SettingsBlock):
     """How a run uses the machine."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: CUDA where there is one, else the CPU, said in the log. `cuda`: an error where there
-    is none, or where XGBoost is the build for CPUs (docs/boosting.md)"""
+    """`auto`: CUDA if there is a GPU, else the CPU; the log says so. `cuda`: an error if there is
+    no GPU, or if XGBoost is the CPU build (docs/boosting.md)"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """of matrix products at positions; the output network stays in float32 (with TF32 on GPUs that
-    have it). `auto`: on a GPU `bfloat16`, or `float16` with loss scaling where that is missing
-    (T4), on the CPU `float32`"""
+    """precision of matrix products at positions; the output network stays in float32 (with TF32 on
+    GPUs that have it). `auto`: `float32` on the CPU, `bfloat16` on a GPU, `float16` with loss
+    scaling on a GPU without bfloat16 (T4)"""
     memory_gib: Literal["auto"] | Annotated[float, Field(gt=0), AS_WRITTEN] = "auto"
-    """memory that a training may use; batches are cut into micro-batches that fit, whose gradients
-    add up to the batch's (dropout, and the statistics of the pooling `din`, are those of a
-    micro-batch). `auto`: all of the GPU's, or half of the computer's, or half of the limit of a
-    Slurm job or a container. On a CPU a micro-batch takes half a GiB at most:
-    larger ones are no faster"""
+    """memory that a training may use. Batches are cut into micro-batches that fit; their gradients
+    add up to the batch's, but dropout and the statistics of the pooling `din` are per micro-batch.
+    `auto`: all of the GPU's memory; on a CPU half of the computer's, or of a Slurm job's or
+    container's limit. On a CPU, a micro-batch takes half a GiB at most: larger ones are no
+    faster"""
 
 
-# For calls by hand, without a config.
+# For calls without a config.
 DEFAULT_RUNTIME = Runtime()

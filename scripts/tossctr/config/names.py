@@ -15,19 +15,19 @@ BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
 # The odds of probabilities: those of the data's click rate, or 50:50.
 Prior = Literal["observed", "balanced"]
-# Folds of the train rows: what is fitted to rows comes, for a row, from the other folds.
+# Folds of the train rows: what is fitted to rows comes, for each row, from the other folds.
 FOLDS = 5
-# What the name of a variant's model ends with.
+# The end of the name of a variant's model.
 VARIANT = r"(?:-[a-z][a-z0-9_]*)?"
 # Settings of a model by block of the config.
 Settings = Mapping[str, Mapping[str, Any]]
-# With fewer clicks, it is chance which model is the best.
+# With fewer clicks, noise decides which model is best.
 FEW_CLICKS = 30
 # The level of significance: differences with a larger p-value are not reported as such.
 SIGNIFICANCE = 0.05
-# At least so many rows, and clicks among them, choose the best weights of a network.
+# At least this many rows and clicks are used to choose the best weights of a network.
 MONITORED_ROWS, MONITORED_CLICKS = 200_000, 2_000
-# The folder inside a model's for the same model trained again on all rows.
+# The subfolder of a model's folder with the model refitted on all rows.
 REFIT = "refit"
 # The file of a trained model, of any kind.
 MODEL_FILE = "model.safetensors"
@@ -36,7 +36,7 @@ MODEL_FILE = "model.safetensors"
 def check_name(path: Path, name: str, wanted: str) -> None:
     """Raise UserError if a file's model or size is not the `wanted` one, such as full/len150.
 
-    `name` is the file's. Either may be '', if it is not known.
+    `name` is the file's own. Either may be '', if unknown.
     """
     if name and wanted and name != wanted:
         raise UserError(
@@ -52,7 +52,7 @@ def folder_name(path: Path) -> str:
 
 
 def name_of(path: Path) -> str:
-    """The name of that model."""
+    """The name of the model in whose folder, or its refit's folder, `path` is."""
     return folder_name(path).rpartition("/")[2]
 
 

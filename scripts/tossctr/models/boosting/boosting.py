@@ -10,7 +10,7 @@ from ...config.declared import AS_WRITTEN, NOT_SEARCHED, SettingsBlock
 from ..base import ModelKind
 
 FeatureSet = Literal["histories", "similarities", "clicks", "ids"]
-# From the surest to the one that needs most of the later rows to be like the train rows.
+# Ordered by how much each set relies on later rows being like the train rows, the least first.
 FEATURE_SETS: tuple[str, ...] = get_args(FeatureSet)
 
 
@@ -18,42 +18,38 @@ class BoostingConfig(SettingsBlock):
     """Gradient boosting of trees, by XGBoost."""
 
     trees: Annotated[int, Field(ge=1, le=100_000)] = 2000
-    """trees at most"""
+    """maximum number of trees"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.05
-    """share of each tree in the sum"""
+    """shrinkage: the factor of each tree in the sum"""
     max_depth: Annotated[int, Field(ge=1, le=16)] = 6
-    """splits between a tree's root and a leaf, at most"""
+    """maximum depth of a tree"""
     min_child_weight: Literal["auto"] | Annotated[float, Field(ge=0), AS_WRITTEN] = "auto"
-    """least sum of p (1 - p) over the rows of a leaf. `auto`: 20, or less where clicks are few, or
-    where that lowers the logloss of held-out train rows (docs/boosting.md)"""
+    """minimum sum of p (1 - p) over the rows of a leaf. `auto`: 20, or a smaller value if clicks
+    are few or if it lowers the logloss of held-out train rows (docs/boosting.md)"""
     l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 1
-    """weight of the squared leaves in the loss"""
+    """L2 penalty of the leaf values"""
     colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5
     """share of the features drawn for each tree"""
     features: Literal["auto"] | list[FeatureSet] = "auto"
-    """sets of features beside numerics, categories of few values and the histories' lengths, which
-    are always there. `auto`: those that surely lower the logloss of held-out rows
+    """further sets of features; numerics, categories of few values and history lengths are always
+    used. `auto`: the sets that lower the logloss of held-out rows by more than its standard error
     (docs/boosting.md)"""
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
-    """share of the negatives that trees are grown on, drawn at random; probabilities are those of
-    all rows. `auto`: as that of `train`"""
+    """share of the negatives that trees are trained on, drawn at random; predictions are corrected
+    for it. `auto`: as `train.negative_sampling_rate`"""
     bags: Annotated[int, Field(ge=1, le=100), NOT_SEARCHED] = 3
-    """ensembles of trees, each with a seed and a draw of negatives of its own; their logits are
-    averaged"""
+    """ensembles of trees whose logits are averaged; each has its own seed and draw of negatives"""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
-    """seed of rows and features drawn"""
+    """seed of the draws of rows and features"""
 
 
 class Boosting(ModelKind):
     """Trees, by XGBoost."""
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
-        """One unless the device is the CPU, or this Python has XGBoost's build for CPUs alone.
-
-        That build has another name on PyPI.
-        """
+        """One, or 0 if the device is the CPU or XGBoost is the CPU build (PyPI's `xgboost-cpu`)."""
         is_cpu_build = any(distributions(name="xgboost-cpu"))
         return int(config["runtime"]["device"] != "cpu" and not is_cpu_build)
 

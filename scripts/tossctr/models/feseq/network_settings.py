@@ -30,18 +30,18 @@ class ModelConfig:
     max_len: Annotated[MaxLen, FROM_NAME]
     """events of a history; longer ones are cut to their newest"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)]
-    """size d of an embedding; `heads` must divide d times the fields of a position (sequences,
-    profile columns, positions, times)"""
+    """size d of an embedding; `heads` must divide d times the number of fields of a position
+    (sequences, profile columns, positions, times)"""
     interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
     """interacting layer among the fields of a position"""
     interaction_layers: Annotated[int, Field(ge=0, le=16)]
-    """how many of them"""
+    """number of interacting layers"""
     transformer_layers: Annotated[int, Field(ge=0, le=32)]
     """Transformer layers over the positions"""
     heads: Annotated[int, Field(ge=1, le=64)]
     """attention heads"""
     causal: bool = False
-    """a position sees only itself and older ones"""
+    """a position attends only to itself and older ones"""
     layer_norm: bool = True
     """layer norm in the Transformer layers"""
     positions: bool = True
@@ -50,13 +50,13 @@ class ModelConfig:
     """a learned embedding of the time from each event to the row's own; needs
     `columns.groups.<group>.times`"""
     pooling: Literal["mean", "target", "weighted_sum", "din"] = "mean"
-    """how the positions become one vector: their `mean`; `target`, the last position;
-    `weighted_sum`, their sum weighted by the attention of the target item; `din`, the same with
-    weights from a network of 512, 256 and 128 units"""
+    """how the positions become one vector: `mean`, their mean; `target`, the last position;
+    `weighted_sum`, their sum weighted by the target item's attention; `din`, their sum weighted by
+    a network of 512, 256 and 128 units"""
     item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
-    """interacting layers of the target item, with `weighted_sum` and `din`"""
+    """interacting layers of the target item, for `weighted_sum` and `din`"""
     mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)]
-    """hidden layers of the output network"""
+    """sizes of the output network's hidden layers"""
     mlp_activation: Literal["relu", "leaky_relu"] = "relu"
     """activation of the output network"""
     mlp_cross_rank: Annotated[int, Field(ge=0, le=4096)] = 64
@@ -66,27 +66,27 @@ class ModelConfig:
         "buckets",
         "missing",
     )
-    """how numeric columns enter the output network, perhaps several ways: `linear`, value times
-    a learned vector; `direct`, the value; `buckets`, a learned vector for each of 20 quantile
+    """how numeric columns enter the output network, in one or several ways: `linear`, value times a
+    learned vector; `direct`, the value; `buckets`, a learned vector for each of 20 quantile
     buckets; `missing`, a flag for each block of columns that are missing together"""
     scaling: Literal["minmax", "quantile"] = "quantile"
     """scaling of numeric values. `minmax`: by their range, to [0, 1]. `quantile`: their ranks
     among the train rows"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
-    """numbers about each whole history: logarithms of its `length` and its `distinct` codes,
-    the `entropy` of their shares, the `newest` code, `times` to the row, shares of the target's
-    `item_attributes`, `similarities` of the target to the events (docs/boosting.md)"""
+    """numbers about each whole history: logarithms of its `length` and of its number of `distinct`
+    codes, the `entropy` of the codes' shares, the `newest` code, `times` to the row, shares of the
+    target's `item_attributes`, `similarities` of the target to the events (docs/boosting.md)"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of the categories that each step takes as out of vocabulary, drawn again each time.
-    `auto`: in each column as many as among the validation rows"""
+    """share of the categories that each step treats as out of vocabulary, drawn anew. `auto`: each
+    column's share among the validation rows"""
     pooled_history: bool = True
     """the output network also gets the target's embedding, the scaled sum of the whole
     history's embeddings, and their product"""
     fm_term: Annotated[int, Field(ge=0, le=1024)] = 32
-    """size of further embeddings of the target and of the history's codes, whose product is
-    added to the logit. 0: none"""
+    """size of extra embeddings of the target and of the history's codes, whose dot product is added
+    to the logit. 0: none"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
-    """standard deviation of the embeddings' start values"""
+    """standard deviation of the initial embeddings"""
     dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.1
     """dropout probability"""
 
@@ -101,8 +101,8 @@ class ModelConfig:
         return width
 
 
-# What `monitor` may weigh; common/logits.py computes it. Lower is better for a logloss, higher
-# for the others; `balanced_` are those at 50:50 odds.
+# The metrics that `monitor` may weigh; common/logits.py computes them. Lower is better for a
+# logloss, higher for the others; `balanced_` metrics are at 50:50 odds.
 Monitored = Literal[
     "auc",
     "average_precision",
@@ -131,24 +131,24 @@ class TrainConfig:
     """How to train."""
 
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
-    """rows of one step, at most"""
+    """maximum rows of a step"""
     min_steps_per_epoch: Annotated[int, Field(ge=1, le=1_000_000)] = 200
-    """data too small for that many steps of `batch_size` get smaller batches"""
+    """batches are made smaller than `batch_size` if an epoch would have fewer steps than this"""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1e-3
-    """largest step size of Adam"""
+    """Adam's learning rate at its highest"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
-    """the embeddings learn at this multiple of the learning rate"""
+    """the embeddings' learning rate as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
-    """Adam divides the steps of embeddings by a second moment: one for each `weight`, or one
-    for a whole `table`, so that rare codes move little"""
+    """Adam's second moment of the embeddings: one for each `weight`, or one for a whole `table`, so
+    that rare codes move little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0.01
     """each step shrinks weights by this share times the learning rate (AdamW), but not biases,
     norms and embeddings"""
     schedule: Literal["plateau", "cosine"] = "cosine"
-    """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it
-    falls over the steps of all epochs. A thousandth of it is always left"""
+    """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it falls
+    over the steps of all epochs. The rate never falls below a thousandth of `learning_rate`"""
     start_at_click_rate: bool = True
     """the untrained network predicts the click rate of the train rows, not one half"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
@@ -156,31 +156,32 @@ class TrainConfig:
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
-    """share of the negatives that an epoch has, drawn again each time; predictions are
-    corrected for it. `auto`: 1, or in larger tables what makes an epoch of 150,000 rows, but at
-    least six negatives for each click"""
+    """share of the negatives that each epoch uses, drawn anew; predictions are corrected for it.
+    `auto`: 1, or in larger tables the share that makes an epoch of 150,000 rows, but at least six
+    negatives for each click"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
-    """decay of the moving average of the weights that is evaluated and saved in their place; 0:
-    none"""
+    """decay of the weights' moving average, which is evaluated and saved instead of the weights; 0:
+    no average"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
     """evaluations in an epoch, the last one at its end. `auto`: one, or four in an epoch of more
-    than 2,000 steps, of which the last alone changes the learning rate or ends the training"""
+    than 2,000 steps; of the four, only the last can change the learning rate or end the training"""
     patience: Annotated[int, Field(ge=1)] = 6
-    """this many evaluations without gain in a row end the training"""
+    """training ends after this many consecutive evaluations without gain"""
     monitor: Annotated[
         Mapping[Monitored, Annotated[float, AS_WRITTEN]],
         AfterValidator(_rewards_gain),
         Field(default_factory=lambda: {"auc": 1, "logloss": -1}),
         NOT_SEARCHED,
     ]
-    """weights of metrics in the sum whose rise is a gain: `auc`, `average_precision` and
-    `score` (0 or more), `logloss` and `weighted_logloss` (0 or less), and the same at 50:50
-    odds, such as `balanced_score`. Default for a table whose score is toss: `{balanced_score:
-    1}`"""
+    """weights of metrics in a sum; if the sum rises, the evaluation is a gain. `auc`,
+    `average_precision` and `score` take weights of 0 or more, `logloss` and `weighted_logloss` of 0
+    or less. Metrics at 50:50 odds have names such as `balanced_score`. Default for a table whose
+    score is toss: `{balanced_score: 1}`"""
     seed: Seed = 42
-    """seed of start values, dropout and order"""
+    """seed of initial weights, dropout and row order"""
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
-    """GPUs of one training on a machine, a process on each, which share the rows of every batch"""
+    """GPUs of one training, all in one machine; each has a process, and they share the rows of
+    every batch"""
 
     def batch_rows(self, rows: int) -> int:
         """Rows of a step: batch_size, or fewer where `rows` train rows make too few steps."""
