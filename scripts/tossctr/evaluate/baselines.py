@@ -1,7 +1,7 @@
 """Baselines: simpler models, fitted to the same rows.
 
-`constant` predicts the click rate of the train rows. `logistic_regression` is scikit-learn's, on a
-row's numeric columns, the lengths of its histories and the categories of columns with few.
+`constant` predicts the click rate of the train rows. `logistic_regression` is scikit-learn's, on
+numeric columns, lengths of histories, and columns with few categories.
 """
 
 import logging
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 # The most train rows, and the most float32 values (1 GiB): all are in memory.
 ROWS_AT_MOST = 1_000_000
 VALUES_AT_MOST = 1 << 28
-# From the strongest penalty to none.
+# C, from the strongest penalty to the weakest.
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
 _ITERATIONS = 1_000
 INPUTS = Inputs(numbers=("quantile", "missing"), statistics=("length",))
@@ -53,10 +53,10 @@ def fit_baseline(
     """Fit the baseline of that name and predict the validation rows.
 
     Writes `predictions` (row, label, logit) and `training` (JSON), whose `seconds` are for reading
-    and fitting. A large train table, which is shuffled, is read to a limit. Raises UserError if all
-    of these rows have the same label.
+    and fitting. A large train table is shuffled, so only its first rows are read. Raises UserError
+    if these all have the same label.
     """
-    # Warnings, such as that a fit did not converge.
+    # Such as the warning that a fit did not converge.
     logging.captureWarnings(True)
     fields = FeatureMap.read(feature_map)
     with open_table(train) as rows, open_table(valid) as table, threadpool_limits(threads):
@@ -79,7 +79,7 @@ def fit_baseline(
             logit, settings["C"] = _logistic_regression(inputs, rows, label, table, threads)
         seconds = time.monotonic() - started
         logger.info(
-            "%s: fitted to %s of %s rows in %.1f s",
+            "%s: fitted to %s of %s train rows in %.1f s",
             *(baseline, f"{len(label):,}", f"{rows.rows:,}", seconds),
         )
         metadata = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
@@ -100,15 +100,15 @@ def fit_baseline(
 def _logistic_regression(
     inputs: "InputColumns", train: Table, label: np.ndarray, valid: Table, threads: int
 ) -> tuple[np.ndarray, float]:
-    """The logits of the validation rows, and the strength C that is best for their logloss.
+    """The logits of the validation rows, and the strength C with the lowest logloss there.
 
-    `label` is that of the first train rows, to which weights are fitted.
+    Weights are fitted to the first train rows, whose labels are `label`.
     """
     x, stop = np.empty((len(label), inputs.count), np.float32), 0
     for block in inputs.read(train, "read", threads, len(label)):
         start, stop = stop, stop + len(block)
         x[start:stop] = block
-    # Each strength begins where the one before ended.
+    # Each fit starts from the weights of the one before.
     model, fitted = LogisticRegression(max_iter=_ITERATIONS, warm_start=True), []
     for strength in STRENGTHS:
         model.set_params(C=strength).fit(x, label)
@@ -125,8 +125,8 @@ def _logistic_regression(
 class InputColumns:
     """The inputs of logistic regression.
 
-    These are ranks of the numeric columns and of the histories' lengths, with mean 0 and deviation
-    1, flags for missing values, and one-hot categories of columns with few.
+    These are ranks of numeric columns and of histories' lengths (mean 0, standard deviation 1),
+    flags for missing values, and one-hot encodings of columns with few categories.
     """
 
     def __init__(self, feature_map: FeatureMap) -> None:
@@ -139,7 +139,7 @@ class InputColumns:
     def read(
         self, table: Table, what: str, threads: int, rows: int | None = None
     ) -> Iterator[np.ndarray]:
-        """The first rows of a table, or all, as float32 [rows of a block, columns]."""
+        """The first `rows` of a table, or all, as blocks float32 [rows, columns]."""
         encoder = FeatureEncoder(self.feature_map, table, INPUTS)
         rows = table.rows if rows is None else rows
 

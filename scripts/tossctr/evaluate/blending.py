@@ -1,9 +1,9 @@
-"""The models that submit together: their weights, and the blend of their validation predictions.
+"""The weights of the models that submit, and the blend of their validation predictions.
 
-Weights fitted to few clicks are mostly noise. So weights are fitted to several draws of the rows,
-and averaged (bagging, Breiman, Machine Learning 24, 1996). Where the draws disagree, the mean
-spreads over the models. A model that is significantly worse than the best keeps
-its weight: its errors differ from the best model's, which helps the mean.
+Weights fitted to few clicks are mostly noise. So weights are fitted to several random draws of the
+rows and averaged (bagging, Breiman, Machine Learning 24, 1996). Where the draws disagree, several
+models get weight. A model that is significantly worse than the best keeps its weight: its errors
+differ from the best model's, which improves the blend.
 """
 
 import logging
@@ -21,12 +21,12 @@ from .metric_table import METRIC_BY_NAME, metrics_of, read_same_rows
 
 logger = logging.getLogger(__name__)
 
-# Weights are multiples of its inverse.
+# The most picks when weights are fitted.
 _STEPS = 25
-# With fewer clicks, or fewer rows without one, all weights are equal. From nine in each half on,
-# fitted ones were better on the whole.
+# With fewer clicks or negatives, all weights are equal. From nine clicks in each half on, fitted
+# weights were better on the whole.
 MIN_CLICKS = 18
-# The number of draws, and the most rows of each. More take longer and change little.
+# The number of draws, and the most rows in each. More take longer and change little.
 _DRAWS = 20
 ROWS_OF_DRAW = 100_000
 _SEED = 20240714
@@ -44,9 +44,9 @@ def blend_predictions(
     """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
 
     `given` has the weights by the models' names, which are the folders of `predictions`. If it is
-    None, weights are fitted `by` the metric of that name, and each half of the rows is blended by
-    the weights of the other half. `blend` also has the best model's logits; `training` (JSON) has
-    the weights as settings. Raises UserError unless all files have the same rows.
+    None, weights are fitted to the metric `by`, and each half of the rows is blended with weights
+    fitted to the other half. `blend` also has the best model's logits; `training` (JSON) has the
+    weights as settings. Raises UserError unless all files have the same rows.
     """
     tables = read_same_rows(predictions)
     names = [path.absolute().parent.name for path in predictions]
@@ -58,8 +58,8 @@ def blend_predictions(
     clicks, blended = int(label.sum()), None
     if given is None and min(clicks, len(label) - clicks) < MIN_CLICKS:
         logger.warning(
-            "%s clicks in %s rows: weights need %d clicks to be fitted, and as many negatives; "
-            "they are equal",
+            "%s clicks in %s rows: the blend's weights are equal, since fitting them needs %d "
+            "clicks and as many negatives",
             *(f"{clicks:,}", f"{len(label):,}", MIN_CLICKS),
         )
         given = dict.fromkeys(names, 1 / len(names))
@@ -78,7 +78,7 @@ def blend_predictions(
     write_json(training, {"settings": given})
     shown = ", ".join(f"{name} {weight:.2g}" for name, weight in given.items())
     logger.info(
-        "weights %s, by %s clicks in %s rows; the best single model is %s",
+        "blend weights: %s (%s clicks in %s validation rows); best single model: %s",
         *(shown, f"{clicks:,}", f"{len(label):,}", names[best]),
     )
 
@@ -88,7 +88,7 @@ def bagged_weights(
 ) -> list[float]:
     """The mean of the weights fitted to each draw.
 
-    `logits` has [rows] of each model; `by` and `click_rate` are as in `metrics_of`.
+    `logits` has an array [rows] per model; `by` and `click_rate` are as in `metrics_of`.
     """
     classes = [np.flatnonzero(label == value) for value in (0, 1)]
     random, share = np.random.default_rng(_SEED), min(1, ROWS_OF_DRAW / len(label))
@@ -103,11 +103,11 @@ def bagged_weights(
 def fit_weights(
     logits: Sequence[np.ndarray], label: np.ndarray, by: str, click_rate: float
 ) -> list[float]:
-    """The weights of the blend that is best by a metric: not negative, with the sum 1.
+    """The weights of the blend that is best by a metric; they are not negative and sum to 1.
 
-    `logits` has [rows] of each model; `by` and `click_rate` are as in `metrics_of`. Models are
-    picked one after the other, each as often as that helps (ensemble selection with replacement,
-    Caruana et al., ICML 2004). A model's weight is its share of the best set.
+    `logits` has an array [rows] per model; `by` and `click_rate` are as in `metrics_of`. Each pick
+    adds the model that helps the mean most (ensemble selection with replacement, Caruana et al.,
+    ICML 2004). A model's weight is its share of the picks up to the best mean.
     """
     total, picked, best = np.zeros(len(label)), [], []
     for size in range(1, _STEPS + 1):
@@ -123,9 +123,9 @@ def fit_weights(
 def cross_fitted(
     logits: Sequence[np.ndarray], label: np.ndarray, by: str, click_rate: float
 ) -> np.ndarray:
-    """The logits of a blend to measure, float32 [rows]: each half by the other half's weights."""
+    """Blended logits for metrics, float32 [rows]: each half by weights fitted to the other."""
     blend, rank = np.empty(len(label), np.float32), np.empty(len(label), np.int64)
-    # Each half has every other click, and every other row without one.
+    # Each half has every other click and every other negative.
     rank[np.argsort(label, kind="stable")] = np.arange(len(label))
     for half in (0, 1):
         is_half = rank % 2 == half
@@ -135,5 +135,5 @@ def cross_fitted(
 
 
 def _value(logit: np.ndarray, label: np.ndarray, by: str, click_rate: float) -> float:
-    """The metric with the sign by which higher is better."""
+    """The metric, with the sign changed if lower is better."""
     return METRIC_BY_NAME[by].sign * metrics_of([by], label, logit, click_rate)[0]

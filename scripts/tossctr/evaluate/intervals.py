@@ -1,7 +1,7 @@
-"""95 % intervals of metrics, and differences of models, by bootstrap of the rows.
+"""95 % intervals of metrics and of differences between models, by bootstrap of the rows.
 
-Efron (Ann. Stat. 7, 1979). P-values of several differences are corrected by Holm (Scand. J. Stat.
-6, 1979).
+Efron (Ann. Stat. 7, 1979). The p-values of several differences are corrected by Holm's method
+(Scand. J. Stat. 6, 1979).
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 from ..common.progress import Progress
 from ..config.names import FEW_CLICKS
 
-# The resamples of the rows for an interval.
+# Resamples of the rows for each interval.
 RESAMPLES = 200
 _SEED = 20240714
 
@@ -21,7 +21,7 @@ Entry = dict[str, float | None]
 
 
 def has_enough_clicks(label: np.ndarray) -> bool:
-    """True if there are FEW_CLICKS clicks, and as many rows without one."""
+    """True if there are at least FEW_CLICKS clicks and as many negatives."""
     clicks = int(label.sum())
     return min(clicks, len(label) - clicks) >= FEW_CLICKS
 
@@ -32,10 +32,10 @@ def bootstrap(
     measure: Callable[..., Sequence[float]],
     resamples: int = RESAMPLES,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Metrics of models on the same rows, [models, metrics], and on resamples of the rows.
+    """Metrics of models on the rows [models, metrics], and on resamples of the rows.
 
-    The latter are [resamples, models, metrics], and NaN unless there are enough clicks. `logits`
-    has [rows] of each model; `measure` gives the metrics of labels, logits and `weight`.
+    On resamples the metrics are [resamples, models, metrics], NaN with too few clicks. `logits` has
+    an array [rows] per model; `measure` takes labels, logits and `weight` and returns the metrics.
     """
     rows, models = len(label), []
     for logit in logits:
@@ -66,9 +66,9 @@ def intervals(values: np.ndarray, samples: np.ndarray, **others: np.ndarray) -> 
 
 
 def auc_interval(auc: float, clicks: int, others: int) -> Entry:
-    """The AUC of so many clicks and other rows (Hanley and McNeil, Radiology 143, 1982).
+    """An AUC with its interval (Hanley and McNeil, Radiology 143, 1982).
 
-    Without an interval if there are too few of either.
+    `others` counts the negatives. With too few rows of either class there is no interval.
     """
     entry: Entry = {"value": None if math.isnan(auc) else auc, "low": None, "high": None}
     if min(clicks, others) >= FEW_CLICKS:
@@ -94,7 +94,7 @@ def differences(values: np.ndarray, samples: np.ndarray, reference: int = 0) -> 
 
 def _p_value(difference: float, error: float) -> float:
     """The probability of a difference at least as large if there is none; NaN without an error."""
-    if error == 0:  # The models say the same of every row, or differ alike in all resamples.
+    if error == 0:  # The models predict the same, or differ equally in all resamples.
         return float(difference == 0)
     return math.erfc(abs(difference) / error / math.sqrt(2))
 

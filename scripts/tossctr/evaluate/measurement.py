@@ -29,10 +29,10 @@ from .metric_table import METRIC_BY_NAME, expected_metric, metrics_of, read_pred
 
 logger = logging.getLogger(__name__)
 
-# Values of a column, such as IDs, that have metrics.
+# The most slices of a column, such as a column of IDs.
 MAX_SLICES = 1_000
 
-# A slice has the histories from one of these lengths up to the next.
+# Each slice by history length starts at one of these lengths.
 LENGTHS = (0, 1, 10, 20, 50, 100, 200, 500, 1000)
 
 _auc = partial(metrics_of, ["auc"])
@@ -46,10 +46,10 @@ def write_metrics(
     truth: Path | None = None,
     full_name: str = "",
 ) -> None:
-    """Write all metrics of a model's predictions of the validation rows, see `_measure`.
+    """Write all metrics of a model's validation predictions, see `_measure`.
 
     `truth` has the true probabilities of a simulated file. Raises UserError if the predictions are
-    of other rows, or not of the model with this `full_name`.
+    of other rows, or of another model than `full_name`.
     """
     logits = read_predictions(predictions, full_name)
     with open_table(valid) as table:
@@ -57,8 +57,8 @@ def write_metrics(
         for name in ("row", "label"):
             if not np.array_equal(logits[name].to_numpy(), table.column(name)):
                 raise UserError(
-                    f"{predictions}: has other rows than {table.path}; take files of the same rows "
-                    f"or, where the workflow made it, delete it and run the same command again"
+                    f"{predictions}: has other rows than {table.path}; give files of the same "
+                    f"rows. If the workflow made it, delete it and run the same command again"
                 )
         _measure(logits, table, metrics, full_name, truth)
 
@@ -72,13 +72,13 @@ def measure_scores(
     delimiter: Delimiter | None = None,
     threads: int = 1,
 ) -> None:
-    """Write all metrics of the labelled rows of `input` by their `scores`, see `_measure`."""
+    """Write all metrics of the `scores` of `input`, which has labels; see `_measure`."""
     files = [RawTable(table, columns=columns) for table in tables_of(input, delimiter)]
     label = np.concatenate([read_labels(file, columns.label) for file in files])
     scored = read_table(scores, ["probability"])
     about = metadata_of(scored)
     odds = log_odds(float(about["click_rate"])) if about["prior"] == "balanced" else 0
-    # Rounded to 0 or 1, a probability has no logit.
+    # A probability rounded to 0 or 1 has no finite logit.
     least, most = np.finfo(np.float32).tiny, np.nextafter(np.float32(1), np.float32(0))
     probability = scored["probability"].to_numpy().clip(least, most).astype(np.float64)
     logit = (np.log(probability) - np.log1p(-probability) + odds).astype(np.float32)
@@ -95,9 +95,9 @@ def measure_scores(
 def _measure(
     logits: pa.Table, table: Table, metrics: Path, full_name: str, truth: Path | None = None
 ) -> None:
-    """Write all metrics of `logits`, which has the rows of `table`, as JSON; log them.
+    """Write all metrics of `logits`, predictions of the rows of `table`, as JSON, and log them.
 
-    results/README.md says what the file has.
+    results/README.md describes the file.
     """
     label, logit = (logits[name].to_numpy() for name in ("label", "logit"))
     metadata = metadata_of(logits)
@@ -146,9 +146,9 @@ def _measure(
 
 
 def _slices(table: Table) -> Iterator[tuple[str, np.ndarray, list[str]]]:
-    """Each categorical column, and the history's length, with its slices.
+    """The slices of each categorical column, and of the history's length.
 
-    These are the index of each row's slice [rows], and the names of the slices in their order.
+    Yields the column's name, the index of each row's slice [rows], and the slices' names.
     """
     for column, codes in zip(table.categorical_columns, table.column("categorical").T):
         # Numbers first, in their order, then words, then missing.
@@ -168,7 +168,7 @@ def _slices(table: Table) -> Iterator[tuple[str, np.ndarray, list[str]]]:
 def _slice_entries(
     index: np.ndarray, names: list[str], label: np.ndarray, logit: np.ndarray
 ) -> Iterator[dict[str, Any]]:
-    """Rows, clicks and AUC of each slice, in their order, or of the MAX_SLICES largest."""
+    """Rows, clicks and AUC of each slice, at most of the MAX_SLICES largest, in their order."""
     slices = pd.Series(index).groupby(index).indices
     for i in sorted(sorted(slices, key=lambda i: -len(slices[i]))[:MAX_SLICES]):
         rows = slices[i]

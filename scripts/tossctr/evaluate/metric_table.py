@@ -1,9 +1,9 @@
 """Validation predictions, and the table of the metrics that models are compared by.
 
 A file valid_predictions.parquet has the validation rows: row int64, label uint8, logit float32.
-Models also have logit_ablated, with empty histories, and blends logit_best, of their best model.
+Models add logit_ablated, with empty histories. Blends add logit_best, the best model's logit.
 
-Metrics that trainings monitor are in common/logits.py, so that a new one here retrains nothing.
+Metrics that a training monitors are in common/logits.py, so a new metric here retrains nothing.
 """
 
 import math
@@ -28,7 +28,7 @@ CALIBRATION_BINS = 20
 def read_predictions(path: Path, full_name: str = "") -> pa.Table:
     """A model's validation predictions, with all logits that the file has.
 
-    Raises UserError unless the model has this `full_name`.
+    Raises UserError if they are of another model than `full_name`.
     """
     table = read_table(path, ("row", "label", "logit"), optional=("logit_ablated", "logit_best"))
     check_name(path, metadata_of(table).get("full_name", ""), full_name)
@@ -38,7 +38,7 @@ def read_predictions(path: Path, full_name: str = "") -> pa.Table:
 def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
     """The predictions of several models, each in its folder.
 
-    Raises UserError unless all are of the same rows.
+    Raises UserError unless all have the same rows.
     """
     tables = [read_predictions(path, folder_name(path)) for path in paths]
     for path, table in zip(paths, tables):
@@ -53,10 +53,10 @@ def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
 def calibration_error(rows: Rows) -> float:
     """The root mean square of the bins' gaps, corrected for noise.
 
-    A gap's variance, estimated from the bin's residuals, is subtracted from its square (Kumar,
-    Liang & Ma, NeurIPS 2019). A resample's gaps have the noise of two draws; its squared weights
-    double the estimate, so resamples scatter around the value. A bin with one row counts as without
-    a gap.
+    A gap's variance, estimated from the bin's residuals, is subtracted from the squared gap (Kumar,
+    Liang & Ma, NeurIPS 2019). In a bootstrap resample the variance doubles, and the squared weights
+    double its estimate, so resamples scatter around the value. The gap of a bin with one row counts
+    as 0.
     """
     residual, bins = sigmoid(rows.logit) - rows.label, calibration_bins(rows.logit)
     count, weight = np.bincount(bins), np.bincount(bins, rows.weight)
@@ -87,7 +87,7 @@ class Metric:
     note: str  # explains the metric to the reader of a table
 
 
-# The first two depend on the order of the rows alone, not on the odds.
+# The first two depend only on the ranks of the logits, not on the odds.
 METRICS = (
     Metric("auc", 1, "AUC", 4, "area below the ROC curve"),
     Metric("average_precision", 1, "AP", 4, "average precision"),
@@ -103,13 +103,13 @@ METRICS = (
         f"equally many rows, corrected for noise",
     ),
 )
-# All metrics by name, with those at balanced odds.
+# All metrics by name, including those at balanced odds.
 METRIC_BY_NAME = {metric.name: metric for metric in METRICS} | {
     f"{BALANCED}{metric.name}": replace(
         metric,
         name=f"{BALANCED}{metric.name}",
         heading=f"balanced {metric.heading}",
-        note=f"{metric.note}, at the odds 50:50",
+        note=f"{metric.note}, at 50:50 odds",
     )
     for metric in METRICS[2:]
 }
@@ -118,9 +118,10 @@ METRIC_BY_NAME = {metric.name: metric for metric in METRICS} | {
 def expected_metric(
     name: str, score: np.ndarray, probability: np.ndarray, click_rate: float = 0.5
 ) -> float:
-    """A metric with each row as a click and as none, weighted by the true probabilities [rows].
+    """A metric without the noise of drawn labels: each row counts as a click and as a negative.
 
-    So it is free of the noise of labels drawn from these; `click_rate` is as in `metrics_of`.
+    The weights are `probability` [rows], the true one, and 1 - `probability`; `click_rate` is as in
+    `metrics_of`.
     """
     label, weight = np.repeat([1, 0], len(score)), np.concatenate([probability, 1 - probability])
     return metrics_of([name], label, np.tile(score, 2), click_rate, weight)[0]

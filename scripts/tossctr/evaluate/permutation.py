@@ -1,10 +1,9 @@
-"""What a model's AUC rests on: how much of it is lost when a column or the history is changed.
+"""Permutation importance: the AUC that is lost when a column or the history is changed.
 
-To change a column or the histories, each row gets the value of another row, drawn at random
-(Breiman, Machine Learning 45, 2001). All changes use the same rows, and a row gets all its values
-from one donor, so that the losses can be compared. The rows are among the validation rows: at most
-`ROWS` with a click and `ROWS` without. An AUC does not depend on the share of clicks, and its error
-depends on the clicks most. Donors are drawn at the file's click rate.
+In a change, each row gets the value of its donor, a row drawn at random (Breiman, Machine Learning
+45, 2001). All changes use the same rows and donors, so that the losses can be compared. The rows
+are validation rows: at most `ROWS` clicks and `ROWS` negatives. An AUC does not depend on the click
+rate, and its error depends most on the number of clicks. Donors are drawn at the file's click rate.
 """
 
 from collections.abc import Iterator
@@ -25,11 +24,10 @@ from ..features.feature_map import FeatureMap, check_one_draw
 from ..features.similarities import first_events
 from .intervals import bootstrap, differences, intervals
 
-# The most rows of either class. More than NEGATIVES rows without a click for each click take time
-# and add little.
+# The most rows of either class. More than NEGATIVES negatives per click take time and add little.
 ROWS = 2_048
 NEGATIVES = 5
-# What the change of all sequences is called.
+# The name of the change of all sequences.
 HISTORIES = "the history"
 _SEED = 0
 
@@ -80,7 +78,7 @@ def measure_importance(
 
 
 def chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
-    """The first rows of each class, and the index of each one's donor among them, [rows]."""
+    """The first rows of each class, and the index [rows] of each row's donor among them."""
     is_click = table.column("label") == 1
     clicks, negatives = np.flatnonzero(is_click), np.flatnonzero(~is_click)
     most = min(ROWS, NEGATIVES * max(1, len(clicks)))
@@ -96,7 +94,7 @@ def chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
 def _changes(
     block: Block, table: Table, feature_map: FeatureMap, donors: np.ndarray
 ) -> Iterator[tuple[str, Block]]:
-    """The rows with one column of their donors, for each column, and with all their histories.
+    """For each column, the rows with their donors' values; last, with their donors' histories.
 
     Each row keeps its fold, which the first event decides (`features/similarities.py`).
     """
