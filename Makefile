@@ -1,18 +1,18 @@
 # make run        runs the main job to results/submission_full.csv
-# make plan       prints what that would run, and why (snakemake -n); TARGET=... for another file
-# make report     runs that and results/summary.md, and makes results/report.html of both
-# make reference  writes the tables of config/README.md again
-# make test       checks the code and runs the tests, a process per core
-# make test-fast  runs those that take no whole workflow: what one needs while editing
-# make test-slow  runs random kills, for some minutes; TESTS=tests/models for some of them
-# Each makes .venv first. Then, for everything else: source .venv/bin/activate; snakemake ...
-# PYTHON=/path/to/python3.13 VENV=.venv-3.13 takes another Python and another folder.
+# make plan       prints what `make run` would run, and why (snakemake -n); TARGET=... for another file
+# make report     runs the main job and results/summary.md, and writes both to results/report.html
+# make reference  rewrites the tables of config/README.md
+# make test       checks the code and runs the tests, one process per core
+# make test-fast  runs the tests that need no whole workflow, for use while editing
+# make test-slow  runs random kills and other slow tests, for some minutes; TESTS=tests/models for fewer
+# Each makes .venv first. For everything else: source .venv/bin/activate; snakemake ...
+# PYTHON=/path/to/python3.13 VENV=.venv-3.13 uses another Python and another folder.
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)) python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= 4
 TARGET ?= results/submission_full.csv
-# Neighbouring tests, which share fixtures, stay in one process until another has nothing to do.
+# Neighbouring tests share fixtures, so they stay in one process until another process is idle.
 PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 .PHONY: run plan report reference test test-fast test-slow lint clean

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import update_config
 
-# Not `workflow.basedir`, which is the importer's where another workflow imports this one.
+# Not `workflow.basedir`: if another workflow imports this one, that is the importer's folder.
 SCRIPTS = Path(str(workflow.current_basedir)).parent / "scripts"
 OWN_CONFIG = str(SCRIPTS.parent / "config/config.yaml")
 sys.path.insert(0, str(SCRIPTS))
@@ -21,23 +21,23 @@ from tossctr.raw.raw_files import locate_raw, refuse_stand_in_over_real
 
 RESULTS = Path("results")
 
-# A workflow that imports this one gives the keys that it changes, and `configfile` does nothing.
+# An importing workflow passes only the keys that it changes, and `configfile` has no effect.
 IS_IMPORTED = OWN_CONFIG not in map(str, workflow.configfiles)
 if IS_IMPORTED:
     defaults = load_configfile(OWN_CONFIG)
     update_config(defaults, config)
     config.update(defaults)
 
-# All checks that need no job. They run here, where an error comes without a traceback.
+# All checks that need no job. Here, their errors are shown without a traceback.
 try:
-    # The table's file is the user's, or one of the repository.
+    # The table's file is looked up in the working folder, then in the repository.
     given, files = with_table(config, [Path(), SCRIPTS.parent])
-    # Those of a workflow that imports this one have other keys, too.
+    # The config files of a workflow that imports this one also have other keys.
     config.update(checked_config(given, [*files, *([] if IS_IMPORTED else workflow.configfiles)]))
     TABLE = config["table"]
     COLUMNS = Columns.from_config(TABLE["columns"])
     RAW = locate_raw(TABLE["raw"], has_stand_in=TABLE["simulation"] is not None)
-    # Jobs need not ask again, which for a remote file takes requests.
+    # Jobs need not check again, which would cost requests for remote files.
     if workflow.is_main_process:
         interrupt_jobs()
         RAW.check(COLUMNS, *filter(None, (TABLE["columns"][key] for key in ("time", "group"))))
@@ -49,9 +49,9 @@ if workflow.is_main_process and RAW.simulated:
 
 
 def without_traceback(function):
-    """`function` for inputs or params, whose UserError ends Snakemake with its message alone.
+    """Wrap an input or params function: its UserError ends Snakemake with the message alone.
 
-    Snakemake shows a traceback for any other exception in such a function.
+    For any other exception in such a function, Snakemake shows a traceback.
     """
 
     @functools.wraps(function)
@@ -67,9 +67,9 @@ def without_traceback(function):
 
 wildcard_constraints:
     split="train|test",
-    # results/scores/ is the folder of no size.
+    # results/scores/ is not a size's folder.
     size=r"(?!scores/)\w+",
-    # Wide enough for names with a mistake: the kind then says what is wrong.
+    # Also matches misspelt names, so that the model kind can report what is wrong.
     model="(?!(" + "|".join([BLEND, *BASELINES]) + ")/)[^/]+",
     baseline="|".join(BASELINES),
     name="[^/]+",

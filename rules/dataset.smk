@@ -1,11 +1,11 @@
-# From raw parquet to H5 files and the feature map, and what the rows look like.
+# From raw files to H5 files, the feature map and the data page.
 
 
 checkpoint sample:
     input:
         raw_files=local(RAW.train),
     output:
-        # First, since Snakemake looks for a checkpoint's first output alone.
+        # Must be first: Snakemake checks only a checkpoint's first output.
         parts="data/samples/{size}.json",
         selection="data/samples/{size}.parquet",
     log:
@@ -31,7 +31,7 @@ checkpoint sample:
 rule convert_train:
     input:
         raw_files=part_raw(RAW.train),
-        # Not their time: a part runs again when its version changes.
+        # `ancient`: file times are ignored; a part runs again when its version changes.
         selection=ancient("data/samples/{size}.parquet"),
         parts=ancient("data/samples/{size}.json"),
     output:
@@ -53,13 +53,13 @@ rule convert_train:
 
 checkpoint list_parts:
     input:
-        # Not an input of `train`: a sample that is added later would retrain every model.
+        # The sample is not an input of `train`: adding it later would retrain every model.
         raw_files=local(RAW.test, RAW.sample_submission),
     output:
         parts="data/h5/test/parts.json",
     log:
         "data/h5/test/list_parts.log",
-    # It runs first, so that a wrong sample is noticed before days of training.
+    # Runs first, so that a wrong sample is reported before days of training.
     priority: 100
     conda:
         "../envs/data.yaml"
@@ -130,13 +130,13 @@ use rule fit_feature_map as fit_feature_map_to_all with:
         "Fitting the feature map of all rows, size {wildcards.size}"
 
 
-# Snakemake looks at no params of a job whose inputs hang on a checkpoint that is missing.
+# While a checkpoint's output is missing, Snakemake ignores the params of jobs that depend on it.
 for size in config["sizes"] if workflow.is_main_process else ():
     listing = f"data/samples/{size}.json"
     if Path(f"data/h5/{size}/feature_map.json").exists() and not Path(listing).exists():
         logger.warning(
             f"{listing} is missing: it was deleted, or its step failed. Existing metrics and plots "
-            f"of size {size} may be of other rows: request {listing}, too"
+            f"of size {size} may come from other rows: request {listing}, too"
         )
 
 
@@ -162,7 +162,7 @@ rule describe:
         ],
     log:
         "results/{size}/describe.log",
-    # Its alarms are to be read before hours of training.
+    # Runs early, so that its alarms can be read before hours of training.
     priority: 1
     conda:
         "../envs/report.yaml"

@@ -4,7 +4,7 @@
 rule predict_valid:
     input:
         model=rules.train.output.model,
-        # Not read, as what `upstream` of inputs.smk names.
+        # Not read; listed for the reason that `upstream` of inputs.smk gives.
         upstream=rules.fit_feature_map.output.feature_map,
         valid=valid_parts,
     output:

@@ -6,7 +6,7 @@ from tossctr.catalog.model_kinds import check_job, compared_models
 from tossctr.raw.location import Location
 from tossctr.raw.parts import part_name, read_parts
 
-# What predicts the test file.
+# The model file that predicts the test file.
 LAST_MODEL = "results/{size}/{model}/model.safetensors"
 FEATURE_MAPS = ["data/h5/{size}/feature_map.json"]
 if config["submission"]["refit"]:
@@ -15,18 +15,20 @@ if config["submission"]["refit"]:
 
 
 def local(*places):
-    """The files of raw tables that are local; their time does not count if they have a version.
+    """The local files of raw tables; their times are ignored if they have a version.
 
-    A script gets them from its params, as it does those that Snakemake would take for local paths.
+    Scripts get these paths from their params, like remote files, which Snakemake would take for
+    local paths.
     """
     files = [file for place in places if place and not place.is_remote for file in place.files]
     return [ancient(str(file)) if RAW.has_version(file) else str(file) for file in files]
 
 
 def upstream(job):
-    """The drawn rows and the feature maps of the size of a job or of a scoring.
+    """The drawn rows and feature maps for the size of a job or a scoring.
 
-    For rules that do not read them: Snakemake would not miss one whose step failed before a training.
+    Rules that do not read these files list them as inputs. Otherwise Snakemake would not notice a
+    missing file whose step failed before a training.
     """
     return collect(["data/samples/{size}.json", *FEATURE_MAPS], size=job.size)
 
@@ -59,12 +61,12 @@ def job_part(table, wildcards):
 
 
 def part_files(table, wildcards):
-    """The raw files of that part."""
+    """The raw files of the job's part of a raw table."""
     return [piece.file for piece in job_part(table, wildcards).pieces]
 
 
 def part_raw(table):
-    """Input function: those of them that are local."""
+    """Input function: the local raw files of the job's part of a table."""
     return without_traceback(lambda wildcards: local(*map(Location, part_files(table, wildcards))))
 
 
@@ -104,19 +106,19 @@ def model_plot(name, caption=None):
 
 @without_traceback
 def plot_data(wildcards):
-    """The file from which a plot of one model alone is drawn; an error where its kind has none."""
+    """The file that one model's plot is drawn from; an error if its kind has no such plot."""
     kind = kind_of(wildcards.name)
     if wildcards.plot == "importance":
         return f"results/{wildcards.size}/{wildcards.name}/importance.json"
     if not kind.has_learning_curves:
-        raise UserError(f"{wildcards.name} has no learning curves; ask for those of a network")
+        raise UserError(f"{wildcards.name} has no learning curves; only networks have them")
     return f"results/{wildcards.size}/{wildcards.name}/history.csv"
 
 
 def targets():
-    """The files that this call asks for; for a rule, such as `all`, its inputs."""
+    """The target files of this call; a target rule, such as `all`, stands for its inputs."""
     settings = workflow.dag_settings
-    # Jobs that Snakemake starts by name, on another host or by hand, ask for none.
+    # Jobs that Snakemake starts by name (on another host, or by hand) have no targets.
     asked = settings.targets or {workflow.default_target} if not settings.target_jobs else ()
     files = []
     for target in asked:
@@ -147,7 +149,7 @@ def scored(value):
 
 
 def scored_params():
-    """The files of the job's `Scoring`, their versions, and what its models depend on."""
+    """The files of the job's `Scoring`, their versions, and its models' dependencies."""
     return settings(
         input=scored(lambda scoring: list(map(str, scoring.files))),
         versions=scored(lambda scoring: list(map(file_version, scoring.files))),

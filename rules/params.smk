@@ -1,4 +1,4 @@
-# Params of rules, which make a step stale when they change, and settings of a model's kind.
+# Params of rules, whose changes make a step stale, and settings of a model's kind.
 from tossctr.catalog.digests import ROUNDING, Digests
 from tossctr.catalog.model_kinds import (
     blocks,
@@ -28,19 +28,19 @@ size_weights = without_traceback(lambda wildcards: submission_weights(config, wi
 tuning_space = without_traceback(
     lambda wildcards: space_of(config["tuning"]["space"], kind_of(wildcards.model).blocks)
 )
-# The version of each file is taken once, and only for jobs that read it.
+# Each file's version is computed once, and only for jobs that read the file.
 file_version = without_traceback(RAW.version)
 
 
 def code(script):
-    """A param that changes with the code of a script, and of the kind of the job's model."""
+    """A param that changes with the code of a script and of the job's model kind."""
     return without_traceback(
         lambda wildcards: f"code {DIGESTS.code(script, wildcards.get('model', ''))}"
     )
 
 
 def model_params():
-    """The settings of the job's model by dotted name, those of its kind alone."""
+    """The settings of the job's model by dotted name, only those of its kind."""
 
     def value(block, key, wildcards):
         return model_settings(config, wildcards.size, wildcards.model).get(block, {}).get(key, ...)
@@ -55,13 +55,13 @@ def model_params():
 
 
 def column_params(*others):
-    """The roles of columns for a script, and the texts that Snakemake compares."""
+    """The column roles for a script, and their texts, which Snakemake compares."""
     roles = COLUMNS.plain(*others)
     return role_texts(roles) | not_counted(columns=roles)
 
 
 def raw_params(**raw):
-    """Where raw files are, and their versions."""
+    """The locations of raw files, and their versions."""
     return {name: place and place.configured for name, place in raw.items()} | {
         f"{name}_version": lambda wildcards, place=place: file_version(place)
         for name, place in raw.items()
@@ -69,7 +69,7 @@ def raw_params(**raw):
 
 
 def part_params(table):
-    """The files of the job's part of a table, and its version."""
+    """The files of the job's part of a table, and the part's version."""
     part = without_traceback(functools.partial(job_part, table))
     return {
         "raw": without_traceback(functools.partial(part_files, table)),
@@ -82,5 +82,5 @@ def dependency_digest(
     jobs=lambda wildcards: [(wildcards.size, wildcards.get("model") or wildcards.get("name", ""))],
     test=False,
 ):
-    """A digest of all that a final file depends on; `jobs` gives size and name of its models."""
+    """A digest of all that a final file depends on; `jobs` gives its models' sizes and names."""
     return without_traceback(lambda wildcards: DIGESTS.dependencies(jobs(wildcards), scripts, test))

@@ -21,7 +21,7 @@ rule plot_model:
         "../scripts/plot_model.py"
 
 
-# The plots that not all models have.
+# The plots that only some models have.
 rule plot:
     input:
         data=plot_data,

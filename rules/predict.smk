@@ -27,11 +27,11 @@ rule submit:
         raw_files=local(RAW.sample_submission),
         parts=rules.list_parts.output.parts,
         predictions=parts_of(RAW.test, rules.predict.output.predictions),
-        # Named here too, so that a dry run shows the training before the parts are known.
+        # Listed here too, so that a dry run shows trainings before the parts are known.
         models=submitting(LAST_MODEL),
         upstream=upstream,
         fitted=branch(size_weights, then=[], otherwise=rules.blend.output.weights),
-        # For its alarms. Where it is `ancient`, Snakemake asks for no other reason to run this rule.
+        # For its alarms. Not `ancient`: Snakemake would look for no other reason to run this rule.
         facts=rules.describe.output.facts,
     output:
         submission="results/submission_{size}.csv",
@@ -56,7 +56,7 @@ rule submit:
             **raw_params(sample_submission=RAW.sample_submission),
             prior=submission_prior(config),
         ),
-        # As predictions name the code that made them.
+        # Predictions name the code that made them; it is compared with these digests.
         **not_counted(codes=lambda wildcards: DIGESTS.predictions(wildcards.size)),
         code=code("submit"),
     message:

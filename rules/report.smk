@@ -1,5 +1,5 @@
-# All models compared. Its rules are local where their inputs depend on the models that are there,
-# since another host may not see the same files.
+# A comparison of all models. Rules are local if their inputs depend on which models exist, since
+# another host may not see the same files.
 
 
 rule compare:

@@ -1,4 +1,4 @@
-# Scores of further files: results/scores/{file}.parquet by the models that submit for size full,
+# Scores of further files: results/scores/{file}.parquet by the submission's models of size full,
 # {size}/{file} for another size, {size}/{model}/{file} by one model.
 
 
@@ -22,7 +22,7 @@ rule score:
     params:
         **scored_params(),
         **settings(
-            # Their order, which the weights have too; Snakemake sorts inputs.
+            # The models in the order of the weights; Snakemake sorts inputs.
             models=scored(lambda scoring: scoring.models),
             weights=scored(lambda scoring: scoring.weights),
             id_column=TABLE["columns"]["id"],

@@ -1,11 +1,11 @@
-# One model per size and name, of the kind that its name says.
+# One model per size and name; the name determines the model kind.
 import time
 
 from tossctr.common.machine import CPU_WARNED, has_cuda_device
 from tossctr.models.base import refuse_second_training, remove_training_states
 from tossctr.report.outcome import outcome
 
-# Files that are newer are this run's.
+# Files newer than this were made by this run.
 STARTED = time.time()
 
 
@@ -85,14 +85,14 @@ rule tune:
 
 
 onstart:
-    # Before Snakemake removes the log of a training that outlived another Snakemake.
+    # Checked before Snakemake removes the log of a training that outlived another Snakemake.
     trainings = (rules.train.rule.name, rules.refit.rule.name)
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name in trainings]
     try:
         refuse_second_training(Path(job.output[0]) for job in jobs)
     except UserError as error:
         raise WorkflowError(str(error)) from None
-    # Jobs on this machine need not warn of it each.
+    # One warning here, instead of one from each job on this machine.
     if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():
         logger.warning("no CUDA device found: models train and predict on the CPU")
         os.environ[CPU_WARNED] = "1"
@@ -101,5 +101,5 @@ onstart:
 onsuccess:
     for line in outcome(RESULTS, STARTED):
         logger.info(line)
-    # Not earlier: a finished job runs again if Snakemake is killed with it.
+    # Not earlier: if Snakemake is killed with a job that has just finished, the job runs again.
     remove_training_states(RESULTS)
