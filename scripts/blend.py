@@ -1,4 +1,4 @@
-"""Blend the validation predictions of the models that submit together."""
+"""Blend the validation predictions of the submission models."""
 
 from entry import run_script
 from tossctr.evaluate.blending import blend_predictions

@@ -12,36 +12,35 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-# Before anything loads OpenMP, whose threads wait for one another in loops: they soon go to sleep
-# instead. Beside other work on the same cores a training is several times as fast, alone a few
-# percent slower.
+# Must be set before anything loads OpenMP: its waiting threads then soon sleep instead of spinning.
+# If other work shares the cores, a training is several times as fast; alone, a few percent slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 try:
     from pydantic import TypeAdapter, ValidationError
 except ModuleNotFoundError as error:
-    sys.exit(f"{error}: `source .venv/bin/activate`, which `make run` builds, comes first")
+    sys.exit(f"{error}: run `source .venv/bin/activate` first (`make run` builds it)")
 
 from tossctr.common.errors import UserError
 from tossctr.common.files import Output
 from tossctr.common.machine import keep_freed_memory
 from tossctr.common.signals import exit_on_sigterm
 
-# Wildcards that name the model of a job, as files say whose they are: full/len150.
+# Wildcards that form the full name of a job's model, as its files store it: full/len150.
 FULL_NAME = ("size", "model", "baseline", "name")
 _LINE = "%%(asctime)s %%(levelname)s %s%%(message)s"
 
 
 def run_script(main: Any, then: Callable[[Any], None] | None = None) -> None:
-    """Call `main`, a function or class, with what its signature names, and `then` with its result.
+    """Call `main`, a function or class, with its signature's arguments, and `then` with its result.
 
     A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
     parameters of the same name, as do `threads`, the digest of its `code`, the config block
     `runtime`, and the `full_name` of its model. At the shell, a script takes `--name value` for
-    each parameter. Values become what the parameters' annotations say. A UserError, or an error of
+    each parameter. Values are converted to the annotated types. A UserError, or an error of
     the operating system, ends the script with its message and no traceback.
     """
-    # A job has a global `snakemake`, and runs a copy of the script, which knows the original.
+    # A job runs a copy of the script, with a global `snakemake` and the original's `__file__`.
     job = getattr(sys.modules["__main__"], "snakemake", None)
     script = Path(sys.modules["__main__"].__file__ or "")
     parameters = inspect.signature(main).parameters
@@ -51,7 +50,7 @@ def run_script(main: Any, then: Callable[[Any], None] | None = None) -> None:
         for path in logs:
             Path(path).write_text(f"{script.name} in {python}, on {platform.node()}\n")
     _log_to(logs, " ".join([script.stem, "/".join(job.wildcards)]).strip() if job else "")
-    # Slurm's way to end a job; as an exception it lets half-written files be removed.
+    # Slurm ends jobs by SIGTERM; as an exception, it lets half-written files be removed.
     exit_on_sigterm()
     keep_freed_memory()
     try:
@@ -63,10 +62,10 @@ def run_script(main: Any, then: Callable[[Any], None] | None = None) -> None:
         logging.error("%s", error)
         sys.exit(1)
     except KeyboardInterrupt:
-        logging.error("interrupted; the same command goes on with what is missing")
+        logging.error("interrupted; the same command continues with what is missing")
         sys.exit(130)
     except (OSError, MemoryError) as error:
-        # A full disk, a read-only folder: the machine's state, no fault of the code.
+        # Such as a full disk or a read-only folder: no fault of the code.
         logging.error("%s; fix that and run the same command again", str(error) or "out of memory")
         sys.exit(1)
     except Exception:
@@ -77,7 +76,7 @@ def run_script(main: Any, then: Callable[[Any], None] | None = None) -> None:
 def _log_to(files: Sequence[str], job: str) -> None:
     """Send the log to stderr, and append it to `files`, which several processes may share.
 
-    On stderr, where other jobs write too, each line names the `job`, if it is one.
+    On stderr, which other jobs share, each line names the `job`, unless that is ''.
     """
     stderr, *others = [logging.StreamHandler(), *map(logging.FileHandler, files)]
     name = f"[{job.replace('%', '%%')}] " if job else ""
@@ -85,7 +84,7 @@ def _log_to(files: Sequence[str], job: str) -> None:
     for handler in others:
         handler.setFormatter(logging.Formatter(_LINE % "", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[stderr, *others], force=True)
-    # Where the disk is full, so that a line cannot be written to the file, stderr still has it.
+    # If a line cannot be written to a file, as on a full disk, stderr still has it.
     logging.raiseExceptions = False
 
 
@@ -98,7 +97,7 @@ def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     # Other params are for people, or only make the job stale.
     known |= read_settings(text for text in params.values() if re.match(r"[\w.]+=", text))
     known |= dict(job.input.items()) | dict(job.output.items())
-    # A rule gives no file as an empty list.
+    # An empty list stands for a file that the rule does not give.
     return {
         name: known[name]
         for name, parameter in parameters.items()
@@ -107,7 +106,7 @@ def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
 
 
 def read_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """The settings of texts `name=value` by name; a dotted name leads into a mapping.
+    """The settings in texts `name=value`, by name; a dotted name is a key of a nested mapping.
 
     ["rows=5", "model.heads=2"]:   {"rows": 5, "model": {"heads": 2}}
     """
@@ -123,7 +122,7 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _shell_values(parameters: Any) -> dict[str, Any]:
-    """Raises UserError if an output exists, unless by --force: only a workflow knows its files."""
+    """The arguments of the command line; raises UserError if an output exists, without --force."""
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,6 +1,6 @@
-"""Score new rows by the models that submit.
+"""Score new rows with the submission models.
 
-At the shell, --model and --input once or more often:
+At the shell, give --model and --input once or more:
     python scripts/score.py --model model.safetensors --input new.parquet --output scores.parquet
 """
 

@@ -1,4 +1,4 @@
-"""Write the simulated stand-in of one raw file, and its true click probabilities apart."""
+"""Write the simulated stand-in for one raw file, and its true click probabilities to another."""
 
 from entry import run_script
 from tossctr.simulation.stand_in import simulate_split

@@ -22,9 +22,9 @@ from .common.errors import UserError
 from .common.files import read_json, write_json
 
 PACKAGE = "tossctr"
-# Modules that change no output; modules imported through them alone do not count either. They show
-# progress, refuse mistakes, or say how a run uses the machine. The registry of kinds imports all
-# kinds; a rule names the entry points of the one that its job runs.
+# Modules that change no output; modules that only they import do not count either. They show
+# progress, check settings, or declare how a run uses the machine. `model_kinds` imports all kinds;
+# a rule names the entry points of its job's kind.
 NOT_COUNTED = {
     "tossctr/common/progress.py",
     "tossctr/config/declared.py",
@@ -56,7 +56,7 @@ def _text(name: str, value: Any, wildcards: Any) -> str:
 
 
 def not_counted(**values: Any) -> dict[str, Callable[..., str]]:
-    """Params by name, each a setting that makes nothing stale, such as the number of GPUs.
+    """Params by name that make no step stale, such as the number of GPUs.
 
     Snakemake never compares params that depend on resources.
     """
@@ -67,9 +67,9 @@ def not_counted(**values: Any) -> dict[str, Callable[..., str]]:
 
 
 def role_texts(roles: Mapping[str, Any]) -> dict[str, Callable[..., str]]:
-    """Params of the roles of columns: a text for each column, and a digest of their order.
+    """Params of the columns' roles: a text for each column, and a digest of their order.
 
-    So Snakemake names the columns that were added, removed or changed.
+    With these, Snakemake names the columns that were added, removed or changed.
     """
     texts = [
         f"column {name}: {role}"
@@ -88,7 +88,7 @@ def digest(value: Any) -> str:
 class Code:
     """The scripts in a folder and the package beside them, each file by its path in the folder.
 
-    The file `kept` remembers digests by the files' content, since they take a second.
+    The file `kept` caches the digests by content, since computing them takes a second.
     """
 
     def __init__(self, folder: Path, kept: Path | None = None) -> None:
@@ -108,19 +108,19 @@ class Code:
         }
         now = {keys[name]: known for name, known in self.digests.items()}
         if kept and now.keys() != before.keys():
-            # A folder that cannot be written does without.
+            # In a read-only folder, digests are not cached.
             with suppress(OSError):
                 write_json(kept, now)
 
     def digest(self, script: str, *modules: str) -> str:
-        """One digest of a script, of modules, and of all that these import."""
+        """One digest of a script, of modules, and of everything that they import."""
         paths = [f"{module.replace('.', '/')}.py" for module in modules]
         return digest(self.of(f"{script}.py", *paths))
 
     def of(self, *names: str) -> list[str]:
         """`path@digest` of files and of all modules that they import, directly or not.
 
-        Data files (JSON) beside a module count with it.
+        Data files (JSON) in a module's folder count, too.
         """
         digests = {name: self.digests[name] for name in self.reached(*names, without=NOT_COUNTED)}
         for folder in {(self.folder / name).parent for name in digests if "/" in name}:
@@ -129,7 +129,7 @@ class Code:
         return [f"{name}@{digests[name]}" for name in sorted(digests)]
 
     def reached(self, *names: str, without: Collection[str] = ()) -> set[str]:
-        """The files and all modules that they import, directly or not, `without` some."""
+        """The files and all modules that they import, directly or not, leaving out `without`."""
         reached, ahead = set[str](), [*names]
         while ahead:
             name = ahead.pop()
@@ -139,7 +139,7 @@ class Code:
         return reached
 
     def _imports(self) -> dict[str, set[str]]:
-        """The files that each file imports, with the packages that are run on the way to them."""
+        """The files that each file imports, and the `__init__.py` that these run first."""
         graph = grimp.build_graph(PACKAGE, cache_dir=None, exclude_type_checking_imports=True)
         files = {_module(name): name for name in self.texts}
         imports = {}
@@ -171,15 +171,15 @@ def _digest(text: bytes) -> str:
 
 
 class _Plain(ast.NodeTransformer):
-    """Removes docstrings and other lone texts, and the texts of messages."""
+    """Removes docstrings and other string statements, and the texts of messages."""
 
     def visit_Expr(self, node: ast.Expr) -> Any:
-        """Remove a text that stands alone."""
+        """Remove a statement that is only a string."""
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if is_text else self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> Any:
-        """Empty the calls of errors (`UserError(...)`) and of the log."""
+        """Remove the arguments of errors (`UserError(...)`) and of log calls."""
         function = node.func
         name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
         owner = getattr(getattr(function, "value", None), "id", "")

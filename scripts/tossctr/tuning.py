@@ -30,13 +30,13 @@ from .config.names import Settings
 
 logger = logging.getLogger(__name__)
 
-# The first trials, which neither the sampler nor the pruner uses yet.
+# The first trials: their settings are drawn at random, and none is pruned.
 AT_RANDOM = 8
 SEED = 42  # of the sampler
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # trials that count
 
-# Reports the monitor's value after percents of an epoch, or so many trees times their rate; raises
-# if the trial is to end.
+# Reports the monitor's value at a step (percents of an epoch, or trees times learning rate); raises
+# to end the trial.
 Report = Callable[[float, int], None]
 # Trains a model with these settings; a kind's `trials` yields it. Returns the metrics at the best
 # evaluation, with the monitor's value as `value`. Raises ImpossibleNetworkError,
@@ -62,16 +62,16 @@ def tune_model(
 ) -> None:
     """Search the settings of a model; write `trials` (CSV) and, last, `best` (YAML).
 
-    `settings` are the model's by block, `variant` those that its variant changes. The study is in
-    the folder `study` beside `best`. An interrupted one resumes if settings, space, data and the
-    digest `code` are the same. Raises UserError for a space without settings of this model, and if
-    no trial completes.
+    `settings` are the model's, by block; `variant` has the ones that its variant changes. The study
+    is in the folder `study` beside `best`. An interrupted one resumes if settings, space, data and
+    the digest `code` are the same. Raises UserError if the space has no settings of this model, or
+    if no trial completes.
     """
     space = space_of(tuning.space, settings)
     if not space:
         raise UserError("tuning.space has no setting for this model")
     folder = best.parent / "study"
-    # The feature map has the identity of the rows.
+    # The feature map identifies the rows.
     values = [settings, space, hashlib.sha256(feature_map.read_bytes()).hexdigest(), code]
     key = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
     start: Callable[..., AbstractContextManager[RunTrial]] = kind_of(model).entry_point("trials")
@@ -84,7 +84,7 @@ def tune_model(
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     if not complete:
         raise UserError(
-            f"none of the {len(finished)} trials completed, so none is the best; the last one: "
+            f"none of the {len(finished)} trials completed; the last one ended with: "
             f"{finished[-1].user_attrs.get('reason')}"
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
@@ -95,7 +95,7 @@ def tune_model(
 def _search(
     run: RunTrial, file: Path, key: str, settings: Settings, space: Mapping[str, Any], trials: int
 ) -> list[FrozenTrial]:
-    """Run the remaining trials; returns all that count, in order."""
+    """Run the remaining trials; return all finished ones, in order."""
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     study = optuna.create_study(
@@ -140,7 +140,7 @@ def _draw(trial: Trial, path: str, values: Any) -> Any:
     if isinstance(values, Mapping):
         suggest: Any = trial.suggest_float if takes_fractions(path, values) else trial.suggest_int
         return suggest(path, **{k: bound for k, bound in values.items() if bound is not None})
-    # Choices are JSON: Optuna takes no lists, and 1 equals true.
+    # Choices are JSON: Optuna takes no lists, and for it 1 equals true.
     return json.loads(trial.suggest_categorical(path, [json.dumps(value) for value in values]))
 
 

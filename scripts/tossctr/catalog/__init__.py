@@ -1,1 +1,1 @@
-"""Which models there are, and the whole config: keys, check, the settings of each model."""
+"""The kinds of models, and the whole config: its keys, its check, the settings of each model."""

@@ -1,4 +1,4 @@
-"""The check of the config and its table: it lists mistakes together, and fills in defaults."""
+"""The check of the config and its table, which lists all mistakes and fills in defaults."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,23 +14,23 @@ from ..models.base import block_settings
 from .model_kinds import blocks, is_model, model_error
 from .schema import SPLIT_BY, Config, table_score
 
-# In C, where PyYAML was built with it: a tenth of the time.
+# The C loader, if PyYAML has it, takes a tenth of the time.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _IN_BASE_8_OR_60 = re.compile(r"[-+]?0[0-7_]|.*:")
 _HINT = (
-    "config/README.md explains every key. YAML reads 1e-3 as text (write 1.0e-3), as Snakemake "
-    "does numbers in a mapping of --config."
+    "config/README.md explains every key. YAML reads 1e-3 as text (write 1.0e-3); in a mapping of "
+    "--config, Snakemake reads every number as text."
 )
 
 
 def with_table(
     config: Mapping[str, Any], folders: Sequence[Path] = ()
 ) -> tuple[dict[str, Any], list[Path]]:
-    """The config with the content of its table's file in its place, and the files that were read.
+    """The config, with the content of the file `table` in place of its path, and the files read.
 
     A relative path is looked up in the `folders`, one after the other. A `table` that is a mapping
-    is kept. Raises UserError if there is no such file, or it holds no mapping.
+    is kept. Raises UserError if the file is missing or not YAML.
     """
     name = config.get("table")
     if not isinstance(name, str):
@@ -53,7 +53,7 @@ def with_table(
 def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
     """The config, with defaults for keys that it leaves out; its `table` must be a mapping.
 
-    Raises one UserError that lists the mistakes in it, and in the text of its `files`.
+    Raises one UserError that lists the mistakes in the config and in the text of its `files`.
     """
     full: dict[str, Any] = {}
     if not (lines := [*yaml_pitfalls(files), *validation_errors(Config, config)]):
@@ -70,7 +70,7 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
-    """Mistakes between keys each of which is valid."""
+    """Contradictions between keys that are valid by themselves."""
     missing = [
         f"sizes.{size}.{block}.{key}: Field required, here or in {block}"
         for size in config["sizes"]
@@ -90,29 +90,29 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             if message := model_error(config, columns, size, model):
                 yield message
     for model in filter(is_model, config["evaluation"]["baselines"]):
-        # Not every size can train every baseline: histories of len150 are listed for some.
+        # Not every size can train every baseline: only some list the max_len of len150.
         by_size = [model_error(config, columns, size, model) for size in config["sizes"]]
         if all(by_size):
             yield by_size[-1]
     split, table = config["sampling"]["split"], config["table"]
     for key, one in SPLIT_BY.items():
         if split == one and table["columns"][key] is None:
-            yield f"sampling.split: is {split}, and the table has no columns.{key}; name the column"
+            yield f"sampling.split: {split} needs the table's columns.{key}; name the column there"
     if table["raw"]["source"] == "simulated" and table["simulation"] is None:
-        yield "raw.source: is simulated, and the table has no stand-in (simulation)"
+        yield "raw.source: simulated needs a stand-in, and the table has none (simulation)"
 
 
 def yaml_pitfalls(files: Iterable[Path | str]) -> Iterator[str]:
-    """What readers of YAML silently take otherwise than it looks, with its line.
+    """What YAML silently reads differently from how it looks, with its line.
 
-    That is a key that stands twice in a mapping, of which they keep the last one, and numbers in
-    base 8 or 60: 010 is 8, and 1:30 is 90.
+    This is a key that stands twice in a mapping, whose last value counts, and numbers in base 8 or
+    60: 010 is 8, and 1:30 is 90.
     """
     for file in files:
-        # As JSON, a file may hold tabs.
+        # A JSON file may hold tabs.
         text = Path(file).read_text(encoding="utf-8").expandtabs()
         nodes = [yaml.compose(text, Loader=_LOADER)]
-        # It grows as it is walked; an anchor and its aliases are one node.
+        # The list grows while it is walked; an anchor and its aliases are one node.
         for node in nodes:
             inner = node.value if isinstance(node, yaml.CollectionNode) else []
             if isinstance(node, yaml.MappingNode):
@@ -120,7 +120,7 @@ def yaml_pitfalls(files: Iterable[Path | str]) -> Iterator[str]:
                 for i, (key, _) in enumerate(inner):
                     if keys[i] in keys[:i]:
                         line = key.start_mark.line + 1
-                        yield f"{file}, line {line}: key {key.value!r} stands above too; keep one"
+                        yield f"{file}, line {line}: key {key.value!r} is repeated; keep one"
                 inner = [child for pair in inner for child in pair]
             elif getattr(node, "tag", "") in _NUMBERS and _IN_BASE_8_OR_60.match(node.value):
                 yield (

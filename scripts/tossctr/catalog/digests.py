@@ -1,4 +1,4 @@
-"""Digests that make a job stale: of the code that it runs, and of all that is upstream."""
+"""Digests that make a job stale: of the code that it runs, and of everything upstream."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -39,25 +39,25 @@ class Digests:
         self._code = cache(code.digest)
 
     def code(self, script: str, model: str = "") -> str:
-        """The digest of the code that a script runs, with what it enters of a model's kind."""
+        """The digest of a script's code, with the entry point of a model's kind that it runs."""
         enters = model and script in ENTRY_POINTS
         modules = [kind_of(model).module(ENTRY_POINTS[script])] if enters else []
         return self._code(script, *modules)
 
     def predictions(self, size: str) -> dict[str, str]:
-        """The digest of the code that predicts, for each model that submits for a size."""
+        """The digest of the code that predicts, for each submission model of a size."""
         return {name: self.code("predict", name) for name in submission_models(self.config, size)}
 
     def dependencies(
         self, jobs: Iterable[Job], scripts: Iterable[str] = (), test: bool = False
     ) -> str:
-        """The digest of all that a final file depends on.
+        """The digest of everything that a final file depends on.
 
-        Snakemake removes the outputs of a step that failed, and does not miss them while a file
-        made from the earlier ones exists; this digest makes that file stale. It covers the raw
-        files, with `test` those of the test table too, the settings of data and models, and the
-        code of trainings, of any baselines and blend among the `jobs`, and of further `scripts` on
-        the way. Behind a blend are all models that submit.
+        Snakemake removes the outputs of a failed step, and does not miss them while a file made
+        from their earlier versions exists; this digest makes that file stale. It covers the raw
+        files (with `test`, the test table's, too), the settings of data and models, and the code of
+        trainings, of any baselines and blend among the `jobs`, and of further `scripts` on the way.
+        A blend depends on all submission models.
         """
         config, jobs = self.config, list(jobs)
         for size in [size for size, name in jobs if name == BLEND]:
@@ -103,7 +103,7 @@ class Digests:
 class Scoring(NamedTuple):
     """What a file of scores depends on: raw `files`, and models of a size.
 
-    `weights` are those of the mean of the models' logits, None where they are fitted.
+    `weights` are the models' weights in the mean of their logits; None if they are fitted.
     """
 
     files: list[TableLocation]
@@ -113,14 +113,15 @@ class Scoring(NamedTuple):
 
     @property
     def jobs(self) -> list[Job]:
-        """Size and name of each model, or of their blend where its weights are fitted."""
+        """Size and name of each model, or of their blend if its weights are fitted."""
         return [(self.size, name) for name in (self.models if self.weights else [BLEND])]
 
 
 def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scoring:
-    """The scoring of results/scores/{path}.parquet: {file}, {size}/{file}, {size}/{model}/{file}.
+    """The scoring of results/scores/{path}.parquet.
 
-    Raises UserError if there is no such file, size or model.
+    `path` is {file}, {size}/{file} or {size}/{model}/{file}. Raises UserError if there is no such
+    file, size or model.
     """
     *folders, name = path.split("/")
     size, *one = folders or ["full"]

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def train_model(job: "TrainJob") -> None:
-    """Train the job's model, by the kind that its name says."""
+    """Train the job's model, whose name determines its kind."""
     kind_of(Path(job.full_name).name).entry_point("train")(job)
 
 
 def kind_in(path: Path) -> ModelKind:
-    """The kind of the model in a file; raises UserError for any other file."""
+    """The kind of the model in a file; raises UserError if the file has no model."""
     try:
         return MODEL_KINDS[tensors.peek(path, "marks")["kind"]]
     except (ValueError, KeyError, TypeError) as error:
@@ -32,7 +32,7 @@ def load_model(
 ) -> Model:
     """The model in a file, ready to predict on this machine.
 
-    Raises UserError if it is not a model, or not the one of this `full_name`.
+    Raises UserError if the file has no model, or one with another `full_name`.
     """
     path = Path(path)
     load = kind_in(path).entry_point("load")

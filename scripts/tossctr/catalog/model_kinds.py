@@ -1,9 +1,9 @@
-"""The kinds of models, each a folder of `tossctr.models`, which is registered here.
+"""The kinds of models: each is a folder of `tossctr.models`, registered here.
 
-Rules and scripts know names of models alone:
+Rules and scripts know models only by name:
 
     len150           FESeq with the size's settings and histories of at most 150 events
-    len150-briefing  the same with the settings of the config's variant `briefing` on top
+    len150-briefing  len150, overridden by the config's variant `briefing`
     boosting         gradient boosting with the size's settings
 """
 
@@ -31,8 +31,8 @@ def kind_of(model: str) -> ModelKind:
             return kind
     plain = [each.pattern for each in MODEL_KINDS.values() if each.pattern.isidentifier()]
     raise UserError(
-        f"{model!r} is not the name of a model: len and the max_len, such as len150, or "
-        f"{' or '.join(plain)}, and for a variant its name, such as len150-briefing"
+        f"{model!r} is not the name of a model; write len and a max_len, such as len150, or "
+        f"{' or '.join(plain)}, and add a variant's name, if any, such as len150-briefing"
     )
 
 
@@ -53,7 +53,7 @@ def model_settings(config: Mapping[str, Any], size: str, model: str) -> Settings
 
 
 def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
-    """What the variant of a model changes, by block of its kind; {} where it has none."""
+    """The settings that a model's variant overrides, by block; {} without a variant."""
     changes = config["variants"].get(variant_of(model), {})
     return {b: changes[b] for b in model_settings(config, size, model) if changes.get(b)}
 
@@ -68,21 +68,21 @@ def model_error(config: Mapping[str, Any], columns: Columns, size: str, model: s
 
 
 def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[str, str]) -> None:
-    """Raise UserError if the config lacks the job's size, or its model, if it has one."""
+    """Raise UserError if the config lacks the job's size, or cannot train its model, if any."""
     size_block(config, size := wildcards["size"])
     if model := wildcards.get("model"):
         kind_of(model).check(config, columns, size, model)
 
 
 def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
-    """The models that submit for a size."""
+    """The submission models of a size."""
     return size_block(config, size)["submission_models"]
 
 
 def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float] | None:
-    """The models that submit for a size, with their shares in the mean of the logits.
+    """The submission models of a size, with their weights in the mean of the logits; sum 1.
 
-    None if the shares are fitted to validation rows.
+    None if the weights are fitted to validation rows.
     """
     models = submission_models(config, size)
     weights = size_block(config, size)["submission_weights"] or [1] * len(models)
@@ -98,10 +98,10 @@ def compared_models(
 ) -> list[tuple[str, str]]:
     """Size and name of each model in the comparison.
 
-    It has the sizes whose models the targets, submissions or files of a model, ask for; if there
-    are none, all sizes with a trained model. Each size has the models asked for, all trained so far
-    that the config still knows, their blend if all that submit are among them, and the baselines.
-    Raises UserError without a model.
+    Sizes are those of the `targets` that are submissions or files of a model; if there are none,
+    all sizes with a trained model. Each size has the targets' models, all trained models that the
+    config still knows, their blend if all submission models are among them, and the baselines.
+    Raises UserError if there is no model.
     """
     columns = Columns.from_config(config["table"]["columns"])
 
@@ -118,7 +118,7 @@ def compared_models(
                 asked += [(size, model) for model in submitting]
             case ["scores", size, name, _] | [size, name, _, *_] if is_model(name):
                 asked.append((size, name))
-    # Where a training failed, Snakemake removes the model and leaves the metrics of the one before.
+    # If a training fails, Snakemake removes the model but leaves the earlier model's metrics.
     files = [*results.glob(f"*/*/{MODEL_FILE}"), *results.glob("*/*/metrics.json")]
     trained = sorted({path.parts[-3:-1] for path in files})
     chosen: list[tuple[str, str]] = []

@@ -26,7 +26,7 @@ _SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveM
 
 
 def with_tables(readme: str) -> str:
-    """A README with its tables below `<!-- keys of … -->` generated again."""
+    """A README with its tables below `<!-- keys of … -->` rebuilt."""
     rows = list(key_rows())
 
     def table(match: re.Match[str]) -> str:
@@ -46,10 +46,10 @@ def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, st
         path, block = prefix + name, field.annotation
         if name in blocks():
             block = blocks()[name] if declared is Config else None
-        # The user chooses the names in it, or they all have the same keys.
+        # The class of the block's entries, if the user names them or all have the same keys.
         inner = Size if block is Sizes else next(iter(get_args(block)[1:]), None)
         if block is Table:
-            # The keys of a file of its own.
+            # These keys are in a file of their own.
             yield path, "text or mapping", "", meanings[name]
             yield from key_rows(block)
         elif fields_of(inner):
@@ -71,7 +71,7 @@ def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, st
 def _meanings(declared: Any) -> dict[str, str]:
     """The text below each field of a declared class.
 
-    pydantic would read it too, at each start of everything that imports the class.
+    pydantic could read it, too, but would at every import of the class.
     """
     parsed: Any = ast.parse(inspect.getsource(declared))
     return {
@@ -97,7 +97,7 @@ def _allowed(schema: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    """An allowed value: a word as it is; punctuation in quotes, for a cell of a table."""
+    """An allowed value as a table's cell shows it: a word as it is, punctuation in quotes."""
     text = str(value)
     return text if text.isalnum() or len(text) > 1 else json.dumps(text).replace("|", "\\|")
 

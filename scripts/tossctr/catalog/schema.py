@@ -192,7 +192,7 @@ class SamplingConfig(SettingsBlock):
 
 
 def sampling_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `Sampling` for the table and the `sampling` keys of a config."""
+    """The fields of `Sampling`, from a config's blocks `table` and `sampling`."""
     settings, columns = dict(config["sampling"]), config["table"]["columns"]
     split = settings.pop("split")
     by = {key: columns[key] if split in (one, "auto") else None for key, one in SPLIT_BY.items()}
@@ -234,7 +234,7 @@ class Size(_WithBlocks):
     def _has_a_weight_for_each(self) -> Self:
         weights = self.submission_weights
         if isinstance(weights, list) and len(weights) != len(self.submission_models):
-            raise ValueError("submission_weights must have one for each of submission_models")
+            raise ValueError("submission_weights must have a weight for each submission model")
         return self
 
 
@@ -292,7 +292,7 @@ class Range(SettingsBlock):
     @model_validator(mode="after")
     def _is_valid(self) -> Self:
         if self.low >= self.high:
-            raise ValueError("low is not below high")
+            raise ValueError("low must be below high")
         if self.log and (self.step is not None or self.low <= 0):
             raise ValueError("log needs a low above 0 and no step")
         return self
@@ -301,13 +301,13 @@ class Range(SettingsBlock):
 def _errors(path: str, values: Any) -> Iterator[str]:
     block, _, key = path.partition(".")
     if path not in _SEARCHED:
-        yield f"{path}: cannot be searched; config/README.md has the settings"
+        yield f"{path}: cannot be searched; config/README.md lists the settings"
     elif isinstance(values, Mapping):
         lines = validation_errors(Range, values, path)
         numbers = [values.get(name) for name in ("low", "high", "step")]
         yield from lines or _errors(path, [n for n in numbers if n is not None])
     elif not isinstance(values, list) or not values:
-        yield f"{path}: {values!r} is neither a list of choices nor a range {{low, high}}"
+        yield f"{path}: must be a list of choices or a range {{low, high}}, not {values!r}"
     else:
         for value in values:
             yield from validation_errors(partial(blocks()[block]), {key: value}, block)
@@ -333,7 +333,7 @@ class TuneConfig(SettingsBlock):
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The settings of some blocks."""
+    """The settings in `space` of the named blocks."""
     return {path: values for path, values in space.items() if path.split(".")[0] in names}
 
 

@@ -31,7 +31,7 @@ class Ragged:
         return np.diff(self.offsets)
 
     def take(self, rows: np.ndarray, newest: int | None = None) -> "Ragged":
-        """The rows of these numbers in this order, each cut to its `newest` last values."""
+        """The rows with these indices, in this order, each cut to its last `newest` values."""
         ends = self.offsets[1:][rows]
         lengths = ends - self.offsets[:-1][rows]
         if newest is not None:
@@ -42,7 +42,7 @@ class Ragged:
         return Ragged(values, offsets)
 
     def slice(self, start: int, stop: int) -> "Ragged":
-        """The rows start to stop (not included), whose values are not copied."""
+        """The rows from `start` up to, but not including, `stop`; values are not copied."""
         offsets = self.offsets[start : stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
@@ -67,7 +67,7 @@ def _copy_rows(
     lengths: np.ndarray,
     copied: np.ndarray,
 ) -> None:
-    """Copy the row of lengths[i] values from values[starts[i]:] to copied[slots[i]:]."""
+    """For each row i, copy lengths[i] values from values[starts[i]:] to copied[slots[i]:]."""
     for row in range(len(starts)):
         length = lengths[row]
         # Two slices and one index: the compiler makes this a block copy.
@@ -79,12 +79,12 @@ def _copy_rows(
 
 @register_jitable
 def hashed(bits: Any) -> Any:
-    """Hash uint64, one or an array, one to one: the end of SplitMix64 (Steele, OOPSLA 2014)."""
+    """Hash a uint64, or an array, one to one: the end of SplitMix64 (Steele, OOPSLA 2014)."""
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
 
 
 def hashed_below(number: np.ndarray, limit: int) -> np.ndarray:
-    """The hash of each number, such as a row's in the raw file, below `limit`."""
+    """A hash below `limit` of each number, such as a row's number in the raw file."""
     return (hashed(number.astype(np.uint64) * GOLDEN) % np.uint64(limit)).astype(np.int64)

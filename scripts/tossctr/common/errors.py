@@ -31,12 +31,12 @@ def first_line(error: BaseException) -> str:
 
 
 def some_of(names: Sequence[str], most: int) -> str:
-    """The first names, at most so many, and how many more there are."""
+    """The first names, at most `most`, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The known name that is most like `name`; None if none is like it."""
+    """The known name that is most similar to `name`; None if no name is similar."""
     near = difflib.get_close_matches(name, known, n=1)
     return near[0] if near else None

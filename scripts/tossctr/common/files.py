@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 # A parameter of a script's function that names a file to write.
 Output = Annotated[Path, "output"]
 _TAIL_BYTES = 1 << 16
-# Errors of the machine, no file or no permission: the file itself may be sound.
+# No such file, or no permission: the file itself may be sound.
 _MACHINE_ERRORS = (errno.ENOENT, errno.EACCES, errno.EPERM)
-# What a file system that has no locks answers, such as Lustre mounted without `flock`.
+# Errors of a file system without locks, such as Lustre mounted without `flock`.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """Yield a path for a file that is moved to `target` on success, and removed else.
+    """Yield a path whose file is moved to `target` on success, and removed otherwise.
 
     Its folder is in the directory of `target`, so the move is atomic. Raises UserError if `target`
     is a folder or a URI.
@@ -43,16 +43,14 @@ def atomic_write(target: Path) -> Iterator[Path]:
 def scratch_dir(target: Path, ending: str = "work") -> Iterator[Path]:
     """Yield an empty working folder beside `target`, and remove it afterwards.
 
-    Its name holds the host and the process number, so two writers never share it. What killed
-    writers left is removed. Raises UserError if `target` is a folder or a URI.
+    Its name holds the host and the process number, so two writers never share it. Folders of
+    killed writers are removed. Raises UserError if `target` is a folder or a URI.
     """
     target = Path(target)
     if target.is_dir():
         raise UserError(f"{target}: is a folder; give the name of a file to write")
     if ":/" in str(target):
-        raise UserError(
-            f"{target}: only local files are written; give a path, and copy the file later"
-        )
+        raise UserError(f"{target}: must be a local file; give a path, and copy the file later")
     target.parent.mkdir(parents=True, exist_ok=True)
     start = f".{target.name}.{socket.gethostname()}."
     for leftover in target.parent.glob(f"{glob.escape(start)}*.{ending}"):
@@ -90,8 +88,8 @@ def read_json(
 ) -> Any:
     """Read a file that `write_json` wrote, and return what `parse` makes of its content.
 
-    Messages call such files `kind`; all of them have these `keys`. Raises UserError if the file is
-    damaged, was edited, or lacks a key.
+    `kind` names such files in messages. Raises UserError if the file is damaged, was edited, or
+    lacks one of the `keys`.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -101,7 +99,7 @@ def read_json(
         raise UserError(
             f"{path}: damaged or no {kind} of this workflow ({first_line(error)}); take another "
             f"file or, where the workflow made it, delete it and run the same command again; if "
-            f"that finds nothing to be done, delete the file that you asked for, too"
+            f"Snakemake then has nothing to do, also delete the file that you asked for"
         ) from None
     try:
         if missing := [key for key in keys if key not in content]:
@@ -109,13 +107,13 @@ def read_json(
         return parse(content)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
-            f"{path}: of another kind or version than this workflow's {kind}; give a {kind}"
+            f"{path}: not a {kind}, or one of another version of this workflow; give a {kind}"
         ) from None
 
 
 @contextmanager
 def raise_if_corrupt(path: Path) -> Iterator[None]:
-    """Raise a UserError for whatever a damaged file of this workflow makes a library raise."""
+    """Turn the errors that a damaged file of this workflow causes in a library into UserErrors."""
     try:
         yield
     except (UserError, MemoryError):
@@ -125,8 +123,8 @@ def raise_if_corrupt(path: Path) -> Iterator[None]:
             raise
         raise UserError(
             f"{path}: not a complete file of this workflow ({first_line(error)}); take another "
-            f"file or, where the workflow made it, delete it and run the same command again, it is "
-            f"rebuilt"
+            f"file or, where the workflow made it, delete it and run the same command again, which "
+            f"rebuilds it"
         ) from None
 
 
@@ -143,10 +141,10 @@ def fingerprint(path: Path) -> str:
 
 @contextmanager
 def locked(folder: Path, does: str) -> Iterator[None]:
-    """Keep other processes out of a folder of saved state; raises UserError if one is in it.
+    """Keep other processes out of a folder of saved state; raises UserError if one uses it.
 
-    `does` says for the message what such a process does. The lock ends with its process. Where the
-    file system has no locks, a warning says so, and nothing keeps another process out.
+    `does` says in the message what the other process does. The lock ends with its process. If the
+    file system has no locks, a warning is logged, and other processes are not kept out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     owner, job = folder / "owner", os.environ.get("SLURM_JOB_ID")
@@ -156,8 +154,8 @@ def locked(folder: Path, does: str) -> Iterator[None]:
         except BlockingIOError:
             who = owner.read_text() if owner.exists() else "another process"
             raise UserError(
-                f"{folder}: {who} {does}; wait until it ends, or, if its snakemake is gone, stop "
-                f"it with `kill`, a Slurm job with `scancel`, and run the same command again"
+                f"{folder}: {who} {does}; wait until it ends. If its snakemake is gone, stop it "
+                f"with `kill`, or a Slurm job with `scancel`, and run the same command again"
             ) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:

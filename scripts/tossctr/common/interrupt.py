@@ -10,14 +10,14 @@ import psutil
 
 
 def interrupt_jobs() -> None:
-    """Make SIGINT end the scripts that this Snakemake runs; it would wait for them otherwise.
+    """Make SIGINT end the scripts of this Snakemake, which would wait for them otherwise.
 
-    They get SIGTERM and end by themselves. Ctrl-C reaches them too; they act on the first signal.
+    They get SIGTERM and end by themselves. Ctrl-C reaches them, too; only the first signal counts.
     """
 
     def end(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.default_int_handler)
-        # The last line, below what Snakemake says of its jobs.
+        # The last line, below Snakemake's messages about its jobs.
         atexit.register(sys.stderr.write, "Interrupted: the same command goes on from here.\n")
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):

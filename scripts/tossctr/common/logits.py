@@ -12,7 +12,7 @@ import numpy as np
 from .errors import UserError
 from .files import read_json
 
-# Before a metric's name: at the odds 50:50.
+# Prefix of the metrics at 50:50 odds.
 BALANCED = "balanced_"
 
 
@@ -29,9 +29,9 @@ def log_odds(probability: float) -> float:
 
 
 def require_finite(logit: np.ndarray, ids: Any = None) -> None:
-    """Raise UserError if a logit [rows] is not finite; the message has the row's ID or place.
+    """Raise UserError if a logit [rows] is not finite; the message has the row's ID or index.
 
-    `ids` is an Arrow array of texts, if there are IDs.
+    `ids` is an Arrow array of texts, or None.
     """
     wrong = np.flatnonzero(~np.isfinite(logit))
     if len(wrong):
@@ -56,10 +56,11 @@ def checked_weights(
     models: Sequence[str],
     fitted: Path | None = None,
 ) -> list[float]:
-    """The weights of a mean of models, in their order or by their names; None: equal weights.
+    """The models' weights in their mean, in the order of `models`.
 
-    `fitted` is a file of weights by name, to be given instead. Raises UserError if both are given,
-    or if the weights belong to other models or have no mean.
+    `weights` are in that order or by name; None: equal weights. `fitted` is a file of weights by
+    name, which replaces them. Raises UserError if both are given, or if the weights belong to other
+    models or have no mean.
     """
     if fitted is not None:
         if weights is not None:
@@ -69,7 +70,7 @@ def checked_weights(
         if sorted(weights) != sorted(models):
             raise UserError(
                 f"{f'{fitted}: ' if fitted else ''}weights of {', '.join(weights) or 'none'} for "
-                f"the models {', '.join(models)}; give those of the same models"
+                f"the models {', '.join(models)}; give the weights of these models"
             )
         weights = [weights[model] for model in models]
     weights = [1.0] * len(models) if weights is None else [*weights]
@@ -91,7 +92,7 @@ class Rows:
 
     @cached_property
     def _reached(self) -> tuple[np.ndarray, np.ndarray]:
-        """Clicks and negatives at each distinct logit or above it, from the highest down."""
+        """Clicks and negatives at or above each distinct logit, from the highest down."""
         order = np.argsort(self.logit, kind="stable")[::-1]
         last = np.flatnonzero(np.diff(self.logit[order], append=np.nan))
         clicks = np.cumsum((self.weight * self.label)[order])[last]
@@ -99,7 +100,7 @@ class Rows:
 
     @cached_property
     def auc(self) -> float:
-        """The area below the ROC curve; ties count half. NaN with one class."""
+        """The area below the ROC curve; ties count half. NaN if a class is missing."""
         clicks, negatives = self._reached
         if not clicks[-1] or not negatives[-1]:
             return math.nan
@@ -126,7 +127,7 @@ class Rows:
 
     @cached_property
     def weighted_logloss(self) -> float:
-        """The logloss where clicks and negatives count half each."""
+        """The logloss with half of the weight on clicks, half on negatives."""
         is_click = self.label == 1
         clicks, negatives = (self.weight[rows].sum() or 1 for rows in (is_click, ~is_click))
         half = self.weight / np.where(is_click, clicks, negatives)
@@ -148,8 +149,8 @@ def metrics_of(
 ) -> list[float]:
     """Metrics of rows, by their names in Rows or in `others`.
 
-    With `balanced_` before a name, at the odds 50:50: of the logits minus the log odds of
-    `click_rate`, that of the train rows. Without `weight`, each row counts once.
+    The prefix `balanced_` asks for a metric at 50:50 odds: the log odds of `click_rate`, the train
+    rows' click rate, are subtracted from the logits. Without `weight`, each row counts once.
     """
     weight = np.ones(len(label)) if weight is None else weight
     logit = np.asarray(logit, np.float64)

@@ -1,4 +1,4 @@
-"""What a process has of its machine: processors, memory, the peak of what it took, CUDA."""
+"""What a process may use of its machine: processors, memory, CUDA; and its peak memory."""
 
 import ctypes
 import logging
@@ -9,7 +9,7 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# Set in the environment of jobs whose Snakemake has warned that there is no CUDA device.
+# Set in the environment of jobs if Snakemake has warned that there is no CUDA device.
 CPU_WARNED = "TOSSCTR_CPU_WARNED"
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
@@ -18,9 +18,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 def keep_freed_memory() -> None:
     """Have glibc keep freed buffers instead of returning them to the kernel at every step.
 
-    Each batch frees and asks for the same large arrays; faulting them in again costs 10 to 40 % of
-    a training step on a CPU, and half the time of a conversion. With another C
-    library this does nothing.
+    Each batch frees and allocates the same large arrays; faulting them in again costs 10 to 40 % of
+    a training step on a CPU, and half the time of a conversion. With another C library, this does
+    nothing.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
@@ -40,10 +40,10 @@ def processors() -> int:
 
 
 def machine_memory(root: Path = Path("/")) -> int:
-    """Bytes of memory of the computer, or of the part of it that a Slurm job or a container has.
+    """Bytes of memory of the computer, or the limit of a Slurm job or a container.
 
-    Such a part is a control group. A process that exceeds its limit, or that of a group around it,
-    is killed.
+    Control groups set such limits. A process that exceeds the limit of its group, or of a group
+    around it, is killed.
     """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     groups = root / "sys/fs/cgroup"
@@ -61,7 +61,7 @@ def machine_memory(root: Path = Path("/")) -> int:
         group = top / path.lstrip("/")
         for folder in (group, *group.parents[: len(group.parts) - len(top.parts)]):
             try:
-                # Version 2 says `max` where there is no limit.
+                # Version 2 has `max` if there is no limit.
                 limits.append(int((folder / name).read_text()))
             except (OSError, ValueError):
                 continue

@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 
 from .files import atomic_write, raise_if_corrupt
 
-# Schema metadata of the stand-in's files; a rename or a copy does not make them real.
+# Schema metadata that marks the stand-in's files; a rename or a copy keeps it.
 SIMULATED_MARK = {b"feseq": b"simulated"}
 
 
 def write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write `table`; `metadata`, if given, replaces that of its schema."""
+    """Write `table`; `metadata`, if given, replaces its schema's metadata."""
     if metadata is not None:
         table = table.replace_schema_metadata(dict(metadata))
     with atomic_write(path) as temporary:
@@ -21,7 +21,7 @@ def write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None 
 
 
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
-    """Read `columns`, and those of `optional` that exist, of a file that `write_table` wrote.
+    """Read `columns`, and any existing `optional` ones, from a file that `write_table` wrote.
 
     Raises UserError for any other file.
     """

@@ -18,7 +18,7 @@ def prefetch_map(
     *,
     waiting: int | None = None,
 ) -> Iterator[Result]:
-    """Yield `function` of each item, in order, computed ahead by `threads` threads.
+    """Yield `function(item)` for each item, in order, computed ahead by `threads` threads.
 
     One more thread makes the items, one after the other. Threads help where the work releases
     Python's lock, as Arrow, NumPy, Numba and file reads do. At most `waiting` results, by default

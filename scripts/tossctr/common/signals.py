@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 def exit_on_sigterm() -> None:
     """Let SIGTERM raise SystemExit, so that half-written files are removed.
 
-    It does so once, and not after Ctrl-C: while files are closed, a scheduler may send more, and
-    so does a Snakemake that Ctrl-C ends (`interrupt_jobs`).
+    A second SIGTERM, or one after Ctrl-C, is ignored: while files are closed, a scheduler may send
+    more, and so does a Snakemake that Ctrl-C ends (`interrupt_jobs`).
     """
 
     def end(number: int, _: FrameType | None) -> None:
@@ -29,7 +29,7 @@ def exit_on_sigterm() -> None:
 
 @contextmanager
 def signals_at_once() -> Iterator[None]:
-    """Within, SIGTERM and Ctrl-C end the process: Python runs no handler while C++ waits."""
+    """A block in which SIGTERM and Ctrl-C kill the process: while C++ waits, no handler runs."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number, handler in handlers.items():
         if handler != signal.SIG_IGN:
@@ -44,7 +44,7 @@ def signals_at_once() -> Iterator[None]:
 class Signals:
     """While open, SIGTERM or a first Ctrl-C is kept in `asked`; at the end it is raised again.
 
-    A second Ctrl-C ends the process at once. A signal that is ignored stays so.
+    A second Ctrl-C ends the process at once. An ignored signal stays ignored.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Signals:
         """Raise what this signal raises when no `Signals` is open."""
         self._put_back()
         self.asked = 0
-        # Python's default for SIGTERM is not a function, and would close nothing.
+        # Python's default for SIGTERM is not a function, and would end without closing files.
         if callable(signal.getsignal(number)):
             signal.raise_signal(number)
         raise SystemExit(128 + number)

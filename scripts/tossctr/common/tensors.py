@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from .errors import first_line
 from .files import atomic_write
 
-# The format puts uint8 tensors last, so the checksum ends a file, which `fingerprint` reads.
+# The format puts uint8 tensors last, so the checksum is at the file's end, as `fingerprint` needs.
 _CHECKSUM = "sha256"
 
 
@@ -36,7 +36,7 @@ def save(content: Mapping[str, Any], path: Path) -> None:
             save_file(tensors | {_CHECKSUM: checksum}, file, {"content": text})
         except SafetensorError as error:  # a full disk
             raise OSError(first_line(error)) from None
-        # safetensors lets nobody but the owner read it.
+        # safetensors makes the file readable for its owner only.
         file.chmod(mode)
         with open(file, "rb") as written:
             # The rename must not reach the disk before the bytes.
@@ -44,7 +44,7 @@ def save(content: Mapping[str, Any], path: Path) -> None:
 
 
 def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array) -> dict[str, Any]:
-    """Read what `save` wrote; tuples come back as lists, tensors as `convert` makes them of arrays.
+    """Read what `save` wrote; tuples become lists, and tensors what `convert` makes of arrays.
 
     Raises ValueError for another format or damaged bytes, OSError for an unreadable file.
     """
@@ -56,7 +56,7 @@ def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array)
 
 
 def peek(path: Path, name: str) -> Any:
-    """A plain value at the top of what `save` wrote, without a look at the rest.
+    """A top-level plain value of what `save` wrote, without reading the tensors.
 
     Raises ValueError for another format, KeyError if there is no such value.
     """
@@ -79,13 +79,13 @@ def _read(path: Path, tensors: bool = True) -> tuple[dict[str, np.ndarray], str]
 def _described(
     value: Any, name: str, tensors: dict[str, np.ndarray], names: dict[tuple[Any, ...], str]
 ) -> Any:
-    """`value` as JSON has it, its tensors moved to `tensors`; `names` has the tensors so far.
+    """`value` as JSON, with its tensors moved to `tensors`; `names` has the tensors so far.
 
     Dicts are lists of pairs, since JSON's keys are strings and an optimizer's are numbers.
     """
     if isinstance(value, np.ndarray) or hasattr(value, "data_ptr"):
         is_array = isinstance(value, np.ndarray)
-        # Where the values are in memory; equal for two tensors that share them.
+        # The address of the values in memory; tensors that share values have the same one.
         start = value.ctypes.data if is_array else value.data_ptr()
         key = start, value.dtype, value.shape, value.strides if is_array else value.stride()
         if names.setdefault(key, name) == name:
@@ -102,7 +102,7 @@ def _described(
 
 
 def _restored(value: Any, tensors: Mapping[str, Any]) -> Any:
-    """The opposite of `_described`."""
+    """The inverse of `_described`."""
     if isinstance(value, list):
         return [_restored(item, tensors) for item in value]
     if not isinstance(value, dict):

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from ..common.errors import UserError
 
 RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
-# What joins the tokens of a sequence in text.
+# The character between the tokens of a sequence in text.
 Separator = Literal[",", ";", "|", " "]
 SEPARATORS: tuple[Separator, ...] = get_args(Separator)
 # A longer range is a typing error, and would fill the memory with names.

@@ -13,7 +13,7 @@ from ..common.errors import UserError
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
-# The odds of probabilities: those of the data's click rate, or 50:50.
+# The odds of probabilities: at the data's click rate, or 50:50.
 Prior = Literal["observed", "balanced"]
 # Folds of the train rows: what is fitted to rows comes, for each row, from the other folds.
 FOLDS = 5
@@ -23,7 +23,7 @@ VARIANT = r"(?:-[a-z][a-z0-9_]*)?"
 Settings = Mapping[str, Mapping[str, Any]]
 # With fewer clicks, noise decides which model is best.
 FEW_CLICKS = 30
-# The level of significance: differences with a larger p-value are not reported as such.
+# Significance level: differences with a larger p-value are reported as not significant.
 SIGNIFICANCE = 0.05
 # At least this many rows and clicks are used to choose the best weights of a network.
 MONITORED_ROWS, MONITORED_CLICKS = 200_000, 2_000
@@ -41,21 +41,21 @@ def check_name(path: Path, name: str, wanted: str) -> None:
     if name and wanted and name != wanted:
         raise UserError(
             f"{path}: was made for {name}, not for {wanted}; take that model's file or, where the "
-            f"workflow put it there, delete it and run the same command again, it is rebuilt"
+            f"workflow put it there, delete it and run the same command again, which rebuilds it"
         )
 
 
 def folder_name(path: Path) -> str:
-    """Size and name of the model in whose folder, or its refit's folder, `path` is."""
+    """Size and name of the model whose folder, or refit folder, holds `path`."""
     folder = path.absolute().parent
     return "/".join((folder.parent if folder.name == REFIT else folder).parts[-2:])
 
 
 def name_of(path: Path) -> str:
-    """The name of the model in whose folder, or its refit's folder, `path` is."""
+    """The name of the model whose folder, or refit folder, holds `path`."""
     return folder_name(path).rpartition("/")[2]
 
 
 def variant_of(model: str) -> str | None:
-    """The variant in a model's name."""
+    """The variant in a model's name, if any."""
     return model.partition("-")[2] or None
