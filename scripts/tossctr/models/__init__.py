@@ -1,1 +1,1 @@
-"""What all kinds of models share, and a folder a kind; FESeq and boosting are peers."""
+"""What all kinds of models share, and a folder for each kind: FESeq and boosting."""

@@ -16,14 +16,14 @@ from ..config.names import MODEL_FILE, Settings, variant_of
 
 @dataclass(frozen=True)
 class ModelKind:
-    """A kind has a KIND of this class, or a subclass, in the module of its folder's name.
+    """A kind has a KIND of this class, or a subclass, in the module named like its folder.
 
-    Rules import that module, so it imports no more than settings do. Jobs call the entry points,
+    Rules import that module, so it imports only what settings need. Jobs call the entry points,
     functions in other modules of the folder, which are imported when the job runs:
 
         train(job)       trains a model; see `models.job.TrainJob`
-        load             a model from its file, which then predicts; see `models.trained.Model`
-        trials           trainings with other settings, in which `tune` searches
+        load             loads a model from its file, to predict; see `models.trained.Model`
+        trials           trains models with the settings that `tune` tries
         export           writes a model as ONNX
     """
 
@@ -33,11 +33,11 @@ class ModelKind:
     pattern: str
     # The conda environment of its jobs, except for tuning: envs/{environment}.yaml.
     environment: str
-    # Its blocks of the config, each with the class of its settings.
+    # The kind's blocks of the config, each with the class of its settings.
     blocks: Mapping[str, Any]
     # The module of each entry point, in the kind's folder.
     entry_points: Mapping[str, str]
-    # Whether its trainings write an evaluation a row in history.csv.
+    # Whether its trainings write a row to history.csv for each evaluation.
     has_learning_curves: bool = False
     # GPUs of a job that predicts.
     inference_gpus: int = 0
@@ -72,7 +72,7 @@ class ModelKind:
         """The full name of an entry point's module; raises UserError if the kind has none."""
         if entry_point not in self.entry_points:
             raise UserError(
-                f"a model of the kind {self.name} has no {entry_point!r}; name another one "
+                f"a model of the kind {self.name} has no {entry_point!r}; use another model "
                 f"(docs/serving.md, docs/own-model.md)"
             )
         return f"{self.package}.{self.entry_points[entry_point]}"
@@ -83,7 +83,7 @@ class ModelKind:
 
 
 def training_state(model: Path) -> Path:
-    """The folder, beside a model's file, in which its training keeps state and has a lock."""
+    """The folder beside a model's file with the state and the lock of its training."""
     return model.with_name("training_state")
 
 
@@ -93,7 +93,7 @@ def training_lock(model: Path) -> AbstractContextManager[None]:
 
 
 def refuse_second_training(models: Iterable[Path]) -> None:
-    """Raise UserError if a process that outlived its Snakemake trains one of the models."""
+    """Raise UserError if a process that outlived its Snakemake still trains one of the models."""
     for model in models:
         if training_state(model).exists():
             with training_lock(model):
@@ -101,7 +101,7 @@ def refuse_second_training(models: Iterable[Path]) -> None:
 
 
 def remove_training_states(results: Path) -> None:
-    """Remove the states of the models that are finished."""
+    """Remove the training states of finished models."""
     for depth in ("*/*", "*/*/*"):
         for model in results.glob(f"{depth}/{MODEL_FILE}"):
             shutil.rmtree(training_state(model), ignore_errors=True)

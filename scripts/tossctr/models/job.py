@@ -20,7 +20,7 @@ from ..datasets.table import Table, monitored_rows
 from ..features.feature_map import FeatureMap, check_one_draw
 from .trained import Model, ModelInfo
 
-# A feature map, rows to learn from, and rows to choose by, None in a refit.
+# A feature map, the train rows, and the validation rows to choose by (None in a refit).
 Opened = tuple[FeatureMap, Table, Table | None]
 
 
@@ -43,12 +43,12 @@ def open_rows(
 class TrainJob:
     """The training of one model.
 
-    `train` and `valid` are the files of the train and validation rows, `feature_map` that of the
+    `train`, `valid` and `feature_map` are the files of the train rows, the validation rows and the
     feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
-    files to write. With `refit_of`, the training.json of a first training, the model is refitted:
-    it also learns from the validation rows, with the choices of the first training, whose model is
-    in the file `first_model`. `code` is a digest of the code that runs, which identifies saved
-    states of other versions.
+    files to write. If `refit_of`, the training.json of a first training, is given, the model is
+    refitted: it also learns from the validation rows, and keeps the choices of the first training,
+    whose model is the file `first_model`. `code` is a digest of the running code, by which saved
+    states of other versions are recognized.
     """
 
     train: Files
@@ -67,9 +67,9 @@ class TrainJob:
     started: float = field(default_factory=time.monotonic, init=False, compare=False)
 
     def before(self) -> dict[str, Any]:
-        """The training.json of the first training, for a refit; {} without one.
+        """In a refit, the training.json of the first training; otherwise {}.
 
-        Raises UserError for another file.
+        Raises UserError if the file is not one.
         """
         if self.refit_of is None:
             return {}
@@ -77,12 +77,12 @@ class TrainJob:
         return read_json(self.refit_of, kind="training.json", keys=keys)
 
     def opened(self) -> AbstractContextManager[Opened]:
-        """What `open_rows` opens of its files."""
+        """The job's files, opened by `open_rows`."""
         files = (self.train, self.valid, self.feature_map, self.full_name)
         return open_rows(*files, is_refit=self.refit_of is not None)
 
     def about(self, feature_map: FeatureMap, train: Table) -> ModelInfo:
-        """The model's facts of its training; raises UserError if no rows, or all, are clicks."""
+        """The training's facts, for the model; raises UserError if no rows, or all, are clicks."""
         click_rate = float(train.column("label").mean())
         if click_rate in (0, 1):
             raise UserError(
@@ -93,7 +93,7 @@ class TrainJob:
         return ModelInfo(self.settings, feature_map, simulated, click_rate, self.full_name)
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
-        """Write `history` (a mapping a line), `facts` with the common ones, and the model."""
+        """Write `history` (a mapping per line), `facts` with the common ones, and the model."""
         with atomic_write(self.history) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else [])
             writer.writeheader()

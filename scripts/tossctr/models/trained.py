@@ -21,7 +21,7 @@ from ..features.encoding import FeatureEncoder
 from ..features.feature_map import FeatureMap, check_kind
 
 FORMAT, VERSION = "tossctr-model", 18
-# What a damaged or changed content makes Python and its libraries raise.
+# Errors that damaged or changed content causes in Python and its libraries.
 _DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -29,9 +29,9 @@ _DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeErro
 class ModelInfo:
     """The facts of a training that all models store.
 
-    `settings` by block; `feature_map` says how rows are encoded; `simulated` is true if the train
-    rows are simulated; `click_rate` is their share of clicks; `full_name` is size and name, such as
-    full/len150, '' if the model was trained by hand.
+    `settings` are by block; `feature_map` encodes rows; `simulated` is true if the train rows are
+    simulated; `click_rate` is the train rows' share of clicks; `full_name` is size and name, such
+    as full/len150, or '' if the model was trained by hand.
     """
 
     settings: Settings
@@ -43,14 +43,14 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model, as `load` of its kind gives it.
+    """A trained model, as `load` of its kind returns it.
 
     A kind derives a dataclass. Its fields are what the model learned, and the file holds them.
-    If a field is not an array or a plain value, the class overrides `content` and `from_content`. A
-    model predicts with `threads`.
+    If a field is not an array or a plain value, the class overrides `content` and `from_content`.
+    Predictions take `threads` threads.
     """
 
-    # Its name, which is its folder's.
+    # The kind's name, which is also its folder's.
     kind: ClassVar[str]
 
     about: ModelInfo
@@ -76,7 +76,7 @@ class Model:
         return np.concatenate(logits)
 
     def content(self) -> dict[str, Any]:
-        """What it learned, as stored in its file: by name, nested arrays and plain values."""
+        """What the model learned, as its file stores it: nested arrays and plain values by name."""
         shared = {f.name for f in fields(Model)}
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in shared}
 
@@ -97,9 +97,9 @@ class Model:
     def load(
         cls, path: Path, full_name: str = "", runtime: Runtime | None = None, threads: int = 1
     ) -> Self:
-        """Read what `save` wrote; arrays come as NumPy's.
+        """Read what `save` wrote, with arrays as NumPy's.
 
-        Raises UserError for anything else, and for another model than the one of this `full_name`.
+        Raises UserError for any other file, and for a model with another `full_name`.
         """
         try:
             content = tensors.load(path)
@@ -124,5 +124,5 @@ def unreadable(path: Path, error: Exception) -> UserError:
     return UserError(
         f"{path}: not a complete model file of this workflow ({first_line(error)}); take another "
         f"file or, where the workflow made it, delete it and run the same command again, or "
-        f"`snakemake --cores 4 {path}`: the model is retrained"
+        f"`snakemake --cores 4 {path}`, to retrain the model"
     )

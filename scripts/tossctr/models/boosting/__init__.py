@@ -1,1 +1,1 @@
-"""Gradient boosting, the other kind of model: rows as features, training, the model's file."""
+"""The kind boosting: gradient boosting of trees, by XGBoost."""

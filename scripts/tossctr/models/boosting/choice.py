@@ -1,13 +1,13 @@
 """The choices before a training: the sets of features, and how small a leaf may be.
 
-Features of users and ads help if these return, and mislead if they do not. The validation rows show
-which is the case. Small leaves learn more, or memorize noise. Cross-validation of train rows shows
+Features of users and ads help if these return, and mislead if they do not: the validation rows show
+which is the case. Small leaves learn more, or memorize noise: cross-validation of train rows shows
 which. So changes are tried one after the other, in short trainings. A change stays if the logloss
 of held-out rows falls by more than its standard error, so the simplest model that is as good as the
 best wins.
 
-Held-out rows are those of validation. If these are few, and drawn at random as the train rows are,
-train rows count as well, by cross-validation.
+Held-out rows are the validation rows. If these are few, and drawn at random, cross-validation of
+train rows adds more.
 """
 
 import logging
@@ -26,23 +26,23 @@ logger = logging.getLogger(__name__)
 
 # The most train rows of a short training, and the most rows to measure it on.
 _MAX_ROWS = 200_000
-# Not the model's own settings, so that all trials of a search have the same sets as its best.
+# Not the model's own settings, so that all trials of a search choose the same sets.
 SHORT = BoostingConfig(learning_rate=0.1, trees=300)
 # The first `min_child_weight`, and its largest share of the sum of p (1 - p) over all rows: trees
-# of few clicks must be able to split.
+# must be able to split even if clicks are few.
 _LEAF, _MAX_OF_LEAF = 20.0, 0.1
 # The train rows and the folds of a cross-validation.
 _FOLDED_ROWS, _FOLDS = 20_000, 3
 
-# Rows to learn from, rows held out, and the features of either, with all sets.
+# Train rows, held-out rows, and the features of each, with all sets.
 Split = tuple[Table, Table, Features, Features]
 
 
 class Choice(NamedTuple):
     """The choice, and all changes in the order in which they were `tried`.
 
-    A change's `gain` is by how much it lowers the logloss of `rows`, compared with the changes kept
-    before; `error` is the standard error of the gain, from the rows' differences.
+    A change's `gain` is how much it lowers the logloss of `rows` held-out rows, compared with the
+    changes kept before; `error` is the gain's standard error, from the rows' differences.
     """
 
     min_child_weight: float
@@ -59,8 +59,8 @@ def choose(
 ) -> Choice:
     """The `min_child_weight` and the sets of features; what is not `auto` stays as configured.
 
-    `rows` are the train rows and the validation rows that choose, `features` the features of
-    either, with all sets.
+    `rows` are the train rows and the validation rows to choose by, `features` the features of
+    each, with all sets.
     """
     train, valid = (SomeRows(table, np.arange(min(table.rows, _MAX_ROWS))) for table in rows)
     few = SomeRows(train, np.arange(min(train.rows, _FOLDED_ROWS)))
@@ -70,7 +70,7 @@ def choose(
     has_clicks = leaf <= _most_of_leaf(few.rows * (1 - 1 / _FOLDS), rate)
     if config.features == "auto":
         splits: list[Split] = [(train, valid, *features)]
-        # Train rows have users and days in common; rows held out by group or time do not.
+        # Folds of train rows share users and days; rows held out by group or time do not.
         is_random = not any(t.column(key).any() for t in rows for key in ("period", "fold"))
         if is_random and has_clicks and valid.rows < few.rows:
             splits += _cross_validation(few, features[0])
@@ -80,7 +80,7 @@ def choose(
     if config.min_child_weight != "auto":
         leaf = float(config.min_child_weight)
     elif has_clicks:
-        # With fewer clicks, leaves fill worse than with all rows, and smaller ones would win.
+        # With fewer clicks, few rows fill a leaf less than all rows do, so smaller ones would win.
         leaf = trials.chosen_leaf(few, replace(features[0], sets=sets), leaf)
     return Choice(leaf, sets, trials.tried)
 
@@ -115,7 +115,7 @@ class _Trials:
         return np.logaddexp(0, logit) - held.get_label() * logit
 
     def lowers_loss(self, what: str, before: np.ndarray, after: np.ndarray) -> bool:
-        """Whether a change lowers the losses by more than their error."""
+        """True if a change lowers the mean loss by more than the standard error."""
         falls, rows = before - after, len(after)
         gain, error = float(falls.mean()), float(falls.std() / np.sqrt(rows))
         text = "%s: %+.5f +- %.5f in the logloss of %s held-out rows, kept: %s"
@@ -152,7 +152,7 @@ class _Trials:
         return self.losses_by_row(matrix, binned, leaf)
 
     def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
-        """The best by cross-validation of train rows: `leaf`, or a fraction of it."""
+        """The best `min_child_weight` in cross-validation of train rows: `leaf` or a fraction."""
         fold = np.arange(rows.rows) % _FOLDS
         train = quantile_matrix(rows, features, threads=self.threads)
         held = quantile_matrix(rows, features, like=train, threads=self.threads)

@@ -17,18 +17,18 @@ import numpy as np
 from ...common.arrays import GOLDEN, Ragged
 from ...features.feature_map import FeatureMap
 
-# The variance of slots' log odds is taken to be from 1 / the second to 1 / the first of these.
+# Bounds of 1 / the variance that the slots' log odds are assumed to have.
 SMOOTHING = (1, 500)
-# With more pairs of a target and a token, pairs share slots, by a hash of as many bits.
+# If there are more pairs of a target and a token, they share slots, by a hash of 20 bits.
 MAX_SLOTS = 1 << 20
 _SHIFT = np.uint64(44)
 
 
 class Counted(NamedTuple):
-    """What clicks are counted of: a category, or a sequence's tokens, with or without the target.
+    """What clicks are counted for: a category, or a sequence's tokens, with or without the target.
 
     `field` is the index of the category, or of the target, among the fields. Categories and tokens
-    are below `size`; `targets` is 1 if clicks are not counted by target.
+    are below `size`, targets below `targets`, which is 1 if clicks are not counted by target.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Counted(NamedTuple):
         return min(self.targets * self.size, MAX_SLOTS)
 
     def slots_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
-        """The slots of each row's tokens, by its categories int64 [rows, fields] and histories."""
+        """Slots of each row's tokens, from its categories int64 [rows, fields] and histories."""
         category = np.ascontiguousarray(categories[:, self.field])
         if self.sequence is None:
             slots, offsets = category, np.arange(len(category) + 1)
@@ -106,7 +106,7 @@ class ClickCounts:
         return self._log_odds(self.seen.sum(0), self.clicks.sum(0))[None]
 
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
-        """Log odds minus those of all rows, float32 [slots].
+        """Log odds minus the log odds of all rows, float32 [slots].
 
         Each slot gets `prior_count` more occurrences at the click rate of all rows. That rate is
         the same in each fold: a rate without a fold's clicks would leak them.
@@ -122,7 +122,7 @@ class ClickCounts:
 
     @cached_property
     def prior_count(self) -> float:
-        """The variance of clicks within slots, divided by that of the click rates of slots.
+        """The variance of clicks within slots, divided by the variance of the slots' click rates.
 
         The folds separate the two: a slot's own rate differs from the fold's rate in all folds
         alike (Buhlmann and Straub's credibility, MVSB 1970).
@@ -134,7 +134,7 @@ class ClickCounts:
             excess_total += excess
             excess_squares += excess**2
             seen_squares += seen.astype(np.float64) ** 2
-        # With slots weighted by 1 / total, a mean is within * slots + between * its `_squares`.
+        # With slots weighted by 1 / total, each sum expects within * slots + between * its squares.
         weight = 1 / np.maximum(1, total)
         folds, folds_squares = weight @ excess_squares, weight @ seen_squares
         whole, whole_squares = weight @ excess_total**2, total.sum()
@@ -169,8 +169,8 @@ def mean_over_newest(
 ) -> np.ndarray:
     """The mean of a table's values over each row's newest slots, float32 [rows, windows].
 
-    `table` is [folds, slots]; `windows` ascend. A window that a row does not fill has all of its
-    slots; a row without slots has NaN.
+    `table` is [folds, slots]; `windows` ascend. A window longer than a row takes all of its slots;
+    a row without slots has NaN.
     """
     means = np.empty((len(fold), len(windows)), np.float32)
     for row in range(len(fold)):

@@ -12,8 +12,8 @@ A model has any of these sets:
                         shares of their commonest codes
     similarities        of a history's target to its events, by which items co-occur in histories
                         (`features/similarities.py`)
-    clicks              of each category, of a history's tokens, and of these with the row's target:
-                        log odds of `click_rates.py`, as means over the newest events
+    clicks              of each category, of a history's tokens, and of tokens with the row's
+                        target: log odds of `click_rates.py`, as means over the newest events
     ids                 clicks of each category of columns with many, such as users, and of IDs
 """
 
@@ -48,17 +48,17 @@ from ...features.similarities import similarity_names
 from .boosting import FEATURE_SETS
 from .click_rates import ClickCounts, Counted, all_counted, mean_over_newest
 
-# The shares of this many of a history's commonest codes are features.
+# The shares of this many codes, a sequence's commonest, are features.
 TOP_CODES = 60
-# The newest events whose clicks are averaged; the last window has all events.
+# Over how many newest events clicks are averaged; the last window has all events.
 _WINDOWS = (1, 20, 50, 150, 2**62)
 _WINDOW_NAMES = [*(f", newest {window}" for window in _WINDOWS[:-1]), ""]
 # Unknown categories are drawn by a hash below this.
 _DRAWS = 1 << 20
-# Added to a history's length in shares: one event is not a habit.
+# Added to a history's length when shares are computed: one event is not a habit.
 _DAMPING = 10
-# Replace NaN and infinity: a matrix with gaps takes four bytes a feature, and missing values, which
-# are informative, get their own bin below all others.
+# They replace NaN and infinity: a matrix with gaps takes four bytes per feature. Missing values are
+# informative, and get their own bin below all others.
 _MISSING, _LARGEST = -3e38, 1e38
 
 
@@ -66,10 +66,10 @@ _MISSING, _LARGEST = -3e38, 1e38
 class Features:
     """How rows become features, of these sets.
 
-    `few` names the columns of few categories. `tables` has the log odds by the name of what is
-    counted, float32 [folds, slots]; the rows of a fold, or with `by_period` of a period, are
-    encoded by the fold's own. `common` has the commonest codes of each sequence column. `unknown`
-    has the share of known categories to take as unknown, by field; None stands for none.
+    `few` names the columns of few categories. `tables` has log odds float32 [folds, slots], by the
+    name of what is counted; a row is encoded by its fold or, if `by_period`, by its period.
+    `common` has the commonest codes of each sequence column. `unknown` has the share of known
+    categories to take as unknown, by field; None: no category.
     """
 
     feature_map: FeatureMap
@@ -89,18 +89,18 @@ class Features:
 
     @cached_property
     def counted(self) -> list[Counted]:
-        """All that clicks are counted of."""
+        """Everything that clicks are counted for."""
         counted = all_counted(self.feature_map, self.few)
         return [each for each in counted if each.feature_set in self.sets]
 
     def columns(self) -> list[tuple[str, str]]:
         """Name and type of each feature: `q`, a quantity, or `c`, a category.
 
-        XGBoost gets the types alone: it does not accept all names, nor a name twice.
+        XGBoost gets only the types, since it refuses some names and duplicates.
         """
         names = [(field.column, "q") for field in self.feature_map.numeric]
         for few in (self.feature_map.category_fields[i] for i in self.few_fields):
-            # A level's column is also a quantity.
+            # The column of an ID is also a quantity.
             is_level = few in self.feature_map.ids
             names += [(f"category of {few.column}" if is_level else few.column, "c")]
         for sequence in self.feature_map.sequences:
@@ -128,7 +128,7 @@ class Features:
             columns += [history.lengths[:, None]]
             if "histories" in self.sets:
                 target = categories[:, len(self.feature_map.profile) + i]
-                # An unknown item does not equal unknown events.
+                # An unknown target must not equal unknown events.
                 target = np.where(target < FIRST_CATEGORY, -1, target)
                 kept = [NAMES.index(name) for name in _statistics(sequence)]
                 columns += [history_statistics(history, target)[:, kept]]
@@ -148,7 +148,7 @@ class Features:
         return np.nan_to_num(rows, copy=False, nan=_MISSING, posinf=_LARGEST, neginf=-_LARGEST)
 
     def fold(self, block: Block) -> np.ndarray:
-        """The row of the tables that encodes each row, int64 [rows]."""
+        """The index, in the tables, of the fold that encodes each row, int64 [rows]."""
         if not self.by_period:
             return hashed_below(block.row, self.folds)
         assert block.period is not None, "a train file has periods"
@@ -156,7 +156,7 @@ class Features:
 
 
 def oov_rates(table: Table, feature_map: FeatureMap) -> dict[str, float]:
-    """The share of the rows whose category the feature map does not know, by column."""
+    """The share of rows whose category is not in the feature map, by column."""
     shares = FeatureEncoder(feature_map, table).oov_rates(table)
     return dict(zip((field.column for field in feature_map.category_fields), shares.tolist()))
 
@@ -170,15 +170,15 @@ def fit_features(
     by_period: bool | None = None,
     few_columns: Sequence[str] | None = None,
 ) -> tuple[Features, Features]:
-    """The features of the train rows, without each row's own click, and those of all other rows.
+    """Features for the train rows, without each row's own click, and for all other rows.
 
-    A share of the train rows, `unknown` by column, gets an unknown category: else trees would trust
-    known ones too much, and a later row may have a new one. If clicks are of older rows, a category
-    is unknown at first, so that only columns of few categories need this. `by_period` says whether
-    clicks are of older rows, `few_columns` which columns have few categories; None decides by the
-    number of periods, or of categories. A refit, which may have more of these, takes the first
-    training's. This takes one pass over the train file. Raises UserError if it lacks a column of
-    the feature map.
+    In each column, the share `unknown` of the train rows gets an unknown category: later rows may
+    have new categories, and trees would otherwise trust known ones too much. If clicks are counted
+    in older rows, a category is unknown at first, so only columns of few categories need this.
+    `by_period` says whether clicks are counted in older rows, `few_columns` which columns have few
+    categories; None decides by the number of periods, or of categories. A refit may have more of
+    either, and takes the first training's decision. This takes one pass over the train file. Raises
+    UserError if the file lacks a column of the feature map.
     """
     fields, periods = feature_map.category_fields, period_count(train)
     by_period = periods > 1 if by_period is None else by_period
@@ -210,10 +210,10 @@ def fit_features(
 def _count(
     features: Features, train: Table, counts: Mapping[str, ClickCounts]
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Add the clicks of all rows to `counts`; count, too, what is returned.
+    """Add the clicks of all rows to `counts`.
 
-    That is the rows with an unknown and with a known category, [fields], and the events of each
-    code of each history.
+    Returns the number of rows with an unknown category and with a known one, [fields] each, and the
+    events of each code of each sequence.
     """
     feature_map, encoder = features.feature_map, FeatureEncoder(features.feature_map, train)
     new_rows, known_rows = np.zeros((2, len(feature_map.category_fields)))
@@ -236,7 +236,7 @@ def _count(
 
 
 def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """The categories int64 [rows, columns], with a share [columns] of the known ones as unknown.
+    """The categories int64 [rows, columns], a `share` [columns] of the known ones made unknown.
 
     The draws depend only on the rows' numbers in the raw file, int64 [rows].
     """
@@ -247,13 +247,13 @@ def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> 
 
 
 def _statistics(sequence: SequenceField) -> list[str]:
-    """A history's statistics without its length; some need a target with the history's codes."""
+    """A history's statistics except its length; some need a target that shares its codes."""
     names = [name for name in QUANTITIES if name != "length"]
     return [*names, *OF_TARGET] if sequence.shared_with else names
 
 
 def _shares(history: Ragged, codes: Sequence[int], size: int) -> np.ndarray:
-    """Shares of each history's events that are of these codes below `size`, [rows, codes]."""
+    """The share of each of these codes, below `size`, in each history's events, [rows, codes]."""
     column = np.full(size, -1)
     column[codes] = np.arange(len(codes))
     event_column = column[history.values]

@@ -33,9 +33,9 @@ logger = logging.getLogger(__name__)
 def train(job: TrainJob) -> None:
     """Train a model.
 
-    A refit has as many trees as the first training kept, and its validation metrics. The same data,
-    settings and number of threads give the same model on the same machine. An interrupted training
-    starts over.
+    A refit takes the number of trees and the validation metrics of the first training. The same
+    data, settings and number of threads give the same model on the same machine. An interrupted
+    training starts over.
     """
     config = BoostingConfig(**job.settings["boosting"])
     device, before = choose_device(job.runtime.device), job.before()
@@ -76,7 +76,7 @@ class FittedFeatures(NamedTuple):
 
 
 class BaggedMatrices(NamedTuple):
-    """The binned rows of a bag and of validation (None for a refit), and the `start` of `fit`."""
+    """A bag's binned train rows, the validation rows (None in a refit), and `start` of `fit`."""
 
     train: Matrix
     valid: Matrix | None
@@ -87,7 +87,7 @@ class BaggedMatrices(NamedTuple):
 class BoostingRun:
     """The rows and settings of one training, its device and its threads.
 
-    A large matrix goes into a file in `folder`, if given. A refit has no `valid` rows: these are
+    A large matrix goes into a file in `folder`, if given. A refit has no `valid` rows: they are
     among the train rows. `before` has the facts that the first training wrote.
     """
 
@@ -102,7 +102,7 @@ class BoostingRun:
 
     @cached_property
     def negative_sampling_rate(self) -> float:
-        """The share of the negatives among the train rows that a bag has."""
+        """The share of the train rows' negatives in a bag."""
         label = self.train.column("label")
         return chosen_rate(
             self.config.negative_sampling_rate, label, "boosting.negative_sampling_rate"
@@ -146,8 +146,8 @@ class BoostingRun:
             train = SomeRows(train, draw.drawn(0, label, self.config.seed, bag))
         matrix = quantile_matrix(train, fitted.train_features, threads=threads, folder=self.folder)
         if share < 1:
-            # The odds of a click among the drawn rows are 1 / share times those of all rows. Trees
-            # that start from the former learn a row's difference from either.
+            # The odds of a click among the drawn rows are 1 / share times the odds among all rows.
+            # Trees that start from the former learn a row's difference, which is the same for both.
             start = float(label.mean())
             margin = log_odds(start) - math.log(draw.sampling_rate)
             matrix.set_base_margin(np.full(train.rows, margin, np.float32))
@@ -191,7 +191,7 @@ class BoostingRun:
         elif len(boosters) == 1:
             metrics = {name: values[trees[0] - 1] for name, values in curves[0].items()}
         else:
-            # XGBoost computes the metrics of a single bag.
+            # XGBoost computes only the metrics of single bags.
             label, logit = bag.valid.get_label(), np.stack(logits).mean(axis=0)
             metrics = dict(zip(METRICS.values(), metrics_of(METRICS.values(), label, logit)))
         lines = enumerate(zip(*curves[0].values()), 1)
@@ -240,7 +240,7 @@ def trials(
                 if -metrics["logloss"] > best["value"]:
                     shown = {name: metrics[name] for name in ("auc", "logloss")}
                     best.update(value=-metrics["logloss"], **shown, trees=trees)
-                # A low rate needs more trees, so trials are compared at equal sums of the rates.
+                # A low rate needs more trees, so trials are compared at equal trees times rate.
                 learned = int(trees * config.learning_rate)
                 if learned > int((trees - 1) * config.learning_rate) and trees < config.trees:
                     report(best["value"], learned)

@@ -15,9 +15,9 @@ from .features import Features
 
 @dataclass(frozen=True)
 class BoostedModel(Model):
-    """Boosters, whose logits are averaged, on the CPU.
+    """Boosters on the CPU, whose logits are averaged.
 
-    `features` are for rows that were not trained on.
+    `features` encode rows that were not trained on.
     """
 
     kind = "boosting"

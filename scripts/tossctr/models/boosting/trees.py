@@ -1,7 +1,7 @@
 """Rows as XGBoost's quantile matrix, two bytes a feature, and the trees that grow on them.
 
-A matrix stays in memory. If the CPU trains on a large table, it is in a file whose pages are mapped
-while a tree reads them, and the system caches as many pages as fit.
+A matrix stays in memory or, if the CPU trains on a large table, in a file. The file's pages are
+mapped while a tree reads them, and the system caches the pages that fit.
 """
 
 import errno
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 BINS = 256
 # Bins are the quantiles of this many rows; a bin's share is accurate to about 3 %.
 SAMPLE_ROWS = 300_000
-# A larger matrix goes into a file. XGBoost has the bins by row and by column, a byte each.
+# A larger matrix goes into a file. XGBoost stores the bins by row and by column, a byte each.
 MAX_IN_MEMORY = 1 << 30
 _BYTES_A_FEATURE = 2
 # The blocks of a page of that file, 65,536 rows; with small pages a tree takes twice as long.
@@ -53,7 +53,7 @@ AfterTree = Callable[[int, dict[str, float]], None]
 def choose_device(name: str) -> str:
     """The device of that name; for `auto`, CUDA if XGBoost and the machine have it, else the CPU.
 
-    Raises UserError if the name is CUDA and it is missing: XGBoost would take the CPU instead.
+    Raises UserError if CUDA is named and missing: XGBoost would take the CPU instead.
     """
     has_device, missing = has_cuda_device(), ""
     if not xgboost.build_info().get("USE_CUDA"):
@@ -61,9 +61,9 @@ def choose_device(name: str) -> str:
     elif not has_device:
         missing = "no CUDA device found"
     if name == "cuda" and missing:
-        raise UserError(f"runtime.device is cuda, and {missing}; use auto or cpu")
+        raise UserError(f"runtime.device is cuda, but {missing}; use auto or cpu")
     if name == "auto" and missing and has_device:
-        logger.warning("%s: boosting on the CPU, and the GPU is idle", missing)
+        logger.warning("%s: boosting on the CPU, although there is a GPU", missing)
     device = "cpu" if missing or name == "cpu" else "cuda"
     logger.info("device: %s", device)
     return device
@@ -99,7 +99,7 @@ def quantile_matrix(
     threads: int,
     folder: Path | None = None,
 ) -> Matrix:
-    """The rows of `table` with their labels; binned `like` another matrix.
+    """The rows of `table` with their labels, binned `like` another matrix, if given.
 
     A large matrix is kept in a file in `folder`, if given. Without another matrix, the bins come
     from the first rows. These are a fair sample, since train rows are shuffled; quantiles of all
@@ -132,7 +132,7 @@ def quantile_matrix(
 def _blocks(
     table: Table, features: Features, threads: int, rows: int | None = None
 ) -> Iterator[Labelled]:
-    """All rows of a table, or the first, block by block."""
+    """All rows of a table, or the first `rows`, block by block."""
     encoder = FeatureEncoder(features.feature_map, table)
 
     def labelled(block: Block) -> Labelled:
@@ -213,7 +213,7 @@ def fit(
     )
     if not valid:
         return booster, {}
-    # Predictions need no other trees, so the file has no others.
+    # Predictions do not need the later trees, so the file does not have them.
     curves = {ours: results["valid"][name] for name, ours in METRICS.items()}
     return booster[: booster.best_iteration + 1], curves
 
