@@ -19,7 +19,7 @@ class Alarm:
 
 
 def read_alarms(facts: Path) -> list[Alarm]:
-    """The alarms in the file of facts that `describe` has written."""
+    """The alarms in a file of facts (data.json), written by `describe`."""
     return read_json(
         facts, lambda plain: [Alarm(**alarm) for alarm in plain["alarms"]], kind="data.json"
     )

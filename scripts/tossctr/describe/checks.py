@@ -11,18 +11,18 @@ from .alarms import Alarm
 from .drift import MUCH_DRIFT
 
 MIN_CLICKS = 100
-# Rows of the test that are train rows as well, or the reverse, while validation rows are new.
+# Shares of test rows that are train rows, or the reverse, and of validation rows that are not new.
 SAME_ROWS, NEW_ROWS = 0.9, 0.5
 _NAMED = 8
 
-_ALIKE = "Check that both files are coded alike"
-# Each check: the columns or sequences with a fault, for `DataFrame.query`; the text, filled from
-# the first of them; the advice. A comparison with an unknown number is false.
+_ALIKE = "Check that both files use the same codes"
+# Each check: a query for the columns or sequences with a fault; the text, filled from the first one
+# found; the advice. Comparisons with unknown numbers are false.
 _COLUMN_CHECKS = (
     (
         "click_auc > 0.99",
         "predicts the clicks on its own, with an AUC of {click_auc:.4f} on train rows",
-        "Take what is known only after the click out of columns.groups",
+        "Take columns known only after the click out of columns.groups",
     ),
     (
         "role in ['numeric', 'category'] and "
@@ -35,42 +35,42 @@ _COLUMN_CHECKS = (
         "test_outside > 0.5",
         "{test_outside:.0%} of the test values lie outside the range of the train values, "
         "{low:.6g} to {high:.6g}",
-        "Bring both files to one unit; leave out a column that keeps growing, such as a date or ID",
+        "Use one unit in both files; leave out a column that keeps growing, such as a date or ID",
     ),
     (
         # Another unit makes values this much larger or smaller; other drift rarely does.
         f"test_outside <= 0.5 and psi_test > {MUCH_DRIFT} "
         "and (test_scale <= 0.2 or test_scale >= 5)",
         "test values are {test_scale:.3g} times as large as train values (medians without zeros)",
-        "Bring both files to one unit",
+        "Use one unit in both files",
     ),
     (
         # Float32 keeps 24 bits of a number, too few for seconds since 1970.
         "step > 1 and 0 < high - low < 0.25 * largest",
-        "values between {low:.10g} and {high:.10g} are kept in steps of {step:.0f}, as float32",
-        "Write them from another start or in another unit, such as days since the first",
+        "values between {low:.10g} and {high:.10g} are kept in steps of {step:.0f} in float32",
+        "Write them with another origin or unit, such as days since the first",
     ),
     (
         "unseen_test > 0.1",
-        "{unseen_test:.0%} of the test rows have a category that the train rows do not have often "
-        "enough to be known",
+        "{unseen_test:.0%} of the test rows have a category that is too rare in the train rows to "
+        "be known",
         f"{_ALIKE}; leave out a column of IDs that are always new",
     ),
 )
 _SEQUENCE_CHECK = (
     "unseen_test > 0.1",
-    "{unseen_test:.0%} of the test events are a code that the train rows do not have often enough "
-    "to be known",
+    "{unseen_test:.0%} of the test events are a code that is too rare in the train rows to be "
+    "known",
     f"{_ALIKE}, or lower the size's min_count",
 )
-# Checks of all tables: a fact by table, the share that is a fault, the text and the advice.
+# Checks of each table: the fact, the share from which it is a fault, the text and the advice.
 _TABLE_CHECKS = (
     (
         "later_events",
         0.01,
-        "of the events of the {table} rows are later than their row, so histories may tell what "
-        "was clicked in it",
-        "Cut each history at the time of its row, or correct the unit or zone of the times",
+        "of the events of the {table} rows are later than their row, so histories may reveal the "
+        "row's click",
+        "Cut each history at the time of its row, or correct the unit or time zone",
     ),
     (
         "backward_steps",
@@ -85,7 +85,7 @@ _TABLE_CHECKS = (
 def alarms_of(facts: Mapping[str, Any]) -> list[Alarm]:
     """The alarms that follow from the facts of `describe`."""
     columns = pd.DataFrame(facts["columns"])
-    # Facts that columns of some role lack are None.
+    # Facts that a column's role lacks are None.
     numbers = columns.columns.difference(["column", "role"])
     columns[numbers] = columns[numbers].astype(float)
     columns["largest"] = columns[["low", "high"]].abs().max(axis=1)

@@ -33,9 +33,9 @@ def predict_part(
     threads: int = 1,
     code: str = "",
 ) -> None:
-    """Write parquet columns id (string) and logit (float32) of the rows of a part.
+    """Write parquet columns id (string) and logit (float32) for the rows of a part.
 
-    The file's metadata has the part, the model's file, the digest `code` and `model_metadata`.
+    The metadata has digests of the part, the model file and the `code`, and `model_metadata`.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(h5) as test:
@@ -62,9 +62,9 @@ def predict_validation(
     runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
-    """Write parquet columns row, label, logit and logit_ablated, with empty histories (float32).
+    """Write parquet columns row, label, logit and, with empty histories, logit_ablated (float32).
 
-    Raises UserError if the rows are not the model's, or a logit is not finite.
+    Raises UserError if the model belongs to other rows, or if a logit is not finite.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
@@ -96,5 +96,5 @@ def predict_rows(
 
 
 def model_metadata(model: Model) -> dict[str, str]:
-    """The metadata of the model for its files of predictions."""
+    """The model's metadata for its prediction files."""
     return {"click_rate": repr(model.about.click_rate), "full_name": model.about.full_name}

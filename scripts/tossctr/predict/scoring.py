@@ -1,7 +1,7 @@
 """Click probabilities of new rows, by one model or the blend of several.
 
-A file is processed like the test table: part by part to H5, then to the models. So its rows get
-exactly the probabilities of a submission.
+A file is processed like the test table: each part is converted to H5, then predicted. So its rows
+get exactly the probabilities of a submission.
 """
 
 import logging
@@ -49,14 +49,14 @@ def score_files(
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
 
-    `input` are raw tables, local or remote, in this order; `delimiter` separates the values of
-    CSV files, if their names do not say it. The logits of several models are
-    averaged by `weights`, or by those in the file `fitted`; the prior 'balanced' shifts them to
-    50:50 odds, as in a submission. `row_time` is the column of the rows' times, for models with
-    times. Only the columns that the models need are read, so not a label. During the run a part of
-    about `part_rows` rows is on disk beside `output`, and memory does not grow with the rows.
+    `input` are raw tables, local or remote, in the order of the output; `delimiter` is needed for
+    CSV files whose names do not imply it. The logits of several models are averaged with `weights`,
+    or with the weights in the file `fitted`; the prior 'balanced' shifts them to 50:50 odds, as in
+    a submission. `row_time` is the column of the rows' times, for models with times. Only columns
+    that the models need are read, so no label. During the run a part of about `part_rows` rows is
+    on disk beside `output`, and memory does not grow with the rows.
 
-    Raises UserError, and writes nothing, if a file lacks a needed column, an ID, or any rows.
+    Raises UserError, and writes nothing, if a file has no rows, or lacks a needed column or an ID.
     """
     if output.suffix != ".parquet":
         raise UserError(f"{output}: scores are written as parquet; name it *.parquet")

@@ -43,12 +43,12 @@ def write_submission(
     sample_submission: str | Path | None = None,
     facts: Path | None = None,
 ) -> None:
-    """Write the CSV, see `join_predictions`, and what it is made from (JSON).
+    """Write the CSV, see `join_predictions`, and its sources (JSON).
 
-    `predictions` are of all `parts` of the test table by each of the `models` of a size, model by
-    model. The mean has the `weights` by the models' names, or those in the file `fitted`. The prior
-    'balanced' shifts the logits to 50:50 odds. The alarms in `facts` go to the log. `codes` has the
-    digests of the code that predicts, by the models' names; None accepts any code.
+    `predictions` has a file per part in `parts` for the first of the size's `models`, then for the
+    next. Logits are averaged with `weights` by the models' names, or with those in `fitted`. The
+    prior 'balanced' shifts the logits to 50:50 odds. The alarms in `facts` are logged. `codes` has
+    the digests of the code that predicts, by the models' names; None accepts any code.
 
     Raises UserError, and writes nothing, if predictions are of other parts, models or code.
     """
@@ -86,7 +86,7 @@ def write_submission(
 def _checked(
     paths: Sequence[Path], parts: Sequence[Part], model: Path, code: str | None, full_name: str
 ) -> Mapping[str, str]:
-    """The first file's metadata; raises UserError unless all are of these parts by this model.
+    """The first file's metadata; raises UserError unless all are of these parts and this model.
 
     The `code` is checked too: a killed Snakemake may not have recorded the code of a file.
     """
@@ -117,9 +117,9 @@ def join_predictions(
 ) -> tuple[int, float]:
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
 
-    The logits of several models are averaged by `weights`, and lowered by `shift`. If given,
-    `sample_submission` has the IDs, their order and the name of the label. If not, the predictions
-    have the IDs. Returns the number of rows and the mean probability.
+    The logits of several models are averaged with `weights`, and lowered by `shift`. If given,
+    `sample_submission` determines the IDs, their order and the label's name; otherwise the IDs are
+    those of the predictions. Returns the number of rows and the mean probability.
 
     Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side.
     """
@@ -131,7 +131,7 @@ def join_predictions(
         add_ids(database, "predicted", _means(by_model, weights), "the predictions")
         if sample_submission is not None:
             add_sample(database, sample_submission, id_column, "predicted", "predicted")
-        # IDs get quotes only if one has a character special to CSV; sample_submission.csv has none.
+        # IDs get quotes only if one has a character special to CSV; the sample has no quotes.
         special = r"""regexp_matches(id, '[",\r\n]')"""
         rows, any_special = answer(database, f"SELECT count(*), bool_or({special}) FROM predicted")
         quoting = "needed" if any_special else "none"
@@ -169,6 +169,6 @@ def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
     if len(rates) > 1:
         raise UserError(
             f"the models were trained on rows of different click rates ({sorted(rates)}); a blend "
-            f"takes models of one size, trained on the same rows"
+            f"needs models of one size, trained on the same rows"
         )
     return np.float32(log_odds(rates.pop()))

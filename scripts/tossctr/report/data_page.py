@@ -32,20 +32,20 @@ from .page import (
     write_page,
 )
 
-# The most columns with their click rates, and columns in the chart of drift.
+# The most panels of click rates, and the most columns in the plot of drift.
 _MAX_PANELS, _MAX_ROWS = 6, 25
 _SEQUENCES = """\
-Events: the average of the rows. None: rows without events. Shared: of the rows with five events or
-more, those whose events equal those of a train row, or for train rows, of another one. If far more
-validation rows than test rows share theirs, metrics flatter a model that remembers users: name
-the column of users in `columns.group`, or that of the time in `columns.time`.
+Events: mean per row. Empty: rows without events. Shared: among rows with at least five events, the
+share with the same events as a train row (train rows: as another train row). If far more validation
+rows than test rows share their events, metrics are too good for a model that memorizes users: name
+the column of users in `columns.group`, or the column of time in `columns.time`.
 """
 _COLUMNS = f"""\
-Values: the number of distinct values in the train rows; a column of one or none is useless.
-Missing: of the train rows, and of the test rows. Low and high: of all train rows. AUC: how well the
-column alone ranks the train clicks. PSI: population stability index from train; below {SOME_DRIFT}
-there is hardly any drift, from {MUCH_DRIFT} on much. Unseen: test rows with a category that the
-model does not know.
+Values: distinct values in the train rows; a column with fewer than two is useless. Missing: share
+of the train rows; "in test": of the test rows. Low and high: range of all train rows. AUC: how well
+the column alone ranks the train clicks. PSI: population stability index against train; below
+{SOME_DRIFT} there is hardly any drift, from {MUCH_DRIFT} on much. Unseen: test rows with a category
+that the model does not know.
 """
 
 
@@ -97,9 +97,9 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
         "adversarial AUC": pd.Series(facts["adversary"]).dropna().map(_adversary),
     }
     return (
-        f"{_by_table(cells)}\nColumns, sequences and click rates are those of the sample, rows at "
-        f"equal distances. The adversarial AUC says how well boosting separates rows from train "
-        f"rows; 0.5 is not at all. In brackets: what it loses when a column is shuffled.\n"
+        f"{_by_table(cells)}\nColumns, sequences and click rates are those of the sample: evenly "
+        f"spaced rows. The adversarial AUC says how well boosting separates a table's rows from "
+        f"train rows; 0.5: not at all. In brackets: AUC lost when a column is shuffled.\n"
     )
 
 
@@ -108,7 +108,7 @@ def _sequence_table(sequence: Mapping[str, Any]) -> str:
     cells = {
         "events": pd.Series(sequence["mean"]).map("{:,.1f}".format),
         "longest": pd.Series(sequence["longest"]).map("{:,}".format),
-        "none": pd.Series(sequence["none"]).map(percent),
+        "empty": pd.Series(sequence["none"]).map(percent),
         "shared": shared.map(percent),
         "unknown codes": pd.Series({"test": sequence["unseen_test"]}).dropna().map(percent),
     }
@@ -116,7 +116,7 @@ def _sequence_table(sequence: Mapping[str, Any]) -> str:
 
 
 def _by_table(cells: Mapping[str, pd.Series]) -> str:
-    """A Markdown table with a row for each table of the first column."""
+    """A Markdown table with a row for each table (train, valid or test) in the first column."""
     table = pd.DataFrame(cells).loc[next(iter(cells.values())).index].fillna("")
     return markdown_table(table.rename_axis("table").reset_index())
 
@@ -151,7 +151,7 @@ def _columns_table(facts: Mapping[str, Any]) -> str:
 
 
 def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
-    """The click rate along the raw file and by category, and the test's share of each category."""
+    """The click rate along the raw file and by category, and categories' shares of the test."""
     overall = sum(facts["clicks"].values()) / sum(facts["rows"][name] for name in facts["clicks"])
     panels, largest = {}, 0.0
     for panel in facts["click_rates"][:_MAX_PANELS]:
@@ -159,7 +159,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
         of_test = values["test_rows"].astype(float)
         shares = texts(of_test.where(of_test > 0) / of_test.sum(), lambda x: f" ({percent(x)})")
         names = values["value"].fillna("(missing)").map(lambda word: short(word, 24))
-        title = panel["column"] or "place in the raw file, in twentieths"
+        title = panel["column"] or "position in the raw file, in twentieths"
         rows = values["rows"].where(values["rows"] > 0)
         low, high = rate_interval(values["clicks"], rows)
         rates = {"name": names + shares, "value": values["clicks"] / rows, "low": low, "high": high}
@@ -170,7 +170,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
         panels,
         "Click rate along the file, and by category",
         "In brackets: share of the test rows.",
-        f"Bars: 95 % intervals. Dotted: {percent(overall)}, that of all rows.",
+        f"Bars: 95 % intervals. Dotted: click rate of all rows, {percent(overall)}.",
         middle=overall,
         label="click rate",
     )
@@ -191,10 +191,10 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
     rows = {"name": names, "value": values.clip(lower=smallest), "low": np.nan, "high": np.nan}
     figure = interval_panels(
         facts,
-        {f"the {len(columns)} columns with the largest": pd.DataFrame(rows).assign(p_value=1.0)},
+        {f"the {len(columns)} columns with the most drift": pd.DataFrame(rows).assign(p_value=1.0)},
         f"Drift from train to {last}: population stability index",
-        f"Dotted: {SOME_DRIFT} and {MUCH_DRIFT}, where some and much drift begin.",
-        "Numbers: that of the validation rows, which a random split keeps low.",
+        f"Dotted: some drift from {SOME_DRIFT} on, much from {MUCH_DRIFT} on.",
+        "Numbers: the validation rows' index, which a random split keeps low.",
         middle=SOME_DRIFT,
         label="population stability index",
     )

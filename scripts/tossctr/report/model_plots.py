@@ -30,7 +30,7 @@ from .page import (
 
 MAX_SLICES = 24  # of a column, such as all hours of a day
 MAX_COLUMNS = 20
-SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
+SMALLEST = 1e-6  # probability that is drawn: a logit of -80 would be 1e-35
 
 
 def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Output) -> None:
@@ -43,7 +43,7 @@ def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Ou
 
 
 def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
-    """Draw the `importance` or the `learning_curves` of a model from `data`, and training.json."""
+    """Draw a model's `importance` or `learning_curves` from `data` and training.json."""
     about = read_json(training, kind="training.json", keys=("simulated_data",))
     about |= {"full_name": full_name}
     if plot == "importance":
@@ -55,7 +55,7 @@ def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output)
 
 def learning_curves_plot(history: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """Losses and AUC of the evaluations in history.csv, with the best one marked."""
-    # The training keeps the first of equals.
+    # The training keeps the first of equally good evaluations.
     best = history.iloc[int(history["monitor"].fillna(-np.inf).argmax())]
     title = (
         f"Best of {len(history)} evaluations: epoch {best['epoch']:.0f} of "
@@ -81,7 +81,7 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str
     some = bins[bins["clicks"] > 0]
     title = (
         f"Mean prediction {percent(sigmoid(logit).mean())}, "
-        f"{label.sum():,} clicks: {percent(label.mean())}\n"
+        f"share of clicks {percent(label.mean())} ({label.sum():,} clicks)\n"
         f"calibration error {_metric(measured, 'calibration_error')}"
     )
     notes = f"{len(bins)} bins with 95 % intervals.", "Bins without clicks have no dot."
@@ -91,7 +91,7 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str
     ax.plot(some["predicted"], some["clicks"] / some["rows"], "o", color=BLUE, label="a bin")
     low = min([bins["predicted"].min(), *some["low"]])
     high = max([bins["predicted"].max(), *bins["high"]])
-    ax.plot([low, high], [low, high], ":", color=GREY, label="clicks as predicted")
+    ax.plot([low, high], [low, high], ":", color=GREY, label="perfect calibration")
     for axis in ("x", "y"):
         log_axis(ax, axis, low, high, lambda value, _: percent(value))
     ax.set(xlabel="predicted probability", ylabel="share of clicks")
@@ -121,9 +121,9 @@ def slices_plot(measured: Mapping[str, Any]) -> Figure:
     return interval_panels(
         measured,
         panels,
-        f"AUC by slice: at most the {MAX_SLICES} largest of a column",
+        f"AUC by slice: at most the {MAX_SLICES} largest of each column",
         f"Dotted: AUC of all rows, {_metric(measured, 'auc')}. In brackets: clicks of rows.",
-        f"Bars: 95 % intervals; none with fewer than {FEW_CLICKS} clicks.",
+        f"Bars: 95 % intervals, only with at least {FEW_CLICKS} clicks.",
         middle=measured["metrics"]["auc"]["value"] or np.nan,
         label="AUC",
     )
@@ -136,13 +136,13 @@ def importance_plot(importance: Mapping[str, Any], about: Mapping[str, Any]) -> 
     rows = _intervals(pd.json_normalize(shown), "auc_lost").assign(
         name=[short(entry["changed"]) for entry in shown]
     )
-    title = f"The {len(shown)} of {len(changes)} that cost most"
+    title = f"The {len(shown)} of {len(changes)} changes that cost most"
     return interval_panels(
         about,
         {title: rows},
-        f"What its AUC of {with_interval(importance['auc'], 3)} loses by a change\n"
+        f"AUC lost by each change, out of {with_interval(importance['auc'], 3)}\n"
         f"{importance['clicks']:,} clicks in {importance['rows']:,} validation rows",
-        "A column, or the history, is that of other rows; it loses little if others replace it.",
+        "A column, or the history, comes from other rows; columns that others replace cost little.",
         BARS,
         middle=0,
         label="AUC lost",

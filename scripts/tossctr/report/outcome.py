@@ -1,4 +1,4 @@
-"""What a run has submitted, as the last line on the terminal."""
+"""The submissions that a run has written, as its last lines on the terminal."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from ..common.files import read_json
 
 
 def outcome(results: Path, started: float) -> Iterator[str]:
-    """A line on each submission that is newer than `started`: rows, odds, models and weights."""
+    """A line for each submission newer than `started`: rows, odds, models and weights."""
     for path in results.glob("submission_*.json"):
         if path.stat().st_mtime < started:
             continue

@@ -1,6 +1,6 @@
-"""Pages of Markdown, and the plots on them: their look, and their files.
+"""Markdown pages and the plots on them: their style and their files.
 
-A page is also a self-contained HTML file, for Snakemake's report. A plot is an SVG file that
+A page is also written as self-contained HTML, for Snakemake's report. A plot is an SVG file that
 depends only on its input.
 """
 
@@ -25,7 +25,7 @@ from ..common.files import atomic_write
 from ..config.names import FEW_CLICKS, SIGNIFICANCE
 from ..describe.alarms import Alarm
 
-# What concerns only Snakemake's report around a page is in rules/captions/workflow.rst.
+# Styles of Snakemake's report around a page are in rules/captions/workflow.rst.
 _STYLE = """\
 .page { max-width: 72rem; margin: 0 auto; padding: 0.5rem 1rem; overflow-wrap: anywhere;
   font: 15px/1.5 system-ui, sans-serif; color: #222; }
@@ -56,7 +56,7 @@ WIDTH = 7.0  # inches
 ROW = 0.24  # inches of a row
 SIMULATED_PLOT = "Simulated data: says nothing about real clicks."
 BARS = (
-    f"Bars: 95 % intervals. Red: significant, among all that are drawn or left out.\n"
+    f"Bars: 95 % intervals. Red: significant, corrected for all differences, drawn or not.\n"
     f"Hollow: fewer than {FEW_CLICKS} clicks."
 )
 
@@ -73,7 +73,7 @@ _PLOT_STYLE = {
 }
 matplotlib.style.use(["default", _PLOT_STYLE])
 
-# The subject of a plot: `simulated_data`, and the `full_name` of its model if it has one.
+# `about` has a plot's `simulated_data`, and the `full_name` of its model if it has one.
 
 
 def literal(text: str) -> str:
@@ -89,7 +89,7 @@ def alarms_text(alarms: Sequence[Alarm]) -> str:
 
 
 def plots_text(plots: Sequence[Path], page: Path) -> str:
-    """Markdown that shows `plots` on the page of that path."""
+    """Markdown that shows `plots` on the page at the path `page`."""
     links = [(path.stem, os.path.relpath(path, page.parent)) for path in plots]
     return "\n".join(f"![{name}]({link})\n" for name, link in links)
 
@@ -117,7 +117,7 @@ def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
 
 
 def column_text(model: pd.Series, name: str, digits: int = 4) -> str:
-    """A value of a row of comparison.csv with its interval."""
+    """A model's value in comparison.csv, with its interval."""
     ends = {end: model[f"{name}_{end}"] for end in ("low", "high")}
     return with_interval({"value": model[name], **ends}, digits)
 
@@ -136,9 +136,9 @@ def percent(share: float) -> str:
 def write_page(text: str, page: Path, view: Path) -> None:
     """Write the Markdown `text` as `page`, and as HTML with embedded plots as `view`.
 
-    The text names the plots' files relative to `page`. In `view`, a link to another page is an
-    `<a>` without `href`, whose `data-page` is that page's HTML file: inside Snakemake's report
-    there are no files to lead to. The report's first page makes links of them.
+    Paths of plots in the text are relative to `page`. In `view`, a link to another page is an `<a>`
+    whose `data-page` is that page's HTML file. It has no `href`, because Snakemake's report has no
+    files to link to; the report's first page adds it.
     """
     with atomic_write(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -166,7 +166,7 @@ def write_page(text: str, page: Path, view: Path) -> None:
 def new_plot(
     about: Mapping[str, Any], width: float, height: float, title: str, *notes: str
 ) -> Figure:
-    """An empty plot of a size in inches, with its title above and its notes below."""
+    """An empty plot, `width` by `height` inches, with a title above and notes below."""
     figure = Figure(figsize=(width, height), layout="constrained")
     if about.get("full_name"):
         title = f"{short(about['full_name'])}\n{title}"
@@ -192,10 +192,10 @@ def interval_panels(
     middle: float,
     label: str,
 ) -> Figure:
-    """Panels one below the other: a point with its 95 % interval for each row.
+    """Panels one below the other: for each row a point with its 95 % interval.
 
-    Rows have `name`, `value`, `low` and `high`, and the `p_value` of a difference: a row is red if
-    it is small, hollow if it is unknown. A dotted line is at `middle`.
+    Rows have `name`, `value`, `low`, `high` and `p_value`: a point is red if the p-value is
+    significant, hollow if it is NaN. A dotted line is at `middle`.
     """
     panels = {name: table for name, table in panels.items() if len(table)}
     if not panels:
@@ -232,7 +232,7 @@ def log_axis(
 
 
 def short(name: str, most: int = 36) -> str:
-    """A name to draw: in ASCII, and if it is long, without its middle."""
+    """A name for a plot, in ASCII; a long one loses its middle."""
     name = ascii(name)[1:-1]
     return name if len(name) <= most else f"{name[: most // 2]}...{name[-(most // 2) + 3 :]}"
 

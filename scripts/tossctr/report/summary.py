@@ -37,18 +37,18 @@ from .page import (
 
 
 def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) -> None:
-    """Write one row a model as CSV: its metrics, how far it is behind the best, costs and settings.
+    """Write a CSV row per model: metrics, how far it is behind the best, costs and settings.
 
     The size with the most validation rows comes first, and within a size the best model by
-    `metric`, by which the table is scored. Each of `metrics` is a
-    results/{size}/{name}/metrics.json with the files of its model beside it. Raises UserError if
-    models or rows do not match.
+    `metric`, the table's score. `metrics` are files results/{size}/{name}/metrics.json, with each
+    model's other files beside them. Raises UserError if a file is of another model, or if models of
+    a size have different rows.
     """
     models = pd.DataFrame([_row(path, metric) for path in metrics], metrics)
-    # An integer that some models lack: missing values would make it a float.
+    # Models without a value would make these integers floats.
     models = models.astype({"train_rows": "Int64"})
     behind = [_behind([*rows.index], metric) for _, rows in models.groupby("size")]
-    # Sizes have different validation rows: a metric of a few clicks must not lead the table.
+    # Sizes have different validation rows: a metric on few clicks must not lead the table.
     models = models.join(pd.concat(behind)).sort_values(
         ["valid_rows", "size", metric, "model"],
         ascending=[False, True, METRIC_BY_NAME[metric].sign < 0, True],
@@ -63,7 +63,7 @@ def _row(path: Path, metric: str) -> dict[str, Any]:
     check_name(path, measured["full_name"], folder_name(path))
     training = read_json(path.with_name("training.json"))
     size, name = path.absolute().parts[-3:-1]
-    # Spaces separate the settings, so values have none.
+    # Spaces separate the settings, so they are removed from values.
     settings = training.get("settings", {}).items()
     return {
         "size": size,
@@ -84,7 +84,7 @@ def _row(path: Path, metric: str) -> dict[str, Any]:
 
 
 def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
-    """Entries of metrics.json as columns: `name`, `name_low`, `name_high`, and its `p_value`."""
+    """Entries of metrics.json as columns: `name`, `name_low`, `name_high`, any `name_p_value`."""
     return {
         name if key == "value" else f"{name}_{key}": number
         for name, entry in entries.items()
@@ -95,7 +95,7 @@ def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
 def _behind(metrics: list[Path], metric: str) -> pd.DataFrame:
     """How far each model of a size is behind the best by a metric, with an interval.
 
-    All are measured on the same rows, so what makes rows hard for all models cancels out.
+    All models predict the same rows, so the noise that they share cancels out.
     """
     tables = read_same_rows([path.with_name("valid_predictions.parquet") for path in metrics])
     measure = partial(metrics_of, [metric], click_rate=float(metadata_of(tables[0])["click_rate"]))
@@ -122,18 +122,18 @@ def write_summary(
 ) -> None:
     """Draw all models by the table's score, and write the page as Markdown and as HTML.
 
-    The page also shows `importances`, plots of single models. By size, `facts` describe the
-    data and `submitting` lists the models that submit; the rest are settings.
+    The page also shows `importances`, plots of single models. `facts` are the sizes' data.json;
+    `submitting` has, by size, the models in the submission. The rest are settings.
     """
     models = pd.read_csv(comparison)
     save(models_plot(models), plot)
     decisions: list[str] = []
     statements = [_held_out(split)]
     if not has_test:
-        statements.insert(0, "A submission needs a test file, and `raw.test` is null.")
+        statements.insert(0, "A submission needs a test file, but `raw.test` is null.")
     for size, rivals in models.groupby("size", sort=False):
         chosen, decision = _decision(rivals, submitting[size])
-        how = f"`snakemake --cores 4 results/submission_{size}.csv` submits it."
+        how = f"`snakemake --cores 4 results/submission_{size}.csv` writes this submission."
         if chosen != BLEND and [chosen] != [*submitting[size]]:
             change = f"{{submission_models: [{chosen}], submission_weights: auto}}"
             how = f"With `sizes: {{{size}: {change}}}` in the config, {how}"
@@ -153,14 +153,14 @@ def write_summary(
 
 
 def _metric(models: pd.DataFrame) -> Metric:
-    """What predictions of the table are scored by."""
+    """The metric that the table is scored by."""
     return METRIC_BY_NAME[models["metric"].iloc[0]]
 
 
 def models_plot(models: pd.DataFrame) -> Figure:
-    """Models by the table's score, with intervals, by size, in the order of comparison.csv.
+    """The models' scores with intervals, a panel per size, in the order of comparison.csv.
 
-    A constant's point would squeeze those of the other models, so it is left out.
+    `constant` is left out, since its point would squeeze the others together.
     """
     panels, metric = {}, _metric(models)
     columns = [metric.name, f"{metric.name}_low", f"{metric.name}_high", "behind_p_value"]
@@ -174,7 +174,7 @@ def models_plot(models: pd.DataFrame) -> Figure:
         {"simulated_data": models["simulated_data"].any()},
         panels,
         f"{metric.heading[0].upper()}{metric.heading[1:]} of the models",
-        "Compared with the best on the same rows; intervals of two that differ may overlap.",
+        "Compared with the best on the same rows; two models may differ though intervals overlap.",
         BARS,
         middle=np.nan,
         label=metric.heading,
@@ -182,7 +182,7 @@ def models_plot(models: pd.DataFrame) -> Figure:
 
 
 def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str]:
-    """What a size should submit, and the sentence that says so and why.
+    """The model or blend to submit for a size, and a sentence with the reason.
 
     `rivals` are the size's rows of comparison.csv, the best first. `submitting` are the models that
     the config submits. A model is level with the best unless the p-value of the difference,
@@ -195,7 +195,7 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str
         return configured, (
             f"**Submit {called.get(configured, configured)}, as configured**: "
             f"{best['valid_clicks']:,} clicks among {best['valid_rows']:,} rows cannot tell models "
-            f"apart, {FEW_CLICKS} are needed, and as many rows without one."
+            f"apart; this takes {FEW_CLICKS} clicks and as many negatives."
         )
     level = rivals["behind_p_value"] >= SIGNIFICANCE  # the best is level with itself
     can_submit = names.map(is_model) | (names == configured)
@@ -216,42 +216,42 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str
 def _held_out(split: Mapping[str, Any]) -> str:
     """How the validation rows were held out, and their other uses."""
     if split["time"]:
-        if_one = " (others if all have the same, said in the log)" if split["is_auto"] else ""
+        if_one = " (unless all have the same time, see the log)" if split["is_auto"] else ""
         held_out = f"the newest by {literal(split['time'])}{if_one}"
     elif split["group"]:
-        held_out = f"those of {literal(split['group'])} that are not in the train rows"
+        held_out = f"those whose {literal(split['group'])} is not in the train rows"
     else:
         held_out = (
-            "drawn at random, so they share days and users with the train rows: where the test "
-            "rows do not, every metric is too good (`sampling.split`, the table's time or group)"
+            "drawn at random, so they share days and users with the train rows. If the test rows "
+            "do not, every metric is too good (see `sampling.split`, the table's time or group)"
         )
     return (
-        f"The validation rows are {held_out}. They also chose each model's epoch, tuned "
-        f"settings and fitted weights, so these metrics are a little too good."
+        f"The validation rows are {held_out}. Epochs, tuned settings and fitted weights were "
+        f"chosen on the same rows, so these metrics are a little too good."
     )
 
 
 def _about(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) -> Iterator[str]:
-    """What the histories are worth to a size's best model, and what the config submits."""
+    """What histories are worth to a size's best model, and what the config submits."""
     best = rivals.iloc[0]
     if best["enough_clicks"] and not pd.isna(best["auc_ablated"]):
         yield (
-            f"Without histories {best['model']} has an AUC of {best['auc_ablated']:.4f}: they are "
-            f"worth {difference_text(best, 'histories')}."
+            f"Without histories, {best['model']} has an AUC of {best['auc_ablated']:.4f}: "
+            f"histories are worth {difference_text(best, 'histories')}."
         )
-    again = ", trained again on validation rows too, after the metrics here were measured"
+    again = ", retrained on validation rows too after these metrics were measured"
     yield f"The config submits {' + '.join(submitting)}{again if refit else ''}."
     for _, row in rivals[rivals["model"] == BLEND].iterrows():
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
         yield (
-            f"The blend has the weights {weights}. By {_metric(rivals).heading} it gains "
-            f"{difference_text(row, 'gain_over_best')}, over {row['best_model']}, the best model "
-            f"in it, on rows that the weights were not fitted to."
+            f"The blend has the weights {weights}. By {_metric(rivals).heading}, it gains "
+            f"{difference_text(row, 'gain_over_best')}, over its best model {row['best_model']}, "
+            f"on rows that the weights were not fitted to."
         )
 
 
 def _table(models: pd.DataFrame) -> str:
-    """The models with what decides between them, and notes on the columns."""
+    """The table of models: scores, costs, and notes on the columns."""
     metric = _metric(models)
     is_worse = models["behind_p_value"] < SIGNIFICANCE
     columns = {
@@ -265,8 +265,8 @@ def _table(models: pd.DataFrame) -> str:
     }
     return (
         f"{markdown_table(pd.DataFrame(columns))}\n"
-        f"Behind: by how much the model's {metric.heading} ({metric.note}) is worse than the best "
-        f"of the same size, on the same rows; \\* marks a significant difference "
-        f"(p < {SIGNIFICANCE}, corrected for the number of models by Holm). Intervals are of 95 %; "
-        f"there are none with fewer than {FEW_CLICKS} clicks. MiB: peak memory of the training.\n"
+        f"Behind: by how much the model's {metric.heading} ({metric.note}) is worse than "
+        f"the size's best model on the same rows; \\* marks a significant difference "
+        f"(p < {SIGNIFICANCE}, Holm's correction for the number of models). Intervals are of 95 % "
+        f"and need at least {FEW_CLICKS} clicks. MiB: peak memory of the training.\n"
     )
