@@ -1,8 +1,8 @@
-"""Files of a raw table: parquet, or CSV and TSV with a header and then a row a line.
+"""Files of a raw table: parquet, or CSV and TSV with a header.
 
-CSV files have no types. A column in use is read as its role wants it: numeric columns as float64, a
-row's time as integers or timestamps, all others as text. An empty value is missing, and a quoted
-one may hold line breaks.
+CSV files have no types, so a column's role decides its type: numeric columns are float64, rows'
+times integers or timestamps, all others text. An empty value is missing, and a quoted value may
+contain line breaks.
 """
 
 import re
@@ -26,22 +26,22 @@ from .parts import FileSlice
 from .values import MEANS_MISSING, cast_rows, decoded, time_type, value_type, whole_numbers
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
-# Bytes of CSV that are parsed at once, and one request for a remote file; no line may be longer.
+# Bytes of CSV per parsing step and per request for a remote file; no line may be longer.
 _BLOCK_BYTES = 1 << 23
 _NO_NUMBER = pa.array(["", *MEANS_MISSING])
 # A remote row group of at most this many bytes is fetched at once, since each request takes a
-# while; a larger one, and a local one, is read in pieces, so that memory stays flat.
+# while. Larger and local row groups are read in pieces, so that memory stays flat.
 MAX_GROUP_BYTES = 1 << 30
-# Bytes of one read of a parquet column, by whether the file is remote.
+# Bytes per read of a parquet column, by `is_remote`.
 _BUFFER_BYTES = {False: 1 << 16, True: 1 << 22}
 
 
 class RawFile(ABC):
-    """A file, and which of its rows are read: those of a piece, or all.
+    """A file, of which all rows are read, or those of a piece.
 
-    `schema` has its own columns, without those of `repeated` names, and `keys` those of its
-    folders, unless it has them itself. `group_rows` are the rows of the groups that it is read by.
-    A file that `is_one_part` is read from its first row on, and says no types.
+    `schema` has the file's columns but those in `repeated`, whose names occur twice; `keys` has its
+    folders' columns that the file lacks. `group_rows` are the rows of its row groups. A file with
+    `is_one_part` is read from its first row on, and stores no types.
     """
 
     is_one_part = False
@@ -49,7 +49,7 @@ class RawFile(ABC):
     group_rows: list[int]
 
     def __init__(self, location: Location, piece: FileSlice | None) -> None:
-        # Taken before it is opened: if it is replaced in between, its state differs in the end.
+        # Before the file is opened: if it is replaced meanwhile, its state differs at the end.
         self.location, self.piece, self.state = location, piece, location.state()
         if piece is not None and piece.version != location.version:
             raise UserError(
@@ -62,26 +62,26 @@ class RawFile(ABC):
         fields = [field.with_type(value_type(field.type)) for field in fields]
         self.schema = pa.schema(fields)
         self.is_simulated = SIMULATED_MARK.items() <= (schema.metadata or {}).items()
-        # Some writers leave the columns of the folders in the files.
+        # Some writers keep the folders' columns in the files, too.
         self.keys = {name: key for name, key in location.keys.items() if name not in schema.names}
         self.columns = {*schema.names, *self.keys}
         self.start = piece.start if piece else 0
 
     @cached_property
     def stop(self) -> int:
-        """The first row behind those that are read."""
+        """The end of the rows that are read (not included)."""
         return self.piece.stop if self.piece else sum(self.group_rows)
 
     @abstractmethod
     def _read_schema(self) -> pa.Schema:
-        """Open the file, and keep what it says of itself."""
+        """Open the file, set its attributes and return its schema."""
 
     @abstractmethod
     def _batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """The rows that are read, at most `rows` at once, with these columns of its own."""
+        """Batches of at most `rows` of the rows, with these columns of the file itself."""
 
     def batches(self, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
-        """The rows that are read, at most `rows` at once, with a table's columns and types."""
+        """Batches of at most `rows` of the rows, with a table's columns and types."""
         own = [name for name in schema.names if name not in self.keys]
         for batch in self._batches(own, rows):
             columns = [self._column(batch, field) for field in schema]
@@ -97,8 +97,8 @@ class RawFile(ABC):
             return column if column.type == field.type else column.cast(field.type)
         except pa.ArrowException as error:
             raise UserError(
-                f"{self.location}: column {field.name!r} is not {field.type}, as it is in other "
-                f"files ({first_line(error)}); write all files with one type"
+                f"{self.location}: column {field.name!r} cannot be read as {field.type}, its type "
+                f"in other files ({first_line(error)}); write all files with one type"
             ) from None
 
 
@@ -140,7 +140,7 @@ class ParquetFile(RawFile):
 
 
 class CsvFile(RawFile):
-    """A CSV or TSV file, whose columns have types by their roles in `columns`, or are text."""
+    """A CSV or TSV file; columns get types from their roles in `columns`, else they are text."""
 
     is_one_part = True
 
@@ -167,7 +167,7 @@ class CsvFile(RawFile):
         return pa.schema([(name, types[name]) for name in names])
 
     def _type_of_times(self) -> pa.DataType:
-        """By the first value; one that is missing is refused later on."""
+        """The type that fits the first value; missing values are refused later."""
         for block in self._open([self._time]):
             if len(block):
                 return time_type((block[0][:1].cast(pa.string())[0].as_py() or "0").strip())
@@ -175,7 +175,7 @@ class CsvFile(RawFile):
 
     @cached_property
     def group_rows(self) -> list[int]:  # type: ignore[override]
-        """All rows, which are counted."""
+        """One group of all rows; to count them, the file is read."""
         with self.location.reading():
             return [sum(map(len, self._open(self.schema.names[:1])))]
 
@@ -184,7 +184,7 @@ class CsvFile(RawFile):
 
     def _batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         """All rows; raises UserError for a value that is not of its column's type."""
-        # Without a column, a batch would not tell its rows.
+        # A batch without columns would not have a number of rows.
         read, row = list(names) or self.schema.names[:1], 0
         for block in self._open(read):
             for start in range(0, len(block), rows):
@@ -194,7 +194,7 @@ class CsvFile(RawFile):
                 row += len(batch)
 
     def _typed(self, column: pa.Array, name: str, first_row: int) -> pa.Array:
-        """A column of bytes in its type."""
+        """Cast a column of bytes to its type."""
         wanted = self.schema.field(name).type
         try:
             text = cast_rows(column, pa.string(), first_row)
@@ -214,10 +214,10 @@ class CsvFile(RawFile):
 def open_csv(
     location: Location, names: Sequence[str] = (), *, delimiter: str = ","
 ) -> pacsv.CSVStreamingReader:
-    """A reader of the named columns, as bytes, or of all; an empty value is null."""
+    """A reader of the named columns, as bytes, or of all columns; an empty value is null."""
     return pacsv.open_csv(
         location.open_text(),
-        # Threads make it no faster, and with them no row knows its number.
+        # Threads make reading no faster, and with them row numbers are unknown.
         read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
         parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pacsv.ConvertOptions(

@@ -1,8 +1,8 @@
-"""Where raw files are, and which version: local paths, or objects of a store (s3://, gs://).
+"""Locations and versions of raw files: local paths, or objects of a store (s3://, gs://).
 
-A URI, its options and its credentials are those of `pyarrow.fs.FileSystem.from_uri`. A version
-changes with a file's content, and not with a touch. A local file's is a digest of all its bytes,
-remembered for as long as the file system says that nobody wrote to the file.
+URIs, their options and credentials work as in `pyarrow.fs.FileSystem.from_uri`. A version changes
+with a file's content, not with its modification time. A local file's version is a digest of all its
+bytes, cached until the file system shows a write to the file.
 """
 
 import glob
@@ -27,18 +27,18 @@ from ..common.files import digest_of, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
-# One slash is enough: a mistyped s3:/bucket/key is not a local path either. `C:/` is one.
+# One slash is enough, so a mistyped s3:/bucket/key counts as a URI. `C:/` is a local path.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
-# What Hive and Spark call the folder of rows without a value.
+# The value in the names of Hive's and Spark's folders for rows with a missing value.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-# Names that are no data, such as _SUCCESS.
+# Names of files without data, such as _SUCCESS.
 _HIDDEN = re.compile("(^|/)[_.]")
 _MAX_NAMED = 3
-# Relative to the working folder, where Snakemake keeps what it knows of files.
+# Relative to the working folder; Snakemake keeps its records of files there, too.
 REMEMBERED = Path(".snakemake/raw_versions")
-# Files from this size on take a while to read, so the log says it.
+# Files of at least this size take a while to read, so the log names them.
 _LARGE_BYTES = 1 << 30
-# File systems count time in steps: two writes within one step leave the same time.
+# File times are coarse: two writes in quick succession can leave the same time.
 SETTLED_NS = 2_000_000_000
 # Metadata that change with an object's content, the best first: Google's two digests, S3's, a time.
 _DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
@@ -47,7 +47,7 @@ _DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 class Location:
     """A file or folder, by a path or a URI; `str` gives it as the user wrote it.
 
-    No request goes to a store before something is read. What fails within `reading` is raised as a
+    No request is sent to a store before something is read. Errors within `reading` are raised as a
     UserError with the location and pyarrow's message.
     """
 
@@ -64,7 +64,7 @@ class Location:
             return fs.LocalFileSystem(), self.configured
         uri = self.configured
         if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in uri:
-            # Google's client would try for a quarter of an hour, and no signal ends it meanwhile.
+            # Google's client would retry for a quarter of an hour, and no signal interrupts it.
             uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds=60"
         with self.reading():
             return fs.FileSystem.from_uri(uri)
@@ -76,17 +76,17 @@ class Location:
 
     @property
     def is_missing(self) -> bool:
-        """True for a local path where nothing is; a broken link and any URI count as present."""
+        """True for a local path that does not exist; broken links and URIs count as present."""
         return not self.is_remote and not os.path.lexists(self.configured)
 
     def state(self) -> object:
-        """What changes whenever somebody writes to the file; the file is not read."""
+        """A value that changes with every write to the file; the file is not read."""
         with self.reading():
             return self.version if self.is_remote else file_state(Path(self.configured))
 
     @cached_property
     def version(self) -> str:
-        """A digest of the content at the first call; of a remote file, that of its store."""
+        """A digest of the content at the first call; for a remote file, its store's digest."""
         with self.reading():
             if not self.is_remote:
                 return content_version(Path(self.configured))
@@ -95,7 +95,7 @@ class Location:
 
     @property
     def keys(self) -> dict[str, str | None]:
-        """The columns that a file has from the folders key=value directly above it.
+        """The columns that the folders key=value directly above a file add to it.
 
         in/day=2/country=KR/part-0.parquet:   {"day": "2", "country": "KR"}
         """
@@ -119,12 +119,12 @@ class Location:
 
     @contextmanager
     def reading(self, state: object = None) -> Iterator[None]:
-        """Raise a UserError for whatever fails, or if the file is no longer in this state."""
+        """Raise a UserError if the block fails, or if the file is no longer in this state."""
         failed = None
         try:
             yield
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            # The first line of a binary file may be nearly all of it.
+            # The first line of a binary file may be very long.
             failed = first_line(error)[:300]
         if state is not None and Location(self.configured).state() != state:
             raise UserError(
@@ -137,10 +137,10 @@ class Location:
 
     @property
     def files(self) -> list["Location"]:
-        """The file, or those in this folder or of this pattern, in the order of their paths.
+        """The file, or the files in this folder or of this pattern, sorted by path.
 
-        Folders are read at any depth. A file that is named need not exist. Raises UserError if
-        there is none; names that begin with _ or . do not count.
+        Folders are searched at any depth; names in them that begin with _ or . are ignored. A file
+        named itself need not exist. Raises UserError if there are no files.
         """
         paths = self._objects() if self.is_remote else self._local_files()
         if not paths:
@@ -166,7 +166,7 @@ class Location:
         }
 
     def _local_files(self) -> set[str]:
-        # What is named may be hidden; what a pattern or a folder finds may not.
+        # A named path may be hidden; matches of a pattern and files in a folder may not.
         named, paths = self.configured.rstrip("/"), [self.configured]
         if self.is_missing and glob.has_magic(self.configured):
             named = re.split("[*?[]", named)[0].rpartition("/")[0]
@@ -175,7 +175,7 @@ class Location:
         for path in paths:
             is_folder = os.path.isdir(path)
             below = glob.glob(f"{glob.escape(path)}/**", recursive=True) if is_folder else [path]
-            # With links to nowhere, whose rows would be missing.
+            # Broken links are kept: without an error, their rows would be missing.
             files |= {
                 os.path.normpath(each) if is_folder else each
                 for each in below
@@ -185,10 +185,10 @@ class Location:
 
 
 class TableLocation:
-    """Where the files of one raw table are; `written` is what the user wrote, one text or a list.
+    """The location of one raw table's files; `written` is one text or a list from the user.
 
     A text names a file, a folder or, for local files, a pattern of `glob`; `files` looks for them.
-    `delimiter` separates the values of CSV files; None: their names say it.
+    `delimiter` separates the values of CSV files; None: a tab in TSV files, else a comma.
     """
 
     def __init__(
@@ -206,13 +206,13 @@ class TableLocation:
 
     @property
     def name(self) -> str:
-        """The last part of the path; of several, that of the first."""
+        """The last part of the first path, and the number of further paths."""
         more = len(self._entries) - 1
         return self._entries[0].name + (f" and {more} more" if more else "")
 
     @cached_property
     def files(self) -> list[Location]:
-        """The files in the order of their rows: of the list, and in it of their paths.
+        """The files in row order: entries as listed, and the files of an entry sorted by path.
 
         Raises UserError if a folder or a pattern has no file, or a file or a link to it occurs
         twice.
@@ -221,12 +221,12 @@ class TableLocation:
 
     @property
     def missing(self) -> list[str]:
-        """The local files that are named and do not exist; no store is asked."""
+        """The named local files that do not exist; no request is sent to a store."""
         return [] if self.is_remote else [str(file) for file in self.files if file.is_missing]
 
     @property
     def version(self) -> str:
-        """A digest of the content of the files, their order, the folders' keys, the delimiter."""
+        """A digest of the files' content and order, the folders' keys and the delimiter."""
         versions = [(file.keys, file.version) for file in self.files]
         if self.delimiter is not None:
             return digest_of([versions, self.delimiter])
@@ -253,10 +253,7 @@ def _distinct(named: Iterable[Location]) -> list[Location]:
 
 
 def content_version(path: Path) -> str:
-    """The XXH3 digest (128 bits) of a file's content, remembered until the file is touched.
-
-    Untouched means the same path and `file_state`.
-    """
+    """The XXH3 digest (128 bits) of a file's content, cached by path and `file_state`."""
     memory = REMEMBERED / f"{digest_of(os.path.realpath(path))[:16]}.json"
     state = file_state(path)
     with suppress(OSError, UserError):
@@ -264,7 +261,7 @@ def content_version(path: Path) -> str:
         if remembered.get("state") == state:
             return str(remembered["version"])
     if state["size"] >= _LARGE_BYTES:
-        logger.info("%s: new or touched, reading its %s bytes", path, f"{state['size']:,}")
+        logger.info("%s: new or modified, reading its %s bytes", path, f"{state['size']:,}")
     started = time.time_ns()
     with open(path, "rb", buffering=0) as file:
         version = hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
@@ -276,16 +273,13 @@ def content_version(path: Path) -> str:
 
 
 def file_state(path: Path) -> dict[str, int]:
-    """A file's size, inode and times, among them that of its last change (ctime).
-
-    No program can set that one back.
-    """
+    """A file's size, inode and times; one is ctime, which programs cannot set back."""
     status = os.stat(path)
     times = {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
     return {"size": status.st_size, **times, "inode": status.st_ino}
 
 
 def object_version(metadata: Mapping[str, bytes], size: int) -> str:
-    """An object's version from its size and the digest that its store keeps of it."""
+    """An object's version: a digest of its size and of the digest that its store keeps."""
     digests = ([name, metadata[name].decode()] for name in _DIGESTS if metadata.get(name))
     return digest_of([size, *next(digests, [])])

@@ -1,7 +1,7 @@
 """Parts of a raw table: ranges of its rows, each converted by one job.
 
-Small files together form a part. A large one is cut between its row groups, and within one that is
-large itself. A part depends on its files alone, so replacing a file leaves the other parts as
+Small files together form a part. A large file is cut between its row groups, and a large row group
+is cut itself. A part depends on its files alone, so replacing a file leaves the other parts as
 they are:
 
     files of 2, 1, 1 and 9 rows, in parts of about 4:   [2 1 1] [5 of 9] [4 of 9]
@@ -20,7 +20,7 @@ from ..common.files import read_json
 
 @dataclass(frozen=True)
 class FileSlice:
-    """The rows `start` to `stop` (not included) of a file."""
+    """Rows `start` to `stop` (not included) of a file."""
 
     file: str
     version: str
@@ -30,11 +30,11 @@ class FileSlice:
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a table, and the types of the columns that folders give in all of the table.
+    """Some rows of a table, and the types of the columns that all folders key=value add to it.
 
-    `version` changes with the content of its files, their order and the folders' keys. `draw` is
-    the digest of the rows that a size draws from a train table, and `delimiter` what separates the
-    values of CSV files, if their names do not say it.
+    `version` changes with the content and order of the part's files, and with the folders' keys.
+    `draw` is the digest of the rows that a size draws from a train table. `delimiter` separates the
+    values of CSV files; None: a tab in TSV files, else a comma.
     """
 
     version: str
@@ -58,7 +58,7 @@ _LISTING = TypeAdapter(Listing)
 
 
 def part_name(number: int) -> str:
-    """A part's number as file names have it: 007."""
+    """A part's number as written in file names: 007."""
     return f"{number:03}"
 
 
@@ -70,11 +70,11 @@ def read_parts(path: Path) -> Listing:
 def cut(
     group_rows: Sequence[Sequence[int]], rows: int, whole: Collection[int] = ()
 ) -> list[list[tuple[int, int, int]]]:
-    """Parts of about `rows` rows, of files with these rows in their row groups.
+    """Cut files, given the rows of their row groups, into parts of about `rows` rows.
 
-    Files whose numbers are in `whole` are not cut. A part is a list of (number of the file, first
-    row, end); files without rows are in none. A group of small files ends where it is nearest to
-    `rows`, so another file that is a little longer moves no bounds behind it.
+    Files whose numbers are in `whole` are not cut. A part is a list of (file number, first row,
+    end); files without rows are in no part. A group of small files ends where its size is nearest
+    to `rows`, so a file that becomes a little longer does not move later bounds.
     """
     parts: list[list[tuple[int, int, int]]] = [[]]
     waiting = 0  # rows of the last part
@@ -94,7 +94,7 @@ def cut(
 
 
 def _bounds(group_rows: Sequence[int], rows: int) -> list[int]:
-    """Where a file is cut, from 0 to its rows: where a row group ends, if one ends near."""
+    """The rows at which a file is cut, with 0 and its end: a row group's end if one is near."""
     ends = np.cumsum([0, *group_rows])
     total = int(ends[-1])
     count = round(total / rows) or 1

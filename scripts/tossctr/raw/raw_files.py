@@ -14,15 +14,15 @@ from .formats import CSV_ENDINGS, open_csv
 from .location import Location, TableLocation
 from .reading import RawTable
 
-# Results that record whether their data are simulated, below that folder.
+# Results that record whether their data are simulated, below the results folder.
 _RECORDS = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
 
 
 @dataclass(frozen=True)
 class RawFiles:
-    """Where the raw data are; `why` says why they are simulated, '' if they are not.
+    """Where the raw data are; `why` is the reason why they are simulated, '' if they are real.
 
-    `test` is None where there is no such table.
+    `test` is None without a test table.
     """
 
     train: TableLocation
@@ -32,23 +32,23 @@ class RawFiles:
 
     @property
     def simulated(self) -> bool:
-        """True for the stand-in."""
+        """True if the data are the stand-in."""
         return bool(self.why)
 
     def has_version(self, location: str | Location | TableLocation) -> bool:
-        """True for files that count by content: all but the stand-in, which counts by settings."""
+        """True for files that are tracked by content; the stand-in is tracked by its settings."""
         return not self.simulated or str(location) not in (str(self.train), str(self.test))
 
     def version(self, location: Location | TableLocation | None) -> str | None:
-        """The version of what has one, else None."""
+        """The version of a location; None without a location, or for the stand-in."""
         return location.version if location and self.has_version(location) else None
 
     def check(self, columns: Columns, *named: str) -> None:
-        """Open the user's files and check what can be checked before hours of training.
+        """Check the footers and headers of the user's files, before hours of training.
 
-        That is what footers and headers say: one source, and all columns in types that can be used
-        and compared. `named` are further columns of the train table. The stand-in may not be there
-        yet, and is not opened.
+        The tables must not mix real and simulated data, and their columns must have types that can
+        be used and compared. `named` are further columns of the train table. The stand-in may not
+        exist yet, so it is not opened.
         """
         if self.sample_submission is not None:
             label_name(self.sample_submission, columns.id, columns.label)
@@ -73,10 +73,10 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
     """Decide between the user's files and the stand-in.
 
     A remote file counts as present, and so does a link to a disk that is not mounted: a user who
-    names one wants no stand-in. Raises UserError if one is missing and there is no stand-in or
-    `source` is `files`, or if only some of them are present.
+    names one does not want the stand-in. If a file is missing, raises UserError where `source` is
+    `files`, where there is no stand-in, or where the other table is present.
     """
-    # Its IDs are compared with those of the test file, so it can serve either source.
+    # Its IDs are compared with the test file's, so a sample can be used with both sources.
     sample = raw["sample_submission"] and Location(raw["sample_submission"])
     sample_submission = None if not sample or sample.is_missing else sample
     why = "raw.source is simulated"
@@ -89,7 +89,7 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
         missing = [path for table in tables for path in table.missing]
         if not missing:
             return RawFiles(train, test, sample_submission)
-        # Another one than is thought, with Snakemake's --directory.
+        # With Snakemake's --directory, the working folder may not be the one that users expect.
         where = "" if all(map(os.path.isabs, missing)) else f" in the working folder {os.getcwd()}"
         if (
             raw["source"] == "files"
@@ -108,7 +108,10 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
 
 
 def _default_file(name: str, written: str | list[str]) -> str | list[str]:
-    """The file that is there of the default's name, in any format; UserError unless it is one."""
+    """`written`; if it is the default, the file of that name in the format that exists.
+
+    Raises UserError if such files exist, but not exactly one in a known format.
+    """
     stem = f"data/raw/{name}"
     if written != f"{stem}.parquet" or not (files := sorted(glob.glob(f"{stem}.*"))):
         return written
@@ -121,10 +124,10 @@ def _default_file(name: str, written: str | list[str]) -> str | list[str]:
 
 
 def label_name(location: Location, id_column: str, label_column: str) -> str:
-    """The name of the predictions' column: the sample's other column, if there is one.
+    """The name of the predictions' column: the sample's column beside the ID, if there is one.
 
-    `label_column` is the train file's. Raises UserError if the header has no such ID, or several
-    columns of other names.
+    `label_column` is the train file's label. Raises UserError if the header lacks the ID, or has
+    several other columns and none is the label.
     """
     with location.reading():
         header = open_csv(location).schema.names
@@ -141,7 +144,7 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
 
 
 def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
-    """Raise UserError if the stand-in would overwrite results of real data, in that folder."""
+    """Raise UserError if the stand-in would overwrite results of real data in that folder."""
     paths = [path for pattern in _RECORDS for path in sorted(results.glob(pattern))]
     if raw.simulated and (real := [path for path in paths if _is_real(path)]):
         raise UserError(

@@ -19,9 +19,9 @@ from .location import Location, TableLocation
 from .parts import FileSlice, Listing, Part, cut
 from .values import cast_rows, check_types, time_type, type_name, written_like
 
-# Rows of one read of few columns: 16 MB of sequences of 500 events.
+# Rows per read of few columns: 16 MB if sequences have 500 events.
 BATCH_ROWS = 8_192
-# Files of a table that are opened side by side; each takes a few requests to a store.
+# Files of a table that are opened in parallel; each takes a few requests to a store.
 _OPENED_AT_ONCE = 8
 _MAX_NAMED = 8
 _WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
@@ -30,14 +30,14 @@ _WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
 class RawTable:
     """The files of a raw table, or of a part of it, as one table.
 
-    Rows are numbered across files in order, starting at the first row's place in its file. A
-    folder key=value above a file is a column of it, unless the file has one of that name; its type
-    is int64 if all values are integers, else string. A column has the type that fits the values of
-    all files, by pyarrow's permissive promotion. Given a part, `written` names its files,
-    unchanged since they were listed. CSV columns get types from their roles in
-    `columns`; without a role they are text. Columns in `unusable`, by name with the reason, have
-    types that do not go together, or occur twice in a file; those in `partial` are not in all
-    files. Raises UserError if a file cannot be opened, or is simulated and another is not.
+    Rows are numbered across files in order, starting at the first row's number in its file. A
+    folder key=value above a file adds a column `key`, unless the file has one of that name; its
+    type is int64 if all values are integers, else string. A column's type fits the values of all
+    files, by pyarrow's permissive promotion. With a part, `written` must name the part's files,
+    unchanged since they were listed. CSV columns get types from their roles in `columns`; without
+    a role they are text. `unusable` gives the reason for each column whose types conflict or that
+    occurs twice in a file; columns in `partial` are missing from some files. Raises UserError if a
+    file cannot be opened, or if only some files are simulated.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class RawTable:
         for file in files:
             if file.is_simulated != self.is_simulated:
                 raise UserError(f"{file.location}: simulated and real files are never mixed")
-        # 07 is a text, even for a caller that has only some of the folders.
+        # A part has only some folders, but a key 07 in any folder makes the column text.
         self._key_types = part.key_types if part else _key_types(files)
         self.schema_arrow, self.unusable = self._joined_schema()
         in_all = set.intersection(*(file.columns for file in files))
         self.partial = {*self.schema_arrow.names} - in_all
 
     def _joined_schema(self) -> tuple[pa.Schema, dict[str, str]]:
-        """The columns of all files; and of those that cannot be used, the reason."""
+        """The schema of all usable columns, and the reasons why others are unusable."""
         fields: dict[str, pa.Field] = {}
         unusable = {
             name: f"{file.location}: column {name!r} occurs twice; rename or drop one"
@@ -97,31 +97,31 @@ class RawTable:
 
     @property
     def version(self) -> str:
-        """That of the part, or of all files."""
+        """The version of the part, or of all files."""
         return self._part.version if self._part else self.location.version
 
     @cached_property
     def _first_rows(self) -> np.ndarray:
-        """The number of each file's first row, and of the first row behind all."""
+        """The number of each file's first row, then the end of the last file."""
         return np.cumsum([self.first_row, *(file.stop - file.start for file in self._files)])
 
     @property
     def rows(self) -> int:
-        """The number of rows, for which CSV files are read once."""
+        """The number of rows; to count those of CSV files, the files are read once."""
         return int(self._first_rows[-1] - self.first_row)
 
     def where(self, row: int) -> str:
-        """The file of a row, and its first row's number in the table, for messages."""
+        """The file that has a row, and the number of the file's first row, for messages."""
         if len(self._files) == 1:
             return str(self._files[0].location)
         number = int(np.searchsorted(self._first_rows[:-1], row, side="right")) - 1
         return f"{self._files[number].location} (from row {self._first_rows[number]:,} on)"
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (number of its first row, batch) over all files, only these columns read.
+        """Yield (number of the batch's first row, batch) over all files; reads only these columns.
 
         A batch has `batch_rows` rows, or fewer where a row group or the part ends. Raises UserError
-        if a file lacks a column or cannot be decoded, or was replaced before its last batch.
+        if a file lacks a column, cannot be decoded, or is replaced while it is read.
         """
         self.require_usable(names)
         schema = pa.schema([self.schema_arrow.field(name) for name in dict.fromkeys(names)])
@@ -133,7 +133,7 @@ class RawTable:
                     row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
-        """The first rows, of the columns that all files have."""
+        """The first rows, with the columns that all files have."""
         kept = [field for field in self.schema_arrow if field.name not in self.partial]
         schema, batches = pa.schema(kept), []
         for first_row, batch in self.stream(schema.names, BATCH_ROWS):
@@ -143,10 +143,10 @@ class RawTable:
         return pa.Table.from_batches(batches, schema)[:rows].combine_chunks()
 
     def times(self, column: str) -> np.ndarray:
-        """What rows are ordered by, [rows]: numbers or, of dates and ISO texts, datetime64.
+        """The rows' times, [rows]: numbers, or datetime64 for dates and ISO texts.
 
-        Texts are all whole numbers, or all in ISO 8601, with zones or without. Raises UserError if
-        the column or a value is missing, or has another type.
+        Texts must all be whole numbers, or all in ISO 8601, with zones or without. Raises UserError
+        if the column or a value is missing, or has another type.
         """
         pieces, read_as = [], None
         for first_row, batch in self.stream([column], BATCH_ROWS):
@@ -169,7 +169,7 @@ class RawTable:
     def check_columns(self, columns: Columns, *others: str) -> None:
         """Raise UserError unless there are rows, and all columns in use have usable types.
 
-        `others` must be there as well: the label or the ID, and a time or a group of rows.
+        `others` must exist, too: the label or the ID, and the columns of rows' times or groups.
         """
         wanted = (*columns.features, *others)
         self.require_usable(wanted)
@@ -178,7 +178,7 @@ class RawTable:
         check_types(self.schema_arrow, columns, str(self.location))
 
     def require_usable(self, names: Sequence[str]) -> None:
-        """Raise UserError if a file lacks a column, or has it twice or in types that do not fit."""
+        """Raise UserError if a file lacks a column or has it twice, or if its types conflict."""
         for name in names:
             if name in self.unusable:
                 raise UserError(self.unusable[name])
@@ -190,23 +190,23 @@ class RawTable:
                 near = nearest(missing[0], file.schema.names)
                 raise UserError(
                     f"{file.location}: there is no column {absent}"
-                    f"{f'; did you mean {near!r}?' if near else ';'} It has {there}; correct "
+                    f"{f'; did you mean {near!r}?' if near else '.'} The file has {there}; correct "
                     f"`columns` in the table's file (for scripts/score.py --id_column), or the "
                     f"delimiter of a CSV file (raw.delimiter)"
                 )
 
     def check_kinds(self, other: "RawTable", columns: Columns) -> None:
-        """Raise UserError if a category or a row's time has an incompatible type in the other.
+        """Raise UserError if a categorical or row time column has another type in the other table.
 
-        Values are compared as they are written: 7 is neither 07 nor true.
+        Values are compared as text: 7 equals neither 07 nor true.
         """
         for name in (*columns.categorical, *([columns.row_time] if columns.row_time else [])):
             types = [table.schema_arrow.field(name).type for table in (other, self)]
             if len({*map(written_like, types)} - {""}) > 1:
                 raise UserError(
                     f"column {name!r} has type {types[0]} in {other.location} and {types[1]} in "
-                    f"{self.location}; values are compared as they are written: write it as text "
-                    f"in both, or both tables in one format"
+                    f"{self.location}; values are compared as text: write the column as text in "
+                    f"both, or both tables in one format"
                 )
 
     def listing(self, rows: int) -> Listing:
@@ -227,7 +227,7 @@ class RawTable:
 
 
 def _key_types(files: Sequence[RawFile]) -> dict[str, str]:
-    """The types of the columns that folders give."""
+    """The types of the columns that folders key=value add."""
     types = {}
     for name in dict.fromkeys(name for file in files for name in file.keys):
         keys = (file.keys.get(name) for file in files)
@@ -237,7 +237,7 @@ def _key_types(files: Sequence[RawFile]) -> dict[str, str]:
 
 
 def _ordered_type(values: pa.Array) -> pa.DataType:
-    """The type in which values of a column have the order of time."""
+    """The type that sorts a column's values by time."""
     name = type_name(values.type)
     if name == "text":
         return time_type(values[0].as_py())

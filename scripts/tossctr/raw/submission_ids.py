@@ -1,6 +1,6 @@
-"""IDs of the test table, of predictions and of the sample submission: each once, the same in all.
+"""IDs of the test table, predictions and sample submission: checked to be unique and equal.
 
-DuckDB compares and joins many millions of them in little memory. What does not fit goes to a folder
+DuckDB compares and joins many millions of IDs in little memory. What does not fit goes to a folder
 on disk, which is removed afterwards.
 """
 
@@ -38,7 +38,7 @@ def list_parts(
 ) -> None:
     """Write the list of a test table's parts, of about `rows` rows each, as JSON.
 
-    Raises UserError if a file lacks a column or has it in another type than the others, an ID is
+    Raises UserError if a file lacks a column, a column's type differs between files, an ID is
     missing or occurs twice, or the sample submission has other IDs.
     """
     table = RawTable(TableLocation(raw, delimiter), columns=columns)
@@ -60,7 +60,7 @@ def list_parts(
 
 @contextmanager
 def id_tables(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
-    """Yield an empty database; what exceeds the memory is kept beside `target`.
+    """Yield an empty database, which spills to disk beside `target`.
 
     Raises UserError if DuckDB fails, for example because the disk is full.
     """
@@ -73,16 +73,16 @@ def id_tables(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
         except duckdb.Error as error:
             raise UserError(
                 f"{target}: its IDs cannot be compared in {folder.parent} ({first_line(error)}); "
-                f"is the disk full? The same command starts again"
+                f"is the disk full? Free some space and run the same command again"
             ) from None
 
 
 def add_ids(
     database: DuckDBPyConnection, name: str, pieces: Iterable[pa.Table], where: str
 ) -> None:
-    """Create a table of rows with a string column `id`, numbered from 0 on as `row`.
+    """Create table `name` from `pieces` with a string column `id`; `row` numbers its rows from 0.
 
-    Raises UserError if an ID occurs twice; messages call the rows `where`.
+    Raises UserError if an ID occurs twice; the message calls the table `where`.
     """
     first = 0
     for i, piece in enumerate(pieces):
@@ -103,7 +103,7 @@ def add_ids(
 
 
 def answer(database: DuckDBPyConnection, query: str) -> tuple:
-    """The first row that a query gives."""
+    """The first row of a query's result."""
     return database.execute(query).fetchall()[0]
 
 
@@ -112,8 +112,8 @@ def add_sample(
 ) -> None:
     """Add the IDs of a sample submission as the table `sample`.
 
-    Raises UserError if the file cannot be used, an ID occurs twice, or the table `name`, which
-    holds the IDs `there`, has other IDs.
+    Raises UserError if the file cannot be used, an ID occurs twice, or the table `name` has other
+    IDs; `there` says in the message where that table's IDs are from.
     """
     add_ids(database, "sample", sample_ids(path, id_column), str(path))
     is_lacking, is_extra = (f"FILTER (WHERE {table}.row IS NULL)" for table in (name, "sample"))

@@ -1,4 +1,4 @@
-"""Values of raw columns: their types and which role allows them, as text, as labels."""
+"""Values of raw columns: the types that each role allows, and conversion to text and labels."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from ..config.columns import Columns
 
 # What programs write for a missing value, in lower case: R, pandas, Python, databases, Excel.
 MEANS_MISSING = ("na", "nan", "<na>", "nat", "none", "null", r"\n", "n/a", "#n/a")
-# A click, and none; upper and lower case are the same, blanks around do not count.
+# Words for a click and a non-click; case and surrounding blanks are ignored.
 LABEL_PAIRS = (("yes", "no"), ("y", "n"), ("true", "false"), ("t", "f"))
 _ZONE = re.compile("[Z+-]")
 _NUMBER = re.compile("-?[0-9]+")
@@ -29,7 +29,7 @@ _NAMES: Mapping[str, Callable[[pa.DataType], bool]] = {
 
 
 def value_type(arrow_type: pa.DataType) -> pa.DataType:
-    """The type of a column's values, which may be dictionary-encoded, or text in views."""
+    """The type of a column's values once dictionaries and string views are decoded."""
     if pa.types.is_dictionary(arrow_type):
         return value_type(arrow_type.value_type)
     if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
@@ -40,7 +40,7 @@ def value_type(arrow_type: pa.DataType) -> pa.DataType:
 
 
 def decoded(values: pa.Array) -> pa.Array:
-    """The values in the type that `value_type` says."""
+    """The values in the type that `value_type` returns."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     wanted = value_type(values.type)
@@ -48,7 +48,7 @@ def decoded(values: pa.Array) -> pa.Array:
 
 
 def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.Array:
-    """The values as another type; raises ValueError for the first that cannot be, with its row."""
+    """Cast the values; raises ValueError with the row of the first value that cannot be cast."""
     try:
         return values.cast(arrow_type)
     except pa.ArrowException:
@@ -62,14 +62,14 @@ def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.A
 
 @cache
 def type_name(arrow_type: pa.DataType) -> str:
-    """What messages call a type; '' for that of a column without any value, as pandas writes."""
+    """A type's name in messages; '' for the null type of columns without values in pandas."""
     if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
         return f"list of {type_name(value_type(arrow_type.value_type))}"
     return next((name for name, fits in _NAMES.items() if fits(arrow_type)), str(arrow_type))
 
 
 def written_like(arrow_type: pa.DataType) -> str:
-    """Equal for types that write equal values as the same text; a time has a zone or none."""
+    """A name that is equal for types that write equal values as the same text."""
     if pa.types.is_timestamp(arrow_type):
         return "timestamp with a zone" if arrow_type.tz else "timestamp"
     return type_name(arrow_type).replace("integer", "float")
@@ -96,11 +96,11 @@ def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
 def as_text(column: pa.Array) -> pa.Array:
     """Any categorical column as strings, null where missing.
 
-    Whole floats and decimals read like integers, 1.0 like 1: pandas turns an integer column with
-    missing values into floats, databases write decimals, and one of two files may have them.
+    Whole floats and decimals are written like integers, 1.0 like 1: pandas turns an integer column
+    with missing values into floats, and databases write decimals, perhaps in one of two files.
     """
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        # A missing float is NaN for pandas and null for parquet: one meaning, one value.
+        # A missing float is NaN in pandas and null in parquet; both become null.
         values = column.to_numpy(zero_copy_only=False)
         texts = [None if v is None or v != v else _number_as_text(v) for v in values]
         return pa.array(texts, pa.string())
@@ -108,25 +108,25 @@ def as_text(column: pa.Array) -> pa.Array:
 
 
 def _number_as_text(value: Any) -> str:
-    """A NumPy float or a Decimal; 0.1 in 32 bits reads 0.1, and not 0.10000000149011612."""
+    """A NumPy float or a Decimal as text: 0.1 in 32 bits as 0.1, not 0.10000000149011612."""
     is_whole = math.isfinite(value) and int(value) == value
     return str(int(value)) if is_whole else repr(float(str(value)))
 
 
 def whole_numbers(texts: pa.Array) -> pa.Array:
-    """Texts of a file without types, in which pandas writes 38 as 38.0 beside a missing value."""
+    """CSV texts with 38.0 as 38; pandas writes 38.0 if the column has missing values."""
     return pc.replace_substring_regex(texts, r"^(-?(?:0|[1-9]\d*))\.0$", r"\1")
 
 
 def time_type(word: str) -> pa.DataType:
-    """The type in which texts like this one have the order of time: int64, or a timestamp."""
+    """The type that sorts texts like `word` by time: int64 or a timestamp."""
     if _NUMBER.fullmatch(word):
         return pa.int64()
     return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
 
 
 def label_pair(labels: pa.Array) -> tuple[str, str] | None:
-    """The pair that the first label which is not missing is of; None if it is no such word."""
+    """The pair in LABEL_PAIRS that has the first non-missing label; None if no pair has it."""
     if type_name(labels.type) != "text":
         return None
     words = [word.strip().lower() for word in pc.drop_null(labels)[:1].to_pylist()]
@@ -134,7 +134,7 @@ def label_pair(labels: pa.Array) -> tuple[str, str] | None:
 
 
 def labels_as_numbers(labels: pa.Array, pair: tuple[str, str] | None) -> pa.Array:
-    """The labels as 1 and 0 by the pair, null for other texts; without a pair as they are."""
+    """A pair's words as 1 and 0, other texts as null; without a pair, the labels unchanged."""
     if pair is None:
         return labels
     words = pc.ascii_lower(pc.ascii_trim_whitespace(labels))
@@ -152,7 +152,7 @@ def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
         raise UserError(
             f"{path}: column {name!r} of type {column.type} cannot be read as UTF-8 text "
             f"({first_line(error)}); write it as strings (bytes in hexadecimal digits) or "
-            f"integers, or name another one"
+            f"integers, or name another column"
         ) from None
     return texts
 
