@@ -2,10 +2,10 @@
 
 0                      missing
 1 + the number         a whole number as text, of at most 18 digits, such as '12'
-2^63 to 2^64 - 1       any other text: its hash. Among a million, two are equal with a chance
-                       of 1 in 10 million.
+2^63 to 2^64 - 1       any other text: its hash. Among a million texts, two hashes are equal with
+                       probability 1 in 10 million.
 
-Its token, as events of sequences are kept, in int64:
+The token of a category, by which sequences store it as an event, in int64:
 
 the number             a whole number as text
 2^62 to 2^63 - 1       any other text: the lower 62 bits of its hash
@@ -22,7 +22,7 @@ MISSING_CODE = 0
 _HASHED = 1 << 63
 _TEXT_TOKEN = np.uint64(1 << 62)
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
-# A boolean as pandas writes it into a CSV file, and as Arrow writes it as text.
+# Booleans as pandas writes them to CSV files, and as Arrow casts them to text.
 _BOOLEANS = {"True": "true", "False": "false"}
 
 
@@ -32,12 +32,12 @@ def is_number(word: str) -> bool:
 
 
 def plain_words(words: Iterable[str]) -> list[str]:
-    """The words, with one for each boolean, whatever the file that they are from."""
+    """The words, with booleans spelled alike for all file formats."""
     return [_BOOLEANS.get(word, word) for word in words]
 
 
 def codes_of(words: Sequence[str]) -> np.ndarray:
-    """The code of each word, uint64 [words]; equal words of `plain_words` have equal ones."""
+    """The code of each word, uint64 [words]; words equal after `plain_words` have equal codes."""
     codes = (
         1 + int(word) if is_number(word) else xxhash.xxh3_64_intdigest(word.encode()) | _HASHED
         for word in plain_words(words)
@@ -46,18 +46,18 @@ def codes_of(words: Sequence[str]) -> np.ndarray:
 
 
 def tokens_of(codes: np.ndarray) -> np.ndarray:
-    """The token of each category, int64; -1 where it is missing."""
+    """The token of each category code, int64; -1 for missing."""
     text = codes & (_TEXT_TOKEN - np.uint64(1)) | _TEXT_TOKEN
     return np.where(codes < _HASHED, codes.astype(np.int64) - 1, text.astype(np.int64))
 
 
 def words_by_token(words: Sequence[str]) -> dict[int, str]:
-    """The words, in their order, by their tokens."""
+    """The words by token, in the order of `words`."""
     return dict(zip(tokens_of(codes_of(words)).tolist(), words))
 
 
 class CategoryLookup:
-    """Looks up the value of a category: one of `values` [words], or `missing`, or `other`."""
+    """Maps codes to values: those of the words to `values` [words], or to `missing` or `other`."""
 
     def __init__(
         self, words: Sequence[str], values: np.ndarray, *, missing: int, other: int
@@ -70,7 +70,7 @@ class CategoryLookup:
 
     @classmethod
     def indices(cls, words: Sequence[str]) -> Self:
-        """Looks up the index of a category among the words, from 1 on; 0 if it is none of them."""
+        """Maps codes to the words' indices, from 1 on; missing and other codes to 0."""
         return cls(words, np.arange(1, len(words) + 1), missing=0, other=0)
 
     def __call__(self, codes: np.ndarray) -> np.ndarray:
@@ -80,6 +80,6 @@ class CategoryLookup:
 
 
 def commonest(count: np.ndarray, most: int) -> np.ndarray:
-    """The codes that occur, at most so many, the commonest first and the lower among equals."""
+    """At most `most` codes that occur, the commonest first; ties go to the lower code."""
     order = np.argsort(-count, kind="stable")[:most]
     return order[count[order] > 0]

@@ -27,9 +27,9 @@ from .table import Block
 
 logger = logging.getLogger(__name__)
 
-# Rows of one read of a raw file, and of one write to an H5 file.
+# Rows per read of a raw file, and per write to an H5 file.
 BATCH_ROWS = WRITTEN_ROWS = 8_192
-# The most that is shuffled together, whatever the number of rows and the length of their histories.
+# The most bytes that are shuffled together, whatever the rows and the length of their histories.
 SHUFFLED_BYTES = 1 << 28
 
 
@@ -46,11 +46,11 @@ def convert_train(
     size: str = "",
     code: str = "",
 ) -> None:
-    """Write the selected rows of `raw` to H5 files, train and validation rows.
+    """Write the selected rows of `raw` to the H5 files `train` and `valid`.
 
-    `raw` is a table of one part, or the files of the `part` of this number among those listed in
-    `parts`. Rows are collected up to SHUFFLED_BYTES and written, once, in the selection's random
-    order. The source in the H5 files has `size` and `code`, the digest of this code.
+    `raw` is a table of one part, or the files of part number `part` in the listing `parts`. Rows
+    are collected up to SHUFFLED_BYTES and then written in the selection's random order. The H5
+    files' `source` records `size` and `code`, the digest of this code.
     """
     listed = read_parts(parts).parts[part] if parts else None
     file = RawTable(raw, listed, columns)
@@ -98,9 +98,9 @@ def convert_train(
 def _selected(
     file: RawTable, columns: Columns, chosen: Selection
 ) -> Iterator[tuple[slice, pa.RecordBatch]]:
-    """Slices of the chosen rows, with their features and label, batch by batch in file order.
+    """Yield slices of the chosen rows, with their features and label, in file order.
 
-    There is at least one batch, so that columns are known.
+    There is at least one batch, even without rows, so that the columns are known.
     """
     for number, batch in file.stream((*columns.features, columns.label), BATCH_ROWS):
         first_row = number - file.first_row
@@ -114,9 +114,9 @@ def _selected(
 def _write_shuffled(
     waiting: list[tuple[slice, Block]], chosen: Selection, writers: Sequence[H5Writer]
 ) -> None:
-    """Write the waiting slices of the chosen rows, each row to its split's file, in random order.
+    """Write the waiting slices of the chosen rows in random order, each row to its split's file.
 
-    A file that has none of them gets its columns nevertheless.
+    A file without any of these rows still gets its columns.
     """
     ends = np.cumsum([len(block) for _, block in waiting])
     split, position = (
@@ -127,7 +127,7 @@ def _write_shuffled(
         order = np.flatnonzero(split == number)
         order = order[np.argsort(position[order])]
         for start in range(0, max(1, len(order)), WRITTEN_ROWS):
-            # Only these rows are copied, not all that wait.
+            # Only these rows are copied, not all waiting rows.
             here = order[start : start + WRITTEN_ROWS]
             near = np.sort(here)
             pieces = np.split(near, np.searchsorted(near, ends[:-1]))
@@ -153,9 +153,9 @@ def convert_test(
     threads: int = 1,
     code: str = "",
 ) -> None:
-    """Write `raw`, or the part of a table whose files it names, to H5 in file order.
+    """Write `raw` to H5 in file order; with `part`, `raw` must name that part's files.
 
-    It takes one pass and bounded memory.
+    This takes one pass and bounded memory.
     """
     file = RawTable(raw, part, columns)
     file.check_columns(columns, columns.id)
@@ -191,7 +191,7 @@ def convert_test_part(
     threads: int,
     code: str,
 ) -> None:
-    """`convert_test` of the part with this number in the listing `parts`."""
+    """Run `convert_test` for part number `part` of the listing `parts`."""
     convert_test(raw, columns, h5, part=read_parts(parts).parts[part], threads=threads, code=code)
 
 

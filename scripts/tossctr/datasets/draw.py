@@ -1,7 +1,7 @@
-"""Which rows of the raw table a data set uses, and the split of each, part by part: a Selection.
+"""The rows of the raw table that a data set uses, and their splits: a Selection for each part.
 
-Each part of the table draws its rows from its number and the seed. So if a size has all rows,
-replacing one part leaves the draws of the others as they are.
+A part's random draw depends on its number and the seed. So if a size has all rows, replacing one
+part does not change the selections of the others.
 
 Legend: P parts; 2 splits: train, validation; 2 labels.
 """
@@ -27,12 +27,12 @@ from .split import TRAIN, VALIDATION, Sampling, read_keys, split_rows
 
 logger = logging.getLogger(__name__)
 
-# About the most rows that a part is drawn from, even if a size takes few of them.
+# The most raw rows of a part, about, even if a size draws few of them.
 _MAX_RAW_ROWS = 1 << 24
-# The seed of these draws.
+# Seeds the random rounding.
 _ROUNDING = 4
 _BATCH_ROWS = 1 << 20
-# The file calls the split `part`.
+# The file's column `part` has the split.
 _SCHEMA = pa.schema(
     {
         "row": pa.int64(),
@@ -48,10 +48,10 @@ _SCHEMA = pa.schema(
 class Selection:
     """Chosen rows of one part of the raw table, in its order.
 
-    `row` int64: number in that part. `split` int8: TRAIN or VALIDATION. `position` int64: the order
-    of the rows in their split's H5 file, a random permutation. `period` uint8: which of a few spans
-    of time the row is from, 0 the oldest; 0 if no time is known. `fold` uint8: which of a few folds
-    of groups the row's group is in; 0 if none is known.
+    `row` int64: the row's number in that part. `split` int8: TRAIN or VALIDATION. `position` int64:
+    the order of the rows in their split's H5 file, a random permutation. `period` uint8: the row's
+    span of time, 0 the oldest; 0 without times. `fold` uint8: the fold of the row's group; 0
+    without groups.
     """
 
     row: np.ndarray
@@ -71,7 +71,7 @@ class Selection:
 
     @classmethod
     def read(cls, path: Path, number: int = 0, digest: str | None = None) -> "Selection":
-        """The rows of the part of this number; raises UserError if `digest` is another one."""
+        """The selection of part `number`; raises UserError if its digest is not `digest`."""
         with raise_if_corrupt(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read_row_group(number).cast(_SCHEMA)
             table.validate(full=True)
@@ -111,11 +111,11 @@ def sample(
 def draw(
     file: RawTable, label: str, rows: int | None, sampling: Sampling, bounds: Sequence[int]
 ) -> Iterator[Selection]:
-    """The drawn rows of each part, which has the table's rows from one of `bounds` to the next."""
+    """The drawn rows of each part; part i has the table's rows `bounds[i]` to `bounds[i + 1]`."""
     labels = read_labels(file, label)
     there = len(labels)
     if rows is not None and rows > there:
-        logger.warning("%s rows asked for, there are %s: taking all", f"{rows:,}", f"{there:,}")
+        logger.warning("%s rows requested, the table has %s: all taken", f"{rows:,}", f"{there:,}")
     rows = min(rows or there, there)
     time, group, sampling = read_keys(file, sampling)
     parts = [slice(*pair) for pair in pairwise(bounds)]
@@ -135,9 +135,9 @@ def draw(
 
 
 def read_labels(file: RawTable, label: str) -> np.ndarray:
-    """The labels as uint8 [rows]: 0 and 1, or the two words of the pair that the first one is of.
+    """The labels as uint8 [rows]; words must be of the same pair as the first label.
 
-    Raises UserError for another value, and unless both labels occur twice.
+    Raises UserError for another value, and unless each label occurs at least twice.
     """
     pair = None
     # Not allocated at once: the footer's number of rows may be wrong.
@@ -170,16 +170,17 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
     if not 2 <= clicks <= len(labels) - 2:
         raise UserError(
             f"{file.location}: label {label!r} is 1 in {clicks:,} of {len(labels):,} rows; train "
-            f"and validation need one row of each label, 0 and 1"
+            f"and validation each need a row with label 0 and a row with label 1"
         )
     return labels
 
 
 def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
-    """Rows to draw from each part by split and label, int64 [P, 2, 2], of `count_P2` rows by label.
+    """The numbers of rows to draw from each part, by split and label, int64 [P, 2, 2].
 
-    All parts together give `rows` rows, each label its proportional share, at least two
-    rows. About `valid_share` of these are held out, at least one of each label.
+    `count_P2` are the parts' rows by label. In total, `rows` rows are drawn: of each label its
+    proportional share, at least two. About `valid_share` of the drawn rows are held out, at least
+    one of each label.
     """
     total_2 = count_P2.sum(axis=0)
     quota_P22 = np.zeros((len(count_P2), 2, 2), np.int64)
@@ -192,9 +193,9 @@ def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
 
 
 def quotas_within(count_P22: np.ndarray, rows: int) -> np.ndarray:
-    """The same of a table whose rows are split already: `count_P22` has them by split and label.
+    """Like `quotas`, for rows that are already split: `count_P22` are the parts' rows by both.
 
-    Each split, and on it each label, gets its proportional share, at least one row of each label.
+    Each split, and each label in it, gets its proportional share, at least one row of each label.
     """
     quota_P22 = np.zeros_like(count_P22)
     size_2 = count_P22.sum(axis=(0, 2))
@@ -214,10 +215,10 @@ def select_rows(
 ) -> Selection:
     """Draw the quota of each label and split from a part's rows, spread evenly over the part.
 
-    The rows of a label are cut into that many equal spans and one row is drawn from each
-    (stratified systematic sampling), so every day of a file sorted by day is drawn from. Validation
-    rows are drawn in the same way from these or, where the split, period and fold of each row are
-    as they were split before, `given`, from those of their split.
+    The rows of a label are cut into as many equal spans as the quota has rows, and one row is drawn
+    from each (stratified systematic sampling), so every day of a file sorted by day is drawn from.
+    Validation rows are drawn in the same way from the drawn rows. If rows are already split,
+    `given` has the split, period and fold of each row, and each split is drawn from its own rows.
     """
     random = np.random.default_rng([seed, 0, number])
     split, period, fold = given or np.zeros((3, len(labels)), np.uint8)
@@ -239,14 +240,14 @@ def select_rows(
 
 
 def _shares(count_2: np.ndarray, rows: int, least: int = 2) -> tuple[int, int]:
-    """Rows to draw of two kinds, labels or splits, in proportion to theirs, at least `least`."""
+    """Divide `rows` in proportion to two labels' or splits' rows, at least `least` for each."""
     total, second = int(count_2.sum()), int(count_2[1])
     drawn = min(max(least, round(rows * second / total)), second, rows - least)
     return rows - drawn, drawn
 
 
 def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
-    """How many of the `wanted` rows each part gives, in proportion to its rows."""
+    """Divide `wanted` rows among the parts in proportion to their rows."""
     ends = np.concatenate([[0], np.cumsum(count_P)])
     if wanted == ends[-1]:
         return count_P
@@ -254,9 +255,9 @@ def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
 
 
 def _about(count_P: np.ndarray, share: float, seed: Sequence[int]) -> np.ndarray:
-    """About a share of each part's rows, rounded at random; the total is neither none nor all.
+    """About `share` of each part's rows, rounded at random; the total is neither 0 nor all rows.
 
-    A part's number depends on its count alone, not on those of other parts.
+    A part's number depends on its own count, not on the counts of other parts.
     """
     exact_P = count_P * share
     rounded_P = np.floor(exact_P + np.random.default_rng(seed).random(len(count_P)))

@@ -12,7 +12,7 @@ from ..common.arrays import GOLDEN
 from .store import H5Table
 from .table import Block, SomeRows, Table, draw_mismatch, require_drawn
 
-# Consecutive rows of a file that are read at once; so many take as long to read as to find.
+# Consecutive rows of a file that are read at once; reading them takes as long as finding them.
 RUN_ROWS = 512
 # One H5 file, or the files of all parts of a table.
 Files = Path | Sequence[Path]
@@ -21,10 +21,10 @@ Files = Path | Sequence[Path]
 class FilesTable(Table):
     """The rows of several files, `tables`, in runs of RUN_ROWS that jump between the files.
 
-    Consecutive rows, if they are more than a few runs, are an even sample of all files: runs are
-    ordered by the fractional parts of multiples of the golden ratio, which spread evenly.
-    Rows are numbered through the raw table, which has `parts` files of each split; `tables` has
-    those of one split after those of another. Raises UserError where files are not of one draw.
+    More than a few consecutive runs are an even sample of all files: runs are ordered by the
+    fractional parts of multiples of the golden ratio, which spread evenly. Row numbers count
+    through the raw table, which has `parts` files of each split; `tables` has one split's files
+    after the other's. Raises UserError if the files are not of one draw.
     """
 
     def __init__(self, splits: Sequence[Sequence[Table]]) -> None:
@@ -44,7 +44,7 @@ class FilesTable(Table):
         if parts > 1:
             header["path"] = first.path.parent
         if len(splits) > 1:
-            # Train and validation rows together have another identity than either.
+            # Train and validation rows together have an identity of their own.
             identities.append("train and validation")
             header["split"] = ""
         if len(identities) > 1:
@@ -87,7 +87,7 @@ class FilesTable(Table):
             table.close()
 
     def _ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """The rows start to stop, as ranges of rows of files; an empty one if there are none."""
+        """Rows start to stop as ranges (file, first, last); one empty range for no rows."""
         if start >= stop:
             yield 0, 0, 0
         number = int(np.searchsorted(self._ends, start, side="right"))
@@ -113,12 +113,12 @@ class AllRows:
     valid: Files
 
 
-# Where rows are: a file, in stored order, the files of a table, those of two, or an open table.
+# One file, in stored order; the files of one split or of both; or an open table.
 TableSource = Path | Sequence[Path] | AllRows | Table
 
 
 def open_table(rows: TableSource) -> Table:
-    """The table of these rows; raises UserError where files are not of one draw."""
+    """The table of these rows; raises UserError if the files are not of one draw."""
     if isinstance(rows, Table):
         return rows
     if isinstance(rows, Path):

@@ -1,7 +1,7 @@
-"""Raw columns as the H5 format keeps them, batch by batch: numbers, categories, times, sequences.
+"""Converts raw columns to the H5 format, batch by batch: numbers, categories, times, sequences.
 
-A sequence is text of tokens joined by a separator, or a list. A token is an integer, or any other
-text, such as 007, which is kept as a hash (`categories.py`).
+A sequence is a list, or a text of tokens joined by a separator. A token is an integer, or any other
+text, such as 007, which is stored as a hash (`categories.py`).
 """
 
 import re
@@ -24,14 +24,14 @@ RawStrings = Mapping[str, Sequence[str]]
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _ZERO = np.uint8(ord("0"))
-# So many always fit int64.
+# Numbers of this many digits always fit int64.
 _MAX_DIGITS = 18
 _INTEGER = f"^[0-9]{{1,{_MAX_DIGITS}}}$"
-# An event 007 is a code, not a number, as it is in a category.
+# An event 007 is a text, not a number, as in a category.
 _NUMBER = f"^(0|[1-9][0-9]{{0,{_MAX_DIGITS - 1}}})$"
-# The least number of so many digits; 0 of one.
+# The least number by its count of digits; 0 has one digit.
 _LEAST = np.array([0, 0, *(10**n for n in range(1, _MAX_DIGITS))], np.uint64)
-# In text, a token has no characters of any separator, or of a list that is written as text.
+# Characters that tokens in text must not have: separators, and those of lists written as text.
 NO_TEXT = re.compile(r"""[\x00\s\v,|;\[\]{}"']""", re.ASCII)
 _TEXT_TOKEN = rf"^[^{NO_TEXT.pattern[1:-1]}]+$"
 _LIST_TOKEN = r"^[^\x00]+$"
@@ -49,8 +49,8 @@ def convert_batch(
 ) -> tuple[Block, RawStrings]:
     """Convert the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
 
-    The strings are of its categories, and the tokens of its sequences that are not integers. It
-    uses only its arguments, so batches can be converted in parallel.
+    Also returns the strings of its categories and of the sequence tokens that are not integers.
+    Uses only its arguments, so batches can be converted in parallel.
     """
     numeric = np.empty((len(rows), len(columns.numeric)), np.float32)
     for i, name in enumerate(columns.numeric):
@@ -87,7 +87,7 @@ def convert_batch(
 def _as_float32(column: pa.Array) -> np.ndarray:
     """A column of numbers as float32 [rows]; null becomes NaN."""
     if pa.types.is_decimal(column.type):
-        # Arrow computes in the type that it casts to, and float32 would be a step off.
+        # Arrow computes in the target type, and in float32 the result can be one step off.
         column = column.cast(pa.float64(), safe=False)
     if not pa.types.is_float32(column.type):
         column = column.cast(pa.float32(), safe=False)
@@ -98,7 +98,7 @@ def _as_codes(column: pa.Array, name: str, path: str) -> tuple[np.ndarray, list[
     """A column of categories as codes uint64 [rows], and its words."""
     encoded = as_text(column).dictionary_encode()
     words = checked_text(encoded.dictionary, name, path).to_pylist()
-    # The last one stands for missing values.
+    # The last code stands for missing values.
     codes = np.append(codes_of(words), np.uint64(MISSING_CODE))
     index = pc.fill_null(encoded.indices, len(words)).to_numpy()
     return codes[index], plain_words(words)
@@ -111,7 +111,7 @@ def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.
     or negative.
     """
     is_timestamp = pa.types.is_timestamp(column.type)
-    # What int64 cannot hold becomes negative, and is refused as such.
+    # Values too large for int64 become negative, and are refused as such.
     counts = pc.fill_null(column.cast(pa.int64(), safe=False), -1).to_numpy(zero_copy_only=False)
     bad = np.flatnonzero(counts < 0)
     if len(bad):
@@ -132,11 +132,12 @@ def parse_sequences(
     times: bool = False,
     separator: str = ",",
 ) -> tuple[Ragged, list[str]]:
-    """Parse tokens joined by `separator` to ragged rows; also returns those that are not integers.
+    """Parse a sequence column to ragged rows; also returns the tokens that are not integers.
 
-    A column may also be of lists of integers or of texts; null and '' are empty rows. Tokens of up
-    to 18 digits are integers, without a 0 in front; of `times`, all are. `rows` are the numbers of
-    its rows in the file `path`. Raises UserError with the row and the value of the first bad token.
+    Its values are tokens joined by `separator`, or lists of integers or texts; null and '' are
+    empty rows. A token of up to 18 digits without a leading 0 is an integer. With `times`, all
+    tokens must be integers, and may have leading zeros. `rows` are the row numbers in the file
+    `path`. Raises UserError with the row and the value of the first bad token.
     """
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         good = _INTEGER if times else _LIST_TOKEN
@@ -145,14 +146,14 @@ def parse_sequences(
     _, bounds, data = text.buffers()
     ends = np.frombuffer(bounds, np.int32)[text.offset :][: len(text) + 1]
     raw = np.frombuffer(data or b"\0", np.uint8)
-    # A token and its separator are two bytes or more.
+    # A token and its separator take at least two bytes.
     values = np.empty((int(ends[-1] - ends[0]) + 1) // 2 + len(text), np.uint64)
     offsets = np.zeros(len(ends), np.int64)
-    # Minus the character 0, as digits are.
+    # Relative to the character 0, like the digits.
     separator_digit = np.uint8((ord(separator) - ord("0")) % 256)
     if _parse(raw, ends, separator_digit, values, offsets):
         return Ragged(narrow(values[: offsets[-1]]), offsets), []
-    # Lists without a check; '' is null.
+    # Tokens are checked later, as those of lists are; '' becomes null.
     lists = pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), separator)
     good = _INTEGER if times else _TEXT_TOKEN
     return _from_lists(lists, good, f"{path}: column {name!r}", rows)
@@ -169,7 +170,7 @@ def _parse(
 ) -> bool:
     """Fill `values` and `offsets` from the bytes raw[bounds[i]:bounds[i + 1]] of each row i.
 
-    False if a token is no integer, has a 0 in front or too many digits.
+    Returns False if a token is not an integer, has a leading 0 or too many digits.
     """
     count = np.uintp(0)
     for row in range(len(bounds) - 1):
@@ -199,7 +200,7 @@ def _from_lists(
 ) -> tuple[Ragged, list[str]]:
     """The rows of a column of lists, and the tokens that are not integers.
 
-    A null list is empty. Raises UserError for a token that does not match `good`, and for null.
+    A null list is empty. Raises UserError for a token that is null or does not match `good`.
     """
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
@@ -208,11 +209,11 @@ def _from_lists(
         values = tokens.to_numpy()
         if values.min(initial=0) >= 0 and values.max(initial=0) < 10**_MAX_DIGITS:
             return Ragged(narrow(values), offsets), []
-    # As text, which a list of integers reads like too.
+    # Integers become text, too.
     tokens = tokens.cast(pa.string())
     encoded = tokens.dictionary_encode()
     distinct = encoded.dictionary
-    # The last one stands for null.
+    # The last entry stands for null.
     is_good = np.append(pc.match_substring_regex(distinct, good), False)
     index = pc.fill_null(encoded.indices, len(distinct)).to_numpy()
     bad = np.flatnonzero(~is_good[index])

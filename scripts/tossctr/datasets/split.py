@@ -1,7 +1,6 @@
 """Which rows are held out: the newest, or those of groups that are never learned from.
 
-The cut runs between two values of a column, never through the rows of one: no time and no group is
-on both splits of it.
+All rows of one time or one group are in the same split.
 """
 
 import logging
@@ -20,21 +19,20 @@ from ..raw.values import as_text, type_name
 
 logger = logging.getLogger(__name__)
 
-# The splits of a draw, and their numbers: rows that a model learns from; rows that are held out to
-# choose epoch, settings and weights, and to measure on.
+# The splits of a draw, and their numbers. Train rows are learned from; validation rows are held
+# out to choose epoch, settings and weights, and to compute metrics.
 SPLITS = ("train", "validation")
 TRAIN, VALIDATION = 0, 1
-# A cut that misses the share asked for by such a factor is worth a warning.
+# A warning is logged if the held-out share differs from `valid_share` by more than this factor.
 _FAR_OFF = 1.5
-# A row's time is one of so many periods, at most.
+# The most periods that rows' times are divided into.
 PERIODS = 8
 
 
 class Sampling(SettingsBlock):
-    """By which columns of a table its rows are held out, and how many; without any, at random.
+    """How rows are held out: the newest by `time`, whole groups by `group`, or else at random.
 
-    Held out are the newest rows by `time`, or whole groups by `group`. With `is_auto` by the first
-    of both that has several values, if one has.
+    With `is_auto`, the first of these columns that has several values is used, if any.
     """
 
     time: str | None = None
@@ -45,12 +43,12 @@ class Sampling(SettingsBlock):
 
     @property
     def is_random(self) -> bool:
-        """True if the rows held out are drawn at random from all."""
+        """True if the rows to hold out are drawn at random."""
         return self.time is None and self.group is None
 
     @property
     def columns(self) -> dict[str, str]:
-        """The columns that it reads, by the table's key that names each."""
+        """The columns to read, by their keys in the table file."""
         named = {"columns.time": self.time, "columns.group": self.group}
         return {key: name for key, name in named.items() if name is not None}
 
@@ -58,9 +56,9 @@ class Sampling(SettingsBlock):
 def read_keys(
     file: RawTable, sampling: Sampling
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
-    """Times or groups [rows] of the file, None where it is not split by them; and by what it is.
+    """Times [rows] or groups [rows], None for those not split by, and the resulting sampling.
 
-    `auto` is by the first of both that has several values.
+    With `is_auto`, the first of both that has several values is used.
     """
     time = file.times(sampling.time) if sampling.time else None
     if time is not None and not (sampling.is_auto and (time == time[:1]).all()):
@@ -88,11 +86,11 @@ def split_rows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split, period and fold of each row of a file, as in a Selection.
 
-    `time` and `group` [rows] are those of `read_keys`, and `where` names the file.
+    `time` and `group` [rows] are from `read_keys`, and messages call the file `where`.
 
-    By time, the newest rows are held out: whole values of the time, as near to `valid_share` of
-    the rows as they come. By group, some groups drawn at random. Raises UserError
-    if a split lacks rows of a label.
+    The newest times are held out, or random groups. As rows of one time or group stay together,
+    their share is the nearest possible to `valid_share`. Raises UserError if a split lacks rows of
+    a label.
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "a split by a column"
@@ -111,8 +109,8 @@ def split_rows(
     logger.info("split by %s: %s", column, "; ".join(summary))
     if not count_22.all():
         raise UserError(
-            f"{where}: split by {column}: {'; '.join(summary)}. Each split needs rows with "
-            f"and without a click: change sampling.split or valid_share"
+            f"{where}: split by {column}: {'; '.join(summary)}. Each split needs clicks and "
+            f"non-clicks: change sampling.split or valid_share"
         )
     zeros = np.zeros(len(split), np.uint8)
     fold = zeros if group is None else (group % np.uint64(FOLDS)).astype(np.uint8)
@@ -122,13 +120,13 @@ def split_rows(
 def periods(time: np.ndarray) -> np.ndarray:
     """The period of each row, uint8 [rows], ascending with its `time` [rows]; 0 is the oldest.
 
-    At most PERIODS, each with about as many rows. Rows of one time are in one period; few times are
-    a period each.
+    There are at most PERIODS periods of about equally many rows. Rows of one time are in one
+    period; if there are at most PERIODS times, each is a period.
     """
     values, counts = np.unique(time, return_counts=True)
     edges = values[1:]
     if len(edges) >= PERIODS:
-        # The first time that begins at an eighth of the rows or behind it, for each eighth.
+        # For each eighth of the rows, the first time whose rows begin there or later.
         last = np.ceil(len(time) * np.arange(1, PERIODS) / PERIODS) - 1
         later = np.searchsorted(np.cumsum(counts), last, side="right") + 1
         edges = np.unique(values[later[later < len(values)]])
@@ -136,12 +134,12 @@ def periods(time: np.ndarray) -> np.ndarray:
 
 
 def _start(key: np.ndarray, share: float, column: str) -> Any:
-    """The lowest of the values that are held out."""
+    """The lowest value that is held out."""
     values, counts = np.unique(key, return_counts=True)
     total, cuts = len(key), np.cumsum(counts)[:-1]
     if not len(cuts):
         raise UserError(
-            f"{column} has one value in all of {total:,} rows, and rows of one value stay "
+            f"{column} has one value in all {total:,} rows, and rows of one value stay "
             f"together: name another column in columns.time or columns.group, or choose "
             f"another sampling.split"
         )
@@ -160,9 +158,9 @@ def _start(key: np.ndarray, share: float, column: str) -> Any:
 def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     """A hash of each row's group, uint64 [rows].
 
-    Groups are equal where the values' texts are, or their lists of integers or texts. A row without
-    a value, with an empty one, or with a list of texts that lacks one, is a group by itself. Among
-    a hundred million groups, two share a hash of 64 bits with a chance of 1 in 3,000.
+    Rows form a group if their values are equal as text, or as lists of integers or texts. A row is
+    a group by itself if its value is missing, empty, or a list of texts with a missing text. Among
+    a hundred million groups, two share a hash of 64 bits with probability 1 in 3,000.
     """
     random = np.random.default_rng([seed, 1])
     hashes, alone = [], 0
@@ -193,7 +191,7 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
 
 
 def _keys_of(values: pa.Array) -> list[bytes]:
-    """Bytes of each value, of its text or its list; none where it is missing or empty.
+    """The bytes of each value's text or list; no bytes if it is missing or empty.
 
     Raises ArrowException for values of other types.
     """

@@ -2,21 +2,21 @@
 
     numeric            float32 [rows, numeric columns], raw values, NaN where missing
     categorical        uint64 [rows, categorical columns], codes of `categories.py`, 0 = missing
-    vocabulary/<col>   uint8 [bytes], the raw strings of these codes, sorted, each with a NUL behind
-                       it; of a sequence those of its tokens that are not integers, if it has any
+    vocabulary/<col>   uint8 [bytes], the raw strings of these codes, sorted, each followed by a
+                       NUL; for a sequence, its tokens that are not integers, if any
     sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1];
-                       the events' times, if any, are one more of these
+                       the events' times, if any, are another such sequence
     label, id          uint8 [rows] and bytes [rows], if any
-    period, fold       uint8 [rows], the row's span of time, 0 the oldest, and its group's fold,
-                       of drawn rows
+    period, fold       uint8 [rows], for drawn rows: the row's span of time, 0 the oldest, and its
+                       group's fold
     row                int64 [rows], the row's number in its part of the raw table
     time               int64 [rows], the row's time, if the events have times
 
-In <col>, % and / of a column's name read %25 and %2F, and the name . reads %2E. Attributes: format,
-version, rows, split (train, validation or, of test rows, empty), numeric_columns,
-categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's name, rows,
-fingerprint, whether it is simulated, the column of the rows' times and, in a file of drawn rows,
-the digest of the draw). Drawn rows are shuffled, as many together as a conversion holds in memory.
+In <col>, % and / are written %25 and %2F, and a column named . is %2E. Attributes: format, version,
+rows, split (train, validation; empty for test rows), numeric_columns, categorical_columns,
+sequence_columns (JSON lists), source (JSON: the raw file's name, rows, fingerprint, whether it is
+simulated, the column of the rows' times and, for drawn rows, the digest of the draw). Drawn rows
+are shuffled within as many rows as a conversion holds in memory.
 
 HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them.
 `H5Table` checks offsets, which compiled loops rely on.
@@ -40,24 +40,24 @@ from ..config.columns import Columns
 from .table import Block, Table
 
 FORMAT, VERSION = "tossctr-table", 12
-# One chunk of a dataset, at most: large enough to read near the disk's speed, small enough that
-# little is read in vain where a window takes a thousand rows from each of many places.
+# The most bytes and rows of a chunk: large enough to read near the disk's speed, small enough that
+# a window, which takes a thousand rows from each of many positions, reads little in vain.
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
-# Cache of each dataset for the chunk at its end until it is full.
+# Cache of each dataset, for its last chunk until that is full.
 _OPEN_CHUNKS_BYTES = 4 << 20
 
 
 class _File(io.FileIO):
     """A file that HDF5 can close even where the disk is full or a quota is reached.
 
-    HDF5 crashes if it cannot write what it holds. Here the first error is kept, and what would be
-    written after it is dropped.
+    HDF5 crashes if it cannot write its buffers. This class keeps the first error, and drops all
+    later writes.
     """
 
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all of it, or note why not."""
+        """Write all data, or keep the error."""
         left = memoryview(data)
         while len(left) and self.error is None:
             try:
@@ -81,7 +81,7 @@ class H5Writer:
             self._append(f"sequence/{_h5_name(name)}/offsets", np.zeros(1, np.int64))
 
     def append(self, block: Block) -> None:
-        """Write the rows of `block` behind those already written."""
+        """Write the rows of `block` after those already written."""
         with self._writing():
             for name, ragged in block.sequences.items():
                 group = f"sequence/{_h5_name(name)}"
@@ -125,7 +125,7 @@ class H5Writer:
                 raise self._disk.error
 
     def _append(self, name: str, values: np.ndarray) -> None:
-        """Write `values` behind those of a dataset, which is created if there is none."""
+        """Append `values` to a dataset, which is created if it does not exist."""
         before = self.file.get(name)
         if before is not None and not np.can_cast(values.dtype, before.dtype):
             # Rare and early, since the first blocks hold most of the values.
@@ -154,19 +154,20 @@ class H5Writer:
 
 
 def _h5_name(column: str) -> str:
-    """A column's name as one step of an H5 path, where . is the step to nowhere."""
+    """A column's name as one component of an H5 path, where . would mean the group itself."""
     return "%2E" if column == "." else column.replace("%", "%25").replace("/", "%2F")
 
 
 class H5Table(Table):
     """The rows of an H5 file of this format, as they are stored; cheap to open.
 
-    Raises UserError for any other file, and for damage when it is read, and OSError for none.
+    Raises UserError for any other file and, when rows are read, for a damaged one; raises OSError
+    if there is no file.
     """
 
     def __init__(self, path: Path) -> None:
         with raise_if_corrupt(path), ExitStack() as stack:
-            # No cache: each chunk is read once, or by distant windows.
+            # No cache: a chunk is read once, or by windows far apart.
             self.file = stack.enter_context(h5py.File(path, "r", rdcc_nbytes=0))
             attributes = dict(self.file.attrs)
             written = (attributes["format"], int(attributes["version"]))
@@ -179,7 +180,7 @@ class H5Table(Table):
             self.rows = int(attributes["rows"])
             split, has_times = str(attributes["split"]), "time" in self.file
             super().__init__(path, **header, has_times=has_times, identity=identity, split=split)
-            # Kept, since each lookup in the file takes as long as some hundred rows.
+            # Kept, since a lookup in the file takes as long as reading some hundred rows.
             items = self.file.items()
             self._data = {name: item for name, item in items if isinstance(item, h5py.Dataset)}
             self._sequences = {}
@@ -211,7 +212,7 @@ class H5Table(Table):
                 first, last = int(bounds[0]), int(bounds[-1])
                 is_short = len(bounds) <= stop - start
                 if is_short or first < 0 or last > len(values) or (bounds[1:] < bounds[:-1]).any():
-                    raise ValueError(f"offsets of {name!r} fall, or lead beyond its values")
+                    raise ValueError(f"offsets of {name!r} decrease, or exceed its values")
                 ragged[name] = Ragged(values[first:last], bounds - first)
             arrays = {name: data[start:stop] for name, data in self._data.items()}
             return Block(sequences=ragged, **arrays)

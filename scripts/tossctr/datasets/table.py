@@ -1,4 +1,4 @@
-"""A click table as its readers see it: rows in an order, independent of files, read in blocks."""
+"""A click table as its readers see it: ordered rows, independent of files, read in blocks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,10 +18,10 @@ class Block:
     """Some rows of a click table, encoded as in H5; events as narrow as these rows allow.
 
     `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
-    `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `period` and `fold`
-    uint8 [rows] as in a Selection, `id` bytes [rows], `time` int64 [rows], each of these or None.
-    `index` int64 [rows] is the rows' index in their table, and `first_events` [rows] has a
-    field uint64 for each sequence, its first token before it was changed, if these were noted.
+    `sequences` by column name; `row` int64 [rows]. All others may be None: `label` uint8 [rows];
+    `period` and `fold` uint8 [rows], as in a Selection; `id` bytes [rows]; `time` int64 [rows];
+    `index` int64 [rows], the rows' indices in their table; `first_events` [rows], with a uint64
+    field for each sequence: its first token before the sequence was changed.
     """
 
     numeric: np.ndarray
@@ -41,7 +41,7 @@ class Block:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that it has, without the sequences, by name."""
+        """The arrays that are not None, without the sequences, by name."""
         return {name: each for name, each in vars(self).items() if isinstance(each, np.ndarray)}
 
     @property
@@ -52,25 +52,25 @@ class Block:
         return sum(array.nbytes for array in values)
 
     def take(self, rows: np.ndarray) -> "Block":
-        """The rows of these numbers in this order."""
+        """The rows at these indices, in this order."""
         sequences = {name: each.take(rows) for name, each in self.sequences.items()}
         arrays = {name: each[rows] for name, each in self.arrays.items()}
         return Block(sequences=sequences, **arrays)
 
     def slice(self, start: int, stop: int) -> "Block":
-        """The rows start to stop (not included), whose values are not copied."""
+        """Rows start to stop (not included), without copying values."""
         sequences = {name: each.slice(start, stop) for name, each in self.sequences.items()}
         arrays = {name: each[start:stop] for name, each in self.arrays.items()}
         return Block(sequences=sequences, **arrays)
 
     def newest(self, events: int) -> "Block":
-        """The same rows, each history cut to so many of its newest events."""
+        """The same rows, each history cut to its newest `events` events."""
         rows = np.arange(len(self))
         return replace(self, sequences={n: s.take(rows, events) for n, s in self.sequences.items()})
 
     @classmethod
     def joined(cls, blocks: Sequence["Block"]) -> "Block":
-        """The rows of all blocks, which are of one table, one block after the other."""
+        """The rows of blocks of one table, one block after the other."""
         sequences = {
             name: Ragged.joined([block.sequences[name] for block in blocks])
             for name in blocks[0].sequences
@@ -84,11 +84,11 @@ class Block:
 
 @dataclass(eq=False)
 class Header:
-    """What holds for all rows of a table.
+    """Properties of a whole table.
 
-    `path` is what messages call it. Columns are those of a block's arrays and sequences. `source`
-    describes the raw table and whether it is `simulated`. `identity` is equal for the train and
-    the validation rows of one draw; `split` says which of them a file has.
+    Messages call the table `path`. The columns are those of a block's arrays and sequences.
+    `source` describes the raw table and whether it is `simulated`. `identity` is equal for the
+    train and the validation rows of one draw; `split` is the split of a file's rows.
     """
 
     path: Path
@@ -101,7 +101,7 @@ class Header:
     split: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it by name."""
+        """All properties by name."""
         return {field.name: getattr(self, field.name) for field in fields(Header)}
 
 
@@ -109,7 +109,7 @@ class Table(Header, ABC):
     """Rows that are read from `start` to `stop` (not included)."""
 
     rows: int
-    # Rows of a block when all are read.
+    # Rows of a block of `blocks`.
     block_rows: int = 8_192
 
     @abstractmethod
@@ -139,7 +139,7 @@ class Table(Header, ABC):
     def blocks(
         self, sequences: Sequence[str] | None = None, rows: int | None = None
     ) -> Iterator[Block]:
-        """All rows, or the first, in order, block by block, with all sequences or those named."""
+        """All rows, or the first `rows`, block by block, with all sequences or those named."""
         stop = self.rows if rows is None else min(rows, self.rows)
         for start in range(0, stop, self.block_rows):
             yield self.read(start, min(start + self.block_rows, stop), sequences)
@@ -171,7 +171,7 @@ class MemoryTable(Table):
 
 
 class SomeRows(Table):
-    """The rows of a table at some `indices` [rows], ascending, in its order."""
+    """The rows of a table at `indices` [rows], which must ascend."""
 
     def __init__(self, whole: Table, indices: np.ndarray) -> None:
         super().__init__(**whole.as_dict())
@@ -193,7 +193,7 @@ class SomeRows(Table):
         return self.whole.column(name)[self.indices[start:stop]]
 
     def vocabulary(self, column: str) -> list[str]:
-        """That of the whole table."""
+        """The vocabulary of the whole table."""
         return self.whole.vocabulary(column)
 
     def close(self) -> None:
@@ -202,9 +202,9 @@ class SomeRows(Table):
 
 
 def monitored_rows(table: Table) -> Table:
-    """The first of the validation rows, as many as suffice while a model is trained.
+    """The first validation rows, as many as are needed to monitor training.
 
-    Rows of an H5 table are shuffled, so the first are a fair sample.
+    Rows of an H5 table are shuffled, so the first rows are a fair sample.
     """
     clicks = np.cumsum(table.column("label"), dtype=np.int64)
     most = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)
@@ -212,7 +212,7 @@ def monitored_rows(table: Table) -> Table:
 
 
 def period_count(table: Table) -> int:
-    """The spans of time that the rows of a drawn table are from; 1 without a time."""
+    """The number of periods of a drawn table's rows; 1 without times."""
     return int(table.column("period").max()) + 1
 
 
@@ -227,7 +227,7 @@ def require_drawn(table: Table) -> None:
 def draw_mismatch(one: object, other: object) -> UserError:
     """The error for two files of different draws: one may have trained on the other's rows."""
     return UserError(
-        f"{one} and {other} were not made from the same rows and columns; take files of one draw, "
-        f"or, where the workflow made both, delete their folders in data/h5 and run the same "
-        f"command again, they are rebuilt"
+        f"{one} and {other} were not made from the same rows and columns; take files of one draw. "
+        f"If the workflow made both, delete their folders in data/h5 and run the same command "
+        f"again to rebuild them"
     )
