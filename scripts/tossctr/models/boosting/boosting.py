@@ -20,7 +20,7 @@ class BoostingConfig(SettingsBlock):
     trees: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """maximum number of trees"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.05
-    """shrinkage: the factor of each tree in the sum"""
+    """shrinkage of each tree"""
     max_depth: Annotated[int, Field(ge=1, le=16)] = 6
     """maximum depth of a tree"""
     min_child_weight: Literal["auto"] | Annotated[float, Field(ge=0), AS_WRITTEN] = "auto"

@@ -137,7 +137,7 @@ class TrainConfig:
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1e-3
-    """Adam's learning rate at its highest"""
+    """peak learning rate of Adam"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings' learning rate as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
@@ -148,7 +148,7 @@ class TrainConfig:
     norms and embeddings"""
     schedule: Literal["plateau", "cosine"] = "cosine"
     """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it falls
-    over the steps of all epochs. The rate never falls below a thousandth of `learning_rate`"""
+    over the steps of all epochs. Its minimum is a thousandth of `learning_rate`"""
     start_at_click_rate: bool = True
     """the untrained network predicts the click rate of the train rows, not one half"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
