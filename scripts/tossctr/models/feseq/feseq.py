@@ -14,7 +14,7 @@ class FESeq(ModelKind):
     """Networks, by PyTorch."""
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """Settings of network and training; max_len comes from the name, and must be listed."""
+        """Settings of network and training; the name has max_len, which the size must list."""
         settings = super().settings(config, size, model)
         max_len = int(model.partition("-")[0].removeprefix("len"))
         listed = size_block(config, size)["max_len"]
@@ -26,13 +26,13 @@ class FESeq(ModelKind):
         return {**settings, "model": {**settings["model"], "max_len": max_len}}
 
     def check(self, config: Mapping[str, Any], columns: Columns, size: str, model: str) -> None:
-        """Refuse inputs that the columns do not have, and heads that do not divide the width."""
+        """Raise UserError if columns lack an input, or heads do not divide the width."""
         settings = self.settings(config, size, model)["model"]
         if settings["times"] and columns.event_time is None:
             raise UserError(
-                "model.times: true, here or in a size or variant, and no group in columns.use has "
-                "times; write times: {<sequence column of event times>: <column of the row's "
-                "time>} in a group, or set it to false"
+                "model.times: is true, here or in a size or variant, but no group in columns.use "
+                "has times; write times: {<sequence column of event times>: <column of the row's "
+                "time>} in a group, or set model.times to false"
             )
         try:
             # Without a sequence, a network has one that is always empty.

@@ -1,4 +1,4 @@
-"""How many rows a training step can hold in memory, measured on a few rows before the first."""
+"""How many rows of a training step fit in memory, measured on a few rows before the first step."""
 
 import logging
 from dataclasses import dataclass
@@ -18,14 +18,13 @@ from .network_settings import ModelConfig
 
 logger = logging.getLogger(__name__)
 
-# Adam's weights, their gradients and two moments, their average, and the best weights so far, each
-# in float32.
+# In float32: the weights, their gradients, Adam's two moments, the average, and the best so far.
 COPIES_OF_PARAMETERS = 6
 # Beside the saved tensors, the backward pass holds gradients of a few of the largest tensors.
 GRADIENTS_AT_ONCE = 3
 # Left free for the allocator's gaps and the kernels' workspace.
 SPARE_SHARE = 0.1
-# A CPU is no faster with more rows at once than fit into this many bytes.
+# A CPU is no faster with micro-batches of more bytes than this.
 CPU_BYTES = 1 << 29
 
 
@@ -40,9 +39,9 @@ class StepMemory:
     def measured(
         cls, network: FESeq, config: ModelConfig, sizes: FieldSizes, precision: torch.dtype
     ) -> "StepMemory":
-        """What autograd saves for one row and for three; the difference is what a row adds.
+        """Measure what autograd saves for one row and for three; half the difference is one row.
 
-        `network` is on the CPU, whose fused kernels save as much as those of a GPU.
+        `network` is on the CPU, whose fused kernels save as much as a GPU's.
         """
         with torch.random.fork_rng(devices=[]):
             one, three = (
@@ -57,7 +56,7 @@ class StepMemory:
         return int((self.fixed + rows * self.per_row) / (1 - SPARE_SHARE))
 
     def rows_in(self, memory: int) -> int:
-        """Rows of the largest micro-batch that `memory` bytes hold; 0 if not one row."""
+        """Rows of the largest micro-batch that `memory` bytes hold; 0 if no row fits."""
         return max(0, int((memory * (1 - SPARE_SHARE) - self.fixed) // self.per_row))
 
 
@@ -70,7 +69,7 @@ def micro_batch_rows(
 ) -> int:
     """Rows of a batch that are computed at once: those that fit into memory, or into CPU_BYTES.
 
-    Raises NotEnoughMemoryError if not even one fits.
+    Raises NotEnoughMemoryError if no row fits.
     """
     needed = StepMemory.measured(network, config, sizes, machine.precision)
     rows = min(batch_rows, needed.rows_in(machine.memory()))
@@ -96,7 +95,7 @@ def count_parameters(network: FESeq) -> int:
 
 
 def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
-    """Bytes that a step on `batch` keeps: what autograd saves, but weights, and gradients."""
+    """Bytes that a step on `batch` holds: gradients, and what autograd saves except weights."""
     seen = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     # Kept alive: a later storage could otherwise get the same address.
     storages: list[torch.UntypedStorage] = []
@@ -120,7 +119,7 @@ def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
 def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
     """Rows with max_len events each, all different as far as the tables allow.
 
-    Sums of further events save some 10 bytes an event, and are not counted.
+    Sums over longer histories save some 10 bytes per further event, which are not counted.
     """
     events = rows * config.max_len
     history_ST = torch.stack([torch.arange(events) % size for size in sizes.sequence])

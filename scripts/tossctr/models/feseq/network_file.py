@@ -35,8 +35,8 @@ from .network_settings import ModelConfig
 
 logger = logging.getLogger(__name__)
 
-# Positions (rows x max_len) of one forward pass: enough to fill a GPU, at width 200 in 1 GiB; few
-# enough to stay in a CPU's caches.
+# Positions (rows x max_len) of one forward pass: they fill a GPU (1 GiB at width 200), and fit in a
+# CPU's caches.
 POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
 
 
@@ -49,7 +49,7 @@ def placed(network: FESeq, machine: Machine) -> FESeq:
     """The network itself, on the machine's device, its layers compiled if the machine compiles."""
     network.to(machine.device)
     if machine.compile:
-        # Else networks before this one, such as a search's, count for Dynamo's limit.
+        # Otherwise earlier networks, such as a search's, count towards Dynamo's limit.
         torch.compiler.reset()
         for layer in network.modules():
             if isinstance(layer, TransformerLayer):
@@ -121,7 +121,7 @@ def predict_logits(
     model.train(was_training)
     ordered = np.empty(stop - start, np.float32)
     if logits:
-        # At once: a copy to the host waits for the GPU.
+        # One copy to the host for all: each would wait for the GPU.
         ordered[np.concatenate(indices)] = torch.cat(logits).float().cpu().numpy()
     return ordered
 
@@ -188,7 +188,7 @@ class TrainedModel(Model):
         return predict_logits(network, source, self.machine, ablate_histories=ablate_histories)
 
     def source(self, rows: TableSource) -> BatchSource:
-        """Batches of rows; raises UserError if one is simulated and one real."""
+        """Batches of `rows`; raises UserError unless rows and model are both simulated or real."""
         source = inference_source(rows, self.about.feature_map, self.config, self.machine)
         check_kind(source.table.path, source.table.source["simulated"], self.about.simulated)
         return source
@@ -205,9 +205,9 @@ _Field = CategoryField | SequenceField
 
 @torch.no_grad()
 def copy_weights(first: TrainedModel, network: FESeq, feature_map: FeatureMap) -> None:
-    """Copy a trained network's weights into one of an extended `feature_map`.
+    """Copy a trained network's weights into `network`, whose `feature_map` is an extended one.
 
-    What is new in a table of embeddings keeps its start values.
+    New rows of embedding tables keep their start values.
     """
     rows, weights = _table_rows(first, feature_map), first.network.state_dict()
     for name, value in network.state_dict().items():
@@ -215,7 +215,7 @@ def copy_weights(first: TrainedModel, network: FESeq, feature_map: FeatureMap) -
 
 
 def _table_rows(first: TrainedModel, new: FeatureMap) -> Mapping[str, Tensor]:
-    """The new row of each old row, by the name of the table of embeddings."""
+    """The new index of each old row, by name of the embedding table."""
     old = first.about.feature_map
     targets = [*zip(old.targets, new.targets)]
     # A shared sequence has the indices of its target.
@@ -240,7 +240,7 @@ def _table_rows(first: TrainedModel, new: FeatureMap) -> Mapping[str, Tensor]:
 
 
 def _stacked(*fields: tuple[_Field, _Field]) -> Tensor:
-    """The new row of each old one in the table that stacks these fields."""
+    """The new index of each old row in the table that stacks these fields."""
     first, rows = 0, [torch.empty(0, dtype=torch.long)]
     for old, new in fields:
         rows.append(torch.from_numpy(_indices(old, new)) + first)
@@ -249,7 +249,7 @@ def _stacked(*fields: tuple[_Field, _Field]) -> Tensor:
 
 
 def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
-    """The feature map `new` of all rows with what the weights of `old`, of some, were trained with.
+    """The feature map `new` of all rows, with the parts of `old` that trained weights depend on.
 
     These are ranges, knots and blocks of numeric columns, ages, and item attributes.
     """
@@ -267,7 +267,7 @@ def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
 
 
 def _moved(each: ItemAttribute, old: FeatureMap, new: FeatureMap) -> ItemAttribute:
-    """An item attribute of `old` by the indices of `new`, in whose rows too many contradict it."""
+    """An item attribute of `old` by the indices of `new`, too many of whose rows contradict it."""
     at = old.history_columns.index(each.sequence)
     name = [field.column for field in old.categories].index(each.column)
     codes = np.zeros(new.targets[at].size, np.int64)

@@ -1,4 +1,4 @@
-"""Export of a trained network to ONNX, written only if both give the same logits."""
+"""Export of a trained network to ONNX; no file is written if the logits differ."""
 
 import io
 import json
@@ -29,24 +29,24 @@ from .scorer import FORMAT, METADATA, VERSION, Scorer, signed
 
 logger = logging.getLogger(__name__)
 
-# The largest difference of two logits, in units of the larger of 1 and the logit itself.
+# The largest allowed difference between two logits, as a share of max(1, |logit|).
 BOUND = 1e-4
 ROWS = 1_000
 _UNSEEN_WORD, _UNSEEN_TOKEN = "never seen in training", str(10**12)
-# Shares of the rows without history; of values that are missing; of values that are unseen.
+# Shares of rows without history, of missing values, and of unseen values.
 _EMPTY, _MISSING, _UNSEEN = 0.1, 0.05, 0.05
 
 
 def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> None:
     """Write a trained network and its feature map as one ONNX file.
 
-    Both score 1,000 rows of `valid`, among them empty histories, unseen and missing values, the
-    exported one from raw values. Raises UserError, and writes nothing, if two of their logits
-    differ by more than BOUND.
+    The network and its export, which takes raw values, score 1,000 rows of `valid`. Some have an
+    empty history, unseen or missing values. Raises UserError, and writes nothing, if two logits of
+    a row differ by more than BOUND.
     """
     trained = TrainedModel.load(model, full_name)
     with open_table(valid) as table:
-        FeatureEncoder(trained.about.feature_map, table)  # refuses one of other columns
+        FeatureEncoder(trained.about.feature_map, table)  # refuses a table without its columns
         row_time = table.source.get("row_time")
         tokens = {field.column for field in trained.about.feature_map.sequences}
         rows = check_rows(table, ROWS, row_time, tokens)
@@ -60,9 +60,9 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
         row = wrong[0]
         raise UserError(
             f"{onnx}: not written: {len(wrong):,} of {len(expected):,} rows have other logits than "
-            f"with {model}, row {row} for example {exported[row]:.6f} instead of "
-            f"{expected[row]:.6f}; install torch, onnxscript and onnxruntime in the versions of "
-            f"envs/requirements.txt and export again"
+            f"with {model}, such as row {row}: {exported[row]:.6f} instead of {expected[row]:.6f}; "
+            f"install torch, onnxscript and onnxruntime in the versions of envs/requirements.txt "
+            f"and export again"
         )
     largest = float(difference.max())
     about["check"] = {"largest_logit_difference": largest}
@@ -137,7 +137,7 @@ def onnx_program(trained: TrainedModel) -> Any:
 
 
 class _PaddedFESeq(nn.Module):
-    """FESeq by the arguments of Padded."""
+    """FESeq with the arguments of Padded."""
 
     def __init__(self, network: FESeq) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ def _content(program: Any, about: Mapping[str, Any]) -> bytes:
 
 
 def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[str, Any]]:
-    """The first rows of a table, each as raw values by column name, its time as `row_time`."""
+    """A table's first rows, each as raw values by column name, with its time as `row_time`."""
     block = table.read(0, min(rows, table.rows))
     columns = dict(zip(table.numeric_columns, block.numeric.T.tolist()))
     for name, codes in zip(table.categorical_columns, block.categorical.T):

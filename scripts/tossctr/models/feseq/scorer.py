@@ -1,4 +1,4 @@
-"""Scores of rows in memory, by an exported model. This module does not import PyTorch."""
+"""Scores rows in memory with an exported model. This module does not import PyTorch."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from ...raw.values import check_types, decoded
 
 logger = logging.getLogger(__name__)
 
-# The key of the exported file's metadata, which has what the graph lacks, as JSON.
+# The key of an exported file's metadata: JSON with what the graph lacks.
 METADATA = "tossctr"
 FORMAT, VERSION = "tossctr-onnx", 3
 # The bytes that `signed` adds.
@@ -39,8 +39,8 @@ def row_table(rows: Rows, columns: Columns, simulated: bool) -> MemoryTable:
     """Rows with the given columns, converted like raw files; other columns are ignored.
 
     The values of a column have one type, as in a parquet file. None, NaN and pandas.NA are missing
-    values, or empty histories. Raises UserError, with the column, for other values, and for a row
-    without one of the columns.
+    values, or empty histories. Raises UserError, which names the column, for other values, and if a
+    row lacks a column.
     """
     header = Header(
         Path(_NAME),
@@ -57,7 +57,7 @@ def row_table(rows: Rows, columns: Columns, simulated: bool) -> MemoryTable:
 
 
 def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:
-    """These columns of the rows; raises UserError for one that is missing, or of several types."""
+    """These columns of the rows; raises UserError if one is missing, or has several types."""
     is_table = hasattr(rows, "columns")
     if not is_table:
         rows = [rows] if hasattr(rows, "keys") else [*rows]
@@ -72,8 +72,8 @@ def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:
             arrays.append(decoded(values))
         except (LookupError, TypeError, ValueError, OverflowError, pa.ArrowException) as error:
             raise UserError(
-                f"{_NAME}: column {name!r} cannot be read ({error!r:.300}); each row needs a value "
-                f"of one type, or None where it is missing"
+                f"{_NAME}: column {name!r} cannot be read ({error!r:.300}); each row needs a "
+                f"value, or None, and all values must have one type"
             ) from None
     return pa.RecordBatch.from_arrays(arrays, [*names])
 
@@ -81,13 +81,13 @@ def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:
 class Scorer:
     """An exported model that scores rows of raw values.
 
-    Several threads may use it at once; one call computes on `threads` cores, or all that there are.
+    Several threads may use it at once; one call computes on up to `threads` cores.
     """
 
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = min(threads, processors())
-        options.log_severity_level = 3  # no warnings of shapes that it cannot infer
+        options.log_severity_level = 3  # no warnings about shapes that it cannot infer
         try:
             if content != signed(content[:-_SIGNATURE]):
                 raise ValueError("wrong checksum, or of another version")
@@ -124,7 +124,7 @@ class Scorer:
         return [*self.columns.features]
 
     def table(self, rows: Rows) -> MemoryTable:
-        """The rows as a table; raises UserError where `row_table` does."""
+        """The rows as a table; raises UserError as `row_table` does."""
         return row_table(rows, self.columns, self.about["simulated"])
 
     def score(self, rows: Rows) -> np.ndarray:
@@ -135,9 +135,9 @@ class Scorer:
         return sigmoid(self.logits(rows))
 
     def logits(self, rows: Rows) -> np.ndarray:
-        """The logits float32 [rows], which can be averaged with those of other models.
+        """The logits float32 [rows], which can be averaged with other models' logits.
 
-        Raises UserError where `row_table` does, and if one is not finite.
+        Raises UserError as `row_table` does, and if a logit is not finite.
         """
         table = self.table(rows)
         logits = np.empty(table.rows, np.float32)
@@ -180,7 +180,7 @@ class Scorer:
 def signed(model: bytes) -> bytes:
     """A serialized ONNX model with the SHA-256 of its bytes, as one more entry of its metadata."""
     entry = b"\x0a\x06sha256\x12\x40" + hashlib.sha256(model).hexdigest().encode()
-    # Field 14 of a ModelProto. Protocol buffers may be written one behind the other.
+    # Field 14 of a ModelProto: serialized protocol buffers may be concatenated.
     return model + b"\x72" + bytes([len(entry)]) + entry
 
 

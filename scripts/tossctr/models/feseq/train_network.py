@@ -42,7 +42,7 @@ from .training_loop import Checkpoint, Trainer
 
 logger = logging.getLogger(__name__)
 
-# Train rows, which are shuffled, in which unknown categories are counted.
+# Unknown categories are counted in this many train rows, which are shuffled.
 _ROWS_OF_SHARES = 200_000
 # A refit's learning rate, as a share of the first training's.
 _REFIT_RATE = 0.3
@@ -57,8 +57,8 @@ def train(job: TrainJob) -> None:
     `job.settings` are its blocks `model` and `train`. With several `gpus`, torchrun replaces
     this process and starts the command again in each process of the training; these form
     a group. The state is kept in a folder `training_state` beside the model: an interrupted
-    training resumes from it if settings, data and `job.code` are the same, and ends like an
-    uninterrupted one on the same machine.
+    training resumes from it if settings, data and `job.code` are the same, and gives the same model
+    as an uninterrupted one on the same machine.
     """
     gpus = TrainConfig(**job.settings["train"]).gpus
     if gpus > 1 and not in_group():
@@ -67,7 +67,7 @@ def train(job: TrainJob) -> None:
         ranks = Ranks()
         if in_group():
             if sys.platform == "linux":
-                # Without it, this process would run on if its launcher is killed.
+                # Otherwise this process would outlive its launcher if that is killed.
                 ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             ranks = stack.enter_context(joined())
         if ranks.is_first:
@@ -85,12 +85,12 @@ def train(job: TrainJob) -> None:
 
 
 def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
-    """Replace this process by torchrun, which runs its command in this many processes.
+    """Replace this process by torchrun, which runs the same command in this many processes.
 
-    A process finds its rank in the environment: RANK, WORLD_SIZE, LOCAL_RANK. A signal to
-    torchrun goes to all of them, and if one fails, the others are ended.
+    A process finds its rank in the environment: RANK, WORLD_SIZE, LOCAL_RANK. torchrun passes
+    signals on to all processes, and ends them if one fails.
     """
-    # torchrun takes options from these, which Kubeflow sets; here the config's `train` decides.
+    # Kubeflow sets these, and torchrun takes options from them; here the config's `train` decides.
     for name in [name for name in os.environ if name.startswith("PET_")]:
         del os.environ[name]
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
@@ -106,8 +106,8 @@ def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
 class TrainingRun:
     """The rows and settings of one training.
 
-    A refit has no `valid` rows, but the `first` training's model, whose weights it starts from, and
-    what its training.json says, `before`.
+    A refit has no `valid` rows. It starts from the weights of `first`, the first training's model;
+    `before` is the content of that training's training.json.
     """
 
     train: Table
@@ -119,9 +119,9 @@ class TrainingRun:
     before: Mapping[str, Any] = field(default_factory=dict)
 
     def trainer(self, machine: Machine, **options: Any) -> Trainer:
-        """A trainer with seeded weights, and micro-batches that fit into memory; writes nothing.
+        """A trainer with seeded weights and micro-batches that fit into memory; writes nothing.
 
-        `options` are those of Trainer. Raises ImpossibleNetworkError for an impossible network.
+        `options` go to Trainer. Raises ImpossibleNetworkError for an impossible network.
         """
         model_config, config, fields = self.model_config, self.config, self.feature_map
         rows = self.before.get("batch_rows", config.batch_rows)
@@ -166,7 +166,7 @@ class TrainingRun:
         return [field.column for field in (*fields, *newest)]
 
     def oov_rates(self, train: BatchSource, valid: BatchSource | None) -> dict[str, float]:
-        """The shares by column to draw as unknown; a refit takes those of the first run.
+        """The shares by column to draw as unknown; a refit takes the first training's.
 
         With these draws, train rows have as many unknown categories as validation rows. A newest
         code counts as known.
@@ -181,9 +181,9 @@ class TrainingRun:
 
 @contextmanager
 def opened_run(job: TrainJob) -> Iterator[TrainingRun]:
-    """The run of a job, whose files are open.
+    """The run of a job, with its files open.
 
-    A refit is one epoch of the held-out rows and as many train rows, at a lower rate.
+    A refit is one epoch, at a lower rate, over the held-out rows and an equal number of train rows.
     """
     model_config = ModelConfig(**job.settings["model"])
     config = TrainConfig(**job.settings["train"])
@@ -201,10 +201,10 @@ def opened_run(job: TrainJob) -> Iterator[TrainingRun]:
 
 
 def _key(job: TrainJob) -> str:
-    """A digest of all that a training depends on."""
+    """A digest of everything that a training depends on."""
     # The number of processes changes only rounding and draws of dropout.
     settings = {**job.settings, "train": {**job.settings["train"], "gpus": 1}}
-    # It has the identity of the rows.
+    # The feature map identifies the rows.
     feature_map = hashlib.sha256(job.feature_map.read_bytes()).hexdigest()
     values = [settings, feature_map, job.before(), job.code]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
@@ -214,7 +214,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
     """Write the model, its history, and training.json."""
     best, last, train, machine = trainer.best, trainer.history[-1], trainer.train, trainer.machine
     network, shares = asdict(run.model_config), trainer.model.unknown.shares
-    # A refit learns from some rows; the models of a blend have the click rate of all.
+    # A refit learns from some rows, but all models of a blend have the click rate of all rows.
     rows = run.train.whole if isinstance(run.train, SomeRows) else run.train
     click_rate = float(rows.column("label").mean())
     simulated = rows.source["simulated"]
@@ -261,7 +261,7 @@ def trials(
 
         def run(settings: Settings, report: Callable[[float, int], None]) -> dict[str, Any]:
             def after_evaluation(trainer: Trainer) -> None:
-                # The first half of an epoch says little.
+                # Evaluations before half an epoch say little.
                 if trainer.step >= 0.5 * trainer.per_epoch and not trainer.is_over:
                     percent = 100 * trainer.step // trainer.per_epoch
                     report(trainer.history[-1].monitor, percent)

@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 FORMAT = "tossctr-training 6"
 # In addition, a state is saved before each evaluation.
 SECONDS_BETWEEN_SAVES = 600
-# With `evaluations_per_epoch: auto`, an epoch of more steps is worth evaluations within it.
+# With `evaluations_per_epoch: auto`, epochs of more steps are evaluated several times.
 LONG_EPOCH_STEPS = 2_000
 EVALUATIONS_OF_A_LONG_EPOCH = 4
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One row of history.csv. `train_loss` is the mean since the evaluation before."""
+    """One row of history.csv. `train_loss` is the mean since the previous evaluation."""
 
     epoch: int
     step: int
@@ -63,7 +63,7 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state to resume from; None if there is none, or, with a warning, no fitting one."""
+        """The state to resume from, or None; warns about a state that cannot be used."""
         try:
             content = tensors.load(self.file, torch.from_numpy)
         except FileNotFoundError:
@@ -89,7 +89,7 @@ class Checkpoint:
         return True
 
     def is_due(self) -> bool:
-        """True if the last state is older than it should be."""
+        """True if it is time to save again."""
         return time.monotonic() - self._saved_at > SECONDS_BETWEEN_SAVES
 
 
@@ -104,7 +104,7 @@ class Trainer:
     training replace the evaluation's.
 
     Each of several ranks has a trainer. They train on shares of the same batches, predict shares
-    of the validation rows, and agree on all that they decide.
+    of the validation rows, and take the same decisions.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Trainer:
         self.evaluated_after = evaluated_batches(config.evaluations_per_epoch, self.per_epoch)
         optimizer = make_optimizer(model, config)
         self.stepper = Stepper(model, optimizer, machine, config, micro_rows=micro_rows)
-        # The network that is evaluated and kept: with `weight_average`, another one.
+        # The network that is evaluated and kept; with `weight_average`, a copy.
         self.averaged = self.model
         if config.weight_average:
             self.averaged = placed(deepcopy(self.model), machine)
@@ -147,7 +147,7 @@ class Trainer:
         rows = self.train.batch_rows
         bar = Progress("trained", self.steps * rows, "samples", done=self.step * rows)
         batches = self._batches()
-        # An interrupted training may stand right before an evaluation.
+        # An interrupted training may have ended right before an evaluation.
         while self._is_evaluation_due or not self.is_over:
             self._train_until_evaluation(batches, bar)
             self.evaluate()
@@ -172,7 +172,7 @@ class Trainer:
 
     @property
     def is_over(self) -> bool:
-        """True after the last step, or if there is no gain left."""
+        """True after the last step, or after `patience` evaluations without gain."""
         recent = [*self._gains().values()][-self.config.patience :]
         return self.step == self.steps or (len(recent) > 0 and not any(recent))
 
@@ -185,9 +185,9 @@ class Trainer:
         return self.step > evaluated and (is_due or self.step == self.steps)
 
     def _gains(self) -> dict[int, bool]:
-        """Whether evaluations exceed all before, by step.
+        """Whether an evaluation exceeds all earlier ones, by its step.
 
-        These are the ones on which learning rate and early stopping depend.
+        Only evaluations on which learning rate and early stopping depend are in it.
         """
         gains, best = {}, float("-inf")
         for evaluation in self.history:
@@ -202,7 +202,7 @@ class Trainer:
         return learning_rate(self.config, step, self.steps, cuts)
 
     def _batches(self) -> Iterator[Batch]:
-        """The batches that are left, epoch after epoch."""
+        """The remaining batches, epoch after epoch."""
         for epoch in range(self.step // self.per_epoch, self.config.epochs):
             batches = self.train.shuffled(
                 self.config.seed,
@@ -223,7 +223,7 @@ class Trainer:
             while not self._is_evaluation_due:
                 self._take(next(batches))
                 bar.advance(self.train.batch_rows)
-                # Only the rank that saves knows when it last did.
+                # Only the rank that saves knows when it last saved.
                 is_old = self.checkpoint is not None and self.checkpoint.is_due()
                 asked, is_save_due = self.ranks.largest(
                     signals.asked, self.ranks.is_first and is_old
@@ -233,7 +233,7 @@ class Trainer:
                     if asked and is_saved:
                         logger.warning("interrupted at step %d; its state is saved", self.step)
                 if asked:
-                    # Once one has ended, the launcher ends the others.
+                    # Once one rank has ended, the launcher ends the others.
                     self.ranks.wait()
                     signals.end_as_asked(asked)
 
@@ -242,8 +242,8 @@ class Trainer:
         set_learning_rate(self.stepper.optimizer, self._learning_rate(self.step + 1))
         self.stepper.take(batch)
         if self.config.weight_average:
-            # Not by torch's AveragedModel, which waits for a GPU each step. The weights of the
-            # first step are the first average.
+            # Not by torch's AveragedModel, which waits for a GPU each step. The first average is
+            # the weights of the first step.
             add = get_ema_multi_avg_fn(self.config.weight_average if self.step > 1 else 0)
             add(list(self.averaged.parameters()), list(self.model.parameters()), None)
             for kept, newest in zip(self.averaged.buffers(), self.model.buffers()):
@@ -302,7 +302,7 @@ class Trainer:
         return self.ranks.add(logit).numpy()
 
     def save(self) -> bool:
-        """Save the state; False if that failed, or another rank does it."""
+        """Save the state; return False if that fails, or if another rank saves it."""
         if self.checkpoint is None:
             return False
         state = {  # which all ranks gather
@@ -332,7 +332,7 @@ class Trainer:
 def evaluated_batches(per_epoch: int | str, batches: int) -> set[int]:
     """The batches of an epoch, from 1 to `batches`, after which a training is evaluated.
 
-    `per_epoch` "auto": the last one; in a long epoch, others that only look for the best weights.
+    `per_epoch` "auto": the last one; in a long epoch, also others, only to find the best weights.
     """
     if isinstance(per_epoch, str):
         per_epoch = EVALUATIONS_OF_A_LONG_EPOCH if batches > LONG_EPOCH_STEPS else 1

@@ -1,4 +1,4 @@
-"""One step of training: loss, gradients in micro-batches, mixed precision, Adam and its rate."""
+"""One training step: loss, gradients in micro-batches, mixed precision, Adam, learning rate."""
 
 import logging
 import math
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Steps between reads of the losses: reading each one would wait for the GPU.
 STEPS_BETWEEN_CHECKS = 100
-# The gradient's norm is cut at this, as in the published code.
+# The gradient's norm is clipped at this, as in the published code.
 MAX_GRAD_NORM = 10
 # A cut divides the rate by 10; cuts and decay leave at least a thousandth of it.
 CUT, FLOOR = 0.1, 1e-3
@@ -31,12 +31,12 @@ CUT, FLOOR = 0.1, 1e-3
 class Stepper:
     """The steps of one training run.
 
-    A batch is cut into micro-batches of at most `micro_rows` rows, whose gradients add up to that
-    of the whole batch: a step needs the memory of a micro-batch, and is the same except for the
-    draws of dropout. The same holds for a batch that several ranks share. If a CUDA device still
-    runs out of memory, `micro_rows` is halved and the step repeated.
+    A batch is cut into micro-batches of at most `micro_rows` rows, whose gradients add up to the
+    batch's. So a step needs the memory of a micro-batch, and only the draws of dropout differ. The
+    same holds for a batch that several ranks share. If a CUDA device still runs out of memory,
+    `micro_rows` is halved and the step repeated.
 
-    The draws of a step depend only on the seed, its number and the rank.
+    A step's random draws depend only on the seed, the step's number and the rank.
     """
 
     def __init__(
@@ -76,14 +76,14 @@ class Stepper:
             self._read_losses()
 
     def mean_loss(self) -> float:
-        """Mean loss since the last call; raises NotFiniteError if one is not finite."""
+        """Mean loss since the last call; raises NotFiniteError if a loss is not finite."""
         self._read_losses()
         mean = self._loss_sum / max(1, self._loss_count)
         self._loss_sum, self._loss_count = 0.0, 0
         return mean
 
     def state_dict(self) -> dict[str, Any]:
-        """The state from which another stepper goes on like this one, without the model."""
+        """The state, without the model, from which another stepper continues like this one."""
         self._read_losses()
         return {
             "step": self.step,
@@ -99,7 +99,7 @@ class Stepper:
         self.micro_rows = min(self.micro_rows, state["micro_rows"])
         self._loss_sum, self._loss_count = state["loss"]
         self.optimizer.load_state_dict(state["optimizer"])
-        # Empty without float16, which another machine may have chosen.
+        # Empty if the state was saved without float16, as on another machine.
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
@@ -108,7 +108,7 @@ class Stepper:
         if self.ranks.count == 1:
             return
         for parameter in self.model.parameters():
-            # A rank without rows has none.
+            # A rank without rows has no gradients.
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         self.ranks.add_all([p.grad for p in self.model.parameters() if p.grad is not None])
@@ -208,17 +208,17 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
 
 
 class TableAdam(AdamW):
-    """AdamW whose groups with `by_table` have one second moment a table: the mean of its weights'.
+    """AdamW with one second moment per table in groups with `by_table`: the mean over its weights.
 
-    Adam's steps are about the rate. A rare code moves as far for a negative as for a click, whose
-    gradient is fifty times as large if 2 % are clicks. Divided by one number for
-    all codes, steps keep the proportions of their gradients. The formula is that of a block in
-    Adam-mini (Zhang et al., arXiv:2406.16793), which leaves embeddings to Adam.
+    Adam's steps are as large as the rate. So a rare code moves as far for a negative as for a
+    click, whose gradient is fifty times as large if 2 % of rows are clicks. Divided by one number
+    for all codes, steps keep the proportions of the gradients. The formula is Adam-mini's for a
+    block (Zhang et al., arXiv:2406.16793), which leaves embeddings to Adam.
     """
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; one that overflowed counts as 0."""
+        """Update every parameter that has a gradient; gradients that overflowed count as 0."""
         groups = [group for group in self.param_groups if group.get("by_table")]
         tables = [(t, t.grad, g) for g in groups for t in g["params"] if t.grad is not None]
         for table, _, _ in tables:
@@ -255,7 +255,7 @@ def embedding_parameters(model: FESeq) -> list[Tensor]:
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int, cuts: Collection[int] = ()) -> float:
-    """The rate of a step, from 1 to `steps`.
+    """The learning rate of a step; steps count from 1 to `steps`.
 
     `cosine`: it falls over all steps, as half a cosine. `plateau`: it falls to a tenth after each
     step in `cuts`.
@@ -270,6 +270,6 @@ def learning_rate(config: TrainConfig, step: int, steps: int, cuts: Collection[i
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Let the next step have this rate, which a group's `rate_factor` multiplies."""
+    """Set the rate of the next step, multiplied by a group's `rate_factor`."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("rate_factor", 1)

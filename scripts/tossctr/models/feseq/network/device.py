@@ -27,14 +27,14 @@ from ....config.declared import Runtime
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-# A rank may wait for another as long as that writes a large state to a slow disk.
+# A rank may have to wait while another writes a large state to a slow disk.
 _LONGEST_WAIT = timedelta(hours=2)
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place of this process among a training's; by default it is alone."""
+    """This process's rank among the `count` processes of a training; by default, the only one."""
 
     rank: int = 0
     count: int = 1
@@ -45,12 +45,12 @@ class Ranks:
         return self.rank == 0
 
     def add(self, tensor: Tensor) -> Tensor:
-        """The sum of all ranks' tensors of that shape, written into each."""
+        """Sum a tensor over all ranks, in place, and return it."""
         return self._reduce(tensor, dist.ReduceOp.SUM)
 
     def largest(self, *numbers: int) -> list[int]:
-        """For each number the largest that any rank passed."""
-        # On the CPU whatever the device: the GPU need not be waited for.
+        """The largest value of each number on any rank."""
+        # Always on the CPU, so as not to wait for the GPU.
         return self._reduce(torch.tensor(numbers), dist.ReduceOp.MAX).tolist()
 
     def wait(self) -> None:
@@ -58,7 +58,7 @@ class Ranks:
         self.largest(0)
 
     def add_all(self, tensors: Sequence[Tensor]) -> None:
-        """`add` for each tensor: a message for each large one, in place, and one for the rest."""
+        """`add` each tensor: a message for each large one, and one for all small ones."""
         small = [tensor for tensor in tensors if tensor.numel() <= 1 << 18]
         for tensor in tensors:
             if tensor.numel() > 1 << 18:
@@ -69,7 +69,7 @@ class Ranks:
                 tensor.copy_(summed.view_as(tensor))
 
     def share(self, total: int) -> tuple[int, int]:
-        """Start and stop of this rank's share of `total` things in order."""
+        """Start and stop of this rank's share of `total` items."""
         return total * self.rank // self.count, total * (self.rank + 1) // self.count
 
     def _reduce(self, tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
@@ -79,8 +79,8 @@ class Ranks:
             except RuntimeError as error:
                 reason = first_line(error).partition(". ")[0]
                 raise UserError(
-                    f"the processes of this training lost one another ({reason}); the same command "
-                    f"goes on from the last saved state"
+                    f"the processes of this training lost their connection ({reason}); the same "
+                    f"command resumes from the last saved state"
                 ) from None
         return tensor
 
@@ -96,21 +96,21 @@ class Machine:
     compile: bool = False
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Products of positions in `precision`; with float32 nothing changes.
+        """A block with products of positions in `precision`; with float32, nothing changes.
 
-        Sums, norms and what stands for a whole row stay in float32.
+        Sums, norms and vectors of whole rows stay in float32.
         """
         enabled = self.precision != torch.float32
         return torch.autocast(self.device.type, self.precision, enabled=enabled)
 
     def prefetch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; for a GPU pinned ahead of use, so that no step waits for its copy."""
+        """The same batches; for a GPU, pinned in advance, so that no step waits for its copy."""
         return prefetch_map(Batch.pinned, batches) if self.device.type == "cuda" else batches
 
     def memory(self) -> int:
-        """Bytes that a training may use: as set, else all of a GPU's or half of the computer's.
+        """Bytes that a training may use: as set, or all of a GPU's, or half of the computer's.
 
-        Free memory is not used: rounding would then depend on the moment. Ranks on a CPU share it.
+        Free memory is not considered: rounding would depend on it. Ranks on a CPU share the bytes.
         """
         sharing = 1 if self.device.type == "cuda" else self.ranks.count
         if self.memory_gib is not None:
@@ -136,7 +136,7 @@ def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) ->
     device = choose_device(runtime.device, ranks)
     precision = choose_precision(runtime.precision, device)
     if device.type == "cuda":
-        # Beside half precision, the products left in float32 lose nothing with TF32's 10 bits.
+        # Beside half precision, the other products, in float32, lose nothing with TF32's 10 bits.
         torch.set_float32_matmul_precision("highest" if precision == torch.float32 else "high")
     return Machine(
         device,
@@ -148,7 +148,7 @@ def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) ->
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on a CPU; on a GPU bfloat16, or float16 if it lacks that, as a T4 does."""
+    """`auto` is float32 on a CPU, bfloat16 on a GPU, float16 on a GPU without it, such as a T4."""
     if name == "auto":
         if device.type != "cuda":
             return torch.float32
@@ -178,11 +178,11 @@ def can_compile(device: torch.device) -> bool:
 def choose_device(name: str, ranks: Ranks) -> torch.device:
     """The device of that name; `auto` is CUDA if it is available, else the CPU, with a warning.
 
-    Raises UserError if CUDA is named and missing, since nobody who asks for a GPU wants a CPU run,
-    and if a machine has fewer devices than ranks.
+    Raises UserError if a machine has fewer devices than ranks, or if CUDA is named and missing:
+    nobody who asks for a GPU wants a CPU run.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("runtime.device is cuda, and PyTorch finds no CUDA device; use auto or cpu")
+        raise UserError("runtime.device is cuda, but PyTorch finds no CUDA device; use auto or cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cpu":
@@ -205,7 +205,7 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
     if device.type == "cuda":
         # Same data, same config, same machine, same result; cuBLAS reads this when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        # Not with warn_only: fused attention would take that for a no.
+        # Not with warn_only, which fused attention treats as off.
         torch.use_deterministic_algorithms(True)
         # Nothing here reads memory before it is written.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -224,9 +224,7 @@ def deterministic_if_possible(work: Callable[[], Result]) -> Result:
         is_strict = not torch.is_deterministic_algorithms_warn_only_enabled()
         if "deterministic" not in str(error) or not is_strict:
             raise
-        logger.warning(
-            "another run may give slightly other results: %s", first_line(error).partition(", ")[0]
-        )
+        logger.warning("another run may differ slightly: %s", first_line(error).partition(", ")[0])
     torch.use_deterministic_algorithms(True, warn_only=True)
     return work()
 
@@ -241,16 +239,16 @@ def in_group() -> bool:
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the other ranks, as torchrun's environment variables say.
+    """Join the group of ranks that torchrun's environment variables describe.
 
-    Tensors on GPUs go by NCCL, those on the CPU by Gloo.
+    NCCL sends tensors on GPUs, Gloo tensors on the CPU.
     """
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if ranks.count == 1:
         yield ranks
         return
     if os.environ.get("MASTER_ADDR") in _THIS_MACHINE and sys.platform == "linux":
-        # Otherwise Gloo takes the address of the machine's name, which it may not reach.
+        # Otherwise Gloo takes the address of the host name, which may not be reachable.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with signals_at_once():

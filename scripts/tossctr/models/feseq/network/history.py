@@ -1,4 +1,4 @@
-"""Histories to the vectors at their positions (FESEQ sections 1 to 3).
+"""From histories to the vectors at their positions (FESEQ sections 1 to 3).
 
 B rows, N positions, U distinct positions, V distinct events (see `positions.py`), G targets, S
 sequence fields (= G), P profile fields, F = S + P fields at a position, d embedding size.
@@ -54,7 +54,7 @@ class HistoryEmbedding(nn.Module):
         return rows.joined(event_VFd, target_BFd)
 
     def pooled_history(self, rows: Rows, target_BG: Tensor) -> Tensor:
-        """Target, sum of the history over the root of its length, their product [B, 3 * G * d]."""
+        """Target, history sum / sqrt(history length), and their product [B, 3 * G * d]."""
         target_BX = self.target(target_BG.T).flatten(1)
         sums = [rows.event_sum(i, table) for i, table in enumerate(self.sequence)]
         history_BX = _over_root_length(torch.cat(sums, dim=1), rows)
@@ -62,21 +62,22 @@ class HistoryEmbedding(nn.Module):
 
 
 def _over_root_length(x_BX: Tensor, rows: Rows) -> Tensor:
-    """`x_BX` over the root of the number of events, at least 1."""
+    """`x_BX` / sqrt(number of events, at least 1)."""
     return x_BX / rows.events_B.clamp(min=1).to(x_BX.dtype).sqrt()[:, None]
 
 
 class FMTerm(nn.Module):
     """The product of target and history: the target's vector times the sum of the events'.
 
-    It has its own vectors; the sum is divided by the root of the history's length. Events start at
-    0, targets at deviation 1: if both started small, neither would have a gradient to grow by.
+    It has its own vectors; the sum is divided by the root of the history's length. Event vectors
+    start at 0, target vectors with deviation 1: if both started small, neither would have a
+    gradient to grow by.
     """
 
     def __init__(self, sizes: FieldSizes, width: int) -> None:
         super().__init__()
         self.event = nn.ModuleList(nn.Embedding(size, width) for size in sizes.sequence)
-        # Not in the optimizer's group of embeddings, which learns by settings of its own.
+        # Not in the optimizer's group of embeddings, which has its own settings.
         self.target = nn.ParameterList(torch.empty(size, width) for size in sizes.target)
 
     @torch.no_grad()
@@ -98,7 +99,7 @@ class FMTerm(nn.Module):
 
 
 class DistanceEmbedding(nn.Module):
-    """A learned embedding of the distance to the target, whose own is 0; at most `longest`."""
+    """A learned embedding of the distance to the target (its own is 0), clamped to `longest`."""
 
     def __init__(self, size: int, longest: int, embedding_dim: int) -> None:
         super().__init__()

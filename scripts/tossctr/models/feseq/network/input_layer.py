@@ -1,8 +1,8 @@
-"""What a network takes in: the sizes of its tables, and the layer of the inputs beside the history.
+"""A network's inputs: the sizes of its tables, and the layer of the inputs beside the history.
 
 Numeric columns, by the layers in `model.numerics`:
 
-    linear      x · v, a learned vector v a column (the briefing's)
+    linear      x · v, a learned vector v per column (as in the briefing)
     direct      x as it is
     buckets     a learned vector for each of the column's quantile buckets, one more for missing
     missing     a flag for each block of columns that are missing together
@@ -95,7 +95,7 @@ class Linear(nn.Module):
 class Indexed(nn.Module):
     """The vectors of buckets or categories.
 
-    The columns' tables lie one below the other, so that a single lookup serves all columns.
+    The columns' tables are stacked, so that a single lookup serves all columns.
     """
 
     def __init__(self, sizes: tuple[int, ...], embedding_dim: int) -> None:
@@ -143,7 +143,7 @@ class InputLayer(nn.Module):
 
 
 class OovDropout(nn.Module):
-    """In training, takes a share of the row's categories as out of vocabulary.
+    """In training, replaces a share of the rows' categories by out of vocabulary.
 
     `shares`: one for all columns, or one for each profile, target and context column in turn.
     """
@@ -155,7 +155,7 @@ class OovDropout(nn.Module):
         self.is_needed = share > 0
 
     def take(self, shares: Sequence[float]) -> None:
-        """Draw by these shares [P + G + C]."""
+        """Set the shares [P + G + C]."""
         self.shares = torch.tensor(shares, dtype=torch.float32, device=self.shares.device)
         self.is_needed = any(shares)
 

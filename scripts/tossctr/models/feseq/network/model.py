@@ -94,25 +94,25 @@ class FESeq(nn.Module):
 
     @torch.no_grad()
     def init_output_bias(self, click_rate: float) -> None:
-        """Let the untrained network predict this click rate, after the correction of its odds.
+        """Make the untrained network predict this click rate, `logit_shift` included.
 
-        From 0, all vectors would learn a low rate in the first thousand steps.
+        From a bias of 0, all vectors would learn the low rate in the first thousand steps.
         """
         bias = self.mlp[-1].get_parameter("bias")
         bias.fill_(log_odds(click_rate) - self.logit_shift.shift.item())
 
     @torch.no_grad()
     def set_logit_shift(self, shift: float) -> None:
-        """Take another correction of odds, for rows drawn at another share; predictions stay."""
+        """Set another correction of odds, for another sampling rate; predictions do not change."""
         self.mlp[-1].get_parameter("bias").add_(self.logit_shift.shift - shift)
         self.logit_shift.shift.fill_(shift)
 
 
 class LogitShift(nn.Module):
-    """Outside training, corrects the odds for train rows that were drawn.
+    """Outside training, corrects the odds for the sampling of negatives.
 
-    Where rows without a click are drawn with probability p, the odds that a network learns are
-    1 / p times too high; `shift` is log p.
+    If negatives are drawn with probability p, the odds that a network learns are 1 / p times too
+    high; `shift` is log p.
     """
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class LogitShift(nn.Module):
 class LowRankCross(nn.Sequential):
     """A low-rank cross layer of DCN-v2: x <- x * (U V^T x + b) + x (Wang et al., WWW 2021, eq. 2).
 
-    The first of its layers, where x0 is x. Its output holds products of two inputs.
+    It is the first cross layer, where x0 is x. Its output holds products of two inputs.
     """
 
     def __init__(self, width: int, rank: int) -> None:

@@ -15,7 +15,7 @@ from .refiner import Dropout
 
 
 def full_precision(x: Tensor) -> torch.autocast:
-    """A block in which products have the type of their inputs, also inside autocast.
+    """A block in which products have the type of their inputs, even inside autocast.
 
     It is for vectors of whole rows, which are little work. Pooled vectors of different rows differ
     little, and bfloat16 rounds logits near -4 to steps of 0.016.
@@ -120,7 +120,7 @@ class Dice(nn.Module):
     def forward(self, x_NA: Tensor) -> Tensor:
         """[N, A]."""
         norm = self.norm
-        # A single position has no variance: the running statistics serve.
+        # A single position has no variance, so the running statistics are used.
         normed_NA = (
             norm(x_NA)
             if len(x_NA) > 1

@@ -1,14 +1,14 @@
 """The positions of a batch's rows: each row's newest events, oldest first, then its target.
 
-FESeq reads rows in either of two forms, and its logits are the same:
+FESeq reads rows in one of two forms, which give the same logits:
 
     Packed      no padding, and each distinct event of a row once; for training and prediction
     Padded      left-padded rows; for the export, which needs a graph, and as reference of the tests
 
 B rows, T events of all rows, N positions of all rows, U distinct positions, V distinct events, S
 sequence fields, H heads, E width of a head, C columns of a target or a profile, X any width. In
-the padded form N and U stand for two axes B and L, and V for B and L - 1, where the longest row,
-as cut to max_len, has L positions; the longest whole history has W events.
+the padded form, N and U stand for two axes B and L, and V for B and L - 1. The longest row, cut to
+max_len, has L positions; the longest whole history has W events.
 """
 
 import math
@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from ....batches.batch import Batch
 
-# The most rows of a call of attention on a GPU, where they are a dimension of a CUDA grid.
+# The most rows of an attention call on a GPU, where rows are a dimension of a CUDA grid.
 MAX_ROWS = 65_535
-# What flash attention takes.
+# The widths of heads that flash attention takes.
 _MULTIPLE_OF_HEAD, _WIDEST_HEAD = 8, 256
 # Subtracted from the scores of padding, so that its softmax is 0 in float32.
 _HIDDEN = 1e5
@@ -35,7 +35,7 @@ class Packed:
 
     def __init__(self, batch: Batch) -> None:
         self.batch, self.layout = batch, batch.layout
-        # The distance to the target: its own is 0, the newest event's 1.
+        # The distance to the target: 0 for the target, 1 for the newest event.
         self.age_N = batch.layout.age_N
         self.events_B = batch.offsets.diff()
 
@@ -46,7 +46,7 @@ class Packed:
 
     @property
     def elapsed_N(self) -> Tensor:
-        """The time to the target, whose own is 0."""
+        """The time to the target; 0 for the target."""
         assert self.batch.elapsed_T is not None, "a model with times needs a table with times"
         event_N = self.batch.offsets[1:].index_select(0, self.layout.row_N) - self.age_N
         elapsed_N = F.pad(self.batch.elapsed_T, (0, 1)).index_select(0, event_N)
@@ -62,11 +62,11 @@ class Packed:
         return torch.cat([event_VCX, target_BCX])
 
     def spread(self, x_UX: Tensor) -> Tensor:
-        """From the distinct positions to all [N, X]."""
+        """The vectors of distinct positions, at all positions [N, X]."""
         return F.embedding(self.layout.slot_N, x_UX)
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """Each position's mean of its row's values [N, H, E], without a mask or probabilities."""
+        """Attention without a mask: each position's weighted mean of its row's values [N, H, E]."""
         attend = self.flash if takes_flash(qkv_N3HE) else self.by_length
         return attend(qkv_N3HE, causal)
 
@@ -76,7 +76,7 @@ class Packed:
         from torch.nn.attention import varlen
 
         width, start_B, longest = qkv_N3HE.shape[-1], self.layout.start_B, self.layout.longest
-        # Zeros add nothing to a product; the scale is that of the width without them.
+        # Zeros add nothing to a product; the scale is for the width without them.
         query, key, value = F.pad(qkv_N3HE, (0, -width % _MULTIPLE_OF_HEAD)).unbind(1)
         attended_NHE = varlen.varlen_attn(
             query,
@@ -93,7 +93,7 @@ class Packed:
         return attended_NHE[..., :width]
 
     def by_length(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """A call for each run of rows of one length; batches have rows of similar length."""
+        """One call for each run of rows of equal length; batches have rows of similar length."""
         attended = []
         runs = qkv_N3HE.split([rows * length for rows, length in self.layout.runs])
         for run_N3HE, shape in zip(runs, self.layout.runs):
@@ -141,9 +141,9 @@ class Packed:
 
 @dataclass
 class Padded:
-    """Left-padded rows, by what an exported model takes, with the operations of Packed.
+    """Left-padded rows, as an exported model takes them, with the operations of Packed.
 
-    Only the last columns of a row are read, as many as its length.
+    Of a row of length n, only the last n columns are read.
     """
 
     numbers: Mapping[str, Tensor]
@@ -201,10 +201,10 @@ class Padded:
         return x_UX
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """Padding is hidden as key.
+        """Attention as in Packed; a bias hides the keys of padding.
 
-        The bias of a key is one more column of it, and each query has 1 there, so that the bias
-        costs no pass over the scores.
+        The bias is one more column of the keys, where queries have 1, so that it costs no pass over
+        the scores.
         """
         query, key, value = (x.transpose(1, 2) for x in qkv_N3HE.unbind(2))
         bias = (self.is_position_BL.to(query.dtype) - 1) * _HIDDEN
@@ -250,7 +250,7 @@ def takes_flash(qkv_N3HE: Tensor) -> bool:
 
 
 def _is_newest(length_B: Tensor, events: int) -> Tensor:
-    """True for the last columns of each row, as many as its length, bool [B, events]."""
+    """True for the last `length_B` columns of each row, bool [B, events]."""
     return torch.arange(events, device=length_B.device) >= events - length_B[:, None]
 
 
@@ -260,7 +260,7 @@ def _bags(x_NX: Tensor, start_B: Tensor, mode: str) -> Tensor:
 
 
 class _SumOrRepeat(torch.autograd.Function):
-    """Sums over the positions of rows, or rows repeated at theirs: each is the other's gradient."""
+    """Sums over rows' positions, or repeats rows at these; each is the other's gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, start_B: Tensor, row_N: Tensor, is_sum: bool) -> Tensor:

@@ -16,11 +16,10 @@ _VALUES = 1 << 16
 
 
 class Dropout(nn.Dropout):
-    """Like nn.Dropout, whose random numbers cost as much as the attention on a CPU.
+    """nn.Dropout with fewer random bits on a CPU, where they cost as much as the attention.
 
-    There, 16 random bits decide for each element; 64 bits serve four.
-
-    The probability is rounded to 1 / 65,536; the scale belongs to the rounded one.
+    There, 16 random bits decide for each element, and 64 bits for four. The probability is rounded
+    to a multiple of 1 / 65,536, and the scale fits the rounded one.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,10 +34,10 @@ class _MaskedScale(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
-        # Random 64 bits; `dropped` of the 65,536 values of each quarter drop an element.
+        # 64 random bits: in each quarter, `dropped` of the 65,536 values drop an element.
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         values = words.view(torch.int16)[: x.numel()].view(x.shape)
-        # Compared into the type of x: a bool mask would be converted, which takes longer.
+        # Compared into the type of x: converting a bool mask would take longer.
         scale = torch.ge(values, dropped - _VALUES // 2, out=torch.empty_like(x))
         scale.mul_(_VALUES / (_VALUES - dropped))
         ctx.save_for_backward(scale)
@@ -67,7 +66,7 @@ class SelfAttention(nn.Module):
 
 
 def attend(qkv_N3HE: Tensor, rows: Rows, causal: bool) -> Tensor:
-    """Each position's mean of its row's values [N, H, E]."""
+    """Attention: each position's weighted mean of its row's values [N, H, E]."""
     return rows.attend(qkv_N3HE, causal)
 
 
