@@ -189,8 +189,8 @@ class RawTable:
                 )
                 near = nearest(missing[0], file.schema.names)
                 raise UserError(
-                    f"{file.location}: there is no column {absent}"
-                    f"{f'; did you mean {near!r}?' if near else '.'} The file has {there}; correct "
+                    f"{file.location}: there is no column {absent}; the file has {there}"
+                    f"{f'; did you mean {near!r}?' if near else '.'} Correct "
                     f"`columns` in the table's file (for scripts/score.py --id_column), or the "
                     f"delimiter of a CSV file (raw.delimiter)"
                 )
