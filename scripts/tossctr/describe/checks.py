@@ -11,7 +11,8 @@ from .alarms import Alarm
 from .drift import MUCH_DRIFT
 
 MIN_CLICKS = 100
-# Shares of test rows that are train rows, or the reverse, and of validation rows that are not new.
+# SAME_ROWS of the test rows are train rows, or the reverse, but fewer than NEW_ROWS of the
+# validation rows: that is a fault.
 SAME_ROWS, NEW_ROWS = 0.9, 0.5
 _NAMED = 8
 

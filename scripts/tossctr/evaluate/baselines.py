@@ -30,7 +30,7 @@ from ..features.numeric import count_blocks
 
 logger = logging.getLogger(__name__)
 
-# The most train rows, and the most float32 values (1 GiB): all are in memory.
+# The most train rows and float32 values (1 GiB), since all are in memory.
 ROWS_AT_MOST = 1_000_000
 VALUES_AT_MOST = 1 << 28
 # C, from the strongest penalty to the weakest.

@@ -93,7 +93,7 @@ def differences(values: np.ndarray, samples: np.ndarray, reference: int = 0) -> 
 
 
 def _p_value(difference: float, error: float) -> float:
-    """The probability of a difference at least as large if there is none; NaN without an error."""
+    """The two-sided p-value of a difference with a standard error; NaN if the error is NaN."""
     if error == 0:  # The models predict the same, or differ equally in all resamples.
         return float(difference == 0)
     return math.erfc(abs(difference) / error / math.sqrt(2))

@@ -121,7 +121,8 @@ def join_predictions(
     `sample_submission` determines the IDs, their order and the label's name; otherwise the IDs are
     those of the predictions. Returns the number of rows and the mean probability.
 
-    Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side.
+    Raises UserError, and writes nothing, if an ID of the predictions or the sample is missing,
+    extra or duplicate.
     """
     listed = "predicted AS listed"
     if sample_submission is not None:
@@ -159,7 +160,7 @@ def _means(by_model: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iter
 
 
 def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
-    """What `submission.prior` subtracts from the logits of models with these click rates.
+    """The shift that `prior` subtracts from the logits of models with these click rates.
 
     Raises UserError if the models were trained on rows of different click rates.
     """
