@@ -1,12 +1,12 @@
-"""What only a GPU can tell, in one command of less than 8 minutes.
+"""Measurements that need a GPU, in one command of less than 8 minutes.
 
     python benchmarks/gpu.py                       # on any CUDA machine
     python benchmarks/gpu.py --device cpu --tiny   # the same on a CPU, small: does it run at all?
 
 Makes simulated data of mean length 500 in a temporary folder, then measures section by section,
-each in a process of its own with a limit of time. Rows are printed as they are known and written to
-`--out`. A section that fails or takes too long leaves a row that says so, the others go on, and the
-exit status is 1. What each section compares stands in its docstring.
+each in its own process with a time limit. Rows are printed at once and written to `--out`. If a
+section fails or takes too long, a row says so, the other sections go on, and the exit status is 1.
+Each section's docstring says what it compares.
 """
 
 import argparse
@@ -43,12 +43,12 @@ from tossctr.models.feseq.network.device import Machine, start_runtime
 from tossctr.models.feseq.network.input_layer import field_sizes
 from tossctr.models.feseq.training_step import Stepper
 
-# Section, case, ours, beside it, ratio, note.
+# Section, case, our value, the value compared with, ratio, note.
 Row = tuple[object, object, object, object, object, object]
 HEAD = "| section | case | ours | beside it | ratio | note |\n|---|---|---|---|---|---|"
 SMALL_CARDS_GIB = (14, 8)
 NEEDS_GPU = "needs a GPU"
-# TFLOP/s of dense products in half precision with sums in float32, by the makers' data sheets.
+# TFLOP/s of dense half-precision products with float32 sums, from the data sheets.
 PEAKS = {
     "H100 PCIe": 756,
     "H100": 989,
@@ -75,12 +75,12 @@ class Setting:
         self.seconds = 0.05 if tiny else 2.0
 
     def machine(self, precision: str = "auto", compiled: bool = False) -> Machine:
-        """This machine's device; `compiled` means as by default."""
+        """This machine's device; `compiled` keeps the default choice of compiling, else none."""
         found = start_runtime(Runtime(device=self.device, precision=precision), self.threads)
         return replace(found, compile=compiled and found.compile)
 
     def case(self, size: str, max_len: int, machine: Machine) -> model.Case:
-        """The networks of a size, ours and the plain one."""
+        """The networks of a size: ours and the plain one."""
         return model.Case(self.folder, size, max_len, machine)
 
     def batch_rows(self, size: str) -> int:
@@ -89,12 +89,12 @@ class Setting:
         return min(rows, 64) if self.tiny else rows
 
     def batches(self, case: model.Case, size: str, count: int = 8) -> list[Batch]:
-        """Training batches ahead of use, as the loop has them."""
+        """Training batches, prefetched as in the training loop."""
         return list(case.machine.prefetch(islice(case.batches(self.batch_rows(size)), count)))
 
 
 def card(setting: Setting) -> Iterator[Row]:
-    """The machine: card, driver, PyTorch, and the peak that a product of matrices reaches."""
+    """The machine: card, driver, PyTorch, and the peak rate of a matrix product."""
     machine = setting.machine()
     name = platform.processor() or "CPU"
     if machine.device.type == "cuda":
@@ -112,7 +112,7 @@ def card(setting: Setting) -> Iterator[Row]:
 
 
 def speed(setting: Setting, size: str) -> Iterator[Row]:
-    """Samples/s beside the plain network; rows/s of the batch source beside those of training."""
+    """Samples/s of our network and the plain one; rows/s of the batch source and of training."""
     machine = setting.machine(compiled=True)
     for max_len in setting.lengths:
         case, name = setting.case(size, max_len, machine), f"{size}, max_len {max_len}"
@@ -130,7 +130,7 @@ def speed(setting: Setting, size: str) -> Iterator[Row]:
 
 
 def waits(setting: Setting) -> Iterator[Row]:
-    """Times that the host waits for the GPU in ten steps, as CUDA's own debug mode counts them."""
+    """How often the host waits for the GPU in ten steps, counted by CUDA's sync debug mode."""
     machine = setting.machine()
     case = setting.case("full", setting.lengths[-1], machine)
     step, batches = case.train(), setting.batches(case, "full", 3)
@@ -152,7 +152,7 @@ def waits(setting: Setting) -> Iterator[Row]:
 
 
 def memory(setting: Setting) -> Iterator[Row]:
-    """Memory of a step as measured by autograd's saved tensors, beside the peak on the card."""
+    """Memory of a step: estimated from autograd's saved tensors, and the peak on the card."""
     for precision in ("auto", "float32"):
         machine = setting.machine(precision)
         for max_len in setting.lengths:
@@ -173,7 +173,7 @@ def memory(setting: Setting) -> Iterator[Row]:
 
 
 def small_cards(setting: Setting) -> Iterator[Row]:
-    """Steps of full settings under less memory: micro-batches as measured before, and halved."""
+    """Steps of full settings in less memory: micro-batches by the estimate, and by halving."""
     machine, rows = setting.machine(), setting.batch_rows("full")
     case = setting.case("full", setting.lengths[0], machine)
     sizes = field_sizes(case.config, case.fields)
@@ -206,7 +206,7 @@ def precisions(setting: Setting) -> Iterator[Row]:
     """Mean losses of the same steps in half and in single precision."""
     steps, max_len = (8, 8) if setting.tiny else (200, 100)
     half = "bfloat16" if setting.device == "cpu" else dtype_of(setting.machine())
-    # Making a machine changes how all products are computed: each is made when the other is done.
+    # Making a machine changes how all products are computed, so the two runs do not overlap.
     found = [losses(setting, setting.machine(name), max_len, steps) for name in (half, "float32")]
     quarter = steps // 4
     for first in range(0, steps, quarter):
@@ -216,7 +216,7 @@ def precisions(setting: Setting) -> Iterator[Row]:
 
 
 def killed(setting: Setting) -> Iterator[Row]:
-    """A training of the workflow that is killed and goes on, beside an undisturbed one."""
+    """A workflow training that is killed and resumed, compared with an uninterrupted one."""
     config = {
         "table": runs.simulated(train_rows=2_000 if setting.tiny else 20_000),
         "sizes": {"toy": {"rows": None, "train": {"evaluations_per_epoch": 20}}},
@@ -248,7 +248,7 @@ def killed(setting: Setting) -> Iterator[Row]:
 
 
 def driver() -> str:
-    """The version of NVIDIA's driver."""
+    """The NVIDIA driver's version."""
     if shutil.which("nvidia-smi") is None:
         return "none"
     asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
@@ -267,7 +267,7 @@ def peak_of(name: str) -> float | None:
 
 
 def matmul_peak(machine: Machine, seconds: float) -> float:
-    """TFLOP/s of large products of matrices in the machine's precision."""
+    """TFLOP/s of large matrix products in the machine's precision."""
     width = 8192 if machine.device.type == "cuda" else 512
     a = torch.ones(width, width, dtype=machine.precision, device=machine.device)
     a @ a
@@ -282,7 +282,7 @@ def matmul_peak(machine: Machine, seconds: float) -> float:
 
 
 def stepper_of(network: FESeq, machine: Machine, micro_rows: int = sys.maxsize) -> Stepper:
-    """The steps of a training of a network on the machine's device."""
+    """The training steps of a network on the machine's device."""
     network = network.to(machine.device).train()
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
     return Stepper(network, optimizer, machine, model.TRAIN, micro_rows=micro_rows)
@@ -309,7 +309,7 @@ def losses(setting: Setting, machine: Machine, max_len: int, steps: int) -> list
     return found
 
 
-# In order of what one would miss most, with the most seconds that each may take of SECONDS.
+# The most important sections first, each with its time limit within SECONDS.
 SECONDS = 470
 SECTIONS: dict[str, tuple[Callable[[Setting], Iterator[Row]], int]] = {
     "card": (card, 60),
@@ -320,13 +320,13 @@ SECTIONS: dict[str, tuple[Callable[[Setting], Iterator[Row]], int]] = {
     "speed_medium": (partial(speed, size="medium"), 90),
     "speed_toy": (partial(speed, size="toy"), 90),
     "precisions": (precisions, 60),
-    # Out of time, its workflow would go on beside other sections.
+    # Last, since its workflow would keep running beside other sections after a timeout.
     "killed": (killed, 90),
 }
 
 
 def make_data(setting: Setting) -> None:
-    """The simulated files, which all sections read."""
+    """Make the simulated files that all sections read."""
     runs.convert(setting.folder, setting.rows, setting.mean_length)
 
 
@@ -351,9 +351,9 @@ def run_section(name: str, options: argparse.Namespace, folder: Path, seconds: f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
-    parser.add_argument("--tiny", action="store_true", help="small sizes, to see that it runs")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, to test that it runs")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of all sections")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="time limit of all sections")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--out", type=Path, default=Path("gpu.md"))
     parser.add_argument("--section", help=argparse.SUPPRESS)

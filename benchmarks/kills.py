@@ -1,14 +1,15 @@
-"""Jobs killed at random moments: each must go on, and end with the same submission.
+"""Jobs killed at random moments: each must resume and give the same submission.
 
     python benchmarks/kills.py --aim train --kills 20 --group_kills 5 --terms 5 --seed 1
 
-The aim is one job: a network's training (`train`) or its refit, a training of boosting, or the
-writing of the submission (`submit`). Runs the workflow undisturbed on a small simulated table;
-then, once per line of the table, from the point where all before the job is made until a random
-moment of its process's life, imports and the writing of its files included. `kill` is SIGKILL to
-that process, `group` SIGKILL to snakemake and all its processes, `term` SIGTERM to the process. The
-same command must then go on from the step last saved, if any, and write the same bytes. `lost s` is
-what is repeated: the seconds between the last save, or else the start of the process, and its end.
+The aim is the job to kill: a network's training (`train`) or its refit, a training of boosting, or
+the writing of the submission (`submit`). First, the workflow runs uninterrupted on a small
+simulated table. Then each line of the table is one kill: all files that the job needs exist, the
+workflow starts the job, and the job is killed at a random moment of its process's life, including
+imports and the writing of files. `kill` is SIGKILL to this process, `group` SIGKILL to snakemake
+and all its processes, `term` SIGTERM to this process. The same command must then resume from the
+step last saved, if any, and write the same bytes. `lost s` is the repeated work: the seconds from
+the last save (without one, from the start of the process) to the kill.
 """
 
 import argparse
@@ -42,7 +43,7 @@ SUBMISSION = "results/submission_toy.csv"
 MODEL, STATE = "results/toy/len100/model.safetensors", "training_state/state.safetensors"
 BEFORE_TRAINING = ("data/h5/toy/feature_map.json", "data/h5/test/part000.h5")
 BEFORE_SUBMISSION = ("results/toy/len100/predictions/part000.parquet", "results/toy/data.json")
-# Evaluated, and so saved, every few steps.
+# Evaluations, and so saves, are a few steps apart.
 CONFIG: dict[str, Any] = {
     "table": runs.simulated(train_rows=4000, test_rows=300),
     "sizes": {
@@ -61,9 +62,9 @@ HEADER = """| kind | after s | step saved | lost s | rerun | CSV equal |
 
 @dataclass(frozen=True)
 class Aim:
-    """A job that is killed: its script, what Snakemake says of it, what is made before.
+    """A job to kill: its script, the start of its Snakemake message, the files made before it.
 
-    `state` is the file of its saved state, if it has one; `changes` are to the config's blocks.
+    `state` is the file of its saved state, if it has one; `changes` override the config.
     """
 
     script: str
@@ -98,7 +99,7 @@ AIMS = {
 
 
 class Run:
-    """One snakemake in a session of its own; what it prints goes to a file in its folder."""
+    """One snakemake in its own process session; its output goes to a file in its folder."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.output = folder / "printed.txt"
@@ -110,23 +111,23 @@ class Run:
             self.process = subprocess.Popen(command, stdout=output, **options)
 
     def finish(self) -> str:
-        """Wait for its end; what it printed. Raises RuntimeError if it failed."""
+        """Wait for snakemake to end; returns its output. Raises RuntimeError if it failed."""
         code, printed = self.process.wait(), self.output.read_text()
         if code:
             raise RuntimeError(f"exit code {code}:\n{printed}")
         return printed
 
     def job(self, script: str) -> psutil.Process:
-        """The process that runs the script, as soon as it is there."""
+        """The process that runs the script, as soon as it exists."""
         while self.process.poll() is None:
             for child in self._children():
                 with suppress(psutil.Error):
                     command = child.cmdline()
-                    # Not the shell around it, which has the name in its command too.
+                    # Not the shell around it, whose command also has the name.
                     if command and "python" in command[0] and command[-1].endswith(f".{script}.py"):
                         return child
             time.sleep(0.02)
-        raise RuntimeError(f"no {script} was seen:\n{self.output.read_text()}")
+        raise RuntimeError(f"{script} never started:\n{self.output.read_text()}")
 
     def end(self, kind: str, job: psutil.Process) -> None:
         """Send the signal and wait until all processes are gone."""
@@ -148,7 +149,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One line of the table. `rerun` says what its job did."""
+    """One line of the table. `rerun` says what the job did in the second run."""
 
     kind: str
     after_s: float
@@ -164,7 +165,7 @@ class Outcome:
 
 
 def undisturbed(before: Path, number: int, aim: Aim) -> tuple[bytes, float]:
-    """Make the submission in a copy of `before`; its bytes and the job's seconds."""
+    """Make the submission in a copy of `before`; returns its bytes and the job's seconds."""
     folder = before.with_name(f"undisturbed{number}")
     shutil.copytree(before, folder)
     run = Run(folder, SUBMISSION)
@@ -178,7 +179,7 @@ def undisturbed(before: Path, number: int, aim: Aim) -> tuple[bytes, float]:
 def disturbed(
     before: Path, number: int, kind: str, after_s: float, expected: bytes, aim: Aim
 ) -> Outcome:
-    """Start the job in a copy of `before`, end it, and run the same command again."""
+    """Start the job in a copy of `before`, kill it, and run the same command again."""
     folder = before.with_name(f"disturbed{number}")
     shutil.copytree(before, folder)
     run = Run(folder, SUBMISSION)
@@ -188,7 +189,7 @@ def disturbed(
     run.end(kind, job)
     state = folder / aim.state
     step = tensors.load(state)["state"]["stepper"]["step"] if state.is_file() else None
-    # A signalled training saves after the signal.
+    # After SIGTERM, a training saves its state later than `ended`.
     lost_s = max(0.0, ended - (started if step is None else state.stat().st_mtime))
     try:
         rerun = run_again(folder, kind, step, aim)
@@ -201,7 +202,7 @@ def disturbed(
 
 
 def run_again(folder: Path, kind: str, step: int | None, aim: Aim) -> str:
-    """What the job of a second run did. Raises RuntimeError if it was not from `step` on."""
+    """What the job of a second run did. Raises RuntimeError if it did not resume from `step`."""
     if kind == "group":
         Run(folder, "--unlock", SUBMISSION).finish()
     printed = Run(folder, SUBMISSION).finish()
@@ -209,7 +210,7 @@ def run_again(folder: Path, kind: str, step: int | None, aim: Aim) -> str:
         return "nothing left to do"
     went_on = re.search(r"resuming an interrupted training.*, step (\d+),", printed)
     if (int(went_on[1]) if went_on else None) != step:
-        raise RuntimeError(f"did not go on from step {step}:\n{printed}")
+        raise RuntimeError(f"did not resume from step {step}:\n{printed}")
     return "went on" if went_on else "from the start"
 
 
@@ -217,9 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in {"kills": 20, "group_kills": 5, "terms": 5, "seed": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument(
-        "--at_once", type=int, default=2, help="runs beside each other, a core each"
-    )
+    parser.add_argument("--at_once", type=int, default=2, help="runs at a time, each on one core")
     parser.add_argument("--aim", choices=AIMS, default="train")
     options = parser.parse_args()
     aim = AIMS[options.aim]
@@ -230,19 +229,21 @@ def main() -> None:
         before.mkdir()
         (before / "kills.yaml").write_text(yaml.safe_dump(aim.config()))
         Run(before, *aim.before).finish()
-        # As many beside each other as later, so that the seconds are as long.
+        # As many at a time as later, so that the job takes as long.
         whole = list(
             pool.map(lambda number: undisturbed(before, number, aim), range(options.at_once))
         )
         expected, seconds = whole[0]
-        assert all(content == expected for content, _ in whole), "undisturbed runs differ"
-        print(f"undisturbed: {len(expected):,} bytes, {seconds:.1f} s of {options.aim}\n\n{HEADER}")
+        assert all(content == expected for content, _ in whole), "uninterrupted runs differ"
+        print(
+            f"uninterrupted: {len(expected):,} bytes, {seconds:.1f} s of {options.aim}\n\n{HEADER}"
+        )
         lines = [(n, kind, random.uniform(0, seconds)) for n, kind in enumerate(kinds)]
         for outcome in pool.map(lambda line: disturbed(before, *line, expected, aim), lines):
             print(outcome, flush=True)
             outcomes.append(outcome)
     bad = sum(not outcome.is_equal for outcome in outcomes)
-    print(f"\n{len(outcomes)} ends, {bad} without the same submission")
+    print(f"\n{len(outcomes)} kills, {bad} with another submission")
     for kind in dict.fromkeys(kinds):
         lost = [outcome.lost_s for outcome in outcomes if outcome.kind == kind and outcome.step]
         if lost:

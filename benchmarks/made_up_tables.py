@@ -1,6 +1,6 @@
 """A made-up table: a shop that recommends products of six hidden clusters.
 
-The stand-in of `tables.py` is the other one that is drawn, not real.
+The other simulated table is the stand-in in `tables.py`.
 """
 
 from typing import Any
@@ -17,11 +17,11 @@ DEVICES = {"phone": 0.3, "tablet": 0.0, "desktop": -0.3}
 
 
 def shop() -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Products shown to a shop's customers: is one clicked? And how to read the table.
+    """Products shown to a shop's customers (is one clicked?), and the config's keys for the table.
 
-    Log odds rise with the share of the viewed products that lie in the shown one's cluster. No
-    column has clusters: products that the same customers view belong together. A customer's
-    `viewed` is the same in all of his rows.
+    The log odds of a click rise with the share of viewed products that are in the shown product's
+    cluster. No column names the clusters; they show only in which products the same customers view.
+    A customer's `viewed` is the same in all rows.
     """
     rng = np.random.default_rng(0)
     popularity = rng.normal(0, 0.5, PRODUCTS)

@@ -1,11 +1,11 @@
-"""Speed of training and prediction beside a plain FESeq, same machine, same run, same rows.
+"""Speed of training and prediction, compared with a plain FESeq on the same machine and rows.
 
     python benchmarks/model.py --max_len 100 150 500 --size medium
 
-Makes simulated data of mean length 500 in a temporary folder. Each measurement runs in a process
-of its own under the same conditions: ours by the stepper and the batch source of the workflow, the
-plain one on the same batches, padded to max_len. The first step, which warms up, does not count.
-`--beside` is another checkout of the workflow, whose network is measured too.
+Makes simulated data of mean length 500 in a temporary folder. Each measurement runs in its own
+process under the same conditions: our network with the workflow's stepper and batch source, the
+plain network on the same batches, padded to max_len. The first step is a warm-up and is not
+counted. `--beside` is another checkout of the workflow, whose network is measured too.
 """
 
 import argparse
@@ -43,7 +43,7 @@ SHARED = ("size", "batch_rows", "steps", "threads", "device", "precision", "cloc
 
 
 class Case:
-    """One size and max_len: the network, the plain one with the same weights, and the rows."""
+    """One size and max_len: our network, the plain network with the same weights, and the rows."""
 
     def __init__(self, folder: Path, size: str, max_len: int, machine: Machine) -> None:
         self.h5 = folder / "train.h5"
@@ -118,7 +118,7 @@ def synchronize(machine: Machine) -> None:
 def samples(
     work: Callable[[Batch], object], batches: Sequence[Batch], machine: Machine, seconds: float
 ) -> float:
-    """Samples/s over whole rounds of the batches, of at least so many seconds."""
+    """Samples/s over whole rounds of the batches that take at least `seconds`."""
     for batch in batches[:2]:
         work(batch)
     synchronize(machine)
@@ -134,7 +134,7 @@ def samples(
 def plain_samples(
     case: Case, kind: str, batches: Sequence[Batch], seconds: float
 ) -> tuple[float, int]:
-    """Samples/s of the plain network, and the batches that fit; 0 where not one row does."""
+    """Samples/s of the plain network, and the batch size that fits; 0 if not even one row fits."""
     work = getattr(case, f"{kind}_plain")()
     most = len(batches[0])
     while most:
@@ -149,7 +149,7 @@ def plain_samples(
 
 
 def source_samples(case: Case, batch_rows: int) -> float:
-    """Rows/s that the source makes and pins where no step wants them."""
+    """Rows/s that the source makes and pins without any training step."""
     batches = iter(case.machine.prefetch(chain(case.batches(batch_rows), case.batches(batch_rows))))
     next(batches)
     started = time.perf_counter()
@@ -157,7 +157,7 @@ def source_samples(case: Case, batch_rows: int) -> float:
 
 
 def measure(kind: str, options: argparse.Namespace) -> None:
-    """In a process of its own: print samples/s and peak memory as JSON."""
+    """In its own process: print samples/s and peak memory as JSON."""
     keep_freed_memory()
     runtime = Runtime(device=options.device, precision=options.precision)
     machine = start_runtime(runtime, options.threads)
@@ -165,7 +165,7 @@ def measure(kind: str, options: argparse.Namespace) -> None:
     step = getattr(case, kind)()
     if kind == "predict":
         source = inference_source(case.h5, case.fields, case.config, machine)
-        # A whole window, so that its longest and its shortest rows are in.
+        # A whole window, which has both its longest and its shortest rows.
         batches = list(source.in_order(0, options.batch_rows * (options.steps + 1)))
     else:
         batches = list(islice(case.batches(options.batch_rows), options.steps + 1))
@@ -193,12 +193,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--folder", type=Path, help="made before by this script, to use again")
+    parser.add_argument("--folder", type=Path, help="data of an earlier run, to reuse")
     parser.add_argument(
         "--clock",
         choices=("wall", "processor"),
         default="wall",
-        help="processor: on busy cores, with --threads 1",
+        help="processor: for busy cores; use with --threads 1",
     )
     parser.add_argument("--beside", type=Path, help="another checkout of this repository")
     parser.add_argument("--kind", help=argparse.SUPPRESS)
@@ -231,7 +231,7 @@ def main() -> None:
 def _run(
     script: Path, kind: str, folder: Path, max_len: int, options: argparse.Namespace
 ) -> dict[str, float]:
-    """One measurement by a checkout's script, with the options that this run was given."""
+    """One measurement by a checkout's script, with the options of this run."""
     given = {name: getattr(options, name) for name in SHARED}
     given |= {"folder": folder, "max_len": max_len, "kind": kind}
     words = [f"--{name}={value}" for name, value in given.items()]

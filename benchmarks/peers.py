@@ -1,6 +1,6 @@
-"""Well-known rivals for `public.py --peers`: AutoGluon, and DIN, DCNv2 and FinalNet of FuxiCTR.
+"""Other libraries' models for `public.py --peers`: AutoGluon; DIN, DCNv2, FinalNet of FuxiCTR.
 
-Each library has an environment of its own, whose Python runs this file as a script:
+Each library has its own environment, whose Python runs this file as a script:
 
     python -m venv autogluon
     autogluon/bin/pip install "autogluon.tabular[catboost,fastai,lightgbm,xgboost]==1.6.3"
@@ -12,10 +12,10 @@ Each library has an environment of its own, whose Python runs this file as a scr
         --fuxictr-python fuxictr/bin/python --fuxictr FuxiCTR \\
         --peers AutoGluon FuxiCTR-DIN FuxiCTR-DCNv2 FuxiCTR-FinalNet
 
-FuxiCTR's wheel lacks the models, hence the checkout. All take numerics, categories of any number of
-values and the lengths of histories; FuxiCTR's also take the newest 50 events of each history, and
-DIN is left out where a table has none. Peers choose by the AUC of the rows that `plain.py` holds
-out, and fit their choice to all train rows. Seconds include the start of the process.
+FuxiCTR's wheel lacks the models, hence the checkout. All peers use numerics, categories of any
+cardinality and history lengths. FuxiCTR's models also use the newest 50 events of each history; DIN
+is left out for tables without histories. Peers choose settings by AUC on the rows that `plain.py`
+holds out, and refit on all train rows. Seconds include the start of the process.
 """
 
 import argparse
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PEERS = ("AutoGluon", "FuxiCTR-DIN", "FuxiCTR-DCNv2", "FuxiCTR-FinalNet")
 NEWEST = 50  # events of a history
-# FuxiCTR's, which validation chooses among.
+# FuxiCTR's settings to choose from by validation.
 SETTINGS = [
     {"learning_rate": rate, "embedding_regularizer": regularizer}
     for rate, regularizer in ((1e-3, 1e-3), (3e-4, 1e-2), (1e-4, 1e-2))
@@ -47,8 +47,8 @@ SETTINGS = [
 def predict(
     peer: str, table: "Table", seed: int, options: argparse.Namespace, folder: Path
 ) -> tuple[np.ndarray, float]:
-    """A peer's probabilities [test rows] and seconds. Exits with what it printed if it fails."""
-    shutil.rmtree(folder, ignore_errors=True)  # libraries would reuse what is there
+    """A peer's probabilities [test rows] and seconds. If it fails, exits with its output."""
+    shutil.rmtree(folder, ignore_errors=True)  # libraries would reuse files in it
     meta = {"peer": peer, "seed": seed, "targets": write(table, folder), "cores": options.cores}
     meta |= {"seconds": options.autogluon_seconds, "fuxictr": str(options.fuxictr)}
     (folder / "meta.json").write_text(json.dumps(meta))
@@ -64,10 +64,10 @@ def predict(
 
 
 def write(table: "Table", folder: Path) -> dict[str, str]:
-    """Write train.parquet and test.parquet, and say which target each history has.
+    """Write train.parquet and test.parquet; returns the target of each history.
 
-    Columns are numerics n0, n1, …, categories c0, …, histories s0, …, as libraries refuse some
-    names. Train rows also have `label` and `held_out`.
+    Columns are renamed, as libraries refuse some names: numerics n0, n1, …, categories c0, …,
+    histories s0, …. Train rows also have `label` and `held_out`.
     """
     folder.mkdir(parents=True)
     groups = [table.columns["groups"][name] for name in table.columns["use"]]
@@ -94,7 +94,7 @@ def _words(column: pd.Series) -> np.ndarray:
 
 
 def autogluon(options: argparse.Namespace) -> np.ndarray:
-    """AutoGluon of medium quality."""
+    """AutoGluon with the preset medium quality."""
     from autogluon.tabular import TabularPredictor
 
     train, test = (pd.read_parquet(options.folder / f"{s}.parquet") for s in ("train", "test"))
@@ -112,9 +112,9 @@ def autogluon(options: argparse.Namespace) -> np.ndarray:
 
 
 def _encode(options: argparse.Namespace, place: Path) -> int:
-    """Write rows as FuxiCTR encodes them (train, fit, valid, test), and its feature map.
+    """Write FuxiCTR's encoding of the rows (train, fit, valid, test) and its feature map.
 
-    Returns the rows of a batch; the last has more than one, as BatchNorm refuses one.
+    Returns the batch size; the last batch has more than one row, as BatchNorm needs.
     """
     vars(np)["unicode_"] = np.str_  # NumPy 1's name, which keras_preprocessing asks for
     from fuxictr.preprocess import FeatureProcessor, build_dataset
@@ -142,7 +142,7 @@ def _encode(options: argparse.Namespace, place: Path) -> int:
         x.to_parquet(path, index=False)
     label = {"name": "label", "dtype": "float"}
     processor = FeatureProcessor(columns, label, place.name, str(place.parent))
-    # Values seen once stand for the unknown.
+    # Values seen once become out of vocabulary.
     build_dataset(processor, **paths, data_format="parquet", min_categr_count=2)
     train = pd.read_parquet(place / "train.parquet")
     train[~held_out].to_parquet(place / "fit.parquet", index=False)
@@ -152,7 +152,7 @@ def _encode(options: argparse.Namespace, place: Path) -> int:
 
 
 def fuxictr(options: argparse.Namespace) -> np.ndarray:
-    """A model of FuxiCTR, with the settings of the best validation AUC."""
+    """A FuxiCTR model, with the settings that have the best validation AUC."""
     sys.path[0] = options.fuxictr
     import torch
     import yaml
@@ -168,7 +168,7 @@ def fuxictr(options: argparse.Namespace) -> np.ndarray:
     params = template["Base"] | template[f"{name}_default"]
     params |= {"embedding_dim": 16, "monitor": "AUC", "verbose": 0, "num_workers": 0}
     params |= {"model_root": str(options.folder), "data_format": "parquet", "batch_size": batch}
-    if name == "DIN":  # attention takes the place of a mean
+    if name == "DIN":  # attention replaces the mean
         params["feature_specs"] = [{"name": s, "feature_encoder": None} for s in options.targets]
         params["din_sequence_field"] = [*options.targets]
         params["din_target_field"] = [*options.targets.values()]
@@ -198,7 +198,7 @@ def fuxictr(options: argparse.Namespace) -> np.ndarray:
     aucs = [model._best_metric for model in models]
     print(*zip(SETTINGS, aucs, rates, strict=True), sep="\n")
     best = int(np.argmax(aucs))
-    # FuxiCTR lowers the rate, and stops, by validation rows, which are now among the train rows.
+    # FuxiCTR lowers the rate and stops by validation rows, but these are now train rows.
     whole = {"early_stop_patience": np.inf, "save_best_only": False}
     final, _ = fit("train", SETTINGS[best] | whole, rates[best])
     test = RankDataLoader(features, "test", test_data=str(place / "test"), **params)

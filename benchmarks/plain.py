@@ -1,8 +1,8 @@
-"""What a user would write in ten minutes: XGBoost, LightGBM, logistic regression, an MLP.
+"""Scripts that a user writes in ten minutes: XGBoost, LightGBM, logistic regression, an MLP.
 
-Each takes numerics, categories of few values and the length of the history, stops on held-out rows,
-and fits once more to all rows. A fifth of the train rows chooses how many values a category may
-have.
+Each uses numerics, categories of few values and history lengths, stops early by held-out rows, and
+is refitted on all rows. The maximum cardinality of a category is chosen on a fifth of the train
+rows.
 """
 
 from collections.abc import Callable
@@ -21,14 +21,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
 from tables import Table
 
-# The most values of a category that scripts take.
+# The candidates for the maximum cardinality of a category.
 FEW = (50, 1_000)
 
 Script = Callable[[Table, int, int], np.ndarray]
 
 
 def with_best_few(script: Script) -> Callable[[Table, int], np.ndarray]:
-    """The script, with the most values of a category that are best on `table.inner()`."""
+    """The script with the maximum cardinality that is best on `table.inner()`."""
 
     @wraps(script)
     def best(table: Table, seed: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def features(table: Table, few: int) -> tuple[pd.DataFrame, pd.DataFrame]:
             x[f"length of {name}"] = rows[name].str.count(",") + (rows[name] != "")
         for name in names:
             known = sorted(table.train[name].dropna().unique())
-            texts = list(map(str, known))  # XGBoost takes no floats as categories
+            texts = list(map(str, known))  # XGBoost accepts no floats as categories
             x[name] = pd.Categorical(rows[name], known).rename_categories(texts)
         found.append(x)
     return found[0], found[1]
@@ -91,7 +91,7 @@ def lightgbm(table: Table, seed: int, few: int) -> np.ndarray:
 
 
 def _as_numbers(x: pd.DataFrame, seed: int) -> Any:
-    """Standardised ranks of numbers, with flags for the missing; one-hot categories."""
+    """Standardised ranks of numerics, with flags for missing values; one-hot categories."""
     ranks = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         QuantileTransformer(output_distribution="normal", random_state=seed),

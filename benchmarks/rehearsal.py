@@ -1,12 +1,12 @@
-"""The data path by the workflow itself, as a user runs it: time, memory and bytes of every rule.
+"""Time, memory and bytes of every rule of the data path, in the workflow as a user runs it.
 
     python benchmarks/rehearsal.py --rows 10704179 --test_rows 1527298 --cores 1 2
 
-Simulates raw files (with --folder there, where those that exist stay), and runs Snakemake from them
-to the data page, rule by rule, once for each number of cores. Prints for each rule the number of
-its jobs, the time from Snakemake's start to its end, the processor time of all its processes, the
-memory of the largest one, and the bytes that the jobs wrote. The floor of a conversion is pyarrow,
-which decodes the same columns with as many threads.
+Simulates raw files (in `--folder`, if given; existing files are kept) and runs Snakemake from them
+to the data page, rule by rule, once for each number of cores. For each rule, it prints the number
+of jobs, the time from Snakemake's start to its end, the CPU time of all processes, the memory of
+the largest process, and the bytes that the jobs wrote. Conversions are compared with pyarrow, which
+only decodes the same columns with as many threads.
 """
 
 import argparse
@@ -31,9 +31,9 @@ from tossctr.raw.reading import RawTable
 
 @dataclass(frozen=True)
 class Stage:
-    """A rule: its files, of which {part} stands for the parts in a listing.
+    """A rule and its files; {part} in a path stands for each part of a listing.
 
-    A conversion is of a raw `split`, from which it also reads the column `extra`.
+    A conversion reads the raw `split`, including the column `extra`.
     """
 
     rule: str
@@ -66,7 +66,7 @@ STAGES = (
 
 
 def run(stage: Stage, folder: Path, cores: int) -> str:
-    """Run the rule in a folder; its line."""
+    """Run the rule in a folder; returns its line of the table."""
     parts = [""]
     if stage.listing:
         listing = read_parts(folder / stage.listing)
@@ -90,7 +90,7 @@ def run(stage: Stage, folder: Path, cores: int) -> str:
 
 
 def against(stage: Stage, folder: Path, cores: int, seconds: float) -> str:
-    """How many times as long it took as pyarrow, which decodes the same columns."""
+    """The rule's time as a multiple of pyarrow's for decoding the same columns."""
     raw = yaml.safe_load((folder / "config.yaml").read_text())["table"]["raw"]
     pa.set_cpu_count(cores)
     names = [*Columns.from_config(runs.simulated()["columns"]).features, stage.extra]
@@ -108,8 +108,8 @@ def main() -> None:
     parser.add_argument("--mean_length", type=float, default=500)
     parser.add_argument("--part_rows", type=int, default=500_000)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--only", nargs="+", help="names of rules; default all")
-    parser.add_argument("--folder", type=Path, help="where the raw files are (default: temporary)")
+    parser.add_argument("--only", nargs="+", help="names of rules (default: all)")
+    parser.add_argument("--folder", type=Path, help="folder of the raw files (default: temporary)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         raw = options.folder or Path(temporary)
@@ -127,7 +127,7 @@ def main() -> None:
             for stage in STAGES:
                 if not options.only or stage.rule in options.only:
                     print(run(stage, folder, cores), flush=True)
-            # Two of them need not fit on the disk.
+            # Deleted, so that the disk need not hold two such folders.
             shutil.rmtree(folder)
 
 

@@ -1,4 +1,4 @@
-"""Runs the workflow in a folder of its own, for benchmarks that compare models."""
+"""Runs the workflow in a separate folder, for benchmarks that compare models."""
 
 import subprocess
 import sys
@@ -28,10 +28,10 @@ def run(
     cores: int,
     threads: int = 1,
 ) -> None:
-    """Let the workflow make the targets in `folder` with `settings` over the default config.
+    """Run the workflow for the targets in `folder`; `settings` override the default config.
 
-    Small networks gain little from threads, so a training has one of the cores, unless
-    `threads` says otherwise. Exits with what Snakemake printed if it fails.
+    Small networks gain little from threads, so a training uses one core unless `threads` is given.
+    If Snakemake fails, exits with its output.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.yaml").write_text(yaml.safe_dump(dict(settings)))
@@ -53,14 +53,14 @@ def run(
 
 
 def simulated(**changes: Any) -> dict[str, Any]:
-    """The Toss table, of its stand-in alone, with other keys of `simulation`."""
+    """The Toss table with simulated data only; `changes` override `simulation`."""
     table = yaml.safe_load((REPOSITORY / "config/toss.yaml").read_text())
     table["raw"]["source"] = "simulated"
     return table | {"simulation": table["simulation"] | changes}
 
 
 def seeded(variants: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
-    """Each variant once for each seed, named `<variant>_seed<seed>`."""
+    """A copy of each variant for each seed, named `<variant>_seed<seed>`."""
     return {
         f"{name}_seed{seed}": {
             **block,
@@ -73,7 +73,7 @@ def seeded(variants: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
 
 
 def simulate(folder: Path, train_rows: int, test_rows: int, mean_length: float) -> None:
-    """Simulate the raw files that are not in the folder."""
+    """Simulate the raw files that the folder lacks."""
     for split, rows in (("train", train_rows), ("test", test_rows)):
         path = folder / f"{split}.parquet"
         if not path.exists():
@@ -89,7 +89,7 @@ def simulate(folder: Path, train_rows: int, test_rows: int, mean_length: float) 
 
 
 def convert(folder: Path, rows: int, mean_length: float, valid_share: float = 0.1) -> None:
-    """Write train.h5 and valid.h5 of so many simulated rows, in one part, and their feature map."""
+    """Write train.h5 and valid.h5 of `rows` simulated rows, in one part, and their feature map."""
     simulate(folder, rows, rows, mean_length)
     raw, columns = folder / "train.parquet", Columns.from_config(simulated()["columns"])
     files = {"selection": folder / "selection.parquet", "parts": folder / "parts.json"}

@@ -1,8 +1,8 @@
-"""Click tables that differ: who comes back, how many clicks there are, what is known of a row.
+"""Click tables that differ in returning users, number of clicks and columns.
 
-MovieLens 100k (who gives a film four stars or more) comes from PyPI's recbole wheel. The stand-in
-and the shop of `made_up_tables.py` are simulated, and their test rows are judged by their true
-probabilities. `real_tables.py` has four more.
+MovieLens 100k (a rating of four stars or more is a click) comes from PyPI's recbole wheel. The
+stand-in and the shop of `made_up_tables.py` are simulated; models are measured on them by the true
+click probabilities. `real_tables.py` has four more tables.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,10 +30,10 @@ RARE = 0.005
 
 @dataclass(frozen=True)
 class Table:
-    """Train and test rows, the columns' roles as in the table's file, and how rows are held out.
+    """Train and test rows, column roles as in a table's file, and how rows are held out.
 
-    `split` is by columns `time` and `group`, which are any or none. `truth` is the column that
-    models are measured by: the label, or the true probability of a click.
+    `split` names the columns `time` and `group`, or one of them, or neither. `truth` is the column
+    that models are measured by: the label, or the true click probability.
     """
 
     train: pd.DataFrame
@@ -45,7 +45,7 @@ class Table:
 
     @property
     def chance(self) -> np.ndarray:
-        """What models are measured by, float64 [test rows]."""
+        """Labels or true click probabilities, which models are measured by, float64 [test rows]."""
         return self.test[self.truth].to_numpy(np.float64)
 
     @property
@@ -54,7 +54,7 @@ class Table:
         return self.columns["label"]
 
     def roles(self, role: str) -> list[str]:
-        """Columns of a role, such as `numeric`; of `sequences`, the histories."""
+        """Columns of a role, such as `numeric`; for `sequences`, the histories."""
         groups = [self.columns["groups"][name] for name in self.columns["use"]]
         return expand(name for group in groups for name in group.get(role, []))
 
@@ -65,7 +65,7 @@ class Table:
         return [*self.roles("profile"), *self.roles("context"), *targets]
 
     def held_out(self, share: float) -> np.ndarray:
-        """Bool [train rows]: a share of the train rows, held out as the test is."""
+        """Bool [train rows]: a share of the train rows, held out like the test."""
         train = self.train
         if self.split.get("group"):
             return _drawn(train[self.split["group"]], share)
@@ -77,7 +77,7 @@ class Table:
         return np.random.default_rng(0).random(len(train)) < share
 
     def inner(self) -> "Table":
-        """The table without its test rows: a share of the train rows stands for them."""
+        """The table without its test rows; a share of the train rows replaces them."""
         held_out = self.held_out(TEST_SHARE)
         train, test = (self.train[part].reset_index(drop=True) for part in (~held_out, held_out))
         return replace(self, train=train, test=test)
@@ -98,7 +98,7 @@ def _drawn(groups: pd.Series, share: float) -> np.ndarray:
 
 
 def movielens(rows: pd.DataFrame | None = None) -> Table:
-    """The newest fifth is the test; users are new or known."""
+    """The newest fifth is the test; its users may have train rows or not."""
     rows = ratings() if rows is None else rows
     cut = int(len(rows) * (1 - TEST_SHARE))
     return _movielens(rows[:cut], rows[cut:], {"time": "timestamp"})
@@ -114,15 +114,15 @@ def new_users(rows: pd.DataFrame | None = None) -> Table:
 def liked_films() -> Table:
     """The test's users have no train rows, and histories hold the films that a user liked.
 
-    So a film of a row that was liked stands in the same user's later histories.
+    So a liked film appears in the same user's later histories.
     """
     return new_users(ratings(liked_only=True))
 
 
 def without_ids() -> Table:
-    """Neither user nor film is known; the history is matched with the film's first genre.
+    """No user and film IDs; the history is matched with the film's first genre.
 
-    So the genre is a target here, no context.
+    So the genre is a target here, not context.
     """
     table = movielens()
     group = table.columns["groups"]["movielens"]
@@ -164,10 +164,10 @@ def _movielens(train: pd.DataFrame, test: pd.DataFrame, split: dict[str, str]) -
 
 @cache
 def ratings(liked_only: bool = False) -> pd.DataFrame:
-    """One row a rating in the order of time: what was known of user and film before it.
+    """One row per rating, ordered by time, with statistics of the user and film before the rating.
 
-    `history`: the films that the user rated before, or liked, oldest first; `history_times`: when,
-    in seconds like `timestamp`. Numbers stay in their natural, skewed units.
+    `history`: the films that the user rated (or liked) before, oldest first; `history_times`: their
+    times, in seconds like `timestamp`. Numerics stay in their natural, skewed units.
     """
     inter, item, user = _recbole()
     rows = inter.merge(user, on="user_id").merge(item, on="item_id")
@@ -205,7 +205,7 @@ def _recbole() -> list[pd.DataFrame]:
 
 
 def _histories(rows: pd.DataFrame, column: str, stays: Iterable[bool]) -> list[str]:
-    """What the column has in those of the user's earlier rows that stay, oldest first."""
+    """The column's values in the kept earlier rows of the same user, oldest first."""
     seen: dict[int, list[str]] = {}
     histories = []
     for user, value, stay in zip(rows["user_id"], rows[column].astype(np.int64), stays):
@@ -218,9 +218,9 @@ def _histories(rows: pd.DataFrame, column: str, stays: Iterable[bool]) -> list[s
 
 @cache
 def stand_in(rows: int | None = None, mean_length: float | None = None) -> Table:
-    """The simulated stand-in, by default the default run's; the test is the day after the train.
+    """The simulated stand-in, by default as in the default run; the test is the day after train.
 
-    With `rows` train rows, a fifth as many judge.
+    With `rows` train rows, the test has a fifth as many.
     """
     toss = runs.simulated(**({"train_rows": rows, "test_rows": rows // 5} if rows else {}))
     simulation, columns = toss["simulation"], toss["columns"]
@@ -243,7 +243,7 @@ def stand_in(rows: int | None = None, mean_length: float | None = None) -> Table
 
 
 def _clicked_by(chance: Callable[[pd.DataFrame], pd.Series], rows: int | None) -> Table:
-    """The stand-in with clicks drawn again, from other probabilities."""
+    """The stand-in with clicks redrawn from other probabilities."""
     table = stand_in(rows)
     train, test = (part.assign(probability=chance) for part in (table.train, table.test))
     draw = np.random.default_rng(0).random(len(train))
@@ -252,7 +252,7 @@ def _clicked_by(chance: Callable[[pd.DataFrame], pd.Series], rows: int | None) -
 
 
 def without_returning(rows: int | None = None) -> Table:
-    """Clicks of the stand-in depend on the row alone, not on who the user is."""
+    """The stand-in with clicks that depend only on the row, not on the user's identity."""
     return _clicked_by(lambda table: table["probability_of_new_user"], rows)
 
 
@@ -283,7 +283,7 @@ def shop() -> Table:
 def of_real(
     rows: Callable[[], tuple[pd.DataFrame, dict[str, Any]]], split: dict[str, str]
 ) -> Callable[[], Table]:
-    """A table of `real_tables.py`: the newest fifth, a fifth of the groups or of the rows tests."""
+    """A table of `real_tables.py`; its test is the newest fifth, or a fifth of groups or rows."""
 
     def table() -> Table:
         whole, columns = rows()
@@ -294,7 +294,7 @@ def of_real(
     return table
 
 
-# Those of the stand-in take its number of train rows.
+# Functions of the stand-in take the number of train rows.
 TABLES: dict[str, Callable[..., Table]] = {
     "movielens": movielens,
     "movielens, new users": new_users,

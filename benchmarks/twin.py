@@ -1,12 +1,12 @@
-"""Compare the stand-in with what participants published of the real rows.
+"""Compare the stand-in with facts that participants published about the real rows.
 
     python benchmarks/twin.py                             # click rates, columns, histories
     python benchmarks/twin.py --models 200000 1000000     # what boosting reaches, by rows
     python benchmarks/twin.py --solve                     # log-odds of values, into statistics.json
 
 Click rates, AUC and average precision are computed from true probabilities, so labels add no noise.
-`sources` in scripts/tossctr/simulation/statistics.json names where its figures come from; the other
-published figures are from these repositories, too, and results of models stand in README.md.
+`sources` in scripts/tossctr/simulation/statistics.json names the sources of its figures. The other
+published figures come from the same repositories. README.md has the results of models.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SEED, CHUNK, TEST_SHARE = 7, 20_000, 0.2
 CATEGORIES = list(simulated_columns.CATEGORIES)
 METRICS = ("auc", "average_precision", "weighted_logloss", "score")
 STATISTICS = ["length", "distinct share", "last code"]
-# XGBoost as participants ran it, with fewer bins for the time's sake.
+# XGBoost as participants ran it, but with fewer bins to save time.
 XGBOOST = {
     "objective": "binary:logistic",
     "eta": 0.1,
@@ -46,7 +46,7 @@ XGBOOST = {
 ROUNDS, PATIENCE = 600, 20
 ROWS_OF_HISTORIES = 12_000
 FILE = Path(click_model.__file__).with_name("statistics.json")
-# If the test's day has 1,500,000 rows without a click, as each train day has.
+# Assumes that the test's day has 1,500,000 negatives, as each train day has.
 TEST_RATE = 27_298 / 1_527_298
 SINGLE = {
     "inventory_id": ".632",
@@ -86,7 +86,7 @@ BETWEEN = {
 
 @dataclass
 class Drawn:
-    """Rows of the stand-in as numbers, [rows, columns], and what is true of them."""
+    """Rows of the stand-in as numbers [rows, columns], with their true probabilities."""
 
     x: np.ndarray
     names: list[str]
@@ -100,7 +100,7 @@ class Drawn:
 
 
 def chunks(rows: int, mean_length: float) -> Iterator[tuple[users.Users, click_model.Rows]]:
-    """The train rows of the stand-in, some at a time, with the users they are of."""
+    """The stand-in's train rows, chunk by chunk, with their users."""
     for chunk, first in enumerate(range(0, rows, CHUNK)):
         row = np.arange(first, min(first + CHUNK, rows))
         rng = np.random.default_rng([SEED, 0, chunk])
@@ -112,7 +112,7 @@ def chunks(rows: int, mean_length: float) -> Iterator[tuple[users.Users, click_m
 
 
 def draw(rows: int, mean_length: float) -> Drawn:
-    """All columns but the sequence, and three statistics of this."""
+    """All columns but the sequence, and three statistics of the sequence."""
     order = load_statistics()["column_order"]
     names = CATEGORIES + [name for name in order if name not in (*CATEGORIES, "seq", "clicked")]
     x = np.empty((rows, len(names) + len(STATISTICS)), np.float32)
@@ -132,7 +132,7 @@ def draw(rows: int, mean_length: float) -> Drawn:
 
 
 def distinct(rows: click_model.Rows) -> np.ndarray:
-    """How many distinct codes each history has, [rows]."""
+    """The number of distinct codes of each history [rows]."""
     events, size = rows.sequences, len(sequences.vocabulary())
     row = np.repeat(np.arange(len(events.lengths)), events.lengths)
     seen = np.zeros((len(events.lengths), size), bool)
@@ -179,7 +179,7 @@ def print_rates(rows: Drawn) -> None:
 
 
 def print_columns(rows: Drawn) -> None:
-    """Correlations with clicks, of history columns, repeats, codes, and how adverts nest."""
+    """Print correlations with clicks and between columns, statistics of codes, users, adverts."""
     print("\n| correlation with clicks | published | simulated |\n|---|---|---|")
     spread = np.sqrt(rows.probability.mean() * (1 - rows.probability.mean()))
     for name, published in CORRELATION.items():
@@ -211,7 +211,7 @@ def print_columns(rows: Drawn) -> None:
 
 
 def print_models(rows: Drawn, chosen: list[str]) -> None:
-    """What XGBoost reaches by sets of columns: random fifths, and day 7 after days 1 to 6."""
+    """Print XGBoost's metrics by set of columns: random fifths, and day 7 after days 1 to 6."""
     no_statistics = [name for name in rows.names if name not in STATISTICS]
     numbers = [name for name in no_statistics if name not in CATEGORIES]
     is_test = np.random.default_rng(0).random(len(rows.day)) < TEST_SHARE
@@ -248,7 +248,7 @@ def print_models(rows: Drawn, chosen: list[str]) -> None:
 def boosted(
     rows: Drawn, names: list[str], train: np.ndarray, test: np.ndarray
 ) -> tuple[np.ndarray, int, list[str]]:
-    """Logits of the test rows, the number of trees, and the four columns first by gain."""
+    """Logits of the test rows, the number of trees, and the four columns with the highest gain."""
     place = [rows.names.index(name) for name in names]
     is_valid = np.random.default_rng(1).random(len(train)) < 0.1
     fit, valid = train & ~is_valid, train & is_valid
@@ -277,7 +277,7 @@ def boosted(
 
 
 def targets() -> dict[str, np.ndarray]:
-    """The published click rate of each value, by effect; the last day's as its sampling implies."""
+    """The published click rate of each value, by effect; the last day's is TEST_RATE."""
     statistics = load_statistics()
     categories, sequence = statistics["categories"], statistics["sequence"]
     rates = {name: categories[name]["click_rate"] for name in CATEGORIES if name != "day_of_week"}
@@ -290,7 +290,7 @@ def targets() -> dict[str, np.ndarray]:
 
 
 def pilot(rows: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
-    """The log-odds of effects that are not solved, codes of those that are, and log lengths."""
+    """The summed log-odds of fixed effects, the codes of effects to solve, and log lengths."""
     base, codes, logs = [], {name: [] for name in targets()}, []
     ends = click_model.length_spans()[:, 1]
     for first in range(0, rows, CHUNK):
@@ -313,9 +313,9 @@ def pilot(rows: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
 
 
 def solve(rows: int, sweeps: int = 40) -> None:
-    """Solve the log-odds of values so that each has its click rate; write them as `effects`.
+    """Solve the log-odds of values for the published click rates; write them as `effects`.
 
-    Each sweep adds .9 of the logarithm of wanted over realised rate to each value.
+    Each sweep adds .9 log(wanted rate / realised rate) to each value.
     """
     base, codes, logs = pilot(rows)
     wanted, train = targets(), codes["day"] < CALENDAR_DAYS - 1
@@ -334,9 +334,9 @@ def solve(rows: int, sweeps: int = 40) -> None:
             has_value = (codes[name] >= 0) & (codes[name] < len(rate)) & (train | (name == "day"))
             count = np.bincount(codes[name][has_value], minlength=len(rate))
             realised = np.bincount(codes[name][has_value], now[has_value], len(rate))
-            # Fifty rows at the wanted rate keep rare values from following chance.
+            # Fifty rows at the wanted rate keep rare values from fitting noise.
             move = np.log(rate / ((realised + 50 * rate) / (count + 50)))
-            # Not these: rows without a value have log-odds 0, which fixes the level of the others.
+            # Not for these: rows without a value have log-odds 0, which fixes the others' level.
             if name not in ("missing", "last"):
                 move -= np.log((count @ rate) / realised.sum())
             odds[name] += 0.9 * move
@@ -348,12 +348,12 @@ def solve(rows: int, sweeps: int = 40) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=400_000, help="for the rates, or for --solve")
+    parser.add_argument("--rows", type=int, default=400_000, help="rows for the rates or --solve")
     parser.add_argument("--mean-length", type=float, default=sequences.REAL_MEAN)
     parser.add_argument(
         "--models", type=int, nargs="+", default=[], help="numbers of rows; prints only models"
     )
-    parser.add_argument("--sets", nargs="+", default=[], help="names as printed; default all")
+    parser.add_argument("--sets", nargs="+", default=[], help="names as printed (default: all)")
     parser.add_argument("--solve", action="store_true")
     options = parser.parse_args()
     if options.solve:
