@@ -243,7 +243,7 @@ def main() -> None:
             print(outcome, flush=True)
             outcomes.append(outcome)
     bad = sum(not outcome.is_equal for outcome in outcomes)
-    print(f"\n{len(outcomes)} kills, {bad} with another submission")
+    print(f"\n{len(outcomes)} ends, {bad} without the same submission")
     for kind in dict.fromkeys(kinds):
         lost = [outcome.lost_s for outcome in outcomes if outcome.kind == kind and outcome.step]
         if lost:
