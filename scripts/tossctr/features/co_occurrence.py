@@ -1,9 +1,9 @@
-"""Which items co-occur in histories, and their vectors by this.
+"""Item vectors from the co-occurrence of items in histories.
 
-Two items co-occur if one is among the WINDOW events behind the other in a history. The positive
+Two items co-occur if one is among the WINDOW events after the other in a history. The positive
 pointwise mutual information of items is reduced to DIMENSIONS by a singular value decomposition
-(Levy and Goldberg, NeurIPS 2014), and each vector to length 1. No click is needed: a table of few
-clicks has many events.
+(Levy and Goldberg, NeurIPS 2014), and each vector is scaled to length 1. Clicks are not needed: a
+table of few clicks has many events.
 
 Legend: F folds, V indices of a sequence, K of them counted, D dimensions.
 """
@@ -29,9 +29,9 @@ from .similarities import folds
 logger = logging.getLogger(__name__)
 
 WINDOW = 20
-# Only so many codes, the commonest, have vectors.
+# Only this many codes, the commonest, have vectors.
 MAX_CODES = 2_048
-# The rows whose histories say which items co-occur, and those that say which are common.
+# The rows in which co-occurrences are counted, and those in which items are counted.
 _CO_OCCURRENCE_ROWS, _COMMON_ROWS = 1_000_000, 100_000
 
 
@@ -40,7 +40,7 @@ def fit_item_vectors(
 ) -> list[ItemVectors]:
     """Item vectors of the sequences that share their target's codes.
 
-    The train files define the folds, so a refit uses the same.
+    The train files define the folds, so a refit uses the same folds.
     """
     fields = [field for field in sequences if field.shared_with]
     with open_table(train_h5) as train:
@@ -77,13 +77,13 @@ def _common(table: Table, field: SequenceField) -> np.ndarray:
 
 
 def _are_whole(train: Table, sequence: str) -> bool:
-    """True unless histories are cut: then a user's rows begin with other events and cannot be
-    recognized, and vectors of all rows would leak labels.
+    """False if histories are cut: then a user's rows begin with different events, so the user is
+    not recognized, and vectors of all rows would leak labels.
     """
     keys = [np.empty((0, 2), np.uint64)]
     for block in train.blocks([sequence], _COMMON_ROWS):
         history = block.sequences[sequence]
-        # Rows of one user and moment have the same history, with the same sum of hashes.
+        # Rows of one user at one time have the same history, and so the same sum of hashes.
         sums = np.append(np.uint64(0), np.cumsum(hashed(history.values.astype(np.uint64))))
         of_rows = np.diff(sums[history.offsets])
         keys.append(np.stack([history.lengths.astype(np.uint64), of_rows], axis=1))
@@ -91,10 +91,10 @@ def _are_whole(train: Table, sequence: str) -> bool:
     if not are_cut(lengths):
         return True
     logger.warning(
-        "%r: so many histories have %d events, and none has more, that they seem to be cut to "
-        "their newest; then no history tells which rows are one user's, and similarities could "
-        "know labels, so there are none: name the column of users, columns.group, or of times, "
-        "columns.time",
+        "%r: many histories have %d events and none has more, so they seem to be cut to their "
+        "newest events. Rows of one user cannot be recognized in cut histories, so similarities "
+        "could leak labels and are left out: name the column of users in columns.group, or of "
+        "times in columns.time",
         sequence,
         int(lengths.max()),
     )
@@ -102,10 +102,10 @@ def _are_whole(train: Table, sequence: str) -> bool:
 
 
 def are_cut(lengths: np.ndarray) -> bool:
-    """True if distinct histories of these lengths pile up at the longest: they are cut.
+    """True if distinct histories of these lengths pile up at the longest, so they must be cut.
 
-    Where histories grow, about as many have one event less. Surely more is a quarter more, and
-    three standard errors.
+    If histories are not cut, about as many have one event less. They are cut if the longest are
+    more than these by a quarter and three standard errors.
     """
     longest, one_less = (np.count_nonzero(lengths == lengths.max(initial=0) - i) for i in (0, 1))
     surely_more = 1.25 * one_less + 3 * np.sqrt(longest + one_less)
@@ -115,7 +115,7 @@ def are_cut(lengths: np.ndarray) -> bool:
 class CoOccurrences:
     """How often the codes of a sequence co-occur, by fold, [F, K, K].
 
-    `counted` are those that are counted, ascending, of `size` indices.
+    `counted` are the codes to count, ascending, out of `size` indices.
     """
 
     def __init__(self, counted: np.ndarray, size: int, folds: int) -> None:
@@ -125,13 +125,13 @@ class CoOccurrences:
         self.counts = np.zeros((folds, len(counted), len(counted)), np.uint32)
 
     def add(self, fold: np.ndarray, histories: Ragged) -> None:
-        """Count the histories of rows, indices of the sequence, with each row's fold, [rows]."""
+        """Count pairs in histories, indices of the sequence; `fold` [rows] has the rows' folds."""
         _count(self.index[histories.values], histories.offsets, fold, self.counts)
 
     def vectors(self, sequence: str, fold_of: str) -> ItemVectors | None:
         """The vectors of the counted items; None if fewer than two folds have pairs of them.
 
-        By period, those of a fold are of the rows of earlier folds, else of all other folds.
+        If folds are periods, a fold's vectors are from earlier folds, else from all other folds.
         """
         if np.count_nonzero(self.counts.any(axis=(1, 2))) < 2:
             return None
@@ -155,11 +155,11 @@ def reduced(counts: np.ndarray) -> np.ndarray:
     information = np.log(np.maximum(ratio, 1))
     dimensions = min(DIMENSIONS, len(both))
     if information.any():
-        # Sums on several threads are rounded in another order.
+        # With several threads, sums would be rounded in another order.
         with threadpool_limits(1, "blas"):
             left, values, _ = randomized_svd(information, dimensions, random_state=0)
         scaled = left * np.sqrt(values)
-        # Rounding is all that an item has which co-occurs with none.
+        # The vector of an item without co-occurrences is only rounding error.
         scaled[~information.any(axis=1)] = 0
         length = np.linalg.norm(scaled, axis=1, keepdims=True)
         vectors[:, :dimensions] = scaled / np.maximum(length, 1e-12)

@@ -1,4 +1,4 @@
-"""The rows of a table as a model takes them, by the vocabularies and ranges of a feature map."""
+"""Encodes a table's rows as model inputs, by the vocabularies and ranges of a feature map."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ from .similarities import SimilarityColumns
 
 logger = logging.getLogger(__name__)
 
-# A larger share of unknown values is worth a warning.
+# A warning is logged if the share of unknown values is larger.
 _UNSEEN_SHARE = 0.5
 
 
@@ -51,7 +51,7 @@ class Inputs:
         return [*feature_map.numeric, *chosen]
 
     def newest_fields(self, feature_map: FeatureMap) -> Sequence[CategoryField | SequenceField]:
-        """The sequences whose newest code is a category behind the other context fields."""
+        """The sequences whose newest code is a category after the other context fields."""
         return feature_map.sequences if "newest" in self.statistics else []
 
 
@@ -69,11 +69,11 @@ class EncodedRows:
 
 
 class FeatureEncoder:
-    """Encodes blocks of one table; train, validation and test take the same path.
+    """Encodes blocks of one table; train, validation and test rows are encoded alike.
 
-    One exception: rows of the draw that the feature map was fitted to may have item vectors without
-    their fold (`similarities.py`). Columns are looked up once, here. Raises UserError if the table
-    lacks one.
+    One exception: rows of the draw that the feature map was fitted to may use item vectors that
+    exclude their fold (`similarities.py`). Columns are looked up once, by the constructor. Raises
+    UserError if the table lacks a column.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class FeatureEncoder:
         return np.concatenate([statistics, events, similarities], axis=1)
 
     def known(self, categories: np.ndarray) -> dict[str, np.ndarray]:
-        """The categories by column, int64 [rows]; -1, which no event has, where one is unknown."""
+        """The categories by column, int64 [rows]; unknown ones are -1, which no event has."""
         columns = (field.column for field in self.feature_map.category_fields)
         return dict(zip(columns, np.where(categories < FIRST_CATEGORY, -1, categories).T))
 
@@ -155,8 +155,8 @@ class FeatureEncoder:
     def warn_of_unseen(self, table: Table) -> None:
         """Log the categories and histories of a table whose values are mostly unknown to the model.
 
-        A prediction is still possible, but the two files are most likely coded differently. Only
-        the first block's histories are read.
+        Predictions are still possible, but the table is most likely coded differently than the
+        train table. Only the first block's histories are read.
         """
         unseen = "column %r: %.0f %% of the %s: are both files coded in the same way?"
         for field, share in zip(self.feature_map.categories, self.oov_rates(table)):
@@ -197,8 +197,8 @@ class FeatureEncoder:
     def histories(self, block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """All events of the rows: codes, offsets and elapsed times.
 
-        Codes int64 [sequences, events], without sequences [1, 0]; offsets int64 [rows + 1]; times
-        from each event to its row, 0 if it is later, int64 [events], or None without times.
+        Codes int64 [sequences, events], or [1, 0] without sequences; offsets int64 [rows + 1];
+        times from each event to its row, int64 [events], 0 for later events, or None without times.
         """
         if not self.sequences:
             return np.zeros((1, 0), np.int64), np.zeros(len(block) + 1, np.int64), None
@@ -207,7 +207,7 @@ class FeatureEncoder:
         return codes, histories[0].offsets, None if ages is None else ages.values
 
     def _newest(self, block: Block) -> np.ndarray:
-        """The newest code of each history, padding without one, int64 [rows, sequences or 0]."""
+        """The newest code of each history, PADDING if empty, int64 [rows, sequences or 0]."""
         fields = self.inputs.newest_fields(self.feature_map)
         newest = np.full((len(block), len(fields)), PADDING, np.int64)
         for i, lookup in enumerate(self.sequences[: len(fields)]):
@@ -225,7 +225,7 @@ def _word_lookup(field: CategoryField) -> CategoryLookup:
 
 def _level_lookup(field: CategoryField) -> Callable[[np.ndarray], np.ndarray]:
     """From raw numbers to the field's indices."""
-    # Only values that are larger than all, and NaN, reach the last entry, which equals none.
+    # Only NaN and values larger than all others reach the last entry, which equals no value.
     levels = np.array([*field.vocabulary, np.nan], np.float32)
 
     def find(raw: np.ndarray) -> np.ndarray:
@@ -251,7 +251,7 @@ class TokenLookup:
             self.dense[field.vocabulary] = np.arange(len(field.vocabulary)) + self.first_index
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
-        # Unsigned, or a token of 2^63 and more, which no text has, would be negative.
+        # Unsigned, so that tokens of 2^63 and more, which no text has, are not negative.
         tokens = tokens.astype(np.uint64)
         if self.dense is not None:
             return self.dense[np.minimum(tokens, np.uint64(len(self.dense) - 1)).view(np.int64)]

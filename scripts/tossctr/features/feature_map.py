@@ -1,4 +1,4 @@
-"""The feature map: vocabularies and numeric ranges of the train rows, in a refit of all.
+"""The feature map: vocabularies and numeric ranges of the train rows (in a refit, of all rows).
 
 Indices of a category: 0 padding, 1 out of vocabulary, 2 missing, from 3 on its vocabulary.
 Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary. A sequence that
@@ -28,7 +28,7 @@ FIRST_CATEGORY, FIRST_TOKEN = 3, 2
 MAX_CATEGORIES = 64
 # Tokens below this are counted and looked up in plain arrays (16 MiB), others by search.
 DENSE_LIMIT = 1 << 21
-# Numbers of an item's vector.
+# Dimensions of an item's vector.
 DIMENSIONS = 24
 
 
@@ -53,7 +53,7 @@ class SequenceField:
     """A sequence column and its tokens (`categories.py`), ascending.
 
     If the vocabulary is shared with the target column `shared_with`, these tokens come first in
-    the target's vocabulary, before `other_words` more words that are no tokens.
+    the target's vocabulary, before `other_words` more words that are not tokens.
     """
 
     column: str
@@ -76,7 +76,7 @@ class SequenceField:
 class ItemAttribute:
     """A categorical column that is a function of a sequence's items, such as a film's genre.
 
-    `of_code` has its index for each index of the sequence, PADDING where it is not known.
+    `of_code` has the category's index for each index of the sequence, PADDING if unknown.
     """
 
     column: str
@@ -88,10 +88,10 @@ class ItemAttribute:
 class ItemVectors:
     """The vectors of a sequence's items (`co_occurrence.py`): F folds, K items, D dimensions.
 
-    `fold_of` is what a train row's fold is: its "period", whose vectors are of older ones; else its
-    group's "fold", or that of a "history", which begins alike in all rows of a user.
-    `codes`, ascending, are the indices that have one. `data` is base64 of float32 [F + 1, K, D],
-    little-endian: the vectors for each fold of the rows, and those for rows without a fold.
+    `fold_of` names a train row's fold: its "period", whose vectors are from older periods; its
+    group's "fold"; or a hash of its "history", whose first event is equal in all rows of a user.
+    `codes`, ascending, are the indices that have a vector. `data` is base64 of float32
+    [F + 1, K, D], little-endian: the vectors for each fold, then those for rows without a fold.
     """
 
     sequence: str
@@ -103,25 +103,25 @@ class ItemVectors:
     def of(
         cls, sequence: str, fold_of: str, codes: list[int], vectors: np.ndarray
     ) -> "ItemVectors":
-        """Those of the `codes`, float32 [F + 1, K, D]."""
+        """Item vectors from `vectors` of the `codes`, float32 [F + 1, K, D]."""
         data = base64.b64encode(vectors.astype("<f4").tobytes()).decode()
         return cls(sequence, fold_of, codes, data)
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """float32 [F + 1, K + 1, D]; the first item, for those without a vector, has zeros."""
+        """float32 [F + 1, K + 1, D]; item 0, for indices without a vector, has zeros."""
         numbers = np.frombuffer(base64.b64decode(self.data, validate=True), "<f4")
         shaped = numbers.reshape(-1, len(self.codes), DIMENSIONS)
         return np.pad(shaped.astype(np.float32), ((0, 0), (1, 0), (0, 0)))
 
     def indices(self, size: int) -> np.ndarray:
-        """The item of `vectors` of each index of the sequence, int64 [size]."""
+        """The item in `vectors` for each index of the sequence, int64 [size]."""
         indices = np.zeros(size, np.int64)
         indices[self.codes] = np.arange(1, len(self.codes) + 1)
         return indices
 
     def without_folds(self) -> "ItemVectors":
-        """The last vectors alone, for rows without a fold."""
+        """Only the last vectors, for rows without a fold."""
         return self.of(self.sequence, self.fold_of, self.codes, self.vectors[-1:, 1:])
 
 
@@ -129,14 +129,14 @@ class ItemVectors:
 class FeatureMap:
     """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
 
-    `context`: categories for the output network alone. `ids`: numeric columns that are such
-    categories, too.
-    `statistics` are those of the whole histories (`history_statistics.py`, `similarities.py`), as
-    numeric columns; their ranges are of a sample.
+    `context`: categories for the output network alone. `ids`: numeric columns that are also such
+    categories.
+    `statistics`: numeric columns computed from whole histories (`history_statistics.py`,
+    `similarities.py`); their ranges are from a sample.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
     `event_ages` are quantiles of the times from the train rows' events to their rows.
     `item_attributes`: categories that are functions of items.
-    `item_vectors`: of histories with their target's codes.
+    `item_vectors`: for histories that share their target's codes.
     `separator` joins the tokens of sequences in text.
     `fitted_on` is the train table's identity.
     """
@@ -177,13 +177,13 @@ class FeatureMap:
         return [field.column for field in self.sequences]
 
     def for_networks(self) -> "FeatureMap":
-        """The same; without sequences, it gets one that is always empty, with a missing target."""
+        """This map; if it has no sequence, an empty one with a missing target is added."""
         if self.sequences:
             return self
         return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])
 
     def without_folds(self) -> "FeatureMap":
-        """The same for rows that are not of its draw."""
+        """This map, with only the item vectors for rows that are not of its draw."""
         return replace(self, item_vectors=[each.without_folds() for each in self.item_vectors])
 
     def to_dict(self) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class FeatureMap:
 
 
 def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
-    """A dataclass from plain values, also in lists in its fields; other keys are ignored."""
+    """A dataclass, with dataclasses in its lists, from plain values; other keys are ignored."""
     values = {}
     for name, hint in get_type_hints(cls).items():
         if name in plain:
@@ -243,10 +243,10 @@ def check_one_draw(
     full_name: str = "",
     fitted: object = "the feature map",
 ) -> None:
-    """Raise UserError unless the files are of one draw; rows of two draws may overlap.
+    """Raise UserError unless the files are of one draw, since rows of two draws may overlap.
 
-    One must have train rows and the other validation rows, of the size of the model with this
-    `full_name`. `fitted` names what holds the feature map.
+    `train` must have train rows and `valid` validation rows, of the size of the model with this
+    `full_name`. Messages call the feature map's file `fitted`.
     """
     for table in (train, valid):
         require_drawn(table)
@@ -262,9 +262,9 @@ def check_one_draw(
 
 
 def check_kind(where: object, is_simulated: bool, simulated: bool) -> None:
-    """Raise UserError if the rows of `where` are simulated and a model's are not, or the reverse.
+    """Raise UserError if only one of the rows of `where` and a model's rows are simulated.
 
-    `is_simulated` and `simulated` are true if the former and the latter are.
+    `is_simulated` is true if the rows of `where` are, `simulated` if the model's are.
     """
     if is_simulated != simulated:
         names = {True: "simulated", False: "real"}
@@ -275,18 +275,18 @@ def check_kind(where: object, is_simulated: bool, simulated: bool) -> None:
 
 
 def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: str = "") -> Columns:
-    """The columns that models with these maps read, each once; all categories are profile.
+    """The columns that models with these maps read, each once; all categories are in `profile`.
 
-    `row_time` is the column of the rows' times. Raises UserError if it is needed and None, or the
-    reverse, or if the models' sequences have several separators.
+    `row_time` is the column of the rows' times. Raises UserError if it is None but needed, if it is
+    given but not needed, or if the models' sequences have several separators.
     """
     event_times = {m.event_time for m in maps if m.event_time}
     if len(event_times) > 1 or bool(event_times) != (row_time is not None):
         named = ", ".join(sorted(event_times)) or "no column"
         raise UserError(
             f"--row_time is {row_time!r}, and the models take the events' times from {named}: name "
-            f"the column of the rows' times only if they take one, with --row_time or in "
-            f"columns.groups.<group>.times of the config"
+            f"a column of the rows' times, with --row_time or in columns.groups.<group>.times of "
+            f"the config, if and only if the models take events' times"
         )
     separators = {m.separator for m in maps if m.sequences}
     if len(separators) > 1:

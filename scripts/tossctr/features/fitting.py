@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 
 # float32 holds all whole numbers up to this.
 _MAX_EXACT = 1 << 24
-# At most this share of the rows contradict their item's first row. A column that is nearly constant
-# would pass, so at most that share of the rows that have not the commonest attribute do.
+# An attribute's rows may contradict their item's first row only in this share of the rows and,
+# since nearly constant columns would pass, of the rows without the commonest attribute.
 _MAX_CONTRADICTIONS, _MAX_OF_RARE = 0.01, 0.05
-# The rows behind an item's first that are enough to tell, and those that are enough to give up.
+# Repeated rows of items that are needed to accept an attribute, and rows after which to give up.
 _MIN_REPEATS, _ENOUGH_ROWS = 100, 10_000
 
 
@@ -57,11 +57,11 @@ def write_feature_map(
 def fit_feature_map(
     train_h5: Files, columns: Columns, min_count: int, valid_h5: Files = ()
 ) -> FeatureMap:
-    """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
+    """Fit vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    One pass in blocks over the train rows, or over these and the validation rows; two over as many
-    as tell which items are common and co-occur; one over a sample, for the statistics of histories,
-    and one over fewer rows yet, for the events' ages. Raises UserError for a test table.
+    Reads the train rows, and the validation rows if given, once in blocks. Samples are read again:
+    two for the items' counts and co-occurrences, one for the statistics of histories and a smaller
+    one for the events' ages. Raises UserError for a test table.
     """
     with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(table, columns)
@@ -72,7 +72,7 @@ def fit_feature_map(
 
 
 def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
-    """The feature map without the statistics of histories."""
+    """The feature map without item vectors and statistics of histories."""
     words = {name: table.vocabulary(name) for name in columns.categorical}
     find = {name: CategoryLookup.indices(each) for name, each in words.items()}
     word_counts = {name: np.zeros(len(each) + 1, np.int64) for name, each in words.items()}
@@ -146,7 +146,7 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
 
 
 def _check_exact(values: np.ndarray, column: str) -> None:
-    """Raise UserError if float32 cannot tell apart neighbours of one of the whole numbers."""
+    """Raise UserError if a value is larger than the integers that float32 can tell apart."""
     if np.abs(values).max(initial=0) > _MAX_EXACT:
         example = values[np.abs(values).argmax()]
         raise UserError(
@@ -157,7 +157,7 @@ def _check_exact(values: np.ndarray, column: str) -> None:
 
 
 def _statistics(table: Table, fitted: FeatureMap) -> list[NumericField]:
-    """The statistics of the histories, of a sample of the rows."""
+    """The statistics of the histories, fitted on a sample of the rows."""
     encoder = FeatureEncoder(fitted, table)
     statistics = NumericFit(encoder.statistics_columns)
     for block in table.blocks(encoder.history_columns, SAMPLE_ROWS if statistics.columns else 0):
@@ -173,11 +173,11 @@ def _share(
     texts: Sequence[str],
     min_count: int,
 ) -> tuple[SequenceField, CategoryField]:
-    """Both fields, with a vocabulary of what occurs often enough in the two columns together.
+    """Both fields, with a vocabulary of values that are frequent in the two columns together.
 
-    `events` and `words` are how often tokens of the sequence and words of its target occur; the
-    latter are added to the former. `texts` are the tokens that are not integers: without any, only
-    integers can be events.
+    `events` counts the sequence's tokens, and `words` the target's words, which are added to
+    `events`. `texts` are the tokens that are not integers; without any, only integers can be
+    events.
     """
     named = {w: count for w, count in words.items() if texts or is_number(w)}
     name_of = words_by_token([*named, *texts])
@@ -185,7 +185,7 @@ def _share(
     if words and not any(events[token] for token in of_words):
         logger.warning(
             "share_embedding: no value of column %r, such as %s, is an event of %r: are both "
-            "written in the same way? Token 012 is 12",
+            "written in the same way? 012 is not 12",
             target,
             ", ".join(map(repr, [*words][:3])),
             sequence,
@@ -209,7 +209,7 @@ class ValueCounts:
     def add(self, values: np.ndarray) -> None:
         """Count these values."""
         if values.dtype.kind != "f" and values.max(initial=0) < DENSE_LIMIT:
-            # Sorts nothing.
+            # Faster, since nothing is sorted.
             index = values.astype(np.int64, copy=False)
             counts = np.bincount(index, minlength=len(self._dense))
             counts[: len(self._dense)] += self._dense
@@ -226,15 +226,15 @@ class ValueCounts:
         return counts
 
     def at_least(self, min_count: int) -> list[Any]:
-        """The values that occur so often, ascending."""
+        """The values that occur at least `min_count` times, ascending."""
         return sorted(value for value, n in self.of_values().items() if n >= min_count)
 
 
 class ItemAttributeFit:
-    """A category that may be a function of the target item, such as a genre: its item's attribute.
+    """Tests whether a category is an item attribute: a function of the target item, like a genre.
 
-    Kept are the attribute in each item's first row, and how many rows contradict it.
-    `items` and `attributes` are the words of the target and of the column that may be one.
+    Keeps the category of each item's first row, and counts the rows that contradict it. `items`
+    and `attributes` are the words of the target and of the category.
     """
 
     def __init__(self, items: Sequence[str], attributes: Sequence[str]) -> None:
@@ -244,7 +244,7 @@ class ItemAttributeFit:
         self.rows, self.contradictions = 0, 0
 
     def add(self, item: np.ndarray, attribute: np.ndarray) -> None:
-        """Add rows by the numbers of their words, int64 [rows]; 0 is missing."""
+        """Add rows, as the numbers of their words, int64 [rows]; 0 is missing."""
         if self.contradictions > _MAX_CONTRADICTIONS * max(self.rows, _ENOUGH_ROWS):
             return
         known = (item > 0) & (attribute > 0)
@@ -257,7 +257,7 @@ class ItemAttributeFit:
         self.counts += np.bincount(attribute, minlength=len(self.counts))
 
     def is_function(self) -> bool:
-        """True if an item has nearly always one attribute, and items share attributes."""
+        """True if each item nearly always has the same attribute, and items share attributes."""
         items, attributes = int((self.attribute > 0).sum()), int((self.counts > 0).sum())
         repeats, rare = self.rows - items, self.rows - int(self.counts.max())
         return (

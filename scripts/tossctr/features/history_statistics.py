@@ -4,25 +4,24 @@
     distinct         different codes
     entropy          of the codes' shares, in nats; 0 without events
     target_count     events with the target's code
-    target_recency   1 / (events from the newest of these to the end, itself included); 0: none
+    target_recency   1 / (events from the newest of these to the end, itself included), or 0
 
-As numeric columns of networks the first three describe the raw codes, before any cut. Counts become
-log(1 + count), since they have long tails. Where events have times, there are also logarithms,
-log(1 + time), missing without such an event:
+In the numeric columns of networks, the first three describe the raw codes, before any cut. Counts
+become log(1 + count), since they have long tails. If events have times, there are more columns,
+log(1 + time), which are missing without such an event:
 
     times: newest, tenth newest, oldest     from that event to the row
     times: newest target of HISTORY         from the newest event with the target's code
     times: newest ATTRIBUTE of HISTORY      from the newest event with the target's attribute
-    times: events within AGE                log(1 + events) not older than AGE, some quantiles of
-                                            the ages of the train rows' events
+    times: events within AGE                log(1 + events not older than AGE); each AGE is a
+                                            quantile of the ages of the train rows' events
 
-Whether or not they have:
+With or without times:
 
     item_attributes: ATTRIBUTE of HISTORY   the share of the events with the target's attribute
 
 An item attribute is a category of the row that is a function of its target item, such as a film's
-genre. Columns that name the target or an attribute need histories whose codes are those of their
-target.
+genre. Columns that name the target or an attribute need histories that share their target's codes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,21 +37,21 @@ from .feature_map import FeatureMap
 QUANTITIES, COUNTS = ("length", "distinct", "entropy"), 2
 OF_TARGET = ("target_count", "target_recency")
 NAMES = (*QUANTITIES, *OF_TARGET)
-# Their columns.
+# The columns of NAMES.
 _LENGTH, _DISTINCT, _ENTROPY, _TARGET_COUNT, _TARGET_RECENCY = range(len(NAMES))
 # Larger codes are renumbered, so that counting them takes little memory.
 _LARGEST_CODE = 1 << 21
-# The ages whose events are counted, as quantiles.
+# The quantiles of ages up to which events are counted.
 _QUANTILES = (0.01, 0.05, 0.2, 0.5)
-# Ages that are enough for quantiles.
+# The number of ages from which quantiles are computed.
 _SAMPLE_EVENTS = 1_000_000
 
 
 def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> np.ndarray:
     """History statistics, float32 [rows, NAMES].
 
-    `histories` are indices of a feature map, newest last; `target` int64 [rows] has the index of
-    each row's target among them. Without it no event counts as the target.
+    `histories` are indices of a feature map, newest last; `target` int64 [rows] has each row's
+    target as such an index. Without `target`, no event counts as the target.
 
         histories [[7, 8, 7], []], target [7, 7]:   [[3, 2, 0.64, 2, 1], [0, 0, 0, 0, 0]]
     """
@@ -95,7 +94,7 @@ def _describe(
 
 
 class HistoryColumns:
-    """Statistics of the `sequences` as numeric columns: those in QUANTITIES."""
+    """The statistics QUANTITIES of the `sequences`, as numeric columns."""
 
     def __init__(self, sequences: Sequence[str]) -> None:
         self.sequences = sequences
@@ -115,7 +114,7 @@ class HistoryColumns:
 
 
 def statistic_of(column: str) -> str:
-    """The name of the statistic that a column holds: of `length of HISTORY`, `length`."""
+    """The name of a column's statistic, such as `length` for `length of HISTORY`."""
     return column.partition(" of ")[0].partition(":")[0]
 
 
@@ -128,7 +127,7 @@ def elapsed(block: Block, event_time: str) -> Ragged:
 
 
 def age_quantiles(table: Table, event_time: str | None) -> list[float]:
-    """Distinct quantiles of the ages of a table's first events, ascending; none without events."""
+    """Distinct quantiles of the ages of a table's first events, ascending; [] without events."""
     if event_time is None:
         return []
     ages = [np.empty(0)]
@@ -142,11 +141,11 @@ def age_quantiles(table: Table, event_time: str | None) -> list[float]:
 
 
 class EventColumns:
-    """The columns of events' times and attributes, by a feature map; none without either."""
+    """The columns of a feature map's event times and item attributes, if it has any."""
 
     def __init__(self, feature_map: FeatureMap) -> None:
         self.sequences = feature_map.history_columns
-        # The target of each history that has its codes.
+        # The target of each history that shares its codes.
         self.targets = {f.column: f.shared_with for f in feature_map.sequences if f.shared_with}
         self.ages = feature_map.event_ages
         self.attributes = [
@@ -174,8 +173,8 @@ class EventColumns:
     ) -> np.ndarray:
         """The columns, float32 [rows, columns].
 
-        `histories` are indices of the feature map, in its order; `ages` are as `elapsed` has them;
-        `categories` by column, int64 [rows], are those of targets and attributes, -1 where unknown.
+        `histories` are indices, in the feature map's order; `ages` are from `elapsed`; `categories`
+        has the indices of targets and attributes by column, int64 [rows], -1 where unknown.
         """
         offsets, events = histories[0].offsets, dict(zip(self.sequences, histories))
         lengths, last = histories[0].lengths, offsets[1:] - 1
@@ -203,13 +202,13 @@ class EventColumns:
 
 
 def _age_at(ages: np.ndarray, offsets: np.ndarray, event: np.ndarray) -> np.ndarray:
-    """The age of one event of each row, by its index; the last of `ages` for no such event."""
+    """The age of each row's event at index `event`; the last age if the row has no such event."""
     has_event = (event >= offsets[:-1]) & (event < offsets[1:])
     return ages[np.where(has_event, event, -1)]
 
 
 def _newest(is_match: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The index of the newest match before the end of each row, perhaps of a row before."""
+    """The index of the newest match before the end of each row; it may be in an earlier row."""
     matches = np.where(is_match, np.arange(len(is_match)), -1)
     return np.append(-1, np.maximum.accumulate(matches))[offsets[1:]]
 

@@ -1,4 +1,4 @@
-"""Numeric columns: how they are fitted, and their encodings, scaled, ranked or flagged if missing.
+"""Fits numeric columns and encodes them: scaled, ranked, in buckets, or as flags for missing.
 
 Distributions are fitted on the first train rows, a fair sample since the rows are shuffled; ranges
 and missing blocks on all rows.
@@ -22,9 +22,9 @@ KNOTS = 257
 class NumericField:
     """A numeric column and the distribution of its finite values.
 
-    `knots` ascend and are distinct; `ranks[i]` is the share of values below `knots[i]`, and half of
-    those equal to it. Columns with the same `missing_block` are missing in the very same rows; None
-    for a column that no train row lacks.
+    `knots` ascend and are distinct; `ranks[i]` is the share of values below `knots[i]`, plus half
+    the share equal to it. Columns with the same `missing_block` are missing in exactly the same
+    rows; None for a column that is in all train rows.
     """
 
     column: str
@@ -43,7 +43,7 @@ class NumericFit:
         self.low = np.full(len(columns), np.inf)
         self.high = np.full(len(columns), -np.inf)
         self.sample = [np.empty((0, len(columns)), np.float32)]
-        # In how many rows two columns are missing, [columns, columns].
+        # The number of rows in which both columns of a pair are missing, [columns, columns].
         self.missing = np.zeros((len(columns), len(columns)), np.int64)
 
     def add(self, values: np.ndarray) -> None:
@@ -59,12 +59,12 @@ class NumericFit:
     def fields(self, first_block: int = 0) -> list[NumericField]:
         """The columns' fields; missing blocks are numbered from `first_block` on."""
         sample, rows = np.concatenate(self.sample)[:SAMPLE_ROWS], self.missing.diagonal()
-        # The first column that is missing in the very same rows.
+        # For each column, the first one that is missing in exactly the same rows.
         is_same = (self.missing == rows) & (self.missing == rows[:, None])
         first = [int(same.argmax()) if same.any() else -1 for same in is_same & (rows > 0)]
         distinct = dict.fromkeys(i for i in first if i >= 0)
         blocks = {i: block for block, i in enumerate(distinct, first_block)}
-        # A column without one finite value has no range; 0 to 0 encodes it as 0 everywhere.
+        # A column without finite values has no range; the range 0 to 0 encodes it as 0.
         has_range = self.low <= self.high
         low, high = (np.where(has_range, each, 0).tolist() for each in (self.low, self.high))
         return [
@@ -102,16 +102,16 @@ class NumericEncoder:
         # np.interp(shares, ranks, knots) does not give the quantiles.
         self.knots = [(np.array(field.knots), np.array(field.ranks)) for field in fields]
         first = {field.missing_block: i for i, field in reversed(list(enumerate(fields)))}
-        # All columns of a block are missing together.
+        # One column for each block, whose columns are missing together.
         self.blocks = [first[block] for block in sorted(b for b in first if b is not None)]
 
     def __call__(self, raw: np.ndarray) -> dict[str, np.ndarray]:
-        """By encoding, float32 [rows, columns or missing blocks] of raw values [rows, columns].
+        """Encodings of raw values [rows, columns], float32 [rows, columns or missing blocks].
 
         minmax     scaled from the train rows' range to [0, 1] and clipped; missing is 0
         quantile   ranks, uniform in [0, 1], scaled to mean 0 and deviation 1; missing is 0
         buckets    the number of the quantile bucket, from 0; missing is BUCKETS
-        missing    by block of columns that are missing together, 1 if they are
+        missing    for each block of columns that are missing together, 1 if they are missing
         """
         encoded = {}
         if "minmax" in self.encodings:
@@ -130,10 +130,10 @@ class NumericEncoder:
         return {name: encoded[name].astype(np.float32) for name in self.encodings}
 
     def rank(self, raw: np.ndarray) -> np.ndarray:
-        """float32 [rows, columns] in [0, 1], the share of train values below; missing is -1."""
+        """The share of train values below each value, float32 [rows, columns]; missing is -1."""
         ranks = np.full(raw.shape, np.nan)
         for i, (knots, rank) in enumerate(self.knots):
             if len(knots):
                 ranks[:, i] = np.interp(raw[:, i], knots, rank)
-        # One knot alone would give missing values its rank.
+        # With a single knot, np.interp gives its rank to missing values, too.
         return np.where(np.isnan(raw), -1, np.nan_to_num(ranks, nan=-1)).astype(np.float32)

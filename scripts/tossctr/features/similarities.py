@@ -1,16 +1,15 @@
-"""How near a row's target is to its history, by vectors of items.
+"""How similar a row's target is to its history, by the cosine of item vectors.
 
-    similarities: TARGET and all events of HISTORY      the cosine of the item's vector and the sum
-                                                        of the events'
-    similarities: TARGET and newest event of HISTORY    that of the newest event that has a vector
-    similarities: TARGET and nearest event of HISTORY   the largest that an event has
+    similarities: TARGET and all events of HISTORY      to the sum of the events' vectors
+    similarities: TARGET and newest event of HISTORY    to the newest event that has a vector
+    similarities: TARGET and nearest event of HISTORY   the largest cosine to an event
 
-Missing where the target or no event has a vector. These columns need histories whose codes are
-those of their target.
+A value is missing if the target or all events lack a vector. These columns need histories that
+share their target's codes.
 
-A row's own events, and the same user's later ones, tell of its label: an item that was liked stands
-in the next history of its user. So a train row has vectors of other rows, by its fold, and so has
-a row that was held out at random, whose user's later rows may be train rows.
+A row's own events and its user's later events leak its label: a clicked item occurs in the user's
+next history. So a train row's vectors are from other rows, chosen by its fold. The same is true for
+a row held out at random, whose user's later rows may be train rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ COMPARED = ("all events", "newest event", "nearest event")
 
 
 def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
-    """The names of these columns."""
+    """The names of the similarity columns."""
     return [
         f"similarities: {field.shared_with} and {what} of {field.column}"
         for field in sequences
@@ -37,7 +36,7 @@ def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
 
 
 class SimilarityColumns:
-    """These columns of a feature map's histories.
+    """The similarity columns of a feature map's histories.
 
     `split` is the rows' split in the draw that the feature map was fitted to; None for other rows.
     """
@@ -46,7 +45,7 @@ class SimilarityColumns:
         self.split, self.sequences = split, feature_map.sequences
         self.columns = similarity_names(feature_map.sequences)
         sizes = {field.column: field.size for field in feature_map.sequences}
-        # The vectors, and the one of each index of the sequence.
+        # By sequence: the vectors, and which of them each index of the sequence has.
         self.vectors = {
             items.sequence: (items, items.indices(sizes[items.sequence]))
             for items in feature_map.item_vectors
@@ -57,8 +56,8 @@ class SimilarityColumns:
     ) -> np.ndarray:
         """The columns of the rows of a block, float32 [rows, columns].
 
-        `histories` are those of the rows, indices of the feature map in its order; `categories` by
-        column, int64 [rows], are those of targets, -1 where unknown.
+        `histories` are the rows' histories as indices, in the feature map's order; `categories` has
+        the targets' indices by column, int64 [rows], -1 where unknown.
         """
         columns = [np.empty((len(block), 0), np.float32)]
         for field, history in zip(self.sequences, histories):
@@ -69,7 +68,7 @@ class SimilarityColumns:
                 items, vector = self.vectors[field.column]
                 last = len(items.vectors) - 1
                 fold = np.full(len(block), last)
-                # An export has the last ones alone.
+                # An export has only the last vectors.
                 if last and (has_fold := self._has_fold(items.fold_of, block)).any():
                     fold = np.where(has_fold, folds(items.fold_of, block, field.column, last), last)
                 # Index 0 has no vector.
@@ -80,10 +79,10 @@ class SimilarityColumns:
         return np.concatenate(columns, axis=1)
 
     def _has_fold(self, fold_of: str, block: Block) -> np.ndarray:
-        """Which of the rows have the vectors of a fold, bool [rows].
+        """Which of the rows use the vectors of a fold, bool [rows].
 
-        Train rows do. Held-out rows of the same period do, since histories of train rows may hold
-        what their user chose in them; where rows are held out by group or are newer, none does.
+        Train rows do. Validation rows held out at random do, since their clicks may be events of
+        train rows. Rows held out by group and newer rows do not.
         """
         if self.split in ("train", ""):
             return np.ones(len(block), bool)
@@ -104,7 +103,7 @@ def folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarray:
 def first_events(history: Ragged) -> np.ndarray:
     """The first token of each history, uint64 [rows], 0 without events.
 
-    Tokens, since indices move where a refit extends a feature map.
+    Tokens, since indices change when a refit extends a feature map.
     """
     first, has_events = np.zeros(len(history), np.uint64), history.lengths > 0
     first[has_events] = history.values[history.offsets[:-1][has_events]]
