@@ -1,1 +1,1 @@
-"""Batches: windows of rows, drawn and shuffled, cut into batches of like length."""
+"""Batches: windows of rows, drawn and shuffled, cut into batches of similar length."""

@@ -1,7 +1,7 @@
-"""A batch: what a model reads of some rows, and where their events stand.
+"""A batch: a model's inputs for some rows, and the layout of their events.
 
-The layout of positions is computed on the host, so that a GPU does not wait. B rows, T events of
-all rows, N positions (each row's newest events, then its target), V distinct events.
+The layout is computed on the host, so that a GPU does not wait. B rows, T events of all rows, N
+positions (each row's newest events, then its target), V distinct events.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# More combinations of codes are numbered again.
+# Combinations of codes are renumbered from this number on.
 MAX_CODES = 1 << 24
 
 
@@ -33,10 +33,10 @@ class PackedLayout:
         event_V     0   1   3                       the first of equal events of a row: rows repeat
         row_V       0   0   2                       their codes many times
 
-    `slot_N` counts the distinct positions: all distinct events, then the targets. Tensors are
-    int32; `start_B` has one entry more than there are rows. At most the newest `max_len` events of
-    a row have positions. `runs` has the number of neighbouring rows of one length, and that length
-    with the target: ((1, 4), (1, 1), (1, 2)).
+    `slot_N` numbers the distinct positions: first all distinct events, then the targets. Tensors
+    are int32; `start_B` has one entry more than there are rows. At most the newest `max_len` events
+    of a row have positions. `runs` has pairs (neighbouring rows of equal length, that length with
+    the target): ((1, 4), (1, 1), (1, 2)).
     """
 
     start_B: Tensor
@@ -55,7 +55,7 @@ class PackedLayout:
 
     @classmethod
     def of(cls, history_ST: Tensor, offsets: Tensor, max_len: int) -> "PackedLayout":
-        """The layout of the newest events of packed histories, which lie on the host."""
+        """The layout of the newest events of packed histories, which must be on the host."""
         bounds, (code_T, *others) = offsets.numpy(), history_ST.numpy()
         for other_T in others:
             # One code for each combination of codes, few enough for an array.
@@ -95,9 +95,9 @@ def _lay_out(
     event: np.ndarray,
     event_row: np.ndarray,
 ) -> int:
-    """Fill the arrays but for the targets' slots, and count the distinct events.
+    """Fill the arrays except the targets' slots, and count the distinct events.
 
-    `latest` has the number of the latest event of each code.
+    `latest` has the number of each code's latest distinct event.
     """
     distinct, position = 0, 0
     for b in range(len(bounds) - 1):
@@ -122,10 +122,10 @@ class Batch:
     `numbers` float32 [B, columns] by numeric encoding (`numeric.py`).
     profile_BP, target_BG, context_BC int64 indices. history_ST int64 [sequence fields, events of
     all rows]: row b is offsets[b]:offsets[b+1], newest last. `elapsed_T` int64: the row's time
-    minus the event's, 0 if the event is later; None in a table without times. `row_B` int64: slot
-    of each row in its table. `label_B` float32, None without labels. `layout` has the positions,
-    which may be those of the newest events alone. `shared_rows`: rows of the whole batch if this is
-    one rank's share of it, else None.
+    minus the event's, 0 if the event is later; None in a table without times. `row_B` int64: index
+    of each row in its table. `label_B` float32, None without labels. `layout` may have positions
+    only for the newest events. `shared_rows`: rows of the whole batch if this is one rank's share
+    of it, else None.
 
         histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
     """
@@ -147,7 +147,7 @@ class Batch:
 
     @property
     def step_rows(self) -> int:
-        """Rows that a step's loss averages over: those of all shares."""
+        """Rows that a step's loss averages over: the rows of all ranks' shares."""
         return len(self) if self.shared_rows is None else self.shared_rows
 
     def rows(self, start: int, stop: int) -> "Batch":
@@ -172,7 +172,7 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`; the host does not wait for the copy of a pinned one."""
+        """The same batch on `device`; the host does not wait if the batch is pinned."""
         return _changed(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
@@ -181,7 +181,7 @@ class Batch:
 
 
 def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A batch or a field's value with all its tensors changed."""
+    """A batch or a field's value with `change` applied to all its tensors."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Mapping):

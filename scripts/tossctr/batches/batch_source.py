@@ -17,16 +17,17 @@ from .negatives import NegativeDraw, NegativeSamplingRate, chosen_rate
 
 # Rows that an epoch reads at once, at a random position of the table.
 BLOCK_ROWS = 8_192
-# Rows are shuffled and sorted by length within windows of about this many, of several such blocks.
+# Rows are shuffled and sorted by length within windows of about this many rows, of several blocks.
 WINDOW_ROWS = 65_536
 
 
 class BatchSource:
     """Batches of a table, encoded by a feature map, with positions for `max_len` events of a row.
 
-    `rows` is anything that `open_table` opens. `batch_rows` may be a function of the rows of an
-    epoch. With a `negative_sampling_rate` below 1, or `auto` on many rows, an epoch has all clicks
-    and a fresh draw of that share of the negatives: `rows_per_epoch` rows at `sampling_rate`.
+    `rows` is anything that `open_table` opens. `batch_rows` may be a function of an epoch's number
+    of rows. With a `negative_sampling_rate` below 1, or `auto` on many rows, each epoch has all
+    clicks and draws this share of the negatives anew. An epoch has `rows_per_epoch` rows;
+    `sampling_rate` is the exact share of negatives in it.
     """
 
     def __init__(
@@ -65,19 +66,19 @@ class BatchSource:
     ) -> Iterator[Batch]:
         """Each row of the epoch once, in an order that depends on `seed` and `epoch` alone.
 
-        Blocks come in random order, some of them together as a window. Within a window, rows are
-        shuffled, then grouped by length, so that a batch has little padding; the groups come in
-        random order, so a row's turn does not depend on its length. Rows left over by the last
-        window make a smaller batch of random rows, not of the longest histories.
+        Blocks are read in random order, several for a window. Within a window, rows are shuffled,
+        then grouped by length, so that a batch has little padding. The groups come in random order,
+        so a row's turn does not depend on its length. Rows left over in the last window form a
+        smaller batch of random rows, not of the longest histories.
 
         `first_batch` skips that many batches, to resume an interrupted epoch. With several ranks,
         rank r gets every `ranks`-th row of each batch, starting with row r, so that all ranks have
-        similar history lengths. Together their shares are the batches of a single rank. A share
-        may be empty.
+        similar history lengths. Together, the ranks' shares are the batches of a single rank. A
+        share may be empty.
         """
         random = np.random.default_rng([seed, epoch])
         starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
-        # The next window, and no more, is read while one is in use.
+        # While a window is in use, only the next one is read.
         windows = prefetch_map(lambda window: window, self._windows(starts, seed, epoch), waiting=1)
         groups = islice(self._shuffled_groups(windows, random), first_batch, None)
 
@@ -93,7 +94,7 @@ class BatchSource:
     ) -> Iterator[Batch]:
         """Rows start to stop, window by window, the longest histories of a window first.
 
-        `ablate_histories` empties all histories, and leaves the order as it was.
+        `ablate_histories` empties all histories, and keeps the order of the rows.
         """
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)
@@ -113,7 +114,7 @@ class BatchSource:
     def _windows(self, starts: Iterable[int], seed: int, epoch: int) -> Iterator[Block]:
         """The rows of the blocks at `starts`, in windows; all but the last are full.
 
-        With a draw, only the drawn rows.
+        With negative sampling, they have only the drawn rows.
         """
         waiting: list[Block] = []
         missing = self.window_rows

@@ -1,4 +1,4 @@
-"""Epochs of all clicks and a share of the other rows, drawn again each epoch."""
+"""Negative sampling: epochs of all clicks and a share of the negatives, drawn anew each epoch."""
 
 import logging
 from typing import Literal
@@ -9,7 +9,7 @@ from ..common.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# `auto` makes an epoch of this many rows, with at least this many others for each click. Larger
+# `auto` makes an epoch of this many rows, with at least this many negatives for each click. Larger
 # epochs made networks worse and trees no better (benchmarks/tried.md).
 AUTO_ROWS = 150_000
 MIN_OTHERS = 6
@@ -17,9 +17,9 @@ NegativeSamplingRate = float | Literal["auto"]
 
 
 def chosen_rate(share: NegativeSamplingRate, label: np.ndarray, key: str) -> float:
-    """The share of the rows without a click to train on; `auto` makes an epoch of AUTO_ROWS.
+    """The share of the negatives to train on; `auto` makes an epoch of AUTO_ROWS.
 
-    `label` [train rows]. The log says what `auto` chose for the setting `key`.
+    `label` [train rows]. What `auto` chose is logged, with the setting's name `key`.
     """
     if share != "auto":
         return share
@@ -29,39 +29,39 @@ def chosen_rate(share: NegativeSamplingRate, label: np.ndarray, key: str) -> flo
     if wanted == others:
         return 1.0
     logger.info(
-        "%s auto: %.3g of %s rows without a click, with all %s clicks",
+        "%s auto: %.3g of %s negatives, with all %s clicks",
         *(key, wanted / others, f"{others:,}", f"{clicks:,}"),
     )
     return wanted / others
 
 
 class NegativeDraw:
-    """Draws, in blocks of consecutive rows, all clicks and a fixed number of the others.
+    """Draws, in blocks of consecutive rows, all clicks and a fixed number of negatives.
 
-    The other rows of a block are equally likely. `rows` is the number of rows of every epoch,
-    `sampling_rate` the share of the negatives drawn: click odds among drawn rows, times it, are
-    the odds among all rows.
+    The negatives of a block are equally likely. `rows` is the number of rows of every epoch,
+    `sampling_rate` the share of the negatives drawn: the click odds among drawn rows, times
+    `sampling_rate`, are the odds among all rows.
     """
 
     def __init__(self, label: np.ndarray, share: float, block_rows: int, key: str) -> None:
         starts = np.arange(0, len(label), block_rows)
         others_K = np.add.reduceat(label == 0, starts, dtype=np.int64)
-        # Sums are rounded, so that the blocks' numbers add up to that of all rows.
+        # Cumulative sums are rounded, so that the blocks' numbers add up to the rounded total.
         bounds = np.floor(share * np.concatenate(([0], np.cumsum(others_K))) + 0.5)
         self.kept_K = np.diff(bounds.astype(np.int64))
         self.block_rows = block_rows
         others, kept = int(others_K.sum()), int(self.kept_K.sum())
         if not kept:
             raise UserError(
-                f"{key} {share:g} of {others:,} rows without a click rounds to no row; raise it"
+                f"{key} {share:g}: this share of {others:,} negatives rounds to no row; raise it"
             )
         self.rows = len(label) - others + kept
         self.sampling_rate = kept / others
 
     def drawn(self, first_row: int, label: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-        """Places, in order, of the rows that an epoch takes of the block at `first_row`.
+        """The ascending indices of the rows that an epoch draws from the block at `first_row`.
 
-        They depend on nothing else. `label` [rows of the block].
+        They depend only on the arguments. `label` [rows of the block].
         """
         block = first_row // self.block_rows
         # default_rng ignores a trailing 0, and [seed, epoch] orders the blocks.
