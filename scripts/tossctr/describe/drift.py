@@ -10,26 +10,26 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
-# Clicks, and others, below which no AUC of a single column is computed.
+# The least clicks and the least negatives for the AUC of a single column.
 MIN_CLICKS = 10
 _RANGES, _MAX_EXACT = 200, 1_000
-# Stability indices that are widely taken as some and as much drift.
+# Stability indices that are widely taken as limits of some drift and of much drift.
 SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
-# Levels of a column at most; beyond, deciles of its train values, or its commonest categories.
+# The most levels of a column; with more values, deciles of its train values or the commonest ones.
 MAX_LEVELS = 20
-# Rows of each side that boosting sees, half of which test it, and rows that are shuffled.
+# The most rows of each table for boosting, half of them to test it, and the most shuffled rows.
 _ROWS, _SHUFFLED = 20_000, 8_000
-# An AUC this many standard deviations above 0.5 is not chance.
+# An AUC this many standard deviations above 0.5 is significant.
 SURE = 3
 _SHOWN = 5
 
 
 def auc_alone(values: np.ndarray, label: np.ndarray, is_category: bool) -> float | None:
-    """The best AUC of a column [rows] alone, ranked by its numbers or by click rates.
+    """The best AUC of a single column [rows], ranked by its numbers or by click rates.
 
-    Numbers in order: rising or falling, missing values last. Click rates: of categories, or of 200
-    ranges of values, learned on one half of the rows for the other. None with fewer than 10 rows
-    of a label.
+    Numbers are ranked rising or falling, missing values last. Click rates of categories, or of 200
+    ranges of numbers, are learned on each half of the rows for the other. None with fewer than 10
+    clicks or 10 negatives.
     """
     if min(label.sum(), (1 - label).sum()) < MIN_CLICKS:
         return None
@@ -49,8 +49,8 @@ def auc_alone(values: np.ndarray, label: np.ndarray, is_category: bool) -> float
 def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> float:
     """The population stability index of a column's values in two tables.
 
-    The sum over levels of (a - b) * ln(a / b), a and b the shares of the rows, half a row added to
-    each level. Missing values are a level, and so are values other than the commonest ones.
+    The sum over levels of (a - b) * ln(a / b), where a and b are the tables' shares of rows, with
+    half a row added to each level. Missing values are a level, and so are all rarer categories.
     """
     known = train[~np.isnan(train)]
     values, counts = np.unique(known, return_counts=True)
@@ -59,7 +59,7 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
         kept = values[np.argsort(-counts, kind="stable")[:MAX_LEVELS]]
         levels = pd.Index(kept).get_indexer(both)
     else:
-        # Each is a value of the column: a mean of -inf and inf would be none.
+        # Each edge is a value of the column, since the mean of -inf and inf would be NaN.
         edges = np.unique(np.quantile(known, np.arange(1, 10) / 10, method="lower"))
         levels = np.searchsorted(edges, both)
     is_train = np.arange(len(both)) < len(train)
@@ -71,10 +71,10 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
 def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None:
     """The adversarial AUC: how well boosting separates `other` from `train`.
 
-    It trains on half of the rows; `auc` is on the other half. If that is more than chance,
-    `is_significant` is true and `columns` are those whose shuffling costs the most, each with the
-    AUC lost. The larger side is cut to the size of the smaller. None with fewer than 20 rows on a
-    side.
+    Boosting trains on half of the rows; `auc` is on the other half. If it is significantly above
+    0.5, `is_significant` is true, and `columns` has the AUC lost by shuffling for the columns that
+    lose the most. The larger table is cut to the size of the smaller. None if one has fewer than 20
+    rows.
     """
     rows = min(len(train), len(other), _ROWS)
     if rows < 20 or not len(train.columns):
@@ -84,7 +84,7 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
     values = np.nan_to_num(picked.to_numpy(np.float64), nan=np.nan)
     is_other = np.repeat([0, 1], rows)
     learns = np.tile(np.arange(rows) < rows // 2, 2)
-    # scikit-learn makes no bins of a column without a value.
+    # scikit-learn cannot bin a column without values.
     values[:, np.isnan(values[learns]).all(axis=0)] = 0
     model = HistGradientBoostingClassifier(
         max_iter=40, learning_rate=0.2, max_leaf_nodes=15, early_stopping=False, random_state=1

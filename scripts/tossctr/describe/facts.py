@@ -1,7 +1,6 @@
 """The facts of the data page: train, validation and test, column by column and together.
 
-Each table is read once, which leaves a sample of its rows, and keys that tell which rows are met
-again.
+Each table is read once; a sample of its rows is kept, and keys that find repeated rows.
 """
 
 from collections import Counter
@@ -27,15 +26,15 @@ from .drift import adversary, auc_alone, stability_index
 
 # Tables that are compared with train.
 OTHERS = ("valid", "test")
-# Rows of the sample at most, at equal distances in the table.
+# The most rows of a sample, at equal distances in the table.
 SAMPLE_ROWS = 100_000
-# Keys of rows and sequences to keep, about; of more rows, a share of the keys is kept.
+# About this many keys of rows and sequences are kept; of more rows, a share of the keys.
 KEYS = 1 << 20
-# Shorter sequences are often equal by chance, and have no key.
+# Shorter sequences are often equal at random, and have no key.
 MIN_EVENTS = 5
-# Equal parts of the raw file, in its order, and the most categories whose click rates are shown.
+# Click rates are shown for equal parts of the raw file, and for columns of few categories.
 PLACES, _MAX_CATEGORIES = 20, 31
-# Values other than 0 on each side that a scale needs.
+# The least nonzero values in train and in test that a scale needs.
 _MIN_FOR_SCALE = 20
 # Facts that not all columns have.
 _OF_SOME = ("low", "high", "test_outside", "test_scale", "unseen_test")
@@ -44,15 +43,15 @@ Facts = dict[str, Any]
 
 
 class Sample:
-    """A sample of a table, whose `rows` and `clicks` are all that it has.
+    """A sample of a table; `rows` and `clicks` count all rows of the table.
 
-    `frame` [sample, columns] has the numeric columns, the codes of categories, and of each sequence
-    its length and its newest token plus one; a code of 0 is missing. `label` uint8 [sample] or [0],
-    `row` int64 [sample] the numbers of the rows in the raw file.
-    `counts` by what and by column: the "events" of a sequence and those "unknown" to the feature
-    map; without a column, the events that have times, those "later" than their row, the "steps"
-    from one to another time and those "back".
-    `keys` of all rows ("") and of each sequence: equal ones have equal keys, and only keys whose
+    `frame` [sample, columns] has the numeric columns, the codes of categories, and each sequence's
+    length and newest token plus one; a code of 0 is missing. `label` uint8 [sample], or [0] without
+    labels; `row` int64 [sample], the rows' numbers in the raw file.
+    `counts` by (what, sequence): its "events", and its events "unknown" to the feature map. For
+    sequence "": the "events" with times, events "later" than their row, "steps" between different
+    times, and steps "back" in time.
+    `keys` of whole rows ("") and of each sequence: equal values have equal keys. Only keys whose
     first `bits` bits are 0 are kept.
     """
 
@@ -80,11 +79,11 @@ class Sample:
         self.keys = {n: pd.Series(np.concatenate([each[n] for each in keys])) for n in keys[0]}
 
     def share(self, what: str, among: str, column: str = "") -> float:
-        """How many of the events or steps `among` which `what` is counted are that."""
+        """The share of `what` among the events or steps `among`."""
         return self.counts[what, column] / max(1, self.counts[among, column])
 
     def _frame(self, block: Block) -> pd.DataFrame:
-        """Sampled rows, whose events are counted."""
+        """The frame of sampled rows; their events are added to `counts`."""
         frame = pd.DataFrame(block.numeric, columns=list(self.table.numeric_columns))
         frame[list(self.table.categorical_columns)] = block.categorical
         for name, lookup in self._lookups.items():
@@ -107,7 +106,7 @@ class Sample:
         return frame
 
     def _keyed(self, block: Block) -> tuple[Block, dict[str, np.ndarray]]:
-        """A block, and those of its keys, uint64, that are kept."""
+        """A block, and the keys to keep of it, uint64."""
         keys = {}
         for name in self._lookups:
             history = block.sequences[name]
@@ -142,9 +141,9 @@ def describe(
 ) -> Facts:
     """All facts, as JSON holds them.
 
-    Each table is read once, as a stream. Rows, clicks, and rows and sequences that are met again
-    are those of all rows; other facts are those of a sample, whose rows `sampled_rows` counts.
-    Without test files the test has 0 rows.
+    Each table is read once, as a stream. Rows, clicks, and repeated rows and sequences are counted
+    in all rows; other facts are from a sample of `sampled_rows` rows. Without test files the test
+    has 0 rows.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with ExitStack() as stack:
@@ -176,7 +175,7 @@ def describe(
 
 
 def _numbers(samples: Samples) -> dict[str, pd.DataFrame]:
-    """The samples as numbers, NaN where missing: a category has one number in all tables."""
+    """The samples as numbers, NaN where missing; a category has the same number in all tables."""
     frames = pd.concat({name: sample.frame for name, sample in samples.items()})
     for column in frames.select_dtypes(np.uint64):
         is_missing = frames[column] == 0
@@ -221,7 +220,7 @@ def _column(
 
 
 def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Facts:
-    """Test values compared with the range of all train rows, and with train's values."""
+    """Compare test values with the range of all train rows, and with the sampled train values."""
     known = test[np.isfinite(test)]
     sizes = [np.abs(values[np.isfinite(values) & (values != 0)]) for values in (train, test)]
     has_scale = min(map(len, sizes)) >= _MIN_FOR_SCALE
@@ -229,7 +228,7 @@ def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Fa
         "low": low,
         "high": high,
         "test_outside": float(((known < low) | (known > high)).mean()) if len(known) else None,
-        # The median size of test values by that of train values, without zeros.
+        # The median size of nonzero test values, divided by that of train values.
         "test_scale": float(np.median(sizes[1]) / np.median(sizes[0])) if has_scale else None,
     }
 
@@ -237,13 +236,13 @@ def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Fa
 def _click_rates(samples: Samples) -> list[Facts]:
     """Rows and clicks of train and validation along the raw file and by category.
 
-    `test_rows` are those of the test, 0 along the file, since the test is another file.
+    `test_rows` counts test rows; it is 0 along the file, since the test is another file.
     """
     known = [samples["train"], samples["valid"]]
     counts = pd.DataFrame({"clicks": np.concatenate([each.label for each in known], dtype=int)})
     counts = counts.assign(rows=1, test_rows=0)
     of_test = pd.DataFrame(0, samples["test"].frame.index, counts.columns).assign(test_rows=1)
-    # If a longer file has replaced the raw file, rows can lie behind the end on record.
+    # If a longer file has replaced the raw file, rows can lie beyond the recorded end.
     raw_rows = max(1, int(known[0].table.source["rows"]))
     row = np.concatenate([each.row for each in known])
     along = counts.groupby(np.minimum(row * PLACES // raw_rows, PLACES - 1)).sum()
@@ -264,7 +263,7 @@ def _click_rates(samples: Samples) -> list[Facts]:
 
 
 def _sequence(samples: Samples, field: SequenceField) -> Facts:
-    """Lengths of a sequence by table, and the shares of rows whose sequence is in train, too."""
+    """A sequence's lengths by table, and the shares of rows whose sequence is also in train."""
     name, test = field.column, samples["test"]
     lengths = {t: sample.frame[f"length of {name}"] for t, sample in samples.items() if sample.rows}
     keys = {table: sample.keys[name] for table, sample in samples.items()}
@@ -281,7 +280,7 @@ def _sequence(samples: Samples, field: SequenceField) -> Facts:
 
 
 def _same_rows(samples: Samples) -> Facts:
-    """Shares of rows that are rows of another table in all features; `known` is train and valid."""
+    """Shares of rows that equal a row of another table in all features; `known`: train or valid."""
     train, valid, test = (sample.keys[""] for sample in samples.values())
     known = pd.concat([train, valid])
     return {

@@ -19,14 +19,14 @@ from ..raw.raw_files import RawFiles
 from ..raw.reading import RawTable
 from ..raw.values import LABEL_PAIRS, MEANS_MISSING, as_text, type_name
 
-# All is guessed from this many first rows of a table.
+# Roles are guessed from this many first rows of a table.
 ROWS = 20_000
-# Profile columns cost at every position; further categories go to the output network alone.
+# Profile columns take time at every position; further categories go to the output network alone.
 _MAX_IN_PROFILE, _LARGEST_PROFILE = 4, 1_000
-# A history and the column of its items share this much of their values. Small numbers of another
-# meaning do so too: they must be named like items, or share nearly all.
+# A history and the column of its items share at least this much of their values. Unrelated small
+# numbers do, too, so a column of numbers must be named like items, or share nearly all.
 _SHARED, _NEARLY_ALL = 0.3, 0.9
-# Numbers of a time's name from here on are dates: 20000101, or seconds since 1970.
+# In a column named like a time, numbers from here on are dates: 20000101, or seconds since 1970.
 _FIRST_DATE = 10_000_000
 # Patterns of names in lower case, with _ between words.
 _LABEL = (
@@ -50,7 +50,7 @@ _TIME_OF_ROW = (
     "(day|at|dt|ts|date|time|datetime|timestamp)$"
 )
 _TIME_OF_OTHERS = "birth|sign_?up|regist|join|releas|expir|publish|launch|updat|modif|last|first"
-# Text: a number as people write it, 1,234.50 or -12,5 €; the day or the month first.
+# Patterns of text: numbers such as 1,234.50 or -12,5 €; dates with the day or the month first.
 _NUMBER = r"^\W*\d+([.,]\d{3})*([.,]\d*)?\W*$"
 _ODD_DATE = r"^\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})(\D|$)"
 _MISSING = f"^(|{'|'.join(map(re.escape, MEANS_MISSING))})$"
@@ -102,7 +102,7 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
 
 
 def _delimiter(table: TableLocation) -> str | None:
-    """What separates the names in the header of a CSV file; None for a comma and other formats."""
+    """The delimiter in the header of a CSV file; None for a comma, and for other formats."""
     file = table.files[0]
     if not re.search(r"\.csv(\.gz)?$", file.name.lower()):
         return None
@@ -128,31 +128,31 @@ class _Column:
         words = {text.strip().lower() for text in self.texts[:9].to_pylist()}
         is_binary = bool(words) and any(words <= {*pair} for pair in (("1", "0"), *LABEL_PAIRS))
         self.is_label = is_binary and is_complete and (len(words) == 2 or self.named(_LABEL))
-        # Points in time, not durations; a time of the row is in all rows, and can be ordered.
+        # Points in time, not durations. A row's time is never missing, and can be ordered.
         is_large = self.is_number and (pc.mean(self.known).as_py() or 0) >= _FIRST_DATE
         is_odd, is_typed = self.looks(_ODD_DATE), pa.types.is_temporal(_typed(self.known).type)
         self.is_date = is_odd or is_typed or (is_large and self.named(_TIME))
         is_of_row = self.named(_TIME_OF_ROW) and (self.is_number or self.looks("^[0-9]+$"))
         is_time = (self.is_date and not is_odd) or is_of_row
         self.is_time = is_time and is_complete and not self.named(_TIME_OF_OTHERS)
-        # Its rows as lists of tokens, if they can be read as such, and what joins them in text.
+        # The rows as lists of tokens, if they can be read so, and the tokens' separator in text.
         self.events, self.separator = _split(values, self.kind)
         self.lengths = self.events and pc.fill_null(pc.list_value_length(self.events), 0)
         self.is_written_number = self.looks(_NUMBER, _NEARLY_ALL)
 
     def named(self, pattern: str) -> bool:
-        """True if its name, in lower case with _ between words, holds the pattern."""
+        """True if its name, in lower case with _ between words, matches the pattern."""
         name = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()
         return re.search(pattern, name) is not None
 
     def looks(self, pattern: str, least: float = 1) -> bool:
-        """True for text of which this share, equal values counted once, has the pattern."""
+        """True for text if at least this share of its distinct values matches the pattern."""
         share = pc.mean(pc.match_substring_regex(self.texts, pattern)).as_py()
         return self.kind == "text" and (share or 0) >= least
 
     @property
     def has_times(self) -> bool:
-        """True if all events are integers of a time's name, or as large as dates."""
+        """True if all events are integers, as large as dates or in a column named like a time."""
         digits = "[0-9]+" if self.named(_TIME) else "[0-9]{8,}"
         are_integers = pc.match_substring_regex(self.events.flatten(), f"^{digits}$")
         return pc.all(are_integers).as_py() is not False
@@ -160,7 +160,7 @@ class _Column:
     def share(self, item: "_Column") -> float:
         """The share of events that are values of the item, or of rows whose value is an event.
 
-        The smaller of both, since small numbers are everywhere; 0 if it tells nothing.
+        Returns the smaller, since small numbers are everywhere; 0 if the share is too small.
         """
         if not item.is_category or item is self:
             return 0
@@ -171,7 +171,7 @@ class _Column:
         return share if share >= (_SHARED if is_sure else _NEARLY_ALL) else 0
 
     def item(self, others: Sequence["_Column"]) -> "_Column | None":
-        """The column of a history's items: one that shares its values, else one of such a name."""
+        """The column of a history's items: one that shares values, else one named like items."""
         if best := max(filter(self.share, others), key=self.share, default=None):
             return best
         is_sure = self.kind != "text" or self.looks("^[0-9]*(,[0-9]+)*$")
@@ -180,21 +180,21 @@ class _Column:
         return max(likely, key=lambda c: len(c.texts), default=None)
 
     def fault(self, other: "_Column | None") -> str:
-        """Why it is no feature, or ''; `other` is the test table's column of its name."""
+        """Why it cannot be a feature, or ''; `other` is the test table's column of its name."""
         if other is None:
             return "the test file has no such column"
         if not len(self.known) or not len(other.known):
             return "it has no values in the first rows of a file"
         is_name = self.is_category or self.named(_ID)
         faults = {
-            "a point in time, and later rows have others; columns.time can be one such as "
-            "2024-01-31 in every row": self.is_date or self.is_time,
-            f"{self.kind} is no type of a feature; a history needs the column of the row's item, "
-            f"which shares its values or is named like one, and is as long as others in each row; "
-            f"times of events need columns.time": not self.is_plain,
+            "a point in time, and later rows have others; columns.time may name a column with a "
+            "time such as 2024-01-31 in every row": self.is_date or self.is_time,
+            f"{self.kind} cannot be a feature; a history needs a column of the row's item, which "
+            f"shares its values or is named like an item, and must be as long as other histories "
+            f"in each row; times of events need columns.time": not self.is_plain,
             "a list as text: write its tokens alone, joined by commas": self.looks(r"^\[.*\]$"),
-            "nearly one value a row: an ID, free text, numbers not written like 1234.5, or a "
-            "history without the column of its items": is_name
+            "nearly all rows have different values: an ID, free text, numbers not written like "
+            "1234.5, or a history without the column of its items": is_name
             and len(self.texts) > 0.5 * len(self.known) + 1,
             "an index of pandas": self.named("^(__index_level_.*|unnamed: 0|)$"),
         }
@@ -202,7 +202,7 @@ class _Column:
 
 
 def _split(values: pa.Array, kind: str) -> tuple[Any, str]:
-    """Lists of tokens, and what joins them in text; None for what is none."""
+    """The values as lists of tokens, and their separator in text; None if they are not lists."""
     if kind in ("list of ", "list of integer", "list of text"):
         return values.cast(pa.list_(pa.string())), ""
     for separator in SEPARATORS if kind == "text" else ():
@@ -224,7 +224,7 @@ def _head(table: RawTable) -> dict[str, _Column]:
 
 
 def _typed(values: pa.Array) -> pa.Array:
-    """Texts as numbers or timestamps if all are; a leading zero is a code's, not a number's."""
+    """Texts as numbers or timestamps if all can be; texts with leading zeros are codes."""
     if type_name(values.type) != "text":
         return values
     is_missing = pc.match_substring_regex(values, _MISSING, ignore_case=True)
@@ -240,19 +240,19 @@ def _typed(values: pa.Array) -> pa.Array:
 def _label_and_id(
     columns: Mapping[str, _Column], in_test: Mapping[str, _Column]
 ) -> tuple[str, str]:
-    """The label, which a test table lacks, and the column of IDs, or a new name for it."""
+    """The label, which a test table lacks, and the column of IDs, or a name for a new one."""
     labels = [c for c in columns.values() if c.is_label]
     labels = [c for c in labels if c.name not in in_test or not len(in_test[c.name].known)]
     if not labels:
         raise UserError(
-            f"no column of the train file is a label: one of 0 and 1, true and false, or yes and "
-            f"no alone in the first {ROWS:,} rows, which the test file lacks; add one"
+            f"no column of the train file is a label: a label has only 0 and 1, true and false, or "
+            f"yes and no in the first {ROWS:,} rows, and is not in the test file; add one"
         )
     label = min(labels, key=lambda c: (not c.named(_LABEL), c.name in in_test)).name
     ids = [c for c in (in_test or columns).values() if c.is_unique and c.name != label]
     ids.sort(key=lambda c: (c.is_time, not c.named(_ID), c.named(_GROUP), c.name in columns))
     if in_test and not ids:
-        raise UserError("no column of the test file has different values in all rows; add an ID")
+        raise UserError("no column of the test file has a different value in each row; add an ID")
     if ids and (in_test or ids[0].named(_ID)):
         return label, ids[0].name
     return label, next(name for name in ("ID", "row_id") if name not in columns)
@@ -269,7 +269,7 @@ def _roles(
     items = [c for c in features if not faults[c.name]]
     known = {name for name, column in in_test.items() if len(column.known)}
     histories = [c for c in features if c.events is not None and c.name in known]
-    # Histories that share their item's values come first, and say how long all are; times are last.
+    # Histories that share their item's values come first, and set the length of all; times last.
     histories.sort(key=lambda c: (c.has_times, not any(map(c.share, items))))
     roles: dict[str, Any] = {"sequences": {}, "times": {}, "share_embedding": []}
     kept: list[_Column] = []
