@@ -1,13 +1,13 @@
 """The true click model: logit = intercept + strength x effect, over the table `EFFECTS`.
 
-Each effect is a function of the file's columns, and of which file it is, and can in principle be
-learned, except the user's: a random number that only the user's other rows, which have the same
-sequence, reveal.
+Each effect is a function of the columns and of the file (train or test), and can in principle be
+learned. The user's part is added to them: a random number that only the user's other rows, which
+have the same sequence, reveal.
 
-Log-odds of values stand in `statistics.json`, under `effects`; `benchmarks/twin.py --solve` finds
-them, so that click rates come out as published. Strengths of the other effects were tried until
-models reached what they reached on the real rows, which the same benchmark prints. Coefficients
-come from constants, never from the user's seed: the seed changes the rows but not the world.
+Log-odds of values are in `statistics.json`, under `effects`; `benchmarks/twin.py --solve` finds
+those that give the published click rates. Strengths of the other effects were tried until models
+reached the same metrics as on the real rows, which the same benchmark prints. Coefficients come
+from constants, never from the configured seed, which changes the rows but not the world.
 
 Legend: R rows, V tokens.
 """
@@ -46,21 +46,21 @@ from .statistics import (
 from .users import Draw, Users, normal
 
 USER_STRENGTH = 0.5
-# With this one of forty seeds the published correlations of columns with clicks come out best.
+# Of forty seeds, this one best reproduces the published correlations of columns with clicks.
 _RULES_SEED = 20_267
 _SEED = 20_255
-# With this one of eight no day is much easier to predict than the others.
+# Of eight seeds, this one makes no day much easier to predict than the others.
 _ADVERTS_SEED = 20_263
 # A mean over n events is weighted n / (n + this share of the mean length).
 _DAMPING = 0.05
-# The median of history_a_1, and the log rate against it above which its effect flattens.
+# The median of history_a_1, and the log of the rate's ratio to it, above which the effect flattens.
 _USUAL_RATE, _HIGH_RATE = 0.05, 1.2
 _RULES, _CONDITIONS, _MIN_SHARE = 80, 4, 0.01
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What effects read: the columns, histories, and the mean length that these were drawn by."""
+    """The inputs of effects: columns, histories, and the mean length used to draw histories."""
 
     columns: Columns
     sequences: Ragged
@@ -80,7 +80,7 @@ def _value(column: str, rows: Rows) -> Floats32:
 
 @cache
 def _solved(name: str) -> Floats32:
-    """The log-odds of each value, the last, 0, for what is missing."""
+    """The log-odds of each value; the last entry, 0, is for missing values."""
     return np.array([*load_statistics()["effects"][name], 0.0], dtype=np.float32)
 
 
@@ -91,7 +91,7 @@ def missing_block(columns: Columns) -> NDArray[np.int8]:
 
 
 def last_token(sequences: Ragged) -> NDArray[np.int8]:
-    """Which of the published last codes ends a sequence, [R]; -1 for others."""
+    """The index of a sequence's last code among the published last codes, [R]; -1 for others."""
     known = load_statistics()["sequence"]["last_token_click_rate"]
     place_V = np.full(len(vocabulary()), -1, dtype=np.int8)
     for place, code in enumerate(known):
@@ -100,7 +100,7 @@ def last_token(sequences: Ragged) -> NDArray[np.int8]:
 
 
 def _length(rows: Rows) -> Floats32:
-    """The solved log-odds at the middles of published spans of length, straight lines between."""
+    """The solved log-odds, linear in log length between the middles of the published spans."""
     scaled = np.log(rows.sequences.lengths * (REAL_MEAN / rows.mean_length))
     return np.interp(scaled, length_knots(), _solved("length")[:-1]).astype(np.float32)
 
@@ -125,12 +125,12 @@ def _rate(rows: Rows) -> Floats32:
 
 
 def _rate_by_inventory(rows: Rows) -> Floats32:
-    """The same, more in inventories that are clicked more."""
+    """The effect `_rate` times the inventory's log-odds: stronger where more is clicked."""
     return _rate(rows) * category_log_odds("inventory_id")[rows.columns["inventory_id"]]
 
 
 def _pairs(rows: Rows) -> Floats32:
-    """A random number of each pair of an inventory with an age group, a gender and an hour."""
+    """Random numbers for the pairs of an inventory with an age group, a gender and an hour."""
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
     for place, (other, weight) in enumerate((("age_group", 0.7), ("gender", 0.5), ("hour", 0.5))):
         sizes = [len(category_values(name)) + 1 for name in ("inventory_id", other)]
@@ -141,9 +141,9 @@ def _pairs(rows: Rows) -> Floats32:
 
 
 def _rules(rows: Rows) -> Floats32:
-    """Rules that hold where one to four columns are above, or not above, a threshold each.
+    """Rules that hold where one to four columns are each above, or not above, a threshold.
 
-    What holds of few rows raises the odds much there: more rows tell more.
+    A rule that holds for few rows raises their odds much, so that more train rows help more.
     """
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
     for weight, conditions in _drawn_rules():
@@ -177,7 +177,7 @@ def _drawn_rules() -> list[tuple[float, list[tuple[str, float, bool]]]]:
 
 @cache
 def _splits(column: str) -> list[tuple[float, float]]:
-    """Thresholds of a column that 15 to 85 % of the rows are above, and what share is."""
+    """Thresholds of a column that 15 to 85 % of the rows are above, each with that share."""
     if column in CATEGORIES:
         share = np.array(list(load_statistics()["categories"][column]["shares"].values()))
         thresholds = np.arange(len(share))
@@ -191,7 +191,7 @@ def _splits(column: str) -> list[tuple[float, float]]:
 
 
 def _adverts(rows: Rows) -> Floats32:
-    """A random number of each campaign, ad set and creative; without train rows it is unknown."""
+    """A random number for each campaign, ad set and creative; only train rows can reveal it."""
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
     for place, (column, weight) in enumerate(((CAMPAIGN, 0.5), (AD_SET, 0.7), (CREATIVE, 0.5))):
         rng = np.random.default_rng([_ADVERTS_SEED, place])
@@ -201,7 +201,7 @@ def _adverts(rows: Rows) -> Floats32:
 
 
 def _events(rows: Rows) -> Floats32:
-    """The mean over the whole history of a random number of each token."""
+    """The mean, over the whole history, of a random number for each token."""
     number_V = np.random.default_rng(_SEED + 4).standard_normal(len(vocabulary()))
     number_V = (number_V - number_V @ token_shares()).astype(np.float32)
     sums = np.add.reduceat(number_V[rows.sequences.values], rows.sequences.offsets[:-1])
@@ -209,7 +209,7 @@ def _events(rows: Rows) -> Floats32:
     return (sums / (rows.sequences.lengths + np.float32(damping))).astype(np.float32)
 
 
-# By name: what it is, and its strength.
+# By name: the effect and its strength.
 EFFECTS: Mapping[str, tuple[Callable[[Rows], Floats32], float]] = {
     **{
         name: (partial(_value, name), 1.0)

@@ -1,6 +1,6 @@
 """Event sequences: a Markov chain with the measured successors, steered by changing interests.
 
-A token is an index into `vocabulary()` (most frequent first); an event code is what the file holds.
+A token is an index into `vocabulary()` (most frequent first); an event code is a text in the file.
 Sequences are `Ragged` rows of tokens (uint16), the oldest event first.
 
 Legend: R rows, K interests, V tokens.
@@ -21,17 +21,17 @@ from .users import Draw, Users, bits
 
 INTERESTS = 8
 MEAN_SEGMENT = 60.0
-# The mean length of the real sequences, to which the published lengths belong.
+# The mean length of the real sequences, whose lengths were published.
 REAL_MEAN = 530.751
-# Above 1 a user has a few favourite interests, below 1 all users grow alike.
+# Above 1, a user has a few favourite interests; below 1, users become alike.
 _PREFERENCE = 2.0
-# How many times likelier the tokens of an interest become.
+# An interest makes its tokens this many times likelier.
 _TILT = 40.0
 _LEVELS = 4_096
 _WORLD_SEED = 20_252
-# The real file has 594 codes; those that nobody published are rarer than all others.
+# The real file has 594 codes; unpublished codes are rarer than all others.
 _CODES, _RARE_SHARES = 594, (2e-6, 2e-10)
-# Only the most frequent successors were counted: each token keeps this much for the rest.
+# Only a token's most frequent successors were counted; at least this share is left for the rest.
 _MIN_UNSEEN = 0.02
 
 
@@ -53,7 +53,7 @@ def token_shares() -> Floats:
 
 @cache
 def _place_shares(place: str) -> Floats:
-    """The share of each token at a place (`first`, `last`, `only`), [V]; the rest as anywhere."""
+    """The token shares of `first`, `last` or `only` events, [V]; the rest as in `token_shares`."""
     shares = load_statistics()["sequence"][f"{place}_token_share"]
     known = np.array([shares.get(code, 0.0) for code in vocabulary()])
     return known + (1.0 - known.sum()) * token_shares()
@@ -81,14 +81,14 @@ def interest_chains() -> Floats:
     """Successor probabilities by interest, [K, V, V].
 
     Each token belongs to one or two interests, which make it _TILT times likelier. Two corrections
-    are made in turn until the mixture over interests is like the data again: one per target token,
-    for the token shares, and one per pair, for the successors. This weighs less, since successors
-    were counted on fewer rows, and the two do not quite agree.
+    alternate until the mixture over interests fits the data again: one per target token, for the
+    token shares, and one per pair, for the successors. The latter weighs less, since successors
+    were counted on fewer rows, and the two counts do not quite agree.
     """
     share_V, successors_VV = token_shares(), measured_successors()
     rng = np.random.default_rng(_WORLD_SEED)
     tokens = len(share_V)
-    # Neighbours in frequency go to different interests, so that all interests weigh about alike.
+    # Tokens of similar frequency go to different interests, so that interests weigh about alike.
     turns = -(-tokens // INTERESTS)
     tilt_KV = np.ones((INTERESTS, tokens))
     for _ in range(2):
@@ -131,7 +131,7 @@ def _next_token_table() -> NDArray[np.uint16]:
 
 
 def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
-    """The published lengths at the level of normal scores, [R], scaled to the mean; at least 1."""
+    """Lengths of at least 1 by normal scores, [R]: published quantiles, scaled to the mean."""
     published = load_statistics()["sequence"]["lengths"]
     logs = np.log(published["values"])
     length = np.exp(np.interp(normal_distribution(score), published["levels"], logs))
@@ -139,7 +139,7 @@ def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
 
 
 def draw_sequences(users: Users, score: Floats32, mean_length: float) -> Ragged:
-    """Draw the event sequence of each row's user, its length by the user's score.
+    """Draw the event sequence of each row's user; the user's score decides its length.
 
     Equal users have equal sequences.
     """
@@ -153,9 +153,9 @@ def draw_sequences(users: Users, score: Floats32, mean_length: float) -> Ragged:
 
 @cache
 def _endings() -> tuple[Floats, NDArray[np.int64]]:
-    """How sequences end: the level up to which each pair is drawn, and its two tokens.
+    """The last two tokens of sequences: the level up to which each pair is drawn, and its tokens.
 
-    Pairs that were not published keep the walk's next to last token, which V stands for.
+    In unpublished pairs, V stands for the walk's next to last token, which is kept.
     """
     statistics, code = load_statistics()["sequence"], vocabulary().index
     last_V = _place_shares("last").copy()
@@ -172,7 +172,7 @@ def _endings() -> tuple[Floats, NDArray[np.int64]]:
 
 @numba.njit(nogil=True)
 def _uniform(number: np.uint64) -> float:
-    """A number in [0, 1) of the upper 32 bits."""
+    """A number in [0, 1) from the upper 32 bits."""
     return (number >> np.uint64(32)) * 2.0**-32
 
 
@@ -187,9 +187,9 @@ def _walk(
     ending_upper: Floats,
     ending: NDArray[np.int64],
 ) -> None:
-    """Write the tokens of all rows: geometric segments of one interest, preferences by user.
+    """Write the tokens of all rows: segments of one interest each, drawn by users' preferences.
 
-    The last two are drawn by themselves.
+    Segment lengths are geometric. The last two tokens are drawn separately.
     """
     # 16 bits of a number decide whether an interest ends, 12 the next token, 32 a new interest.
     switch = np.uint64(65_536 / MEAN_SEGMENT)

@@ -1,15 +1,15 @@
 """Every column but the sequence: categories, adverts, numbers of a user, and history columns.
 
 Columns by name, each [R]: codes into `category_values` (int8, -1 missing) or numbers (float32, NaN
-missing) until they are written, where both become parquet nulls.
+missing). When they are written, missing values become parquet nulls.
 
-A user keeps gender, age group, what is missing, and the numbers that are neither an advert's nor a
-history's, except feat_e_3, which also depends on the row's inventory. Two hidden scores of a user,
-normal numbers, tie columns to clicks: LENGTH to the sequence, RATE to the history columns.
+A user's rows have the same gender, age group, missing columns, and numbers, except those of adverts
+and histories, and feat_e_3, which also depends on the row's inventory. Two hidden normal scores of
+a user relate columns to clicks: LENGTH through the sequence, RATE through the history columns.
 
-Each creative belongs to one ad set, each ad set to one campaign; they come and go. The world's
-adverts are constants, not of the user's seed. IDs and attributes of an advert have the measured
-quantiles over the rows.
+Each creative belongs to one ad set, each ad set to one campaign; they come and go. Adverts do not
+depend on the configured seed. Over the rows, an advert's IDs and attributes have the measured
+quantiles.
 
 Legend: R rows of the chunk, A creatives, C columns, U columns of a user.
 """
@@ -49,20 +49,20 @@ ADVERT_COLUMNS = {
         ("l_feat_1", "l_feat_4", "l_feat_9", "l_feat_10", "l_feat_13", AD_SET, "l_feat_15"), AD_SET
     ),
     **dict.fromkeys(("l_feat_3", "l_feat_5", "l_feat_6", "l_feat_7", CREATIVE), CREATIVE),
-    # 3 - l_feat_1, and l_feat_9 again.
+    # Equal to 3 - l_feat_1, and to l_feat_9.
     **dict.fromkeys(("l_feat_16", "l_feat_17"), AD_SET),
 }
-# How long adverts live, and how unlike their popularity is, are invented: a day's rows fall on
+# The lifetime of adverts and the spread of their popularity are invented, so that a day's rows have
 # some hundreds of ad sets.
 _MEAN_LIFE_DAYS = 2.5
 _LOG_POPULARITY = 1.2
-# Tail index of group sizes: 1.6 creatives an ad set, 2.1 ad sets a campaign, at most 158 and 125.
+# Tail index of group sizes: 1.6 creatives per ad set (at most 158), 2.1 ad sets per campaign (125).
 _TAIL_INDEX = 1.1
 OWN_INVENTORY = "36"
 _WORLD_SEED = 20_258
 TEST_DAY = CALENDAR_DAYS - 1
-# The hidden scores are sums of a user's column scores and of a number of their own, of variance 1,
-# so that the published correlations of lengths and clicks with these columns come out.
+# The hidden scores, of variance 1, are sums of a user's column scores and of noise. They reproduce
+# the published correlations of lengths and clicks with these columns.
 _SCORES = {
     "LENGTH": {"feat_b_3": 0.65, "noise": 0.7599},
     "RATE": {
@@ -73,14 +73,14 @@ _SCORES = {
         "noise": 0.4526,
     },
 }
-# How far feat_e_3 is higher in rows of the inventory that has adverts of its own.
+# How much higher the score of feat_e_3 is in rows of the inventory with adverts of its own.
 _SHIFT_OF_FEAT_E_3 = 1.5
 
 
 def train_day(row: NDArray[np.int64], total_rows: int) -> Days:
     """The calendar day 0..6 of these train rows: the file is sorted by day.
 
-    Each day has, on average, as many rows without a click as any other, and its clicks.
+    On average, all days have equally many negatives, and each day has its own click rate.
     """
     rate = np.array(list(load_statistics()["categories"]["day_of_week"]["click_rate"].values()))
     upper = np.cumsum(1.0 / (1.0 - rate))
@@ -88,11 +88,11 @@ def train_day(row: NDArray[np.int64], total_rows: int) -> Days:
 
 
 def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> Columns:
-    """Draw all columns of rows of these users on these calendar days, 0 to 7, but the sequence.
+    """Draw all columns but the sequence for these users' rows on these calendar days, 0 to 7.
 
     Beside the file's columns there are `calendar_day`, and the score `LENGTH` that
-    `draw_sequences` reads. A user misses the same columns in all rows: one uniform number decides
-    for all columns, which are missing in blocks.
+    `draw_sequences` reads. Columns are missing in blocks, in all rows of a user or in none: one
+    uniform number of the user decides for all columns.
     """
     level = {"gender": uniform(users, Draw.GENDER), "age_group": uniform(users, Draw.AGE_GROUP)}
     level |= {name: rng.random(len(users)) for name in ("inventory_id", "hour")}
@@ -100,7 +100,7 @@ def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> Columns:
     # The test file's day has the name of the last train day.
     columns["day_of_week"] = np.minimum(day, TEST_DAY - 1)
     columns["calendar_day"] = day
-    # The adverts of inventory 36 are in no other.
+    # The adverts of inventory 36 are in no other inventory.
     is_own = columns["inventory_id"] == category_values("inventory_id").index(OWN_INVENTORY)
     columns |= _draw_adverts(rng.random(len(users)), is_own, day)
     scores = _user_scores(users)
@@ -134,7 +134,7 @@ def _category(column: str, level: Floats) -> NDArray[np.int8]:
 
 @cache
 def user_columns() -> list[str]:
-    """The numeric columns drawn from the user's scores, [U]; feat_e_3 alone differs by row."""
+    """The numeric columns drawn from the user's scores, [U]; only feat_e_3 differs by row."""
     return [name for name in load_statistics()["numeric"] if name not in ADVERT_COLUMNS]
 
 
@@ -152,7 +152,7 @@ def _user_scores(users: Users) -> dict[str, Floats32]:
 def _user_numbers(
     scores: Mapping[str, Floats32], is_own_inventory: NDArray[np.bool_]
 ) -> dict[str, Floats32]:
-    """The columns of `user_columns`, of the measured quantiles and rank correlations."""
+    """The columns of `user_columns`, with the measured quantiles and rank correlations."""
     drawn = {}
     for column in user_columns():
         level_R = normal_distribution(scores[column])
@@ -168,11 +168,11 @@ def _user_numbers(
 def _draw_history(
     rng: np.random.Generator, scores: Mapping[str, Floats32], rows: int
 ) -> dict[str, Floats32]:
-    """The history columns: of a user's past click rate, and of its volume.
+    """The history columns, which describe a user's past click rate and volume.
 
-    history_b_3 to 30 are k / D of one row times the column's constant: k clicks, mostly one, in D
-    events of the past. In `statistics.json` each column begins with its score, rate or length, and
-    with the loading that ties it to this.
+    history_b_3 to 30 are the row's k / D times the column's constant: k clicks, mostly one, in D
+    past events. In `statistics.json`, a column's list begins with its score, rate or length, and
+    its loading on that score.
     """
     history = load_statistics()["history"]
     score_of = {"rate": scores["RATE"], "length": scores["LENGTH"]}
@@ -197,8 +197,8 @@ def _draw_history(
 def _history_quantiles(level_R: Floats, values: list[float]) -> Floats:
     """Values at levels, [R], on a logarithmic scale between the published quantiles.
 
-    The last of these, the file's largest values, are each of one row in ten million. Between them
-    and the .999 quantile, a tenth of the rows is a step.
+    The last quantile, the file's largest value, is of one row in ten million. Between it and the
+    .999 quantile, each step of the scale leaves a tenth of the rows above.
     """
 
     def stretched(level: Floats) -> Floats:
@@ -212,7 +212,7 @@ def _history_quantiles(level_R: Floats, values: list[float]) -> Floats:
 def _draw_adverts(
     level: Floats, is_own_inventory: NDArray[np.bool_], day: Days
 ) -> dict[str, Floats32]:
-    """The advert columns of rows, by a uniform number each, [R]."""
+    """The advert columns of rows, drawn with one uniform number per row, [R]."""
     creative_R = np.empty(len(level), dtype=np.int64)
     for today in np.unique(day):
         for is_own in (False, True):
@@ -224,7 +224,7 @@ def _draw_adverts(
 
 @cache
 def _levels() -> Mapping[str, NDArray[np.int64]]:
-    """The campaign, ad set and creative of each creative, from 0, [A]."""
+    """The campaign, ad set and creative of each creative, numbered from 0, [A]."""
     rng, counts = np.random.default_rng(_WORLD_SEED), load_statistics()["ids"]
 
     def group_of_member(members: int, groups: int) -> NDArray[np.int64]:
@@ -240,7 +240,7 @@ def _levels() -> Mapping[str, NDArray[np.int64]]:
 
 @cache
 def _scores() -> Mapping[str, Floats]:
-    """A normal score of each creative by column, [A]; those of one group share their columns'."""
+    """A normal score of each creative by column, [A], equal within the column's groups."""
     from_level = {CAMPAIGN: (1.0, 0.0, 0.0), AD_SET: (0.6, 0.4, 0.0), CREATIVE: (0.5, 0.3, 0.2)}
     rng, levels = np.random.default_rng(_WORLD_SEED + 1), _levels()
     names = tuple(ADVERT_COLUMNS)
@@ -258,8 +258,8 @@ def _scores() -> Mapping[str, Floats]:
 def _weights() -> Floats:
     """The share of each creative in the rows of each day, [days, A].
 
-    Shares of inventory 36 and the quantiles of the three IDs are the measured ones on every day:
-    they are scaled to each in turn.
+    On every day, the share of inventory 36 and the quantiles of the three IDs are the measured
+    ones: the shares are scaled to each in turn.
     """
     rng, levels = np.random.default_rng(_WORLD_SEED + 2), _levels()
     creatives, ad_sets = len(levels[CREATIVE]), levels[AD_SET].max() + 1
@@ -283,7 +283,7 @@ def _weights() -> Floats:
 
 @cache
 def _own_adverts() -> NDArray[np.bool_]:
-    """Whether a creative is shown in inventory 36 alone, [A]: its l_feat_1 is 1."""
+    """Whether a creative is shown only in inventory 36, [A]: its l_feat_1 is 1."""
     score = _scores()["l_feat_1"]
     return np.asarray(score < np.quantile(score, _own_inventory_share()))
 
@@ -294,7 +294,7 @@ def _own_inventory_share() -> float:
 
 
 def _ids(column: str) -> NDArray[np.int64]:
-    """The ID of each creative's group, 1 to their number, in the order of the score, [A]."""
+    """The ID of each creative's group, [A]: groups are numbered from 1 by rising score."""
     group, score = _levels()[column], _scores()[column]
     first = np.unique(group, return_index=True)[1]
     rank = np.empty(len(first), dtype=np.int64)
@@ -303,16 +303,16 @@ def _ids(column: str) -> NDArray[np.int64]:
 
 
 def _spans(column: str) -> tuple[NDArray[np.int64], Floats]:
-    """Between which two measured quantiles each creative's ID lies, [A], and what share does."""
+    """The span of measured quantiles of each creative's ID, [A], and each span's share of rows."""
     level = np.array(load_statistics()["quantile_levels"])
-    # The ends were measured on few rows: the file's IDs run from 1 to their number.
+    # The ends were measured on few rows, but the file's IDs run from 1 to their number.
     inner = np.array(load_statistics()["numeric"][column]["quantiles"][1:-1])
     return np.searchsorted(inner, _ids(column)), np.diff(level)
 
 
 @cache
 def _on_a_day(day: int, own: bool) -> tuple[NDArray[np.int64], Floats]:
-    """A day's creatives, of inventory 36 or the others, and the level up to which each is drawn."""
+    """A day's creatives, of inventory 36 or of others, and the level up to which each is drawn."""
     weight = np.where(_own_adverts() == own, _weights()[day], 0.0)
     ids = np.flatnonzero(weight)
     upper = np.cumsum(weight[ids])

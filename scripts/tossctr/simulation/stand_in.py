@@ -39,12 +39,12 @@ def simulate_split(
     """Write a simulated train or test file and, in another file, the true click probabilities.
 
     `parquet` has the columns and types of the real file. Train rows are sorted by their seven days;
-    all test rows are of the next day, also numbered 7. `train_rows` says how many
-    rows the train file of the same seed has, since some test users come from it.
+    all test rows are of the next day, which is also numbered 7. `train_rows` is the number of rows
+    of the train file with the same seed, from which some test users come.
 
     `truth` gets, in the same order, `row` (train) or `ID` (test), `probability` and
-    `probability_of_new_user`, which uses nothing of the user but the row itself. Each chunk is
-    a row group with one random stream.
+    `probability_of_new_user`, which depends only on the row, not on its user. Each chunk is a row
+    group with a random stream of its own.
     """
     is_train = split == "train"
     names = load_statistics()["column_order"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
-# Columns of up to this many distinct values have a grid of them.
+# Columns with up to this many distinct values get a grid of them.
 _GRID_DISTINCT = 160
 
 
@@ -25,10 +25,10 @@ def load_statistics() -> Mapping[str, Any]:
 
 
 def missing_shares(column: str) -> tuple[float, float]:
-    """A column's share of missing values in the file, and in the rows of the quantiles.
+    """A column's share of missing values in the file, and in the rows that gave its quantiles.
 
-    Columns lack a value in the same rows, block by block: the 18 `feat_a_*`; feat_e_3; and 77 that
-    have gender, age group and all `history_*` among them.
+    The columns of a block are missing in the same rows. The blocks are the 18 `feat_a_*`; feat_e_3;
+    and 77 columns, among them gender, age group and all `history_*`.
     """
     missing = load_statistics()["missing"]
     if column in missing["never_missing"]:
@@ -52,7 +52,7 @@ def click_rate() -> float:
 
 @cache
 def category_log_odds(column: str) -> Floats32:
-    """Log-odds of a category's values against the mean by code; the last entry, 0, for -1."""
+    """Log-odds of a category's values, relative to the mean, by code; the last, 0, is for -1."""
     measured = load_statistics()["categories"][column]
     rate = np.array([*measured["click_rate"].values(), click_rate()])
     mean = click_rate()
@@ -80,8 +80,9 @@ def logistic(logit: NDArray[np.floating]) -> Floats:
 def copula_factor(columns: tuple[str, ...]) -> Floats32:
     """A, [C, C], such that A·normal has the latent correlation of the rank correlation.
 
-    A normal pair of correlation 2 sin(pi r / 6) has rank correlation r. The matrix of these need
-    not be positive definite: negative eigenvalues become 0 and the diagonal 1 again.
+    A normal pair with correlation 2 sin(pi r / 6) has rank correlation r. The matrix of such
+    correlations may not be positive definite: negative eigenvalues are set to 0, and the diagonal
+    to 1 again.
     """
     place = [list(load_statistics()["numeric"]).index(column) for column in columns]
     rank_correlation = np.array(load_statistics()["rank_correlation"], dtype=np.float64)
@@ -90,7 +91,7 @@ def copula_factor(columns: tuple[str, ...]) -> Floats32:
     eigenvalue, eigenvector = np.linalg.eigh(latent)
     factor = eigenvector * np.sqrt(eigenvalue.clip(min=0.0))
     factor /= np.sqrt((factor**2).sum(axis=1, keepdims=True))
-    # The last bits of an eigenvector are the processor's.
+    # The last bits of an eigenvector depend on the processor.
     return factor.round(6).astype(np.float32)
 
 
@@ -98,7 +99,7 @@ def product(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     """left @ right, [A, B] @ [B, R], summed over B in order.
 
     BLAS sums in an order that depends on the processor and on the index in R, so that equal columns
-    of `right` can give unequal ones.
+    of `right` can give unequal columns.
     """
     total = np.zeros((len(left), right.shape[1]), np.result_type(left, right))
     for left_A, right_R in zip(left.T, right, strict=True):
@@ -111,8 +112,8 @@ def quantile_function(column: str) -> Callable[[Floats], Floats]:
     """The inverse distribution function of the observed values of a numeric column.
 
     The published quantiles and zero shares count a missing value as 0. Zeros occupy the levels
-    `zero_from` to `zero_to`; the first of them are the missing values, which no observed value may
-    take again.
+    `zero_from` to `zero_to`. The first of these levels are missing values, so observed values skip
+    them.
     """
     measured = load_statistics()["numeric"][column]
     level = np.array(load_statistics()["quantile_levels"], dtype=np.float64)
@@ -146,9 +147,9 @@ def quantile_function(column: str) -> Callable[[Floats], Floats]:
 
 
 def _grid(value: Floats, distinct: int, has_zeros: bool, is_integer: bool) -> Floats | None:
-    """All values but 0 of a column that has few: as many as in the file, evenly spaced.
+    """The nonzero values of a column that has few values: as many as in the file, evenly spaced.
 
-    The measured quantiles, `value` without 0, take the place of the nearest of them.
+    The measured nonzero quantiles, `value`, each replace the nearest of these. Else None.
     """
     if distinct > _GRID_DISTINCT:
         return None

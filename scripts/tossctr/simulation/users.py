@@ -1,7 +1,7 @@
 """The user of each row, and draws for a user, which are the same in all of the user's rows.
 
-A user is a number (uint64), a function of the seed, the split and a row's number, and all draws for
-a user are functions of it. So any chunk can be drawn without the others, and memory stays flat.
+A user is a number (uint64), computed from the seed, the split and a row's number. All draws for a
+user are computed from it. So any chunk can be drawn without the others, and memory stays flat.
 
 Legend: R rows.
 """
@@ -27,13 +27,13 @@ TEST_FROM_TRAIN = 0.15  # of the test users: users of the train file
 _TRAIN, _TEST, _STRANGERS = 0, 1, 2
 
 
-# What is drawn for a user, each by another random number.
+# What is drawn for a user, each with a random number of its own.
 Draw = IntEnum("Draw", "RETURNS EARLIER FROM_TRAIN GENDER AGE_GROUP MISSING EVENTS CLICKS NUMBERS")
 
 
 def bits(users: Users, draw: Draw) -> NDArray[np.uint64]:
-    """64 random bits a row, [R], like all draws here."""
-    # As an array: it wraps around without a warning.
+    """64 random bits for each row, [R], as for all draws here."""
+    # An array, since it wraps around without a warning.
     return hashed(users + np.array([draw], dtype=np.uint64) * GOLDEN)
 
 
@@ -74,7 +74,7 @@ def train_users(seed: int, row: Indices) -> Users:
 
 
 def test_users(seed: int, row: Indices, train_rows: int) -> Users:
-    """The users of these test rows: some of them of the `train_rows` train rows."""
+    """The users of these test rows; some are users of the `train_rows` train rows."""
     users = _returning(seed, _TEST, row, TEST_RETURNS)
     known = (uniform(users, Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
     users[known] = train_users(seed, _earlier(np.full(known.sum(), train_rows), users[known]))
@@ -82,15 +82,15 @@ def test_users(seed: int, row: Indices, train_rows: int) -> Users:
 
 
 def strangers(seed: int, rows: int) -> Users:
-    """`rows` different users: for samples that no file holds."""
+    """`rows` different users, for samples that are in no file."""
     return _returning(seed, _STRANGERS, np.arange(rows), 0.0)
 
 
 def _returning(seed: int, split: int, row: Indices, returns: float) -> Users:
     """The users of these rows of a split, [R].
 
-    A row is a new user's with probability 1 - `returns`, else it has the user of an earlier row,
-    which in turn may have that of one still earlier.
+    A row has a new user with probability 1 - `returns`, else the user of an earlier row, who may
+    have returned, too.
     """
     start = np.random.SeedSequence([seed, split]).generate_state(1, np.uint64)[0]
     users = hashed(start + row.astype(np.uint64) * GOLDEN)
@@ -102,6 +102,6 @@ def _returning(seed: int, split: int, row: Indices, returns: float) -> Users:
 
 
 def _earlier(before: Indices, users: Users) -> Indices:
-    """A row below `before` for each, [R], recent ones more often: users soon return."""
+    """A row below each of `before`, [R], more often a recent one, since users soon return."""
     row = (before * np.sqrt(uniform(users, Draw.EARLIER))).astype(np.int64)
     return np.minimum(row, before - 1)
