@@ -92,9 +92,8 @@ class Raw(_Block):
     """the character between the values of CSV files, such as `;`; null: a comma, or a tab in .tsv
     files"""
     sample_submission: Name | None = None
-    """CSV file, .gz or not. Its ID column sets the rows of the submission and their order; its
-    other column's name is that of the prediction. If null or missing, the test file sets rows and
-    order"""
+    """CSV file, .gz or not. Its IDs set the rows of the submission and their order; its other
+    column names the prediction. If null or missing, the test file sets rows and order"""
 
 
 class Simulation(_Block):
@@ -203,8 +202,8 @@ class Parts(_Block):
     """The parts of a table."""
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
-    """approximate rows of a part. One job converts a part, and one predicts a part of the test
-    table; a job's memory hardly grows with the rows"""
+    """approximate rows of a part. A job converts or predicts one part; its memory hardly grows with
+    the rows"""
 
 
 class Variant(_WithBlocks):

@@ -47,7 +47,7 @@ class ModelConfig:
     positions: bool = True
     """a learned embedding of the distance to the target"""
     times: bool = False
-    """a learned embedding of the time from each event to the row's own; needs
+    """a learned embedding of the time from each event to its row; needs
     `columns.groups.<group>.times`"""
     pooling: Literal["mean", "target", "weighted_sum", "din"] = "mean"
     """how the positions become one vector: `mean`, their mean; `target`, the last position;
