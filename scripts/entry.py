@@ -122,7 +122,7 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _shell_values(parameters: Any) -> dict[str, Any]:
-    """The arguments of the command line; raises UserError if an output exists, without --force."""
+    """The command line's arguments; raises UserError if an output exists and --force is missing."""
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -139,7 +139,7 @@ class Code:
         return reached
 
     def _imports(self) -> dict[str, set[str]]:
-        """The files that each file imports, and the `__init__.py` that these run first."""
+        """The files that each file imports, and the `__init__.py` files that run before them."""
         graph = grimp.build_graph(PACKAGE, cache_dir=None, exclude_type_checking_imports=True)
         files = {_module(name): name for name in self.texts}
         imports = {}

@@ -21,7 +21,7 @@ from .model_kinds import (
 )
 from .schema import sampling_of, table_score
 
-# The entry point of a model's kind that a script runs.
+# By script, the entry point of a model's kind that it runs.
 ENTRY_POINTS = {"train": "train", "tune": "trials", "export": "export"}
 ENTRY_POINTS |= dict.fromkeys(("predict_valid", "predict", "importance", "score"), "load")
 # The setting of a training that changes its result by rounding at most.

@@ -80,7 +80,7 @@ def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
 
 
 def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float] | None:
-    """The submission models of a size, with their weights in the mean of the logits; sum 1.
+    """The submission models of a size, with their weights (sum 1) in the mean of the logits.
 
     None if the weights are fitted to validation rows.
     """

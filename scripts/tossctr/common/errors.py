@@ -1,4 +1,4 @@
-"""Exceptions whose message is for the user, and the short form of all others."""
+"""Exceptions whose message is for the user, and short forms of errors and of lists of names."""
 
 import difflib
 from collections.abc import Sequence

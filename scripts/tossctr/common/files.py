@@ -31,8 +31,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 def atomic_write(target: Path) -> Iterator[Path]:
     """Yield a path whose file is moved to `target` on success, and removed otherwise.
 
-    Its folder is in the directory of `target`, so the move is atomic. Raises UserError if `target`
-    is a folder or a URI.
+    The path is in a folder beside `target`, so the move is atomic. Raises UserError if `target` is
+    a folder or a URI.
     """
     with scratch_dir(target, "part") as folder:
         yield folder / Path(target).name

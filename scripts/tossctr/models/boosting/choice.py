@@ -80,7 +80,7 @@ def choose(
     if config.min_child_weight != "auto":
         leaf = float(config.min_child_weight)
     elif has_clicks:
-        # With fewer clicks, few rows fill a leaf less than all rows do, so smaller ones would win.
+        # With fewer clicks, a sample fills leaves less than all rows do, so smaller ones would win.
         leaf = trials.chosen_leaf(few, replace(features[0], sets=sets), leaf)
     return Choice(leaf, sets, trials.tried)
 
@@ -152,7 +152,7 @@ class _Trials:
         return self.losses_by_row(matrix, binned, leaf)
 
     def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
-        """The best `min_child_weight` in cross-validation of train rows: `leaf` or a fraction."""
+        """The best leaf weight in cross-validation of train rows: `leaf`, or a fraction of it."""
         fold = np.arange(rows.rows) % _FOLDS
         train = quantile_matrix(rows, features, threads=self.threads)
         held = quantile_matrix(rows, features, like=train, threads=self.threads)

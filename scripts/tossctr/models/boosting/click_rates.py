@@ -17,7 +17,7 @@ import numpy as np
 from ...common.arrays import GOLDEN, Ragged
 from ...features.feature_map import FeatureMap
 
-# Bounds of 1 / the variance that the slots' log odds are assumed to have.
+# Bounds of 1 / variance, for the assumed variance of the slots' log odds.
 SMOOTHING = (1, 500)
 # If there are more pairs of a target and a token, they share slots, by a hash of 20 bits.
 MAX_SLOTS = 1 << 20
@@ -134,7 +134,7 @@ class ClickCounts:
             excess_total += excess
             excess_squares += excess**2
             seen_squares += seen.astype(np.float64) ** 2
-        # With slots weighted by 1 / total, each sum expects within * slots + between * its squares.
+        # Weighted by 1 / total, a sum's expectation is within * slots + between * its `_squares`.
         weight = 1 / np.maximum(1, total)
         folds, folds_squares = weight @ excess_squares, weight @ seen_squares
         whole, whole_squares = weight @ excess_total**2, total.sum()

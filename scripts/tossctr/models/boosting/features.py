@@ -48,7 +48,7 @@ from ...features.similarities import similarity_names
 from .boosting import FEATURE_SETS
 from .click_rates import ClickCounts, Counted, all_counted, mean_over_newest
 
-# The shares of this many codes, a sequence's commonest, are features.
+# Features are the shares, in a history, of this many of the sequence's commonest codes.
 TOP_CODES = 60
 # Over how many newest events clicks are averaged; the last window has all events.
 _WINDOWS = (1, 20, 50, 150, 2**62)

@@ -26,7 +26,7 @@ class BoostedModel(Model):
     features: Features
 
     def content(self) -> dict[str, Any]:
-        """The content of the file; the tensors `boosters` are XGBoost's UBJ."""
+        """The content of the file; the tensors `boosters` are XGBoost's UBJ files."""
         boosters = {
             str(bag): np.frombuffer(booster.save_raw("ubj"), np.uint8)
             for bag, booster in enumerate(self.boosters)

@@ -46,7 +46,7 @@ def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
 
 
 def placed(network: FESeq, machine: Machine) -> FESeq:
-    """The network itself, on the machine's device, its layers compiled if the machine compiles."""
+    """The same network, on the machine's device, with compiled layers if the machine compiles."""
     network.to(machine.device)
     if machine.compile:
         # Otherwise earlier networks, such as a search's, count towards Dynamo's limit.

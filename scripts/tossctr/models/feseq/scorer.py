@@ -185,7 +185,7 @@ def signed(model: bytes) -> bytes:
 
 
 def _padded(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Packed rows, left-padded with zeros: int64 [rows, longest, at least 1]."""
+    """Packed rows, left-padded with zeros: int64 [rows, longest], at least one column."""
     lengths = np.diff(offsets)
     longest = max(1, int(lengths.max(initial=0)))
     padded = np.zeros((len(lengths), longest), np.int64)

@@ -72,7 +72,7 @@ def train(job: TrainJob) -> None:
             ranks = stack.enter_context(joined())
         if ranks.is_first:
             stack.enter_context(training_lock(job.model))
-        else:  # it would log the same lines
+        else:  # all ranks would log the same lines
             logging.getLogger("tossctr").setLevel(logging.ERROR)
         machine = start_runtime(job.runtime, job.threads, ranks)
         run = stack.enter_context(opened_run(job))

@@ -162,7 +162,7 @@ class Trainer:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the last step, from 1 on."""
+        """The epoch of the last step, counted from 1."""
         return max(0, self.step - 1) // self.per_epoch + 1
 
     @property

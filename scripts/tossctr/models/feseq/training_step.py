@@ -157,7 +157,7 @@ class Stepper:
             torch.cuda.empty_cache()
 
     def _gradients(self, batch: Batch) -> Tensor:
-        """Compute the gradients of the batch's mean loss; return the loss, without penalty.
+        """Compute the gradients of the batch's mean loss; return the loss without the penalty.
 
         Both are this rank's share if the batch is shared.
         """
@@ -181,7 +181,7 @@ class Stepper:
             loss = loss_B.sum() / batch.step_rows
             self.scaler.scale(loss).backward()
             total += loss.detach()
-        # The penalty counts once.
+        # Only the first rank adds the penalty.
         if self.config.embedding_l2 and self.ranks.is_first:
             tables = embedding_parameters(self.model)
             norm = torch.stack([weight.square().sum() for weight in tables]).sum()

@@ -216,7 +216,7 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
 def deterministic_if_possible(work: Callable[[], Result]) -> Result:
     """The result of `work`, which is repeated if a GPU has no deterministic algorithm for it.
 
-    From then on the process may round differently than another run, and the log warns.
+    From then on, this run may round differently from another, and the log warns of that.
     """
     try:
         return work()

@@ -18,7 +18,7 @@ from .positions import Rows
 
 
 class Tables(nn.ModuleList):
-    """An embedding for each of some fields, side by side."""
+    """One embedding table per field, side by side."""
 
     def __init__(self, sizes: Sequence[int], embedding_dim: int) -> None:
         super().__init__(nn.Embedding(size, embedding_dim) for size in sizes)
@@ -67,7 +67,7 @@ def _over_root_length(x_BX: Tensor, rows: Rows) -> Tensor:
 
 
 class FMTerm(nn.Module):
-    """The product of target and history: the target's vector times the sum of the events'.
+    """The product of target and history: the target's vector times the sum of the events' vectors.
 
     It has its own vectors; the sum is divided by the root of the history's length. Event vectors
     start at 0, target vectors with deviation 1: if both started small, neither would have a

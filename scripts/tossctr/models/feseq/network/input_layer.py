@@ -1,4 +1,4 @@
-"""A network's inputs: the sizes of its tables, and the layer of the inputs beside the history.
+"""A network's inputs: the sizes of its tables, and the layer of all inputs except the history.
 
 Numeric columns, by the layers in `model.numerics`:
 

@@ -3,7 +3,7 @@
 FESeq reads rows in one of two forms, which give the same logits:
 
     Packed      no padding, and each distinct event of a row once; for training and prediction
-    Padded      left-padded rows; for the export, which needs a graph, and as reference of the tests
+    Padded      left-padded rows; for the export, which needs a graph, and as a reference in tests
 
 B rows, T events of all rows, N positions of all rows, U distinct positions, V distinct events, S
 sequence fields, H heads, E width of a head, C columns of a target or a profile, X any width. In
