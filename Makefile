@@ -49,7 +49,7 @@ lint: $(VENV)/test-ready
 
 $(VENV)/run-ready: envs/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-		{ echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is another: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+		{ echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) has another version: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -r envs/requirements.txt

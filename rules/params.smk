@@ -15,7 +15,7 @@ from tossctr.staleness import Code, not_counted, role_texts, settings
 
 DIGESTS = Digests(config, RAW, COLUMNS, Code(SCRIPTS, Path(".snakemake/code_digests.json")))
 
-# For the job's model.
+# The environment and the GPUs of the job's model.
 model_env = without_traceback(
     lambda wildcards: f"../envs/{kind_of(wildcards.model).environment}.yaml"
 )
@@ -23,7 +23,7 @@ training_gpus = without_traceback(
     lambda wildcards: kind_of(wildcards.model).gpus(config, wildcards.size, wildcards.model)
 )
 inference_gpus = without_traceback(lambda wildcards: kind_of(wildcards.model).inference_gpus)
-# The models that submit for the job's size, with their weights; None: these are fitted.
+# The models that submit for the job's size, with their weights; None: the weights are fitted.
 size_weights = without_traceback(lambda wildcards: submission_weights(config, wildcards.size))
 tuning_space = without_traceback(
     lambda wildcards: space_of(config["tuning"]["space"], kind_of(wildcards.model).blocks)

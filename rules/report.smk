@@ -41,7 +41,7 @@ rule summarize:
         facts=lambda wildcards: collect(
             "results/{size}/data.json", size=dict(compared_jobs(wildcards))
         ),
-        # Not on the page, but in Snakemake's report.
+        # For Snakemake's report, not for the page.
         model_plots=compared(rules.plot_model.output, lambda _, name: name not in BASELINES),
         learning_curves=compared(
             "results/{size}/{name}/plots/learning_curves.svg",

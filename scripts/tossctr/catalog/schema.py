@@ -1,4 +1,4 @@
-"""The whole config: each block and key, and what sizes and variants may set on top."""
+"""The whole config: each block and key, and what sizes and variants may override."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
 class TableScore:
     """A score: its metric's name in evaluate/metric_table.py, and the odds at which it is best.
 
-    `monitor` is the default of `train.monitor`; None: as declared there.
+    `monitor` overrides the declared default of `train.monitor`, unless None.
     """
 
     metric: str
@@ -293,7 +293,7 @@ class Range(SettingsBlock):
         if self.low >= self.high:
             raise ValueError("low must be below high")
         if self.log and (self.step is not None or self.low <= 0):
-            raise ValueError("log needs a low above 0 and no step")
+            raise ValueError("log: true needs a low above 0 and no step")
         return self
 
 

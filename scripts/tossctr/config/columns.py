@@ -23,7 +23,7 @@ class Columns:
     `sequences[i]` is the history whose candidate item is `targets[i]`; sequences in `shared`
     use the codes of their target. `context` are categories for the output network alone, and `ids`
     numeric columns whose values are such categories as well. A table with times has both
-    `event_time`, of each event, and `row_time`. `separator` joins the tokens of sequences in text.
+    `event_time`, a time per event, and `row_time`. `separator` joins the tokens of sequences in text.
     """
 
     label: str = ""
@@ -58,7 +58,7 @@ class Columns:
     def plain(self, *others: str) -> dict[str, Any]:
         """The roles of the features, for JSON, and `others` of `label`, `id`, `shared`, `ids`.
 
-        Left out are roles that few tables have, if no column has them, and a comma as separator.
+        Roles that few tables have are left out if they have no column; so is a comma as separator.
         """
         names = ("profile", "numeric", "sequences", "targets")
         roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}

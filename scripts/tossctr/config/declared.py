@@ -34,7 +34,7 @@ FROM_NAME, NOT_SEARCHED = "from name", "not searched"
 
 # What torch.manual_seed takes.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
-# What separates the values of CSV files.
+# The character between the values of CSV files.
 Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
 
 
@@ -105,7 +105,7 @@ def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
 
 
 def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
-    """The steps of a pydantic location that lead through `values`; the others name types."""
+    """The steps of a pydantic location that lead through `values`; other steps name types."""
     for i, step in enumerate(loc):
         try:
             values = values[step]

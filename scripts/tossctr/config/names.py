@@ -1,7 +1,7 @@
-"""Names of variants, of baselines and the blend, and of the files of models.
+"""Names of variants, baselines, the blend and model files.
 
 constant         a baseline
-blend            the models that submit together
+blend            the weighted mean of the models that submit
 """
 
 from collections.abc import Mapping

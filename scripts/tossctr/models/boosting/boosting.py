@@ -1,4 +1,4 @@
-"""Gradient boosting as a kind of model: its settings, and the needs of its jobs."""
+"""Gradient boosting as a model kind: its settings, and what its jobs need."""
 
 from collections.abc import Mapping
 from importlib.metadata import distributions

@@ -1,4 +1,4 @@
-"""The settings of FESeq: what shapes a network, and how it is trained."""
+"""The settings of FESeq: of a network, and of its training."""
 
 import logging
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
 class ModelConfig:
-    """What shapes a network."""
+    """The settings of a network."""
 
     max_len: Annotated[MaxLen, FROM_NAME]
-    """events of a history; longer ones are cut to their newest"""
+    """maximum events of a history; longer histories keep their newest events"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)]
     """size d of an embedding; `heads` must divide d times the number of fields of a position
     (sequences, profile columns, positions, times)"""
@@ -120,7 +120,7 @@ def _rewards_gain(monitor: dict[str, float]) -> dict[str, float]:
         is_lower = name.endswith("logloss")
         if weight > 0 if is_lower else weight < 0:
             sign = "<= 0" if is_lower else ">= 0"
-            raise ValueError(f"does not reward better models: {name} takes a weight {sign}")
+            raise ValueError(f"must reward better models: the weight of {name} must be {sign}")
     if not any(monitor.values()):
         raise ValueError("rewards nothing: at least one weight must differ from 0")
     return monitor
@@ -128,7 +128,7 @@ def _rewards_gain(monitor: dict[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
 class TrainConfig:
-    """How to train."""
+    """The settings of a training."""
 
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
     """maximum rows of a step"""
@@ -184,7 +184,7 @@ class TrainConfig:
     every batch"""
 
     def batch_rows(self, rows: int) -> int:
-        """Rows of a step: batch_size, or fewer where `rows` train rows make too few steps."""
+        """Rows of a step: batch_size, or fewer if `rows` train rows would make too few steps."""
         fewer = max(1, rows // self.min_steps_per_epoch)
         if fewer >= self.batch_size:
             return self.batch_size
