@@ -57,7 +57,7 @@ def words_by_token(words: Sequence[str]) -> dict[int, str]:
 
 
 class CategoryLookup:
-    """Maps codes to values: those of the words to `values` [words], or to `missing` or `other`."""
+    """Maps the words' codes to `values` [words], missing to `missing`, all others to `other`."""
 
     def __init__(
         self, words: Sequence[str], values: np.ndarray, *, missing: int, other: int

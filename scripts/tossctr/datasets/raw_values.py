@@ -29,7 +29,7 @@ _MAX_DIGITS = 18
 _INTEGER = f"^[0-9]{{1,{_MAX_DIGITS}}}$"
 # An event 007 is a text, not a number, as in a category.
 _NUMBER = f"^(0|[1-9][0-9]{{0,{_MAX_DIGITS - 1}}})$"
-# The least number by its count of digits; 0 has one digit.
+# The least number of n digits, at index n; 0 has one digit.
 _LEAST = np.array([0, 0, *(10**n for n in range(1, _MAX_DIGITS))], np.uint64)
 # Characters that tokens in text must not have: separators, and those of lists written as text.
 NO_TEXT = re.compile(r"""[\x00\s\v,|;\[\]{}"']""", re.ASCII)
@@ -153,7 +153,7 @@ def parse_sequences(
     separator_digit = np.uint8((ord(separator) - ord("0")) % 256)
     if _parse(raw, ends, separator_digit, values, offsets):
         return Ragged(narrow(values[: offsets[-1]]), offsets), []
-    # Tokens are checked later, as those of lists are; '' becomes null.
+    # `_from_lists` checks the tokens; '' becomes null.
     lists = pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), separator)
     good = _INTEGER if times else _TEXT_TOKEN
     return _from_lists(lists, good, f"{path}: column {name!r}", rows)

@@ -56,9 +56,10 @@ class Sampling(SettingsBlock):
 def read_keys(
     file: RawTable, sampling: Sampling
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
-    """Times [rows] or groups [rows], None for those not split by, and the resulting sampling.
+    """Returns times [rows] or None, groups [rows] or None, and the sampling that results.
 
-    With `is_auto`, the first of both that has several values is used.
+    Rows are split by the one that is not None. With `is_auto`, the first of the two columns that
+    has several values is used.
     """
     time = file.times(sampling.time) if sampling.time else None
     if time is not None and not (sampling.is_auto and (time == time[:1]).all()):
@@ -88,9 +89,9 @@ def split_rows(
 
     `time` and `group` [rows] are from `read_keys`, and messages call the file `where`.
 
-    The newest times are held out, or random groups. As rows of one time or group stay together,
-    their share is the nearest possible to `valid_share`. Raises UserError if a split lacks rows of
-    a label.
+    The newest times are held out, or random groups. Rows of one time or group stay together, so
+    the held-out share is only near `valid_share`. Raises UserError if a split lacks rows of a
+    label.
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "a split by a column"

@@ -109,7 +109,7 @@ class Table(Header, ABC):
     """Rows that are read from `start` to `stop` (not included)."""
 
     rows: int
-    # Rows of a block of `blocks`.
+    # Rows of each block that `blocks` yields.
     block_rows: int = 8_192
 
     @abstractmethod

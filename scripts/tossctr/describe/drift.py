@@ -15,7 +15,7 @@ MIN_CLICKS = 10
 _RANGES, _MAX_EXACT = 200, 1_000
 # Stability indices that are widely taken as limits of some drift and of much drift.
 SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
-# The most levels of a column; with more values, deciles of its train values or the commonest ones.
+# The most levels of a column. Of more values, deciles or the commonest categories are the levels.
 MAX_LEVELS = 20
 # The most rows of each table for boosting, half of them to test it, and the most shuffled rows.
 _ROWS, _SHUFFLED = 20_000, 8_000
@@ -49,7 +49,7 @@ def auc_alone(values: np.ndarray, label: np.ndarray, is_category: bool) -> float
 def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> float:
     """The population stability index of a column's values in two tables.
 
-    The sum over levels of (a - b) * ln(a / b), where a and b are the tables' shares of rows, with
+    The sum over levels of (a - b) * ln(a / b), where a and b are the level's shares of rows, with
     half a row added to each level. Missing values are a level, and so are all rarer categories.
     """
     known = train[~np.isnan(train)]
@@ -72,9 +72,9 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
     """The adversarial AUC: how well boosting separates `other` from `train`.
 
     Boosting trains on half of the rows; `auc` is on the other half. If it is significantly above
-    0.5, `is_significant` is true, and `columns` has the AUC lost by shuffling for the columns that
-    lose the most. The larger table is cut to the size of the smaller. None if one has fewer than 20
-    rows.
+    0.5, `is_significant` is true, and `columns` has the columns whose shuffling loses the most AUC,
+    with this loss. The larger table is cut to the size of the smaller. None if one has fewer than
+    20 rows.
     """
     rows = min(len(train), len(other), _ROWS)
     if rows < 20 or not len(train.columns):

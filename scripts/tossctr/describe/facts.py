@@ -32,9 +32,9 @@ SAMPLE_ROWS = 100_000
 KEYS = 1 << 20
 # Shorter sequences are often equal at random, and have no key.
 MIN_EVENTS = 5
-# Click rates are shown for equal parts of the raw file, and for columns of few categories.
+# Click rates are by equal parts of the raw file, and by category for columns of few categories.
 PLACES, _MAX_CATEGORIES = 20, 31
-# The least nonzero values in train and in test that a scale needs.
+# A scale needs this many nonzero values in train and in test.
 _MIN_FOR_SCALE = 20
 # Facts that not all columns have.
 _OF_SOME = ("low", "high", "test_outside", "test_scale", "unseen_test")

@@ -91,12 +91,12 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     content = {"raw": raw, "columns": block, "score": "logloss"}
     with atomic_write(output) as temporary:
         temporary.write_text(
-            f"# Guessed from the first {ROWS:,} rows: check all. config/README.md has the roles.\n"
+            f"# Guessed from the first {ROWS:,} rows: check all roles (see config/README.md).\n"
             f"{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1_000)}{reasons}",
             encoding="utf-8",
         )
     return (
-        f"{reasons}{output} is written: look through it. Next comes what the rows look like:\n"
+        f"{reasons}{output} is written: check it. The next command describes the data:\n"
         f"    snakemake --cores 4 results/toy/data.md --config {shlex.quote(f'table={output}')}"
     )
 

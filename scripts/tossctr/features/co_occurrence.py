@@ -104,8 +104,8 @@ def _are_whole(train: Table, sequence: str) -> bool:
 def are_cut(lengths: np.ndarray) -> bool:
     """True if distinct histories of these lengths pile up at the longest, so they must be cut.
 
-    If histories are not cut, about as many have one event less. They are cut if the longest are
-    more than these by a quarter and three standard errors.
+    If histories are not cut, about as many are one event shorter. They count as cut if the longest
+    outnumber these by more than a quarter and three standard errors.
     """
     longest, one_less = (np.count_nonzero(lengths == lengths.max(initial=0) - i) for i in (0, 1))
     surely_more = 1.25 * one_less + 3 * np.sqrt(longest + one_less)

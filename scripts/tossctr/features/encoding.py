@@ -145,7 +145,7 @@ class FeatureEncoder:
         return np.column_stack(indices)
 
     def oov_rates(self, table: Table, rows: int | None = None) -> np.ndarray:
-        """The share of a table's rows, all or the first, with an unknown category, [fields]."""
+        """The share of unknown categories in a table's rows, or in the first `rows`, [fields]."""
         unknown = np.zeros(len(self.feature_map.category_fields))
         rows = table.rows if rows is None else min(rows, table.rows)
         for block in table.blocks([], rows):
@@ -163,7 +163,7 @@ class FeatureEncoder:
             if share > _UNSEEN_SHARE:
                 new = min({*table.vocabulary(field.column)}.difference(field.vocabulary))
                 known = ", ".join(map(repr, field.vocabulary[:3]))
-                what = f"rows have values never seen in training, such as {new!r}, but not such as "
+                what = f"rows have values not seen in training, such as {new!r}, unlike "
                 logger.warning(unseen, field.column, 100 * share, what + known)
         for block in islice(table.blocks(self.history_columns), 1):
             for name, history in zip(self.feature_map.history_columns, self.tokens(block)):
@@ -218,13 +218,13 @@ class FeatureEncoder:
 
 
 def _word_lookup(field: CategoryField) -> CategoryLookup:
-    """From the codes of categories to the field's indices."""
+    """A lookup from category codes to the field's indices."""
     indices = np.arange(FIRST_CATEGORY, field.size)
     return CategoryLookup(field.vocabulary, indices, missing=MISSING, other=OUT_OF_VOCABULARY)
 
 
 def _level_lookup(field: CategoryField) -> Callable[[np.ndarray], np.ndarray]:
-    """From raw numbers to the field's indices."""
+    """A lookup from raw numbers to the field's indices."""
     # Only NaN and values larger than all others reach the last entry, which equals no value.
     levels = np.array([*field.vocabulary, np.nan], np.float32)
 

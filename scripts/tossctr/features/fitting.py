@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 # float32 holds all whole numbers up to this.
 _MAX_EXACT = 1 << 24
-# An attribute's rows may contradict their item's first row only in this share of the rows and,
+# At most these shares of rows may contradict their item's first row: of the repeated rows and,
 # since nearly constant columns would pass, of the rows without the commonest attribute.
 _MAX_CONTRADICTIONS, _MAX_OF_RARE = 0.01, 0.05
 # Repeated rows of items that are needed to accept an attribute, and rows after which to give up.

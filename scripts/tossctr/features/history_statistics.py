@@ -43,7 +43,7 @@ _LENGTH, _DISTINCT, _ENTROPY, _TARGET_COUNT, _TARGET_RECENCY = range(len(NAMES))
 _LARGEST_CODE = 1 << 21
 # The quantiles of ages up to which events are counted.
 _QUANTILES = (0.01, 0.05, 0.2, 0.5)
-# The number of ages from which quantiles are computed.
+# Quantiles are computed from about this many ages.
 _SAMPLE_EVENTS = 1_000_000
 
 
@@ -82,7 +82,7 @@ def _describe(
                 statistics[row, _TARGET_RECENCY] = 1 / (stop - i)
         distinct, entropy = 0, 0.0
         for i in range(start, stop):
-            # Each code once, which leaves the counts at 0 for the next row.
+            # Counts each code once, and resets its count for the next row.
             times = count[values[i]]
             if times:
                 distinct += 1
@@ -119,7 +119,7 @@ def statistic_of(column: str) -> str:
 
 
 def elapsed(block: Block, event_time: str) -> Ragged:
-    """The time from each event to its row; 0 if it is later."""
+    """The time from each event to its row; 0 if the event is later."""
     assert block.time is not None, "a table with events' times has rows' times"
     times = block.sequences[event_time]
     ages = np.repeat(block.time, times.lengths) - times.values.astype(np.int64)

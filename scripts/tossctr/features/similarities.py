@@ -1,8 +1,8 @@
 """How similar a row's target is to its history, by the cosine of item vectors.
 
-    similarities: TARGET and all events of HISTORY      to the sum of the events' vectors
-    similarities: TARGET and newest event of HISTORY    to the newest event that has a vector
-    similarities: TARGET and nearest event of HISTORY   the largest cosine to an event
+    similarities: TARGET and all events of HISTORY      cosine to the sum of the events' vectors
+    similarities: TARGET and newest event of HISTORY    cosine to the newest event with a vector
+    similarities: TARGET and nearest event of HISTORY   largest cosine to an event
 
 A value is missing if the target or all events lack a vector. These columns need histories that
 share their target's codes.
@@ -103,7 +103,7 @@ def folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarray:
 def first_events(history: Ragged) -> np.ndarray:
     """The first token of each history, uint64 [rows], 0 without events.
 
-    Tokens, since indices change when a refit extends a feature map.
+    Tokens are used, since indices change when a refit extends a feature map.
     """
     first, has_events = np.zeros(len(history), np.uint64), history.lengths > 0
     first[has_events] = history.values[history.offsets[:-1][has_events]]

@@ -37,10 +37,10 @@ _BUFFER_BYTES = {False: 1 << 16, True: 1 << 22}
 
 
 class RawFile(ABC):
-    """A file, of which all rows are read, or those of a piece.
+    """A file, and the rows that are read from it: all rows, or a piece.
 
-    `schema` has the file's columns but those in `repeated`, whose names occur twice; `keys` has its
-    folders' columns that the file lacks. `group_rows` are the rows of its row groups. A file with
+    `schema` has the file's columns, except those in `repeated`, whose names occur twice. `keys` has
+    the columns that its folders add. `group_rows` are the rows of its row groups. A file with
     `is_one_part` is read from its first row on, and stores no types.
     """
 
@@ -78,10 +78,10 @@ class RawFile(ABC):
 
     @abstractmethod
     def _batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """Batches of at most `rows` of the rows, with these columns of the file itself."""
+        """Batches of at most `rows` rows, with these columns of the file itself."""
 
     def batches(self, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
-        """Batches of at most `rows` of the rows, with a table's columns and types."""
+        """Batches of at most `rows` rows, with a table's columns and types."""
         own = [name for name in schema.names if name not in self.keys]
         for batch in self._batches(own, rows):
             columns = [self._column(batch, field) for field in schema]

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 # One slash is enough, so a mistyped s3:/bucket/key counts as a URI. `C:/` is a local path.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
-# The value in the names of Hive's and Spark's folders for rows with a missing value.
+# What Hive and Spark write for a missing value in a folder's name.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 # Names of files without data, such as _SUCCESS.
 _HIDDEN = re.compile("(^|/)[_.]")
@@ -139,8 +139,8 @@ class Location:
     def files(self) -> list["Location"]:
         """The file, or the files in this folder or of this pattern, sorted by path.
 
-        Folders are searched at any depth; names in them that begin with _ or . are ignored. A file
-        named itself need not exist. Raises UserError if there are no files.
+        Folders are searched at any depth; names in them that begin with _ or . are ignored. If the
+        location is a file, it need not exist. Raises UserError if there are no files.
         """
         paths = self._objects() if self.is_remote else self._local_files()
         if not paths:

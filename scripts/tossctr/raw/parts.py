@@ -1,8 +1,8 @@
 """Parts of a raw table: ranges of its rows, each converted by one job.
 
-Small files together form a part. A large file is cut between its row groups, and a large row group
-is cut itself. A part depends on its files alone, so replacing a file leaves the other parts as
-they are:
+Small files together form a part. A large file is cut between its row groups, or within a row group
+that is large itself. A part depends on its files alone, so replacing a file leaves the other parts
+as they are:
 
     files of 2, 1, 1 and 9 rows, in parts of about 4:   [2 1 1] [5 of 9] [4 of 9]
 """

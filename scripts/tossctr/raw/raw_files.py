@@ -100,7 +100,7 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
             raise UserError(
                 f"raw.source is {raw['source']}, and these raw files are missing: "
                 f"{', '.join(missing)}{where}; put them there, or correct raw.train and raw.test "
-                f"(raw.test: null to do without){instead if has_stand_in else ''}"
+                f"(raw.test: null for no test table){instead if has_stand_in else ''}"
             )
         why = f"no {' and no '.join(missing)}{where}"
     train, test = (TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test"))

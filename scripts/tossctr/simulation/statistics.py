@@ -78,7 +78,7 @@ def logistic(logit: NDArray[np.floating]) -> Floats:
 
 @cache
 def copula_factor(columns: tuple[str, ...]) -> Floats32:
-    """A, [C, C], such that A·normal has the latent correlation of the rank correlation.
+    """A, [C, C], such that A·normal has the latent correlations behind the rank correlations.
 
     A normal pair with correlation 2 sin(pi r / 6) has rank correlation r. The matrix of such
     correlations may not be positive definite: negative eigenvalues are set to 0, and the diagonal
@@ -149,7 +149,7 @@ def quantile_function(column: str) -> Callable[[Floats], Floats]:
 def _grid(value: Floats, distinct: int, has_zeros: bool, is_integer: bool) -> Floats | None:
     """The nonzero values of a column that has few values: as many as in the file, evenly spaced.
 
-    The measured nonzero quantiles, `value`, each replace the nearest of these. Else None.
+    The measured nonzero quantiles, `value`, each replace the nearest. None if values are many.
     """
     if distinct > _GRID_DISTINCT:
         return None
