@@ -231,7 +231,7 @@ def require_columns(table: Table, columns: Columns) -> None:
         if missing:
             raise UserError(
                 f"{table.path}: lacks {len(missing)} columns that the features need, for example "
-                f"{missing[0]!r}; it was made with other columns.use: delete it and run snakemake "
+                f"{missing[0]!r}; its columns.use was another: delete the file and run snakemake "
                 f"again, or use a model of these columns"
             )
 
@@ -292,7 +292,7 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
     if len(separators) > 1:
         raise UserError(
             f"the models read sequences with several separators, {sorted(separators)}; score with "
-            f"those of one table at a time"
+            f"the models of one table at a time"
         )
 
     def names(fields: Iterable[str]) -> tuple[str, ...]:

@@ -119,7 +119,7 @@ def _default_file(name: str, written: str | list[str]) -> str | list[str]:
     fit = [path for path in files if path.removeprefix(stem).lower() in endings]
     if len(fit) != 1:
         paths = " and ".join(fit or files)
-        raise UserError(f"{paths}: leave one file there, of {', '.join(endings)}")
+        raise UserError(f"{paths}: leave one file there, with one of {', '.join(endings)}")
     return fit[0]
 
 
@@ -138,8 +138,8 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
         return others[0]
     raise UserError(
         f"{location}: its header {','.join(header)[:200]!r} should name column "
-        f"{id_column!r} and the label, {label_column!r} or a single other name: correct the file, "
-        f"columns.id, columns.label or raw.sample_submission"
+        f"{id_column!r} and the label, as {label_column!r} or the only other column: correct the "
+        f"file, columns.id, columns.label or raw.sample_submission"
     )
 
 
@@ -149,9 +149,9 @@ def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
     if raw.simulated and (real := [path for path in paths if _is_real(path)]):
         raise UserError(
             f"{raw.why}, so this run would use the simulated stand-in, but {len(real)} files such "
-            f"as {real[0]} were made from real data: nothing was run. Put the raw files back or "
-            f"mount the disk; or repeat the options of the first call, such as --config "
-            f"table=mine.yaml; for the stand-in take another folder (snakemake --directory DIR, "
+            f"as {real[0]} were made from real data: nothing was run. Put the raw files back, "
+            f"mount the disk, or repeat the options of the first call, such as --config "
+            f"table=mine.yaml. For the stand-in, take another folder (snakemake --directory DIR, "
             f"with raw.source: simulated), or delete {results} first"
         )
 

@@ -89,7 +89,8 @@ def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
             if type_name(column_type) not in allowed:
                 can_be = ", ".join(each for each in allowed if each.strip() == each != "")
                 raise UserError(
-                    f"{where}: column {name!r} has type {column_type}, cannot be {role} ({can_be})"
+                    f"{where}: column {name!r} has type {column_type}, cannot be {role} (allowed: "
+                    f"{can_be})"
                 )
 
 
