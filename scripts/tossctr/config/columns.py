@@ -23,7 +23,7 @@ class Columns:
     `sequences[i]` is the history whose candidate item is `targets[i]`; sequences in `shared`
     use the codes of their target. `context` are categories for the output network alone, and `ids`
     numeric columns whose values are such categories as well. A table with times has both
-    `event_time`, a time per event, and `row_time`. `separator` joins the tokens of sequences in text.
+    `event_time`, a time per event, and `row_time`. `separator` joins the tokens of text sequences.
     """
 
     label: str = ""
