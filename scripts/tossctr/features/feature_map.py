@@ -89,7 +89,8 @@ class ItemVectors:
     """The vectors of a sequence's items (`co_occurrence.py`): F folds, K items, D dimensions.
 
     `fold_of` tells which fold a train row is in: its "period", whose vectors are from older
-    periods; its group's "fold"; or by its "history", whose first event all rows of a user share.
+    periods; its group's "fold"; or that of its "history", by the first event, which all rows of a
+    user share.
     `codes`, ascending, are the indices that have a vector. `data` is base64 of float32
     [F + 1, K, D], little-endian: the vectors for each fold, then those for rows without a fold.
     """

@@ -185,7 +185,7 @@ def _share(
     if words and not any(events[token] for token in of_words):
         logger.warning(
             "share_embedding: no value of column %r, such as %s, is an event of %r: are both "
-            "written in the same way? 012 is not 12",
+            "written in the same way? The text 012 is not 12",
             target,
             ", ".join(map(repr, [*words][:3])),
             sequence,

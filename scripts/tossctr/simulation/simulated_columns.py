@@ -198,7 +198,7 @@ def _history_quantiles(level_R: Floats, values: list[float]) -> Floats:
     """Values at levels, [R], on a logarithmic scale between the published quantiles.
 
     The last quantile, the file's largest value, is of one row in ten million. Between it and the
-    .999 quantile, each step of the scale leaves a tenth of the rows above.
+    .999 quantile, a step of the scale leaves a tenth as many rows above.
     """
 
     def stretched(level: Floats) -> Floats:
