@@ -84,7 +84,7 @@ AIMS = {
     "train": Aim("train", "Training len100 on", state=f"results/toy/len100/{STATE}"),
     "refit": Aim(
         "train",
-        "Training len100 on the validation rows",
+        "Training len100 on the held-out rows",
         (*BEFORE_TRAINING, MODEL),
         f"results/toy/len100/refit/{STATE}",
         {"submission": {"refit": True}},
@@ -164,9 +164,9 @@ class Outcome:
         return f"| {' | '.join(map(str, cells))} |"
 
 
-def undisturbed(before: Path, number: int, aim: Aim) -> tuple[bytes, float]:
+def uninterrupted(before: Path, number: int, aim: Aim) -> tuple[bytes, float]:
     """Make the submission in a copy of `before`; returns its bytes and the job's seconds."""
-    folder = before.with_name(f"undisturbed{number}")
+    folder = before.with_name(f"uninterrupted{number}")
     shutil.copytree(before, folder)
     run = Run(folder, SUBMISSION)
     job, started = run.job(aim.script), time.time()
@@ -231,7 +231,7 @@ def main() -> None:
         Run(before, *aim.before).finish()
         # As many at a time as later, so that the job takes as long.
         whole = list(
-            pool.map(lambda number: undisturbed(before, number, aim), range(options.at_once))
+            pool.map(lambda number: uninterrupted(before, number, aim), range(options.at_once))
         )
         expected, seconds = whole[0]
         assert all(content == expected for content, _ in whole), "uninterrupted runs differ"

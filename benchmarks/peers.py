@@ -111,7 +111,7 @@ def autogluon(options: argparse.Namespace) -> np.ndarray:
     return predictor.predict_proba(test)[1].to_numpy()
 
 
-def _encode(options: argparse.Namespace, place: Path) -> int:
+def _encode(options: argparse.Namespace, prefix: Path) -> int:
     """Write FuxiCTR's encoding of the rows (train, fit, valid, test) and its feature map.
 
     Returns the batch size; the last batch has more than one row, as BatchNorm needs.
@@ -137,16 +137,16 @@ def _encode(options: argparse.Namespace, place: Path) -> int:
         history = {"type": "sequence", "splitter": ",", "max_len": NEWEST, "dtype": "str"}
         columns.append({"name": name, "share_embedding": target, **history})
     columns = [column | {"active": True} for column in columns]
-    paths = {f"{split}_data": f"{place}_{split}.parquet" for split in ("train", "test")}
+    paths = {f"{split}_data": f"{prefix}_{split}.parquet" for split in ("train", "test")}
     for x, path in zip(parts, paths.values(), strict=True):
         x.to_parquet(path, index=False)
     label = {"name": "label", "dtype": "float"}
-    processor = FeatureProcessor(columns, label, place.name, str(place.parent))
+    processor = FeatureProcessor(columns, label, prefix.name, str(prefix.parent))
     # Values seen once become out of vocabulary.
     build_dataset(processor, **paths, data_format="parquet", min_categr_count=2)
-    train = pd.read_parquet(place / "train.parquet")
-    train[~held_out].to_parquet(place / "fit.parquet", index=False)
-    train[held_out].to_parquet(place / "valid.parquet", index=False)
+    train = pd.read_parquet(prefix / "train.parquet")
+    train[~held_out].to_parquet(prefix / "fit.parquet", index=False)
+    train[held_out].to_parquet(prefix / "valid.parquet", index=False)
     last = (len(train) - 1, (~held_out).sum() - 1)
     return next(n for n in count(max(256, len(train) // 400)) if all(i % n for i in last))
 
@@ -161,8 +161,8 @@ def fuxictr(options: argparse.Namespace) -> np.ndarray:
     from fuxictr.pytorch.torch_utils import seed_everything
 
     torch.set_num_threads(options.cores)
-    place, name = options.folder / "fuxictr", options.peer.partition("-")[2]
-    batch = _encode(options, place)
+    prefix, name = options.folder / "fuxictr", options.peer.partition("-")[2]
+    batch = _encode(options, prefix)
     config = Path(options.fuxictr, "model_zoo", name, "config/model_config.yaml")
     template = yaml.safe_load(config.read_text())
     params = template["Base"] | template[f"{name}_default"]
@@ -172,8 +172,8 @@ def fuxictr(options: argparse.Namespace) -> np.ndarray:
         params["feature_specs"] = [{"name": s, "feature_encoder": None} for s in options.targets]
         params["din_sequence_field"] = [*options.targets]
         params["din_target_field"] = [*options.targets.values()]
-    features = FeatureMap(place.name, str(place))
-    features.load(str(place / "feature_map.json"), params)
+    features = FeatureMap(prefix.name, str(prefix))
+    features.load(str(prefix / "feature_map.json"), params)
     model_class = getattr(import_module(f"model_zoo.{name}.src"), name)
 
     def fit(rows: str, setting: dict[str, Any], follow: list[float]) -> tuple[Any, list[float]]:
@@ -189,7 +189,7 @@ def fuxictr(options: argparse.Namespace) -> np.ndarray:
 
         seed_everything(options.seed)
         model = Model(features, **params | setting)
-        paths = (str(place / rows), str(place / "valid"))
+        paths = (str(prefix / rows), str(prefix / "valid"))
         train, valid = RankDataLoader(features, "train", *paths, **params).make_iterator()
         model.fit(train, validation_data=valid, epochs=len(follow) or params["epochs"])
         return model, rates[: len(rates) - model._stopping_steps]
@@ -201,7 +201,7 @@ def fuxictr(options: argparse.Namespace) -> np.ndarray:
     # FuxiCTR lowers the rate and stops by validation rows, but these are now train rows.
     whole = {"early_stop_patience": np.inf, "save_best_only": False}
     final, _ = fit("train", SETTINGS[best] | whole, rates[best])
-    test = RankDataLoader(features, "test", test_data=str(place / "test"), **params)
+    test = RankDataLoader(features, "test", test_data=str(prefix / "test"), **params)
     return final.predict(test.make_iterator())
 
 

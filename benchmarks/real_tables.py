@@ -144,8 +144,8 @@ def flights() -> tuple[pd.DataFrame, dict[str, Any]]:
     rows["time_hour"] = pd.to_datetime(rows["time_hour"])
     weather["time_hour"] = pd.to_datetime(weather["time_hour"]) + pd.Timedelta("1h")
     weather = weather.drop(columns=["year", "month", "day", "hour"])
-    place = ["origin", "time_hour"]
-    rows = rows.merge(weather.drop_duplicates(place), "left", place)
+    keys = ["origin", "time_hour"]
+    rows = rows.merge(weather.drop_duplicates(keys), "left", keys)
     order = ["time_hour", "sched_dep_time", "flight"]
     rows = rows.sort_values(order, kind="stable", ignore_index=True)
     table = pd.DataFrame({"late": (rows["arr_delay"] >= LATE).astype(np.int8)})

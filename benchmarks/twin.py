@@ -119,8 +119,8 @@ def draw(rows: int, mean_length: float) -> Drawn:
     probability, day, first = np.empty(rows), np.empty(rows, np.int8), 0
     for user, chunk in chunks(rows, mean_length):
         part = slice(first, first + len(user))
-        for place, name in enumerate(names):
-            x[part, place] = chunk.columns[name]
+        for index, name in enumerate(names):
+            x[part, index] = chunk.columns[name]
         lengths = chunk.sequences.lengths
         last = click_model.last_token(chunk.sequences)
         x[part, -3:] = np.stack([lengths, distinct(chunk) / lengths, last], axis=1)
@@ -249,12 +249,12 @@ def boosted(
     rows: Drawn, names: list[str], train: np.ndarray, test: np.ndarray
 ) -> tuple[np.ndarray, int, list[str]]:
     """Logits of the test rows, the number of trees, and the four columns with the highest gain."""
-    place = [rows.names.index(name) for name in names]
+    index = [rows.names.index(name) for name in names]
     is_valid = np.random.default_rng(1).random(len(train)) < 0.1
     fit, valid = train & ~is_valid, train & is_valid
-    data = xgboost.QuantileDMatrix(rows.x[fit][:, place], rows.clicked[fit], max_bin=64)
+    data = xgboost.QuantileDMatrix(rows.x[fit][:, index], rows.clicked[fit], max_bin=64)
     stop = xgboost.QuantileDMatrix(
-        rows.x[valid][:, place], rows.clicked[valid], ref=data, max_bin=64
+        rows.x[valid][:, index], rows.clicked[valid], ref=data, max_bin=64
     )
     model = xgboost.train(
         XGBOOST,
@@ -268,7 +268,7 @@ def boosted(
     gain = model.get_score(importance_type="total_gain")
     best = sorted(gain, key=gain.__getitem__, reverse=True)[:4]
     logit = model.predict(
-        xgboost.DMatrix(rows.x[test][:, place]), iteration_range=(0, trees), output_margin=True
+        xgboost.DMatrix(rows.x[test][:, index]), iteration_range=(0, trees), output_margin=True
     )
     return logit.astype(np.float64), trees, [names[int(feature[1:])] for feature in best]
 

@@ -14,13 +14,13 @@ if config["submission"]["refit"]:
     FEATURE_MAPS.append("data/h5/{size}/all_rows/feature_map.json")
 
 
-def local(*places):
+def local(*locations):
     """The local files of raw tables; their times are ignored if they have a version.
 
     Scripts get these paths from their params, like remote files, which Snakemake would take for
     local paths.
     """
-    files = [file for place in places if place and not place.is_remote for file in place.files]
+    files = [file for each in locations if each and not each.is_remote for file in each.files]
     return [ancient(str(file)) if RAW.has_version(file) else str(file) for file in files]
 
 
@@ -87,7 +87,7 @@ test_parts = parts_of(RAW.test, "data/h5/test/part{part}.h5") if RAW.test else [
 
 
 def plot(path, category, subcategory=None, caption=None):
-    """A plot, with its place in the report."""
+    """A plot, with its category in the report."""
     name = Path(path).stem
     return report(
         path,

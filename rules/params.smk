@@ -62,9 +62,9 @@ def column_params(*others):
 
 def raw_params(**raw):
     """The locations of raw files, and their versions."""
-    return {name: place and place.configured for name, place in raw.items()} | {
-        f"{name}_version": lambda wildcards, place=place: file_version(place)
-        for name, place in raw.items()
+    return {name: location and location.configured for name, location in raw.items()} | {
+        f"{name}_version": lambda wildcards, location=location: file_version(location)
+        for name, location in raw.items()
     }
 
 

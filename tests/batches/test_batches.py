@@ -82,8 +82,8 @@ def test_every_row_without_a_click_is_drawn_as_often() -> None:
     epochs, block = 200, 100
     draw, drawn = NegativeDraw(LABEL, 0.25, block, "share"), np.zeros(ROWS)
     for epoch, first in product(range(epochs), range(0, ROWS, block)):
-        places = draw.drawn(first, LABEL[first : first + block], seed=1, epoch=epoch)
-        drawn[first + places] += 1
+        indices = draw.drawn(first, LABEL[first : first + block], seed=1, epoch=epoch)
+        drawn[first + indices] += 1
     # Blocks differ by their rounding alone; the deviation is that of as many coins.
     others = drawn[LABEL == 0] / epochs
     assert abs(others.mean() - 0.25) < 0.001

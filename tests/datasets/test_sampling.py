@@ -92,14 +92,14 @@ def test_any_draw_has_so_many_rows_and_both_labels_on_each_side_in_any_order(
     random = np.random.default_rng(total)
     labels = (random.random(total) < rate).astype(np.uint8)
     labels[:4] = [0, 1, 0, 1]
-    side = (random.random(total) < 0.5).astype(np.int8)
-    side[:4] = [TRAIN, TRAIN, VALIDATION, VALIDATION]
+    split = (random.random(total) < 0.5).astype(np.int8)
+    split[:4] = [TRAIN, TRAIN, VALIDATION, VALIDATION]
     if is_split:
-        count_22 = np.bincount(2 * side + labels, minlength=4).reshape(2, 2)
+        count_22 = np.bincount(2 * split + labels, minlength=4).reshape(2, 2)
         (quota_22,) = quotas_within(count_22[None], count)
-        selection = select_rows(labels, quota_22, 1, given=[side, side, side])
+        selection = select_rows(labels, quota_22, 1, given=[split, split, split])
         for kept in (selection.split, selection.period, selection.fold):
-            assert np.array_equal(kept, side[selection.row])
+            assert np.array_equal(kept, split[selection.row])
     else:
         selection = selected(labels, count, valid_share=valid_share)
     assert len(selection.row) == count

@@ -76,9 +76,9 @@ def test_what_is_counted_is_what_pandas_counts(tmp_path: Path) -> None:
         assert facts["later_events"][part] == later.mean()
         assert facts["backward_steps"][part] == (step < 0).sum() / (step != 0).sum()
 
-    places, *panels = facts["click_rates"]
+    by_position, *panels = facts["click_rates"]
     clicks = frame["y"].groupby(np.arange(600) * 20 // 600).sum()
-    assert [v["clicks"] for v in places["values"]] == clicks.tolist()
+    assert [v["clicks"] for v in by_position["values"]] == clicks.tolist()
     assert [panel["column"] for panel in panels] == ["country", "item"]
     for panel in panels:
         known, new_rows = (each[panel["column"]].fillna("(none)") for each in (frame, of_test))

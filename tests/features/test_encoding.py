@@ -41,8 +41,8 @@ def table() -> pa.Table:
     lengths[:3] = 0, 1, 300
 
     def draw(words: list[Any], new: str, count: int = 1, row: int = 0) -> list[Any]:
-        places = np.minimum(random.geometric(0.25, count) - 1, len(words) - 1)
-        return [new if row >= TRAIN_ROWS and i == 3 else words[i] for i in places]
+        indices = np.minimum(random.geometric(0.25, count) - 1, len(words) - 1)
+        return [new if row >= TRAIN_ROWS and i == 3 else words[i] for i in indices]
 
     events = [draw(INTEGERS, "8000000", length, row) for row, length in enumerate(lengths)]
     texts = [draw(TEXTS, "new", length, row) for row, length in enumerate(lengths)]

@@ -52,8 +52,8 @@ def expected(row: dict[str, Any], ages: list[float]) -> dict[str, float]:
     events, times = (row[name].split(",") if row[name] else [] for name in ("events", "times"))
     age = [max(0, row["now"] - int(time)) for time in times]
 
-    def log(place: int) -> float:
-        return math.log1p(age[place]) if -len(age) <= place < len(age) else math.nan
+    def log(index: int) -> float:
+        return math.log1p(age[index]) if -len(age) <= index < len(age) else math.nan
 
     def newest(is_wanted: list[bool]) -> float:
         return log(max((i for i, wanted in enumerate(is_wanted) if wanted), default=len(age)))

@@ -56,18 +56,18 @@ def read_predictions(path: Path) -> bytes:
 
 
 def flip_each(path: Path, read: Callable[[Path], bytes]) -> int:
-    """Flip one byte at each of some places; how often `read` refused. Fails on a wrong result."""
+    """Flip one byte at each of some offsets; how often `read` refused. Fails on a wrong result."""
     whole, expected = path.read_bytes(), read(path)
     random, refused = np.random.default_rng(0), 0
     near = random.integers(0, min(4096, len(whole)), FLIPS // 4)
     # Places all over the file, and in its crowded first and last few KiB.
     anywhere = random.integers(0, len(whole), FLIPS // 2)
-    for place in np.concatenate([anywhere, near, len(whole) - 1 - near]):
+    for offset in np.concatenate([anywhere, near, len(whole) - 1 - near]):
         damaged = bytearray(whole)
-        damaged[place] ^= int(random.integers(1, 256))
+        damaged[offset] ^= int(random.integers(1, 256))
         path.write_bytes(damaged)
         try:
-            assert read(path) == expected, f"byte {place} of {len(whole)}"
+            assert read(path) == expected, f"byte {offset} of {len(whole)}"
         except UserError:
             refused += 1
     return refused

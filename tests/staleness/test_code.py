@@ -118,10 +118,10 @@ def test_a_new_metric_or_model_family_trains_and_predicts_nothing_again() -> Non
         texts = "".join(code.of(f"{script}.py"))
         assert ("evaluate/metric_table" in texts) == measures
     folders = {kind.package.replace(".", "/"): kind for kind in MODEL_KINDS.values()}
-    families = {Path(folder).name for folder in folders}
-    assert families == {"feseq", "boosting"}
+    kinds = {Path(folder).name for folder in folders}
+    assert kinds == {"feseq", "boosting"}
     for folder, kind in folders.items():
         entries = [f"{folder}/{kind.entry_points[name]}.py" for name in ("train", "load")]
         packages = reached("train.py", "predict.py", *entries)
         assert not packages & {"describe", "evaluate", "report", "tuning"}
-        assert packages & families == {Path(folder).name}
+        assert packages & kinds == {Path(folder).name}

@@ -126,8 +126,8 @@ def to_train_h5(
         is_valid = np.isin(np.arange(len(table)), valid_rows)
         position = np.where(is_valid, np.cumsum(is_valid), np.cumsum(~is_valid)) - 1
         zeros = np.zeros(len(table), np.uint8)
-        side = is_valid.astype(np.int8)
-        chosen = Selection(np.arange(len(table)), side, position, zeros, zeros)
+        split = is_valid.astype(np.int8)
+        chosen = Selection(np.arange(len(table)), split, position, zeros, zeros)
     for name, values in {"period": period, "fold": fold}.items():
         if values is not None:
             chosen = dataclasses.replace(chosen, **{name: values[chosen.row].astype(np.uint8)})

@@ -22,10 +22,10 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     repository, folder = tmp_path / "repository", tmp_path / "run"
     copy_code(repository)
     lines, package = BLOCKS.pop("catalog/model_kinds.py"), repository / "scripts/tossctr"
-    registry = package / "catalog/model_kinds.py"
-    text, count = re.subn(r"^MODEL_KINDS = .*\n", lines, registry.read_text(), flags=re.M)
+    module = package / "catalog/model_kinds.py"
+    text, count = re.subn(r"^MODEL_KINDS = .*\n", lines, module.read_text(), flags=re.M)
     assert count == 1
-    registry.write_text(text)
+    module.write_text(text)
     for path, code in BLOCKS.items():
         (package / path).parent.mkdir(exist_ok=True)
         (package / path).write_text(code)

@@ -54,7 +54,7 @@ def give_sample(folder: Path, ids: list[str]) -> dict[str, Any]:
     return changed("table.raw.sample_submission", SAMPLE)
 
 
-def test_both_families_submit_together_with_fitted_weights_in_the_sample_s_order(
+def test_both_kinds_of_model_submit_together_with_fitted_weights_in_the_sample_s_order(
     copied: Path,
 ) -> None:
     config = give_sample(copied, IDS[::-1])

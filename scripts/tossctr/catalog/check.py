@@ -1,4 +1,4 @@
-"""The check of the config and its table, which lists all mistakes and fills in defaults."""
+"""The check of the config and its table, which lists all errors and fills in defaults."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ def with_table(
 def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
     """The config, with defaults for keys that it leaves out; its `table` must be a mapping.
 
-    Raises one UserError that lists the mistakes in the config and in the text of its `files`.
+    Raises one UserError that lists the errors in the config and in the text of its `files`.
     """
     full: dict[str, Any] = {}
     if not (lines := [*yaml_pitfalls(files), *validation_errors(Config, config)]):

@@ -79,7 +79,7 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
     rows = min(len(train), len(other), _ROWS)
     if rows < 20 or not len(train.columns):
         return None
-    picked = pd.concat([side.sample(rows, random_state=1) for side in (train, other)])
+    picked = pd.concat([split.sample(rows, random_state=1) for split in (train, other)])
     # Trees need only the order of values: infinite ones become the largest.
     values = np.nan_to_num(picked.to_numpy(np.float64), nan=np.nan)
     is_other = np.repeat([0, 1], rows)
@@ -91,8 +91,8 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
     ).fit(values[learns], is_other[learns])
     held_out, is_other = values[~learns], is_other[~learns]
     auc = float(roc_auc_score(is_other, model.decision_function(held_out)))
-    side = len(held_out) // 2
-    is_significant = bool(auc - 0.5 > SURE * np.sqrt((2 * side + 1) / (12 * side**2)))
+    half = len(held_out) // 2
+    is_significant = bool(auc - 0.5 > SURE * np.sqrt((2 * half + 1) / (12 * half**2)))
     columns = {}
     if is_significant:
         lost = permutation_importance(

@@ -93,10 +93,10 @@ def missing_block(columns: Columns) -> NDArray[np.int8]:
 def last_token(sequences: Ragged) -> NDArray[np.int8]:
     """The index of a sequence's last code among the published last codes, [R]; -1 for others."""
     known = load_statistics()["sequence"]["last_token_click_rate"]
-    place_V = np.full(len(vocabulary()), -1, dtype=np.int8)
-    for place, code in enumerate(known):
-        place_V[vocabulary().index(code)] = place
-    return place_V[sequences.values[sequences.offsets[1:] - 1]]
+    index_V = np.full(len(vocabulary()), -1, dtype=np.int8)
+    for index, code in enumerate(known):
+        index_V[vocabulary().index(code)] = index
+    return index_V[sequences.values[sequences.offsets[1:] - 1]]
 
 
 def _length(rows: Rows) -> Floats32:
@@ -132,9 +132,9 @@ def _rate_by_inventory(rows: Rows) -> Floats32:
 def _pairs(rows: Rows) -> Floats32:
     """Random numbers for the pairs of an inventory with an age group, a gender and an hour."""
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
-    for place, (other, weight) in enumerate((("age_group", 0.7), ("gender", 0.5), ("hour", 0.5))):
+    for index, (other, weight) in enumerate((("age_group", 0.7), ("gender", 0.5), ("hour", 0.5))):
         sizes = [len(category_values(name)) + 1 for name in ("inventory_id", other)]
-        cells = np.random.default_rng([_SEED, place]).standard_normal(sizes).astype(np.float32)
+        cells = np.random.default_rng([_SEED, index]).standard_normal(sizes).astype(np.float32)
         cells *= np.float32(weight)
         effect += cells[rows.columns["inventory_id"], rows.columns[other]]
     return effect
@@ -193,8 +193,8 @@ def _splits(column: str) -> list[tuple[float, float]]:
 def _adverts(rows: Rows) -> Floats32:
     """A random number for each campaign, ad set and creative; only train rows can reveal it."""
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
-    for place, (column, weight) in enumerate(((CAMPAIGN, 0.5), (AD_SET, 0.7), (CREATIVE, 0.5))):
-        rng = np.random.default_rng([_ADVERTS_SEED, place])
+    for index, (column, weight) in enumerate(((CAMPAIGN, 0.5), (AD_SET, 0.7), (CREATIVE, 0.5))):
+        rng = np.random.default_rng([_ADVERTS_SEED, index])
         number = rng.standard_normal(load_statistics()["ids"][column] + 1).astype(np.float32)
         effect += np.float32(weight) * number[rows.columns[column].astype(np.int64)]
     return effect

@@ -52,9 +52,9 @@ def token_shares() -> Floats:
 
 
 @cache
-def _place_shares(place: str) -> Floats:
+def _end_shares(event: str) -> Floats:
     """The token shares of `first`, `last` or `only` events, [V]; the rest as in `token_shares`."""
-    shares = load_statistics()["sequence"][f"{place}_token_share"]
+    shares = load_statistics()["sequence"][f"{event}_token_share"]
     known = np.array([shares.get(code, 0.0) for code in vocabulary()])
     return known + (1.0 - known.sum()) * token_shares()
 
@@ -95,7 +95,7 @@ def interest_chains() -> Floats:
         owner_V = np.concatenate([rng.permutation(INTERESTS) for _ in range(turns)])[:tokens]
         tilt_KV[owner_V, np.arange(tokens)] = _TILT
     # The first event and the last two have shares of their own.
-    ends_V = _place_shares("first") + 2.0 * _place_shares("last")
+    ends_V = _end_shares("first") + 2.0 * _end_shares("last")
     target_V = _normalised((share_V - ends_V / REAL_MEAN).clip(min=share_V * 0.02))
     pair_VV = successors_VV.copy()
     occupancy_KV = np.tile(share_V, (INTERESTS, 1))
@@ -145,7 +145,7 @@ def draw_sequences(users: Users, score: Floats32, mean_length: float) -> Ragged:
     """
     offsets = np.concatenate([[0], np.cumsum(draw_lengths(score, mean_length))])
     tokens = np.empty(offsets[-1], dtype=np.uint16)
-    upper = [np.cumsum(_place_shares(place)) for place in ("first", "only")]
+    upper = [np.cumsum(_end_shares(event)) for event in ("first", "only")]
     key, table = bits(users, Draw.EVENTS), _next_token_table()
     _walk(key, offsets, upper[0], upper[1], table, tokens, *_endings())
     return Ragged(tokens, offsets)
@@ -158,7 +158,7 @@ def _endings() -> tuple[Floats, NDArray[np.int64]]:
     In unpublished pairs, V stands for the walk's next to last token, which is kept.
     """
     statistics, code = load_statistics()["sequence"], vocabulary().index
-    last_V = _place_shares("last").copy()
+    last_V = _end_shares("last").copy()
     pairs = []
     for pair, share in statistics["last_two_share"].items():
         before, final = map(code, pair.split(","))
@@ -209,14 +209,14 @@ def _walk(
             continue
         now = np.searchsorted(first_upper, level_0 * first_upper[-1])
         tokens[offsets[row]] = now
-        for place in range(offsets[row] + 1, offsets[row + 1]):
+        for event in range(offsets[row] + 1, offsets[row + 1]):
             state += GOLDEN
             drawn = hashed(state)
             if (drawn & np.uint64(0xFFFF)) < switch:
                 interest = np.searchsorted(upper, _uniform(drawn), side="right")
             level = np.int64((drawn >> np.uint64(16)) & np.uint64(_LEVELS - 1))
             now = table[(interest * len(first_upper) + now) * _LEVELS + level]
-            tokens[place] = now
+            tokens[event] = now
         end = np.searchsorted(ending_upper, _uniform(hashed(state + GOLDEN)))
         tokens[offsets[row + 1] - 1] = ending[1, end]
         if ending[0, end] < len(first_upper) and offsets[row + 1] - offsets[row] > 2:

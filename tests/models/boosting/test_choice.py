@@ -169,11 +169,11 @@ def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None
     for number in (1, 3, 4):
         cases += [({*range(FOLDS)} - {number}, own[number]), ({*range(number)}, older[number])]
     for counting, log_odds in cases:
-        for place in (0, 10, 20):
-            seen = [y for f, p, y in events if f in counting and p == place]
+        for index in (0, 10, 20):
+            seen = [y for f, p, y in events if f in counting and p == index]
             odds = (sum(seen) + added * rate) / (len(seen) - sum(seen) + added * (1 - rate))
             expected = np.log(odds) - np.log(rate / (1 - rate))
-            assert log_odds[place] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+            assert log_odds[index] == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 def test_slots_get_as_many_occurrences_as_their_rates_are_alike() -> None:

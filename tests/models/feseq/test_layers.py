@@ -119,7 +119,7 @@ def test_pooled_histories_are_target_scaled_sum_and_product() -> None:
     torch.testing.assert_close(made, torch.stack(expected))
 
 
-def test_a_crossing_starts_at_0_and_can_learn_from_there() -> None:
+def test_the_fm_term_starts_at_0_and_can_learn_from_there() -> None:
     torch.manual_seed(0)
     network = FESeq(replace(CONFIG, fm_term=8), SIZES)
     batch = single(make_batch([3, 0, 1]))

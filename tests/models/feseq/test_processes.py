@@ -82,7 +82,7 @@ def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train_as_one_of_several(data: Path, out: Path) -> None:
-    """An undisturbed training, one that goes on after a signal to the second rank, one of SHARED.
+    """An uninterrupted training, one that goes on after a signal to the second rank, one of SHARED.
 
     Of the last, write the rows of each step, and the weights at the end.
     """

@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         150,
         events=[",".join(map(str, row)) for row in events],
         item=[str(item) if item < 70 else f"kind {item}" for item in random.integers(0, 90, 150)],
-        unused=[f"u{place}" for place in random.integers(0, 40, 150)],
+        unused=[f"u{number}" for number in random.integers(0, 40, 150)],
     )
     folder = tmp_path_factory.mktemp("days")
     to_train_h5(folder, table, columns=ROLES)
@@ -74,7 +74,7 @@ def test_older_rows_get_their_logits_and_new_codes_their_start_values(folder: Pa
     torch.manual_seed(1)
     network = build_model(MODEL, feature_map)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
-    # Codes of the older rows at other places than the indices that the earlier map gives them.
+    # Codes of the older rows at other indices than those that the earlier map gives them.
     newer = TrainedModel(replace(earlier.about, feature_map=feature_map), network)
     copy_weights(earlier, network, feature_map)
     logits = [model.predict(folder / "train.h5") for model in (earlier, newer)]

@@ -28,7 +28,7 @@ CONFIG = replace(FOUR_EPOCHS, epochs=2)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Outputs of a training that nothing interrupted."""
     return train_saving(data, tmp_path_factory.mktemp("whole"), CONFIG)
 
@@ -44,7 +44,7 @@ def assert_same(actual: dict[str, Path], expected: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("left", "place"),
+    ("left", "ending"),
     [
         # Saved after each step, so that a crash costs the one that it struck, and a signal none.
         (5, (Stepper, "take", 1, signal.SIGTERM)),
@@ -58,16 +58,16 @@ def assert_same(actual: dict[str, Path], expected: dict[str, Path]) -> None:
         (2, (tensors, "save", 5, CrashError)),
     ],
 )
-def test_an_interrupted_training_ends_like_an_undisturbed_one(
-    data: Path, undisturbed: dict[str, Path], tmp_path: Path, left: int, place: Any
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(
+    data: Path, uninterrupted: dict[str, Path], tmp_path: Path, left: int, ending: Any
 ) -> None:
-    with ended_at(*place) as raised:
+    with ended_at(*ending) as raised:
         train_saving(data, tmp_path, CONFIG)
     assert not (tmp_path / "model.safetensors").exists()
-    if signal.SIGTERM in place:
+    if signal.SIGTERM in ending:
         assert raised.value.code == 143
     with counted_steps() as taken:
-        assert_same(train_saving(data, tmp_path, CONFIG), undisturbed)
+        assert_same(train_saving(data, tmp_path, CONFIG), uninterrupted)
     assert len(taken) == left
 
 
@@ -112,7 +112,7 @@ def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> No
 
 
 def test_a_full_disk_under_the_state_does_not_end_the_training(
-    data: Path, undisturbed: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, uninterrupted: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = tensors.save
 
@@ -122,4 +122,4 @@ def test_a_full_disk_under_the_state_does_not_end_the_training(
         save(content, path)
 
     monkeypatch.setattr(tensors, "save", nearly_full)
-    assert_same(train_saving(data, tmp_path, CONFIG), undisturbed)
+    assert_same(train_saving(data, tmp_path, CONFIG), uninterrupted)

@@ -78,12 +78,14 @@ def test_out_of_gpu_memory_halves_the_micro_batch_and_repeats_the_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     batch = make_batch([3, 0, 6, 1, 5, 2, 4])
-    undisturbed, short = make_stepper(), make_stepper()
-    undisturbed.take(batch)
+    uninterrupted, short = make_stepper(), make_stepper()
+    uninterrupted.take(batch)
     short_of_memory(monkeypatch, 2)
     short.take(batch)
     assert short.micro_rows == 2
-    torch.testing.assert_close(weights(short.model), weights(undisturbed.model), rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        weights(short.model), weights(uninterrupted.model), rtol=0, atol=1e-9
+    )
     short_of_memory(monkeypatch, 0)
     with pytest.raises(UserError, match="does not hold the training of a single row"):
         short.take(batch)

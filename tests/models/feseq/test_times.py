@@ -62,9 +62,9 @@ def test_elapsed_is_the_row_s_time_minus_the_event_s_however_rows_were_shuffled(
             for row, elapsed_E in zip(rows, batch.elapsed_T.tensor_split(batch.offsets[1:-1])):
                 expected = [max(0, now[row] - time) for time in times[row][-max_len:]]
                 assert elapsed_E.tolist() == expected
-        blanked = next(source.in_order(ablate_histories=True))
-        assert blanked.elapsed_T is not None
-        assert not len(blanked.elapsed_T)
+        ablated = next(source.in_order(ablate_histories=True))
+        assert ablated.elapsed_T is not None
+        assert not len(ablated.elapsed_T)
     # Each row, in train.h5 or valid.h5 and in test.h5, at two lengths and in two orders.
     assert sorted(seen) == sorted([*range(ROWS)] * 2 * 2 * 2)
 
