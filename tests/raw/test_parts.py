@@ -73,16 +73,17 @@ def test_the_parts_give_all_rows_once_in_their_order_with_the_table_s_types(
 def test_a_replaced_file_runs_its_part_again_and_no_other(copied: Path) -> None:
     """In a folder of CSV files, which first gives the submission of the parquet file."""
     submission, config = "results/submission_toy.csv", shop.changed("table.raw.test", "in/new")
-    before = (copied / submission).read_bytes()
+    before = pd.read_csv(copied / submission)
     table = pd.read_parquet(copied / "in/new.parquet")
     files = [copied / "in/new" / name for name in ("0.csv", "1.csv.gz")]
     files[0].parent.mkdir()
-    for file, rows in zip(files, (table[:50], table[50:])):
+    for file, rows in zip(files, (table[:61], table[61:])):
         rows.to_csv(file, index=False)
     output = shop.snakemake(copied, submission, config=config)
     assert [output.count(f"(Rule: {rule})") for rule in ("convert_test", "predict")] == [2, 2]
-    assert (copied / submission).read_bytes() == before
-    table[51:].to_csv(files[1], index=False)
+    # Rows in other parts may differ by rounding.
+    pd.testing.assert_frame_equal(pd.read_csv(copied / submission), before, rtol=1e-6)
+    table[62:].to_csv(files[1], index=False)
     # What follows from the list of the parts is planned when it has been made.
     shop.snakemake(copied, "data/h5/test/parts.json", config=config)
     output = shop.snakemake(copied, "-n", submission, config=config)
