@@ -17,8 +17,7 @@ if config["submission"]["refit"]:
 def local(*locations):
     """The local files of raw tables; their times are ignored if they have a version.
 
-    Scripts get these paths from their params, like remote files, which Snakemake would take for
-    local paths.
+    Scripts get the paths from their params, since Snakemake would take remote files for local ones.
     """
     files = [file for each in locations if each and not each.is_remote for file in each.files]
     return [ancient(str(file)) if RAW.has_version(file) else str(file) for file in files]
@@ -27,8 +26,7 @@ def local(*locations):
 def upstream(job):
     """The drawn rows and feature maps for the size of a job or a scoring.
 
-    Rules that do not read these files list them as inputs. Otherwise Snakemake would not notice a
-    missing file whose step failed before a training.
+    For rules that do not read them: Snakemake does not miss one whose step failed before a training.
     """
     return collect(["data/samples/{size}.json", *FEATURE_MAPS], size=job.size)
 

@@ -54,7 +54,7 @@ def long_rows() -> click_model.Rows:
     """24,000 train rows of the real mean length, by a stream that no file uses."""
     rows, mean_length = 24_000, sequences.REAL_MEAN
     strangers = users.strangers(314, rows)
-    day = simulated_columns.train_day(np.arange(rows), rows)
+    day = simulated_columns.day_of(np.arange(rows), rows)
     return click_model.draw_rows(np.random.default_rng(314), strangers, day, mean_length)
 
 

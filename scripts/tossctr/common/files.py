@@ -154,8 +154,8 @@ def locked(folder: Path, does: str) -> Iterator[None]:
         except BlockingIOError:
             who = owner.read_text() if owner.exists() else "another process"
             raise UserError(
-                f"{folder}: {who} {does}; wait until it ends. If its snakemake is gone, stop it "
-                f"with `kill`, or a Slurm job with `scancel`, and run the same command again"
+                f"{folder}: {who} {does}; wait until it ends. If its snakemake is gone, "
+                f"`kill` the process or `scancel` the Slurm job, and run the same command again"
             ) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:

@@ -56,7 +56,7 @@ class Sampling(SettingsBlock):
 def read_keys(
     file: RawTable, sampling: Sampling
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
-    """Returns times [rows] or None, groups [rows] or None, and the sampling that results.
+    """Returns times [rows] or None, groups [rows] or None, and `sampling` as applied.
 
     Rows are split by the one that is not None. With `is_auto`, the first of the two columns that
     has several values is used.

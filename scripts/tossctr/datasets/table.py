@@ -189,7 +189,7 @@ class SomeRows(Table):
         return Block.joined(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows start to stop of one of a block's arrays."""
+        """Rows `start:stop` of one of a block's arrays."""
         return self.whole.column(name)[self.indices[start:stop]]
 
     def vocabulary(self, column: str) -> list[str]:

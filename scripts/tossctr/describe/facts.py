@@ -106,7 +106,7 @@ class Sample:
         return frame
 
     def _keyed(self, block: Block) -> tuple[Block, dict[str, np.ndarray]]:
-        """A block, and the keys to keep of it, uint64."""
+        """A block, and its keys, uint64."""
         keys = {}
         for name in self._lookups:
             history = block.sequences[name]

@@ -130,22 +130,22 @@ class _Column:
         self.is_label = is_binary and is_complete and (len(words) == 2 or self.named(_LABEL))
         # Points in time, not durations. A row's time is never missing, and can be ordered.
         is_large = self.is_number and (pc.mean(self.known).as_py() or 0) >= _FIRST_DATE
-        is_odd, is_typed = self.looks(_ODD_DATE), pa.types.is_temporal(_typed(self.known).type)
+        is_odd, is_typed = self.fits(_ODD_DATE), pa.types.is_temporal(_typed(self.known).type)
         self.is_date = is_odd or is_typed or (is_large and self.named(_TIME))
-        is_of_row = self.named(_TIME_OF_ROW) and (self.is_number or self.looks("^[0-9]+$"))
+        is_of_row = self.named(_TIME_OF_ROW) and (self.is_number or self.fits("^[0-9]+$"))
         is_time = (self.is_date and not is_odd) or is_of_row
         self.is_time = is_time and is_complete and not self.named(_TIME_OF_OTHERS)
         # The rows as lists of tokens, if they can be read so, and the tokens' separator in text.
         self.events, self.separator = _split(values, self.kind)
         self.lengths = self.events and pc.fill_null(pc.list_value_length(self.events), 0)
-        self.is_written_number = self.looks(_NUMBER, _NEARLY_ALL)
+        self.is_written_number = self.fits(_NUMBER, _NEARLY_ALL)
 
     def named(self, pattern: str) -> bool:
         """True if its name, in lower case with _ between words, matches the pattern."""
         name = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()
         return re.search(pattern, name) is not None
 
-    def looks(self, pattern: str, least: float = 1) -> bool:
+    def fits(self, pattern: str, least: float = 1) -> bool:
         """True for text if at least this share of its distinct values matches the pattern."""
         share = pc.mean(pc.match_substring_regex(self.texts, pattern)).as_py()
         return self.kind == "text" and (share or 0) >= least
@@ -174,7 +174,7 @@ class _Column:
         """The column of a history's items: one that shares values, else one named like items."""
         if best := max(filter(self.share, others), key=self.share, default=None):
             return best
-        is_sure = self.kind != "text" or self.looks("^[0-9]*(,[0-9]+)*$")
+        is_sure = self.kind != "text" or self.fits("^[0-9]*(,[0-9]+)*$")
         named = [c for c in others if c.is_category and c.named(_ITEM)]
         likely = named if is_sure and not self.is_written_number else []
         return max(likely, key=lambda c: len(c.texts), default=None)
@@ -192,7 +192,7 @@ class _Column:
             f"{self.kind} cannot be a feature; a history needs a column of the row's item, which "
             f"shares its values or is named like an item, and must be as long as other histories "
             f"in each row; times of events need columns.time": not self.is_plain,
-            "a list as text: write its tokens alone, joined by commas": self.looks(r"^\[.*\]$"),
+            "a list as text: write its tokens alone, joined by commas": self.fits(r"^\[.*\]$"),
             "nearly all rows have different values: an ID, free text, numbers not written like "
             "1234.5, or a history without the column of its items": is_name
             and len(self.texts) > 0.5 * len(self.known) + 1,

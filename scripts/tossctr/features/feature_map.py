@@ -207,7 +207,7 @@ class FeatureMap:
 
 
 def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
-    """A dataclass, with dataclasses in its lists, from plain values; other keys are ignored."""
+    """Build a `cls`, and the dataclasses in its lists, from plain values; ignore unknown keys."""
     values = {}
     for name, hint in get_type_hints(cls).items():
         if name in plain:
@@ -231,9 +231,9 @@ def require_columns(table: Table, columns: Columns) -> None:
         missing = [name for name in wanted if name not in present]
         if missing:
             raise UserError(
-                f"{table.path}: lacks {len(missing)} columns that the features need, for example "
-                f"{missing[0]!r}; its columns.use was another: delete the file and run snakemake "
-                f"again, or use a model of these columns"
+                f"{table.path}: lacks {len(missing)} columns that the features need, such as "
+                f"{missing[0]!r}: it was made with another columns.use. Delete the file and run "
+                f"snakemake again, or use a model of these columns"
             )
 
 

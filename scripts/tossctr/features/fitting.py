@@ -239,7 +239,7 @@ class ItemAttributeFit:
 
     def __init__(self, items: Sequence[str], attributes: Sequence[str]) -> None:
         self.items, self.attributes = items, attributes
-        self.attribute = np.zeros(len(items) + 1, np.int64)
+        self.of_item = np.zeros(len(items) + 1, np.int64)
         self.counts = np.zeros(len(attributes) + 1, np.int64)
         self.rows, self.contradictions = 0, 0
 
@@ -250,15 +250,15 @@ class ItemAttributeFit:
         known = (item > 0) & (attribute > 0)
         item, attribute = item[known], attribute[known]
         items, row = np.unique(item, return_index=True)
-        is_new = self.attribute[items] == 0
-        self.attribute[items[is_new]] = attribute[row[is_new]]
+        is_new = self.of_item[items] == 0
+        self.of_item[items[is_new]] = attribute[row[is_new]]
         self.rows += len(item)
-        self.contradictions += int((self.attribute[item] != attribute).sum())
+        self.contradictions += int((self.of_item[item] != attribute).sum())
         self.counts += np.bincount(attribute, minlength=len(self.counts))
 
     def is_function(self) -> bool:
         """True if each item nearly always has the same attribute, and items share attributes."""
-        items, attributes = int((self.attribute > 0).sum()), int((self.counts > 0).sum())
+        items, attributes = int((self.of_item > 0).sum()), int((self.counts > 0).sum())
         repeats, rare = self.rows - items, self.rows - int(self.counts.max())
         return (
             repeats >= _MIN_REPEATS
@@ -273,6 +273,6 @@ class ItemAttributeFit:
         """The attribute of a sequence's items; unknown words have none."""
         index = {word: i for i, word in enumerate(attribute.vocabulary, FIRST_CATEGORY)}
         indices = [PADDING, *(index.get(word, PADDING) for word in self.attributes)]
-        index_of = {word: indices[number] for word, number in zip(self.items, self.attribute[1:])}
+        index_of = {word: indices[number] for word, number in zip(self.items, self.of_item[1:])}
         known = (index_of.get(word, PADDING) for word in target.vocabulary)
         return ItemAttribute(attribute.column, sequence, [*[PADDING] * FIRST_CATEGORY, *known])

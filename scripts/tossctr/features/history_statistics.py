@@ -183,7 +183,7 @@ class EventColumns:
             return codes == np.repeat(categories[wanted], lengths)
 
         matched = [equal(events[name].values, target) for name, target in self.targets.items()]
-        of_kind = [
+        sharing = [
             equal(of_code[events[each.sequence].values], each.column)
             for each, of_code in self.attributes
         ]
@@ -194,10 +194,10 @@ class EventColumns:
             columns += [_age_at(padded, offsets, at) for at in (last, last - 9, offsets[:-1])]
             columns += [_counts(ages.values <= age, offsets) for age in self.ages]
             columns += [
-                _age_at(padded, offsets, _newest(each, offsets)) for each in (*matched, *of_kind)
+                _age_at(padded, offsets, _newest(each, offsets)) for each in (*matched, *sharing)
             ]
             columns = [np.log1p(column) for column in columns]
-        columns += [_counts(each, offsets) / np.maximum(1, lengths) for each in of_kind]
+        columns += [_counts(each, offsets) / np.maximum(1, lengths) for each in sharing]
         return np.array(columns, np.float32).reshape(len(columns), len(lengths)).T
 
 
@@ -208,7 +208,7 @@ def _age_at(ages: np.ndarray, offsets: np.ndarray, event: np.ndarray) -> np.ndar
 
 
 def _newest(is_match: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The index of the newest match before the end of each row; it may be in an earlier row."""
+    """The last match before each row's end; if the row has none, that of an earlier row, or -1."""
     matches = np.where(is_match, np.arange(len(is_match)), -1)
     return np.append(-1, np.maximum.accumulate(matches))[offsets[1:]]
 

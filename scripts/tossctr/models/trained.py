@@ -45,7 +45,8 @@ class ModelInfo:
 class Model:
     """A trained model, as `load` of its kind returns it.
 
-    A kind derives a dataclass. Its fields are what the model learned, and the file holds them.
+    Each kind has a dataclass derived from it, whose fields are what the model learned; the file
+    holds them.
     If a field is not an array or a plain value, the class overrides `content` and `from_content`.
     Predictions take `threads` threads.
     """
@@ -123,6 +124,6 @@ def unreadable(path: Path, error: Exception) -> UserError:
     """The error for a file that is not a model."""
     return UserError(
         f"{path}: not a complete model file of this workflow ({first_line(error)}); take another "
-        f"file or, where the workflow made it, delete it and run the same command again, or "
-        f"`snakemake --cores 4 {path}`, to retrain the model"
+        f"file. If the workflow made it, delete it and retrain the model: run the same command "
+        f"again, or `snakemake --cores 4 {path}`"
     )

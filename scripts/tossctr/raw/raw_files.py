@@ -137,8 +137,8 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
     if id_column in header and len(others) == 1 and others[0]:
         return others[0]
     raise UserError(
-        f"{location}: its header {','.join(header)[:200]!r} should name column "
-        f"{id_column!r} and the label, as {label_column!r} or the only other column: correct the "
+        f"{location}: its header {','.join(header)[:200]!r} needs column "
+        f"{id_column!r}, and column {label_column!r} or exactly one other column: correct the "
         f"file, columns.id, columns.label or raw.sample_submission"
     )
 

@@ -30,14 +30,14 @@ _WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
 class RawTable:
     """The files of a raw table, or of a part of it, as one table.
 
-    Rows are numbered across files in order, starting at the first row's number in its file. A
+    Rows are numbered across files in order; the first row keeps its number in its own file. A
     folder key=value above a file adds a column `key`, unless the file has one of that name; its
     type is int64 if all values are integers, else string. A column's type fits the values of all
-    files, by pyarrow's permissive promotion. With a part, `written` must name the part's files,
-    unchanged since they were listed. CSV columns get types from their roles in `columns`; without
-    a role they are text. `unusable` gives the reason for each column whose types conflict or that
-    occurs twice in a file; columns in `partial` are missing from some files. Raises UserError if a
-    file cannot be opened, or if only some files are simulated.
+    files, by pyarrow's permissive promotion. If `part` is given, `written` names its files, which
+    must not have changed since they were listed. CSV columns get types from their roles in
+    `columns`; without a role they are text. `unusable` gives the reason for each column whose types
+    conflict or that occurs twice in a file; columns in `partial` are missing from some files.
+    Raises UserError if a file cannot be opened, or if only some files are simulated.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class RawTable:
                 raise UserError(
                     f"column {name!r} has type {types[0]} in {other.location} and {types[1]} in "
                     f"{self.location}; values are compared as text: write the column as text in "
-                    f"both, or both tables in one format"
+                    f"both, or use one format for both tables"
                 )
 
     def listing(self, rows: int) -> Listing:

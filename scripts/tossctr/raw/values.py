@@ -62,7 +62,7 @@ def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.A
 
 @cache
 def type_name(arrow_type: pa.DataType) -> str:
-    """A type's name in messages; '' for the null type of columns without values in pandas."""
+    """A type's name in messages; '' for null, the type of a pandas column without values."""
     if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
         return f"list of {type_name(value_type(arrow_type.value_type))}"
     return next((name for name, fits in _NAMES.items() if fits(arrow_type)), str(arrow_type))

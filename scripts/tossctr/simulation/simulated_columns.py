@@ -77,7 +77,7 @@ _SCORES = {
 _SHIFT_OF_FEAT_E_3 = 1.5
 
 
-def train_day(row: NDArray[np.int64], total_rows: int) -> Days:
+def day_of(row: NDArray[np.int64], total_rows: int) -> Days:
     """The calendar day 0..6 of these train rows: the file is sorted by day.
 
     On average, all days have equally many negatives, and each day has its own click rate.

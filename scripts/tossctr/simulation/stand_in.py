@@ -12,7 +12,7 @@ from ..common.parquet import SIMULATED_MARK
 from ..common.progress import Progress
 from .click_model import click_logit, draw_rows, mean_over_users, user_part
 from .sequences import join_codes
-from .simulated_columns import CATEGORIES, TEST_DAY, as_arrow, train_day
+from .simulated_columns import CATEGORIES, TEST_DAY, as_arrow, day_of
 from .statistics import load_statistics, logistic
 from .users import test_users, train_users
 
@@ -66,7 +66,7 @@ def simulate_split(
             row = np.arange(first, min(first + chunk_rows, rows))
             rng = np.random.default_rng([seed, not is_train, chunk])
             users = train_users(seed, row) if is_train else test_users(seed, row, train_rows)
-            day = train_day(row, rows) if is_train else np.full(len(row), TEST_DAY, np.int8)
+            day = day_of(row, rows) if is_train else np.full(len(row), TEST_DAY, np.int8)
             simulated = draw_rows(rng, users, day, mean_length)
             logit = click_logit(simulated)
             probability = logistic(logit + user_part(users))

@@ -189,7 +189,7 @@ class TrainConfig:
         if fewer >= self.batch_size:
             return self.batch_size
         logger.warning(
-            "batches of %d rows, not batch_size %d, for train.min_steps_per_epoch %d",
+            "batches of %d rows, not batch_size %d: train.min_steps_per_epoch is %d",
             *(fewer, self.batch_size, self.min_steps_per_epoch),
         )
         return fewer

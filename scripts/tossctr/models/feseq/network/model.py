@@ -103,7 +103,7 @@ class FESeq(nn.Module):
 
     @torch.no_grad()
     def set_logit_shift(self, shift: float) -> None:
-        """Set another correction of odds, for another sampling rate; predictions do not change."""
+        """Set another correction of odds; the output bias offsets it, so predictions stay equal."""
         self.mlp[-1].get_parameter("bias").add_(self.logit_shift.shift - shift)
         self.logit_shift.shift.fill_(shift)
 
