@@ -1,6 +1,6 @@
 # make run        runs the main job to results/submission_full.csv
 # make plan       prints what `make run` would run, and why (snakemake -n); TARGET=... for another file
-# make report     runs the main job and results/summary.md, and writes both to results/report.html
+# make report     runs the main job and results/summary.md, then makes results/report.html
 # make reference  rewrites the tables of config/README.md
 # make test       checks the code and runs the tests, one process per core
 # make test-fast  runs the tests that need no whole workflow, for use while editing

@@ -109,7 +109,7 @@ def plot_data(wildcards):
     if wildcards.plot == "importance":
         return f"results/{wildcards.size}/{wildcards.name}/importance.json"
     if not kind.has_learning_curves:
-        raise UserError(f"{wildcards.name} has no learning curves; only networks have them")
+        raise UserError(f"{wildcards.name} has no learning curves; its kind writes none")
     return f"results/{wildcards.size}/{wildcards.name}/history.csv"
 
 

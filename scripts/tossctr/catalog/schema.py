@@ -79,8 +79,7 @@ class Raw(_Block):
 
     source: Literal["auto", "files", "simulated"] = "auto"
     """`files`: the files below, which must exist. `simulated`: the table's stand-in, even if they
-    exist. `auto`: the files if both exist, the stand-in if neither does; an error if only one of
-    two exists"""
+    exist. `auto`: the files if all named exist, the stand-in if none does, else an error"""
     train: Name | Files
     """table with features and label: a file, a list of files, a pattern such as `in/day-*.parquet`,
     or a folder of files. The ending gives the format: .csv, .tsv, .csv.gz, .tsv.gz; any other is
@@ -126,8 +125,8 @@ class Group(_Block):
     all sequences in use must be equally long"""
     times: dict[str, Name] = {}
     """`column of the events' times: column of the row's time`, at most one such pair. The events'
-    times are a sequence of integers, one for each event. The row's time is an integer in the same
-    unit, or a timestamp (counted in whole seconds since 1970); no row may lack it. An event later
+    times are a sequence of integers, one for each event. The row's time is an integer or a
+    timestamp (whole seconds since 1970) in the same unit; no row may lack it. An event later
     than its row gets the row's time"""
     separator: Separator = SEPARATORS[0]
     """the character between the tokens of sequences and times in text; all groups in use must have
@@ -323,7 +322,7 @@ class TuneConfig(SettingsBlock):
     """How to tune."""
 
     trials: Annotated[int, Field(ge=1)] = 20
-    """number of trials"""
+    """trainings to try"""
     space: Annotated[Mapping[str, Any], AfterValidator(_checked)] = {}
     """settings to search, by name, such as `train.learning_rate`: of `model` and `train` for FESeq,
     of `boosting` for boosting. Each has a list of choices, or a range `{low, high}`, optionally

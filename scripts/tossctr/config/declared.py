@@ -136,8 +136,8 @@ class Runtime(SettingsBlock):
     """How a run uses the machine."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: CUDA if there is a GPU, else the CPU; the log says so. `cuda`: an error if there is
-    no GPU, or if XGBoost is the CPU build (docs/boosting.md)"""
+    """`auto`: CUDA if it is available, else the CPU; the log says so. `cuda`: an error if it is
+    not, or if XGBoost is the CPU build (docs/boosting.md)"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """precision of matrix products at positions; the output network stays in float32 (with TF32 on
     GPUs that have it). `auto`: `float32` on the CPU, `bfloat16` on a GPU, `float16` with loss

@@ -23,7 +23,7 @@ _COLUMN_CHECKS = (
     (
         "click_auc > 0.99",
         "predicts the clicks on its own, with an AUC of {click_auc:.4f} on train rows",
-        "Take columns known only after the click out of columns.groups",
+        "Remove from columns.groups what is known only after a click",
     ),
     (
         "role in ['numeric', 'category'] and "
@@ -53,15 +53,13 @@ _COLUMN_CHECKS = (
     ),
     (
         "unseen_test > 0.1",
-        "{unseen_test:.0%} of the test rows have a category that is too rare in the train rows to "
-        "be known",
+        "{unseen_test:.0%} of the test rows have a category that too few train rows, or none, have",
         f"{_ALIKE}; leave out a column of IDs that are always new",
     ),
 )
 _SEQUENCE_CHECK = (
     "unseen_test > 0.1",
-    "{unseen_test:.0%} of the test events are a code that is too rare in the train rows to be "
-    "known",
+    "{unseen_test:.0%} of the test events are a code that too few train events, or none, are",
     f"{_ALIKE}, or lower the size's min_count",
 )
 # Checks of each table: the fact, the share from which it is a fault, the text and the advice.

@@ -285,9 +285,9 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
     if len(event_times) > 1 or bool(event_times) != (row_time is not None):
         named = ", ".join(sorted(event_times)) or "no column"
         raise UserError(
-            f"--row_time is {row_time!r}, and the models take the events' times from {named}: name "
-            f"a column of the rows' times, with --row_time or in columns.groups.<group>.times of "
-            f"the config, if and only if the models take events' times"
+            f"--row_time is {row_time!r}, and the models take the events' times from {named}: "
+            f"only if they take some, name a column of the rows' times, with --row_time or in "
+            f"columns.groups.<group>.times of the config"
         )
     separators = {m.separator for m in maps if m.sequences}
     if len(separators) > 1:

@@ -261,7 +261,7 @@ def content_version(path: Path) -> str:
         if remembered.get("state") == state:
             return str(remembered["version"])
     if state["size"] >= _LARGE_BYTES:
-        logger.info("%s: new or modified, reading its %s bytes", path, f"{state['size']:,}")
+        logger.info("%s: new or touched, reading its %s bytes", path, f"{state['size']:,}")
     started = time.time_ns()
     with open(path, "rb", buffering=0) as file:
         version = hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()

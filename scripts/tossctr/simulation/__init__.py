@@ -2,5 +2,5 @@
 
 Columns and event sequences follow published statistics (`statistics.json`). Clicks come from a
 known model (`click_model.py`), so that one can measure what a trained model has learned. Models
-reach the same metrics as on the real rows (benchmarks/twin.py).
+score about as on the real rows (benchmarks/twin.py).
 """

@@ -6,7 +6,7 @@ have the same sequence, reveal.
 
 Log-odds of values are in `statistics.json`, under `effects`; `benchmarks/twin.py --solve` finds
 those that give the published click rates. Strengths of the other effects were tried until models
-reached the same metrics as on the real rows, which the same benchmark prints. Coefficients come
+scored about as on the real rows, which the same benchmark prints. Coefficients come
 from constants, never from the configured seed, which changes the rows but not the world.
 
 Legend: R rows, V tokens.

@@ -32,13 +32,13 @@ class BoostingConfig(SettingsBlock):
     """share of the features drawn for each tree"""
     features: Literal["auto"] | list[FeatureSet] = "auto"
     """further sets of features; numerics, categories of few values and history lengths are always
-    used. `auto`: the sets that lower the logloss of held-out rows by more than its standard error
+    used. `auto`: the sets whose gain in held-out logloss exceeds the gain's standard error
     (docs/boosting.md)"""
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
     """share of the negatives that trees are trained on, drawn at random; predictions are corrected
-    for it. `auto`: as `train.negative_sampling_rate`"""
+    for it. `auto`: by the rule of `train`'s `auto`"""
     bags: Annotated[int, Field(ge=1, le=100), NOT_SEARCHED] = 3
     """ensembles of trees whose logits are averaged; each has its own seed and draw of negatives"""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42

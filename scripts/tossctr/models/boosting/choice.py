@@ -2,9 +2,9 @@
 
 Features of users and ads help if these return, and mislead if they do not: the validation rows show
 which is the case. Small leaves learn more, or memorize noise: cross-validation of train rows shows
-which. So changes are tried one after the other, in short trainings. A change stays if the logloss
-of held-out rows falls by more than its standard error, so the simplest model that is as good as the
-best wins.
+which. So changes are tried one after the other, in short trainings. A change stays if its gain in
+the logloss of held-out rows exceeds the gain's standard error, so the simplest model that is as
+good as the best wins.
 
 Held-out rows are the validation rows. If these are few, and drawn at random, cross-validation of
 train rows adds more.

@@ -77,8 +77,8 @@ class ModelConfig:
     codes, the `entropy` of the codes' shares, the `newest` code, `times` to the row, shares of the
     target's `item_attributes`, `similarities` of the target to the events (docs/boosting.md)"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of the categories that each step treats as out of vocabulary, drawn anew. `auto`: each
-    column's share among the validation rows"""
+    """share of the categories that each step treats as out of vocabulary, drawn again each time.
+    `auto`: each column's unknown share of the validation rows"""
     pooled_history: bool = True
     """the output network also gets the target's embedding, the scaled sum of the whole
     history's embeddings, and their product"""
@@ -141,14 +141,14 @@ class TrainConfig:
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings' learning rate as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
-    """Adam's second moment of the embeddings: one for each `weight`, or one for a whole `table`, so
+    """Adam divides embedding steps by a second moment for each `weight`, or for a whole `table`, so
     that rare codes move little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0.01
     """each step shrinks weights by this share times the learning rate (AdamW), but not biases,
     norms and embeddings"""
     schedule: Literal["plateau", "cosine"] = "cosine"
     """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it falls
-    over the steps of all epochs. Its minimum is a thousandth of `learning_rate`"""
+    over the steps of all epochs. Both stop at a thousandth of `learning_rate`"""
     start_at_click_rate: bool = True
     """the untrained network predicts the click rate of the train rows, not one half"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
@@ -173,7 +173,7 @@ class TrainConfig:
         Field(default_factory=lambda: {"auc": 1, "logloss": -1}),
         NOT_SEARCHED,
     ]
-    """weights of metrics in a sum; if the sum rises, the evaluation is a gain. `auc`,
+    """weights of metrics in a sum; an evaluation with a new maximum is a gain. `auc`,
     `average_precision` and `score` take weights of 0 or more, `logloss` and `weighted_logloss` of 0
     or less. Metrics at 50:50 odds have names such as `balanced_score`. Default for a table whose
     score is toss: `{balanced_score: 1}`"""
