@@ -86,7 +86,7 @@ def digest(value: Any) -> str:
 
 
 class Code:
-    """The scripts in a folder and the package beside them, each file by its path in the folder.
+    """The scripts in a folder and the package beside them, keyed by path in the folder.
 
     The file `kept` caches the digests by content, since computing them takes a second.
     """

@@ -118,7 +118,7 @@ CHANGES: dict[str, Change] = {
     "raw files touched": lambda folder, *_: [path.touch() for path in (folder / "in").iterdir()],
     "runtime.*": set_to("runtime", RUNTIME),
     "boosting.max_depth, where no boosting submits": set_to("boosting.max_depth", 3),
-    "values of two train keys swapped": set_to("train", SWAPPED),
+    "values of two `train` settings swapped": set_to("train", SWAPPED),
     "sizes.full.max_len: one more": set_to("sizes.full.max_len", [7, 20]),
     "sizes.full.submission_models: another": set_to("sizes.full.submission_models", ["boosting"]),
     "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),

@@ -29,7 +29,7 @@ def chosen_rate(share: NegativeSamplingRate, label: np.ndarray, key: str) -> flo
     if wanted == others:
         return 1.0
     logger.info(
-        "%s auto: %.3g of %s negatives, with all %s clicks",
+        "%s auto: trains on %.3g of %s negatives and all %s clicks",
         *(key, wanted / others, f"{others:,}", f"{clicks:,}"),
     )
     return wanted / others

@@ -123,7 +123,7 @@ def _check_histories(
 ) -> None:
     """Raise UserError if sequences, times and separators of the groups in use contradict."""
     if times and not sequences:
-        raise UserError(f"columns: times {times} need a sequence, whose events have them")
+        raise UserError(f"columns: times {times} need a sequence whose events they date")
     if len(times) > 1:
         raise UserError(f"columns: several pairs of times, {times}; an event must have one time")
     if len({*separators.values()}) > 1:

@@ -36,7 +36,7 @@ MODEL_FILE = "model.safetensors"
 def check_name(path: Path, name: str, wanted: str) -> None:
     """Raise UserError if a file's model or size is not the `wanted` one, such as full/len150.
 
-    `name` is the file's own. Either may be '', if unknown.
+    `name`, the file's own, and `wanted` are '' if unknown.
     """
     if name and wanted and name != wanted:
         raise UserError(

@@ -171,9 +171,9 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
             keys = _keys_of(values)
         except pa.ArrowException as error:
             raise UserError(
-                f"{file.location}: column {column!r} of type {values.type} does not name groups "
-                f"({first_line(error)}); name a column of text, numbers, or lists of texts or "
-                f"integers in columns.group"
+                f"{file.location}: column {column!r} of type {values.type} cannot be grouped by "
+                f"({first_line(error)}); set columns.group to a column of text, numbers, or lists "
+                f"of texts or integers"
             ) from None
         digests = (xxhash.xxh3_64_intdigest(key, seed) for key in keys)
         hashes.append(np.fromiter(digests, np.uint64, len(keys)))

@@ -53,7 +53,7 @@ def fit_baseline(
     """Fit the baseline of that name and predict the validation rows.
 
     Writes `predictions` (row, label, logit) and `training` (JSON), whose `seconds` are for reading
-    and fitting. A large train table is shuffled, so only its first rows are read. Raises UserError
+    and fitting. As train tables are shuffled, a large one's first rows suffice. Raises UserError
     if these all have the same label.
     """
     # Such as the warning that a fit did not converge.

@@ -276,7 +276,7 @@ def check_kind(where: object, is_simulated: bool, simulated: bool) -> None:
 
 
 def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: str = "") -> Columns:
-    """The columns that models with these maps read, each once; all categories are in `profile`.
+    """The columns to read for these maps, each once; the result's `profile` has all categories.
 
     `row_time` is the column of the rows' times. Raises UserError if it is None but needed, if it is
     given but not needed, or if the models' sequences have several separators.

@@ -150,7 +150,7 @@ def _check_exact(values: np.ndarray, column: str) -> None:
     if np.abs(values).max(initial=0) > _MAX_EXACT:
         example = values[np.abs(values).argmax()]
         raise UserError(
-            f"column {column!r}, which is numeric and context, holds values like {example:.0f}: "
+            f"column {column!r} (`numeric` and `context`) holds values like {example:.0f}: "
             f"as float32, integers are exact only up to {_MAX_EXACT:,}; take it out of "
             f"`numeric` in columns.groups, then its values are kept as text"
         )

@@ -111,7 +111,7 @@ class Model:
             about = ModelInfo(**shared, feature_map=FeatureMap.from_dict(plain))
             model = cls.from_content(about, content, threads)
         except _DAMAGES as error:
-            raise unreadable(path, error) from None
+            raise load_error(path, error) from None
         check_name(path, about.full_name, full_name)
         return model
 
@@ -120,7 +120,7 @@ def _marks(kind_name: str) -> dict[str, Any]:
     return {"format": FORMAT, "version": VERSION, "kind": kind_name}
 
 
-def unreadable(path: Path, error: Exception) -> UserError:
+def load_error(path: Path, error: Exception) -> UserError:
     """The error for a file that is not a model."""
     return UserError(
         f"{path}: not a complete model file of this workflow ({first_line(error)}); take another "

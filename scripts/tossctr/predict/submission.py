@@ -19,7 +19,7 @@ from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.raw_files import label_name
-from ..raw.submission_ids import add_ids, add_sample, answer, id_tables
+from ..raw.submission_ids import add_ids, add_sample, answer, id_database
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def join_predictions(
     if sample_submission is not None:
         label_column = label_name(Location(sample_submission), id_column, label_column)
         listed = "sample AS listed JOIN predicted USING (id)"
-    with id_tables(submission) as database:
+    with id_database(submission) as database:
         add_ids(database, "predicted", _means(by_model, weights), "the predictions")
         if sample_submission is not None:
             add_sample(database, sample_submission, id_column, "predicted", "predicted")

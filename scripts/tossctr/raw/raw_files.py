@@ -138,7 +138,7 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
         return others[0]
     raise UserError(
         f"{location}: its header {','.join(header)[:200]!r} needs column "
-        f"{id_column!r}, and column {label_column!r} or exactly one other column: correct the "
+        f"{id_column!r} and one other column, or {label_column!r} among several: correct the "
         f"file, columns.id, columns.label or raw.sample_submission"
     )
 

@@ -155,7 +155,7 @@ class RawTable:
             try:
                 if (missing := pc.index(is_missing, True).as_py()) >= 0:
                     raise ValueError(f"row {first_row + missing} has no value")
-                read_as = read_as or _ordered_type(values)
+                read_as = read_as or _sort_type(values)
                 cast = cast_rows(values, read_as, first_row)
                 pieces.append(cast.to_numpy(zero_copy_only=False))
             except (ValueError, pa.ArrowException) as error:
@@ -236,7 +236,7 @@ def _key_types(files: Sequence[RawFile]) -> dict[str, str]:
     return types
 
 
-def _ordered_type(values: pa.Array) -> pa.DataType:
+def _sort_type(values: pa.Array) -> pa.DataType:
     """The type that sorts a column's values by time."""
     name = type_name(values.type)
     if name == "text":

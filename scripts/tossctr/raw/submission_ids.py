@@ -51,7 +51,7 @@ def list_parts(
             yield pa.table({"id": checked_ids(batch.column(0), first_row, columns.id, where)})
             listing.advance(len(batch))
 
-    with id_tables(parts, threads) as database:
+    with id_database(parts, threads) as database:
         add_ids(database, "test", ids(), f"{table.location}: column {columns.id!r}")
         if sample_submission is not None:
             add_sample(database, sample_submission, columns.id, "test", "in the test file")
@@ -59,7 +59,7 @@ def list_parts(
 
 
 @contextmanager
-def id_tables(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
+def id_database(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
     """Yield an empty database, which spills to disk beside `target`.
 
     Raises UserError if DuckDB fails, for example because the disk is full.

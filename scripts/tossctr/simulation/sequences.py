@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..common.arrays import GOLDEN, Ragged, hashed
-from .statistics import Floats, Floats32, load_statistics, normal_distribution
+from .statistics import Floats, Floats32, load_statistics, normal_cdf
 from .users import Draw, Users, bits
 
 INTERESTS = 8
@@ -134,7 +134,7 @@ def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
     """Lengths of at least 1 by normal scores, [R]: published quantiles, scaled to the mean."""
     published = load_statistics()["sequence"]["lengths"]
     logs = np.log(published["values"])
-    length = np.exp(np.interp(normal_distribution(score), published["levels"], logs))
+    length = np.exp(np.interp(normal_cdf(score), published["levels"], logs))
     return np.rint(length * (mean_length / REAL_MEAN)).clip(1).astype(np.int64)
 
 

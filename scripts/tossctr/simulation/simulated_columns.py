@@ -29,7 +29,7 @@ from .statistics import (
     copula_factor,
     load_statistics,
     missing_shares,
-    normal_distribution,
+    normal_cdf,
     product,
     quantile_function,
 )
@@ -155,12 +155,12 @@ def _user_numbers(
     """The columns of `user_columns`, with the measured quantiles and rank correlations."""
     drawn = {}
     for column in user_columns():
-        level_R = normal_distribution(scores[column])
+        level_R = normal_cdf(scores[column])
         if column == "feat_e_3":
             share = _own_inventory_share()
             shifted_R = scores[column] + np.where(is_own_inventory, _SHIFT_OF_FEAT_E_3, 0.0)
-            level_R = (1.0 - share) * normal_distribution(shifted_R)
-            level_R += share * normal_distribution(shifted_R - _SHIFT_OF_FEAT_E_3)
+            level_R = (1.0 - share) * normal_cdf(shifted_R)
+            level_R += share * normal_cdf(shifted_R - _SHIFT_OF_FEAT_E_3)
         drawn[column] = quantile_function(column)(level_R).astype(np.float32)
     return drawn
 
@@ -180,13 +180,13 @@ def _draw_history(
     drawn: dict[str, Floats32] = {}
     for column, (score, loading, kind, *values) in history["values"].items():
         noise_R = np.sqrt(1.0 - loading**2) * noise[kind]
-        level_R = normal_distribution(loading * score_of[score] + noise_R)
+        level_R = normal_cdf(loading * score_of[score] + noise_R)
         value_R = _history_quantiles(level_R, values)
         value_R[level_R < history["zero_share"].get(column, 0.0)] = 0.0
         drawn[column] = value_R.astype(np.float32)
     loading, kind, *values = history["past_rate"]
     noise_R = np.sqrt(1.0 - loading**2) * noise[kind]
-    level_R = normal_distribution(loading * scores["RATE"] + noise_R)
+    level_R = normal_cdf(loading * scores["RATE"] + noise_R)
     clicks_R = 1 + (rng.random(rows) < 0.15)
     past_R = clicks_R / np.rint(clicks_R / _history_quantiles(level_R, values))
     for column, constant in history["past_rate_columns"].items():

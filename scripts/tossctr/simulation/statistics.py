@@ -66,7 +66,7 @@ def normal_table() -> tuple[Floats, Floats]:
     return grid, np.array([0.5 * (1.0 + math.erf(x / math.sqrt(2.0))) for x in grid])
 
 
-def normal_distribution(score: NDArray[np.floating]) -> Floats:
+def normal_cdf(score: NDArray[np.floating]) -> Floats:
     """The standard normal distribution function, to four decimals or better."""
     return np.interp(score, *normal_table())
 

@@ -86,7 +86,7 @@ class ClickCounts:
         self.seen, self.clicks = np.zeros((2, folds, slots), np.uint32)
 
     def add(self, fold: np.ndarray, slots: Ragged, label: np.ndarray) -> None:
-        """Count the slots of some rows, each row with its fold and label int64 [rows]."""
+        """Count some rows' slots; `fold` and `label` are int64 [rows]."""
         _add(self.seen, self.clicks, fold, slots.values, slots.offsets, label)
 
     def out_of_fold(self) -> np.ndarray:

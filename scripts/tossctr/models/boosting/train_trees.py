@@ -67,7 +67,7 @@ def train(job: TrainJob) -> None:
 
 
 class FittedFeatures(NamedTuple):
-    """The features of train rows, and of all other rows; `unknown` has shares by column."""
+    """Features of train rows and of all other rows; `unknown`: unknown share by column."""
 
     train_features: Features
     features: Features

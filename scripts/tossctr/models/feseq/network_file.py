@@ -277,7 +277,7 @@ def _moved(each: ItemAttribute, old: FeatureMap, new: FeatureMap) -> ItemAttribu
 
 
 def _indices(old: _Field, new: _Field) -> np.ndarray:
-    """The index in `new` of each index of `old`, int64 [old.size]; a shared sequence has none."""
+    """Where each entry of `old` is in `new`, int64 [old.size]; shared sequences have none."""
     first = old.size - len(old.vocabulary)
     index = {word: i for i, word in enumerate(new.vocabulary, first)}
     return np.array([*range(first), *(index[word] for word in old.vocabulary)], np.int64)
