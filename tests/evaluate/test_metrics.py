@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from tossctr.config.names import FEW_CLICKS
 from tossctr.evaluate.intervals import auc_interval, bootstrap, differences, intervals
-from tossctr.evaluate.metric_table import METRICS, calibration_bins, metrics_of
+from tossctr.evaluate.metric_table import METRIC_BY_NAME, METRICS, calibration_bins, metrics_of
 
 Plain = Callable[[list[int], list[float]], float]
 
@@ -150,3 +150,15 @@ def test_the_interval_of_an_auc_is_that_of_the_published_example() -> None:
     assert interval["high"] - 0.893 == pytest.approx(1.96 * 0.032, abs=0.002)
     assert 0.893 - interval["low"] == pytest.approx(interval["high"] - 0.893)
     assert auc_interval(0.893, 9, 58) == {"value": 0.893, "low": None, "high": None}
+
+
+def test_every_metric_is_better_without_noise_by_its_sign() -> None:
+    random = np.random.default_rng(7)
+    true = random.normal(-1, 1.5, 6_000)
+    label = (random.random(6_000) < expit(true)).astype(int)
+    better, worse = (
+        metrics_of(METRIC_BY_NAME, label, logit, click_rate=label.mean())
+        for logit in (true, true + random.normal(0, 1.5, 6_000))
+    )
+    for metric, without, with_noise in zip(METRIC_BY_NAME.values(), better, worse, strict=True):
+        assert metric.sign * (without - with_noise) > 0, metric.name

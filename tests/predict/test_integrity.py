@@ -17,6 +17,7 @@ from tossctr.common.errors import UserError
 from tossctr.datasets.store import H5Table
 from tossctr.features.feature_map import FeatureMap
 from tossctr.models.feseq.network_file import TrainedModel
+from tossctr.models.job import open_rows
 from tossctr.predict.model_predictions import predict_part, predict_validation
 from tossctr.predict.submission import join_predictions
 
@@ -88,7 +89,12 @@ def test_a_flipped_byte_of_a_file_is_found_or_harmless(
 def test_files_that_do_not_belong_together_are_refused(
     data: Path, saved: Path, tmp_path: Path
 ) -> None:
+    def opened(train: Path, valid: Path, full_name: str = "") -> None:
+        with open_rows(train, valid, data / "feature_map.json", full_name):
+            pass
+
     output, strange = tmp_path / "predictions", tmp_path / "strange"
+    of_toy = to_train_h5(tmp_path / "toy", raw_table(), size="toy")
     train_h5, valid = to_train_h5(tmp_path, raw_table())[0], data / "valid.h5"
     model = TrainedModel.load(saved)
     other_map = replace(model.about.feature_map, fitted_on="another draw")
@@ -98,6 +104,9 @@ def test_files_that_do_not_belong_together_are_refused(
         r"test\.h5: holds test rows": lambda: predict_validation(saved, data / "test.h5", output),
         r"valid\.h5: has no test rows": lambda: predict_part(saved, valid, output),
         "not made from the same rows": lambda: predict_validation(strange, valid, output),
+        "holds validation rows": lambda: opened(valid, data / "train.h5"),
+        "were not made from": lambda: opened(train_h5, valid),
+        r"was made for toy.*not for full": lambda: opened(*of_toy, full_name="full/len5"),
     }.items():
         with pytest.raises(UserError, match=named):
             call()

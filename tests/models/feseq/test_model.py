@@ -159,5 +159,9 @@ def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_
         assert drawn == pytest.approx(share, abs=0.03)
     torch.manual_seed(3)
     assert torch.equal(columns(draws(batch)), after)
+    unknown = columns(OovDropout(0.2).train()(batch)) != before
+    assert unknown[before > OUT_OF_VOCABULARY].double().mean().item() == pytest.approx(
+        0.2, abs=0.03
+    )
     assert draws.eval()(batch) is batch
     assert OovDropout(0).train()(batch) is batch

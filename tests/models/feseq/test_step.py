@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from support.networks import CONFIG, make_batch, make_model, short_of_memory
+from support.networks import CONFIG, make_batch, make_model, short_of_memory, single
 from support.trainings import CPU, TRAIN
 from tossctr.common.errors import UserError
+from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.training_loop import evaluated_batches
 from tossctr.models.feseq.training_step import (
     FLOOR,
@@ -42,6 +43,20 @@ def test_micro_batches_train_like_the_whole_batch() -> None:
         cut.take(batch)
     assert cut.mean_loss() == pytest.approx(whole.mean_loss(), abs=1e-9)
     torch.testing.assert_close(weights(cut.model), weights(whole.model), rtol=0, atol=1e-9)
+
+
+def test_gradients_in_bfloat16_are_nearly_those_in_float32() -> None:
+    batch, flat = single(make_batch([row % 7 for row in range(64)])), []
+    for precision in (torch.float32, torch.bfloat16):
+        model = make_model(STILL).float().train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        Stepper(model, optimizer, Machine(torch.device("cpu"), precision), TRAIN).take(batch)
+        gradients = (parameter.grad for parameter in model.parameters())
+        flat.append(torch.cat([each.flatten() for each in gradients if each is not None]))
+    full, half = flat
+    assert not torch.equal(half, full)
+    assert torch.cosine_similarity(full, half, dim=0) > 0.99
+    assert half.norm().item() == pytest.approx(full.norm().item(), rel=0.1)
 
 
 def test_a_step_equals_adam_on_the_mean_loss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ TIMED = with_roles(event_time="when", row_time="now")
 ROWS = 150
 
 
-@pytest.mark.parametrize(("unit", "zone"), [("us", "Asia/Seoul"), ("ns", None)])
+@pytest.mark.parametrize(("unit", "zone"), [("ms", None), ("us", "Asia/Seoul"), ("ns", None)])
 def test_timestamps_become_whole_seconds_since_1970(
     tmp_path: Path, unit: str, zone: str | None
 ) -> None:
