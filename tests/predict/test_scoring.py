@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from tossctr.catalog.loading import load_model
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json, write_json
 from tossctr.config.declared import Runtime
+from tossctr.config.names import Prior
 from tossctr.evaluate.measurement import measure_scores, write_metrics
 from tossctr.predict.model_predictions import predict_validation
 from tossctr.predict.scoring import score_files
@@ -51,8 +52,9 @@ def test_scores_do_not_depend_on_parts_files_and_other_columns(model: Path, tmp_
     )
 
 
+@pytest.mark.parametrize("prior", get_args(Prior))
 def test_a_labelled_file_has_the_metrics_of_the_same_rows_in_validation(
-    model: Path, tmp_path: Path
+    model: Path, tmp_path: Path, prior: Prior
 ) -> None:
     folder, predictions = model.parent, tmp_path / "predictions.parquet"
     valid = folder / "valid.h5"
@@ -62,7 +64,7 @@ def test_a_labelled_file_has_the_metrics_of_the_same_rows_in_validation(
     expected = read_json(metrics)
     rows = pq.read_table(folder / "train.parquet").take(pq.read_table(predictions)["row"])
     inputs = [write_raw(tmp_path, rows[:20], "a"), write_raw(tmp_path, rows[20:], "b")]
-    score(model, inputs, scores, prior="balanced")
+    score(model, inputs, scores, prior=prior)
     measure_scores(scores, list(map(str, inputs)), COLUMNS, metrics)
     measured = read_json(metrics)
     assert (measured["rows"], measured["clicks"]) == (expected["rows"], expected["clicks"])

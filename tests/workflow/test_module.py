@@ -37,10 +37,10 @@ def test_an_importing_workflow_gives_some_keys_and_runs_on_the_stand_in(tmp_path
 
     def run(*arguments: str) -> str:
         (tmp_path / "own.json").write_text(json.dumps({"clicks": own, "mine": 1}))
-        return shop.run(tmp_path, *arguments, target)
+        return shop.run(tmp_path, *arguments, target, metrics)
 
     (tmp_path / "Snakefile").write_text(IMPORTER.format(f'"{REPOSITORY}/Snakefile"'))
-    target = "results/submission_toy.csv"
+    target, metrics = "results/submission_toy.csv", "results/toy/boosting/metrics.json"
     assert "SIMULATED DATA: no data/raw/train.parquet" in run()
     submission = pd.read_csv(tmp_path / target)
     assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]
@@ -48,6 +48,9 @@ def test_an_importing_workflow_gives_some_keys_and_runs_on_the_stand_in(tmp_path
     assert submission["clicked"].nunique() > 1
     about = json.loads((tmp_path / target).with_suffix(".json").read_text())
     assert (about["models"], about["simulated_data"]) == (["toy/boosting"], True)
+    measured = json.loads((tmp_path / metrics).read_text())
+    assert measured["simulated_data"] is True
+    assert 0.5 < measured["best_auc"] < 1
     assert "Nothing to be done" in run("-n")
     own["boosting"]["seed"] = 1
     assert "settings.boosting.seed=42' now: 'settings.boosting.seed=1'" in run("-n")

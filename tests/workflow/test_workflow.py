@@ -54,15 +54,21 @@ def give_sample(folder: Path, ids: list[str]) -> dict[str, Any]:
     return changed("table.raw.sample_submission", SAMPLE)
 
 
-def test_both_kinds_of_model_submit_together_with_fitted_weights_in_the_sample_s_order(
+def test_both_kinds_of_model_refit_and_submit_together_with_fitted_weights_in_the_sample_s_order(
     copied: Path,
 ) -> None:
     config = give_sample(copied, IDS[::-1])
+    config["submission"]["refit"] = True
     config["sizes"]["full"] |= {"submission_models": ["len20", "boosting"]}
     config["sizes"]["full"] |= {"submission_weights": "auto", "boosting": {"min_child_weight": 1}}
     before = (copied / "results/full/len20/model.safetensors").stat().st_mtime_ns
     snakemake(copied, FULL, config=config)
     assert (copied / "results/full/len20/model.safetensors").stat().st_mtime_ns == before
+    folder = copied / "results/full/len20"
+    first, refit = (read_json(folder / f"{place}training.json") for place in ("", "refit/"))
+    assert (first["refit"], refit["refit"]) == (False, True)
+    assert refit["train_rows"] == 2 * first["valid_rows"]
+    assert refit["valid_auc"] == first["valid_auc"]
     weights = read_json(copied / "results/full/blend/weights.json")
     assert set(weights) == {"len20", "boosting"}
     assert sum(weights.values()) == pytest.approx(1)
@@ -80,7 +86,12 @@ def test_both_kinds_of_model_submit_together_with_fitted_weights_in_the_sample_s
     assert "Writing the submission of size full" in output
 
 
-def test_a_wrong_sample_submission_is_refused_and_the_submission_stays(copied: Path) -> None:
+def test_another_sample_rewrites_the_submission_and_a_wrong_one_is_refused(copied: Path) -> None:
+    # Given later, then reordered in place.
+    for ids in (IDS[::-1], IDS):
+        header, *lines = (copied / FULL).read_text().splitlines()
+        snakemake(copied, FULL, config=give_sample(copied, ids))
+        assert (copied / FULL).read_text().splitlines() == [header, *lines[::-1]]
     before = (copied / FULL).read_bytes()
     output = refused(copied, FULL, config=give_sample(copied, IDS[1:]))
     assert "are not in it, such as 'v-000'" in output
