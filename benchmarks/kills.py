@@ -176,11 +176,11 @@ def uninterrupted(before: Path, number: int, aim: Aim) -> tuple[bytes, float]:
     return (folder / SUBMISSION).read_bytes(), ended - started
 
 
-def disturbed(
+def interrupted(
     before: Path, number: int, kind: str, after_s: float, expected: bytes, aim: Aim
 ) -> Outcome:
     """Start the job in a copy of `before`, kill it, and run the same command again."""
-    folder = before.with_name(f"disturbed{number}")
+    folder = before.with_name(f"interrupted{number}")
     shutil.copytree(before, folder)
     run = Run(folder, SUBMISSION)
     job, started = run.job(aim.script), time.time()
@@ -208,10 +208,10 @@ def run_again(folder: Path, kind: str, step: int | None, aim: Aim) -> str:
     printed = Run(folder, SUBMISSION).finish()
     if aim.message not in printed:
         return "nothing left to do"
-    went_on = re.search(r"resuming an interrupted training.*, step (\d+),", printed)
-    if (int(went_on[1]) if went_on else None) != step:
+    resumed = re.search(r"resuming an interrupted training.*, step (\d+),", printed)
+    if (int(resumed[1]) if resumed else None) != step:
         raise RuntimeError(f"did not resume from step {step}:\n{printed}")
-    return "went on" if went_on else "from the start"
+    return "resumed" if resumed else "from the start"
 
 
 def main() -> None:
@@ -239,7 +239,7 @@ def main() -> None:
             f"uninterrupted: {len(expected):,} bytes, {seconds:.1f} s of {options.aim}\n\n{HEADER}"
         )
         lines = [(n, kind, random.uniform(0, seconds)) for n, kind in enumerate(kinds)]
-        for outcome in pool.map(lambda line: disturbed(before, *line, expected, aim), lines):
+        for outcome in pool.map(lambda line: interrupted(before, *line, expected, aim), lines):
             print(outcome, flush=True)
             outcomes.append(outcome)
     bad = sum(not outcome.is_equal for outcome in outcomes)

@@ -76,10 +76,12 @@ def run(stage: Stage, folder: Path, cores: int) -> str:
     command += ["--snakefile", str(runs.REPOSITORY / "Snakefile")]
     command += ["--configfile", str(folder / "config.yaml"), "--", *outputs]
     started = time.perf_counter()
-    _, status, used = os.wait4(subprocess.Popen(command, stderr=subprocess.DEVNULL).pid, 0)
+    log = folder / "snakemake.log"
+    with open(log, "w") as file:
+        _, status, used = os.wait4(subprocess.Popen(command, stderr=file).pid, 0)
     seconds = time.perf_counter() - started
     if status:
-        sys.exit(f"{stage.rule} failed; its log is in {folder}")
+        sys.exit(log.read_text())
     written = sum((folder / path).stat().st_size for path in outputs)
     ratio = against(stage, folder, cores, seconds) if stage.split else ""
     cpu_seconds, peak_mib = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024

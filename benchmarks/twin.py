@@ -107,7 +107,7 @@ def chunks(rows: int, mean_length: float) -> Iterator[tuple[users.Users, click_m
         user = users.train_users(SEED, row)
         yield (
             user,
-            click_model.draw_rows(rng, user, simulated_columns.train_day(row, rows), mean_length),
+            click_model.draw_rows(rng, user, simulated_columns.day_of(row, rows), mean_length),
         )
 
 
