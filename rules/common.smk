@@ -37,9 +37,9 @@ try:
     TABLE = config["table"]
     COLUMNS = Columns.from_config(TABLE["columns"])
     RAW = locate_raw(TABLE["raw"], has_stand_in=TABLE["simulation"] is not None)
-    # Jobs need not check again, which would cost requests for remote files.
     if workflow.is_main_process:
         interrupt_jobs()
+        # Jobs need not check again, which would cost requests for remote files.
         RAW.check(COLUMNS, *filter(None, (TABLE["columns"][key] for key in ("time", "group"))))
         refuse_stand_in_over_real(RAW, RESULTS)
 except UserError as error:

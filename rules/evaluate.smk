@@ -93,7 +93,7 @@ rule measure:
     input:
         predictions="results/{size}/{name}/valid_predictions.parquet",
         valid=valid_parts,
-        truth="data/simulated/train_truth.parquet" if RAW.simulated else [],
+        truth=collect(rules.simulate.output.truth, split="train") if RAW.simulated else [],
     output:
         metrics="results/{size}/{name}/metrics.json",
     log:

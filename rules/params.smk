@@ -73,7 +73,7 @@ def part_params(table):
     part = without_traceback(functools.partial(job_part, table))
     return {
         "raw": without_traceback(functools.partial(part_files, table)),
-        "part_version": lambda wildcards: f"{part(wildcards).version} {part(wildcards).draw}".strip(),
+        "part_version": lambda wildcards: "{0.version} {0.draw}".format(part(wildcards)).strip(),
     }
 
 
