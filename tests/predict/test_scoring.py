@@ -80,7 +80,7 @@ TABLE = learnable_table(20, seed=7)
 
 def test_a_file_is_scored_once(model: Path, tmp_path: Path) -> None:
     new = write_raw(tmp_path, TABLE, "new")
-    with pytest.raises(UserError, match=r"is found twice, first as .*new.parquet"):
+    with pytest.raises(UserError, match=r"is named twice, first as .*new.parquet"):
         score(model, [new, tmp_path / "n*"], tmp_path / "out.parquet")
 
 

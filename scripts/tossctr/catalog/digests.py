@@ -132,9 +132,10 @@ def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scorin
             f"scores has no {name!r}, only {', '.join(config['scores']) or 'none'}; add "
             f"`scores: {{{name}: <file>}}` to the config"
         )
-    written = config["scores"][name]
+    configured = config["scores"][name]
     files = tables_of(
-        [written] if isinstance(written, str) else written, config["table"]["raw"]["delimiter"]
+        [configured] if isinstance(configured, str) else configured,
+        config["table"]["raw"]["delimiter"],
     )
     weights = dict.fromkeys(one, 1.0) or submission_weights(config, size)
     models = one or submission_models(config, size)

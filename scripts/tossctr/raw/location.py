@@ -185,19 +185,19 @@ class Location:
 
 
 class TableLocation:
-    """The location of one raw table's files; `written` is one text or a list from the user.
+    """The location of one raw table's files; `configured` is one text or a list from the user.
 
     A text names a file, a folder or, for local files, a pattern of `glob`; `files` looks for them.
     `delimiter` separates the values of CSV files; None: a tab in TSV files, else a comma.
     """
 
     def __init__(
-        self, written: str | Path | Sequence[str | Path], delimiter: str | None = None
+        self, configured: str | Path | Sequence[str | Path], delimiter: str | None = None
     ) -> None:
-        many = [written] if isinstance(written, str | Path) else written
+        many = [configured] if isinstance(configured, str | Path) else configured
         self._entries = [*map(Location, many)]
         texts = [*map(str, many)]
-        self.configured = texts if many is written else texts[0]
+        self.configured = texts if many is configured else texts[0]
         self.delimiter = delimiter
         self.is_remote = any(entry.is_remote for entry in self._entries)
 
@@ -235,9 +235,9 @@ class TableLocation:
         return digest_of(versions)
 
 
-def tables_of(written: Sequence[str], delimiter: str | None = None) -> list[TableLocation]:
+def tables_of(configured: Sequence[str], delimiter: str | None = None) -> list[TableLocation]:
     """A table for each path; raises UserError if two of them have a file in common."""
-    tables = [TableLocation(path, delimiter) for path in written]
+    tables = [TableLocation(path, delimiter) for path in configured]
     _distinct(file for table in tables for file in table.files)
     return tables
 
@@ -247,7 +247,7 @@ def _distinct(named: Iterable[Location]) -> list[Location]:
     for file in named:
         path = file.configured if file.is_remote else os.path.realpath(file.configured)
         if path in files:
-            raise UserError(f"{file} is found twice, first as {files[path]}; name each file once")
+            raise UserError(f"{file} is named twice, first as {files[path]}; name each file once")
         files[path] = file
     return [*files.values()]
 

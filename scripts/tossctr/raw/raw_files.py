@@ -107,14 +107,14 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
     return RawFiles(train, test if raw["test"] else None, sample_submission, why)
 
 
-def _default_file(name: str, written: str | list[str]) -> str | list[str]:
-    """`written`; if it is the default, the file of that name in the format that exists.
+def _default_file(name: str, configured: str | list[str]) -> str | list[str]:
+    """`configured`; if it is the default, the file of that name in the format that exists.
 
     Raises UserError if such files exist, but not exactly one in a known format.
     """
     stem = f"data/raw/{name}"
-    if written != f"{stem}.parquet" or not (files := sorted(glob.glob(f"{stem}.*"))):
-        return written
+    if configured != f"{stem}.parquet" or not (files := sorted(glob.glob(f"{stem}.*"))):
+        return configured
     endings = (".parquet", *CSV_ENDINGS)
     fit = [path for path in files if path.removeprefix(stem).lower() in endings]
     if len(fit) != 1:

@@ -33,7 +33,7 @@ class RawTable:
     Rows are numbered across files in order; the first row keeps its number in its own file. A
     folder key=value above a file adds a column `key`, unless the file has one of that name; its
     type is int64 if all values are integers, else string. A column's type fits the values of all
-    files, by pyarrow's permissive promotion. If `part` is given, `written` names its files, which
+    files, by pyarrow's permissive promotion. If `part` is given, `raw` names its files, which
     must not have changed since they were listed. CSV columns get types from their roles in
     `columns`; without a role they are text. `unusable` gives the reason for each column whose types
     conflict or that occurs twice in a file; columns in `partial` are missing from some files.
@@ -42,11 +42,11 @@ class RawTable:
 
     def __init__(
         self,
-        written: str | Path | Sequence[str] | TableLocation,
+        raw: str | Path | Sequence[str] | TableLocation,
         part: Part | None = None,
         columns: Columns | None = None,
     ) -> None:
-        location = written if isinstance(written, TableLocation) else TableLocation(written)
+        location = raw if isinstance(raw, TableLocation) else TableLocation(raw)
         self.location, self._part = location, part
         delimiter = part.delimiter if part else location.delimiter
 

@@ -73,8 +73,6 @@ _PLOT_STYLE = {
 }
 matplotlib.style.use(["default", _PLOT_STYLE])
 
-# `about` has a plot's `simulated_data`, and the `full_name` of its model if it has one.
-
 
 def literal(text: str) -> str:
     """A text, such as a column's name, escaped for one line of Markdown."""
@@ -166,7 +164,10 @@ def write_page(text: str, page: Path, view: Path) -> None:
 def new_plot(
     about: Mapping[str, Any], width: float, height: float, title: str, *notes: str
 ) -> Figure:
-    """An empty plot, `width` by `height` inches, with a title above and notes below."""
+    """An empty plot, `width` by `height` inches, with a title above and notes below.
+
+    `about` has `simulated_data`, and the `full_name` of a model if the plot is of one.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     if about.get("full_name"):
         title = f"{short(about['full_name'])}\n{title}"
