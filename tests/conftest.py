@@ -64,7 +64,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shared:
 
 @pytest.fixture(scope="session")
 def finished(shared: Shared) -> tuple[Path, str]:
-    """A folder with the shop's two submissions and a report made, and what snakemake printed."""
+    """A folder with the shop's submissions, metrics and a plot, and what snakemake printed."""
 
     def make(folder: Path) -> None:
         shop.write_inputs(folder)

@@ -187,7 +187,7 @@ def test_what_is_no_token_or_time_is_refused_with_its_row(
     column: pa.Array, times: bool, token: str
 ) -> None:
     rows = np.array([4, 8, 15, 16, 23])
-    # Of several, the first is told.
+    # The error names the first of several.
     with pytest.raises(UserError) as refusal:
         parse_sequences(column, "events", "raw.parquet", rows, times=times)
     assert f"raw.parquet: column 'events', row 16: token {token}" in str(refusal.value)

@@ -52,18 +52,18 @@ def test_what_is_counted_is_what_pandas_counts(tmp_path: Path) -> None:
 
     assert facts["sampled_rows"] == facts["rows"] == of_parts("y", len)
     assert facts["clicks"] == {"train": train["y"].sum(), "valid": valid["y"].sum()}
-    told = {entry["column"]: entry for entry in facts["columns"]}
+    described = {entry["column"]: entry for entry in facts["columns"]}
     for name in ("price", "age", "country", "item"):
-        missing = {part: told[name][f"missing_{part}"] for part in parts}
+        missing = {part: described[name][f"missing_{part}"] for part in parts}
         assert missing == pytest.approx(of_parts(name, lambda values: values.isna().mean())), name
     for name in ("price", "age"):
         known, new = (of[name][np.isfinite(of[name])] for of in (train, of_test))
         low, high = known.min(), known.max()
-        assert [told[name]["low"], told[name]["high"]] == [low, high]
-        assert told[name]["test_outside"] == pytest.approx((~new.between(low, high)).mean())
+        assert [described[name]["low"], described[name]["high"]] == [low, high]
+        assert described[name]["test_outside"] == pytest.approx((~new.between(low, high)).mean())
     for name in ("age", "item"):
         is_new = of_test[name].notna() & ~of_test[name].isin(train[name])
-        assert told[name]["unseen_test"] == pytest.approx(is_new.mean())
+        assert described[name]["unseen_test"] == pytest.approx(is_new.mean())
     for rows in parts.values():
         rows["length"] = rows["events"].fillna("").map(split_events).map(len)
     (sequence,) = facts["sequences"]

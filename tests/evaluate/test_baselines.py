@@ -13,7 +13,7 @@ from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
 from support.learnable import ROWS, learnable_table, make
-from support.raw_tables import raw_table, with_roles
+from support.raw_tables import raw_table, split_events, with_roles
 from tossctr.common.errors import UserError
 from tossctr.common.parquet import read_table
 from tossctr.config.names import BASELINES, Baseline
@@ -75,7 +75,7 @@ def test_inputs_are_ranks_flags_and_categories_of_columns_that_have_few(tmp_path
         x = np.concatenate(list(fields.read(train, "read", 1)))
         raw = table.to_pandas().loc[train.column("row")].reset_index(drop=True)
     assert x.shape == (len(raw), fields.count)
-    lengths = raw["events"].fillna("").str.findall(r"\d+").map(len)
+    lengths = raw["events"].fillna("").map(split_events).map(len)
     numbers = pd.DataFrame({"price": raw["price"], "age": raw["age"], "length": lengths})
     ranks = numbers.rank(pct=True)
     np.testing.assert_allclose(

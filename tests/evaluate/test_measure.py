@@ -11,14 +11,14 @@ import pytest
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from support.predictions import put_predictions
-from support.raw_tables import raw_table, to_train_h5
+from support.raw_tables import raw_table, split_events, to_train_h5
 from tossctr.catalog.schema import SCORES
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
 from tossctr.common.logits import sigmoid
 from tossctr.common.parquet import metadata_of, read_table, write_table
 from tossctr.datasets.store import H5Table
-from tossctr.evaluate import blending
+from tossctr.evaluate import blending, measurement
 from tossctr.evaluate.blending import MIN_CLICKS, bagged_weights, cross_fitted, fit_weights
 from tossctr.evaluate.measurement import write_metrics
 from tossctr.evaluate.metric_table import METRIC_BY_NAME, read_predictions
@@ -90,10 +90,14 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
         entry = of_country[name]
         assert (entry["rows"], entry["clicks"]) == (len(part), part["label"].sum())
         assert entry["auc"]["value"] == pytest.approx(roc_auc_score(part["label"], part["logit"]))
-    lengths = raw["events"].fillna("").str.findall(r"\d+").map(len)
+    lengths = raw["events"].fillna("").map(split_events).map(len)
     counts = np.histogram(lengths, (0, 1, 10, 20))[0].tolist()
     of_length = {entry["slice"]: entry["rows"] for entry in metrics["slices"]["length of events"]}
     assert of_length == dict(zip(("0", "1-9", "10-19"), counts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measurement, "MAX_SLICES", 2)
+        largest = {entry["slice"] for entry in measured(data)["slices"]["country"]}
+    assert largest == {*sorted(of_country, key=lambda name: -of_country[name]["rows"])[:2]}
 
 
 def test_predictions_of_other_rows_or_another_model_are_refused(data: Path) -> None:

@@ -103,9 +103,9 @@ class Plain:
             self.known[name] = often(values, least)
             self.ranges[name] = min(values), max(values)
         for sequence in columns.sequences:
-            told = [statistics(row, sequence) for row in train]
-            for name in told[0]:
-                values = [of_row[name] for of_row in told]
+            by_row = [statistics(row, sequence) for row in train]
+            for name in by_row[0]:
+                values = [of_row[name] for of_row in by_row]
                 self.ranges[name] = min(values), max(values)
 
     def category(self, name: str, value: Any) -> int:

@@ -90,8 +90,8 @@ def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
     for age, share in zip(fields.event_ages, (0.01, 0.05, 0.2, 0.5), strict=True):
         assert np.mean(np.array(ages) <= age) == pytest.approx(share, abs=0.02)
     for row, of_row in zip(rows, values):
-        told = dict(zip(encoder.events.columns, of_row.tolist(), strict=True))
-        assert told == pytest.approx(expected(row, fields.event_ages), nan_ok=True, abs=1e-5)
+        actual = dict(zip(encoder.events.columns, of_row.tolist(), strict=True))
+        assert actual == pytest.approx(expected(row, fields.event_ages), nan_ok=True, abs=1e-5)
 
 
 def test_without_times_only_kinds_are_told(tmp_path: Path) -> None:

@@ -156,12 +156,12 @@ def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:
     refit = fit_feature_map(train, COLUMNS, 1, valid)
     rows = np.arange(0, ROWS - VALID, 7)
     for files, feature_map in ((train, fields), (AllRows(train, valid), refit)):
-        told = statistics(files, feature_map)
-        assert np.nanmax(np.abs(statistics(files, feature_map.without_folds()) - told)) > 0.01
+        actual = statistics(files, feature_map)
+        assert np.nanmax(np.abs(statistics(files, feature_map.without_folds()) - actual)) > 0.01
         with open_table(files) as table:
             some = SomeRows(table, rows)
             of_some = FeatureEncoder(feature_map, some).statistics_of(some.read(0, len(rows)))
-        assert np.array_equal(of_some, told[rows], equal_nan=True)
+        assert np.array_equal(of_some, actual[rows], equal_nan=True)
 
 
 @pytest.mark.parametrize("kind", ["history", "period"])

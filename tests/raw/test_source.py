@@ -141,7 +141,7 @@ def test_a_file_that_is_written_again_while_it_is_read_is_refused(tmp_path: Path
     times = os.stat(raw)
     batches = RawTable(raw).stream(["y"], 10)
     next(batches)
-    # Of the same size, inode and time.
+    # With the same size, inode and time.
     write_raw(tmp_path, raw_table(rows=30))
     os.utime(raw, ns=(times.st_atime_ns, times.st_mtime_ns))
     with pytest.raises(UserError, match="was replaced while it was being read"):

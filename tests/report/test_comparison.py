@@ -165,7 +165,7 @@ def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int)
 def test_the_first_line_says_what_to_submit(
     tmp_path: Path, given: dict[str, Any], chosen: str, reason: str, to_configure: str | None
 ) -> None:
-    """Of two models and a baseline; `given` has their AUCs."""
+    """Two models and a baseline; `given` has their AUCs."""
     aucs = {"len150": 0.8, "boosting": 0.5, "logistic_regression": 0.5}
     aucs |= {name: given.pop(name) for name in aucs if name in given}
     paths = [put_model(tmp_path, "full", name, auc) for name, auc in aucs.items()]

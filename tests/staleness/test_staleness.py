@@ -101,7 +101,7 @@ RUNTIME = {"device": "cpu", "memory_gib": 3, "precision": "float32"}
 # The decay of weights and the penalty of embeddings, 0.25 and 0 in the shop's config.
 SWAPPED = CONFIG["train"] | {"weight_decay": 0, "embedding_l2": 0.25}
 SHOP = CONFIG["table"]["columns"]["groups"]["shop"]
-# Those that make nothing stale are planned together: one that deletes hides none of the others.
+# Those that make nothing stale are planned together, in this order: later ones keep the earlier.
 CHANGES: dict[str, Change] = {
     "the same commit checked out again": lambda _, repository, __: copy_code(repository),
     **{row: edit(row.split(" in ")[1], *change) for row, change in EDITS.items()},
@@ -123,10 +123,10 @@ CHANGES: dict[str, Change] = {
     "sizes.full.submission_models: another": set_to("sizes.full.submission_models", ["boosting"]),
     "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
     "columns: a numeric column less": set_to("table.columns.groups.shop.numeric", ["price"]),
-    "columns: a group that is not in use": set_to("table.columns.groups.spare", {"numeric": ["x"]}),
     "columns: a group renamed": set_to(
         "table.columns", CONFIG["table"]["columns"] | {"use": ["all"], "groups": {"all": SHOP}}
     ),
+    "columns: a group that is not in use": set_to("table.columns.groups.spare", {"numeric": ["x"]}),
     "predictions of a part deleted, submission there": delete(
         "results/full/len20/predictions/part000.parquet"
     ),

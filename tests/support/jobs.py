@@ -19,7 +19,6 @@ def make_job(
     refit_of: Path | None = None,
     feature_map: Path | None = None,
     code: str = "",
-    full_name: str = "",
     **runtime: Any,
 ) -> TrainJob:
     """The job of a training, or of the refit of one, by its training.json.
@@ -33,7 +32,7 @@ def make_job(
         settings=settings,
         refit_of=refit_of,
         first_model=refit_of and refit_of.with_name("model.safetensors"),
-        full_name=full_name,
+        full_name="",
         runtime=Runtime(**{"device": "cpu"} | runtime),
         threads=settings.get("train", {}).get("gpus", 1),
         code=code,

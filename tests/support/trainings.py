@@ -24,7 +24,7 @@ from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
 from tossctr.models.feseq.train_network import opened_run
-from tossctr.models.feseq.training_loop import Checkpoint, Trainer
+from tossctr.models.feseq.training_loop import Trainer
 from tossctr.models.feseq.training_step import Stepper
 from tossctr.raw.reading import RawTable
 from tossctr.simulation.stand_in import simulate_split
@@ -65,14 +65,12 @@ def a_trainer(
     config: TrainConfig,
     model: ModelConfig = SMALL_MODEL,
     machine: Machine = CPU,
-    *,
-    checkpoint: Checkpoint | None = None,
     **options: Any,
 ) -> Iterator[Trainer]:
     """The trainer of a job, whose files are open; `options` are those of `make_job`."""
     settings = {"model": asdict(model), "train": asdict(config)}
     with opened_run(make_job(data, data, settings, **options)) as run:
-        yield run.trainer(machine, checkpoint=checkpoint)
+        yield run.trainer(machine)
 
 
 def fitted(*arguments: Any, **options: Any) -> Trainer:

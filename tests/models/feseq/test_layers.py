@@ -194,12 +194,23 @@ def test_a_transformer_layer_is_that_of_pytorch(has_norm: bool, causal: bool) ->
 
 
 @pytest.mark.parametrize(
-    ("dtype", "capability"),
-    [(torch.bfloat16, (8, 0)), (torch.float16, (7, 5)), (torch.float32, (9, 0))],
+    ("dtype", "capability", "is_cuda", "width", "flash"),
+    [
+        (torch.bfloat16, (8, 0), True, 24, True),
+        (torch.float16, (7, 5), True, 24, False),
+        (torch.float32, (9, 0), True, 24, False),
+        (torch.bfloat16, (8, 0), False, 24, False),
+        (torch.bfloat16, (8, 0), True, 264, False),
+    ],
 )
 def test_flash_attention_is_for_half_precision_on_new_gpus(
-    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, capability: tuple[int, int]
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    capability: tuple[int, int],
+    is_cuda: bool,
+    width: int,
+    flash: bool,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    qkv: Any = SimpleNamespace(is_cuda=True, device="cuda", shape=(7, 3, 2, 24), dtype=dtype)
-    assert positions.takes_flash(qkv) == (dtype == torch.bfloat16)
+    qkv: Any = SimpleNamespace(is_cuda=is_cuda, device="cuda", shape=(7, 3, 2, width), dtype=dtype)
+    assert positions.takes_flash(qkv) == flash

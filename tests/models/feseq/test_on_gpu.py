@@ -49,14 +49,16 @@ def test_float32_is_exact_on_a_gpu_and_layers_are_compiled_where_there_is_a_comp
     products: list[str] = []
     monkeypatch.setattr(torch, "set_float32_matmul_precision", products.append)
     (tmp_path / "Python.h").touch()
-    monkeypatch.setattr(runtime, "get_path", lambda name: str(tmp_path))
-    monkeypatch.setattr(runtime, "has_triton", lambda: True)
     monkeypatch.delenv("CC", raising=False)
-    for precision, compiler in (("bfloat16", "gcc"), ("float32", None)):
-        monkeypatch.setattr(runtime, "which", {compiler: compiler}.get)
-        machine = start_runtime(Runtime(device="cuda", precision=precision), threads=1)
-        assert machine.compile == bool(compiler)
-    assert products == ["high", "highest"]
+    for precision in ("bfloat16", "float32"):
+        for lacking in (None, "Triton", "gcc", "Python.h"):
+            monkeypatch.setattr(runtime, "has_triton", lambda lacking=lacking: lacking != "Triton")
+            monkeypatch.setattr(runtime, "which", {"gcc": None if lacking == "gcc" else "gcc"}.get)
+            folder = tmp_path / ("none" if lacking == "Python.h" else "")
+            monkeypatch.setattr(runtime, "get_path", lambda name, folder=folder: str(folder))
+            machine = start_runtime(Runtime(device="cuda", precision=precision), threads=1)
+            assert machine.compile == (lacking is None)
+    assert products == ["high"] * 4 + ["highest"] * 4
     assert not start_runtime(Runtime(device="cpu"), threads=1).compile
 
 

@@ -23,6 +23,7 @@ from support.trainings import (
     SMALL_MODEL,
     STILL,
     a_trainer,
+    counted_steps,
     ended_at,
     fitted,
     same_weights,
@@ -84,7 +85,7 @@ def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train_as_one_of_several(data: Path, out: Path) -> None:
     """An uninterrupted training, one that goes on after a signal to the second rank, one of SHARED.
 
-    Of the last, write the rows of each step, and the weights at the end.
+    The last writes the rows of each step, and the weights at the end.
     """
     rows: list[list[int]] = []
     take = Stepper.take
@@ -99,10 +100,11 @@ def train_as_one_of_several(data: Path, out: Path) -> None:
         train_here(data, out / "whole", **options)
         with ended_at(Stepper, "take", 10 if ranks.rank == 1 else 0, signal.SIGTERM):
             train_here(data, out / "cut", **options)
-        train_here(data, out / "cut", **options)
+        with counted_steps() as resumed:
+            train_here(data, out / "cut", **options)
         Stepper.take = noted  # type: ignore[method-assign]
         trainer = fitted(data, SHARED, DRAWN, start_runtime(Runtime(device="cpu"), 1, ranks))
-    torch.save((rows, trainer.model.state_dict()), out / f"rank{ranks.rank}.pt")
+    torch.save((rows, trainer.model.state_dict(), len(resumed)), out / f"rank{ranks.rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +129,14 @@ def test_ranks_share_the_batches_of_one_and_end_with_the_same_weights(
     data: Path, together: Path
 ) -> None:
     saved = [torch.load(together / f"rank{rank}.pt", weights_only=True) for rank in range(3)]
-    rows, (first, *others) = zip(*saved)
+    rows, (first, *others), resumed = zip(*saved)
     with a_trainer(data, SHARED, DRAWN) as trainer:
         shuffled = trainer.train.shuffled(SHARED.seed, 1)
         batches = [sorted(batch.row_B.tolist()) for batch in shuffled]
     steps = [*zip(*rows, strict=True)]
     assert [sorted(row for share in step for row in share) for step in steps] == batches
+    # The training that was cut went on, and did not start over.
+    assert max(resumed) < 30
     # Two ranks without rows, in the batch of one.
     assert [len(share) for step in steps for share in step].count(0) == 2
     # A norm without rows has counted fewer batches; nothing depends on the count.
@@ -172,7 +176,9 @@ def test_after_a_sudden_end_nothing_runs_and_one_process_goes_on(
     assert not (tmp_path / "model.safetensors").exists()
     # What all processes would log is there once.
     assert log.count("validation rows, max_len") == 1
-    train_here(data, tmp_path)
+    with counted_steps() as resumed:
+        train_here(data, tmp_path)
+    assert len(resumed) < 60
     assert_like(tmp_path, alone, 10)
 
 

@@ -20,6 +20,7 @@ from support.trainings import (
 from tossctr.common import tensors
 from tossctr.common.errors import UserError
 from tossctr.common.files import locked
+from tossctr.models.base import refuse_second_training
 from tossctr.models.feseq import training_loop as trainer
 from tossctr.models.feseq.training_step import Stepper
 
@@ -107,8 +108,13 @@ def test_a_state_that_is_of_no_use_trains_from_the_start(
 
 def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> None:
     refused = pytest.raises(UserError, match=f"process {os.getpid()} on .* is training this model")
-    with locked(tmp_path / "training_state", "trains"), refused:
-        train_saving(data, tmp_path, CONFIG)
+    with locked(tmp_path / "training_state", "trains"):
+        with refused:
+            train_saving(data, tmp_path, CONFIG)
+        # What Snakemake asks before it starts.
+        with refused:
+            refuse_second_training([tmp_path / "model.safetensors"])
+    refuse_second_training([tmp_path / "model.safetensors", tmp_path / "none/model.safetensors"])
 
 
 def test_a_full_disk_under_the_state_does_not_end_the_training(

@@ -44,8 +44,9 @@ ROW = {"country": "KR", "hour": 13, "price": 0.5, "age": 30, "inventory_id": 7, 
 ROW |= {"seq": [7, 9, 7], "when": [10, 20, 30], "now": 85}
 # What the workflow needs beside.
 OTHER_MODULES = (
-    *("duckdb", "h5py", "matplotlib", "onnx", "onnxscript", "optuna", "pandas", "psutil"),
-    *("pydantic", "safetensors", "scipy", "sklearn", "snakemake", "torch", "xgboost", "yaml"),
+    *("duckdb", "grimp", "h5py", "markdown", "matplotlib", "onnx", "onnxscript", "optuna"),
+    *("pandas", "psutil", "pydantic", "pygments", "safetensors", "scipy", "sklearn", "snakemake"),
+    *("threadpoolctl", "torch", "xgboost", "yaml"),
 )
 EACH_POOLING = dict(POOLINGS)
 
