@@ -26,7 +26,7 @@ class BatchSource:
 
     `rows` is anything that `open_table` opens. `batch_rows` may be a function of an epoch's number
     of rows. With a `negative_sampling_rate` below 1, or `auto` on many rows, each epoch has all
-    clicks and draws this share of the negatives anew. An epoch has `rows_per_epoch` rows;
+    clicks and draws this share of the negatives. An epoch has `rows_per_epoch` rows;
     `sampling_rate` is the exact share of the negatives that it draws.
     """
 

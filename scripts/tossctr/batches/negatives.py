@@ -1,4 +1,4 @@
-"""Negative sampling: epochs of all clicks and a share of the negatives, drawn anew each epoch."""
+"""Negative sampling: epochs of all clicks and a share of the negatives, drawn each epoch."""
 
 import logging
 from typing import Literal

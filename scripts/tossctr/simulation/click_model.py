@@ -49,7 +49,7 @@ USER_STRENGTH = 0.5
 # Of forty seeds, this one best reproduces the published correlations of columns with clicks.
 _RULES_SEED = 20_267
 _SEED = 20_255
-# Of eight seeds, this one makes no day much easier to predict than the others.
+# Eight seeds were tried; this one makes no day much easier to predict than the others.
 _ADVERTS_SEED = 20_263
 # A mean over n events is weighted n / (n + this share of the mean length).
 _DAMPING = 0.05

@@ -77,7 +77,7 @@ class ModelConfig:
     codes, the `entropy` of the codes' shares, the `newest` code, `times` to the row, shares of the
     target's `item_attributes`, `similarities` of the target to the events (docs/boosting.md)"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of the categories that each step treats as out of vocabulary, drawn again each time.
+    """share of the categories that each step draws to treat as out of vocabulary.
     `auto`: each column's unknown share of the validation rows"""
     pooled_history: bool = True
     """the output network also gets the target's embedding, the scaled sum of the whole
@@ -156,7 +156,7 @@ class TrainConfig:
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
-    """share of the negatives that each epoch uses, drawn anew; predictions are corrected for it.
+    """share of the negatives that each epoch draws; predictions are corrected for it.
     `auto`: 1, or in larger tables the share that makes an epoch of 150,000 rows, but at least six
     negatives for each click"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99

@@ -143,7 +143,7 @@ class Packed:
 class Padded:
     """Left-padded rows, as an exported model takes them, with the operations of Packed.
 
-    Of a row of length n, only the last n columns are read.
+    Only the last n columns are read in a row of length n.
     """
 
     numbers: Mapping[str, Tensor]
