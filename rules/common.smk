@@ -48,7 +48,7 @@ if workflow.is_main_process and RAW.simulated:
     logger.warning(f"SIMULATED DATA: {RAW.why}, so this run uses the simulated stand-in")
 
 
-def without_traceback(function):
+def no_traceback(function):
     """Wrap an input or params function: its UserError ends Snakemake with the message alone.
 
     For any other exception in such a function, Snakemake shows a traceback.

@@ -5,6 +5,7 @@ from tossctr.catalog.digests import scoring_of
 from tossctr.catalog.model_kinds import check_job, compared_models
 from tossctr.raw.location import Location
 from tossctr.raw.parts import part_name, read_parts
+from tossctr.raw.raw_files import check_local
 
 # The model file that predicts the test file.
 LAST_MODEL = "results/{size}/{model}/model.safetensors"
@@ -33,7 +34,7 @@ def upstream(job):
 
 def submitting(path):
     """Input function: the file of each model that submits for the job's size."""
-    return without_traceback(
+    return no_traceback(
         lambda wildcards: collect(
             path, size=wildcards.size, model=submission_models(config, wildcards.size)
         )
@@ -65,7 +66,7 @@ def part_files(table, wildcards):
 
 def part_raw(table):
     """Input function: the local raw files of the job's part of a table."""
-    return without_traceback(lambda wildcards: local(*map(Location, part_files(table, wildcards))))
+    return no_traceback(lambda wildcards: local(*map(Location, part_files(table, wildcards))))
 
 
 def parts_of(table, path):
@@ -76,7 +77,7 @@ def parts_of(table, path):
         models = {"model": submission_models(config, wildcards.size)} if "{model}" in path else {}
         return collect(path, **dict(wildcards.items()) | models, part=list(parts))
 
-    return without_traceback(files)
+    return no_traceback(files)
 
 
 train_parts = parts_of(RAW.train, "data/h5/{size}/train/part{part}.h5")
@@ -102,7 +103,7 @@ def model_plot(name, caption=None):
     return plot(path, "Single models", "{size} {name}", caption)
 
 
-@without_traceback
+@no_traceback
 def plot_data(wildcards):
     """The file that one model's plot is drawn from; an error if its kind has no such plot."""
     kind = kind_of(wildcards.name)
@@ -125,7 +126,7 @@ def targets():
     return files
 
 
-@without_traceback
+@no_traceback
 def compared_jobs(wildcards):
     """Size and name of each model in the comparison."""
     return compared_models(config, RESULTS, map(os.path.relpath, targets()))
@@ -141,9 +142,16 @@ def compared(path, among=lambda size, name: True):
     ]
 
 
+def scored_files(scoring, column=COLUMNS.id):
+    """The local files, checked before trainings and before Snakemake removes earlier scores."""
+    if workflow.is_main_process:
+        check_local(scoring.files, COLUMNS, column)
+    return local(*scoring.files)
+
+
 def scored(value):
     """Input function or setting: a `value` of the job's `Scoring`."""
-    return without_traceback(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))
+    return no_traceback(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))
 
 
 def scored_params():

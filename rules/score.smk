@@ -9,7 +9,7 @@ rule score:
         fitted=scored(
             lambda scoring: [] if scoring.weights else f"results/{scoring.size}/blend/weights.json"
         ),
-        raw_files=scored(lambda scoring: local(*scoring.files)),
+        raw_files=scored(scored_files),
     output:
         output="results/scores/{scored}.parquet",
     log:
@@ -40,7 +40,7 @@ rule score:
 rule measure_scores:
     input:
         scores=rules.score.output.output,
-        raw_files=scored(lambda scoring: local(*scoring.files)),
+        raw_files=scored(lambda scoring: scored_files(scoring, COLUMNS.label)),
     output:
         metrics="results/scores/{scored}.metrics.json",
     log:

@@ -28,7 +28,7 @@ rule train:
     resources:
         gpu=training_gpus,
     params:
-        **model_params(),
+        **DIGESTS.model_params(),
         code=code("train"),
     message:
         "Training {wildcards.model} on size {wildcards.size}"
@@ -72,7 +72,7 @@ rule tune:
         # Trials share the card.
         gpu=lambda wildcards: min(1, training_gpus(wildcards)),
     params:
-        **model_params(),
+        **DIGESTS.model_params(),
         **settings(
             tuning=config["tuning"] | {"space": tuning_space},
             variant=lambda wildcards: variant_settings(config, wildcards.size, wildcards.model),

@@ -82,6 +82,9 @@ def test_a_file_is_scored_once(model: Path, tmp_path: Path) -> None:
     new = write_raw(tmp_path, TABLE, "new")
     with pytest.raises(UserError, match=r"is named twice, first as .*new.parquet"):
         score(model, [new, tmp_path / "n*"], tmp_path / "out.parquet")
+    with pytest.raises(UserError, match="is also an input"):
+        score(model, [new], new)
+    assert pq.read_table(new).equals(TABLE)
 
 
 def test_fitted_weights_are_of_the_models_that_the_files_hold(model: Path, tmp_path: Path) -> None:
@@ -140,3 +143,7 @@ def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> No
     assert (metrics["rows"], metrics["clicks"]) == (TEST_ROWS, TEST_ROWS // 2)
     output = refused(copied, "results/scores/agian.parquet", config=config)
     assert "scores has no 'agian', only again, known" in output
+    # A file that cannot be scored is refused before the scores of before are removed.
+    labelled.drop(columns="price").to_parquet(copied / "in/labelled.parquet")
+    assert "there is no column 'price'" in refused(copied, target, config=config)
+    pd.testing.assert_frame_equal(pd.read_parquet(copied / target), scores)

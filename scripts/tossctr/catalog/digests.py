@@ -1,17 +1,19 @@
 """Digests that make a job stale: of the code that it runs, and of everything upstream."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from ..common.errors import UserError
 from ..config.columns import Columns
+from ..config.declared import fields_of
 from ..config.names import BASELINES, BLEND
 from ..models.base import size_block
 from ..raw.location import TableLocation, tables_of
 from ..raw.raw_files import RawFiles
-from ..staleness import Code, digest
+from ..staleness import Code, digest, not_counted, settings
 from .model_kinds import (
+    blocks,
     check_job,
     is_model,
     kind_of,
@@ -43,6 +45,21 @@ class Digests:
         enters = model and script in ENTRY_POINTS
         modules = [kind_of(model).module(ENTRY_POINTS[script])] if enters else []
         return self._code(script, *modules)
+
+    def model_params(self) -> dict[str, Any]:
+        """Params: the settings of a job's model by dotted name, only those of its kind."""
+
+        def value(block: str, key: str, wildcards: Any) -> Any:
+            of_model = model_settings(self.config, wildcards.size, wildcards.model)
+            return of_model.get(block, {}).get(key, ...)
+
+        values = {
+            f"settings.{block}.{key}": partial(value, block, key)
+            for block, declared in blocks().items()
+            for key in fields_of(declared)
+        }
+        rounding = {name: values.pop(name) for name in [*values] if name.endswith(f".{ROUNDING}")}
+        return settings(**values) | not_counted(**rounding)
 
     def predictions(self, size: str) -> dict[str, str]:
         """The digest of the code that predicts, for each submission model of a size."""

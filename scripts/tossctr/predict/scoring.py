@@ -5,6 +5,7 @@ get exactly the probabilities of a submission.
 """
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -65,8 +66,12 @@ def score_files(
     weights = checked_weights(weights, [name.rpartition("/")[2] for name in names], fitted)
     shift = prior_shift(prior, (each.about.click_rate for each in loaded))
     columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
-    files = [RawTable(table, columns=columns) for table in tables_of(input, delimiter)]
-    for file in files:
+    tables = tables_of(input, delimiter)
+    files = {os.path.realpath(str(file)) for table in tables for file in table.files}
+    if os.path.realpath(output) in files:
+        raise UserError(f"{output}: is also an input; name another output")
+    raw = [RawTable(table, columns=columns) for table in tables]
+    for file in raw:
         file.check_columns(columns, columns.id)
         for each in loaded:
             check_kind(file.location, file.is_simulated, each.about.simulated)
@@ -74,7 +79,7 @@ def score_files(
     click_rate = repr(loaded[0].about.click_rate)
     metadata = {"models": models, "prior": prior, "click_rate": click_rate}
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, metadata)
-    total = sum(file.rows for file in files)
+    total = sum(file.rows for file in raw)
     progress = Progress("scored", total)
     with (
         scratch_dir(output) as folder,
@@ -82,7 +87,7 @@ def score_files(
         pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
     ):
         h5 = folder / "part.h5"
-        for part in (part for file in files for part in file.listing(part_rows).parts):
+        for part in (part for file in raw for part in file.listing(part_rows).parts):
             paths = [piece.file for piece in part.pieces]
             convert_test(paths, columns, h5, part=part, threads=threads)
             with open_table(h5) as table:

@@ -3,7 +3,7 @@
 import glob
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,13 @@ class RawFiles:
             )
         test.check_columns(columns, columns.id)
         test.check_kinds(train, columns)
+
+
+def check_local(tables: Iterable[TableLocation], columns: Columns, column: str) -> None:
+    """Check the columns of the tables that are local and present, `column` among them."""
+    for table in tables:
+        if not table.is_remote and not table.missing:
+            RawTable(table, columns=columns).check_columns(columns, column)
 
 
 def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles:
