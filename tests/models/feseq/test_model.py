@@ -6,6 +6,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from support.configs import shipped
 from support.networks import CONFIG, SIZES, gradients, make_batch, make_model, single
 from tossctr.batches.batch import Batch
 from tossctr.features.feature_map import OUT_OF_VOCABULARY
@@ -23,6 +24,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"positions": False, "layer_norm": False, "mlp_activation": "leaky_relu"},
     {"numerics": get_args(Numerics), "fm_term": 3, "mlp_cross_rank": 2, "pooled_history": True},
     {"interaction_layers": 0, "transformer_layers": 0},
+    shipped()["variants"]["feseq_paper"]["model"] | {"mlp": (8,), "dropout": 0.0},
 ]
 # Two sequences, whose events are often equal, one with its target's table; fields of all kinds.
 SIZED = FieldSizes(
