@@ -2,7 +2,7 @@
 # make plan       prints what `make run` would run, and why (snakemake -n); TARGET=... for another file
 # make report     runs the main job and results/summary.md, then makes results/report.html
 # make reference  rewrites the tables of config/README.md
-# make test       checks the code and runs the tests, one process per core
+# make test       checks the code and runs the tests, one process per core, at most 8
 # make test-fast  runs the tests that need no whole workflow, for use while editing
 # make test-slow  runs random kills and other slow tests, for some minutes; TESTS=tests/models for fewer
 # Each makes .venv first. For everything else: source .venv/bin/activate; snakemake ...
