@@ -17,8 +17,8 @@ SAME_ROWS, NEW_ROWS = 0.9, 0.5
 _NAMED = 8
 
 _ALIKE = "Check that both files use the same codes"
-# Each check: a query for the columns or sequences with a fault; the text, filled from the first one
-# found; the advice. Comparisons with unknown numbers are false.
+# Each check: a query for the columns or sequences with a fault; the text, filled from the first
+# one that has it; the advice. Comparisons with unknown numbers are false.
 _COLUMN_CHECKS = (
     (
         "click_auc > 0.99",
