@@ -46,7 +46,7 @@ from .statistics import (
 from .users import Draw, Users, normal
 
 USER_STRENGTH = 0.5
-# Forty seeds were tried; this one best reproduces the published correlations of columns with clicks.
+# Forty seeds were tried; this one best reproduces the published correlations with clicks.
 _RULES_SEED = 20_267
 _SEED = 20_255
 # Eight seeds were tried; this one makes no day much easier to predict than the others.
