@@ -93,7 +93,11 @@ rule measure:
     input:
         predictions="results/{size}/{name}/valid_predictions.parquet",
         valid=valid_parts,
-        truth=collect(rules.simulate.output.truth, split="train") if RAW.simulated else [],
+        truth=(
+            rules.simulate.output.truth.apply_wildcards({"split": "train"})
+            if RAW.simulated
+            else []
+        ),
     output:
         metrics="results/{size}/{name}/metrics.json",
     log:
