@@ -55,7 +55,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "without buckets": {"model": {"numerics": ["direct", "missing"]}},
     "without missing flags": {"model": {"numerics": ["direct", "buckets"]}},
     "without pooled_history": {"model": {"pooled_history": False}},
-    "without fm_term": {"model": {"fm_term": 0}},
+    "without the gate": {"model": {"history_gate": False}},
     "without the cross layer": {"model": {"mlp_cross_rank": 0}},
     "without history statistics": {"model": {"history_statistics": []}},
     "without times, item attributes": {

@@ -26,16 +26,28 @@ def fit(*blocks: np.ndarray) -> list[NumericField]:
     return fitted.fields()
 
 
-@given(st.lists(FINITE | MISSING, min_size=1, max_size=60))
-def test_the_rank_of_a_train_value_is_the_share_below_it_and_half_of_the_equal(
+@given(st.lists(FINITE, min_size=1, max_size=60, unique=True))
+def test_the_rank_of_a_train_value_is_the_share_below_it_and_half_of_its_own(
     values: list[float],
 ) -> None:
-    column = np.array(values, np.float32)[:, None]
+    column = np.array([*values, np.nan], np.float32)[:, None]
     ranks = NumericEncoder(fit(column), []).rank(column)[:, 0]
     known = column[~np.isnan(column)]
     for x, rank in zip(column[:, 0], ranks):
         below = (known < x).mean() + (known == x).mean() / 2 if x == x else -1
         assert rank == pytest.approx(below, abs=1e-6)
+
+
+def test_a_frequent_value_takes_one_bucket_and_the_others_are_spread_over_the_rest() -> None:
+    amounts = np.exp(np.random.default_rng(1).normal(size=2_000)).astype(np.float32)
+    column = np.concatenate([np.zeros(18_000, np.float32), amounts])[:, None]
+    buckets = NumericEncoder(fit(column), ["buckets"])(column)["buckets"][:, 0]
+    count = np.bincount(buckets[column[:, 0] > 0].astype(int), minlength=BUCKETS)
+    assert {*buckets[column[:, 0] == 0]} == {0}
+    assert count[1:].min() > 90
+    # Up to BUCKETS values have one each, however rare some are.
+    few = np.repeat(np.arange(BUCKETS), 1 + np.arange(BUCKETS) ** 2).astype(np.float32)[:, None]
+    assert np.array_equal(NumericEncoder(fit(few), ["buckets"])(few)["buckets"], few)
 
 
 @given(st.lists(FINITE, min_size=2, max_size=40), FINITE)

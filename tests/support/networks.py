@@ -18,12 +18,7 @@ from .configs import shipped
 
 SHAPE = {"max_len": 6, "embedding_dim": 4, "heads": 2}
 CONFIG = ModelConfig(
-    **shipped()["variants"]["briefing"]["model"],
-    **SHAPE,
-    interaction_layers=2,
-    transformer_layers=2,
-    mlp=(8, 5),
-    dropout=0.3,
+    **shipped()["variants"]["briefing"]["model"] | SHAPE | {"mlp": (8, 5), "dropout": 0.3}
 )
 # Nearly all that a row can be encoded as.
 WHOLE = ModelConfig(
@@ -33,7 +28,6 @@ WHOLE = ModelConfig(
     mlp=(8,),
     numerics=get_args(Numerics),
     history_statistics=("length", "entropy", "newest", "similarities"),
-    fm_term=3,
     mlp_cross_rank=2,
 )
 

@@ -32,7 +32,8 @@ from tossctr.simulation.stand_in import simulate_split
 CONFIG = shipped()
 # The briefing's network is small, and its schedule says more of a loop than a cosine.
 SETTINGS = model_settings(CONFIG, "toy", "len100-briefing")
-MODEL = ModelConfig(**SETTINGS["model"])
+TOY = {"embedding_dim": 8, "interaction_layers": 1, "transformer_layers": 1, "heads": 2}
+MODEL = ModelConfig(**(SETTINGS["model"] | TOY | {"mlp": (128, 64)}))
 FEW_STEPS = {"batch_size": 300, "min_steps_per_epoch": 1, "epochs": 2}
 TRAIN = TrainConfig(**(SETTINGS["train"] | FEW_STEPS))
 # For tests that train often.

@@ -118,6 +118,11 @@ def statistic_of(column: str) -> str:
     return column.partition(" of ")[0].partition(":")[0]
 
 
+def newest_name(column: str, sequence: str) -> str:
+    """The name of the time from the newest event with the row's target, or attribute."""
+    return f"times: newest {column} of {sequence}"
+
+
 def elapsed(block: Block, event_time: str) -> Ragged:
     """The time from each event to its row; 0 if the event is later."""
     assert block.time is not None, "a table with events' times has rows' times"
@@ -157,10 +162,8 @@ class EventColumns:
         if self.ages:
             yield from ("times: newest", "times: tenth newest", "times: oldest")
             yield from (f"times: events within {age:.15g}" for age in self.ages)
-            yield from (f"times: newest {target} of {of}" for of, target in self.targets.items())
-            yield from (
-                f"times: newest {each.column} of {each.sequence}" for each, _ in self.attributes
-            )
+            yield from (newest_name(target, of) for of, target in self.targets.items())
+            yield from (newest_name(each.column, each.sequence) for each, _ in self.attributes)
         yield from (
             f"item_attributes: {each.column} of {each.sequence}" for each, _ in self.attributes
         )

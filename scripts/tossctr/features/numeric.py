@@ -23,7 +23,8 @@ class NumericField:
     """A numeric column and the distribution of its finite values.
 
     `knots` ascend and are distinct; `ranks[i]` is the share of values below `knots[i]`, plus half
-    the share equal to it. Columns with the same `missing_block` are missing in exactly the same
+    the share equal to it, where a value that is more frequent than a bucket of values counts as one
+    bucket. Columns with the same `missing_block` are missing in exactly the same
     rows; None for a column that is in all train rows.
     """
 
@@ -77,16 +78,34 @@ def _distribution(values: np.ndarray) -> tuple[list[float], list[float]]:
     """Knots and ranks of the finite values."""
     finite = values[np.isfinite(values)].astype(np.float64)
     distinct, count = np.unique(finite, return_counts=True)
-    rank = (np.cumsum(count) - count / 2) / max(1, len(finite))
+    count = _at_most_a_bucket(count)
+    rank = (np.cumsum(count) - count / 2) / max(1, count.sum())
     if len(distinct) > KNOTS:
         kept = np.unique(np.searchsorted(rank, np.linspace(rank[0], rank[-1], KNOTS)))
         distinct, rank = distinct[kept], rank[kept]
     return distinct.tolist(), rank.tolist()
 
 
+def _at_most_a_bucket(count: np.ndarray) -> np.ndarray:
+    """Counts of values, reduced so that none exceeds 1 / BUCKETS of their sum.
+
+    Otherwise, where most values are equal, as an amount of 0, all others would share few buckets.
+    """
+    if len(count) <= BUCKETS:
+        return np.ones(len(count))
+    # The k most frequent values take a bucket each, all others share the rest.
+    frequent, k = np.sort(count)[::-1][:BUCKETS], np.arange(BUCKETS)
+    most = (count.sum() - np.cumsum(frequent) + frequent) / (BUCKETS - k)
+    return np.minimum(count, most[np.argmax(frequent <= most)])
+
+
 def count_blocks(fields: Sequence[NumericField]) -> int:
     """The number of blocks of columns that are missing together."""
     return len({field.missing_block for field in fields} - {None})
+
+
+# How each encoding shows a missing value.
+MISSING_AS = {"minmax": 0, "quantile": 0, "buckets": BUCKETS, "missing": 1}
 
 
 class NumericEncoder:
@@ -109,7 +128,7 @@ class NumericEncoder:
         """Encodings of raw values [rows, columns], float32 [rows, columns or missing blocks].
 
         minmax     scaled from the train rows' range to [0, 1] and clipped; missing is 0
-        quantile   ranks, uniform in [0, 1], scaled to mean 0 and deviation 1; missing is 0
+        quantile   ranks, scaled so that uniform ones have mean 0 and deviation 1; missing is 0
         buckets    the number of the quantile bucket, from 0; missing is BUCKETS
         missing    for each block of columns that are missing together, 1 if they are missing
         """
@@ -121,16 +140,16 @@ class NumericEncoder:
             rank = self.rank(raw)
         if "quantile" in self.encodings:
             scaled = (rank.astype(np.float64) - 0.5) * 12**0.5
-            encoded["quantile"] = np.where(rank < 0, 0, scaled)
+            encoded["quantile"] = np.where(rank < 0, MISSING_AS["quantile"], scaled)
         if "buckets" in self.encodings:
             bucket = np.clip(np.floor(rank * BUCKETS), 0, BUCKETS - 1)
-            encoded["buckets"] = np.where(rank < 0, BUCKETS, bucket)
+            encoded["buckets"] = np.where(rank < 0, MISSING_AS["buckets"], bucket)
         if "missing" in self.encodings:
             encoded["missing"] = np.isnan(raw[:, self.blocks])
         return {name: encoded[name].astype(np.float32) for name in self.encodings}
 
     def rank(self, raw: np.ndarray) -> np.ndarray:
-        """The share of train values below each value, float32 [rows, columns]; missing is -1."""
+        """The rank of each value (NumericField), float32 [rows, columns]; missing is -1."""
         ranks = np.full(raw.shape, np.nan)
         for i, (knots, rank) in enumerate(self.knots):
             if len(knots):

@@ -20,7 +20,7 @@ from ..datasets.table import Block
 from ..features.encoding import FeatureEncoder
 from ..features.feature_map import FeatureMap, check_kind
 
-FORMAT, VERSION = "tossctr-model", 18
+FORMAT, VERSION = "tossctr-model", 19
 # Errors that damaged or changed content causes in Python and its libraries.
 _DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 

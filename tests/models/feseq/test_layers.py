@@ -19,7 +19,6 @@ from tossctr.models.feseq.network.input_layer import InputLayer
 from tossctr.models.feseq.network.pooling import WeightedSumPooling
 from tossctr.models.feseq.network.positions import Packed, Padded
 from tossctr.models.feseq.network.refiner import TransformerLayer
-from tossctr.models.feseq.training_step import embedding_parameters
 
 FIELDS, D = 3, 4
 
@@ -119,22 +118,20 @@ def test_pooled_histories_are_target_scaled_sum_and_product() -> None:
     torch.testing.assert_close(made, torch.stack(expected))
 
 
-def test_the_fm_term_starts_at_0_and_can_learn_from_there() -> None:
+def test_behind_a_gate_the_history_starts_at_nothing_and_can_be_learned() -> None:
     torch.manual_seed(0)
-    network = FESeq(replace(CONFIG, fm_term=8), SIZES)
-    batch = single(make_batch([3, 0, 1]))
-    target, event = network.fm_term.target[0], network.fm_term.event[0].weight
-    assert (network.fm_term(Packed(batch), batch.target_BG) == 0).all()
-    assert 0.8 < target[3:].std() < 1.2
-    # Unknown and missing targets say nothing until they are learned.
-    assert (target[:3] == 0).all()
-    network(batch).sum().backward()
-    # The events' vectors move first, by targets that are not small.
-    assert event.grad.abs().max() > 0.1
-    # The optimizer's group of embeddings has those, and not the targets'.
-    grouped = {id(table) for table in embedding_parameters(network)}
-    assert id(event) in grouped
-    assert id(target) not in grouped
+    network = FESeq(replace(CONFIG, history_gate=True), SIZES).eval()
+    batch = single(make_batch([3, 0, 6]))
+    other = replace(batch, history_ST=(batch.history_ST + 3) % SIZES.sequence[0])
+    logits = network(batch)
+    assert torch.equal(logits, network(other))
+    logits.sum().backward()
+    assert network.gate is not None
+    assert network.gate.grad is not None
+    assert (network.gate.grad != 0).all()
+    with torch.no_grad():
+        network.gate.fill_(1)
+    assert not torch.equal(network(batch), network(other))
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -10,6 +10,7 @@ from support.configs import shipped
 from support.networks import CONFIG, SIZES, gradients, make_batch, make_model, single
 from tossctr.batches.batch import Batch
 from tossctr.features.feature_map import OUT_OF_VOCABULARY
+from tossctr.features.numeric import BUCKETS
 from tossctr.models.feseq.network import FESeq, FieldSizes
 from tossctr.models.feseq.network.input_layer import OovDropout
 from tossctr.models.feseq.network.pooling import POOLINGS
@@ -22,8 +23,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"interaction": "autoint", "times": True},
     {"times": True, "positions": False, "heads": 4},
     {"positions": False, "layer_norm": False, "mlp_activation": "leaky_relu"},
-    {"numerics": get_args(Numerics), "fm_term": 3, "mlp_cross_rank": 2, "pooled_history": True},
-    {"interaction_layers": 0, "transformer_layers": 0},
+    {"numerics": get_args(Numerics), "mlp_cross_rank": 2, "pooled_history": True},
+    {"interaction_layers": 0, "transformer_layers": 0, "history_gate": True},
     shipped()["variants"]["feseq_paper"]["model"] | {"mlp": (8,), "dropout": 0.0},
 ]
 # Two sequences, whose events are often equal, one with its target's table; fields of all kinds.
@@ -65,7 +66,7 @@ def test_each_distinct_event_of_a_row_is_laid_out_once() -> None:
 
 @pytest.mark.parametrize(
     "variant",
-    [*({"pooling": pooling} for pooling in POOLINGS), {"fm_term": 3, "pooled_history": True}],
+    [*({"pooling": pooling} for pooling in POOLINGS), {"pooled_history": True}],
     ids=str,
 )
 def test_half_precision_rounds_positions_and_not_the_logit(variant: dict[str, Any]) -> None:
@@ -145,7 +146,7 @@ def test_masks_follow_the_seed_and_nothing_is_dropped_in_evaluation_or_at_probab
 def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_alone() -> None:
     batch = make_batch([0] * 5_000, replace(SIZES, context=(9, 3)))
     batch = replace(batch, context_BC=batch.context_BC * (torch.arange(5_000)[:, None] % 4 > 0))
-    draws, shares = OovDropout(0.2).train(), [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    draws, shares = OovDropout(0.2, SIZES).train(), [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
     draws.take(shares)
 
     def columns(batch: Batch) -> torch.Tensor:
@@ -161,9 +162,30 @@ def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_
         assert drawn == pytest.approx(share, abs=0.03)
     torch.manual_seed(3)
     assert torch.equal(columns(draws(batch)), after)
-    unknown = columns(OovDropout(0.2).train()(batch)) != before
+    unknown = columns(OovDropout(0.2, SIZES).train()(batch)) != before
     assert unknown[before > OUT_OF_VOCABULARY].double().mean().item() == pytest.approx(
         0.2, abs=0.03
     )
     assert draws.eval()(batch) is batch
-    assert OovDropout(0).train()(batch) is batch
+    assert OovDropout(0, SIZES).train()(batch) is batch
+
+
+def test_what_a_target_determines_is_missing_where_the_target_is_drawn_as_unknown() -> None:
+    # Numeric column 1 and the block of column 2 need the target.
+    sizes = replace(SIZES, missing=2, of_target=(((1,), (0,)),))
+    batch = make_batch([3] * 200, sizes)
+    numbers = {name: torch.full((200, 3), 0.5) for name in ("minmax", "quantile", "buckets")}
+    batch = replace(batch, numbers={**numbers, "missing": torch.zeros(200, 2)})
+    batch = replace(batch, target_BG=batch.target_BG.clamp(min=OUT_OF_VOCABULARY + 1))
+    draws = OovDropout(0.5, sizes).train()
+    torch.manual_seed(3)
+    after = draws(batch)
+    is_drawn = after.target_BG[:, 0] != batch.target_BG[:, 0]
+    assert 50 < is_drawn.sum() < 150
+    shown = {"minmax": 0.0, "quantile": 0.0, "buckets": BUCKETS}
+    for name, missing in shown.items():
+        expected = numbers[name].clone()
+        expected[is_drawn, 1] = missing
+        assert torch.equal(after.numbers[name], expected)
+    flags = torch.stack([is_drawn, torch.zeros_like(is_drawn)], dim=1)
+    assert torch.equal(after.numbers["missing"], flags.to(torch.float32))

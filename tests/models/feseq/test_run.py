@@ -203,7 +203,7 @@ def test_attention_needs_no_memory_that_grows_with_the_square_of_the_length() ->
 
 def test_a_table_without_sequences_is_as_if_its_only_one_were_always_empty(tmp_path: Path) -> None:
     # All that has a part for the history or the target.
-    model = replace(SMALL_MODEL, pooling="weighted_sum", pooled_history=True, fm_term=3)
+    model = replace(SMALL_MODEL, pooling="weighted_sum", pooled_history=True)
     logits, nothing = [], pa.nulls(160, pa.string())
     table = raw_table(160, events=nothing, item=nothing)
     for columns in (COLUMNS, with_roles(sequences=(), targets=())):

@@ -126,7 +126,9 @@ def test_embeddings_learn_at_their_own_rate_and_only_weights_decay(second_moment
         kinds.add((rate, decay))
         assert parameter.grad is not None, name
         by_table = (rate, second_moment) == (RATE / 2, "table")
-        size = parameter.grad.square().mean().sqrt() if by_table else parameter.grad.abs()
+        size = parameter.grad.abs()
+        if by_table:  # the mean over the codes of the batch
+            size = parameter.grad[size.any(dim=1)].square().mean().sqrt()
         step = parameter.grad / (size + 1e-8)
         expected = before[name] * (1 - rate * decay) - rate * step
         # A table counts its steps in float32.
@@ -146,7 +148,21 @@ def test_a_table_of_one_weight_learns_as_by_adamw() -> None:
     torch.testing.assert_close(ours.view(()), plain)
 
 
-def test_an_overflow_moves_no_weight() -> None:
+def test_codes_that_never_occur_change_no_step() -> None:
+    gradient = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    learned = []
+    for unused in (0, 1_000):
+        table = torch.nn.Parameter(torch.ones(3 + unused, 4))
+        optimizer = TableAdam([{"params": [table], "by_table": True}], lr=RATE)
+        for _ in range(3):
+            table.grad = torch.cat([gradient, torch.zeros(unused, 4)])
+            optimizer.step()
+        learned.append(table.detach()[:3])
+    torch.testing.assert_close(*learned)
+    assert (learned[0] != 1).all()
+
+
+def test_an_overflow_moves_no_weight_and_no_moment() -> None:
     model = make_model().float()
     optimizer = make_optimizer(model, replace(TRAIN, embedding_second_moment="table"))
     before = weights(model)
@@ -159,10 +175,15 @@ def test_an_overflow_moves_no_weight() -> None:
     torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
     scaler.step(optimizer)
     torch.testing.assert_close(weights(model), before, rtol=0, atol=0)
-    # And the next step moves all.
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    optimizer.step()
+    # And the next step is the first.
+    fresh = make_model().float()
+    first = make_optimizer(fresh, replace(TRAIN, embedding_second_moment="table"))
+    vars(optimizer).pop("found_inf", None)
+    for each, steps in ((model, optimizer), (fresh, first)):
+        for parameter in each.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        steps.step()
+    torch.testing.assert_close(weights(model), weights(fresh), rtol=0, atol=0)
     for old, new in zip(before, model.parameters()):
         assert (old != new).all()
 

@@ -234,8 +234,6 @@ def _table_rows(first: TrainedModel, new: FeatureMap) -> Mapping[str, Tensor]:
         rows[f"history.target.{i}.weight"] = _stacked(target)
         rows[f"item.tables.{i}.weight"] = _stacked(target)
         rows[f"history.sequence.{i}.weight"] = _stacked(sequences[i])
-        rows[f"fm_term.target.{i}"] = _stacked(target)
-        rows[f"fm_term.event.{i}.weight"] = _stacked(sequences[i])
     return rows
 
 

@@ -29,16 +29,16 @@ class ModelConfig:
 
     max_len: Annotated[MaxLen, FROM_NAME]
     """maximum events of a history; longer histories keep their newest events"""
-    embedding_dim: Annotated[int, Field(ge=1, le=1024)]
+    embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
     """size d of an embedding; `heads` must divide d times the number of fields of a position
     (sequences, profile columns, positions, times)"""
     interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
     """interacting layer among the fields of a position"""
-    interaction_layers: Annotated[int, Field(ge=0, le=16)]
+    interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
     """number of interacting layers"""
-    transformer_layers: Annotated[int, Field(ge=0, le=32)]
+    transformer_layers: Annotated[int, Field(ge=0, le=32)] = 1
     """Transformer layers over the positions"""
-    heads: Annotated[int, Field(ge=1, le=64)]
+    heads: Annotated[int, Field(ge=1, le=64)] = 4
     """attention heads"""
     causal: bool = False
     """a position attends only to itself and older ones"""
@@ -55,7 +55,10 @@ class ModelConfig:
     a network of 512, 256 and 128 units"""
     item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
     """interacting layers of the target item, for `weighted_sum` and `din`"""
-    mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)]
+    mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)] = (
+        128,
+        64,
+    )
     """sizes of the output network's hidden layers"""
     mlp_activation: Literal["relu", "leaky_relu"] = "relu"
     """activation of the output network"""
@@ -82,9 +85,8 @@ class ModelConfig:
     pooled_history: bool = True
     """the output network also gets the target's embedding, the scaled sum of the whole
     history's embeddings, and their product"""
-    fm_term: Annotated[int, Field(ge=0, le=1024)] = 32
-    """size of extra embeddings of the target and of the history's codes, whose dot product is added
-    to the logit. 0: none"""
+    history_gate: bool = True
+    """the output network gets the pooled history times a learned vector that starts at 0"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
     """standard deviation of the initial embeddings"""
     dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.1
@@ -136,14 +138,14 @@ class TrainConfig:
     """batches are made smaller than `batch_size` if an epoch would have fewer steps than this"""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
-    learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 2e-3
     """peak learning rate of Adam"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings' learning rate as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
-    """Adam divides embedding steps by a second moment for each `weight`, or for a whole `table`, so
-    that rare codes move little"""
-    weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0.01
+    """Adam divides embedding steps by a second moment for each `weight`, or for a `table` (its mean
+    over a batch's codes), so that rare codes move little"""
+    weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 1.0
     """each step shrinks weights by this share times the learning rate (AdamW), but not biases,
     norms and embeddings"""
     schedule: Literal["plateau", "cosine"] = "cosine"

@@ -213,12 +213,13 @@ class TableAdam(AdamW):
     Adam's steps are as large as the rate. So a rare code moves as far for a negative as for a
     click, whose gradient is fifty times as large if 2 % of rows are clicks. Divided by one number
     for all codes, steps keep the proportions of the gradients. The formula is Adam-mini's for a
-    block (Zhang et al., arXiv:2406.16793), which leaves embeddings to Adam.
+    block (Zhang et al., arXiv:2406.16793), which leaves embeddings to Adam; but codes that are not
+    in the batch do not count, so that steps do not grow with the vocabulary.
     """
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; gradients that overflowed count as 0."""
+        """Update every parameter that has a gradient; if gradients overflowed, nothing changes."""
         groups = [group for group in self.param_groups if group.get("by_table")]
         tables = [(t, t.grad, g) for g in groups for t in g["params"] if t.grad is not None]
         for table, _, _ in tables:
@@ -229,22 +230,28 @@ class TableAdam(AdamW):
             self._update(table, gradient, group)
 
     def _update(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        # The scaler's flag of an overflow in float16 stays on the GPU. AdamW skips such a step.
+        # 0 after an overflow in float16, whose flag stays on the GPU; AdamW skips such a step, too.
         overflow = getattr(self, "found_inf", None)
+        taken = gradient.new_ones(())
         if overflow is not None:
-            gradient = gradient.where(overflow == 0, 0)
+            taken = (overflow == 0).to(gradient.dtype).squeeze()
+            gradient = gradient.where(taken > 0, 0)
         (beta_1, beta_2), rate = group["betas"], group["lr"]
         state = self.state[table]
         if not state:
             state["step"] = table.new_zeros((), dtype=torch.float32)
             state["exp_avg"] = torch.zeros_like(table)
             state["mean_square"] = table.new_zeros(())
-        state["step"] += 1
-        state["exp_avg"].lerp_(gradient, 1 - beta_1)
-        state["mean_square"].lerp_(gradient.square().mean(), 1 - beta_2)
-        scale = (state["mean_square"] / (1 - beta_2 ** state["step"])).sqrt() + group["eps"]
-        table.mul_(1 - rate * group["weight_decay"])
-        step_size = rate / (1 - beta_1 ** state["step"]) / scale
+        state["step"] += taken
+        state["exp_avg"].lerp_(gradient, (1 - beta_1) * taken)
+        square = gradient.square()
+        codes = (square.amax(dim=1) > 0).sum().clamp(min=1)
+        mean_square = square.sum() / (codes * square.shape[1])
+        state["mean_square"].lerp_(mean_square, (1 - beta_2) * taken)
+        steps = state["step"].clamp(min=1)
+        scale = (state["mean_square"] / (1 - beta_2**steps)).sqrt() + group["eps"]
+        table.mul_(1 - rate * group["weight_decay"] * taken)
+        step_size = rate * taken / (1 - beta_1**steps) / scale
         table.addcmul_(state["exp_avg"], step_size, value=-1)
 
 

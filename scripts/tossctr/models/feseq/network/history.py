@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....features.feature_map import FIRST_CATEGORY
 from .input_layer import FieldSizes
 from .positions import Rows
 
@@ -57,45 +55,9 @@ class HistoryEmbedding(nn.Module):
         """Target, history sum / sqrt(history length), and their product [B, 3 * G * d]."""
         target_BX = self.target(target_BG.T).flatten(1)
         sums = [rows.event_sum(i, table) for i, table in enumerate(self.sequence)]
-        history_BX = _over_root_length(torch.cat(sums, dim=1), rows)
+        length_B1 = rows.events_B.clamp(min=1)[:, None]
+        history_BX = torch.cat(sums, dim=1) / length_B1.to(target_BX.dtype).sqrt()
         return torch.cat([target_BX, history_BX, target_BX * history_BX], dim=1)
-
-
-def _over_root_length(x_BX: Tensor, rows: Rows) -> Tensor:
-    """`x_BX` / sqrt(number of events, at least 1)."""
-    return x_BX / rows.events_B.clamp(min=1).to(x_BX.dtype).sqrt()[:, None]
-
-
-class FMTerm(nn.Module):
-    """The product of target and history: the target's vector times the sum of the events' vectors.
-
-    It has its own vectors; the sum is divided by the root of the history's length. Event vectors
-    start at 0, target vectors with deviation 1: if both started small, neither would have a
-    gradient to grow by.
-    """
-
-    def __init__(self, sizes: FieldSizes, width: int) -> None:
-        super().__init__()
-        self.event = nn.ModuleList(nn.Embedding(size, width) for size in sizes.sequence)
-        # Not in the optimizer's group of embeddings, which has its own settings.
-        self.target = nn.ParameterList(torch.empty(size, width) for size in sizes.target)
-
-    @torch.no_grad()
-    def start_values(self) -> None:
-        """Draw the targets' vectors."""
-        for table, target_XW in zip(self.event, self.target):
-            nn.init.zeros_(table.get_parameter("weight"))
-            nn.init.normal_(target_XW)
-            # Unknown and missing start at 0; they add nothing unless train rows have them.
-            target_XW[:FIRST_CATEGORY] = 0
-
-    def forward(self, rows: Rows, target_BG: Tensor) -> Tensor:
-        """[B, 1], the sum over the sequences."""
-        products = [
-            (F.embedding(index_B, target) * rows.event_sum(i, event)).sum(1, keepdim=True)
-            for i, (index_B, target, event) in enumerate(zip(target_BG.T, self.target, self.event))
-        ]
-        return _over_root_length(torch.stack(products).sum(0), rows)
 
 
 class DistanceEmbedding(nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from ....common.logits import log_odds
 from ..network_settings import ModelConfig
-from .history import DistanceEmbedding, FMTerm, HistoryEmbedding, Interaction, Tables
+from .history import DistanceEmbedding, HistoryEmbedding, Interaction, Tables
 from .input_layer import FieldSizes, InputLayer, OovDropout
 from .pooling import POOLINGS, full_precision
 from .positions import Packed, Padded
@@ -33,7 +33,7 @@ class FESeq(nn.Module):
         super().__init__()
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
         width, item_width = config.width(fields), len(sizes.target) * d
-        self.unknown = OovDropout(0 if config.oov_rate == "auto" else config.oov_rate)
+        self.unknown = OovDropout(0 if config.oov_rate == "auto" else config.oov_rate, sizes)
         self.inputs = InputLayer(config, sizes)
         self.profile = Tables(sizes.profile, d)
         self.history = HistoryEmbedding(sizes, d)
@@ -55,8 +55,10 @@ class FESeq(nn.Module):
             parts = {"tables": Tables(sizes.target, d), "interaction": layers}
             self.item = nn.Sequential(OrderedDict(parts))
         self.pooling = pooling(config, width, item_width)
+        # From 0 on, the layers over the history can only add to what the output network knows.
+        is_gated, pooled = config.history_gate, self.pooling.out_width
+        self.gate = nn.Parameter(torch.zeros(pooled)) if is_gated else None
         self.pooled_history = config.pooled_history
-        self.fm_term = FMTerm(sizes, config.fm_term) if config.fm_term else None
         outputs = len(sizes.profile) * d + self.inputs.out_width + self.pooling.out_width
         if config.pooled_history:
             outputs += 3 * item_width
@@ -65,8 +67,6 @@ class FESeq(nn.Module):
         self.apply(partial(_start_values, std=config.embedding_std))
         for vector in self.inputs.numeric_vectors():
             nn.init.normal_(vector, std=config.embedding_std)
-        if self.fm_term is not None:
-            self.fm_term.start_values()
 
     def forward(self, batch: Batch | Padded) -> Tensor:
         """Logits [B] of one batch."""
@@ -82,14 +82,14 @@ class FESeq(nn.Module):
         refined_ND = self.refiner(torch.cat(vectors, dim=-1), rows)
         item_BE = self.item(batch.target_BG.T) if self.item is not None else None
         pooled_BU = self.pooling(refined_ND, rows, item_BE)
+        if self.gate is not None:
+            pooled_BU = pooled_BU * self.gate
         inputs_BX = self.inputs(batch.numbers, batch.context_BC)
         features = [profile_BPd.flatten(1), inputs_BX, pooled_BU]
         if self.pooled_history:
             features.append(self.history.pooled_history(rows, batch.target_BG))
         with full_precision(inputs_BX):
             logit_B1 = self.mlp(torch.cat(features, dim=1))
-            if self.fm_term is not None:
-                logit_B1 = logit_B1 + self.fm_term(rows, batch.target_BG)
             return self.logit_shift(logit_B1.squeeze(1))
 
     @torch.no_grad()
