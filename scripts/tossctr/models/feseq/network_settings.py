@@ -138,7 +138,7 @@ class TrainConfig:
     """batches are made smaller than `batch_size` if an epoch would have fewer steps than this"""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
-    learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 2e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1e-3
     """peak learning rate of Adam"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings' learning rate as a multiple of `learning_rate`"""
