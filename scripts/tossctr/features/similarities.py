@@ -20,7 +20,6 @@ import numpy as np
 from ..common.arrays import Ragged, hashed_below
 from ..datasets.table import Block
 from .feature_map import FeatureMap, SequenceField
-from .history_statistics import newest_name
 
 # What the target is compared with.
 COMPARED = ("all events", "newest event", "nearest event")
@@ -28,18 +27,12 @@ COMPARED = ("all events", "newest event", "nearest event")
 
 def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
     """The names of the similarity columns."""
-    return [name for field in sequences for name in names_of_target(field)[:-1]]
-
-
-def names_of_target(field: SequenceField) -> list[str]:
-    """The numeric columns that a target's code determines: similarities, then a time, if any.
-
-    [] if the sequence does not share its target's codes.
-    """
-    if not field.shared_with:
-        return []
-    names = [f"similarities: {field.shared_with} and {what} of {field.column}" for what in COMPARED]
-    return [*names, newest_name(field.shared_with, field.column)]
+    return [
+        f"similarities: {field.shared_with} and {what} of {field.column}"
+        for field in sequences
+        if field.shared_with
+        for what in COMPARED
+    ]
 
 
 class SimilarityColumns:

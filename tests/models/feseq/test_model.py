@@ -1,6 +1,7 @@
 """The packed network against the padded one, what must not change a logit, and dropout."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -8,15 +9,18 @@ import torch
 
 from support.configs import shipped
 from support.networks import CONFIG, SIZES, gradients, make_batch, make_model, single
+from support.raw_tables import raw_table, to_train_h5, with_roles
 from tossctr.batches.batch import Batch
 from tossctr.features.feature_map import OUT_OF_VOCABULARY
+from tossctr.features.fitting import fit_feature_map
 from tossctr.features.numeric import BUCKETS
 from tossctr.models.feseq.network import FESeq, FieldSizes
-from tossctr.models.feseq.network.input_layer import OovDropout
+from tossctr.models.feseq.network.input_layer import OovDropout, field_sizes
 from tossctr.models.feseq.network.pooling import POOLINGS
 from tossctr.models.feseq.network.positions import Packed, Padded
 from tossctr.models.feseq.network.refiner import Dropout
-from tossctr.models.feseq.network_settings import Numerics
+from tossctr.models.feseq.network_file import batch_source
+from tossctr.models.feseq.network_settings import ModelConfig, Numerics
 
 VARIANTS: list[dict[str, Any]] = [
     *({"pooling": pooling, "causal": True} for pooling in POOLINGS),
@@ -189,3 +193,25 @@ def test_what_a_target_determines_is_missing_where_the_target_is_drawn_as_unknow
         assert torch.equal(after.numbers[name], expected)
     flags = torch.stack([is_drawn, torch.zeros_like(is_drawn)], dim=1)
     assert torch.equal(after.numbers["missing"], flags.to(torch.float32))
+
+
+def test_rows_drawn_as_unknown_have_the_numbers_of_rows_with_new_targets(
+    tmp_path: Path,
+) -> None:
+    columns = with_roles(shared=("events",))
+    events = [",".join(str((i + j) % 5) for j in range(i % 7)) for i in range(200)]
+    known = raw_table(200, events=events, item=[str(i % 5) for i in range(200)])
+    unknown = raw_table(200, events=events, item=["never seen"] * 200)
+    encoded = []
+    for name, table in (("train", known), ("new", unknown)):
+        (tmp_path / name).mkdir()
+        h5, _ = to_train_h5(tmp_path / name, table, columns=columns, valid_rows=())
+        encoded.append(h5)
+    fields, config = fit_feature_map(encoded[0], columns, 1), ModelConfig(max_len=5)
+    one, other = (next(iter(batch_source(h5, fields, config, 200).in_order())) for h5 in encoded)
+    draws = OovDropout(1 - 1e-9, field_sizes(config, fields)).train()
+    drawn = draws(one).numbers
+    order, others = one.row_B.argsort(), other.row_B.argsort()
+    for name, numbers in drawn.items():
+        assert torch.equal(numbers[order], other.numbers[name][others])
+    assert any(not torch.equal(one.numbers[name], drawn[name]) for name in drawn)

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from ....features.encoding import Inputs
 from ....features.feature_map import OUT_OF_VOCABULARY, PADDING, FeatureMap
+from ....features.history_statistics import newest_name
 from ....features.numeric import BUCKETS, ENCODINGS, MISSING_AS
-from ....features.similarities import names_of_target
+from ....features.similarities import similarity_names
 from ..network_settings import ModelConfig
 from .positions import Padded
 
-# A bucket's vector needs fewer numbers than a category's: 115 columns of 20 buckets with vectors of
-# 16 overfitted 58,000 rows, vectors of 4 underfitted a census.
+# Of a bucket's vector. AUC is level with 4, 8 and 16 (benchmarks/tried.md), and 16 takes longer.
 BUCKET_DIM = 8
 
 
@@ -60,7 +60,9 @@ def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
     numeric, of_target = inputs.numeric_fields(feature_map), []
     blocks = sorted({f.missing_block for f in numeric if f.missing_block is not None})
     for sequence in network_map.sequences:
-        names = names_of_target(sequence)
+        names = similarity_names([sequence])
+        if sequence.shared_with:
+            names.append(newest_name(sequence.shared_with, sequence.column))
         known = [(i, field) for i, field in enumerate(numeric) if field.column in names]
         flags = {blocks.index(f.missing_block) for _, f in known if f.missing_block is not None}
         of_target.append((tuple(i for i, _ in known), tuple(sorted(flags))))
