@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import runs
 import torch
 import torch.nn.functional as F
 import yaml
+from torch import Tensor
 
 from tossctr.batches.batch import Batch
 from tossctr.common.machine import keep_freed_memory
@@ -57,6 +59,8 @@ class Case:
         torch.manual_seed(0)
         network = build_model(config, self.fields)
         self.plain = deepcopy(network).to(machine.device)
+        for layer in self.plain.refiner.layers:
+            layer.forward = partial(_of_all_positions, layer.forward)
         self.network = placed(network, machine)
 
     def batches(self, batch_rows: int) -> Iterable[Batch]:
@@ -107,6 +111,12 @@ class Case:
                 return plain(padded).cpu()
 
         return step
+
+
+def _of_all_positions(
+    forward: Callable[..., Tensor], x_ND: Tensor, rows: Padded, only_targets: bool = False
+) -> Tensor:
+    return rows.targets(forward(x_ND, rows)) if only_targets else forward(x_ND, rows)
 
 
 def synchronize(machine: Machine) -> None:

@@ -18,7 +18,7 @@ from tossctr.models.feseq.network import FESeq, FieldSizes
 from tossctr.models.feseq.network.input_layer import OovDropout, field_sizes
 from tossctr.models.feseq.network.pooling import POOLINGS
 from tossctr.models.feseq.network.positions import Packed, Padded
-from tossctr.models.feseq.network.refiner import Dropout
+from tossctr.models.feseq.network.refiner import Dropout, TransformerLayer
 from tossctr.models.feseq.network_file import batch_source
 from tossctr.models.feseq.network_settings import ModelConfig, Numerics
 
@@ -59,6 +59,18 @@ def test_logits_and_gradients_are_those_of_padded_rows(
     got, want = (gradients(model, (each * weight_B).sum()) for each in (logits, expected))
     assert max(gradient.abs().max() for gradient in want) > 1e-3
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_layer_of_targets_alone_is_the_whole_layer_at_the_targets(causal: bool) -> None:
+    layer = TransformerLayer(replace(CONFIG, causal=causal, heads=2), 6).double().eval()
+    batch = make_batch([9, 0, 31, 4, 4])
+    for rows in (Packed(batch), Padded.of(batch, filled=3)):
+        x_ND = torch.randn(*rows.age_N.shape, 6, dtype=torch.float64)
+        expected = rows.targets(layer(x_ND, rows))
+        torch.testing.assert_close(
+            layer(x_ND, rows, only_targets=True), expected, rtol=0, atol=1e-12
+        )
 
 
 def test_each_distinct_event_of_a_row_is_laid_out_once() -> None:

@@ -25,6 +25,7 @@ from tossctr.datasets.opening import open_table
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq import onnx_export
 from tossctr.models.feseq.network.pooling import POOLINGS
+from tossctr.models.feseq.network.positions import Rows
 from tossctr.models.feseq.network_file import TrainedModel
 from tossctr.models.feseq.onnx_export import raw_rows
 from tossctr.models.feseq.scorer import Scorer
@@ -55,6 +56,7 @@ class EveryPooling(nn.Module):
     """All poolings side by side, which are exported in the time of one."""
 
     needs_item = True
+    only_targets = False
 
     def __init__(self, config: Any, *widths: int) -> None:
         super().__init__()
@@ -64,8 +66,9 @@ class EveryPooling(nn.Module):
         )
         self.out_width = sum(part.out_width for part in self.parts)
 
-    def forward(self, *inputs: Any) -> torch.Tensor:
-        return torch.cat([part(*inputs) for part in self.parts], dim=1)
+    def forward(self, refined: torch.Tensor, rows: Rows, item: torch.Tensor) -> torch.Tensor:
+        given = {False: refined, True: rows.targets(refined)}
+        return torch.cat([part(given[part.only_targets], rows, item) for part in self.parts], 1)
 
 
 def export_random_model(folder: Path) -> None:

@@ -51,11 +51,13 @@ def placed(network: FESeq, machine: Machine) -> FESeq:
     if machine.compile:
         # Otherwise earlier networks, such as a search's, count towards Dynamo's limit.
         torch.compiler.reset()
-        for layer in network.modules():
-            if isinstance(layer, TransformerLayer):
-                # Otherwise a batch's lengths would be compiled into it.
-                layer.attention.attend = torch.compiler.disable(attend)
-                layer.compile(dynamic=True)
+        refiner = network.refiner
+        # A layer of targets alone has little to gain, and a batch's lengths would be part of it.
+        for layer in refiner.layers[: len(refiner.layers) - refiner.only_targets]:
+            assert isinstance(layer, TransformerLayer)
+            # Otherwise a batch's lengths would be compiled into it.
+            layer.attention.attend = torch.compiler.disable(attend)
+            layer.compile(dynamic=True)
         network.mlp.compile(dynamic=True)
     return network
 

@@ -49,7 +49,7 @@ class ModelConfig:
     times: bool = False
     """a learned embedding of the time from each event to its row; needs
     `columns.groups.<group>.times`"""
-    pooling: Literal["mean", "target", "weighted_sum", "din"] = "mean"
+    pooling: Literal["mean", "target", "weighted_sum", "din"] = "target"
     """how the positions become one vector: `mean`, their mean; `target`, the last position;
     `weighted_sum`, their sum weighted by the target item's attention; `din`, their sum weighted by
     a network of 512, 256 and 128 units"""

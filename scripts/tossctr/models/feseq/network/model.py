@@ -44,8 +44,8 @@ class FESeq(nn.Module):
         self.time = None
         if config.times:
             self.time = DistanceEmbedding(TIME_BUCKETS, TIME_BUCKETS - 2, d)
-        self.refiner = SequenceRefiner(config, width)
         pooling = POOLINGS[config.pooling]
+        self.refiner = SequenceRefiner(config, width, pooling.only_targets)
         self.item = None
         if pooling.needs_item:
             # e_out: a table of its own for the target, and layers of its own.
@@ -79,7 +79,7 @@ class FESeq(nn.Module):
             vectors.append(self.position(rows.age_N))
         if self.time is not None:
             vectors.append(self.time(rows.elapsed_N))
-        refined_ND = self.refiner(torch.cat(vectors, dim=-1), rows)
+        refined_ND = self.refiner(torch.cat(vectors, dim=-1), rows)  # of targets alone: [B, D]
         item_BE = self.item(batch.target_BG.T) if self.item is not None else None
         pooled_BU = self.pooling(refined_ND, rows, item_BE)
         if self.gate is not None:

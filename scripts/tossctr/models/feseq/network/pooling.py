@@ -27,6 +27,7 @@ class MeanPooling(nn.Module):
     """The mean over the positions [B, D]."""
 
     needs_item = False
+    only_targets = False
 
     def __init__(self, config: ModelConfig, width: int, item_width: int) -> None:
         super().__init__()
@@ -37,10 +38,12 @@ class MeanPooling(nn.Module):
 
 
 class TargetPooling(MeanPooling):
-    """The refined target position [B, D]."""
+    """The refined target position [B, D], the only one that the refiner then computes."""
 
-    def forward(self, refined_ND: Tensor, rows: Rows, item_BE: Tensor | None) -> Tensor:
-        return rows.targets(refined_ND)
+    only_targets = True
+
+    def forward(self, refined_BD: Tensor, rows: Rows, item_BE: Tensor | None) -> Tensor:
+        return refined_BD
 
 
 class WeightedSumPooling(nn.Module):
@@ -51,6 +54,7 @@ class WeightedSumPooling(nn.Module):
     """
 
     needs_item = True
+    only_targets = False
 
     def __init__(self, config: ModelConfig, width: int, item_width: int) -> None:
         super().__init__()

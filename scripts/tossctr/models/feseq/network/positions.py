@@ -70,6 +70,19 @@ class Packed:
         attend = self.flash if takes_flash(qkv_N3HE) else self.by_length
         return attend(qkv_N3HE, causal)
 
+    def attend_from_targets(self, query_BHD: Tensor, x_ND: Tensor) -> Tensor:
+        """For each query of a row, the mean of its positions by softmax(query . x) [B, H, D]."""
+        runs = zip(
+            query_BHD.split([rows for rows, _ in self.layout.runs]),
+            x_ND.split([rows * length for rows, length in self.layout.runs]),
+            self.layout.runs,
+        )
+        means = []
+        for query, x_XD, shape in runs:
+            x_BLD = x_XD.unflatten(0, shape)
+            means.append((query @ x_BLD.transpose(1, 2)).softmax(2) @ x_BLD)
+        return torch.cat(means)
+
     def flash(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
         """One call of flash attention for rows of any length."""
         # The import takes a second: it imports the compiler.
@@ -214,6 +227,11 @@ class Padded:
         if causal:
             score_BHLL = score_BHLL.masked_fill(self.age_N[0, :, None] > self.age_N[0], -torch.inf)
         return (score_BHLL.softmax(3) @ value).transpose(1, 2)
+
+    def attend_from_targets(self, query_BHD: Tensor, x_ND: Tensor) -> Tensor:
+        score_BHL = query_BHD @ x_ND.transpose(1, 2)
+        score_BHL = score_BHL.masked_fill(~self.is_position_BL[:, None], -torch.inf)
+        return score_BHL.softmax(2) @ x_ND
 
     def targets(self, x_NX: Tensor) -> Tensor:
         return x_NX[:, -1]

@@ -1,8 +1,9 @@
 """Sequence refiner: Transformer layers over the positions of a history (FESEQ section 3).
 
-N positions of all rows, D width, H heads, E width of a head; see `positions.py`.
+B rows, N positions of all rows, D width, H heads, E width of a head; see `positions.py`.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -64,6 +65,21 @@ class SelfAttention(nn.Module):
         qkv_N3HE = self.project_in(x_ND).unflatten(-1, (3, self.heads, -1))
         return self.project_out(self.attend(qkv_N3HE, rows, self.causal).flatten(-2))
 
+    def of_targets(self, x_ND: Tensor, rows: Rows) -> Tensor:
+        """What `forward` returns at the target positions [B, D], without projecting all positions.
+
+        A query times a projected key is the projected query times the position, except for the
+        bias of keys, which the softmax ignores. The mean of projected values is the projected mean.
+        """
+        query_HED, key_HED, value_HED = self.project_in.weight.unflatten(0, (3, self.heads, -1))
+        query_bias_HE, _, value_bias_HE = self.project_in.bias.unflatten(0, (3, self.heads, -1))
+        target_BD = rows.targets(x_ND)
+        query_BHE = torch.einsum("bd,hed->bhe", target_BD, query_HED) + query_bias_HE
+        query_BHD = torch.einsum("bhe,hed->bhd", query_BHE, key_HED) / math.sqrt(key_HED.shape[1])
+        mean_BHD = rows.attend_from_targets(query_BHD, x_ND)
+        value_BHE = torch.einsum("bhd,hed->bhe", mean_BHD, value_HED) + value_bias_HE
+        return self.project_out(value_BHE.flatten(1))
+
 
 def attend(qkv_N3HE: Tensor, rows: Rows, causal: bool) -> Tensor:
     """Attention: each position's weighted mean of its row's values [N, H, E]."""
@@ -83,21 +99,30 @@ class TransformerLayer(nn.Module):
         self.norm_1 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
         self.norm_2 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
 
-    def forward(self, x_ND: Tensor, rows: Rows) -> Tensor:
-        """[N, D]."""
-        x_ND = self.norm_1(x_ND + self.dropout(self.attention(x_ND, rows)))
-        return self.norm_2(x_ND + self.dropout(self.feed_forward(x_ND)))
+    def forward(self, x_ND: Tensor, rows: Rows, only_targets: bool = False) -> Tensor:
+        """[N, D], or the target positions' [B, D]."""
+        if only_targets:
+            x_XD, attended_XD = rows.targets(x_ND), self.attention.of_targets(x_ND, rows)
+        else:
+            x_XD, attended_XD = x_ND, self.attention(x_ND, rows)
+        x_XD = self.norm_1(x_XD + self.dropout(attended_XD))
+        return self.norm_2(x_XD + self.dropout(self.feed_forward(x_XD)))
 
 
 class SequenceRefiner(nn.Module):
-    """The Transformer layers, one after the other."""
+    """The Transformer layers, one after the other.
 
-    def __init__(self, config: ModelConfig, width: int) -> None:
+    If only the target position is pooled, the last layer computes no other.
+    """
+
+    def __init__(self, config: ModelConfig, width: int, only_targets: bool) -> None:
         super().__init__()
         layers = (TransformerLayer(config, width) for _ in range(config.transformer_layers))
         self.layers = nn.ModuleList(layers)
+        self.only_targets = only_targets
 
     def forward(self, x_ND: Tensor, rows: Rows) -> Tensor:
-        for layer in self.layers:
-            x_ND = layer(x_ND, rows)
-        return x_ND
+        """[N, D], or the target positions' [B, D]."""
+        for i, layer in enumerate(self.layers, 1):
+            x_ND = layer(x_ND, rows, self.only_targets and i == len(self.layers))
+        return rows.targets(x_ND) if self.only_targets and not self.layers else x_ND
