@@ -3,7 +3,7 @@ import time
 
 from tossctr.common.machine import CPU_WARNED, has_cuda_device
 from tossctr.models.base import refuse_second_training, remove_training_states
-from tossctr.report.outcome import outcome
+from tossctr.report.outcome import failures, outcome
 
 # Files newer than this were made by this run.
 STARTED = time.time()
@@ -96,6 +96,11 @@ onstart:
     if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():
         logger.warning("no CUDA device found: models train and predict on the CPU")
         os.environ[CPU_WARNED] = "1"
+
+
+onerror:
+    for line in failures(Path(log[0])):
+        logger.error(line)
 
 
 onsuccess:

@@ -190,7 +190,7 @@ def test_what_is_no_token_or_time_is_refused_with_its_row(
     # The error names the first of several.
     with pytest.raises(UserError) as refusal:
         parse_sequences(column, "events", "raw.parquet", rows, times=times)
-    assert f"raw.parquet: column 'events', row 16: token {token}" in str(refusal.value)
+    assert f"raw.parquet: column 'events', row 17 (from 1): token {token}" in str(refusal.value)
     # Rows outside a slice are not read.
     parsed, _ = parse_sequences(column[2:3], "events", "raw.parquet", rows[2:3], times=times)
     assert as_lists(parsed) == [[]]
@@ -228,12 +228,12 @@ TEN = [f"U{i}" for i in range(10)]
     ("given", "named"),
     [
         ({"uid": [*TEN[:8], "U2", "U0"]}, "2 IDs"),
-        ({"uid": [*TEN[:4], None, *TEN[5:9], None]}, "'uid'.* row 4"),
+        ({"uid": [*TEN[:4], None, *TEN[5:9], None]}, "'uid'.* row 5 .from 1."),
         ({"uid": [[i] for i in range(10)]}, "'uid'.*list<"),
         ({"country": pa.array([b"a", b"\xff"] * 5).view(pa.string())}, "'country'.*UTF-8"),
         ({"country": ["a\0b", *TEN[1:]]}, "'country'.*NUL"),
         ({"events": pa.array([[1.0]] * 9 + [[]])}, "'events'.*list<"),
-        ({"events": ["1,2"] * 9 + ["1, x"]}, "'events', row 9: token ' x'"),
+        ({"events": ["1,2"] * 9 + ["1, x"]}, "'events', row 10 .from 1.: token ' x'"),
         ({"item": None, "price": None}, "no column 'item', 'price'"),
         ({"uid": None}, "no column 'uid'"),
     ],

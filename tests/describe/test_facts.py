@@ -174,6 +174,21 @@ def test_boosting_names_the_columns_that_give_a_table_away() -> None:
     assert adversary(train[:9], other) is None
 
 
+def test_ids_that_are_new_in_every_table_betray_no_table(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    train, test = (
+        with_columns(
+            raw_table(2_000, seed), item=[f"i{n}" for n in random.integers(0, 10**6, 2_000)]
+        )
+        for seed in (5, 6)
+    )
+    content = facts_of(tmp_path, train, test, valid_rows=list(range(0, 2_000, 10)))
+    assert not content["adversary"]["test"]["is_significant"]
+    new = next(column for column in content["columns"] if column["column"] == "item")
+    assert min(new["unseen_valid"], new["unseen_test"]) > 0.9
+    assert not [alarm for alarm in alarms_of(content) if "item" in alarm.text]
+
+
 ROWS = 2_000
 TRAIN, TEST = raw_table(ROWS, 1), raw_table(ROWS, 2)
 CLICKS = TRAIN["y"].to_numpy()

@@ -129,7 +129,8 @@ def run(folder: Path, *arguments: str, code: int = 0) -> str:
     if not (folder / DIGESTS).exists():
         (folder / DIGESTS).parent.mkdir(exist_ok=True)
         (folder / DIGESTS).write_bytes(_digests())
-    command = ["snakemake", "--cores", "2", *arguments]
+    # With the progress, which the profile leaves out.
+    command = ["snakemake", "--quiet", "host", "--cores", "2", *arguments]
     with connection.Listener() as asked:
         job_starter = threading.Thread(target=_start_jobs, args=(asked,))
         job_starter.start()

@@ -30,6 +30,11 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def row_name(row: int) -> str:
+    """A row, whose number begins at 0, as messages name it: rows count from 1."""
+    return f"row {row + 1} (from 1)"
+
+
 def some_of(names: Sequence[str], most: int) -> str:
     """The first names, at most `most`, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

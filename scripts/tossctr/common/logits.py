@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import UserError
+from .errors import UserError, row_name
 from .files import read_json
 
 # Prefix of the metrics at 50:50 odds.
@@ -36,7 +36,7 @@ def require_finite(logit: np.ndarray, ids: Any = None) -> None:
     wrong = np.flatnonzero(~np.isfinite(logit))
     if len(wrong):
         row = int(wrong[0])
-        name = f"row {row}" if ids is None else f"ID {ids[row].as_py()!r}"
+        name = row_name(row) if ids is None else f"ID {ids[row].as_py()!r}"
         raise UserError(
             f"{len(wrong):,} predictions are not finite, for example {logit[row]} for {name}; the "
             f"model has diverged: lower train.learning_rate and train again"

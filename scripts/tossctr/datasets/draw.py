@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..common.errors import UserError
+from ..common.errors import UserError, row_name
 from ..common.files import Output, atomic_write, raise_if_corrupt, write_json
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
@@ -152,7 +152,7 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
             if count := pc.sum(wrong).as_py():
                 row = pc.index(wrong, True).as_py()
                 raise ValueError(
-                    f"row {first_row + row}: {column[row].as_py()!r} is neither "
+                    f"{row_name(first_row + row)}: {column[row].as_py()!r} is neither "
                     f"{' nor '.join(pair or ('1', '0'))} ({count:,} such rows here)"
                 )
         except ValueError as error:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.arrays import Ragged, narrow
-from ..common.errors import UserError
+from ..common.errors import UserError, row_name
 from ..config.columns import Columns
 from ..raw.values import as_text, checked_text
 from .categories import MISSING_CODE, codes_of, plain_words, tokens_of
@@ -74,9 +74,9 @@ def convert_batch(
         if len(unequal):
             i = unequal[0]
             raise UserError(
-                f"{path}: row {rows[i]}: sequence {first!r} has {sequences[first].lengths[i]} "
-                f"events, {name!r} has {sequences[name].lengths[i]}; sequences used together must "
-                f"be equally long"
+                f"{path}: {row_name(rows[i])}: sequence {first!r} has "
+                f"{sequences[first].lengths[i]} events, {name!r} has {sequences[name].lengths[i]}; "
+                f"sequences used together must be equally long"
             )
     time = None
     if columns.row_time:
@@ -116,9 +116,9 @@ def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.
     bad = np.flatnonzero(counts < 0)
     if len(bad):
         raise UserError(
-            f"{path}: column {name!r}, row {rows[bad[0]]}: the row's time is missing or negative; "
-            f"every row needs a non-negative integer in the unit of the events' times, or a "
-            f"timestamp from 1970 on: correct the column, or leave out `times` in the config"
+            f"{path}: column {name!r}, {row_name(rows[bad[0]])}: the row's time is missing or "
+            f"negative; every row needs a non-negative integer in the unit of the events' times, "
+            f"or a timestamp from 1970 on: correct the column, or leave out `times` in the config"
         )
     return counts // _PER_SECOND[column.type.unit] if is_timestamp else counts
 
@@ -221,7 +221,7 @@ def _from_lists(
         row = rows[np.searchsorted(offsets, bad[0], side="right") - 1]
         token = tokens[int(bad[0])].cast(pa.binary()).as_py()
         shown = None if token is None else token.decode(errors="backslashreplace")
-        raise UserError(f"{where}, row {row}: token {shown!r} is not {_WANTED[good]}")
+        raise UserError(f"{where}, {row_name(row)}: token {shown!r} is not {_WANTED[good]}")
     is_integer = pc.match_substring_regex(distinct, _INTEGER if good == _INTEGER else _NUMBER)
     words = distinct.filter(pc.invert(is_integer)).to_pylist()
     chosen, values = np.asarray(is_integer), np.empty(len(distinct), np.int64)

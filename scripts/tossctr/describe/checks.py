@@ -15,7 +15,10 @@ MIN_CLICKS = 100
 # validation rows: that is a fault.
 SAME_ROWS, NEW_ROWS = 0.9, 0.5
 _NAMED = 8
+_SHARES = ("unseen_valid", "unseen_test")
 
+# Where the validation rows have as many, they are new users or adverts, as metrics know.
+_UNSEEN = "unseen_test > 0.1 and unseen_test > 2 * unseen_valid"
 _ALIKE = "Check that both files use the same codes"
 # Each check: a query for the columns or sequences with a fault; the text, filled from the first
 # one that has it; the advice. Comparisons with unknown numbers are false.
@@ -52,14 +55,16 @@ _COLUMN_CHECKS = (
         "Write them with another origin or unit, such as days since the first",
     ),
     (
-        "unseen_test > 0.1",
-        "{unseen_test:.0%} of the test rows have a category that too few train rows, or none, have",
-        f"{_ALIKE}; leave out a column of IDs that are always new",
+        _UNSEEN,
+        "{unseen_test:.0%} of the test rows have a category that too few train rows, or none, "
+        "have; of the validation rows, {unseen_valid:.0%}",
+        _ALIKE,
     ),
 )
 _SEQUENCE_CHECK = (
-    "unseen_test > 0.1",
-    "{unseen_test:.0%} of the test events are a code that too few train events, or none, are",
+    _UNSEEN,
+    "{unseen_test:.0%} of the test events are a code that too few train events, or none, are; of "
+    "the validation events, {unseen_valid:.0%}",
     f"{_ALIKE}, or lower the size's min_count",
 )
 # Checks of each table: the fact, the share from which it is a fault, the text and the advice.
@@ -89,8 +94,8 @@ def alarms_of(facts: Mapping[str, Any]) -> list[Alarm]:
     columns[numbers] = columns[numbers].astype(float)
     columns["largest"] = columns[["low", "high"]].abs().max(axis=1)
     columns["step"] = np.spacing(columns["largest"].to_numpy(np.float32))
-    sequences = pd.DataFrame(facts["sequences"], columns=["column", "unseen_test"])
-    sequences = sequences.astype({"unseen_test": float})
+    sequences = pd.DataFrame(facts["sequences"], columns=["column", *_SHARES])
+    sequences = sequences.astype(dict.fromkeys(_SHARES, float))
     return [
         *(alarm for check in _COLUMN_CHECKS for alarm in _column_alarms(columns, *check)),
         *_column_alarms(sequences, *_SEQUENCE_CHECK),

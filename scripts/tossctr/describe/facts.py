@@ -37,7 +37,7 @@ PLACES, _MAX_CATEGORIES = 20, 31
 # A scale needs this many nonzero values in train and in test.
 _MIN_FOR_SCALE = 20
 # Facts that not all columns have.
-_OF_SOME = ("low", "high", "test_outside", "test_scale", "unseen_test")
+_OF_SOME = ("low", "high", "test_outside", "test_scale", "unseen_valid", "unseen_test")
 
 Facts = dict[str, Any]
 
@@ -179,7 +179,10 @@ def _numbers(samples: Samples) -> dict[str, pd.DataFrame]:
     frames = pd.concat({name: sample.frame for name, sample in samples.items()})
     for column in frames.select_dtypes(np.uint64):
         is_missing = frames[column] == 0
-        frames[column] = np.where(is_missing, np.nan, pd.factorize(frames[column])[0])
+        codes, distinct = pd.factorize(frames[column])
+        # In a random order: else all categories that are new in the test would come last.
+        codes = np.random.default_rng(1).permutation(len(distinct))[codes]
+        frames[column] = np.where(is_missing, np.nan, codes)
     return {
         name: frames.loc[name] if sample.rows else frames[:0] for name, sample in samples.items()
     }
@@ -189,7 +192,7 @@ def _column(
     samples: Samples, numbers: Mapping[str, pd.DataFrame], feature_map: FeatureMap, name: str
 ) -> Facts:
     """One row of the table of columns; `low` and `high` are of all train rows."""
-    train, test = samples["train"], samples["test"]
+    train = samples["train"]
     is_numeric, is_category = (
         name in names for names in (train.table.numeric_columns, train.table.categorical_columns)
     )
@@ -211,11 +214,12 @@ def _column(
         field = next(f for f in feature_map.numeric if f.column == name)
         entry |= _numeric(values["train"], values["test"], field.minimum, field.maximum)
     fields = {field.column: field for field in (*feature_map.categories, *feature_map.ids)}
-    if name in fields and test.rows:
+    if name in fields:
         words = fields[name].vocabulary
         known = codes_of(words) if is_code else np.array(words, np.float32)
-        is_new = ~np.isin(test.frame[name], known) & ~np.isnan(values["test"])
-        entry["unseen_test"] = float(is_new.mean())
+        for table in OTHERS:
+            is_new = ~np.isin(samples[table].frame[name], known) & ~np.isnan(values[table])
+            entry[f"unseen_{table}"] = float(is_new.mean()) if len(is_new) else None
     return entry
 
 
@@ -264,7 +268,7 @@ def _click_rates(samples: Samples) -> list[Facts]:
 
 def _sequence(samples: Samples, field: SequenceField) -> Facts:
     """A sequence's lengths by table, and the shares of rows whose sequence is also in train."""
-    name, test = field.column, samples["test"]
+    name = field.column
     lengths = {t: sample.frame[f"length of {name}"] for t, sample in samples.items() if sample.rows}
     keys = {table: sample.keys[name] for table, sample in samples.items()}
     return {
@@ -273,7 +277,12 @@ def _sequence(samples: Samples, field: SequenceField) -> Facts:
         "mean": {table: _mean(of) for table, of in lengths.items()},
         "longest": {table: int(of.max()) for table, of in lengths.items()},
         "none": {table: _mean(of == 0) for table, of in lengths.items()},
-        "unseen_test": test.share("unknown", "events", name) if test.rows else None,
+        **{
+            f"unseen_{table}": samples[table].share("unknown", "events", name)
+            if samples[table].rows
+            else None
+            for table in OTHERS
+        },
         "twice_in_train": _mean(keys["train"].duplicated(keep=False)),
         "in_train": {other: _mean(keys[other].isin(keys["train"])) for other in OTHERS},
     }

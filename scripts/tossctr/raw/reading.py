@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.errors import UserError, first_line, nearest, some_of
+from ..common.errors import UserError, first_line, nearest, row_name, some_of
 from ..common.files import digest_of
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
@@ -115,7 +115,7 @@ class RawTable:
         if len(self._files) == 1:
             return str(self._files[0].location)
         number = int(np.searchsorted(self._first_rows[:-1], row, side="right")) - 1
-        return f"{self._files[number].location} (from row {self._first_rows[number]:,} on)"
+        return f"{self._files[number].location} (from row {self._first_rows[number] + 1} on)"
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield (number of the batch's first row, batch) over all files; reads only these columns.
@@ -154,7 +154,7 @@ class RawTable:
             is_missing = values.is_null(nan_is_null=True)
             try:
                 if (missing := pc.index(is_missing, True).as_py()) >= 0:
-                    raise ValueError(f"row {first_row + missing} has no value")
+                    raise ValueError(f"{row_name(first_row + missing)} has no value")
                 read_as = read_as or _sort_type(values)
                 cast = cast_rows(values, read_as, first_row)
                 pieces.append(cast.to_numpy(zero_copy_only=False))

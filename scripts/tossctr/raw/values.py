@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.errors import UserError, first_line
+from ..common.errors import UserError, first_line, row_name
 from ..config.columns import Columns
 
 # What programs write for a missing value, in lower case: R, pandas, Python, databases, Excel.
@@ -56,7 +56,7 @@ def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.A
             try:
                 values[i : i + 1].cast(arrow_type)
             except pa.ArrowException as error:
-                raise ValueError(f"row {first_row + i}: {first_line(error)}") from None
+                raise ValueError(f"{row_name(first_row + i)}: {first_line(error)}") from None
         raise
 
 
@@ -164,6 +164,7 @@ def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.St
     if ids.null_count:
         row = first_row + pc.index(ids.is_null(), True).as_py()
         raise UserError(
-            f"{path}: ID {name!r} is missing in row {row}; a submission needs the ID of every row"
+            f"{path}: ID {name!r} is missing in {row_name(row)}; a submission needs the ID of "
+            f"every row"
         )
     return ids

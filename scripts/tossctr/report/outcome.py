@@ -1,5 +1,6 @@
-"""The submissions that a run has written, as its last lines on the terminal."""
+"""What a run has written, or why it failed, as its last lines on the terminal."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,3 +19,11 @@ def outcome(results: Path, started: float) -> Iterator[str]:
         data = ", SIMULATED" if about["simulated_data"] else ""
         csv = path.with_suffix(".csv")
         yield f"{csv}: {about['rows']:,} rows, {about['prior']} odds: {models}{data}"
+
+
+def failures(log: Path) -> Iterator[str]:
+    """The last error of each failed job, given Snakemake's log, which names their logs."""
+    found = re.findall(r"^ +log: (.+) \(check log file", log.read_text(errors="replace"), re.M)
+    for path in dict.fromkeys(found):
+        errors = re.findall(r"^\S+ ERROR (.+)", Path(path).read_text(errors="replace"), re.M)
+        yield f"{path}: {errors[-1] if errors else 'ends without an error of its own'}"

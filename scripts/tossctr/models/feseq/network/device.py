@@ -185,10 +185,9 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
         raise UserError("runtime.device is cuda, but PyTorch finds no CUDA device; use auto or cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name == "cpu":
-            # A local Snakemake has warned already, once for all of its jobs.
-            level = logging.INFO if os.environ.get(CPU_WARNED) else logging.WARNING
-            logger.log(level, "no CUDA device found: running on the CPU")
+        # A local Snakemake has warned already, once for all of its jobs.
+        if name == "cpu" and not os.environ.get(CPU_WARNED):
+            logger.warning("no CUDA device found: running on the CPU")
     device = torch.device(name)
     if device.type == "cuda" and ranks.count > 1:
         devices = torch.cuda.device_count()
