@@ -70,6 +70,7 @@ rule summarize:
             refit=config["submission"]["refit"],
             split={key: sampling_of(config)[key] for key in ("time", "group", "is_auto")},
             submitting={size: submission_models(config, size) for size in config["sizes"]},
+            label=COLUMNS.label,
             has_test=RAW.test is not None,
         ),
         code=code("summarize"),

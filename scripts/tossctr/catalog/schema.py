@@ -264,7 +264,6 @@ class Evaluation(_Block):
     baselines: list[Baseline | Annotated[str, Field(pattern=f"^{MODEL_PATTERN}$")]] = [
         *BASELINES,
         "boosting",
-        "boosting-plain",
     ]
     """what models are compared with: `constant`, the click rate; `logistic_regression`, on ranks of
     numerics and history lengths, and on columns with few categories; or any model, by name"""

@@ -19,7 +19,7 @@ from ..raw.raw_files import RawFiles
 from ..raw.reading import RawTable
 from ..raw.values import LABEL_PAIRS, MEANS_MISSING, as_text, type_name
 
-# Roles are guessed from this many first rows of a table.
+# Roles are guessed from this many rows of a table, the first ones of each file.
 ROWS = 20_000
 # Profile columns take time at every position; further categories go to the output network alone.
 _MAX_IN_PROFILE, _LARGEST_PROFILE = 4, 1_000
@@ -79,6 +79,9 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
         left_out |= dict.fromkeys(table.partial, f"not all files of {table.location} have it")
         left_out |= table.unusable
     reasons = "".join(f"# {name!r} is left out: {why}\n" for name, why in left_out.items())
+    kept = {name for listed in roles.values() for name in listed}
+    for name in kept & {c.name for c in features if c.is_written_number}:
+        reasons += f"# {name!r} is a category: its numbers are not written like 1234.5\n"
     if not roles:
         raise UserError(f"no column of the train file can be learned from; add one:\n{reasons}")
     block: dict[str, Any] = {"label": label, "id": identity}
@@ -91,13 +94,13 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     content = {"raw": raw, "columns": block, "score": "logloss"}
     with atomic_write(output) as temporary:
         temporary.write_text(
-            f"# Guessed from the first {ROWS:,} rows: check all roles (see config/README.md).\n"
+            f"# Guessed from {ROWS:,} rows: check all roles (see config/README.md).\n"
             f"{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1_000)}{reasons}",
             encoding="utf-8",
         )
     return (
         f"{reasons}{output} is written: check it. The next command describes the data:\n"
-        f"    snakemake --cores 4 results/toy/data.md --config {shlex.quote(f'table={output}')}"
+        f"    snakemake --cores 4 results/full/data.md --config {shlex.quote(f'table={output}')}"
     )
 
 

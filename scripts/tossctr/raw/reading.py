@@ -133,13 +133,17 @@ class RawTable:
                     row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
-        """The first rows, with the columns that all files have."""
+        """The first rows of all files, as many of each, with the columns that all files have."""
         kept = [field for field in self.schema_arrow if field.name not in self.partial]
         schema, batches = pa.schema(kept), []
-        for first_row, batch in self.stream(schema.names, BATCH_ROWS):
-            batches.append(batch)
-            if first_row + len(batch) >= self.first_row + rows:
-                break
+        for file in self._files:
+            left = -(-rows // len(self._files))
+            with file.location.reading(file.state):
+                for batch in file.batches(schema, BATCH_ROWS):
+                    batches.append(batch[:left])
+                    left -= len(batch)
+                    if left <= 0:
+                        break
         return pa.Table.from_batches(batches, schema)[:rows].combine_chunks()
 
     def times(self, column: str) -> np.ndarray:

@@ -118,27 +118,33 @@ def write_summary(
     submitting: Mapping[str, Sequence[str]],
     refit: bool,
     split: Mapping[str, Any],
+    label: str = "clicked",
     has_test: bool = True,
 ) -> None:
     """Draw all models by the table's score, and write the page as Markdown and as HTML.
 
     The page also shows `importances`, plots of single models. `facts` are the sizes' data.json;
-    `submitting` has, by size, the models in the submission. The rest are settings.
+    `submitting` has, by size, the models in the submission; without a test table nothing is
+    submitted or retrained. The rest are settings.
     """
     models = pd.read_csv(comparison)
     save(models_plot(models), plot)
     decisions: list[str] = []
     statements = [_held_out(split)]
+    if "click" not in label:
+        statements.append(f"A click is a row with the label {literal(label)}.")
     if not has_test:
-        statements.insert(0, "A submission needs a test file, but `raw.test` is null.")
+        statements.append("There is no submission, since `raw.test` is null.")
     for size, rivals in models.groupby("size", sort=False):
-        chosen, decision = _decision(rivals, submitting[size])
-        how = f"`snakemake --cores 4 results/submission_{size}.csv` writes this submission."
+        chosen, decision = _decision(rivals, submitting[size], "Submit" if has_test else "Use")
+        how = [f"`snakemake --cores 4 results/submission_{size}.csv` writes this submission."]
         if chosen != BLEND and [chosen] != [*submitting[size]]:
             change = f"{{submission_models: [{chosen}], submission_weights: auto}}"
-            how = f"With `sizes: {{{size}: {change}}}` in the config, {how}"
-        statements += [f"{decision} {how}" if decisions else how]
-        statements += _about(rivals, submitting[size], refit)
+            how = [f"With `sizes: {{{size}: {change}}}` in the config, {how[0]}"]
+        if not has_test:
+            how = []
+        statements += [" ".join([decision, *how])] if decisions else how
+        statements += _about(rivals, submitting[size], refit and has_test)
         decisions.append(decision)
     sections = [f"{decisions[0]}\n", "# Click models on their validation rows\n"]
     if models["simulated_data"].any():
@@ -181,7 +187,7 @@ def models_plot(models: pd.DataFrame) -> Figure:
     )
 
 
-def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str]:
+def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tuple[str, str]:
     """The model or blend to submit for a size, and a sentence with the reason.
 
     `rivals` are the size's rows of comparison.csv, the best first. `submitting` are the models that
@@ -193,7 +199,7 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str
     called = {BLEND: f"the blend of {' and '.join(submitting)}"}
     if not best["enough_clicks"]:
         return configured, (
-            f"**Submit {called.get(configured, configured)}, as configured**: "
+            f"**{verb} {called.get(configured, configured)}, as configured**: "
             f"{best['valid_clicks']:,} clicks among {best['valid_rows']:,} rows cannot tell models "
             f"apart; this takes {FEW_CLICKS} clicks and as many negatives."
         )
@@ -203,13 +209,16 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str]) -> tuple[str, str
     chosen = configured if configured in candidates else candidates[0]
     missing = "" if configured in [*names] else f"{configured}, as configured, is not trained; "
     baseline = "" if can_submit.iloc[0] else ", which cannot be submitted,"
-    why = f"{missing}{best['model']}{baseline} is best"
+    is_kept = chosen == configured != best["model"] and chosen in [*names[level]]
+    kept = "no model is significantly better; " if is_kept else ""
+    why = f"{missing}{kept}{best['model']}{baseline} is best"
     for phrase, some in (("level with it", level), ("significantly worse", ~level)):
         others = [*names[some & (names != best["model"])]]
         why += f"; {phrase}: {some_of(others, 5)}" if others else ""
     counts = f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} rows"
     return chosen, (
-        f"**Submit {called.get(chosen, chosen)}**: {why} ({counts}, by {_metric(rivals).heading})."
+        f"**{verb} {called.get(chosen, chosen)}**{', as configured' * is_kept}: {why} "
+        f"({counts}, by {_metric(rivals).heading})."
     )
 
 
@@ -222,8 +231,8 @@ def _held_out(split: Mapping[str, Any]) -> str:
         held_out = f"those whose {literal(split['group'])} is not in the train rows"
     else:
         held_out = (
-            "drawn at random, so they share days and users with the train rows. If the test rows "
-            "do not, every metric is too good (see `sampling.split`, the table's time or group)"
+            "drawn at random. If the test rows are later, or of other users, every metric is too "
+            "good: name the table's time, or its group"
         )
     return (
         f"The validation rows are {held_out}. Epochs, tuned settings and fitted weights were "
@@ -240,13 +249,13 @@ def _about(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) -> Iter
             f"histories are worth {difference_text(best, 'histories')}."
         )
     again = ", retrained on validation rows too after these metrics were measured"
-    yield f"The config submits {' + '.join(submitting)}{again if refit else ''}."
+    yield f"The configured models are {' + '.join(submitting)}{again if refit else ''}."
     for _, row in rivals[rivals["model"] == BLEND].iterrows():
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
         yield (
-            f"The blend has the weights {weights}. By {_metric(rivals).heading}, it gains "
-            f"{difference_text(row, 'gain_over_best')}, over its best model {row['best_model']}, "
-            f"on rows that the weights were not fitted to."
+            f"The blend has the weights {weights}. By {_metric(rivals).heading}, it is ahead of "
+            f"its best model, {row['best_model']}, by {difference_text(row, 'gain_over_best')}, on "
+            f"rows that the weights were not fitted to."
         )
 
 
