@@ -14,6 +14,7 @@ from ..common.errors import UserError
 from ..common.files import Output, atomic_write
 from ..config.columns import SEPARATORS, Columns
 from ..datasets.raw_values import NO_TEXT
+from ..raw.formats import likely_delimiter
 from ..raw.location import TableLocation
 from ..raw.raw_files import RawFiles
 from ..raw.reading import RawTable
@@ -109,9 +110,8 @@ def _delimiter(table: TableLocation) -> str | None:
     file = table.files[0]
     if not re.search(r"\.csv(\.gz)?$", file.name.lower()):
         return None
-    with file.reading(), file.open_text() as stream:
-        header = stream.read(1 << 16).split(b"\n")[0].decode(errors="replace")
-    delimiter = max(",;\t|", key=header.count)
+    with file.reading():
+        delimiter = likely_delimiter(file)
     return None if delimiter == "," else delimiter
 
 

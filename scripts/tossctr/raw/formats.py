@@ -211,6 +211,13 @@ class CsvFile(RawFile):
             raise UserError(f"{self.location}: column {name!r}, {error}") from None
 
 
+def likely_delimiter(location: Location) -> str:
+    """The delimiter that is most frequent in the header of a CSV file."""
+    with location.open_text() as stream:
+        header = stream.read(1 << 16).split(b"\n")[0].decode(errors="replace")
+    return max(",;\t|", key=header.count)
+
+
 def open_csv(
     location: Location, names: Sequence[str] = (), *, delimiter: str = ","
 ) -> pacsv.CSVStreamingReader:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..common.errors import UserError
 from ..config.columns import Columns
-from .formats import CSV_ENDINGS, open_csv
+from .formats import CSV_ENDINGS, likely_delimiter, open_csv
 from .location import Location, TableLocation
 from .reading import RawTable
 
@@ -58,6 +58,12 @@ class RawFiles:
         train.check_columns(columns, columns.label, *named)
         if self.test is None:
             return
+        both = {*map(str, self.train.files)} & {*map(str, self.test.files)}
+        if both:
+            raise UserError(
+                f"{min(both)}: is in raw.train and in raw.test; test rows are not trained on: name "
+                f"it once, or set raw.test to null"
+            )
         test = RawTable(self.test, columns=columns)
         if train.is_simulated != test.is_simulated:
             simulated, real = (train, test) if train.is_simulated else (test, train)
@@ -137,7 +143,7 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
     several other columns and none is the label.
     """
     with location.reading():
-        header = open_csv(location).schema.names
+        header = open_csv(location, delimiter=likely_delimiter(location)).schema.names
     others = [name for name in header if name != id_column]
     if id_column in header and (label_column in others or not others):
         return label_column

@@ -18,7 +18,7 @@ from ..common.errors import UserError, first_line
 from ..common.files import Output, scratch_dir, write_json
 from ..common.progress import Progress
 from ..config.columns import Columns
-from .formats import open_csv
+from .formats import likely_delimiter, open_csv
 from .location import Location, TableLocation
 from .reading import RawTable
 from .values import checked_ids, whole_numbers
@@ -141,6 +141,6 @@ def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.Table]:
     location = Location(path)
     with location.reading(location.state()):
         yield pa.table({"id": pa.array([], pa.string())})
-        for batch in open_csv(location, [id_column]):
+        for batch in open_csv(location, [id_column], delimiter=likely_delimiter(location)):
             ids = whole_numbers(batch.column(0).cast(pa.string()).fill_null(""))
             yield pa.table({"id": ids})
