@@ -1,6 +1,7 @@
 """New rows scored from parquet; test_options.py compares all options with submissions."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +13,7 @@ import pytest
 
 from support.jobs import run_job
 from support.learnable import learnable_table, make
+from support.networks import WHOLE, random_model
 from support.raw_tables import COLUMNS, with_columns, write_raw
 from support.shop import CONFIG, TEST_ROWS, refused, snakemake
 from tossctr.catalog.loading import load_model
@@ -20,6 +22,7 @@ from tossctr.common.files import read_json, write_json
 from tossctr.config.declared import Runtime
 from tossctr.config.names import Prior
 from tossctr.evaluate.measurement import measure_scores, write_metrics
+from tossctr.predict.blend import Blend
 from tossctr.predict.model_predictions import predict_validation
 from tossctr.predict.scoring import score_files
 
@@ -73,6 +76,27 @@ def test_a_labelled_file_has_the_metrics_of_the_same_rows_in_validation(
     for column, slices in expected["slices"].items():
         for one, other in zip(measured["slices"][column], slices, strict=True):
             assert all(one[key] == other[key] for key in ("slice", "rows", "clicks"))
+
+
+def test_a_blend_in_memory_gives_rows_the_scores_of_their_file(model: Path, tmp_path: Path) -> None:
+    boosted, network = load_model(model), tmp_path / "network.safetensors"
+    about = replace(boosted.about, settings={}, id_column="uid")
+    trained = random_model(WHOLE, about.feature_map)
+    replace(trained, about=replace(about, settings=trained.about.settings)).save(network)
+    models, weights, table = [network, model], [0.3, 0.7], learnable_table(60, seed=8)
+    new, out = str(write_raw(tmp_path, table, "new")), tmp_path / "out.parquet"
+    # The first model knows the ID's name.
+    score_files(models, [new], out, weights=weights, prior="balanced", runtime=RUNTIME)
+    expected = pd.read_parquet(out)["probability"].to_numpy()
+    assert expected.std() > 0.1
+    blend = Blend.load(models, weights)
+    for given in (table, table.to_pandas(), rows := table.to_pylist()):
+        np.testing.assert_allclose(blend.score(given, "balanced"), expected, 0, 1e-6)
+    np.testing.assert_allclose(blend.score(rows[7], "balanced"), expected[7:8], 0, 1e-6)
+    assert blend.logits(table[:0]).shape == (0,)
+    assert len(str(blend.about)) < 800
+    with pytest.raises(UserError, match="the rows: column 'price'"):
+        blend.score({**rows[0], "price": "cheap"})
 
 
 TABLE = learnable_table(20, seed=7)
@@ -139,6 +163,8 @@ def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> No
     submitted = pd.read_csv(copied / "results/submission_toy.csv")
     assert scores["visit"].tolist() == 2 * submitted["visit"].tolist()
     assert scores["probability"].tolist() == 2 * np.float32(submitted["bought"]).tolist()
+    model = load_model(copied / "results/toy/len20/model.safetensors", runtime=RUNTIME)
+    assert model.about.id_column == "visit"
     metrics = read_json(copied / known)
     assert (metrics["rows"], metrics["clicks"]) == (TEST_ROWS, TEST_ROWS // 2)
     output = refused(copied, "results/scores/agian.parquet", config=config)

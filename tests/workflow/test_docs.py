@@ -149,5 +149,12 @@ def test_environments_have_the_versions_of_the_requirements() -> None:
     assert pinned == {*required.items(), ("python", "=3.11")}
     # What pip installs for the scorer may be of these versions.
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    for wanted in map(Requirement, project["dependencies"]):
+    scorer = [*map(Requirement, project["dependencies"])]
+    for wanted in scorer:
         assert pins[wanted.name].removeprefix("==") in wanted.specifier
+    # The extra is what scoring needs beside these.
+    extra = (REPOSITORY / "envs/requirements-blend.txt").read_text().splitlines()
+    assert {*extra[1:]} <= {*lines}
+    names = {re.split("==|>=", line)[0] for line in extra if line[:1].isalpha()}
+    blend = {CONDA_NAME.get(name, name) for name in names.union(each.name for each in scorer)}
+    assert blend == {*ENVIRONMENTS["score"]} - {"python"} | {"onnxruntime"}

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss
 
@@ -26,6 +27,7 @@ from tossctr.evaluate.blending import blend_predictions
 from tossctr.evaluate.measurement import write_metrics
 from tossctr.evaluate.metric_table import read_predictions
 from tossctr.features.fitting import fit_feature_map
+from tossctr.predict.blend import Blend
 from tossctr.predict.model_predictions import predict_part, predict_validation
 from tossctr.predict.scoring import score_files
 from tossctr.predict.submission import write_submission
@@ -225,6 +227,10 @@ def check_scores(raw: Path, out: Path, config: dict[str, Any], weights: dict[str
     submitted = pd.read_csv(out / "submission.csv", dtype={columns.id: str})
     expected = submitted.set_index(columns.id)["prediction"][ids]
     np.testing.assert_array_equal(scores, expected.astype(np.float32))
+    paths = [last_fit(out, name) for name in weights]
+    blend = Blend.load(paths, [*weights.values()], row_time=columns.row_time)
+    in_memory = blend.score(pq.read_table(raw / "test.parquet"), submission_prior(config))
+    np.testing.assert_allclose(in_memory, expected, 0, 1e-6)
 
 
 def test_every_value_of_every_option_is_in_the_first_cases() -> None:

@@ -79,6 +79,22 @@ def checked_weights(
     return weights
 
 
+def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
+    """The shift that `prior` subtracts from the logits of models with these click rates.
+
+    Raises UserError if the models were trained on rows of different click rates.
+    """
+    if prior == "observed":
+        return np.float32(0)
+    rates = set(click_rates)
+    if len(rates) > 1:
+        raise UserError(
+            f"the models were trained on rows of different click rates ({sorted(rates)}); a blend "
+            f"needs models of one size, trained on the same rows"
+        )
+    return np.float32(log_odds(rates.pop()))
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Labels 0 or 1, logits and weights, [rows] each, and their metrics, by name.

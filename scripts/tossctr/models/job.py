@@ -47,8 +47,8 @@ class TrainJob:
     feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
     files to write. If `refit_of`, the training.json of a first training, is given, the model is
     refitted: it also learns from the validation rows, and keeps the choices of the first training,
-    whose model is the file `first_model`. `code` is a digest of the running code, by which saved
-    states of other versions are recognized.
+    whose model is the file `first_model`. The model's file keeps `id_column`. `code` is a digest of
+    the running code, by which saved states of other versions are recognized.
     """
 
     train: Files
@@ -61,6 +61,7 @@ class TrainJob:
     refit_of: Path | None = None
     first_model: Path | None = None
     full_name: str
+    id_column: str = ""
     runtime: Runtime = DEFAULT_RUNTIME
     threads: Annotated[int, Field(ge=1, le=1_000)] = 1
     code: str = ""
@@ -90,7 +91,8 @@ class TrainJob:
                 f"which nothing can be learned; raise sizes.<size>.rows"
             )
         simulated = train.source["simulated"]
-        return ModelInfo(self.settings, feature_map, simulated, click_rate, self.full_name)
+        names = self.full_name, self.id_column
+        return ModelInfo(self.settings, feature_map, simulated, click_rate, *names)
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
         """Write `history` (a mapping per line), `facts` with the common ones, and the model."""

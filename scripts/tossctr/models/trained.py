@@ -31,14 +31,16 @@ class ModelInfo:
 
     `settings` are by block; `feature_map` encodes rows; `simulated` is true if the train rows are
     simulated; `click_rate` is the train rows' share of clicks; `full_name` is size and name, such
-    as full/len150, or '' if the model was trained by hand.
+    as full/len150, or '' if the model was trained by hand; `id_column` is the table's, '' if none
+    was named.
     """
 
     settings: Settings
-    feature_map: FeatureMap
+    feature_map: FeatureMap = field(repr=False)
     simulated: bool
     click_rate: float
     full_name: str = ""
+    id_column: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ class Model:
             content = tensors.load(path)
             if (marks := content.pop("marks", None)) != (expected := _marks(cls.kind)):
                 raise ValueError(f"{marks}, not {expected}")
-            shared = {f.name: content.pop(f.name) for f in fields(ModelInfo)}
+            # Earlier files have no ID column.
+            names = {f.name for f in fields(ModelInfo)} & {*content}
+            shared = {name: content.pop(name) for name in names}
             plain = json.loads(shared.pop("feature_map").tobytes())
             about = ModelInfo(**shared, feature_map=FeatureMap.from_dict(plain))
             model = cls.from_content(about, content, threads)

@@ -6,6 +6,7 @@ get exactly the probabilities of a submission.
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,21 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from ..catalog.loading import load_model
 from ..common.errors import UserError
 from ..common.files import Output, atomic_write, scratch_dir
-from ..common.logits import checked_weights, sigmoid
+from ..common.logits import prior_shift, sigmoid
 from ..common.machine import processors
 from ..common.progress import Progress
 from ..config.declared import DEFAULT_RUNTIME, Delimiter, Runtime
 from ..config.names import Prior
 from ..datasets.conversion import convert_test
 from ..datasets.opening import open_table
-from ..features.feature_map import check_kind, read_columns
+from ..features.feature_map import check_kind
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
+from .blend import Blend
 from .model_predictions import predict_rows
-from .submission import prior_shift
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def score_files(
     input: list[str],
     output: Output,
     *,
-    id_column: str = "ID",
+    id_column: str | None = None,
     row_time: str | None = None,
     weights: list[float] | None = None,
     fitted: Path | None = None,
@@ -53,19 +53,20 @@ def score_files(
     `input` are raw tables, local or remote, in the order of the output; `delimiter` is needed for
     CSV files whose names do not imply it. The logits of several models are averaged with `weights`,
     or with the weights in the file `fitted`; the prior 'balanced' shifts them to 50:50 odds, as in
-    a submission. `row_time` is the column of the rows' times, for models with times. Only columns
-    that the models need are read, so no label. During the run a part of about `part_rows` rows is
-    on disk beside `output`, and memory does not grow with the rows.
+    a submission. `id_column` is by default that of the first model's table. `row_time` is the
+    column of the rows' times, for models with times. Only columns that the models need are read, so
+    no label. During the run a part of about `part_rows` rows is on disk beside `output`, and memory
+    does not grow with the rows.
 
     Raises UserError, and writes nothing, if a file has no rows, or lacks a needed column or an ID.
     """
     if output.suffix != ".parquet":
         raise UserError(f"{output}: scores are written as parquet; name it *.parquet")
-    loaded = [load_model(path, runtime=runtime, threads=threads) for path in model]
-    names = [each.about.full_name for each in loaded]
-    weights = checked_weights(weights, [name.rpartition("/")[2] for name in names], fitted)
-    shift = prior_shift(prior, (each.about.click_rate for each in loaded))
-    columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
+    blend = Blend.load(model, weights, fitted, threads, row_time=row_time, runtime=runtime)
+    about = [each.about for each in blend.models]
+    shift = prior_shift(prior, (each.click_rate for each in about))
+    id_column = id_column or about[0].id_column or "ID"
+    columns = replace(blend.columns, id=id_column)
     tables = tables_of(input, delimiter)
     files = {os.path.realpath(str(file)) for table in tables for file in table.files}
     if os.path.realpath(output) in files:
@@ -73,10 +74,10 @@ def score_files(
     raw = [RawTable(table, columns=columns) for table in tables]
     for file in raw:
         file.check_columns(columns, columns.id)
-        for each in loaded:
-            check_kind(file.location, file.is_simulated, each.about.simulated)
-    models = " + ".join(name or str(path) for name, path in zip(names, model))
-    click_rate = repr(loaded[0].about.click_rate)
+        for each in about:
+            check_kind(file.location, file.is_simulated, each.simulated)
+    models = " + ".join(each.full_name or str(path) for each, path in zip(about, model))
+    click_rate = repr(about[0].click_rate)
     metadata = {"models": models, "prior": prior, "click_rate": click_rate}
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, metadata)
     total = sum(file.rows for file in raw)
@@ -91,7 +92,7 @@ def score_files(
             paths = [piece.file for piece in part.pieces]
             convert_test(paths, columns, h5, part=part, threads=threads)
             with open_table(h5) as table:
-                ids, logit = predict_rows(loaded, weights, table)
+                ids, logit = predict_rows(blend.models, blend.weights, table)
             probability = sigmoid(logit - shift).astype(np.float32)
             writer.write_table(pa.table([ids, probability], schema))
             progress.advance(part.rows)

@@ -3,7 +3,7 @@
 import csv
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.csv as pacsv
 
 from ..common.errors import UserError
 from ..common.files import Output, atomic_write, fingerprint, write_json
-from ..common.logits import checked_weights, log_odds, mean_logit, sigmoid
+from ..common.logits import checked_weights, mean_logit, prior_shift, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import Prior, check_name, name_of
 from ..describe.alarms import read_alarms, warn_of
@@ -157,19 +157,3 @@ def _means(by_model: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iter
         tables = [read_table(path, ("id", "logit")) for path in paths]
         mean = mean_logit([table["logit"].to_numpy() for table in tables], weights)
         yield pa.table({"id": tables[0]["id"], "logit": mean})
-
-
-def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
-    """The shift that `prior` subtracts from the logits of models with these click rates.
-
-    Raises UserError if the models were trained on rows of different click rates.
-    """
-    if prior == "observed":
-        return np.float32(0)
-    rates = set(click_rates)
-    if len(rates) > 1:
-        raise UserError(
-            f"the models were trained on rows of different click rates ({sorted(rates)}); a blend "
-            f"needs models of one size, trained on the same rows"
-        )
-    return np.float32(log_odds(rates.pop()))

@@ -180,7 +180,8 @@ class TrainedModel(Model):
         """The network with these weights."""
         config = ModelConfig(**about.settings["model"])
         weights = {name: torch.from_numpy(array) for name, array in content["weights"].items()}
-        network = build_model(config, about.feature_map)
+        # Here, since predictions in several threads must not switch modes.
+        network = build_model(config, about.feature_map).eval()
         network.load_state_dict(weights)
         return cls(about, network, threads=threads)
 

@@ -3,23 +3,19 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-import pyarrow as pa
 
 from ...common.errors import UserError, first_line
 from ...common.logits import require_finite, sigmoid
 from ...common.machine import processors
-from ...config.columns import Columns
-from ...datasets.raw_values import convert_batch
-from ...datasets.table import Header, MemoryTable
+from ...datasets.rows import Rows, row_table
+from ...datasets.table import MemoryTable
 from ...features.encoding import FeatureEncoder, Inputs
 from ...features.feature_map import FeatureMap, read_columns
-from ...raw.values import check_types, decoded
 
 logger = logging.getLogger(__name__)
 
@@ -30,52 +26,6 @@ FORMAT, VERSION = "tossctr-onnx", 3
 _SIGNATURE = 76
 # The most positions of a run: they fit in a core's caches.
 _POSITIONS = 1 << 13
-# Mappings of column names to values, a single mapping, a pandas DataFrame or an Arrow table.
-Rows = Iterable[Mapping[str, Any]] | Mapping[str, Any] | Any
-_NAME = "the rows"
-
-
-def row_table(rows: Rows, columns: Columns, simulated: bool) -> MemoryTable:
-    """Rows with the given columns, converted like raw files; other columns are ignored.
-
-    The values of a column have one type, as in a parquet file. None, NaN and pandas.NA are missing
-    values, or empty histories. Raises UserError, which names the column, for other values, and if a
-    row lacks a column.
-    """
-    header = Header(
-        Path(_NAME),
-        columns.numeric,
-        columns.categorical,
-        columns.ragged,
-        {"simulated": simulated},
-        columns.row_time is not None,
-    )
-    batch = _as_batch(rows, columns.features)
-    if len(batch):
-        check_types(batch.schema, columns, _NAME)
-    return MemoryTable(header, *convert_batch(batch, np.arange(len(batch)), columns, _NAME))
-
-
-def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:
-    """These columns of the rows; raises UserError if one is missing, or has several types."""
-    is_table = hasattr(rows, "columns")
-    if not is_table:
-        rows = [rows] if hasattr(rows, "keys") else [*rows]
-    arrays = []
-    for name in names:
-        try:
-            values = rows[name] if is_table else [row[name] for row in rows]
-            if not isinstance(values, pa.Array | pa.ChunkedArray):
-                values = pa.array(values, from_pandas=True)
-            if isinstance(values, pa.ChunkedArray):
-                values = values.combine_chunks()
-            arrays.append(decoded(values))
-        except (LookupError, TypeError, ValueError, OverflowError, pa.ArrowException) as error:
-            raise UserError(
-                f"{_NAME}: column {name!r} cannot be read ({error!r:.300}); each row needs a "
-                f"value, or None, and all values must have one type"
-            ) from None
-    return pa.RecordBatch.from_arrays(arrays, [*names])
 
 
 class Scorer:
@@ -94,14 +44,15 @@ class Scorer:
             self.session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
-            self.about: dict[str, Any] = json.loads(
+            about: dict[str, Any] = json.loads(
                 self.session.get_modelmeta().custom_metadata_map[METADATA]
             )
-            if (self.about["format"], self.about["version"]) != (FORMAT, VERSION):
+            if (about["format"], about["version"]) != (FORMAT, VERSION):
                 raise ValueError("of another version")
-            self.feature_map = FeatureMap.from_dict(self.about["feature_map"])
-            inputs = Inputs(**self.about["inputs"])
-            self.columns = read_columns([self.feature_map], self.about["row_time"])
+            # Apart, since it is too long to print.
+            self.feature_map = FeatureMap.from_dict(about.pop("feature_map"))
+            self.about, inputs = about, Inputs(**about["inputs"])
+            self.columns = read_columns([self.feature_map], about["row_time"])
             self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
             # The first call compiles, so it happens here.
             row = dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}

@@ -218,7 +218,8 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
     rows = run.train.whole if isinstance(run.train, SomeRows) else run.train
     click_rate = float(rows.column("label").mean())
     simulated = rows.source["simulated"]
-    about = ModelInfo({"model": network}, run.feature_map, simulated, click_rate, job.full_name)
+    names = job.full_name, job.id_column
+    about = ModelInfo({"model": network}, run.feature_map, simulated, click_rate, *names)
     job.write(
         TrainedModel(about, trainer.model),
         [asdict(evaluation) for evaluation in trainer.history],

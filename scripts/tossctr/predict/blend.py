@@ -1,0 +1,84 @@
+"""Scores of rows in memory by the models that submit, as a service or a notebook needs them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..catalog.loading import load_model
+from ..common.logits import checked_weights, prior_shift, require_finite, sigmoid
+from ..config.columns import Columns
+from ..config.declared import Runtime
+from ..config.names import Prior
+from ..datasets.rows import Rows, row_table
+from ..features.feature_map import read_columns
+from ..models.trained import Model
+from .model_predictions import predict_mean
+
+_CPU = Runtime(device="cpu")
+
+
+@dataclass(frozen=True, repr=False)
+class Blend:
+    """One or several models of any kind; `weights` are theirs in the mean of the logits.
+
+    `columns` are those that a row needs. Several threads may use a blend at once.
+    """
+
+    models: Sequence[Model]
+    weights: Sequence[float]
+    columns: Columns
+
+    @classmethod
+    def load(
+        cls,
+        models: Iterable[Path | str],
+        weights: Mapping[str, float] | Sequence[float] | None = None,
+        fitted: Path | str | None = None,
+        threads: int = 1,
+        *,
+        row_time: str | None = None,
+        runtime: Runtime = _CPU,
+    ) -> "Blend":
+        """The models in these files, with `weights`, or with those in the file `fitted`.
+
+        `row_time` is the column of the rows' times, for models with times; the default `runtime`
+        is the CPU. Raises UserError for other files, for weights of other models, and if the models
+        read rows in different ways.
+        """
+        loaded = [load_model(path, runtime=runtime, threads=threads) for path in models]
+        names = [each.about.full_name.rpartition("/")[2] for each in loaded]
+        shares = checked_weights(weights, names, Path(fitted) if fitted else None)
+        columns = read_columns([each.about.feature_map for each in loaded], row_time)
+        return cls(loaded, shares, columns)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The models' names, weights and click rates."""
+        names, rates = zip(*((m.about.full_name, m.about.click_rate) for m in self.models))
+        return {"models": names, "weights": self.weights, "click_rates": rates}
+
+    @property
+    def raw_columns(self) -> list[str]:
+        """The columns that a row needs."""
+        return [*self.columns.features]
+
+    def score(self, rows: Rows, prior: Prior = "observed") -> np.ndarray:
+        """Click probabilities float64 [rows], at the train rows' click rate or at 50:50 odds.
+
+        Raises UserError as `logits` does, and for 'balanced' if the models' click rates differ.
+        """
+        shift = prior_shift(prior, (each.about.click_rate for each in self.models))
+        return sigmoid(self.logits(rows) - shift)
+
+    def logits(self, rows: Rows) -> np.ndarray:
+        """The weighted means float32 [rows] of the models' logits, as in a submission.
+
+        Raises UserError as `row_table` does, and if a logit is not finite.
+        """
+        table = row_table(rows, self.columns, self.models[0].about.simulated)
+        logit = predict_mean(self.models, self.weights, table)
+        require_finite(logit)
+        return logit
