@@ -57,7 +57,7 @@ def test_types_that_cannot_be_used_or_compared_are_refused(
 
 def test_a_file_is_not_both_train_and_test(tmp_path: Path) -> None:
     both = files(tmp_path, train={}, test={})
-    with pytest.raises(UserError, match="in raw.train and in raw.test"):
+    with pytest.raises(UserError, match=r"in raw\.train and in raw\.test"):
         dataclasses.replace(both, test=both.train).check(COLUMNS)
 
 
