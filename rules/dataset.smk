@@ -158,7 +158,7 @@ rule describe:
         ),
         plots=[
             plot(f"results/{{size}}/plots/{name}.svg", "Data", "{size}")
-            for name in ("click_rates", "drift")
+            for name in ("drift", "click_rates")
         ],
     log:
         "results/{size}/describe.log",

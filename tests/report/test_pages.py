@@ -22,7 +22,7 @@ from tossctr.describe.alarms import Alarm
 from tossctr.describe.checks import alarms_of
 from tossctr.report import model_plots as draw
 from tossctr.report.data_page import PLOTS, click_rates_plot, drift_plot, write_data_page
-from tossctr.report.page import alarms_text, literal, markdown_table, write_page
+from tossctr.report.page import alarms_text, folded, literal, markdown_table, write_page
 
 LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
 Facts = dict[str, Any]
@@ -64,7 +64,7 @@ def test_without_a_test_table_the_page_says_nothing_of_it(tmp_path: Path) -> Non
     assert not [alarm for alarm in alarms_of(facts) if "test" in alarm.text]
     page = page_of(tmp_path, facts)
     assert "## Alarms\n\nNone." in page
-    assert re.findall(r"^[|-].*\btest\b.*", page, re.M) == []
+    assert re.findall(r"^\|.*\btest\b.*", page, re.M) == []
 
 
 def test_the_page_is_also_one_html_file_with_its_plots(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_the_page_is_also_one_html_file_with_its_plots(tmp_path: Path) -> None:
     ["a_b *c* __d__ ~~e~~", "<b>&lt;&#124;|\\|", "[a](b.md) ![c](d.svg)", "`$x$`\n\r- # 1.\x00"],
 )
 def test_names_of_columns_stand_in_the_page_as_they_are(tmp_path: Path, name: str) -> None:
-    parts = ["# A", markdown_table(pd.DataFrame({"a": [name], "b": ["1"]}))]
+    parts = ["# A", folded("B", markdown_table(pd.DataFrame({"a": [name], "b": ["1"]})))]
     parts += [f"- of {literal(name)}, too", alarms_text([Alarm(f"Column {name}", "Correct")])]
     write_page("\n\n".join(parts), tmp_path / "a.md", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
@@ -187,10 +187,10 @@ def test_bins_hold_all_rows_and_have_intervals() -> None:
         assert (row.low, row.high) == pytest.approx((wilson.low, wilson.high), abs=0.001)
 
 
-def test_intervals_are_red_where_significant_and_hollow_where_unknown() -> None:
+def test_intervals_are_orange_where_significant_and_hollow_where_unknown() -> None:
     (ax,) = draw.importance_plot(importance(0.001, 0.4, None), ABOUT).axes
     bars, points = ax.collections
     assert points.get_offsets().tolist() == [[0.1, 0], [0.1, 1], [0.1, 2]]
     assert np.array(bars.get_segments())[:, :, 0] == pytest.approx(np.array([[0.09, 0.11]] * 3))
-    red, blue, hollow = points.get_facecolors()
-    assert (red[:3].argmax(), blue[:3].argmax(), hollow[3]) == (0, 2, 0)
+    orange, blue, hollow = points.get_facecolors()
+    assert (orange[:3].argmax(), blue[:3].argmax(), hollow[3]) == (0, 2, 0)

@@ -19,7 +19,9 @@ from .page import (
     GREY,
     SIMULATED,
     alarms_text,
+    folded,
     interval_panels,
+    legend,
     literal,
     log_axis,
     markdown_table,
@@ -34,19 +36,28 @@ from .page import (
 
 # The most panels of click rates, and the most columns in the plot of drift.
 _MAX_PANELS, _MAX_ROWS = 6, 25
-_SEQUENCES = """\
-Events: mean per row. Empty: rows without events. Shared: among rows with at least five events, the
-share with the same events as a train row (train rows: as another train row). If far more validation
-rows than test rows share their events, metrics are too good for a model that memorizes users: name
-the column of users in `columns.group`, or the column of time in `columns.time`.
-"""
-_COLUMNS = f"""\
-Values: distinct values in the train rows; a column with fewer than two is useless. Missing: share
-of the train rows; "in test": of the test rows. Low and high: range of all train rows. AUC: how well
-the column alone ranks the train clicks. PSI: population stability index against train; below
-{SOME_DRIFT} there is hardly any drift, from {MUCH_DRIFT} on much. Unseen: test rows with a category
-that the model does not know.
-"""
+_ROWS = {
+    "sample": "how many rows, evenly spaced, the rest of the page describes",
+    "adversarial AUC": "how well boosting separates the table's rows from train rows; 0.5: not at "
+    "all. In brackets: AUC lost when a column is shuffled",
+}
+_SEQUENCES = {
+    "events": "mean per row",
+    "empty": "rows without events",
+    "shared": "among rows with at least five events, the share with the same events as a train row "
+    "(train rows: as another train row). If far more validation rows than test rows share their "
+    "events, metrics are too good for a model that memorizes users: name the column of users in "
+    "`columns.group`, or the column of time in `columns.time`",
+}
+_COLUMNS = {
+    "values": "distinct values in the train rows; a column with fewer than two is useless",
+    "missing, in test": "share of the train rows, and of the test rows",
+    "low, high": "range of all train rows",
+    "AUC": "how well the column alone ranks the train clicks",
+    "PSI": f"population stability index against train; below {SOME_DRIFT} there is hardly any "
+    f"drift, from {MUCH_DRIFT} on much",
+    "unseen": "test rows with a category that the model does not know",
+}
 
 
 def describe_data(
@@ -80,10 +91,11 @@ def write_data_page(
     if facts["simulated_data"]:
         sections.append(SIMULATED)
     sections += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
-    if facts["sequences"]:
-        sections += ["## Sequences\n", *map(_sequence_table, facts["sequences"]), _SEQUENCES]
-    sections += ["## Plots\n", plots_text(plots, page)]
-    sections += ["## Columns\n", _columns_table(facts)]
+    sections.append(plots_text(plots[:1], page))
+    if tables := [_sequence_table(sequence) for sequence in facts["sequences"]]:
+        sections.append(folded("Sequences", legend(_SEQUENCES), *tables))
+    sections.append(folded("Click rates", plots_text(plots[1:], page)))
+    sections.append(folded("Columns", legend(_COLUMNS), _columns_table(facts)))
     write_page("\n".join(sections), page, view)
 
 
@@ -96,11 +108,7 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
         "sample": pd.Series(facts["sampled_rows"]).map("{:,}".format),
         "adversarial AUC": pd.Series(facts["adversary"]).dropna().map(_adversary),
     }
-    return (
-        f"{_by_table(cells)}\nColumns, sequences and click rates are those of the sample: evenly "
-        f"spaced rows. The adversarial AUC says how well boosting separates a table's rows from "
-        f"train rows; 0.5: not at all. In brackets: AUC lost when a column is shuffled.\n"
-    )
+    return f"{_by_table(cells)}\n{legend(_ROWS)}"
 
 
 def _sequence_table(sequence: Mapping[str, Any]) -> str:
@@ -147,7 +155,7 @@ def _columns_table(facts: Mapping[str, Any]) -> str:
             if facts["rows"]["test"] or not name.endswith("_test")
         }
     )
-    return f"{markdown_table(table)}\n{_COLUMNS}"
+    return markdown_table(table)
 
 
 def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
@@ -187,20 +195,20 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
         f"psi_{last}", ascending=False, kind="stable"
     )[:_MAX_ROWS]
     smallest, values = 1e-4, columns[f"psi_{last}"]
-    names = columns["column"].map(short) + texts(columns["psi_valid"], "   {:.3f}".format)
+    names = columns["column"].map(short) + texts(values, "   {:.3f}".format)
     rows = {"name": names, "value": values.clip(lower=smallest), "low": np.nan, "high": np.nan}
     figure = interval_panels(
         facts,
         {f"the {len(columns)} columns with the most drift": pd.DataFrame(rows).assign(p_value=1.0)},
         f"Drift from train to {last}: population stability index",
+        f"Dots and numbers: {last} rows against train rows.",
         f"Dotted: some drift from {SOME_DRIFT} on, much from {MUCH_DRIFT} on.",
-        "Numbers: the validation rows' index, which a random split keeps low.",
         middle=SOME_DRIFT,
         label="population stability index",
     )
-    figure.axes[0].axvline(MUCH_DRIFT, ls=":", color=GREY)
+    figure.axes[0].axvline(MUCH_DRIFT, ls=":", color=GREY, zorder=0.2)
     log_axis(figure.axes[0], "x", smallest, max(1.0, values.max()))
     return figure
 
 
-PLOTS = {"click_rates": click_rates_plot, "drift": drift_plot}
+PLOTS = {"drift": drift_plot, "click_rates": click_rates_plot}

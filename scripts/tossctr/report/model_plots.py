@@ -17,7 +17,6 @@ from .page import (
     BLUE,
     GREY,
     VERMILION,
-    WIDTH,
     interval_panels,
     log_axis,
     new_plot,
@@ -61,7 +60,7 @@ def learning_curves_plot(history: pd.DataFrame, about: Mapping[str, Any]) -> Fig
         f"Best of {len(history)} evaluations: epoch {best['epoch']:.0f} of "
         f"{history['epoch'].iloc[-1]:.0f}, step {best['step']:,.0f}, AUC {best['auc']:.4f}"
     )
-    figure = new_plot(about, WIDTH, 5.5, title)
+    figure = new_plot(about, 5, title)
     losses, aucs = figure.subplots(2, 1, sharex=True)
     step = history["step"]
     losses.plot(step, history["train_loss"], "s--", color=VERMILION, label="training")
@@ -85,7 +84,7 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str
         f"calibration error {_metric(measured, 'calibration_error')}"
     )
     notes = f"{len(bins)} bins with 95 % intervals.", "Bins without clicks have no dot."
-    figure = new_plot(measured, WIDTH, 5.5, title, *notes)
+    figure = new_plot(measured, 4, title, *notes)
     ax = figure.subplots()
     ax.vlines(bins["predicted"], bins["low"], bins["high"], color=BLUE)
     ax.plot(some["predicted"], some["clicks"] / some["rows"], "o", color=BLUE, label="a bin")
@@ -113,8 +112,8 @@ def slices_plot(measured: Mapping[str, Any]) -> Figure:
     """AUC by slice, one panel a column, beside the AUC of all rows."""
     panels = {}
     for column, slices in measured["slices"].items():
-        if slices:
-            table = pd.json_normalize(slices).nlargest(MAX_SLICES, "rows").sort_index()
+        if many := [entry for entry in slices if entry["clicks"] >= FEW_CLICKS]:
+            table = pd.json_normalize(many).nlargest(MAX_SLICES, "rows").sort_index()
             names = [short(name.strip(), 24) for name in table["slice"]]
             counts = table["clicks"].map(" ({:,}".format) + table["rows"].map(" of {:,})".format)
             panels[column] = _intervals(table, "auc").assign(name=names + counts, p_value=1.0)
@@ -123,7 +122,7 @@ def slices_plot(measured: Mapping[str, Any]) -> Figure:
         panels,
         f"AUC by slice: at most the {MAX_SLICES} largest of each column",
         f"Dotted: AUC of all rows, {_metric(measured, 'auc')}. In brackets: clicks of rows.",
-        f"Bars: 95 % intervals, only with at least {FEW_CLICKS} clicks.",
+        f"Bars: 95 % intervals. Slices of fewer than {FEW_CLICKS} clicks are left out.",
         middle=measured["metrics"]["auc"]["value"] or np.nan,
         label="AUC",
     )

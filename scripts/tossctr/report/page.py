@@ -8,6 +8,7 @@ import base64
 import html
 import os
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from ..describe.alarms import Alarm
 
 # Styles of Snakemake's report around a page are in rules/captions/workflow.rst.
 _STYLE = """\
+body { margin: 0; }
 .page { max-width: 72rem; margin: 0 auto; padding: 0.5rem 1rem; overflow-wrap: anywhere;
   font: 15px/1.5 system-ui, sans-serif; color: #222; }
 .page h1 { font-size: 1.6em; margin: 0.5em 0; } .page h2 { font-size: 1.25em; }
@@ -36,6 +38,9 @@ _STYLE = """\
 .page th, .page td { padding: 3px 8px; text-align: left; vertical-align: top;
   border-bottom: 1px solid #ddd; overflow-wrap: normal; }
 .page td { white-space: nowrap; }
+.page td:first-child { position: sticky; left: 0; background: #fff; }
+.page ul { padding-left: 1.3em; }
+.page summary { cursor: pointer; margin: 0.5em 0; font-weight: 600; }
 @media print {
   .page table { font-size: 7pt; } .page .wide { overflow: visible; }
   .page td { white-space: normal; } .page img, .page tr { break-inside: avoid; }
@@ -52,11 +57,11 @@ SIMULATED = "**SIMULATED DATA.** It comes from the stand-in and says nothing abo
 # Okabe and Ito's colours, which colour-blind readers can distinguish.
 BLUE, VERMILION = "#0072B2", "#D55E00"
 GREY = "#595959"
-WIDTH = 7.0  # inches
-ROW = 0.24  # inches of a row
+WIDTH = 4.8  # inches: a phone shows this at three quarters, and the text is still legible
+ROW = 0.29  # inches of a row and its name above
 SIMULATED_PLOT = "Simulated data: says nothing about real clicks."
 BARS = (
-    f"Bars: 95 % intervals. Red: significant, corrected for all differences, drawn or not.\n"
+    f"Bars: 95 % intervals. Orange: significant, corrected for all differences, drawn or not. "
     f"Hollow: fewer than {FEW_CLICKS} clicks."
 )
 
@@ -90,6 +95,19 @@ def plots_text(plots: Sequence[Path], page: Path) -> str:
     """Markdown that shows `plots` on the page at the path `page`."""
     links = [(path.stem, os.path.relpath(path, page.parent)) for path in plots]
     return "\n".join(f"![{name}]({link})\n" for name, link in links)
+
+
+def folded(title: str, *parts: str) -> str:
+    """Markdown that a reader opens by a click on its title."""
+    return "\n\n".join(
+        ['<details markdown="1">', f"<summary>{title}</summary>", *parts, "</details>\n"]
+    )
+
+
+def legend(columns: Mapping[str, str]) -> str:
+    """A folded list of what a table's columns mean."""
+    lines = [f"- **{name}**: {meaning}" for name, meaning in columns.items()]
+    return folded("What the columns mean", "\n".join(lines))
 
 
 def markdown_table(table: pd.DataFrame) -> str:
@@ -145,7 +163,7 @@ def write_page(text: str, page: Path, view: Path) -> None:
         content = base64.b64encode((page.parent / html.unescape(plot[1])).read_bytes())
         return f'src="data:image/svg+xml;base64,{content.decode()}"'
 
-    body = markdown(text, extensions=["tables"])
+    body = markdown(text, extensions=["tables", "md_in_html"])
     body = re.sub(r'href="([^":]+)\.md"', r'data-page="\1.html"', body)
     body = re.sub(r'src="([^":]+\.svg)"', embedded, body)
     # Wide tables scroll by themselves.
@@ -161,21 +179,21 @@ def write_page(text: str, page: Path, view: Path) -> None:
         )
 
 
-def new_plot(
-    about: Mapping[str, Any], width: float, height: float, title: str, *notes: str
-) -> Figure:
-    """An empty plot, `width` by `height` inches, with a title above and notes below.
+def new_plot(about: Mapping[str, Any], height: float, title: str, *notes: str) -> Figure:
+    """An empty plot, WIDTH by `height` inches, with a title above and notes below.
 
     `about` has `simulated_data`, and the `full_name` of a model if the plot is of one.
     """
-    figure = Figure(figsize=(width, height), layout="constrained")
     if about.get("full_name"):
         title = f"{short(about['full_name'])}\n{title}"
-    figure.suptitle(title, x=0.02, ha="left")
     if about["simulated_data"]:
         notes = (*notes, SIMULATED_PLOT)
-    if notes:
-        figure.supxlabel("\n".join(notes), x=0.02, ha="left", fontsize=9, color=GREY)
+    above = [part for line in title.splitlines() for part in textwrap.wrap(line, 52)]
+    below = [part for note in notes for part in textwrap.wrap(note, 66)]
+    height += 0.2 * len(above) + 0.16 * len(below)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.suptitle("\n".join(above), x=0.01, ha="left", fontsize=11)
+    figure.supxlabel("\n".join(below), x=0.01, ha="left", fontsize=9, color=GREY)
     return figure
 
 
@@ -193,28 +211,34 @@ def interval_panels(
     middle: float,
     label: str,
 ) -> Figure:
-    """Panels one below the other: for each row a point with its 95 % interval.
+    """Panels one below the other: for each row a name above a point with its 95 % interval.
 
-    Rows have `name`, `value`, `low`, `high` and `p_value`: a point is red if the p-value is
+    Rows have `name`, `value`, `low`, `high` and `p_value`: a point is orange if the p-value is
     significant, hollow if it is NaN. A dotted line is at `middle`.
     """
     panels = {name: table for name, table in panels.items() if len(table)}
     if not panels:
-        return new_plot(about, WIDTH, 1.2, "There is nothing to compare", title)
-    heights = [len(table) + 3.5 for table in panels.values()]
-    figure = new_plot(about, WIDTH + 2, sum(heights) * ROW + 1.6, title, *notes)
+        return new_plot(about, 0.5, "There is nothing to compare", title)
+    heights = [len(table) + 3 for table in panels.values()]
+    figure = new_plot(about, sum(heights) * ROW, title, *notes)
     axes = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False, sharex=True)
     for (name, table), ax in zip(panels.items(), axes.flat):
         rows = table[["value", "low", "high", "p_value"]].astype(float).assign(y=range(len(table)))
         unknown = rows["p_value"].isna()
         faces = np.select([rows["p_value"] < SIGNIFICANCE, unknown], [VERMILION, "none"], BLUE)
         edges = np.where(unknown, GREY, faces).tolist()
-        ax.axvline(middle, color=GREY, linestyle=":")
+        ax.axvline(middle, color=GREY, linestyle=":", zorder=0.2)
         ax.hlines(rows["y"], rows["low"], rows["high"], color=edges)
         ax.scatter("value", "y", data=rows, s=25, ec=edges, fc=faces.tolist(), zorder=2)
-        ax.set_yticks(rows["y"], list(table["name"]))
-        ax.set_ylim(len(rows) - 0.5, -0.5)  # the first one at the top
-        ax.set_title(short(name, 60), loc="left", fontsize="medium")
+        # A name inside, above its bar, leaves the whole width to both and hides lines below it.
+        on_white = {"fc": "white", "ec": "none", "pad": 0}
+        ax.set_yticks(rows["y"] - 0.4, list(table["name"]), ha="left", size=9, bbox=on_white)
+        ax.xaxis.set_zorder(0)
+        ax.tick_params("y", length=0, pad=-3)
+        ax.grid(visible=False, axis="y")
+        ax.locator_params("x", nbins=6)
+        ax.set_ylim(len(rows) - 0.6, -0.75)  # the first one at the top
+        ax.set_title(short(name, 50), loc="left", fontsize="medium")
         ax.set_xlabel(label)
         ax.tick_params(labelbottom=True)
     return figure

@@ -25,7 +25,9 @@ from .page import (
     alarms_text,
     column_text,
     difference_text,
+    folded,
     interval_panels,
+    legend,
     literal,
     markdown_table,
     plots_text,
@@ -149,12 +151,15 @@ def write_summary(
     sections = [f"{decisions[0]}\n", "# Click models on their validation rows\n"]
     if models["simulated_data"].any():
         sections.append(SIMULATED)
-    sections += ["\n".join(f"- {line}" for line in statements), ""]
+    sections += [plots_text([plot], summary), "## All models\n", _table(models)]
     for path in facts:
         page = os.path.relpath(path.with_suffix(".md"), summary.parent)
         alarms = alarms_text(read_alarms(path))
         sections.append(f"## Alarms of the data: [{page}]({page})\n\n{alarms}")
-    sections += ["## All models\n", _table(models), plots_text([plot, *importances], summary)]
+    known = "\n".join(f"- {line}" for line in statements)
+    sections.append(folded("How to submit, and how far to trust the metrics", known))
+    if importances:
+        sections.append(folded("Importance of columns", plots_text(importances, summary)))
     write_page("\n".join(sections), summary, view)
 
 
@@ -260,7 +265,7 @@ def _about(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) -> Iter
 
 
 def _table(models: pd.DataFrame) -> str:
-    """The table of models: scores, costs, and notes on the columns."""
+    """The table of models: scores, costs, and a legend."""
     metric = _metric(models)
     is_worse = models["behind_p_value"] < SIGNIFICANCE
     columns = {
@@ -272,10 +277,14 @@ def _table(models: pd.DataFrame) -> str:
         "train": texts(models["train_seconds"], "{:.0f} s".format),
         "MiB": texts(models["peak_memory_mib"], "{:,.0f}".format),
     }
-    return (
-        f"{markdown_table(pd.DataFrame(columns))}\n"
-        f"Behind: by how much the model's {metric.heading} ({metric.note}) is worse than "
-        f"the size's best model on the same rows; \\* marks a significant difference "
-        f"(p < {SIGNIFICANCE}, Holm's correction for the number of models). Intervals are of 95 % "
-        f"and need at least {FEW_CLICKS} clicks. MiB: peak memory of the training.\n"
-    )
+    meanings = {
+        metric.heading: f"{metric.note}, with a 95 % interval from {FEW_CLICKS} clicks on",
+        "AUC": METRIC_BY_NAME["auc"].note,
+        "behind": f"by how much the {metric.heading} is worse than the size's best on "
+        f"the same rows; \\* marks a significant difference (p < {SIGNIFICANCE}, Holm's correction "
+        f"for the number of models)",
+        "train rows": "rows that the model learned from",
+        "train": "duration of the training",
+        "MiB": "peak memory of the training",
+    }
+    return f"{markdown_table(pd.DataFrame(columns))}\n{legend(meanings)}"
