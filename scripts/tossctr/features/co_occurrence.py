@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numba
 import numpy as np
-from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from ..common.arrays import Ragged, hashed
@@ -155,6 +154,9 @@ def reduced(counts: np.ndarray) -> np.ndarray:
     information = np.log(np.maximum(ratio, 1))
     dimensions = min(DIMENSIONS, len(both))
     if information.any():
+        # The import takes a second, and many tables have no histories.
+        from sklearn.utils.extmath import randomized_svd
+
         # With several threads, sums would be rounded in another order.
         with threadpool_limits(1, "blas"):
             left, values, _ = randomized_svd(information, dimensions, random_state=0)

@@ -20,7 +20,7 @@ from markdown import markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from ..common.files import atomic_write
 from ..config.names import FEW_CLICKS, SIGNIFICANCE
@@ -264,4 +264,5 @@ def short(name: str, most: int = 36) -> str:
 
 def rate_interval(clicks: Any, rows: Any) -> tuple[Any, Any]:
     """The 95 % interval (Jeffreys) of the click rate, whose ends are never 0 or 1."""
-    return beta.interval(0.95, clicks + 0.5, rows - clicks + 0.5)
+    a, b = clicks + 0.5, rows - clicks + 0.5
+    return betaincinv(a, b, 0.025), betaincinv(a, b, 0.975)
