@@ -142,7 +142,7 @@ def test_the_summary_asks_for_no_size_that_the_call_does_not_name(tmp_path: Path
     for size, targets in calls.items():
         output = snakemake(tmp_path, "-n", *targets)
         assert set(re.findall(r"^Job .* size (\w+)", output, re.M)) == {size}
-        assert f"Fitting logistic_regression on {size}" in output
+        assert f"Fitting logistic_regression on size {size}" in output
         assert f"Training len20 on size {size}" in output
 
 
