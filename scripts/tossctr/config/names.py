@@ -40,8 +40,8 @@ def check_name(path: Path, name: str, wanted: str) -> None:
     """
     if name and wanted and name != wanted:
         raise UserError(
-            f"{path}: was made for {name}, not for {wanted}; take that model's file or, where the "
-            f"workflow put it there, delete it and run the same command again, which rebuilds it"
+            f"{path}: was made for {name}, not for {wanted}; take another file. If the workflow "
+            f"made it, delete it and run the same command again"
         )
 
 

@@ -78,7 +78,7 @@ class Selection:
         selection = cls(*(column.to_numpy() for column in table.columns))
         if digest not in (None, selection.digest):
             raise UserError(
-                f"{path}: was drawn for other parts of the raw table than those listed; delete it "
+                f"{path}: does not match the parts in the size's JSON file; delete it "
                 f"and run snakemake again"
             )
         return selection
@@ -193,7 +193,7 @@ def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
 
 
 def quotas_within(count_P22: np.ndarray, rows: int) -> np.ndarray:
-    """Like `quotas`, for rows that are already split: `count_P22` are the parts' rows by both.
+    """Like `quotas`, for rows that are split: `count_P22` has the parts' rows by split and label.
 
     Each split, and each label in it, gets its proportional share, at least one row of each label.
     """

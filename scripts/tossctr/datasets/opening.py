@@ -12,7 +12,7 @@ from ..common.arrays import GOLDEN
 from .store import H5Table
 from .table import Block, SomeRows, Table, draw_mismatch, require_drawn
 
-# Consecutive rows of a file that are read at once; reading them takes as long as finding them.
+# Consecutive rows of a file that are read at once; reading takes as long as seeking.
 RUN_ROWS = 512
 # One H5 file, or the files of all parts of a table.
 Files = Path | Sequence[Path]

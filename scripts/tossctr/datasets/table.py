@@ -21,7 +21,7 @@ class Block:
     `sequences` by column name; `row` int64 [rows]. All others may be None: `label` uint8 [rows];
     `period` and `fold` uint8 [rows], as in a Selection; `id` bytes [rows]; `time` int64 [rows];
     `index` int64 [rows], the rows' indices in their table; `first_events` [rows], with a uint64
-    field for each sequence: its first token before the sequence was changed.
+    field for each sequence: its first token before permutation importance changed it.
     """
 
     numeric: np.ndarray

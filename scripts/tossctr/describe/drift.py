@@ -27,9 +27,9 @@ _SHOWN = 5
 def auc_alone(values: np.ndarray, label: np.ndarray, is_category: bool) -> float | None:
     """The best AUC of a single column [rows], ranked by its numbers or by click rates.
 
-    Numbers are ranked rising or falling, missing values last. Click rates of categories, or of 200
-    ranges of numbers, are learned on each half of the rows for the other. None with fewer than 10
-    clicks or 10 negatives.
+    Numbers are ranked rising or falling; missing values count as the largest. Click rates of
+    categories, or of 200 ranges of numbers, are learned on each half of the rows for the other.
+    None with fewer than 10 clicks or 10 negatives.
     """
     if min(label.sum(), (1 - label).sum()) < MIN_CLICKS:
         return None
@@ -50,7 +50,7 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
     """The population stability index of a column's values in two tables.
 
     The sum over levels of (a - b) * ln(a / b), where a and b are the level's shares of rows, with
-    half a row added to each level. Missing values are a level, and so are all rarer categories.
+    half a row added to each level. Missing values are one level; all rarer categories are another.
     """
     known = train[~np.isnan(train)]
     values, counts = np.unique(known, return_counts=True)

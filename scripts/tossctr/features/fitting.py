@@ -59,9 +59,9 @@ def fit_feature_map(
 ) -> FeatureMap:
     """Fit vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    Reads the train rows, and the validation rows if given, once in blocks. Samples are read again:
-    two for the items' counts and co-occurrences, one for the statistics of histories and a smaller
-    one for the events' ages. Raises UserError for a test table.
+    Reads the train rows, and for a refit the validation rows, once in blocks. Samples are read
+    again: two for the items' counts and co-occurrences, one for the statistics of histories and a
+    smaller one for the events' ages. Raises UserError for a test table.
     """
     with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(table, columns)

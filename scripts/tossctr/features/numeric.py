@@ -25,7 +25,7 @@ class NumericField:
     `knots` ascend and are distinct; `ranks[i]` is the share of values below `knots[i]`, plus half
     the share equal to it, where a value that is more frequent than a bucket of values counts as one
     bucket. Columns with the same `missing_block` are missing in exactly the same
-    rows; None for a column that is in all train rows.
+    rows; None for a column that is never missing in train rows.
     """
 
     column: str

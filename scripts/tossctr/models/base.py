@@ -16,7 +16,7 @@ from ..config.names import MODEL_FILE, Settings, variant_of
 
 @dataclass(frozen=True)
 class ModelKind:
-    """A kind has a KIND of this class, or a subclass, in the module named like its folder.
+    """The module named like a kind's folder defines KIND, of this class or a subclass.
 
     Rules import that module, so it imports only what settings need. Jobs call the entry points,
     functions in other modules of the folder, which are imported when the job runs:

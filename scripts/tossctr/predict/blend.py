@@ -44,9 +44,9 @@ class Blend:
     ) -> "Blend":
         """The models in these files, with `weights`, or with those in the file `fitted`.
 
-        `row_time` is the column of the rows' times, for models with times; the default `runtime`
-        is the CPU. Raises UserError for other files, for weights of other models, and if the models
-        read rows in different ways.
+        `row_time` is the column of the rows' times, for models with times; the default `runtime` is
+        the CPU. Raises UserError if a file is not a model, for weights of other models, and if the
+        models read rows in different ways.
         """
         loaded = [load_model(path, runtime=runtime, threads=threads) for path in models]
         names = [each.about.full_name.rpartition("/")[2] for each in loaded]

@@ -1,7 +1,7 @@
 """Click probabilities of new rows, by one model or the blend of several.
 
 A file is processed like the test table: each part is converted to H5, then predicted. So its rows
-get exactly the probabilities of a submission.
+get exactly the logits of a submission.
 """
 
 import logging

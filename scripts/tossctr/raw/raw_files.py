@@ -151,8 +151,8 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
         return others[0]
     raise UserError(
         f"{location}: its header {','.join(header)[:200]!r} needs column "
-        f"{id_column!r} and one other column, or {label_column!r} among several: correct the "
-        f"file, columns.id, columns.label or raw.sample_submission"
+        f"{id_column!r} and one other column; of several, one must be {label_column!r}: correct "
+        f"the file, columns.id, columns.label or raw.sample_submission"
     )
 
 

@@ -26,4 +26,4 @@ def failures(log: Path) -> Iterator[str]:
     found = re.findall(r"^ +log: (.+) \(check log file", log.read_text(errors="replace"), re.M)
     for path in dict.fromkeys(found):
         errors = re.findall(r"^\S+ ERROR (.+)", Path(path).read_text(errors="replace"), re.M)
-        yield f"{path}: {errors[-1] if errors else 'ends without an error of its own'}"
+        yield f"{path}: {errors[-1] if errors else 'has no error; the job may have been killed'}"

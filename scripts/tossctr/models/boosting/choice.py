@@ -1,10 +1,10 @@
 """The choices before a training: the sets of features, and how small a leaf may be.
 
-Features of users and ads help if these return, and mislead if they do not: the validation rows show
-which is the case. Small leaves learn more, or memorize noise: cross-validation of train rows shows
-which. So changes are tried one after the other, in short trainings. A change stays if its gain in
-the logloss of held-out rows exceeds the gain's standard error, so the simplest model that is as
-good as the best wins.
+Features of users and ads help if the same ones come again, and mislead if not: the validation rows
+show which is the case. Small leaves learn more, or memorize noise: cross-validation of train rows
+shows which. So changes are tried one after the other, in short trainings. A change stays if its
+gain in the logloss of held-out rows exceeds the gain's standard error, so the simplest model that
+is as good as the best wins.
 
 Held-out rows are the validation rows. If these are few, and drawn at random, cross-validation of
 train rows adds more.

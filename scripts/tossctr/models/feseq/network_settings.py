@@ -81,7 +81,7 @@ class ModelConfig:
     target's `item_attributes`, `similarities` of the target to the events (docs/boosting.md)"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
     """share of the categories that each step draws to treat as out of vocabulary.
-    `auto`: each column's unknown share of the validation rows"""
+    `auto`: for each column, the share of validation rows whose category is unknown"""
     pooled_history: bool = True
     """the output network also gets the target's embedding, the scaled sum of the whole
     history's embeddings, and their product"""
@@ -150,7 +150,7 @@ class TrainConfig:
     norms and embeddings"""
     schedule: Literal["plateau", "cosine"] = "cosine"
     """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it falls
-    over the steps of all epochs. Both stop at a thousandth of `learning_rate`"""
+    over the steps of all epochs. Neither goes below a thousandth of `learning_rate`"""
     start_at_click_rate: bool = True
     """the untrained network predicts the click rate of the train rows, not one half"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0

@@ -66,7 +66,7 @@ class Scorer:
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
-        """The model of a file `model.onnx`; raises UserError for other files."""
+        """The model of a file `model.onnx`; raises UserError if it is none."""
         return cls(Path(path).read_bytes(), threads, str(path))
 
     @property
