@@ -12,7 +12,7 @@ from ..config.columns import Columns
 from ..config.declared import defaults_of, settable, validation_errors
 from ..models.base import block_settings
 from .model_kinds import blocks, is_model, model_error
-from .schema import SPLIT_BY, Config, table_score
+from .schema import SPLIT_BY, Config
 
 # The C loader, if PyYAML has it, takes a tenth of the time.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -59,8 +59,6 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
     if not (lines := [*yaml_pitfalls(files), *validation_errors(Config, config)]):
         full = Config(**config).model_dump(mode="json", warnings=False)
         defaults = {name: defaults_of(keys) for name, keys in blocks().items()}
-        if monitor := table_score(full).monitor:
-            defaults["train"]["monitor"] = dict(monitor)
         full |= {name: of_block | full[name] for name, of_block in defaults.items()}
         lines = [*_contradictions(full)]
     if lines:

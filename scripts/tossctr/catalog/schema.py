@@ -46,18 +46,14 @@ ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
 
 @dataclass(frozen=True)
 class TableScore:
-    """A score: its metric's name in evaluate/metric_table.py, and the odds at which it is best.
-
-    `monitor` overrides the declared default of `train.monitor`, unless None.
-    """
+    """A score: its metric's name in evaluate/metric_table.py, and the odds at which it is best."""
 
     metric: str
     prior: Prior = "observed"
-    monitor: Mapping[str, float] | None = None
 
 
 SCORES: dict[ScoreName, TableScore] = {
-    "toss": TableScore("balanced_score", "balanced", {"balanced_score": 1}),
+    "toss": TableScore("balanced_score", "balanced"),
     "logloss": TableScore("logloss"),
     "auc": TableScore("auc"),
     "average_precision": TableScore("average_precision"),
@@ -167,7 +163,7 @@ class Table(_Block):
     score: ScoreName = "logloss"
     """the score of predictions: `logloss`, `auc`, `average_precision`, or `toss`, the competition's
     0.5 AP + 0.5 / (1 + WLL) at 50:50 odds. It ranks the models; blend weights are fitted to it; it
-    sets the defaults of `submission.prior` and `train.monitor`"""
+    sets the default of `submission.prior`"""
 
 
 # The split by a column of the table, by the column's key.

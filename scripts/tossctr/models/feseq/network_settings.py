@@ -172,13 +172,13 @@ class TrainConfig:
     monitor: Annotated[
         Mapping[Monitored, Annotated[float, AS_WRITTEN]],
         AfterValidator(_rewards_gain),
-        Field(default_factory=lambda: {"auc": 1, "logloss": -1}),
+        Field(default_factory=lambda: {"logloss": -1}),
         NOT_SEARCHED,
     ]
     """weights of metrics in a sum; an evaluation with a new maximum is a gain. `auc`,
     `average_precision` and `score` take weights of 0 or more, `logloss` and `weighted_logloss` of 0
-    or less. Metrics at 50:50 odds have names such as `balanced_score`. Default for a table whose
-    score is toss: `{balanced_score: 1}`"""
+    or less. Metrics at 50:50 odds have names such as `balanced_score`. With few clicks, the
+    logloss is the least noisy"""
     seed: Seed = 42
     """seed of initial weights, dropout and row order"""
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
