@@ -146,7 +146,7 @@ class ColumnRoles(_Block):
     group: Name | None = None
     """column that tells which rows belong together, such as a user ID (`sampling.split`)"""
     use: Annotated[list[str], Field(min_length=1)]
-    """the groups that the model sees; columns of other groups are never read"""
+    """the column groups that the model sees; columns of other groups are never read"""
     groups: dict[str, Group]
     """the groups by name"""
 

@@ -13,9 +13,9 @@ from ..common.errors import UserError
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
-# The odds of probabilities: at the data's click rate, or 50:50.
+# The click rate that probabilities assume: the data's, or one half.
 Prior = Literal["observed", "balanced"]
-# Folds of the train rows: what is fitted to rows comes, for each row, from the other folds.
+# Folds of the train rows: a row's fitted features come from the other folds.
 FOLDS = 5
 # The end of the name of a variant's model.
 VARIANT = r"(?:-[a-z][a-z0-9_]*)?"

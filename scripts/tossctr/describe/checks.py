@@ -56,15 +56,15 @@ _COLUMN_CHECKS = (
     ),
     (
         _UNSEEN,
-        "{unseen_test:.0%} of the test rows have a category that too few train rows, or none, "
-        "have; of the validation rows, {unseen_valid:.0%}",
+        "{unseen_test:.0%} of the test rows have a category that is rare or absent in train, "
+        "against {unseen_valid:.0%} of the validation rows",
         _ALIKE,
     ),
 )
 _SEQUENCE_CHECK = (
     _UNSEEN,
-    "{unseen_test:.0%} of the test events are a code that too few train events, or none, are; of "
-    "the validation events, {unseen_valid:.0%}",
+    "{unseen_test:.0%} of the test events have a code that is rare or absent in train, against "
+    "{unseen_valid:.0%} of the validation events",
     f"{_ALIKE}, or lower the size's min_count",
 )
 # Checks of each table: the fact, the share from which it is a fault, the text and the advice.

@@ -45,8 +45,8 @@ def blend_predictions(
 
     `given` has the weights by the models' names, which are the folders of `predictions`. If it is
     None, weights are fitted to the metric `by`, and each half of the rows is blended with weights
-    fitted to the other half. `blend` also has the best model's logits; `training` (JSON) has the
-    weights as settings. Raises UserError unless all files have the same rows.
+    fitted to the other half. `blend` also has the best model's logits; `training` is the blend's
+    training.json: its weights, as settings. Raises UserError unless all files have the same rows.
     """
     tables = read_same_rows(predictions)
     names = [path.absolute().parent.name for path in predictions]

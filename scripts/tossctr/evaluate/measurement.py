@@ -57,7 +57,7 @@ def write_metrics(
         for name in ("row", "label"):
             if not np.array_equal(logits[name].to_numpy(), table.column(name)):
                 raise UserError(
-                    f"{predictions}: has other rows than {table.path}; give files of the same "
+                    f"{predictions}: not the same rows as {table.path}; give files of the same "
                     f"rows. If the workflow made it, delete it and run the same command again"
                 )
         _measure(logits, table, metrics, full_name, truth)

@@ -44,7 +44,7 @@ def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
     for path, table in zip(paths, tables):
         if not table["row"].equals(tables[0]["row"]):
             raise UserError(
-                f"{path}: has other rows than {paths[0]}; delete both, and run the same command "
+                f"{path}: not the same rows as {paths[0]}; delete both, and run the same command "
                 f"again"
             )
     return tables

@@ -23,9 +23,9 @@ class NumericField:
     """A numeric column and the distribution of its finite values.
 
     `knots` ascend and are distinct; `ranks[i]` is the share of values below `knots[i]`, plus half
-    the share equal to it, where a value that is more frequent than a bucket of values counts as one
-    bucket. Columns with the same `missing_block` are missing in exactly the same
-    rows; None for a column that is never missing in train rows.
+    the share equal to it, where a value in more than 1 / BUCKETS of the rows counts as 1 / BUCKETS.
+    Columns with the same `missing_block` are missing in exactly the same rows; None for a column
+    that is never missing in train rows.
     """
 
     column: str

@@ -45,8 +45,8 @@ def write_submission(
 ) -> None:
     """Write the CSV, see `join_predictions`, and its sources (JSON).
 
-    `predictions` has a file per part in `parts` for the first of the size's `models`, then for the
-    next. Logits are averaged with `weights` by the models' names, or with those in `fitted`. The
+    `predictions` lists the first model's files, one for each part in `parts`, then the next
+    model's. Logits are averaged with `weights` by the models' names, or with those in `fitted`. The
     prior 'balanced' shifts the logits to 50:50 odds. The alarms in `facts` are logged. `codes` has
     the digests of the code that predicts, by the models' names; None accepts any code.
 

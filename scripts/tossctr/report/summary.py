@@ -157,7 +157,7 @@ def write_summary(
         alarms = alarms_text(read_alarms(path))
         sections.append(f"## Alarms of the data: [{page}]({page})\n\n{alarms}")
     known = "\n".join(f"- {line}" for line in statements)
-    sections.append(folded("How to submit, and how far to trust the metrics", known))
+    sections.append(folded("The submission, and how far to trust the metrics", known))
     if importances:
         sections.append(folded("Importance of columns", plots_text(importances, summary)))
     write_page("\n".join(sections), summary, view)

@@ -143,8 +143,8 @@ class TrainConfig:
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings' learning rate as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
-    """Adam divides embedding steps by a second moment for each `weight`, or for a `table` (its mean
-    over a batch's codes), so that rare codes move little"""
+    """Adam's second moment of embeddings: one for each `weight`, or one for each embedding `table`
+    (the mean over a batch's codes), so that rare codes move little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 1.0
     """each step shrinks weights by this share times the learning rate (AdamW), but not biases,
     norms and embeddings"""
