@@ -141,7 +141,7 @@ def test_a_blend_is_the_mean_of_its_logits(data: Path) -> None:
     best, both = (log_loss(label, sigmoid(blended[name])) for name in ("logit_best", "logit"))
     assert gains["logloss"]["value"] == pytest.approx(best - both)
     put_predictions(models[1], label, logit, row=row[::-1])
-    with pytest.raises(UserError, match=r"b/valid_predictions.parquet: has other rows"):
+    with pytest.raises(UserError, match=r"b/valid_predictions.parquet: not the same rows"):
         blend(data, models, {"a": 1, "b": 1})
 
 
