@@ -49,7 +49,7 @@ def test_a_selection_survives_its_file(tmp_path: Path) -> None:
     for number, expected in enumerate(parts):
         selection = Selection.read(path, number, digests[number])
         assert all(map(np.array_equal, vars(selection).values(), vars(expected).values()))
-    with pytest.raises(UserError, match=r"selection.parquet: was drawn for other parts .*delete"):
+    with pytest.raises(UserError, match=r"selection.parquet: does not match .*delete"):
         Selection.read(path, 1, digests[0])
 
 
