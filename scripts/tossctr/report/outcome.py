@@ -25,5 +25,7 @@ def failures(log: Path) -> Iterator[str]:
     """The last error of each failed job, given Snakemake's log, which names their logs."""
     found = re.findall(r"^ +log: (.+) \(check log file", log.read_text(errors="replace"), re.M)
     for path in dict.fromkeys(found):
-        errors = re.findall(r"^\S+ ERROR (.+)", Path(path).read_text(errors="replace"), re.M)
-        yield f"{path}: {errors[-1] if errors else 'has no error; the job may have been killed'}"
+        # A job that is killed at its start has no log.
+        text = Path(path).read_text(errors="replace") if Path(path).exists() else ""
+        errors = re.findall(r"^\S+ ERROR (.+)", text, re.M)
+        yield f"{path}: {errors[-1] if errors else 'no error; the job may have been killed'}"
