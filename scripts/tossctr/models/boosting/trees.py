@@ -208,7 +208,7 @@ def fit(
         evals=[(valid, "valid")] if valid else [],
         evals_result=results,
         early_stopping_rounds=EARLY_STOPPING if valid else None,
-        callbacks=[_AfterTree(config.trees, after_tree)] if valid else [],
+        callbacks=[_AfterTree(config.trees, after_tree)],
         verbose_eval=False,
     )
     if not valid:
@@ -219,7 +219,7 @@ def fit(
 
 
 class _AfterTree(xgboost.callback.TrainingCallback):
-    """Calls a function with the metrics of the validation rows after each tree."""
+    """Shows progress, and calls a function with the metrics of any validation rows, by tree."""
 
     def __init__(self, trees: int, function: AfterTree) -> None:
         super().__init__()
@@ -228,6 +228,7 @@ class _AfterTree(xgboost.callback.TrainingCallback):
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         """Called by XGBoost; true would end the training."""
         self.progress.advance(1)
-        metrics = {ours: evals_log["valid"][name][-1] for name, ours in METRICS.items()}
-        self.function(epoch + 1, metrics)
+        if evals_log:
+            metrics = {ours: evals_log["valid"][name][-1] for name, ours in METRICS.items()}
+            self.function(epoch + 1, metrics)
         return False
