@@ -122,7 +122,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         (blended, "the newest by day"),
         (blended, "on validation rows too"),
         (blended, "len150=0.6 boosting=0.4"),
-        (blended, "by 0.0200 [0.0100, 0.0300], significant"),
+        (blended, "is 0.0200 [0.0100, 0.0300], significant"),
     ):
         assert answer in page, answer
 

@@ -132,5 +132,5 @@ def _table_alarms(facts: Mapping[str, Any]) -> Iterator[Alarm]:
         yield Alarm(
             f"The {rows:,} validation rows have {clicks:,} clicks, fewer than {MIN_CLICKS}, so "
             f"every metric on them is uncertain",
-            "Raise sampling.valid_share, or take a larger size",
+            "Raise sampling.valid_share, or draw more rows",
         )

@@ -95,7 +95,7 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     content = {"raw": raw, "columns": block, "score": "logloss"}
     with atomic_write(output) as temporary:
         temporary.write_text(
-            f"# Guessed from {ROWS:,} rows: check all roles (see config/README.md).\n"
+            f"# Guessed from at most {ROWS:,} rows: check all roles (see config/README.md).\n"
             f"{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1_000)}{reasons}",
             encoding="utf-8",
         )

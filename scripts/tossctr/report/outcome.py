@@ -8,7 +8,7 @@ from ..common.files import read_json
 
 
 def outcome(results: Path, started: float) -> Iterator[str]:
-    """A line for each submission newer than `started`: rows, odds, models and weights."""
+    """A line for each submission newer than `started`, and the first line of a new summary."""
     for path in results.glob("submission_*.json"):
         if path.stat().st_mtime < started:
             continue
@@ -19,6 +19,9 @@ def outcome(results: Path, started: float) -> Iterator[str]:
         data = ", SIMULATED" if about["simulated_data"] else ""
         csv = path.with_suffix(".csv")
         yield f"{csv}: {about['rows']:,} rows, {about['prior']} odds: {models}{data}"
+    summary = results / "summary.md"
+    if summary.exists() and summary.stat().st_mtime >= started:
+        yield f"{summary}: {summary.read_text(encoding='utf-8').splitlines()[0].replace('*', '')}"
 
 
 def failures(log: Path) -> Iterator[str]:

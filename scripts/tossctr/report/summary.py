@@ -258,8 +258,8 @@ def _about(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) -> Iter
     for _, row in rivals[rivals["model"] == BLEND].iterrows():
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
         yield (
-            f"The blend has the weights {weights}. By {_metric(rivals).heading}, it is ahead of "
-            f"its best model, {row['best_model']}, by {difference_text(row, 'gain_over_best')}, on "
+            f"The blend has the weights {weights}. Its gain in {_metric(rivals).heading} over "
+            f"its best model, {row['best_model']}, is {difference_text(row, 'gain_over_best')}, on "
             f"rows that the weights were not fitted to."
         )
 
