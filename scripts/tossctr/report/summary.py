@@ -214,15 +214,16 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tup
     chosen = configured if configured in candidates else candidates[0]
     missing = "" if configured in [*names] else f"{configured}, as configured, is not trained; "
     baseline = "" if can_submit.iloc[0] else ", which cannot be submitted,"
-    is_kept = chosen == configured != best["model"] and chosen in [*names[level]]
-    kept = "no model is significantly better; " if is_kept else ""
-    why = f"{missing}{kept}{best['model']}{baseline} is best"
+    why = f"{missing}{best['model']}{baseline} is best"
+    kept = ""
+    if chosen == configured != best["model"] and chosen in [*names[level]]:
+        kept, why = ", as configured", f"no model is significantly better; {why}"
     for phrase, some in (("level with it", level), ("significantly worse", ~level)):
         others = [*names[some & (names != best["model"])]]
         why += f"; {phrase}: {some_of(others, 5)}" if others else ""
     counts = f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} rows"
     return chosen, (
-        f"**{verb} {called.get(chosen, chosen)}**{', as configured' * is_kept}: {why} "
+        f"**{verb} {called.get(chosen, chosen)}**{kept}: {why} "
         f"({counts}, by {_metric(rivals).heading})."
     )
 
