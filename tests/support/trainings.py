@@ -97,7 +97,7 @@ def train_saving(
 ) -> dict[str, Path]:
     """The same of the small model, whose state is saved after each step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tossctr.models.feseq.training_loop.SECONDS_BETWEEN_SAVES", 0)
+        patch.setattr("tossctr.models.checkpoint.SECONDS_BETWEEN_SAVES", 0)
         return train(data, out, config, model, **options)
 
 

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from support.jobs import run_job
 from support.learnable import ROWS, learnable_table, make
 from support.raw_tables import raw_table, split_events
+from support.trainings import end_at, ended_at
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
 from tossctr.config.names import FOLDS
@@ -21,7 +22,7 @@ from tossctr.datasets.store import H5Table
 from tossctr.datasets.table import Table
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import MISSING, OUT_OF_VOCABULARY, FeatureMap
-from tossctr.models.boosting import boosting, trees
+from tossctr.models.boosting import boosting, train_trees, trees
 from tossctr.models.boosting import features as features_module
 from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.boosting.features import Features, fit_features, with_unknown
@@ -180,6 +181,21 @@ def test_bags_are_averaged_and_drawn_rows_stand_for_all(
     of_bags = [booster.inplace_predict(values, **given) for booster in model.boosters]
     assert np.abs(of_bags[0] - of_bags[1]).mean() > 0.01
     np.testing.assert_array_equal(np.mean(of_bags, axis=0), logit)
+
+
+def test_an_interrupted_training_keeps_its_bags_and_ends_like_an_uninterrupted_one(
+    learnable: Path, tmp_path: Path
+) -> None:
+    config = SMALL.model_copy(update={"negative_sampling_rate": 0.3, "bags": 2})
+    whole = train(learnable, tmp_path / "whole", config)
+    with ended_at(train_trees, "fit", 2):
+        train(learnable, tmp_path / "cut", config)
+    with pytest.MonkeyPatch.context() as patch:
+        grown = end_at(patch, train_trees, "fit", 0, None)
+        cut = train(learnable, tmp_path / "cut", config)
+    assert grown == [1]
+    assert cut["model"].read_bytes() == whole["model"].read_bytes()
+    assert cut["history"].read_bytes() == whole["history"].read_bytes()
 
 
 @pytest.mark.filterwarnings("error")

@@ -20,11 +20,12 @@ from ...config.names import Settings
 from ...datasets.table import SomeRows, Table
 from ...features.feature_map import FeatureMap
 from ..base import training_lock
+from ..checkpoint import Checkpoint
 from ..job import TrainJob, open_rows
 from .boosting import FEATURE_SETS, BoostingConfig
 from .choice import Choice, choose
 from .features import Features, fit_features, oov_rates
-from .tree_file import BoostedModel
+from .tree_file import BoostedModel, booster_bytes, read_booster
 from .trees import METRICS, Matrix, choose_device, fit, quantile_matrix
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def train(job: TrainJob) -> None:
 
     A refit takes the number of trees and the validation metrics of the first training. The same
     data, settings and number of threads give the same model on the same machine. An interrupted
-    training starts over.
+    training keeps the bags that were grown.
     """
     config = BoostingConfig(**job.settings["boosting"])
     device, before = choose_device(job.runtime.device), job.before()
@@ -48,7 +49,7 @@ def train(job: TrainJob) -> None:
         matrices = folder if device == "cpu" else None
         run = BoostingRun(train, valid, feature_map, config, device, job.threads, matrices, before)
         fitted = run.make_features()
-        boosters, history, facts = run.grow(fitted)
+        boosters, history, facts = run.grow(fitted, Checkpoint(job))
         job.write(
             BoostedModel(about, boosters, fitted.features),
             history,
@@ -162,28 +163,34 @@ class BoostingRun:
         return BaggedMatrices(matrix, valid, start)
 
     def grow(
-        self, fitted: FittedFeatures
+        self, fitted: FittedFeatures, checkpoint: Checkpoint
     ) -> tuple[list[xgboost.Booster], list[dict[str, float]], dict[str, Any]]:
         """The trees of all bags, the first bag's history, and facts for training.json.
 
         The validation rows decide the number of trees. A refit takes the number and the metrics of
-        the first training.
+        the first training. `checkpoint` has the trees of the bags that an interrupted training
+        finished.
         """
-        boosters, curves, logits, bag = [], [], [], None
+        state = checkpoint.load() or {"boosters": [], "curves": []}
+        boosters = [read_booster(each) for each in state["boosters"]]
+        curves, logits, bag = state["curves"], [], None
         for number in range(self.config.bags):
             if bag is None or self.negative_sampling_rate < 1:
                 bag = None  # frees its memory and its file before the next bag takes them
                 bag = self.bin_rows(fitted, number)
-            changes = {"seed": (self.config.seed + number) % 2**31}
-            if self.before:
-                changes["trees"] = self.before["trees"][number]
-            config = self.settled(fitted).model_copy(update=changes)
-            options = (self.device, self.threads)
-            booster, curve = fit(bag.train, bag.valid, config, *options, start=bag.start)
-            boosters.append(booster)
-            curves.append(curve)
+            if number == len(boosters):
+                changes = {"seed": (self.config.seed + number) % 2**31}
+                if self.before:
+                    changes["trees"] = self.before["trees"][number]
+                config = self.settled(fitted).model_copy(update=changes)
+                options = (self.device, self.threads)
+                booster, curve = fit(bag.train, bag.valid, config, *options, start=bag.start)
+                boosters.append(booster)
+                curves.append(curve)
+                saved = [booster_bytes(each) for each in boosters]
+                checkpoint.save({"boosters": saved, "curves": curves})
             if bag.valid is not None:
-                logits.append(booster.predict(bag.valid, output_margin=True))
+                logits.append(boosters[number].predict(bag.valid, output_margin=True))
         assert bag is not None, "there is at least one bag"
         trees = [booster.num_boosted_rounds() for booster in boosters]
         if bag.valid is None:

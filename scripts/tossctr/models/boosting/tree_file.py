@@ -27,10 +27,7 @@ class BoostedModel(Model):
 
     def content(self) -> dict[str, Any]:
         """The content of the file; the tensors `boosters` are XGBoost's UBJ files."""
-        boosters = {
-            str(bag): np.frombuffer(booster.save_raw("ubj"), np.uint8)
-            for bag, booster in enumerate(self.boosters)
-        }
+        boosters = {str(bag): booster_bytes(booster) for bag, booster in enumerate(self.boosters)}
         features = self.features
         return {
             "boosters": boosters,
@@ -47,8 +44,7 @@ class BoostedModel(Model):
         features = Features(about.feature_map, *kept)
         boosters = []
         for bag in range(len(content["boosters"])):
-            booster = xgboost.Booster()
-            booster.load_model(bytearray(content["boosters"][str(bag)]))
+            booster = read_booster(content["boosters"][str(bag)])
             # Blocks are predicted in parallel.
             booster.set_param({"nthread": 1, "device": "cpu"})
             boosters.append(booster)
@@ -62,6 +58,18 @@ class BoostedModel(Model):
             for booster in self.boosters
         ]
         return np.stack(logits).mean(axis=0, dtype=np.float32)
+
+
+def booster_bytes(booster: xgboost.Booster) -> np.ndarray:
+    """XGBoost's UBJ file of some trees, uint8."""
+    return np.frombuffer(booster.save_raw("ubj"), np.uint8)
+
+
+def read_booster(content: np.ndarray) -> xgboost.Booster:
+    """The trees of `booster_bytes`."""
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(content))
+    return booster
 
 
 load = BoostedModel.load

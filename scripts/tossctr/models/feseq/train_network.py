@@ -1,8 +1,6 @@
 """Training of one FESeq model: from H5 files and a feature map to the model and its metrics."""
 
 import ctypes
-import hashlib
-import json
 import logging
 import math
 import os
@@ -23,7 +21,8 @@ from ...config.names import Settings
 from ...datasets.opening import refit_rows
 from ...datasets.table import SomeRows, Table
 from ...features.feature_map import FeatureMap
-from ..base import training_lock, training_state
+from ..base import training_lock
+from ..checkpoint import Checkpoint
 from ..job import TrainJob, open_rows
 from ..trained import ModelInfo
 from .micro_batches import count_parameters, micro_batch_rows
@@ -38,7 +37,7 @@ from .network_file import (
     inference_source,
 )
 from .network_settings import ModelConfig, TrainConfig
-from .training_loop import Checkpoint, Trainer
+from .training_loop import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ def train(job: TrainJob) -> None:
             logging.getLogger("tossctr").setLevel(logging.ERROR)
         machine = start_runtime(job.runtime, job.threads, ranks)
         run = stack.enter_context(opened_run(job))
-        trainer = run.trainer(machine, checkpoint=Checkpoint(training_state(job.model), _key(job)))
+        trainer = run.trainer(machine, checkpoint=Checkpoint(job))
         trainer.fit()
         # The largest of all processes, or GPUs.
         (peak,) = ranks.largest(machine.peak_memory())
@@ -198,16 +197,6 @@ def opened_run(job: TrainJob) -> Iterator[TrainingRun]:
         config = replace(config, epochs=1, learning_rate=lower, schedule="cosine")
         rows = refit_rows(train, config.seed)
         yield TrainingRun(rows, None, feature_map, model_config, config, first, before)
-
-
-def _key(job: TrainJob) -> str:
-    """A digest of everything that a training depends on."""
-    # The number of processes changes only rounding and draws of dropout.
-    settings = {**job.settings, "train": {**job.settings["train"], "gpus": 1}}
-    # The feature map identifies the rows.
-    feature_map = hashlib.sha256(job.feature_map.read_bytes()).hexdigest()
-    values = [settings, feature_map, job.before(), job.code]
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) -> None:

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +12,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ...batches.batch import Batch
 from ...batches.batch_source import BatchSource
-from ...common import tensors
 from ...common.errors import NotFiniteError
 from ...common.logits import metrics_of
 from ...common.progress import Progress
 from ...common.signals import Signals
+from ..checkpoint import Checkpoint
 from .network import FESeq
 from .network.device import Machine
 from .network_file import placed, predict_logits
@@ -27,9 +25,6 @@ from .training_step import Stepper, learning_rate, make_optimizer, set_learning_
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "tossctr-training 6"
-# In addition, a state is saved before each evaluation.
-SECONDS_BETWEEN_SAVES = 600
 # With `evaluations_per_epoch: auto`, epochs of more steps are evaluated several times.
 LONG_EPOCH_STEPS = 2_000
 EVALUATIONS_OF_A_LONG_EPOCH = 4
@@ -47,50 +42,6 @@ class Evaluation:
     monitor: float
     learning_rate: float
     seconds: float
-
-
-class Checkpoint:
-    """The state of one training, in its own folder beside the model's file.
-
-    `key` is a digest of all that the state depends on: settings, data and code. A state with
-    another key is ignored. The caller removes the folder once the model is safe: a job whose
-    process succeeds can still fail, and lose its files.
-    """
-
-    def __init__(self, folder: Path, key: str) -> None:
-        self.key = f"{FORMAT} {key}"
-        self.file = folder / "state.safetensors"
-        self._saved_at = time.monotonic()
-
-    def load(self) -> dict[str, Any] | None:
-        """The state to resume from, or None; warns about a state that cannot be used."""
-        try:
-            content = tensors.load(self.file, torch.from_numpy)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            logger.warning("%s cannot be read (%s): training from the start", self.file, error)
-            return None
-        if content.get("key") == self.key:
-            return content["state"]
-        logger.warning(
-            "%s belongs to other settings, data or code: training from the start", self.file
-        )
-        return None
-
-    def save(self, state: dict[str, Any]) -> bool:
-        """Replace the saved state; if that fails, as on a full disk, keep it and return False."""
-        self._saved_at = time.monotonic()
-        try:
-            tensors.save({"key": self.key, "state": state}, self.file)
-        except OSError as error:
-            logger.warning("the state of the training could not be saved: %s", error)
-            return False
-        return True
-
-    def is_due(self) -> bool:
-        """True if it is time to save again."""
-        return time.monotonic() - self._saved_at > SECONDS_BETWEEN_SAVES
 
 
 class Trainer:
@@ -317,7 +268,10 @@ class Trainer:
 
     def _resume(self) -> None:
         """Take over the saved state, if there is one."""
-        if self.checkpoint is not None and (state := self.checkpoint.load()) is not None:
+        if (
+            self.checkpoint is not None
+            and (state := self.checkpoint.load(torch.from_numpy)) is not None
+        ):
             for name in ("model", "averaged", "stepper"):
                 getattr(self, name).load_state_dict(state[name])
             self.best_weights = state["best_weights"]
