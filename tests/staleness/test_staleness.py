@@ -114,14 +114,14 @@ CHANGES: dict[str, Change] = {
     "raw.source": set_to("table.raw.source", "files"),
     "nothing": lambda *_: None,
     "test file replaced, time kept": replace_test,
-    "two labels of the train file swapped; size, end and time kept": swap_labels,
+    "two labels of the train file swapped; same size, last bytes and time": swap_labels,
     "raw files touched": lambda folder, *_: [path.touch() for path in (folder / "in").iterdir()],
     "runtime.*": set_to("runtime", RUNTIME),
-    "boosting.max_depth, where no boosting submits": set_to("boosting.max_depth", 3),
+    "boosting.max_depth, if boosting is not submitted": set_to("boosting.max_depth", 3),
     "values of two `train` settings swapped": set_to("train", SWAPPED),
-    "sizes.full.max_len: one more": set_to("sizes.full.max_len", [7, 20]),
+    "sizes.full.max_len: a length added": set_to("sizes.full.max_len", [7, 20]),
     "sizes.full.submission_models: another": set_to("sizes.full.submission_models", ["boosting"]),
-    "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
+    "variants: one added": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
     "columns: a numeric column less": set_to("table.columns.groups.shop.numeric", ["price"]),
     "columns: a group renamed": set_to(
         "table.columns", CONFIG["table"]["columns"] | {"use": ["all"], "groups": {"all": SHOP}}
@@ -135,7 +135,7 @@ CHANGES: dict[str, Change] = {
     ),
     "model.safetensors deleted, submission there": delete("results/toy/len20/model.safetensors"),
     "train part deleted, model.safetensors there": delete("data/h5/full/train/part000.h5"),
-    "listing of the parts and metrics deleted": delete(
+    "metrics and the listing of the parts deleted": delete(
         "data/samples/full.json", "results/full/len20/metrics.json"
     ),
 }

@@ -97,9 +97,9 @@ def read_json(
             raise ValueError("edited since it was written, or of another version")
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path}: damaged or no {kind} of this workflow ({first_line(error)}); take another "
-            f"file or, where the workflow made it, delete it and run the same command again; if "
-            f"Snakemake then has nothing to do, also delete the file that you asked for"
+            f"{path}: damaged, or not a {kind} that this workflow wrote ({first_line(error)}); "
+            f"take another file or, where the workflow made it, delete it and run the same command "
+            f"again; if Snakemake then has nothing to do, also delete the command's target"
         ) from None
     try:
         if missing := [key for key in keys if key not in content]:

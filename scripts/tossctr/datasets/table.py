@@ -197,7 +197,7 @@ class SomeRows(Table):
         return self.whole.vocabulary(column)
 
     def close(self) -> None:
-        """Close the whole table."""
+        """Close the table that has these rows."""
         self.whole.close()
 
 

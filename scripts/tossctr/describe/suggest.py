@@ -148,10 +148,10 @@ class _Column:
         name = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()
         return re.search(pattern, name) is not None
 
-    def fits(self, pattern: str, least: float = 1) -> bool:
+    def fits(self, pattern: str, min_share: float = 1) -> bool:
         """True for text if at least this share of its distinct values matches the pattern."""
         share = pc.mean(pc.match_substring_regex(self.texts, pattern)).as_py()
-        return self.kind == "text" and (share or 0) >= least
+        return self.kind == "text" and (share or 0) >= min_share
 
     @property
     def has_times(self) -> bool:

@@ -98,7 +98,7 @@ def _checked(
         wrong = [key for key, value in needed.items() if metadata.get(key) != value]
         if wrong:
             raise UserError(
-                f"{path}: not predicted by the {wrong[0]} as it is now; give current predictions. "
+                f"{path}: these predictions are not of the current {wrong[0]}; predict again. "
                 f"If the workflow made this file, delete it and data/h5/test/{path.stem}.h5, and "
                 f"run the same command again"
             )

@@ -131,7 +131,7 @@ def _next_token_table() -> NDArray[np.uint16]:
 
 
 def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
-    """Lengths of at least 1 by normal scores, [R]: published quantiles, scaled to the mean."""
+    """Lengths [R], at least 1: normal scores as published quantiles, scaled to the mean."""
     published = load_statistics()["sequence"]["lengths"]
     logs = np.log(published["values"])
     length = np.exp(np.interp(normal_cdf(score), published["levels"], logs))

@@ -90,14 +90,14 @@ class ClickCounts:
         _add(self.seen, self.clicks, fold, slots.values, slots.offsets, label)
 
     def out_of_fold(self) -> np.ndarray:
-        """Log odds float32 [folds, slots], each fold's from the rows of all other folds."""
+        """Log odds float32 [folds, slots], each fold's computed from the rows of all others."""
         seen, clicks = self.seen.sum(0), self.clicks.sum(0)
         return np.stack(
             [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
         )
 
     def ordered(self) -> np.ndarray:
-        """Log odds float32 [folds, slots], each fold's from the rows of earlier folds."""
+        """Log odds float32 [folds, slots], each fold's computed from the rows of earlier ones."""
         sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
         return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
 

@@ -30,9 +30,9 @@ class FESeq(ModelKind):
         settings = self.settings(config, size, model)["model"]
         if settings["times"] and columns.event_time is None:
             raise UserError(
-                "model.times: is true, here or in a size or variant, but no group in columns.use "
-                "has times; write times: {<sequence column of event times>: <column of the row's "
-                "time>} in a group, or set model.times to false"
+                "model.times: is true (there, or in a size or variant), but no group in "
+                "columns.use has times; write times: {<sequence column of event times>: <column of "
+                "the row's time>} in a group, or set model.times to false"
             )
         try:
             # Without a sequence, a network has one that is always empty.

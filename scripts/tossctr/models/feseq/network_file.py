@@ -186,7 +186,7 @@ class TrainedModel(Model):
         return cls(about, network, threads=threads)
 
     def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
-        """Logits float32 [rows], see `predict_logits`, at the train rows' click rate."""
+        """Logits float32 [rows] by `predict_logits`; they assume the train rows' click rate."""
         network, source = placed(self.network, self.machine), self.source(rows)
         return predict_logits(network, source, self.machine, ablate_histories=ablate_histories)
 
