@@ -76,7 +76,7 @@ def test_json_comes_back_and_what_is_damaged_or_of_another_kind_is_refused(tmp_p
     whole = path.read_bytes()
     for content in (b"[1]", whole[:-5], whole.replace(b"0.5", b"0.6"), b'{"auc": 0.5}'):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"a.json: damaged .*delete it"):
+        with pytest.raises(UserError, match=r"a.json: damaged, .*delete it"):
             read_json(path)
 
 
