@@ -21,8 +21,8 @@ class Columns:
     """Roles of the columns in use; `label` and `id` are '' if nothing reads them.
 
     `sequences[i]` is the history whose candidate item is `targets[i]`; sequences in `shared`
-    use the codes of their target. Only the output network sees the categories `context`. `ids` are
-    the numeric columns among them: their values are categories. A table with times has both
+    use the codes of their target. Only the output network sees the categories `context`, and the
+    values of the numeric columns `ids` as categories. A table with times has both
     `event_time`, a time per event, and `row_time`. `separator` joins the tokens of text sequences.
     """
 

@@ -31,9 +31,7 @@ class Checkpoint:
         self.file = training_state(job.model) / "state.safetensors"
         self._saved_at = time.monotonic()
 
-    def load(
-        self, convert: Callable[[np.ndarray], Any] = lambda array: array
-    ) -> dict[str, Any] | None:
+    def load(self, convert: Callable[[np.ndarray], Any] = np.asarray) -> dict[str, Any] | None:
         """The state to resume from, or None; warns about a state that cannot be used.
 
         Its tensors are what `convert` makes of arrays.
