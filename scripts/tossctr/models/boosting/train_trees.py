@@ -174,6 +174,8 @@ class BoostingRun:
         state = checkpoint.load() or {"boosters": [], "curves": []}
         boosters = [read_booster(each) for each in state["boosters"]]
         curves, logits, bag = state["curves"], [], None
+        if boosters:
+            logger.info("resuming an interrupted training: %d bags are grown", len(boosters))
         for number in range(self.config.bags):
             if bag is None or self.negative_sampling_rate < 1:
                 bag = None  # frees its memory and its file before the next bag takes them
