@@ -43,7 +43,7 @@ rule submit:
         "../envs/data.yaml"
     params:
         **settings(
-            id_column=TABLE["columns"]["id"],
+            id_column=COLUMNS.id,
             label_column=TABLE["columns"]["label"],
             weights=size_weights,
             dependencies=dependency_digest(

@@ -25,7 +25,7 @@ rule score:
             # The models in the order of the weights; Snakemake sorts inputs.
             models=scored(lambda scoring: scoring.models),
             weights=scored(lambda scoring: scoring.weights),
-            id_column=TABLE["columns"]["id"],
+            id_column=COLUMNS.id,
             row_time=COLUMNS.row_time,
             part_rows=config["parts"]["rows"],
             prior=config["submission"]["prior"] or "observed",

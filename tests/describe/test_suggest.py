@@ -115,7 +115,7 @@ def test_roles_come_from_types_names_and_values(table: str, tmp_path: Path) -> N
     content = suggested(tmp_path, table_of(**columns), separator=separator)
     assert content["raw"].get("delimiter") == (separator.strip(",") or None)
     roles = content["columns"] | content["columns"].pop("groups")["all"]
-    assert (roles.pop("label"), roles.pop("id"), roles.pop("use")) == ("y", "ID", ["all"])
+    assert (roles.pop("label"), roles.pop("id"), roles.pop("use")) == ("y", None, ["all"])
     assert roles == expected | {"numeric": ["price", *expected.get("numeric", [])]}
 
 
@@ -130,11 +130,14 @@ def test_only_what_the_test_table_has_is_learned_from(tmp_path: Path) -> None:
     assert {*columns.features} == {"country", "item", "price", "events"}
 
 
+def test_a_test_table_needs_no_ids(tmp_path: Path) -> None:
+    content = suggested(tmp_path, table_of(), {"uid": ["a"] * ROWS, "price": [0.5] * ROWS})
+    assert content["columns"]["id"] is None
+
+
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="label"):
         suggested(tmp_path, table_of(y=range(ROWS)))
-    with pytest.raises(UserError, match="ID"):
-        suggested(tmp_path, table_of(), {"uid": ["a"] * ROWS, "price": [0.5] * ROWS})
     with pytest.raises(UserError, match="learned"):
         suggested(tmp_path, {"y": [0, 1], "blank": [None, None]})
     with pytest.raises(UserError, match="no rows"):

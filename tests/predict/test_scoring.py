@@ -53,6 +53,9 @@ def test_scores_do_not_depend_on_parts_files_and_other_columns(model: Path, tmp_
     pd.testing.assert_frame_equal(
         score(model, inputs, tmp_path / "out.parquet", part_rows=20), whole
     )
+    numbered = score(model, inputs, tmp_path / "out.parquet", part_rows=20, id_column=None)
+    assert numbered["row"].tolist() == [str(row) for row in range(1, 101)]
+    assert numbered["probability"].tolist() == whole["probability"].tolist()
 
 
 @pytest.mark.parametrize("prior", get_args(Prior))

@@ -100,6 +100,18 @@ def test_sample_files_of_any_make_are_read_and_name_the_label(
     assert '"' not in (folder / "out" / "submission.csv").read_text()
 
 
+def test_rows_without_ids_are_numbered_from_1(folder: Path) -> None:
+    # In predictions, each part counts its own rows.
+    files, written = [folder / "0.parquet", folder / "1.parquet"], folder / "numbered.csv"
+    for file, logit in zip(files, ([-2, -1, 0], [1, 2])):
+        ids = [str(row) for row in range(1, len(logit) + 1)]
+        write_table(pa.table({"id": ids, "logit": np.float32(logit)}), file)
+    join_predictions([files], [1.0], written, id_column="", label_column="y")
+    submitted = pd.read_csv(written)
+    assert submitted["row"].tolist() == [1, 2, 3, 4, 5]
+    assert submitted["y"].is_monotonic_increasing
+
+
 LISTING = Listing(
     "new.parquet", 10, [Part(f"version of {i}", n, {}, []) for i, n in ((0, 4), (4, 6))]
 )

@@ -138,8 +138,8 @@ class ColumnRoles(_Block):
     label: Name
     """column of the train file with 0 and 1, booleans, or text in one of the pairs yes and no, y
     and n, true and false, t and f"""
-    id: Name
-    """column of unique IDs in the test file"""
+    id: Name | None = None
+    """column of unique IDs in the test file; null: rows are numbered from 1, in a column `row`"""
     time: Name | None = None
     """column of the row's time: numbers, timestamps or text; rows can be held out by it
     (`sampling.split`)"""

@@ -74,6 +74,7 @@ class Columns:
             known = ", ".join(config["groups"])
             raise UserError(f"columns.use: there is no group {unknown[0]!r}; groups are {known}")
         used = {name: config["groups"][name] for name in config["use"]}
+        id_column = config.get("id") or ""
         profile, numeric, context, shared = (
             expand(name for group in used.values() for name in group.get(role, []))
             for role in ("profile", "numeric", "context", "share_embedding")
@@ -92,7 +93,7 @@ class Columns:
         others = [name for name in context if name not in numeric]
         if not (features := [*profile, *numeric, *pairs, *others]):
             raise UserError("columns.use: the groups in use name no column; add some to a group")
-        roles = Counter([config["label"], config["id"], *features]) | Counter(context)
+        roles = Counter([config["label"], id_column, *features]) | Counter(context)
         if twice := [name for name, count in roles.items() if count > 1]:
             raise UserError(
                 f"columns: a column must have exactly one role, but the label, the ID and the "
@@ -101,7 +102,7 @@ class Columns:
         event_time, row_time = times[0] if times else (None, None)
         return cls(
             label=config["label"],
-            id=config["id"],
+            id=id_column,
             profile=tuple(profile),
             numeric=tuple(numeric),
             sequences=tuple(name for name, _ in sequences),

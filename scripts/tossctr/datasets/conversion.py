@@ -155,7 +155,8 @@ def convert_test(
 ) -> None:
     """Write `raw` to H5 in file order; with `part`, `raw` must name that part's files.
 
-    This takes one pass and bounded memory.
+    Without an ID column, a row's ID is its number in the part, from 1. This takes one pass and
+    bounded memory.
     """
     file = RawTable(raw, part, columns)
     file.check_columns(columns, columns.id)
@@ -164,12 +165,14 @@ def convert_test(
         first_row, batch = item
         row, path = first_row + np.arange(len(batch)), file.where(first_row)
         block, strings = convert_batch(batch, row, columns, path)
-        texts = checked_ids(batch.column(columns.id), first_row, columns.id, path).to_pylist()
-        ids = np.array([text.encode() for text in texts], np.bytes_)
+        ids = (row - file.first_row + 1).astype(np.bytes_)
+        if columns.id:
+            texts = checked_ids(batch.column(columns.id), first_row, columns.id, path).to_pylist()
+            ids = np.array([text.encode() for text in texts], np.bytes_)
         return replace(block, row=row - file.first_row, id=ids), strings
 
     words: dict[str, set[str]] = defaultdict(set)
-    batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
+    batches = file.stream([*columns.features, *filter(None, [columns.id])], BATCH_ROWS)
     with atomic_write(h5) as path, closing(H5Writer(path, columns)) as writer:
         converting = Progress("converted", file.rows)
         for block, strings in prefetch_map(convert, batches, threads):

@@ -60,7 +60,7 @@ _MISSING = f"^(|{'|'.join(map(re.escape, MEANS_MISSING))})$"
 def suggest_columns(train: list[str], output: Output, *, test: list[str] | None = None) -> str:
     """Write a table file for a train table and, if there is one, its test table.
 
-    Returns what to do next. Raises UserError if a table has no rows, no label or ID, or nothing to
+    Returns what to do next. Raises UserError if a table has no rows, no label, or nothing to
     learn from.
     """
     delimiter = _delimiter(TableLocation(train))
@@ -242,8 +242,8 @@ def _typed(values: pa.Array) -> pa.Array:
 
 def _label_and_id(
     columns: Mapping[str, _Column], in_test: Mapping[str, _Column]
-) -> tuple[str, str]:
-    """The label, which a test table lacks, and the column of IDs, or a name for a new one."""
+) -> tuple[str, str | None]:
+    """The label, which a test table lacks, and the column of IDs, if there is one."""
     labels = [c for c in columns.values() if c.is_label]
     labels = [c for c in labels if c.name not in in_test or not len(in_test[c.name].known)]
     if not labels:
@@ -252,13 +252,9 @@ def _label_and_id(
             f"yes and no in the first {ROWS:,} rows, and is not in the test file; add one"
         )
     label = min(labels, key=lambda c: (not c.named(_LABEL), c.name in in_test)).name
-    ids = [c for c in (in_test or columns).values() if c.is_unique and c.name != label]
-    ids.sort(key=lambda c: (c.is_time, not c.named(_ID), c.named(_GROUP), c.name in columns))
-    if in_test and not ids:
-        raise UserError("no column of the test file has a different value in each row; add an ID")
-    if ids and (in_test or ids[0].named(_ID)):
-        return label, ids[0].name
-    return label, next(name for name in ("ID", "row_id") if name not in columns)
+    ids = [c for c in (in_test or columns).values() if c.is_unique and not c.is_time]
+    ids.sort(key=lambda c: (not c.named(_ID), c.named(_GROUP), c.name in columns))
+    return label, ids[0].name if ids and (in_test or ids[0].named(_ID)) else None
 
 
 def _roles(

@@ -27,6 +27,7 @@ from ..datasets.opening import open_table
 from ..features.feature_map import check_kind
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
+from ..raw.values import ROW_COLUMN, row_numbers
 from .blend import Blend
 from .model_predictions import predict_rows
 
@@ -53,7 +54,8 @@ def score_files(
     `input` are raw tables, local or remote, in the order of the output; `delimiter` is needed for
     CSV files whose names do not imply it. The logits of several models are averaged with `weights`,
     or with the weights in the file `fitted`; the prior 'balanced' shifts them to 50:50 odds, as in
-    a submission. `id_column` is by default that of the first model's table. `row_time` is the
+    a submission. `id_column` is by default that of the first model's table; if that has none, rows
+    are numbered from 1 in a column `row`. `row_time` is the
     column of the rows' times, for models with times. Only columns that the models need are read, so
     no label. During the run a part of about `part_rows` rows is on disk beside `output`, and memory
     does not grow with the rows.
@@ -65,7 +67,7 @@ def score_files(
     blend = Blend.load(model, weights, fitted, threads, row_time=row_time, runtime=runtime)
     about = [each.about for each in blend.models]
     shift = prior_shift(prior, (each.click_rate for each in about))
-    id_column = id_column or about[0].id_column or "ID"
+    id_column = id_column or about[0].id_column
     columns = replace(blend.columns, id=id_column)
     tables = tables_of(input, delimiter)
     files = {os.path.realpath(str(file)) for table in tables for file in table.files}
@@ -79,7 +81,8 @@ def score_files(
     models = " + ".join(each.full_name or str(path) for each, path in zip(about, model))
     click_rate = repr(about[0].click_rate)
     metadata = {"models": models, "prior": prior, "click_rate": click_rate}
-    schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, metadata)
+    fields = {id_column or ROW_COLUMN: pa.string(), "probability": pa.float32()}
+    schema = pa.schema(fields, metadata)
     total = sum(file.rows for file in raw)
     progress = Progress("scored", total)
     with (
@@ -93,6 +96,8 @@ def score_files(
             convert_test(paths, columns, h5, part=part, threads=threads)
             with open_table(h5) as table:
                 ids, logit = predict_rows(blend.models, blend.weights, table)
+            if not id_column:
+                ids = row_numbers(progress.done, part.rows)
             probability = sigmoid(logit - shift).astype(np.float32)
             writer.write_table(pa.table([ids, probability], schema))
             progress.advance(part.rows)

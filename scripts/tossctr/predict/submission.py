@@ -20,6 +20,7 @@ from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.raw_files import label_name
 from ..raw.submission_ids import add_ids, add_sample, answer, id_database
+from ..raw.values import ROW_COLUMN, row_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +118,8 @@ def join_predictions(
 ) -> tuple[int, float]:
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
 
+    If `id_column` is '', rows are numbered from 1 in a column `row`.
+
     The logits of several models are averaged with `weights`, and lowered by `shift`. If given,
     `sample_submission` determines the IDs, their order and the label's name; otherwise the IDs are
     those of the predictions. Returns the number of rows and the mean probability.
@@ -129,7 +132,7 @@ def join_predictions(
         label_column = label_name(Location(sample_submission), id_column, label_column)
         listed = "sample AS listed JOIN predicted USING (id)"
     with id_database(submission) as database:
-        add_ids(database, "predicted", _means(by_model, weights), "the predictions")
+        add_ids(database, "predicted", _means(by_model, weights, id_column), "the predictions")
         if sample_submission is not None:
             add_sample(database, sample_submission, id_column, "predicted", "predicted")
         # IDs get quotes only if one has a character special to CSV; the sample has no quotes.
@@ -141,7 +144,8 @@ def join_predictions(
         total = 0.0
         with atomic_write(submission) as temporary:
             with open(temporary, "w", newline="", encoding="utf-8") as text:
-                csv.writer(text, lineterminator="\n").writerow([id_column, label_column])
+                header = [id_column or ROW_COLUMN, label_column]
+                csv.writer(text, lineterminator="\n").writerow(header)
             with open(temporary, "ab") as file:
                 for batch in database.sql(query).to_arrow_reader(_BATCH_ROWS):
                     probability = sigmoid(batch["logit"].to_numpy() - shift).astype(np.float32)
@@ -151,9 +155,14 @@ def join_predictions(
     return rows, total / rows
 
 
-def _means(by_model: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterator[pa.Table]:
+def _means(
+    by_model: Sequence[Sequence[Path]], weights: Sequence[float], id_column: str
+) -> Iterator[pa.Table]:
     """The IDs and the mean logits of all models, part by part."""
+    rows = 0
     for paths in zip(*by_model, strict=True):
         tables = [read_table(path, ("id", "logit")) for path in paths]
         mean = mean_logit([table["logit"].to_numpy() for table in tables], weights)
-        yield pa.table({"id": tables[0]["id"], "logit": mean})
+        ids = tables[0]["id"] if id_column else row_numbers(rows, len(mean))
+        rows += len(mean)
+        yield pa.table({"id": ids, "logit": mean})

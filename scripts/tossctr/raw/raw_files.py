@@ -139,9 +139,14 @@ def _default_file(name: str, configured: str | list[str]) -> str | list[str]:
 def label_name(location: Location, id_column: str, label_column: str) -> str:
     """The name of the predictions' column: the sample's column beside the ID, if there is one.
 
-    `label_column` is the train file's label. Raises UserError if the header lacks the ID, or has
-    several other columns and none is the label.
+    `label_column` is the train file's label. Raises UserError without an ID column, if the header
+    lacks it, or has several other columns and none is the label.
     """
+    if not id_column:
+        raise UserError(
+            f"{location}: a sample submission lists IDs, and columns.id is null: name the ID "
+            f"column there, or set raw.sample_submission to null"
+        )
     with location.reading():
         header = open_csv(location, delimiter=likely_delimiter(location)).schema.names
     others = [name for name in header if name != id_column]

@@ -173,9 +173,10 @@ class RawTable:
     def check_columns(self, columns: Columns, *others: str) -> None:
         """Raise UserError unless there are rows, and all columns in use have usable types.
 
-        `others` must exist, too: the label or the ID, and the columns of rows' times or groups.
+        `others` must exist, too: the label or the ID ('': none), and the columns of rows' times or
+        groups.
         """
-        wanted = (*columns.features, *others)
+        wanted = [name for name in (*columns.features, *others) if name]
         self.require_usable(wanted)
         if all(file.is_empty for file in self._files):
             raise UserError(f"{self.location}: the file has no rows; give one with rows")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +17,8 @@ from ..config.columns import Columns
 MEANS_MISSING = ("na", "nan", "<na>", "nat", "none", "null", r"\n", "n/a", "#n/a")
 # Words for a click and a non-click; case and surrounding blanks are ignored.
 LABEL_PAIRS = (("yes", "no"), ("y", "n"), ("true", "false"), ("t", "f"))
+# The column of row numbers in a file of predictions, if the table has no IDs.
+ROW_COLUMN = "row"
 _ZONE = re.compile("[Z+-]")
 _NUMBER = re.compile("-?[0-9]+")
 _NAMES: Mapping[str, Callable[[pa.DataType], bool]] = {
@@ -156,6 +159,11 @@ def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
             f"integers, or name another column"
         ) from None
     return texts
+
+
+def row_numbers(rows: int, count: int) -> pa.StringArray:
+    """The numbers, as IDs, of `count` rows after the first `rows` rows."""
+    return pa.array(np.arange(rows + 1, rows + count + 1)).cast(pa.string())
 
 
 def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
