@@ -41,6 +41,9 @@ body { margin: 0; }
 .page td:first-child { position: sticky; left: 0; background: #fff; }
 .page ul { padding-left: 1.3em; }
 .page summary { cursor: pointer; margin: 0.5em 0; font-weight: 600; }
+@media (max-width: 600px) {
+  .page table { font-size: 12px; } .page th, .page td { padding: 3px 5px; white-space: normal; }
+}
 @media print {
   .page table { font-size: 7pt; } .page .wide { overflow: visible; }
   .page td { white-space: normal; } .page img, .page tr { break-inside: avoid; }

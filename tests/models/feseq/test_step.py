@@ -188,20 +188,26 @@ def test_an_overflow_moves_no_weight_and_no_moment() -> None:
         assert (old != new).all()
 
 
+def test_the_automatic_rate_is_higher_only_if_neither_label_is_rare() -> None:
+    auto = replace(TRAIN, learning_rate="auto")
+    low, high, rare_negatives = (auto.peak_rate(rate) for rate in (0.02, 0.5, 0.9))
+    assert low == rare_negatives < high
+    assert replace(TRAIN, learning_rate=RATE).peak_rate(0.5) == RATE
+
+
 def test_the_rate_falls_like_pytorchs() -> None:
-    config = replace(TRAIN, learning_rate=RATE, schedule="cosine")
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=RATE)
     scheduler = CosineAnnealingLR(optimizer, T_max=STEPS, eta_min=FLOOR * RATE)
     for step in range(1, STEPS + 1):
         optimizer.step()
         scheduler.step()
-        assert learning_rate(config, step, STEPS) == pytest.approx(scheduler.get_last_lr()[0], 1e-9)
+        rate = learning_rate(RATE, "cosine", step, STEPS)
+        assert rate == pytest.approx(scheduler.get_last_lr()[0], 1e-9)
 
 
 def test_cuts_leave_a_tenth_each_and_a_thousandth_in_all() -> None:
-    config = replace(TRAIN, learning_rate=RATE, schedule="plateau")
-    assert learning_rate(config, STEPS, STEPS) == RATE
-    rates = [learning_rate(config, step, STEPS, [3, 4, 6, 8]) for step in range(1, 11)]
+    assert learning_rate(RATE, "plateau", STEPS, STEPS) == RATE
+    rates = [learning_rate(RATE, "plateau", step, STEPS, [3, 4, 6, 8]) for step in range(1, 11)]
     assert rates == pytest.approx([1e-2] * 3 + [1e-3] + [1e-4] * 2 + [1e-5] * 4)
 
 

@@ -20,6 +20,9 @@ Statistic = Literal[
 ATTENTION_DIM = 128
 # Hidden layers of the pooling `din`, as in the published code of DIN.
 DIN_WIDTHS = (512, 256, 128)
+# With `learning_rate: auto`, the least share of clicks, and of negatives, for the higher rate: with
+# fewer clicks in a batch, gradients are noisier.
+DENSE_CLICKS = 0.2
 MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -138,8 +141,9 @@ class TrainConfig:
     """batches are made smaller than `batch_size` if an epoch would have fewer steps than this"""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
-    learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1e-3
-    """peak learning rate of Adam"""
+    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
+    """peak learning rate of Adam. `auto`: 0.001, or 0.003 if at least a fifth of the train rows are
+    clicks and a fifth are not"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings' learning rate as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
@@ -184,6 +188,12 @@ class TrainConfig:
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
     """GPUs of one training, all in one machine; each has a process, and they share the rows of
     every batch"""
+
+    def peak_rate(self, click_rate: float) -> float:
+        """The peak learning rate, given the click rate of the train rows."""
+        if self.learning_rate != "auto":
+            return self.learning_rate
+        return 3e-3 if DENSE_CLICKS <= click_rate <= 1 - DENSE_CLICKS else 1e-3
 
     def batch_rows(self, rows: int) -> int:
         """Rows of a step: batch_size, or fewer if `rows` train rows would make too few steps."""

@@ -193,7 +193,7 @@ def opened_run(job: TrainJob) -> Iterator[TrainingRun]:
             return
         first = TrainedModel.load(job.first_model)
         feature_map = extended(first.about.feature_map, feature_map)
-        lower = config.learning_rate * _REFIT_RATE
+        lower = before["peak_rate"] * _REFIT_RATE
         config = replace(config, epochs=1, learning_rate=lower, schedule="cosine")
         rows = refit_rows(train, config.seed)
         yield TrainingRun(rows, None, feature_map, model_config, config, first, before)
@@ -216,6 +216,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
         valid_logloss=best.logloss,
         valid_monitor=best.monitor,
         best_step=best.step,
+        peak_rate=trainer.peak_rate,
         epochs=last.epoch,
         steps=trainer.step,
         batch_rows=train.batch_rows,

@@ -78,6 +78,7 @@ class Trainer:
         self.checkpoint, self.metrics = checkpoint, metrics
         self.after_evaluation = after_evaluation
         self.click_rate = float(train.table.column("label").mean())
+        self.peak_rate = config.peak_rate(self.click_rate)
         self.per_epoch = train.batches_per_epoch
         self.steps = config.epochs * self.per_epoch
         self.evaluated_after = evaluated_batches(config.evaluations_per_epoch, self.per_epoch)
@@ -150,7 +151,7 @@ class Trainer:
 
     def _learning_rate(self, step: int) -> float:
         cuts = [step for step, is_gain in self._gains().items() if not is_gain]
-        return learning_rate(self.config, step, self.steps, cuts)
+        return learning_rate(self.peak_rate, self.config.schedule, step, self.steps, cuts)
 
     def _batches(self) -> Iterator[Batch]:
         """The remaining batches, epoch after epoch."""

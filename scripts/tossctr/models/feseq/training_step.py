@@ -204,7 +204,8 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
             "by_table": config.embedding_second_moment == "table",
         },
     ]
-    return TableAdam(groups, lr=config.learning_rate, weight_decay=0, fused=True)
+    # Each step sets its rate.
+    return TableAdam(groups, weight_decay=0, fused=True)
 
 
 class TableAdam(AdamW):
@@ -261,14 +262,16 @@ def embedding_parameters(model: FESeq) -> list[Tensor]:
     return [*tables, *model.inputs.numeric_vectors()]
 
 
-def learning_rate(config: TrainConfig, step: int, steps: int, cuts: Collection[int] = ()) -> float:
-    """The learning rate of a step; steps count from 1 to `steps`.
+def learning_rate(
+    peak: float, schedule: str, step: int, steps: int, cuts: Collection[int] = ()
+) -> float:
+    """The learning rate of a step; steps count from 1 to `steps`. The first one's is near `peak`.
 
     `cosine`: it falls over all steps, as half a cosine. `plateau`: it falls to a tenth after each
     step in `cuts`.
     """
-    rate, floor = config.learning_rate, config.learning_rate * FLOOR
-    if config.schedule == "cosine":
+    rate, floor = peak, peak * FLOOR
+    if schedule == "cosine":
         left = max(0, steps - step) / steps
         return floor + (rate - floor) * (1 - math.cos(math.pi * left)) / 2
     for cut in cuts:
