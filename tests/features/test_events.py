@@ -84,7 +84,7 @@ def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
     with H5Table(path) as train:
         encoder = FeatureEncoder(fields, train)
         block = train.read(0, train.rows)
-        values = encoder.statistics_of(block)[:, 3:-3]
+        values = encoder.all_statistics(block)[:, 3:-3]
     rows = [raw[i] for i in block.row]
     ages = [max(0, row["now"] - time) for row in rows for time in split_events(row["times"])]
     for age, share in zip(fields.event_ages, (0.01, 0.05, 0.2, 0.5), strict=True):

@@ -17,7 +17,7 @@ from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..config.names import Settings
 from ..datasets.opening import AllRows, Files, open_table
 from ..datasets.table import Table, monitored_rows
-from ..features.feature_map import FeatureMap, check_one_draw
+from ..features.feature_map import FeatureMap, check_same_draw
 from .trained import Model, ModelInfo
 
 # A feature map, the train rows, and the validation rows to choose by (None in a refit).
@@ -35,7 +35,7 @@ def open_rows(
     fields = FeatureMap.read(feature_map)
     rows = AllRows(train, valid) if is_refit else train
     with open_table(rows) as learned, nullcontext() if is_refit else open_table(valid) as choosing:
-        check_one_draw(fields, learned, learned if choosing is None else choosing, full_name)
+        check_same_draw(fields, learned, learned if choosing is None else choosing, full_name)
         yield fields, learned, None if choosing is None else monitored_rows(choosing)
 
 

@@ -18,7 +18,7 @@ from ..config.names import Settings, check_name
 from ..datasets.opening import TableSource, open_table
 from ..datasets.table import Block
 from ..features.encoding import FeatureEncoder
-from ..features.feature_map import FeatureMap, check_kind
+from ..features.feature_map import FeatureMap, check_simulated
 
 FORMAT, VERSION = "tossctr-model", 19
 # Errors that damaged or changed content causes in Python and its libraries.
@@ -66,7 +66,7 @@ class Model:
     def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
         """Logits float32 [rows], in the order of the rows; histories may be ablated."""
         table = open_table(rows)
-        check_kind(table.path, table.source["simulated"], self.about.simulated)
+        check_simulated(table.path, table.source["simulated"], self.about.simulated)
         encoder = FeatureEncoder(self.about.feature_map, table)
         predict = partial(self.logits, encoder)
         read = table.blocks(encoder.history_columns)

@@ -38,9 +38,9 @@ from ...features.feature_map import (
     SequenceField,
 )
 from ...features.history_statistics import (
-    NAMES,
-    OF_TARGET,
-    QUANTITIES,
+    CODE_STATISTICS,
+    STATISTICS,
+    TARGET_STATISTICS,
     EventColumns,
     history_statistics,
 )
@@ -120,7 +120,7 @@ class Features:
 
     def matrix(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
         """The features of a block's rows, finite float32 [rows, columns]."""
-        categories, histories = encoder.categories(block), encoder.tokens(block)
+        categories, histories = encoder.categories(block), encoder.history_indices(block)
         if self.unknown is not None:
             categories = with_unknown(categories, block.row, self.unknown)
         columns = [block.numeric[:, encoder.numeric_columns], categories[:, self.few_fields]]
@@ -130,10 +130,10 @@ class Features:
                 target = categories[:, len(self.feature_map.profile) + i]
                 # An unknown target must not equal unknown events.
                 target = np.where(target < FIRST_CATEGORY, -1, target)
-                kept = [NAMES.index(name) for name in _statistics(sequence)]
+                kept = [STATISTICS.index(name) for name in _statistics(sequence)]
                 columns += [history_statistics(history, target)[:, kept]]
                 columns += [_shares(history, self.common[sequence.column], sequence.size)]
-        known = encoder.known(categories)
+        known = encoder.known_categories(categories)
         if "histories" in self.sets and encoder.events.columns:
             columns += [encoder.events(histories, encoder.ages(block), known)]
         if "similarities" in self.sets:
@@ -220,7 +220,7 @@ def _count(
     events = [np.zeros(sequence.size, np.int64) for sequence in feature_map.sequences]
     progress = Progress("counted", train.rows)
     for block, categories, histories in prefetch_map(
-        lambda block: (block, encoder.categories(block), encoder.tokens(block)),
+        lambda block: (block, encoder.categories(block), encoder.history_indices(block)),
         train.blocks(feature_map.history_columns),
     ):
         assert block.label is not None, "a train file has labels"
@@ -248,8 +248,8 @@ def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> 
 
 def _statistics(sequence: SequenceField) -> list[str]:
     """A history's statistics except its length; some need a target that shares its codes."""
-    names = [name for name in QUANTITIES if name != "length"]
-    return [*names, *OF_TARGET] if sequence.shared_with else names
+    names = [name for name in CODE_STATISTICS if name != "length"]
+    return [*names, *TARGET_STATISTICS] if sequence.shared_with else names
 
 
 def _shares(history: Ragged, codes: Sequence[int], size: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from ...features.feature_map import (
     FeatureMap,
     ItemAttribute,
     SequenceField,
-    check_kind,
+    check_simulated,
 )
 from ..trained import Model, ModelInfo
 from .network import FESeq
@@ -193,7 +193,7 @@ class TrainedModel(Model):
     def source(self, rows: TableSource) -> BatchSource:
         """Batches of `rows`; raises UserError unless rows and model are both simulated or real."""
         source = inference_source(rows, self.about.feature_map, self.config, self.machine)
-        check_kind(source.table.path, source.table.source["simulated"], self.about.simulated)
+        check_simulated(source.table.path, source.table.source["simulated"], self.about.simulated)
         return source
 
 

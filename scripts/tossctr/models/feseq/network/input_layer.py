@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from ....features.encoding import Inputs
 from ....features.feature_map import OUT_OF_VOCABULARY, PADDING, FeatureMap
-from ....features.history_statistics import newest_name
-from ....features.numeric import BUCKETS, ENCODINGS, MISSING_AS
+from ....features.history_statistics import newest_column
+from ....features.numeric import BUCKETS, ENCODINGS, MISSING_VALUE
 from ....features.similarities import similarity_names
 from ..network_settings import ModelConfig
 from .positions import Padded
@@ -62,7 +62,7 @@ def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
     for sequence in network_map.sequences:
         names = similarity_names([sequence])
         if sequence.shared_with:
-            names.append(newest_name(sequence.shared_with, sequence.column))
+            names.append(newest_column(sequence.shared_with, sequence.column))
         known = [(i, field) for i, field in enumerate(numeric) if field.column in names]
         flags = {blocks.index(f.missing_block) for _, f in known if f.missing_block is not None}
         of_target.append((tuple(i for i, _ in known), tuple(sorted(flags))))
@@ -194,7 +194,7 @@ class OovDropout(nn.Module):
                 is_hidden_C = torch.zeros(x_BC.shape[1], dtype=torch.bool, device=x_BC.device)
                 is_hidden_C[[*(flags if name == "missing" else columns)]] = True
                 is_hidden_BC = is_drawn_B[:, None] & is_hidden_C
-                numbers[name] = x_BC.masked_fill(is_hidden_BC, MISSING_AS[name])
+                numbers[name] = x_BC.masked_fill(is_hidden_BC, MISSING_VALUE[name])
         return replace(
             batch, numbers=numbers, profile_BP=profile, target_BG=target, context_BC=context
         )
