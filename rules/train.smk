@@ -29,7 +29,7 @@ rule train:
         gpu=training_gpus,
     params:
         **DIGESTS.model_params(),
-        **not_counted(id_column=TABLE["columns"]["id"]),
+        **untracked(id_column=TABLE["columns"]["id"]),
         code=code("train"),
     message:
         "Training {wildcards.model} on size {wildcards.size}"

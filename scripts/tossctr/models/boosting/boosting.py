@@ -59,5 +59,5 @@ KIND = Boosting(
     pattern="boosting",
     environment="boosting",
     blocks={"boosting": BoostingConfig},
-    entry_points={"train": "train_trees", "load": "tree_file", "trials": "train_trees"},
+    entry_points={"train": "train_trees", "load": "tree_file", "trial_runner": "train_trees"},
 )

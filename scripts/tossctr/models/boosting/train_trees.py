@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xgboost
 
-from ...batches.negatives import NegativeDraw, chosen_rate
+from ...batches.negatives import NegativeSampler, resolve_sampling_rate
 from ...common.files import scratch_dir
 from ...common.logits import log_odds, metrics_of
 from ...config.declared import Runtime
@@ -105,7 +105,7 @@ class BoostingRun:
     def negative_sampling_rate(self) -> float:
         """The share of the train rows' negatives in a bag."""
         label = self.train.column("label")
-        return chosen_rate(
+        return resolve_sampling_rate(
             self.config.negative_sampling_rate, label, "boosting.negative_sampling_rate"
         )
 
@@ -143,14 +143,14 @@ class BoostingRun:
         share, threads = self.negative_sampling_rate, self.threads
         if share < 1:
             label = train.column("label")
-            draw = NegativeDraw(label, share, len(label), "boosting.negative_sampling_rate")
-            train = SomeRows(train, draw.drawn(0, label, self.config.seed, bag))
+            sampler = NegativeSampler(label, share, len(label), "boosting.negative_sampling_rate")
+            train = SomeRows(train, sampler.draw_rows(0, label, self.config.seed, bag))
         matrix = quantile_matrix(train, fitted.train_features, threads=threads, folder=self.folder)
         if share < 1:
             # The odds of a click among the drawn rows are 1 / share times the odds among all rows.
             # Trees that start from the former learn a row's difference, which is the same for both.
             start = float(label.mean())
-            margin = log_odds(start) - math.log(draw.sampling_rate)
+            margin = log_odds(start) - math.log(sampler.sampling_rate)
             matrix.set_base_margin(np.full(train.rows, margin, np.float32))
         if self.valid is not None:
             valid = quantile_matrix(self.valid, fitted.features, like=matrix, threads=threads)
@@ -210,7 +210,7 @@ class BoostingRun:
 
 
 @contextmanager
-def trials(
+def trial_runner(
     train_h5: list[Path],
     valid_h5: list[Path],
     feature_map: Path,

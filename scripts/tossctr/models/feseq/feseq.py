@@ -54,7 +54,7 @@ KIND = FESeq(
     entry_points={
         "train": "train_network",
         "load": "network_file",
-        "trials": "train_network",
+        "trial_runner": "train_network",
         "export": "onnx_export",
     },
     has_learning_curves=True,

@@ -135,5 +135,5 @@ def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
         history_ST=history_ST,
         elapsed_T=torch.zeros(events, dtype=torch.long) if config.times else None,
         offsets=offsets,
-        layout=PackedLayout.of(history_ST, offsets, config.max_len),
+        layout=PackedLayout.from_histories(history_ST, offsets, config.max_len),
     )

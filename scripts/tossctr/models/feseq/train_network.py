@@ -145,7 +145,7 @@ class TrainingRun:
             model.init_output_bias((label.sum() + 0.5) / (len(label) + 1))
         logger.info(
             "%s train rows, %s validation rows, max_len %d, %s parameters",
-            f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.draw else ""),
+            f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.sampler else ""),
             f"{valid.rows:,}" if valid else "no",
             model_config.max_len,
             f"{count_parameters(model):,}",
@@ -236,7 +236,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
 
 
 @contextmanager
-def trials(
+def trial_runner(
     train_h5: list[Path],
     valid_h5: list[Path],
     feature_map: Path,
