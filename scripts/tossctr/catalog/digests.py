@@ -45,7 +45,7 @@ class Digests:
     def code(self, script: str, model: str = "") -> str:
         """The digest of a script's code, with the entry point of a model's kind that it runs."""
         enters = model and script in ENTRY_POINTS
-        modules = [kind_of(model).module(ENTRY_POINTS[script])] if enters else []
+        modules = [kind_of(model).module_of(ENTRY_POINTS[script])] if enters else []
         return self._code(script, *modules)
 
     def model_params(self) -> dict[str, Any]:

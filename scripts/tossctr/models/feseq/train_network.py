@@ -114,8 +114,8 @@ class TrainingRun:
     feature_map: FeatureMap
     model_config: ModelConfig
     config: TrainConfig
-    first: TrainedModel | None = None
-    before: Mapping[str, Any] = field(default_factory=dict)
+    first_model: TrainedModel | None = None
+    first_training: Mapping[str, Any] = field(default_factory=dict)
 
     def trainer(self, machine: Machine, **options: Any) -> Trainer:
         """A trainer with seeded weights and micro-batches that fit into memory; writes nothing.
@@ -123,7 +123,7 @@ class TrainingRun:
         `options` go to Trainer. Raises ImpossibleNetworkError for an impossible network.
         """
         model_config, config, fields = self.model_config, self.config, self.feature_map
-        rows = self.before.get("batch_rows", config.batch_rows)
+        rows = self.first_training.get("batch_rows", config.batch_rows)
         train = batch_source(self.train, fields, model_config, rows, config.negative_sampling_rate)
         valid = None
         if self.valid is not None:
@@ -131,15 +131,15 @@ class TrainingRun:
         torch.manual_seed(config.seed)
         model = build_model(model_config, fields)
         shift = math.log(train.sampling_rate)
-        if self.first:
-            copy_weights(self.first, model, fields)
+        if self.first_model:
+            copy_weights(self.first_model, model, fields)
             model.set_logit_shift(shift)
         else:
             model.logit_shift.shift.fill_(shift)
         if model_config.oov_rate == "auto":
             shares = self.oov_rates(train, valid)
             model.unknown.take([shares.get(column, 0.0) for column in self.categories])
-        if config.start_at_click_rate and not self.first:
+        if config.start_at_click_rate and not self.first_model:
             label = self.train.column("label")
             # Half a click is added, since a rate of 0 has no odds.
             model.init_output_bias((label.sum() + 0.5) / (len(label) + 1))
@@ -152,9 +152,9 @@ class TrainingRun:
         )
         sizes, rows = field_sizes(model_config, fields), -(-train.batch_rows // machine.ranks.count)
         options["micro_rows"] = micro_batch_rows(model, model_config, sizes, machine, rows)
-        if self.before:
+        if self.first_training:
             names = ("auc", "logloss", "monitor")
-            options["metrics"] = {name: self.before[f"valid_{name}"] for name in names}
+            options["metrics"] = {name: self.first_training[f"valid_{name}"] for name in names}
         return Trainer(model, train, valid, config, machine, **options)
 
     @property
@@ -171,7 +171,7 @@ class TrainingRun:
         code counts as known.
         """
         if valid is None:
-            return self.before["oov_rates"]
+            return self.first_training["oov_rates"]
         target = valid.encoder.oov_rates(valid.table)
         unknown = train.encoder.oov_rates(train.table, _ROWS_OF_SHARES)
         drawn = np.clip((target - unknown) / np.maximum(1 - unknown, 1e-9), 0, 1)
@@ -186,8 +186,8 @@ def opened_run(job: TrainJob) -> Iterator[TrainingRun]:
     """
     model_config = ModelConfig(**job.settings["model"])
     config = TrainConfig(**job.settings["train"])
-    before = job.before()
-    with job.opened() as (feature_map, train, valid):
+    before = job.first_training()
+    with job.open_rows() as (feature_map, train, valid):
         if job.first_model is None:
             yield TrainingRun(train, valid, feature_map, model_config, config)
             return
