@@ -174,7 +174,7 @@ class BoostingRun:
         boosters = [read_booster(each) for each in state["boosters"]]
         curves, logits, bag = state["curves"], [], None
         if boosters:
-            text = "resuming an interrupted training with %d of %d bags finished"
+            text = "resuming an interrupted training: %d of %d bags are finished"
             logger.info(text, len(boosters), self.config.bags)
         for number in range(self.config.bags):
             if bag is None or self.negative_sampling_rate < 1:
