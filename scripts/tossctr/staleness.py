@@ -122,9 +122,8 @@ class CodeDigests:
 
         Data files are the JSON files in the folders of modules.
         """
-        digests = {
-            name: self.digests[name] for name in self.with_imports(*names, without=UNTRACKED)
-        }
+        files = self.with_imports(*names, without=UNTRACKED)
+        digests = {name: self.digests[name] for name in files}
         for folder in {(self.folder / name).parent for name in digests if "/" in name}:
             for file in folder.glob("*.json"):
                 digests[str(file.relative_to(self.folder))] = _hash(file.read_bytes())

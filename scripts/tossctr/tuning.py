@@ -73,8 +73,7 @@ def tune_model(
     # The feature map identifies the rows.
     values = [settings, space, hashlib.sha256(feature_map.read_bytes()).hexdigest(), code]
     key = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-    # A context manager that yields a RunTrial.
-    trial_runner = kind_of(model).entry_point("trial_runner")
+    trial_runner = kind_of(model).entry_point("trial_runner")  # its context is a RunTrial
     with (
         locked(folder, "is tuning this model already"),
         trial_runner(train, valid, feature_map, folder, runtime=runtime, threads=threads) as run,

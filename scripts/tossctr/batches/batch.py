@@ -148,7 +148,7 @@ class Batch:
 
     @property
     def step_rows(self) -> int:
-        """The number of rows over which a step averages its loss: those of all ranks."""
+        """The number of rows, of all ranks, over which a step averages its loss."""
         return len(self) if self.global_rows is None else self.global_rows
 
     def rows(self, start: int, stop: int) -> "Batch":

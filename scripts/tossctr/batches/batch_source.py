@@ -51,11 +51,8 @@ class BatchSource:
             label, key = self.table.column("label"), "train.negative_sampling_rate"
             share = resolve_sampling_rate(negative_sampling_rate, label, key)
             if share < 1:
-                self.sampler = NegativeSampler(label, share, self.block_rows, key)
-                self.rows_per_epoch, self.sampling_rate = (
-                    self.sampler.rows,
-                    self.sampler.sampling_rate,
-                )
+                self.sampler = sampler = NegativeSampler(label, share, self.block_rows, key)
+                self.rows_per_epoch, self.sampling_rate = sampler.rows, sampler.sampling_rate
         self.batch_rows = batch_rows(self.rows_per_epoch) if callable(batch_rows) else batch_rows
         self.window_rows = self.batch_rows * max(1, WINDOW_ROWS // self.batch_rows)
 

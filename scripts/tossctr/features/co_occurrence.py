@@ -78,7 +78,7 @@ def _vector_items(table: Table, field: SequenceField) -> np.ndarray:
 def _has_whole_histories(train: Table, sequence: str) -> bool:
     """True if histories keep their first event, by which all rows of a user get the same fold.
 
-    If histories are cut, folds separate rows of one user, and item vectors would leak labels.
+    If histories are cut, item vectors would leak labels.
     """
     keys = [np.empty((0, 2), np.uint64)]
     for block in train.blocks([sequence], _COMMON_ROWS):

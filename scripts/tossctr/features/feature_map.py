@@ -232,7 +232,7 @@ def require_columns(table: Table, columns: Columns) -> None:
         if missing:
             raise UserError(
                 f"{table.path}: lacks columns that the features need, such as {missing[0]!r} "
-                f"({len(missing)} in all); it was made with another columns.use. Delete the file "
+                f"({len(missing)} in all); the file was made with another columns.use. Delete it "
                 f"and run snakemake again, or use a model of its columns"
             )
 
@@ -263,7 +263,7 @@ def check_same_draw(
 
 
 def check_simulated(path: object, is_simulated: bool, is_model_simulated: bool) -> None:
-    """Raise UserError if exactly one of two is simulated: the rows of `path`, or a model's rows."""
+    """Raise UserError if only the rows of `path`, or only a model's train rows, are simulated."""
     if is_simulated != is_model_simulated:
         names = {True: "simulated", False: "real"}
         raise UserError(
@@ -284,7 +284,7 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
         raise UserError(
             f"--row_time is {row_time!r}, and the models read the events' times from {named}. "
             f"Models with events' times need the column of the rows' times (--row_time, or "
-            f"columns.groups.<group>.times in the config); other models must not have it"
+            f"columns.groups.<group>.times in the config); for other models, leave it out"
         )
     separators = {m.separator for m in maps if m.sequences}
     if len(separators) > 1:

@@ -82,7 +82,7 @@ def _describe(
                 statistics[row, _TARGET_RECENCY] = 1 / (stop - i)
         distinct, entropy = 0, 0.0
         for i in range(start, stop):
-            # Each code counts once: its count is reset, for the next row, too.
+            # Each code is added once: its count is reset, also for the next row.
             times = count[values[i]]
             if times:
                 distinct += 1

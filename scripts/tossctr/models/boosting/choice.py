@@ -90,10 +90,8 @@ def _cross_validation(rows: Table, features: Features) -> Iterator[Split]:
     fold = np.arange(rows.rows) % _FOLDS
     for number in range(_FOLDS):
         train, held = (SomeRows(rows, np.flatnonzero(p)) for p in (fold != number, fold == number))
-        of_train, of_held = fit_features(
-            train, features.feature_map, features.sets, by_period=False
-        )
-        yield train, held, replace(of_train, oov_dropout=features.oov_dropout), of_held
+        fitted = fit_features(train, features.feature_map, features.sets, by_period=False)
+        yield train, held, replace(fitted[0], oov_dropout=features.oov_dropout), fitted[1]
 
 
 def _max_leaf_weight(rows: float, rate: float) -> float:
@@ -120,9 +118,9 @@ class _Trials:
         """True if the change `what` lowers the mean loss by more than its standard error."""
         gains, rows = before - after, len(after)
         gain, error = float(gains.mean()), float(gains.std() / np.sqrt(rows))
-        text = "%s: changes the logloss of %s held-out rows by %+.5f +- %.5f, so it is %s"
-        verdict = "kept" if gain > error else "not kept"
-        logger.info(text, what, f"{rows:,}", -gain, error, verdict)
+        text = "%s (%s): logloss of %s held-out rows %+.5f +- %.5f"
+        kept = "kept" if gain > error else "not kept"
+        logger.info(text, what, kept, f"{rows:,}", -gain, error)
         numbers = {"rows": rows, "gain": gain, "error": error}
         self.tried.append({"what": what, **numbers, "kept": gain > error})
         return gain > error

@@ -24,12 +24,11 @@ MAX_SLOTS = 1 << 20
 _SHIFT = np.uint64(44)
 
 
-class ClickRateFeature(NamedTuple):
+class ClickRate(NamedTuple):
     """A click rate: of a category, of a sequence's tokens, or of pairs of the target and a token.
 
     `field` is the index, in `category_fields`, of the category or of the sequence's target.
-    `sequence` is the index of the sequence; None for a category. Categories and tokens are below
-    `size`, targets below `targets`, which is 1 if the rate is not by target.
+    Categories and tokens are below `size`, targets below `targets`; 1 if the rate is not by target.
     """
 
     name: str
@@ -58,9 +57,7 @@ class ClickRateFeature(NamedTuple):
         return Ragged(slots, offsets)
 
 
-def click_rate_features(
-    feature_map: FeatureMap, few_columns: Sequence[str]
-) -> list[ClickRateFeature]:
+def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[ClickRate]:
     """The click rates of the sets `clicks` and `ids`."""
     fields = feature_map.category_fields
     names = {field.column for field in fields}.union(feature_map.history_columns)
@@ -68,7 +65,7 @@ def click_rate_features(
     for i, field in enumerate(fields):
         is_item = field in feature_map.targets
         is_id = field in feature_map.ids or (field.column not in few_columns and not is_item)
-        rates += [ClickRateFeature(field.column, "ids" if is_id else "clicks", i, field.size)]
+        rates += [ClickRate(field.column, "ids" if is_id else "clicks", i, field.size)]
     for i, sequence in enumerate(feature_map.sequences):
         target, name, size = len(feature_map.profile) + i, sequence.column, sequence.size
         pair = f"{name} with {fields[target].column}"
@@ -76,8 +73,8 @@ def click_rate_features(
             pair += "'"
         names.add(pair)
         rates += [
-            ClickRateFeature(name, "clicks", target, size, i),
-            ClickRateFeature(pair, "clicks", target, size, i, fields[target].size),
+            ClickRate(name, "clicks", target, size, i),
+            ClickRate(pair, "clicks", target, size, i, fields[target].size),
         ]
     return rates
 

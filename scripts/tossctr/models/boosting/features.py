@@ -45,7 +45,7 @@ from ...features.history_statistics import (
 )
 from ...features.similarities import similarity_names
 from .boosting import FEATURE_SETS
-from .click_rates import ClickCounts, ClickRateFeature, click_rate_features, mean_over_newest
+from .click_rates import ClickCounts, ClickRate, click_rates, mean_over_newest
 
 # The shares of this many of a sequence's commonest codes are features.
 TOP_CODES = 60
@@ -87,9 +87,9 @@ class Features:
         return [i for i, field in fields if field.column in self.few_columns]
 
     @cached_property
-    def click_rates(self) -> list[ClickRateFeature]:
+    def click_rates(self) -> list[ClickRate]:
         """The click rates among the features."""
-        rates = click_rate_features(self.feature_map, self.few_columns)
+        rates = click_rates(self.feature_map, self.few_columns)
         return [each for each in rates if each.feature_set in self.sets]
 
     def columns(self) -> list[tuple[str, str]]:
@@ -236,7 +236,7 @@ def _count(
 
 
 def replace_with_oov(categories: np.ndarray, row: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Categories int64 [rows, columns], with `rates` [columns] of the known ones made unknown.
+    """Categories int64 [rows, columns], with shares `rates` [columns] of known categories replaced.
 
     The draws depend only on `row` int64 [rows], the rows' numbers in the raw file.
     """

@@ -174,8 +174,7 @@ class BoostingRun:
         boosters = [read_booster(each) for each in state["boosters"]]
         curves, logits, bag = state["curves"], [], None
         if boosters:
-            text = "resuming an interrupted training: %d of %d bags are finished"
-            logger.info(text, len(boosters), self.config.bags)
+            logger.info("resuming an interrupted training: finished bags: %d", len(boosters))
         for number in range(self.config.bags):
             if bag is None or self.negative_sampling_rate < 1:
                 bag = None  # frees memory and the file for the next bag

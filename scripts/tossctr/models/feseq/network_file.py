@@ -249,7 +249,7 @@ def _stacked_rows(*fields: tuple[_Field, _Field]) -> Tensor:
     return torch.cat(rows)
 
 
-def extend_feature_map(old: FeatureMap, new: FeatureMap) -> FeatureMap:
+def extend_map(old: FeatureMap, new: FeatureMap) -> FeatureMap:
     """The feature map `new` of all rows, with the parts of `old` on which trained weights depend.
 
     These parts are the numeric columns' fields, the event ages, and the item attributes.

@@ -80,9 +80,8 @@ class ModelConfig:
     codes, the `entropy` of the codes' shares, the `newest` code, `times` to the row, shares of the
     target's `item_attributes`, `similarities` of the target to the events (docs/boosting.md)"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of the categories that each step randomly replaces by out of vocabulary. `auto`: for
-    each column, the share that makes train rows have as many unknown categories as validation
-    rows"""
+    """share of categories that each step replaces by out of vocabulary, at random. `auto`: by
+    column, the share that gives train rows as many unknown categories as validation rows"""
     pooled_history: bool = True
     """the output network also takes the target's embedding, the scaled sum of the whole history's
     embeddings, and their product"""
@@ -192,8 +191,7 @@ class TrainConfig:
         if fewer >= self.batch_size:
             return self.batch_size
         logger.warning(
-            "batches have %d rows, fewer than train.batch_size %d, so that an epoch has "
-            "train.min_steps_per_epoch %d steps",
+            "batches have %d rows, not train.batch_size %d: train.min_steps_per_epoch is %d",
             *(fewer, self.batch_size, self.min_steps_per_epoch),
         )
         return fewer

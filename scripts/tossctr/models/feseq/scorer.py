@@ -31,8 +31,8 @@ _POSITIONS_PER_RUN = 1 << 13
 class Scorer:
     """Scores rows of raw values with an exported model.
 
-    Several threads may use it at once. A call computes on up to `threads` cores. Raises UserError
-    if `content` is not an exported model; `name` names it in errors.
+    Several threads may use it; a call computes on up to `threads` cores. Raises UserError, with
+    `name`, if `content` is not an exported model.
     """
 
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:

@@ -33,7 +33,7 @@ from .network_file import (
     batch_source,
     build_model,
     copy_weights,
-    extend_feature_map,
+    extend_map,
     inference_source,
 )
 from .network_settings import ModelConfig, TrainConfig
@@ -119,8 +119,7 @@ class TrainingRun:
     def trainer(self, machine: Machine, **options: Any) -> Trainer:
         """A trainer with initial weights, and micro-batches that fit in memory.
 
-        `options` are passed to Trainer. Raises ImpossibleNetworkError if `heads` do not divide the
-        width.
+        `options` go to Trainer. Raises ImpossibleNetworkError if `heads` do not divide the width.
         """
         model_config, config, fields = self.model_config, self.config, self.feature_map
         rows = self.first_training.get("batch_rows", config.batch_rows)
@@ -186,18 +185,17 @@ def open_run(job: TrainJob) -> Iterator[TrainingRun]:
     """
     model_config = ModelConfig(**job.settings["model"])
     config = TrainConfig(**job.settings["train"])
-    first_training = job.first_training()
+    first_facts = job.first_training()
     with job.open_rows() as (feature_map, train, valid):
         if job.first_model is None:
             yield TrainingRun(train, valid, feature_map, model_config, config)
             return
         first_model = TrainedModel.load(job.first_model)
-        feature_map = extend_feature_map(first_model.about.feature_map, feature_map)
+        feature_map = extend_map(first_model.about.feature_map, feature_map)
         rate = config.learning_rate * _REFIT_RATE
         config = replace(config, epochs=1, learning_rate=rate, schedule="cosine")
         rows = refit_rows(train, config.seed)
-        refit = (model_config, config, first_model, first_training)
-        yield TrainingRun(rows, None, feature_map, *refit)
+        yield TrainingRun(rows, None, feature_map, model_config, config, first_model, first_facts)
 
 
 def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) -> None:

@@ -103,8 +103,7 @@ class Trainer:
             self._train_until_evaluation(batches, bar)
             self.evaluate()
         if self.step < self.steps:
-            text = "early stopping: no gain in the last %d evaluations"
-            logger.info(text, self.config.patience)
+            logger.info("early stopping: no gain in %d evaluations", self.config.patience)
         self.model.load_state_dict(self.best_weights)
 
     @property

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 STEPS_BETWEEN_CHECKS = 100
 # The maximum norm of the gradient, as in the published code.
 MAX_GRAD_NORM = 10
-# A cut multiplies the learning rate by the first; the second is its minimum, as a share.
+# A cut multiplies the learning rate by CUT_FACTOR; its minimum is MIN_RATE times the peak.
 CUT_FACTOR, MIN_RATE = 0.1, 1e-3
 
 
@@ -158,7 +158,7 @@ class Stepper:
     def _gradients(self, batch: Batch) -> Tensor:
         """Compute the gradients of the batch's mean loss; return the loss without the penalty.
 
-        If several ranks share the batch, both are this rank's summands.
+        If several ranks share the batch, both are this rank's terms of the sums.
         """
         random = np.random.SeedSequence([self.config.seed, self.step, self.ranks.rank])
         torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))

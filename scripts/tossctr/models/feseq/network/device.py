@@ -34,7 +34,7 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's rank among the `count` processes of a training; by default, it is alone."""
+    """This process's rank among the `count` processes of a training; 1 process by default."""
 
     rank: int = 0
     count: int = 1
@@ -201,7 +201,7 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
     elif ranks.count > 1:
         logger.warning("device: CPU, shared by all %d processes", ranks.count)
     if device.type == "cuda":
-        # For equal results of equal runs on a machine; cuBLAS reads it when it starts.
+        # Equal runs on a machine get equal results; cuBLAS reads the variable at its start.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # Without warn_only, with which fused attention is not deterministic.
         torch.use_deterministic_algorithms(True)
@@ -214,8 +214,7 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
 def deterministic_if_possible(work: Callable[[], Result]) -> Result:
     """The result of `work`.
 
-    If the GPU has no deterministic algorithm for `work`, a warning is logged, `work` is repeated,
-    and the process uses algorithms whose rounding varies between runs from then on.
+    If a GPU has no deterministic algorithm for it, warn, allow other algorithms, and repeat `work`.
     """
     try:
         return work()

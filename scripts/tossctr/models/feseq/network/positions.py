@@ -24,7 +24,7 @@ from ....batches.batch import Batch
 
 # Maximum rows of an attention call on a GPU, where rows are a dimension of a CUDA grid.
 MAX_ROWS = 65_535
-# Flash attention takes heads of these widths: multiples of the first, up to the second.
+# Flash attention takes head widths that are multiples of 8, up to 256.
 _MULTIPLE_OF_HEAD, _WIDEST_HEAD = 8, 256
 # Subtracted from the scores of padding, whose softmax is then 0 in float32.
 _HIDDEN = 1e5
@@ -278,10 +278,7 @@ def _bags(x_NX: Tensor, start_B: Tensor, mode: str) -> Tensor:
 
 
 class _SumOrRepeat(torch.autograd.Function):
-    """Sums over the positions of rows, or repeats rows at their positions.
-
-    The gradient of the sum is the repetition, and vice versa.
-    """
+    """Sums over rows' positions, or repeats rows at them; each is the gradient of the other."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, start_B: Tensor, row_N: Tensor, is_sum: bool) -> Tensor:
