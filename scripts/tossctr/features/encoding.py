@@ -34,7 +34,7 @@ _MAX_OOV_RATE = 0.5
 
 @dataclass(frozen=True)
 class Inputs:
-    """Which inputs a model takes beside profile, target, context and histories.
+    """Which inputs a model takes besides profile, target, context and histories.
 
     `numbers` names numeric encodings (`numeric.ENCODINGS`), `statistics` statistics of histories.
     If `whole_histories`, the model also sums over all events, not only over its `max_len` newest.
@@ -163,8 +163,8 @@ class FeatureEncoder:
         for field, share in zip(self.feature_map.categories, self.oov_rates(table)):
             if share > _MAX_OOV_RATE:
                 new = min({*table.vocabulary(field.column)}.difference(field.vocabulary))
-                known = ", ".join(map(repr, field.vocabulary[:3]))
-                what = f"rows have values not seen in training, such as {new!r} (known: {known})"
+                examples = ", ".join(map(repr, field.vocabulary[:3]))
+                what = f"rows have values not seen in training, such as {new!r} (known: {examples})"
                 logger.warning(text, field.column, 100 * share, what)
         for block in islice(table.blocks(self.history_columns), 1):
             for name, history in zip(self.feature_map.history_columns, self.history_indices(block)):
@@ -231,8 +231,8 @@ def _number_lookup(field: CategoryField) -> Callable[[np.ndarray], np.ndarray]:
 
     def find(raw: np.ndarray) -> np.ndarray:
         index = np.searchsorted(numbers, raw)
-        known = np.where(numbers[index] == raw, index + FIRST_CATEGORY, OUT_OF_VOCABULARY)
-        return np.where(np.isnan(raw), MISSING, known)
+        found = np.where(numbers[index] == raw, index + FIRST_CATEGORY, OUT_OF_VOCABULARY)
+        return np.where(np.isnan(raw), MISSING, found)
 
     return find
 

@@ -26,7 +26,7 @@ PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
 # Columns of more categories have no input for each category.
 MAX_CATEGORIES = 64
-# Smaller tokens are counted and looked up in arrays (16 MiB), larger ones by search.
+# Smaller tokens are counted and looked up in arrays (16 MiB), larger tokens by search.
 DENSE_LIMIT = 1 << 21
 # Dimensions of an item vector.
 DIMENSIONS = 24
@@ -52,8 +52,8 @@ class CategoryField:
 class SequenceField:
     """A sequence column and its vocabulary: tokens (`categories.py`), ascending.
 
-    If the target column `shared_with` shares the vocabulary, its own begins with these tokens, and
-    `other_words` words follow that are not tokens.
+    If the target column `shared_with` shares the vocabulary, its vocabulary begins with these
+    tokens, and `other_words` words that are not tokens follow.
     """
 
     column: str

@@ -247,8 +247,8 @@ class ItemAttributeFit:
         """Add rows, given by the numbers of their words, int64 [rows]; 0 is missing."""
         if self.contradictions > _MAX_CONTRADICTIONS * max(self.rows, _MIN_ROWS_TO_REJECT):
             return
-        known = (item > 0) & (attribute > 0)
-        item, attribute = item[known], attribute[known]
+        present = (item > 0) & (attribute > 0)
+        item, attribute = item[present], attribute[present]
         items, row = np.unique(item, return_index=True)
         is_new = self.attribute_of[items] == 0
         self.attribute_of[items[is_new]] = attribute[row[is_new]]
@@ -274,5 +274,5 @@ class ItemAttributeFit:
         index = {word: i for i, word in enumerate(attribute.vocabulary, FIRST_CATEGORY)}
         indices = [PADDING, *(index.get(word, PADDING) for word in self.attributes)]
         index_of = {word: indices[i] for word, i in zip(self.items, self.attribute_of[1:])}
-        known = (index_of.get(word, PADDING) for word in target.vocabulary)
-        return ItemAttribute(attribute.column, sequence, [*[PADDING] * FIRST_CATEGORY, *known])
+        codes = (index_of.get(word, PADDING) for word in target.vocabulary)
+        return ItemAttribute(attribute.column, sequence, [*[PADDING] * FIRST_CATEGORY, *codes])

@@ -65,17 +65,17 @@ class SimilarityColumns:
                 continue
             cosines = np.full((len(block), len(COMPARISONS)), np.nan, np.float32)
             if field.column in self.vectors:
-                items, vector = self.vectors[field.column]
+                items, item_of = self.vectors[field.column]
                 last = len(items.vectors) - 1
                 fold = np.full(len(block), last)
                 # An export has only the vectors for rows without a fold.
                 if last and (has_fold := self._uses_fold(items.fold_of, block)).any():
-                    of_row = row_folds(items.fold_of, block, field.column, last)
-                    fold = np.where(has_fold, of_row, last)
+                    row_fold = row_folds(items.fold_of, block, field.column, last)
+                    fold = np.where(has_fold, row_fold, last)
                 # Index 0 has no vector.
-                of_target = vector[np.maximum(categories[field.shared_with], 0)]
-                of_events = vector[history.values]
-                _compare(items.vectors, fold, of_events, history.offsets, of_target, cosines)
+                target_item = item_of[np.maximum(categories[field.shared_with], 0)]
+                event_items = item_of[history.values]
+                _compare(items.vectors, fold, event_items, history.offsets, target_item, cosines)
             columns.append(cosines)
         return np.concatenate(columns, axis=1)
 

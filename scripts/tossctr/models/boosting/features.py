@@ -95,7 +95,7 @@ class Features:
     def columns(self) -> list[tuple[str, str]]:
         """The name and type of each feature: `q` for a quantity, `c` for a category.
 
-        XGBoost gets only the types, since it refuses duplicate names and some others.
+        XGBoost gets only the types, since it refuses duplicates and some names.
         """
         names = [(field.column, "q") for field in self.feature_map.numeric]
         for few in (self.feature_map.category_fields[i] for i in self.few_fields):
@@ -129,8 +129,8 @@ class Features:
                 target = categories[:, len(self.feature_map.profile) + i]
                 # An unknown target must not equal unknown events.
                 target = np.where(target < FIRST_CATEGORY, -1, target)
-                kept = [STATISTICS.index(name) for name in _statistics(sequence)]
-                columns += [history_statistics(history, target)[:, kept]]
+                chosen = [STATISTICS.index(name) for name in _statistics(sequence)]
+                columns += [history_statistics(history, target)[:, chosen]]
                 columns += [_shares(history, self.top_codes[sequence.column], sequence.size)]
         known = encoder.known_categories(categories)
         if "histories" in self.sets and encoder.events.columns:

@@ -238,7 +238,7 @@ def trial_runner(
             is_leaf_chosen = config.min_child_weight == "auto"
             key = (config.features, config.negative_sampling_rate, config.seed, is_leaf_chosen)
             if key != last.get("key"):
-                last.clear()  # frees memory for the new ones
+                last.clear()  # frees memory for new matrices
                 fitted = trial.make_features()
                 last.update(key=key, fitted=fitted, bag=trial.bin_rows(fitted, 0))
             fitted, bag = last["fitted"], last["bag"]

@@ -279,6 +279,6 @@ def _reindexed(each: ItemAttribute, old: FeatureMap, new: FeatureMap) -> ItemAtt
 
 def _new_indices(old: _Field, new: _Field) -> np.ndarray:
     """The index in `new` of each index of `old`, int64 [old.size]; not for shared sequences."""
-    first = old.size - len(old.vocabulary)
-    index = {word: i for i, word in enumerate(new.vocabulary, first)}
-    return np.array([*range(first), *(index[word] for word in old.vocabulary)], np.int64)
+    start = old.size - len(old.vocabulary)
+    index = {word: i for i, word in enumerate(new.vocabulary, start)}
+    return np.array([*range(start), *(index[word] for word in old.vocabulary)], np.int64)
