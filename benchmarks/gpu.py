@@ -159,12 +159,12 @@ def memory(setting: Setting) -> Iterator[Row]:
             case = setting.case("full", max_len, machine)
             sizes = field_sizes(case.config, case.fields)
             network = FESeq(case.config, sizes)
-            needed = StepMemory.measured(network, case.config, sizes, machine.precision)
+            needed = StepMemory.measure(network, case.config, sizes, machine.precision)
             free = machine.memory()
             if machine.device.type == "cuda":
                 free = torch.cuda.mem_get_info()[0]
-            rows = min(setting.batch_rows("full"), needed.rows_in(free))
-            said, measured, ratio = needed.step(rows) / 2**30, NEEDS_GPU, ""
+            rows = min(setting.batch_rows("full"), needed.rows_that_fit(free))
+            said, measured, ratio = needed.bytes_needed(rows) / 2**30, NEEDS_GPU, ""
             if machine.device.type == "cuda":
                 peak = measured_peak(network, full_rows(case.config, sizes, rows), machine)
                 measured, ratio = f"{peak:.2f}", f"{said / peak:.2f}"
@@ -179,9 +179,9 @@ def small_cards(setting: Setting) -> Iterator[Row]:
     sizes = field_sizes(case.config, case.fields)
     batch = full_rows(case.config, sizes, rows)
     network = FESeq(case.config, sizes)
-    needed = StepMemory.measured(network, case.config, sizes, machine.precision)
+    needed = StepMemory.measure(network, case.config, sizes, machine.precision)
     for gib in SMALL_CARDS_GIB:
-        fitting = min(rows, needed.rows_in(gib << 30))
+        fitting = min(rows, needed.rows_that_fit(gib << 30))
         for name, micro_rows in (("as measured", fitting), ("halved", rows)):
             is_limited = machine.device.type == "cuda" and gib << 30 < machine.memory()
             if is_limited:

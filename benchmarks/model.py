@@ -34,7 +34,12 @@ from tossctr.features.feature_map import FeatureMap
 from tossctr.models.base import block_settings
 from tossctr.models.feseq.network.device import Machine, start_runtime
 from tossctr.models.feseq.network.positions import Padded
-from tossctr.models.feseq.network_file import batch_source, build_model, inference_source, placed
+from tossctr.models.feseq.network_file import (
+    batch_source,
+    build_model,
+    inference_source,
+    to_machine,
+)
 from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
 from tossctr.models.feseq.training_step import Stepper
 
@@ -61,7 +66,7 @@ class Case:
         self.plain = deepcopy(network).to(machine.device)
         for layer in self.plain.refiner.layers:
             layer.forward = partial(_of_all_positions, layer.forward)
-        self.network = placed(network, machine)
+        self.network = to_machine(network, machine)
 
     def batches(self, batch_rows: int) -> Iterable[Batch]:
         """Shuffled batches, grouped by length."""
@@ -81,7 +86,7 @@ class Case:
         def step(batch: Batch) -> float:
             batch = batch.to(self.machine.device)
             loss = F.binary_cross_entropy_with_logits(
-                plain(Padded.of(batch, self.config.max_len)), batch.label_B
+                plain(Padded.from_batch(batch, self.config.max_len)), batch.label_B
             )
             optimizer.zero_grad()
             loss.backward()
@@ -107,7 +112,7 @@ class Case:
 
         def step(batch: Batch) -> torch.Tensor:
             with torch.no_grad():
-                padded = Padded.of(batch.to(self.machine.device), self.config.max_len)
+                padded = Padded.from_batch(batch.to(self.machine.device), self.config.max_len)
                 return plain(padded).cpu()
 
         return step

@@ -8,9 +8,9 @@ from tossctr.catalog.model_kinds import (
     variant_settings,
 )
 from tossctr.catalog.schema import sampling_of, space_of, submission_prior, table_score
-from tossctr.staleness import Code, not_counted, role_texts, settings
+from tossctr.staleness import CodeDigests, untracked, role_texts, settings
 
-DIGESTS = Digests(config, RAW, COLUMNS, Code(SCRIPTS, Path(".snakemake/code_digests.json")))
+DIGESTS = Digests(config, RAW, COLUMNS, CodeDigests(SCRIPTS, Path(".snakemake/code_digests.json")))
 
 # The environment and the GPUs of the job's model.
 model_env = no_traceback(lambda wildcards: f"../envs/{kind_of(wildcards.model).environment}.yaml")
@@ -37,7 +37,7 @@ def code(script):
 def column_params(*others):
     """The column roles for a script, and their texts, which Snakemake compares."""
     roles = COLUMNS.plain(*others)
-    return role_texts(roles) | not_counted(columns=roles)
+    return role_texts(roles) | untracked(columns=roles)
 
 
 def raw_params(**raw):

@@ -57,7 +57,7 @@ rule submit:
             prior=submission_prior(config),
         ),
         # Predictions name the code that made them; it is compared with these digests.
-        **not_counted(codes=lambda wildcards: DIGESTS.predictions(wildcards.size)),
+        **untracked(codes=lambda wildcards: DIGESTS.predictions(wildcards.size)),
         code=code("submit"),
     message:
         "Writing the submission of size {wildcards.size}"

@@ -29,7 +29,7 @@ rule train:
         gpu=training_gpus,
     params:
         **DIGESTS.model_params(),
-        **not_counted(id_column=COLUMNS.id),
+        **untracked(id_column=COLUMNS.id),
         code=code("train"),
     message:
         "Training {wildcards.model} on size {wildcards.size}"

@@ -1,8 +1,8 @@
-"""When a step runs again: settings, and digests of code, as the params of its rule.
+"""Params that make a step run again: its settings, and a digest of its code.
 
-Snakemake stores the params of each job as a set of texts, and the job runs again when that set
-changes. So a setting is a text with its name, and the code of a script is one digest. Comments,
-docstrings, formatting and the messages of errors and of the log are ignored.
+Snakemake stores the params of a job as a set of texts, and runs the job again when the set changes.
+So each setting is a text with its name, and the code of a script is one digest. Comments,
+docstrings, formatting, and the texts of errors and log lines are ignored.
 """
 
 import ast
@@ -22,10 +22,10 @@ from .common.errors import UserError
 from .common.files import read_json, write_json
 
 PACKAGE = "tossctr"
-# Modules that change no output; modules that only they import do not count either. They show
-# progress, check settings, or declare how a run uses the machine. `model_kinds` imports all kinds;
-# a rule names the entry points of its job's kind.
-NOT_COUNTED = {
+# Modules that change no output, left out of digests with the modules that only they import. They
+# show progress, check settings, or declare how a run uses the machine. `model_kinds` imports all
+# model kinds; a rule's digest names the entry points of its job's kind.
+UNTRACKED = {
     "tossctr/common/progress.py",
     "tossctr/config/declared.py",
     "tossctr/catalog/schema.py",
@@ -35,11 +35,11 @@ NOT_COUNTED = {
 
 
 def settings(**values: Any) -> dict[str, Callable[..., str]]:
-    """Params by name, each a text `name=value` that makes a step stale when it changes.
+    """Params by name: texts `name=value`. A step is stale when one of its texts changes.
 
-    A value may be a function of the wildcards; an Ellipsis stands for a setting that the job lacks.
-    A mapping gives a param for each of its keys, `sampling.seed=1`. Params are functions because
-    Snakemake looks for wildcards between the braces of a plain text.
+    A value may be a function of the wildcards; an Ellipsis means that the job lacks the setting.
+    A mapping gives a param for each key, such as `sampling.seed=1`. Params are functions, because
+    Snakemake reads braces in a plain text as wildcards.
     """
     single: dict[str, Any] = {}
     for name, value in values.items():
@@ -55,10 +55,10 @@ def _text(name: str, value: Any, wildcards: Any) -> str:
     return "" if value is ... else f"{name}={json.dumps(value, sort_keys=True)}"
 
 
-def not_counted(**values: Any) -> dict[str, Callable[..., str]]:
-    """Params by name that make no step stale, such as the number of GPUs.
+def untracked(**values: Any) -> dict[str, Callable[..., str]]:
+    """Params by name that never make a step stale, such as the number of GPUs.
 
-    Snakemake never compares params that depend on resources.
+    They depend on `resources`, and Snakemake does not compare such params.
     """
     return {
         name: lambda wildcards, resources, text=text: text(wildcards)
@@ -67,9 +67,9 @@ def not_counted(**values: Any) -> dict[str, Callable[..., str]]:
 
 
 def role_texts(roles: Mapping[str, Any]) -> dict[str, Callable[..., str]]:
-    """Params of the columns' roles: a text for each column, and a digest of their order.
+    """Params of the columns' roles: a text for each column, and a digest of all roles in order.
 
-    With these, Snakemake names the columns that were added, removed or changed.
+    From the texts, Snakemake names the columns that were added, removed or changed.
     """
     texts = [
         f"column {name}: {role}"
@@ -81,65 +81,66 @@ def role_texts(roles: Mapping[str, Any]) -> dict[str, Callable[..., str]]:
 
 
 def digest(value: Any) -> str:
-    """A digest of a plain value."""
+    """A digest of a value that JSON can hold."""
     return _hash(json.dumps(value, sort_keys=True).encode())
 
 
-class Code:
-    """The scripts in a folder and the package beside them, keyed by path in the folder.
+class CodeDigests:
+    """Digests of the scripts in a folder and of the package in it, by path in the folder.
 
-    The file `kept` caches the digests by content, since computing them takes a second.
+    Computing them takes a second, so the file `cache` stores them by the files' content.
     """
 
-    def __init__(self, folder: Path, kept: Path | None = None) -> None:
+    def __init__(self, folder: Path, cache: Path | None = None) -> None:
         self.folder = folder
         # No module's name begins with a dot, but an editor's lock file does.
         files = [*folder.glob("[!.]*.py"), *folder.glob(f"{PACKAGE}/**/[!.]*.py")]
         self.texts = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
         self.imports = self._imports()
-        before: dict[str, str] = {}
-        # If the file is missing or damaged, all digests are computed again.
+        cached: dict[str, str] = {}
+        # If the cache is missing or damaged, all digests are computed.
         with suppress(OSError, UserError):
-            before = read_json(kept) if kept else {}
+            cached = read_json(cache) if cache else {}
         version = f"{sys.implementation.cache_tag} {_hash(Path(__file__).read_bytes())}"
         keys = {name: f"{version} {_hash(text, 32)}" for name, text in self.texts.items()}
         self.digests = {
-            name: before.get(keys[name]) or _digest(text) for name, text in self.texts.items()
+            name: cached.get(keys[name]) or _digest(text) for name, text in self.texts.items()
         }
-        now = {keys[name]: known for name, known in self.digests.items()}
-        if kept and now.keys() != before.keys():
+        current = {keys[name]: each for name, each in self.digests.items()}
+        if cache and current.keys() != cached.keys():
             # In a read-only folder, digests are not cached.
             with suppress(OSError):
-                write_json(kept, now)
+                write_json(cache, current)
 
     def digest(self, script: str, *modules: str) -> str:
-        """One digest of a script, of modules, and of everything that they import."""
+        """One digest of a script, of `modules`, and of all that the script and they import."""
         paths = [f"{module.replace('.', '/')}.py" for module in modules]
-        return digest(self.of(f"{script}.py", *paths))
+        return digest(self.by_file(f"{script}.py", *paths))
 
-    def of(self, *names: str) -> list[str]:
-        """`path@digest` of files and of all modules that they import, directly or not.
+    def by_file(self, *names: str) -> list[str]:
+        """`path@digest` of files, of all modules that they import, and of their data files.
 
-        Data files (JSON) in a module's folder count, too.
+        Data files are the JSON files in the folders of modules.
         """
-        digests = {name: self.digests[name] for name in self.reached(*names, without=NOT_COUNTED)}
+        files = self.with_imports(*names, without=UNTRACKED)
+        digests = {name: self.digests[name] for name in files}
         for folder in {(self.folder / name).parent for name in digests if "/" in name}:
             for file in folder.glob("*.json"):
                 digests[str(file.relative_to(self.folder))] = _hash(file.read_bytes())
         return [f"{name}@{digests[name]}" for name in sorted(digests)]
 
-    def reached(self, *names: str, without: Collection[str] = ()) -> set[str]:
-        """The files and all modules that they import, directly or not, leaving out `without`."""
-        reached, ahead = set[str](), [*names]
-        while ahead:
-            name = ahead.pop()
-            if name not in reached and name not in without:
-                reached.add(name)
-                ahead += self.imports[name]
-        return reached
+    def with_imports(self, *names: str, without: Collection[str] = ()) -> set[str]:
+        """The files and all modules that they import, directly or indirectly, except `without`."""
+        visited, to_visit = set[str](), [*names]
+        while to_visit:
+            name = to_visit.pop()
+            if name not in visited and name not in without:
+                visited.add(name)
+                to_visit += self.imports[name]
+        return visited
 
     def _imports(self) -> dict[str, set[str]]:
-        """The files that each file imports, and the `__init__.py` files that run before them."""
+        """For each file, the files that it imports, and the `__init__.py` files on the way."""
         graph = grimp.build_graph(PACKAGE, cache_dir=None, exclude_type_checking_imports=True)
         files = {_module(name): name for name in self.texts}
         imports = {}
@@ -150,10 +151,10 @@ class Code:
                 imported |= set(re.findall(r"^from (tossctr\.[\w.]+) import", text, re.M))
             elif module in graph.modules:  # not in a folder without __init__.py
                 imported |= graph.find_modules_directly_imported_by(module)
-            folders = {
-                other[: dot.start()] for other in imported for dot in re.finditer(r"\.", other)
+            packages = {
+                each[: dot.start()] for each in imported for dot in re.finditer(r"\.", each)
             }
-            imports[name] = {files[other] for other in imported | folders if other in files}
+            imports[name] = {files[each] for each in imported | packages if each in files}
         return imports
 
 
@@ -166,12 +167,12 @@ def _hash(content: bytes, digits: int = 8) -> str:
 
 
 def _digest(text: bytes) -> str:
-    """The digest of a module's text without docstrings and messages."""
-    return _hash(ast.unparse(_Plain().visit(ast.parse(text))).encode())
+    """The digest of a module's source without docstrings and messages."""
+    return _hash(ast.unparse(_RemoveTexts().visit(ast.parse(text))).encode())
 
 
-class _Plain(ast.NodeTransformer):
-    """Removes docstrings and other string statements, and the texts of messages."""
+class _RemoveTexts(ast.NodeTransformer):
+    """Removes docstrings, other statements that are strings, and the texts of messages."""
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         """Remove a statement that is only a string."""

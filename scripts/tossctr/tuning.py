@@ -1,9 +1,9 @@
-"""The search for better settings of a model: Optuna draws settings, the model's kind trains.
+"""The search for better settings of a model: Optuna draws settings, the model kind trains.
 
-    tune ──▶ study.db, which Optuna keeps ◀──▶ trials: draw settings, train, report as it goes
+    tune ──▶ study.db (Optuna's) ◀──▶ trials: draw settings, train, report metrics
       └──▶ trials.csv, best.yaml
 
-An interrupted search resumes: finished trials count, and a running one is repeated.
+An interrupted search resumes: finished trials count, and the interrupted trial is repeated.
 """
 
 import csv
@@ -12,7 +12,6 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +29,17 @@ from .config.names import Settings
 
 logger = logging.getLogger(__name__)
 
-# The first trials: their settings are drawn at random, and none is pruned.
-AT_RANDOM = 8
-SEED = 42  # of the sampler
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # trials that count
+# The number of first trials, whose settings are drawn at random and which are not pruned.
+RANDOM_TRIALS = 8
+SEED = 42  # of the samplers
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
-# Reports the monitor's value at a step (percents of an epoch, or trees times learning rate); raises
-# to end the trial.
+# Reports the monitor's value at a step (percent of an epoch, or trees times learning rate); raises
+# optuna.TrialPruned to end the trial.
 Report = Callable[[float, int], None]
-# Trains a model with these settings; a kind's `trials` yields it. Returns the metrics at the best
-# evaluation, with the monitor's value as `value`. Raises ImpossibleNetworkError,
-# NotEnoughMemoryError or NotFiniteError for impossible settings.
+# Trains a model with given settings; a model kind's `trial_runner` yields this function. It returns
+# the metrics of the best evaluation, and the monitor's value as `value`. It raises
+# ImpossibleNetworkError, NotEnoughMemoryError or NotFiniteError if the settings do not work.
 RunTrial = Callable[[Settings, Report], dict[str, Any]]
 
 
@@ -60,42 +59,42 @@ def tune_model(
     threads: int,
     code: str = "",
 ) -> None:
-    """Search the settings of a model; write `trials` (CSV) and, last, `best` (YAML).
+    """Search the settings of a model; write `trials` (CSV), then `best` (YAML).
 
-    `settings` are the model's, by block; `variant` has the ones that its variant changes. The study
-    is in the folder `study` beside `best`. An interrupted one resumes if settings, space, data and
-    the digest `code` are the same. Raises UserError if the space has no settings of this model, or
-    if no trial completes.
+    `settings` are the model's settings by block; `variant` has the settings that its variant sets.
+    The study is in the folder `study` beside `best`. An interrupted search resumes if settings,
+    space, data and the digest `code` are the same. Raises UserError if the space has no settings of
+    this model, or if no trial completes.
     """
     space = space_of(tuning.space, settings)
     if not space:
-        raise UserError("tuning.space has no setting for this model")
+        raise UserError(f"tuning.space has no setting of the model {model}; add one")
     folder = best.parent / "study"
     # The feature map identifies the rows.
     values = [settings, space, hashlib.sha256(feature_map.read_bytes()).hexdigest(), code]
     key = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-    start: Callable[..., AbstractContextManager[RunTrial]] = kind_of(model).entry_point("trials")
+    trial_runner = kind_of(model).entry_point("trial_runner")  # its context is a RunTrial
     with (
         locked(folder, "is tuning this model already"),
-        start(train, valid, feature_map, folder, runtime=runtime, threads=threads) as run,
+        trial_runner(train, valid, feature_map, folder, runtime=runtime, threads=threads) as run,
     ):
         finished = _search(run, folder / "study.db", key, settings, space, tuning.trials)
     _write_trials(trials, finished)
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     if not complete:
         raise UserError(
-            f"none of the {len(finished)} trials completed; the last one ended with: "
+            f"no trial completed ({len(finished)} tried); the last trial ended with: "
             f"{finished[-1].user_attrs.get('reason')}"
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
     _write_best(best, winner, f"{size}/{model}", variant)
-    logger.info("best: monitor %.5f with %s; %s", winner.value, _drawn(winner), best)
+    logger.info("best monitor %.5f, by %s; see %s", winner.value, _drawn_settings(winner), best)
 
 
 def _search(
     run: RunTrial, file: Path, key: str, settings: Settings, space: Mapping[str, Any], trials: int
 ) -> list[FrozenTrial]:
-    """Run the remaining trials; return all finished ones, in order."""
+    """Run the remaining trials; return all finished trials, in order."""
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     study = optuna.create_study(
@@ -103,20 +102,20 @@ def _search(
         study_name=key,
         direction="maximize",
         load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(AT_RANDOM),
+        pruner=optuna.pruners.MedianPruner(RANDOM_TRIALS),
     )
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)  # from a killed process
-    while len(finished := study.get_trials(states=_DONE)) < trials:
-        # Each trial has its own sampler, since no file keeps a sampler's state.
+    while len(finished := study.get_trials(states=_FINISHED)) < trials:
+        # Each trial has its own sampler, since the study does not store a sampler's state.
         (seed,) = np.random.SeedSequence([SEED, len(finished)]).generate_state(1)
-        study.sampler = optuna.samplers.TPESampler(seed=int(seed), n_startup_trials=AT_RANDOM)
+        study.sampler = optuna.samplers.TPESampler(seed=int(seed), n_startup_trials=RANDOM_TRIALS)
         study.optimize(lambda trial: run_trial(run, trial, settings, space), n_trials=1)
     return finished[:trials]
 
 
 def run_trial(run: RunTrial, trial: Trial, settings: Settings, space: Mapping[str, Any]) -> float:
-    """Train with settings drawn from the space; returns the monitor's value."""
+    """Train with settings drawn from `space`; return the monitor's value."""
     drawn = by_block({path: _draw(trial, path, values) for path, values in sorted(space.items())})
 
     def report(value: float, step: int) -> None:
@@ -140,20 +139,20 @@ def _draw(trial: Trial, path: str, values: Any) -> Any:
     if isinstance(values, Mapping):
         suggest: Any = trial.suggest_float if takes_fractions(path, values) else trial.suggest_int
         return suggest(path, **{k: bound for k, bound in values.items() if bound is not None})
-    # Choices are JSON: Optuna takes no lists, and for it 1 equals true.
+    # Choices are JSON texts: Optuna takes no lists, and confuses 1 with true.
     return json.loads(trial.suggest_categorical(path, [json.dumps(value) for value in values]))
 
 
-def _drawn(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's settings by name."""
+def _drawn_settings(trial: FrozenTrial) -> dict[str, Any]:
+    """The settings drawn for a trial, by dotted name."""
     return {
         path: json.loads(value) if isinstance(value, str) else value
         for path, value in sorted(trial.params.items())
     }
 
 
-def tuned_name(size: str, model: str) -> str:
-    """The name of the variant that a search writes, different for each size and model."""
+def tuned_variant_name(size: str, model: str) -> str:
+    """The name of the variant that a search writes; each size and model has its own."""
     name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
     if len(name) <= MAX_IN_NAME:
         return name
@@ -163,18 +162,18 @@ def tuned_name(size: str, model: str) -> str:
 def _write_best(
     path: Path, winner: FrozenTrial, full_name: str, variant: Mapping[str, Any]
 ) -> None:
-    """Write a trial's settings as a variant, below its metrics."""
+    """Write a trial's settings as a variant, with its metrics as a comment."""
     metrics = ", ".join(f"{metric} {value:.5f}" for metric, value in winner.user_attrs.items())
     blocks = {
         block: {**variant.get(block, {}), **keys}
-        for block, keys in by_block(_drawn(winner)).items()
+        for block, keys in by_block(_drawn_settings(winner)).items()
         if keys or block in variant
     }
-    content = {"variants": {tuned_name(*full_name.split("/")): blocks}}
+    content = {"variants": {tuned_variant_name(*full_name.split("/")): blocks}}
     with atomic_write(path) as temporary:
         temporary.write_text(
-            f"# The best settings of a search for {full_name}: monitor {winner.value:.5f},\n"
-            f"# {metrics} on the validation rows, by which they were chosen.\n"
+            f"# The best settings of a search for {full_name}, chosen by the validation rows:\n"
+            f"# monitor {winner.value:.5f}, {metrics} on these rows.\n"
             f"{yaml.safe_dump(content, sort_keys=False)}"
         )
 
@@ -188,7 +187,7 @@ def _write_trials(path: Path, trials: list[FrozenTrial]) -> None:
             "seconds": trial.duration.total_seconds() if trial.duration else None,
             "reason": "",
             **trial.user_attrs,
-            **_drawn(trial),
+            **_drawn_settings(trial),
         }
         for number, trial in enumerate(trials, 1)
     ]

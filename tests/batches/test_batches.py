@@ -16,7 +16,7 @@ from tossctr.batches import batch_source as batches
 from tossctr.batches import negatives
 from tossctr.batches.batch import Batch
 from tossctr.batches.batch_source import BatchSource
-from tossctr.batches.negatives import NegativeDraw
+from tossctr.batches.negatives import NegativeSampler
 from tossctr.common.arrays import Ragged
 from tossctr.common.errors import UserError
 from tossctr.datasets.store import H5Table, H5Writer
@@ -80,9 +80,9 @@ def test_an_epoch_of_a_share_has_each_click_once_and_so_many_of_the_others(
 
 def test_every_row_without_a_click_is_drawn_as_often() -> None:
     epochs, block = 200, 100
-    draw, drawn = NegativeDraw(LABEL, 0.25, block, "share"), np.zeros(ROWS)
+    sampler, drawn = NegativeSampler(LABEL, 0.25, block, "share"), np.zeros(ROWS)
     for epoch, first in product(range(epochs), range(0, ROWS, block)):
-        indices = draw.drawn(first, LABEL[first : first + block], seed=1, epoch=epoch)
+        indices = sampler.draw_rows(first, LABEL[first : first + block], seed=1, epoch=epoch)
         drawn[first + indices] += 1
     # Blocks differ by their rounding alone; the deviation is that of as many coins.
     others = drawn[LABEL == 0] / epochs
@@ -100,8 +100,8 @@ def test_auto_makes_an_epoch_of_so_many_rows_or_of_seven_times_the_clicks(
 ) -> None:
     monkeypatch.setattr(negatives, "AUTO_ROWS", 1_000)
     label = np.arange(rows) < clicks
-    share = negatives.chosen_rate("auto", label, "share")
-    assert NegativeDraw(label, share, 100, "share").rows == expected
+    share = negatives.resolve_sampling_rate("auto", label, "share")
+    assert NegativeSampler(label, share, 100, "share").rows == expected
 
 
 def test_a_share_that_keeps_nothing_is_an_error(train: Path) -> None:

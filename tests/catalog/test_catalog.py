@@ -286,7 +286,7 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(checked: Config) -> None:
         ("full", "bosting", "such as len150, or boosting"),
         ("full", "boosting-gone", "no variant 'gone'"),
         ("full", "boosting-feseq_paper", "has no settings of boosting"),
-        ("fulll", "len150", "'fulll'.*'full'"),
+        ("fulll", "len150", "'fulll'.*, full"),
     ):
         with pytest.raises(UserError, match=message):
             check_job(checked, columns, {"size": size, "model": model})

@@ -14,7 +14,7 @@ from tossctr.datasets.table import Block, MemoryTable
 from tossctr.evaluate import permutation as importance_module
 from tossctr.evaluate.permutation import HISTORIES, chosen_rows, measure_importance
 from tossctr.features.fitting import fit_feature_map
-from tossctr.features.similarities import folds
+from tossctr.features.similarities import row_folds
 
 READ: dict[str, Callable[[Block], np.ndarray]] = {
     "price": lambda block: np.nan_to_num(block.numeric[:, 0], posinf=9, neginf=-9),
@@ -33,7 +33,7 @@ def test_what_is_not_read_loses_nothing(
 
     def predict(rows: MemoryTable) -> np.ndarray:
         block = rows.block
-        seen.append((block.row.tolist(), folds("history", block, "events", 99).tolist()))
+        seen.append((block.row.tolist(), row_folds("history", block, "events", 99).tolist()))
         # The label makes it a model that knows something.
         known = READ[read](block)
         return known + 0.1 * np.abs(known).max() * block.label

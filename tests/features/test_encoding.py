@@ -22,7 +22,12 @@ from tossctr.datasets.store import H5Table
 from tossctr.features.encoding import FeatureEncoder, Inputs
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
-from tossctr.features.history_statistics import NAMES, QUANTITIES, history_statistics, statistic_of
+from tossctr.features.history_statistics import (
+    CODE_STATISTICS,
+    STATISTICS,
+    history_statistics,
+    statistic_of,
+)
 
 TRAIN_ROWS, ROWS = 300, 400
 # '07', '4 ' and 'x' look like no token, and '٣' only to Python; the two last are far from small.
@@ -181,9 +186,9 @@ def check_batch(batch: Batch, of_file: list[Row], plain: Plain, max_len: int) ->
         ({}, Inputs(whole_histories=True), 3, 20),
         ({"ids": ("few", "age")}, Inputs(statistics=("newest",)), 2, 1_000),
         (TWO, Inputs(statistics=("entropy", "newest")), 8, 1),
-        (TWO | {"shared": ("events",)}, Inputs(statistics=QUANTITIES), 1, 3),
+        (TWO | {"shared": ("events",)}, Inputs(statistics=CODE_STATISTICS), 1, 3),
         ({"shared": ("events",)}, Inputs(statistics=("length", "newest")), 12, 7),
-        ({"shared": ("texts",), "sequences": ("texts",)}, Inputs(statistics=NAMES), 1, 7),
+        ({"shared": ("texts",), "sequences": ("texts",)}, Inputs(statistics=STATISTICS), 1, 7),
         ({"shared": ("texts",), "sequences": ("texts",)}, Inputs(), 90, 7),
     ],
 )
@@ -232,7 +237,7 @@ def fitted(folder: Path, table: pa.Table, columns: Columns = COLUMNS) -> Feature
 
 
 def test_ids_that_float32_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"column 'age'.* 16777218.* up to 16,777,216; take it out"):
+    with pytest.raises(UserError, match=r"column 'age'.* 16777218, .* above 16,777,216"):
         fitted(tmp_path, raw_table(40, age=[2**24 + 2] * 40), with_roles(ids=("age",)))
 
 
@@ -250,7 +255,7 @@ def test_columns_that_are_mostly_unseen_are_named(
         caplog.clear()
         h5 = to_test_h5(tmp_path, raw_table(20, item=[item] * 20, events=[events] * 20))
         with H5Table(h5) as table:
-            FeatureEncoder(fields, table).warn_of_unseen(table)
+            FeatureEncoder(fields, table).warn_of_unknown_values(table)
         assert [message.split("'")[1] for message in caplog.messages] == named
 
 

@@ -15,7 +15,7 @@ from tossctr.datasets.store import H5Table
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
-from tossctr.models.feseq.network_file import extended
+from tossctr.models.feseq.network_file import extend_map
 
 COLUMNS = with_roles(
     shared=("events",), context=("genre", "shop"), event_time="times", row_time="now"
@@ -84,7 +84,7 @@ def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
     with H5Table(path) as train:
         encoder = FeatureEncoder(fields, train)
         block = train.read(0, train.rows)
-        values = encoder.statistics_of(block)[:, 3:-3]
+        values = encoder.all_statistics(block)[:, 3:-3]
     rows = [raw[i] for i in block.row]
     ages = [max(0, row["now"] - time) for row in rows for time in split_events(row["times"])]
     for age, share in zip(fields.event_ages, (0.01, 0.05, 0.2, 0.5), strict=True):
@@ -106,7 +106,7 @@ def test_kinds_that_a_refit_does_not_find_are_those_of_the_first_training(tmp_pa
     _, old = fitted(tmp_path, shop_rows(400, items=10))
     _, new = fitted(tmp_path / "new", shop_rows(400, seed=1, items=16))
     # Of all rows, which contradict the kinds.
-    both = extended(old, replace(new, item_attributes=[]))
+    both = extend_map(old, replace(new, item_attributes=[]))
     (kind,) = FeatureMap.from_dict(both.to_dict()).item_attributes
     (target,) = both.targets
     (genre,) = (field for field in both.context if field.column == "genre")

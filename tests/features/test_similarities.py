@@ -25,11 +25,11 @@ from tossctr.datasets.opening import AllRows, open_table
 from tossctr.datasets.store import H5Table
 from tossctr.datasets.table import Block, SomeRows
 from tossctr.features import co_occurrence
-from tossctr.features.co_occurrence import CoOccurrences, are_cut, reduced
+from tossctr.features.co_occurrence import CoOccurrences, are_cut, ppmi_vectors
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
-from tossctr.features.similarities import folds
+from tossctr.features.similarities import row_folds
 from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.boosting.tree_file import load
 
@@ -84,7 +84,7 @@ def counted(rows: list[list[int]], codes: range) -> np.ndarray:
 
 def vectors_of(histories: list[list[int]], size: int) -> np.ndarray:
     """Vectors by code, of all these rows."""
-    return np.concatenate([np.zeros((3, 24)), reduced(counted(histories, range(3, size)))])
+    return np.concatenate([np.zeros((3, 24)), ppmi_vectors(counted(histories, range(3, size)))])
 
 
 def cosines(history: list[int], target: int, vectors: np.ndarray) -> list[float]:
@@ -100,7 +100,7 @@ def statistics(files: Path | AllRows, fields: FeatureMap) -> np.ndarray:
     """What all rows' histories tell, similarities last."""
     with open_table(files) as table:
         block = table.read(0, table.rows)
-        return FeatureEncoder(fields, table).statistics_of(block)
+        return FeatureEncoder(fields, table).all_statistics(block)
 
 
 @pytest.mark.parametrize("what", ["period", "fold", "history", "newer"])
@@ -116,7 +116,7 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
     assert len(items.vectors) == FOLDS + 1
     train_histories, _ = codes(train, fields)
     fold, held_out_fold = (
-        numbers[block.row] if arrays else folds("history", block, "events", FOLDS)
+        numbers[block.row] if arrays else row_folds("history", block, "events", FOLDS)
         for block in map(block_of, (train, valid))
     )
     if what != "history":
@@ -143,7 +143,7 @@ def test_train_rows_have_vectors_of_other_rows(tmp_path: Path, what: str) -> Non
 def test_only_the_commonest_items_have_vectors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(co_occurrence, "MAX_CODES", 3)
+    monkeypatch.setattr(co_occurrence, "MAX_ITEMS", 3)
     (train, _), fields = fitted(tmp_path, cluster_rows())
     (items,) = fields.item_vectors
     counts = Counter(chain(*codes(train, fields)[0]))
@@ -160,7 +160,7 @@ def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:
         assert np.nanmax(np.abs(statistics(files, feature_map.without_folds()) - actual)) > 0.01
         with open_table(files) as table:
             some = SomeRows(table, rows)
-            of_some = FeatureEncoder(feature_map, some).statistics_of(some.read(0, len(rows)))
+            of_some = FeatureEncoder(feature_map, some).all_statistics(some.read(0, len(rows)))
         assert np.array_equal(of_some, actual[rows], equal_nan=True)
 
 
@@ -177,7 +177,7 @@ def test_a_refit_has_the_folds_of_the_first_training(tmp_path: Path, kind: str) 
         (items,) = feature_map.item_vectors
         assert items.fold_of == kind
         block = block_of(files)
-        numbers = folds(kind, block, "events", len(items.vectors) - 1)
+        numbers = row_folds(kind, block, "events", len(items.vectors) - 1)
         fold_of_rows.append(dict(zip(block.row.tolist(), numbers.tolist())))
     assert fold_of_rows[0].items() <= fold_of_rows[1].items()
 
@@ -185,7 +185,7 @@ def test_a_refit_has_the_folds_of_the_first_training(tmp_path: Path, kind: str) 
 def test_histories_that_begin_alike_are_in_one_fold(tmp_path: Path) -> None:
     rows = cluster_rows()
     block = block_of(fitted(tmp_path, rows)[0][0])
-    fold = folds("history", block, "events", 1 << 20)
+    fold = row_folds("history", block, "events", 1 << 20)
     first = [rows["events"][row].as_py().partition(",")[0] for row in block.row.tolist()]
     assert len({*zip(first, fold)}) == len({*first}) == ITEMS + 1
     # Without events as with token 0.

@@ -100,11 +100,11 @@ def test_files_that_do_not_belong_together_are_refused(
     other_map = replace(model.about.feature_map, fitted_on="another draw")
     replace(model, about=replace(model.about, feature_map=other_map)).save(strange)
     for named, call in {
-        "lacks 4 columns": lambda: model.source(train_h5),
+        "lacks columns .*4 in all": lambda: model.source(train_h5),
         r"test\.h5: holds test rows": lambda: predict_validation(saved, data / "test.h5", output),
         r"valid\.h5: has no test rows": lambda: predict_part(saved, valid, output),
         "not made from the same rows": lambda: predict_validation(strange, valid, output),
-        "holds validation rows": lambda: opened(valid, data / "train.h5"),
+        "has validation rows": lambda: opened(valid, data / "train.h5"),
         "were not made from": lambda: opened(train_h5, valid),
         r"was made for toy.*not for full": lambda: opened(*of_toy, full_name="full/len5"),
     }.items():
@@ -146,6 +146,6 @@ def test_a_model_of_another_size_or_of_real_data_is_refused(
     with pytest.raises(UserError, match=r"safetensors: was made for toy/len100, .* full/len100"):
         predict_part(saved, data / "test.h5", predictions, full_name="full/len100")
     untrained(data, simulated=False).save(saved)
-    with pytest.raises(UserError, match=r"holds simulated data, .* trained on real data"):
+    with pytest.raises(UserError, match=r"has simulated data, .* trained on real data"):
         predict_part(saved, data / "test.h5", predictions)
     assert not predictions.exists()

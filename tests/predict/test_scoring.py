@@ -141,7 +141,7 @@ def test_fitted_weights_are_of_the_models_that_the_files_hold(model: Path, tmp_p
         (
             TABLE.replace_schema_metadata({"feseq": "simulated"}),
             {},
-            "new.parquet holds simulated data, and the model was trained on real data",
+            "new.parquet has simulated data, but the model was trained on real data",
         ),
     ],
 )

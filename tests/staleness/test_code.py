@@ -10,7 +10,7 @@ import pytest
 from support import SCRIPTS
 from tossctr import staleness
 from tossctr.catalog.model_kinds import MODEL_KINDS
-from tossctr.staleness import Code
+from tossctr.staleness import CodeDigests
 
 MODULES = {
     "run.py": "from tossctr.a import f\n",
@@ -47,7 +47,7 @@ def digests(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(changed.get(name.removesuffix(".py").replace("/", "__"), text))
     importlib.invalidate_caches()
-    return dict(text.split("@") for text in Code(folder, kept).of(script))
+    return dict(text.split("@") for text in CodeDigests(folder, kept).by_file(script))
 
 
 def test_a_script_reaches_modules_by_any_way_of_import(folder: Path) -> None:
@@ -108,14 +108,14 @@ def test_kept_digests_are_those_of_the_files_as_they_are(
 
 
 def test_a_new_metric_or_model_family_trains_and_predicts_nothing_again() -> None:
-    code = Code(SCRIPTS)
+    code = CodeDigests(SCRIPTS)
 
     def reached(*names: str) -> set[str]:
         """The packages of the library that files reach, and kinds of models."""
-        return {*re.findall(r"tossctr/(?:models/(?=\w+/))?(\w+)", "\n".join(code.of(*names)))}
+        return {*re.findall(r"tossctr/(?:models/(?=\w+/))?(\w+)", "\n".join(code.by_file(*names)))}
 
     for script, measures in (("fit_baseline", False), ("importance", False), ("measure", True)):
-        texts = "".join(code.of(f"{script}.py"))
+        texts = "".join(code.by_file(f"{script}.py"))
         assert ("evaluate/metric_table" in texts) == measures
     folders = {kind.package.replace(".", "/"): kind for kind in MODEL_KINDS.values()}
     kinds = {Path(folder).name for folder in folders}

@@ -80,7 +80,7 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
         target_BG=codes(sizes.target, rows),
         history_ST=history_ST,
         offsets=offsets,
-        layout=PackedLayout.of(history_ST, offsets, CONFIG.max_len),
+        layout=PackedLayout.from_histories(history_ST, offsets, CONFIG.max_len),
         elapsed_T=torch.randint(0, 30, (events,), generator=random),
         row_B=torch.arange(rows),
         label_B=torch.randint(0, 2, (rows,), generator=random).double(),

@@ -27,7 +27,7 @@ from snakemake.script import PythonScript
 
 from support import REPOSITORY, SCRIPTS
 from support.configs import put
-from tossctr.staleness import Code
+from tossctr.staleness import CodeDigests
 
 ROWS, TEST_ROWS = 400, 70
 SMALL = {
@@ -153,7 +153,7 @@ DIGESTS = ".snakemake/code_digests.json"
 def _digests() -> bytes:
     with TemporaryDirectory() as folder:
         kept = Path(folder, "kept.json")
-        Code(SCRIPTS, kept)
+        CodeDigests(SCRIPTS, kept)
         return kept.read_bytes()
 
 

@@ -23,7 +23,7 @@ from tossctr.datasets.draw import read_labels, write_selections
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.network_settings import ModelConfig, TrainConfig
-from tossctr.models.feseq.train_network import opened_run
+from tossctr.models.feseq.train_network import open_run
 from tossctr.models.feseq.training_loop import Trainer
 from tossctr.models.feseq.training_step import Stepper
 from tossctr.raw.reading import RawTable
@@ -70,7 +70,7 @@ def a_trainer(
 ) -> Iterator[Trainer]:
     """The trainer of a job, whose files are open; `options` are those of `make_job`."""
     settings = {"model": asdict(model), "train": asdict(config)}
-    with opened_run(make_job(data, data, settings, **options)) as run:
+    with open_run(make_job(data, data, settings, **options)) as run:
         yield run.trainer(machine)
 
 

@@ -58,7 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def few_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "AT_RANDOM", 3)
+    monkeypatch.setattr(search, "RANDOM_TRIALS", 3)
     monkeypatch.setattr(search, "SEED", 5)
 
 
@@ -110,7 +110,7 @@ def test_the_best_settings_give_the_value_that_was_found(
 def test_the_name_of_a_tuned_variant_is_one_that_a_config_may_have() -> None:
     config, names = shipped(), ["a"]
     for _ in range(9):
-        names.append(search.tuned_name("medium", f"len150-{names[-1]}"))
+        names.append(search.tuned_variant_name("medium", f"len150-{names[-1]}"))
         put(config, f"variants.{names[-1]}.model.dropout", 0)
     checked_config(config)
     assert len(set(names)) == 10
@@ -192,7 +192,7 @@ def boosted(
     data: Path, out: Path, *changes: dict[str, Any], report: Any = lambda *_: None
 ) -> list[float]:
     """The values of trials of boosting, one after the other, with changes to its settings."""
-    trials = kind_of("boosting").entry_point("trials")
+    trials = kind_of("boosting").entry_point("trial_runner")
     settings = SETTINGS["boosting-deep"]["boosting"]
     with trials(*files_of(data), out, runtime=RUNTIME, threads=1) as run:
         return [run({"boosting": settings | change}, report)["value"] for change in changes]

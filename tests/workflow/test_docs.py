@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from support import PAGES, REPOSITORY, SCRIPTS
 from support.rules import rules
 from tossctr.catalog.model_kinds import MODEL_KINDS
-from tossctr.staleness import Code
+from tossctr.staleness import CodeDigests
 
 
 def commands(readme: str) -> set[str]:
@@ -121,17 +121,17 @@ def files_by_environment() -> dict[str, set[str]]:
     for kind in MODEL_KINDS.values():
         for name, module in kind.entry_points.items():
             own = kind.environment
-            envs = {"export": ["export"], "trials": ["tune"], "load": ["score", own]}
+            envs = {"export": ["export"], "trial_runner": ["tune"], "load": ["score", own]}
             for env in envs.get(name, [own]):
                 files[env].add(file_of(f"{kind.package}.{module}"))
     return files
 
 
 def test_environments_hold_what_is_imported_in_them_and_no_more() -> None:
-    code, files = Code(SCRIPTS), files_by_environment()
+    code, files = CodeDigests(SCRIPTS), files_by_environment()
     assert {*ENVIRONMENTS} == {*files}
     for env, packages in ENVIRONMENTS.items():
-        reached = code.reached(*filter(code.texts.__contains__, files[env]))
+        reached = code.with_imports(*filter(code.texts.__contains__, files[env]))
         names = set().union(*(imports(code.texts[file]) for file in reached))
         names |= imports_of_the_workflow() if env == "workflow" else set()
         modules = {name.split(".")[0] for name in names}

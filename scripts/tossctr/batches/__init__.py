@@ -1,1 +1,1 @@
-"""Batches: windows of rows, drawn and shuffled, cut into batches of similar length."""
+"""Batches of a table's rows: shuffled, with negatives sampled, grouped by history length."""

@@ -1,7 +1,7 @@
 """A batch: a model's inputs for some rows, and the layout of their events.
 
-The layout is computed on the host, so that a GPU does not wait. B rows, T events of all rows, N
-positions (each row's newest events, then its target), V distinct events.
+The layout is computed on the host, so that a GPU does not wait for it. B rows, T events of all
+rows, N positions (each row's newest events, then its target), V distinct events of rows.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Combinations of codes are renumbered from this number on.
-MAX_CODES = 1 << 24
+# Codes of combinations stay below this; larger codes are renumbered.
+CODE_LIMIT = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +30,13 @@ class PackedLayout:
         row_N       0   0   0   0    1    2   2
         age_N       3   2   1   0    0    1   0     0 is the target, 1 the newest event
         slot_N     0   1   0   3    4    2   5
-        event_V     0   1   3                       the first of equal events of a row: rows repeat
-        row_V       0   0   2                       their codes many times
+        event_V     0   1   3                       index of each distinct event of a row, its row:
+        row_V       0   0   2                       rows repeat their codes many times
 
-    `slot_N` numbers the distinct positions: first all distinct events, then the targets. Tensors
-    are int32; `start_B` has one entry more than there are rows. At most the newest `max_len` events
-    of a row have positions. `runs` has pairs (neighbouring rows of equal length, that length with
-    the target): ((1, 4), (1, 1), (1, 2)).
+    `slot_N` gives each position's distinct position: first the distinct events, then the targets.
+    Tensors are int32; `start_B` has B + 1 entries. Only the newest `max_len` events of a row have
+    positions. `runs` has pairs (number of consecutive rows of equal length, their positions per
+    row): ((1, 4), (1, 1), (1, 2)).
     """
 
     start_B: Tensor
@@ -50,17 +50,17 @@ class PackedLayout:
 
     @property
     def longest(self) -> int:
-        """Positions of the longest row."""
+        """The number of positions of the longest row."""
         return max((length for _, length in self.runs), default=0)
 
     @classmethod
-    def of(cls, history_ST: Tensor, offsets: Tensor, max_len: int) -> "PackedLayout":
-        """The layout of the newest events of packed histories, which must be on the host."""
-        bounds, (code_T, *others) = offsets.numpy(), history_ST.numpy()
-        for other_T in others:
-            # One code for each combination of codes, few enough for an array.
+    def from_histories(cls, history_ST: Tensor, offsets: Tensor, max_len: int) -> "PackedLayout":
+        """The layout for packed histories, whose tensors must be on the host."""
+        bounds, (code_T, *more_codes) = offsets.numpy(), history_ST.numpy()
+        for other_T in more_codes:
+            # One code for each combination of codes.
             code_T = code_T * (other_T.max(initial=0) + 1) + other_T
-            if code_T.max(initial=0) >= MAX_CODES:
+            if code_T.max(initial=0) >= CODE_LIMIT:
                 code_T = np.unique_inverse(code_T)[1]
         if code_T.max(initial=0) > 4 * len(code_T):
             code_T = np.unique_inverse(code_T)[1]
@@ -95,16 +95,16 @@ def _lay_out(
     event: np.ndarray,
     event_row: np.ndarray,
 ) -> int:
-    """Fill the arrays except the targets' slots, and count the distinct events.
+    """Fill the arrays, except the targets' slots; return the number of distinct events.
 
-    `latest` has the number of each code's latest distinct event.
+    `latest` has, for each code, the slot of its latest distinct event.
     """
     distinct, position = 0, 0
     for b in range(len(bounds) - 1):
-        # The numbers of earlier rows' events are below this.
-        first = distinct
+        # Slots of earlier rows' events are smaller.
+        first_slot = distinct
         for t in range(max(bounds[b], bounds[b + 1] - max_len), bounds[b + 1]):
-            if latest[codes[t]] < first:
+            if latest[codes[t]] < first_slot:
                 latest[codes[t]], event[distinct], event_row[distinct] = distinct, t, b
                 distinct += 1
             row[position], age[position] = b, bounds[b + 1] - t
@@ -119,13 +119,14 @@ def _lay_out(
 class Batch:
     """Inputs of B rows with T events.
 
-    `numbers` float32 [B, columns] by numeric encoding (`numeric.py`).
-    profile_BP, target_BG, context_BC int64 indices. history_ST int64 [sequence fields, events of
-    all rows]: row b is offsets[b]:offsets[b+1], newest last. `elapsed_T` int64: the row's time
-    minus the event's, 0 if the event is later; None in a table without times. `row_B` int64: index
-    of each row in its table. `label_B` float32, None without labels. `layout` may have positions
-    only for the newest events. `shared_rows`: rows of the whole batch if this is one rank's share
-    of it, else None.
+    numbers: float32 [B, columns] by numeric encoding (`numeric.py`)
+    profile_BP, target_BG, context_BC: int64 indices of the categories
+    history_ST: int64 [sequence fields, T]; row b has offsets[b]:offsets[b+1], newest last
+    elapsed_T: int64, time from each event to its row, 0 if the event is later; or None
+    row_B: int64, index of each row in its table
+    label_B: float32; None without labels
+    layout: positions of the target and the newest events
+    global_rows: if this is one rank's share of a batch, the rows of all shares; else None
 
         histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
     """
@@ -140,18 +141,18 @@ class Batch:
     elapsed_T: Tensor | None
     offsets: Tensor
     layout: PackedLayout
-    shared_rows: int | None = None
+    global_rows: int | None = None
 
     def __len__(self) -> int:
         return len(self.row_B)
 
     @property
     def step_rows(self) -> int:
-        """Rows that a step's loss averages over: the rows of all ranks' shares."""
-        return len(self) if self.shared_rows is None else self.shared_rows
+        """The number of rows, of all ranks, over which a step averages its loss."""
+        return len(self) if self.global_rows is None else self.global_rows
 
     def rows(self, start: int, stop: int) -> "Batch":
-        """The rows start to stop as a batch of their own."""
+        """A batch of the rows from `start` up to `stop`."""
         if (start, stop) == (0, len(self)):
             return self
         offsets = self.offsets[start : stop + 1]
@@ -168,24 +169,24 @@ class Batch:
             history_ST=history_ST,
             elapsed_T=None if self.elapsed_T is None else self.elapsed_T[events],
             offsets=offsets,
-            layout=PackedLayout.of(history_ST, offsets, self.layout.max_len),
+            layout=PackedLayout.from_histories(history_ST, offsets, self.layout.max_len),
         )
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`; the host does not wait if the batch is pinned."""
-        return _changed(self, lambda tensor: tensor.to(device, non_blocking=True))
+        """A copy on `device`; the host does not wait for it if the batch is pinned."""
+        return _map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
-        """The same batch in pinned memory, which a GPU copies asynchronously."""
-        return _changed(self, Tensor.pin_memory)
+        """A copy in pinned memory, from which a GPU copies asynchronously."""
+        return _map_tensors(self, Tensor.pin_memory)
 
 
-def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A batch or a field's value with `change` applied to all its tensors."""
+def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A copy of a batch, or of a field of one, with `change` applied to all tensors."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Mapping):
-        return {name: _changed(each, change) for name, each in value.items()}
+        return {name: _map_tensors(each, change) for name, each in value.items()}
     if isinstance(value, Batch | PackedLayout):
-        return replace(value, **_changed(vars(value), change))
+        return replace(value, **_map_tensors(vars(value), change))
     return value

@@ -1,4 +1,4 @@
-"""From a table to a model's batches: windows of rows, cut into batches of similar length."""
+"""Batches of a table: windows of rows, cut into batches of rows with similar history lengths."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -13,21 +13,21 @@ from ..datasets.table import Block
 from ..features.encoding import DEFAULT_INPUTS, FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap
 from .batch import Batch, PackedLayout
-from .negatives import NegativeDraw, NegativeSamplingRate, chosen_rate
+from .negatives import NegativeSampler, NegativeSamplingRate, resolve_sampling_rate
 
-# Rows that an epoch reads at once, at a random position of the table.
+# Rows of a block. An epoch reads the blocks in random order.
 BLOCK_ROWS = 8_192
-# Rows are shuffled and sorted by length within windows of about this many rows, of several blocks.
+# About this many rows, from several blocks, form a window, in which rows are shuffled and sorted.
 WINDOW_ROWS = 65_536
 
 
 class BatchSource:
     """Batches of a table, encoded by a feature map, with positions for `max_len` events of a row.
 
-    `rows` is anything that `open_table` opens. `batch_rows` may be a function of an epoch's number
-    of rows. With a `negative_sampling_rate` below 1, or `auto` on many rows, each epoch has all
-    clicks and draws this share of the negatives. An epoch has `rows_per_epoch` rows;
-    `sampling_rate` is the exact share of the negatives that it draws.
+    `rows` is anything that `open_table` opens. `batch_rows` is a number, or a function from the
+    rows of an epoch to a number. An epoch has all clicks, and draws a share of the negatives:
+    `negative_sampling_rate`, or all if `auto` finds few rows. Attributes: `rows_per_epoch`, and
+    `sampling_rate`, the exact share of the drawn negatives.
     """
 
     def __init__(
@@ -45,36 +45,35 @@ class BatchSource:
         self.encoder = FeatureEncoder(feature_map, self.table, inputs)
         self.max_len = max_len
         self.block_rows = BLOCK_ROWS
-        self.draw: NegativeDraw | None = None
+        self.sampler: NegativeSampler | None = None
         self.rows_per_epoch, self.sampling_rate = self.rows, 1.0
         if negative_sampling_rate != 1:
             label, key = self.table.column("label"), "train.negative_sampling_rate"
-            share = chosen_rate(negative_sampling_rate, label, key)
+            share = resolve_sampling_rate(negative_sampling_rate, label, key)
             if share < 1:
-                self.draw = NegativeDraw(label, share, self.block_rows, key)
-                self.rows_per_epoch, self.sampling_rate = self.draw.rows, self.draw.sampling_rate
+                self.sampler = sampler = NegativeSampler(label, share, self.block_rows, key)
+                self.rows_per_epoch, self.sampling_rate = sampler.rows, sampler.sampling_rate
         self.batch_rows = batch_rows(self.rows_per_epoch) if callable(batch_rows) else batch_rows
         self.window_rows = self.batch_rows * max(1, WINDOW_ROWS // self.batch_rows)
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches of an epoch; every window but the last is full."""
+        """The number of batches in an epoch."""
         return -(-self.rows_per_epoch // self.batch_rows)
 
     def shuffled(
         self, seed: int, epoch: int, *, first_batch: int = 0, rank: int = 0, ranks: int = 1
     ) -> Iterator[Batch]:
-        """Each row of the epoch once, in an order that depends on `seed` and `epoch` alone.
+        """Batches of an epoch: each row once, in an order that depends only on `seed` and `epoch`.
 
         Blocks are read in random order, several for a window. Within a window, rows are shuffled,
-        then grouped by length, so that a batch has little padding. The groups come in random order,
-        so a row's turn does not depend on its length. Rows left over in the last window form a
-        smaller batch of random rows, not of the longest histories.
+        then grouped by history length, so that a batch has little padding. The groups come in
+        random order, so a row's turn does not depend on its length. Rows left over in the last
+        window, chosen at random, form a smaller batch.
 
-        `first_batch` skips that many batches, to resume an interrupted epoch. With several ranks,
-        rank r gets every `ranks`-th row of each batch, starting with row r, so that all ranks have
-        similar history lengths. Together, the ranks' shares are the batches of a single rank. A
-        share may be empty.
+        To resume an interrupted epoch, `first_batch` batches are skipped. With several ranks, rank
+        r gets every `ranks`-th row of each batch, from row r on, so all ranks have similar history
+        lengths. The ranks' shares together are the batches of a single rank. A share may be empty.
         """
         random = np.random.default_rng([seed, epoch])
         starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
@@ -85,16 +84,16 @@ class BatchSource:
         def share(pair: tuple[Block, np.ndarray]) -> Batch:
             window, group = pair
             batch = self._batch(window.take(group[rank::ranks]))
-            return batch if ranks == 1 else replace(batch, shared_rows=len(group))
+            return batch if ranks == 1 else replace(batch, global_rows=len(group))
 
         return prefetch_map(share, groups)
 
     def in_order(
         self, start: int = 0, stop: int | None = None, *, ablate_histories: bool = False
     ) -> Iterator[Batch]:
-        """Rows start to stop, window by window, the longest histories of a window first.
+        """Batches of the rows from `start` up to `stop`; each window begins with its longest rows.
 
-        `ablate_histories` empties all histories, and keeps the order of the rows.
+        `ablate_histories` empties all histories; the order of the rows stays the same.
         """
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)
@@ -105,27 +104,24 @@ class BatchSource:
         def groups() -> Iterator[Block]:
             for window in windows:
                 order = np.argsort(-self._lengths(window), kind="stable")
-                shown = window.newest(0) if ablate_histories else window
+                rows = window.newest(0) if ablate_histories else window
                 for i in range(0, len(order), self.batch_rows):
-                    yield shown.take(order[i : i + self.batch_rows])
+                    yield rows.take(order[i : i + self.batch_rows])
 
         return prefetch_map(self._batch, groups())
 
     def _windows(self, starts: Iterable[int], seed: int, epoch: int) -> Iterator[Block]:
-        """The rows of the blocks at `starts`, in windows; all but the last are full.
-
-        With negative sampling, they have only the drawn rows.
-        """
+        """Windows of the (drawn) rows of the blocks at `starts`; only the last may be short."""
         waiting: list[Block] = []
         missing = self.window_rows
         for start in starts:
             block = self._read(start, min(start + self.block_rows, self.rows))
-            if self.draw is not None:
+            if self.sampler is not None:
                 assert block.label is not None, "a train file has labels"
-                block = block.take(self.draw.drawn(start, block.label, seed, epoch))
+                block = block.take(self.sampler.draw_rows(start, block.label, seed, epoch))
             while len(block) >= missing:
                 window = Block.joined([*waiting, block.slice(0, missing)])
-                # Before the yield, so that the blocks are not kept beside their window.
+                # Before the yield: otherwise the blocks stay in memory beside their window.
                 block, waiting = block.slice(missing, len(block)), []
                 missing = self.window_rows
                 yield window
@@ -141,25 +137,25 @@ class BatchSource:
     def _shuffled_groups(
         self, windows: Iterable[Block], random: np.random.Generator
     ) -> Iterator[tuple[Block, np.ndarray]]:
-        """The rows of each batch, as indices in its window."""
+        """Each batch as its window and the indices of its rows in the window."""
         for window in windows:
             order = random.permutation(len(window))
             left_over = len(order) % self.batch_rows
             lengths = self._lengths(window)
-            rest, full = (
+            small_group, full = (
                 indices[np.argsort(lengths[indices], kind="stable")]
                 for indices in (order[:left_over], order[left_over:])
             )
-            groups = list(full.reshape(-1, self.batch_rows)) + ([rest] if left_over else [])
+            groups = list(full.reshape(-1, self.batch_rows)) + ([small_group] if left_over else [])
             for i in random.permutation(len(groups)):
                 yield window, groups[i]
 
     def _lengths(self, block: Block) -> np.ndarray:
-        """Events of each row that have positions, int64 [rows]."""
+        """The number of events with positions of each row, int64 [rows]."""
         return np.minimum(self.encoder.lengths(block), self.max_len)
 
     def _batch(self, block: Block) -> Batch:
-        assert block.index is not None, "noted by _read"
+        assert block.index is not None, "_read sets the index"
         encoded = self.encoder.encode(block)
         cut = block if self.encoder.inputs.whole_histories else block.newest(self.max_len)
         codes, bounds, elapsed = self.encoder.histories(cut)
@@ -175,5 +171,5 @@ class BatchSource:
             history_ST=history_ST,
             elapsed_T=None if elapsed is None else torch.from_numpy(elapsed),
             offsets=offsets,
-            layout=PackedLayout.of(history_ST, offsets, self.max_len),
+            layout=PackedLayout.from_histories(history_ST, offsets, self.max_len),
         )

@@ -11,7 +11,7 @@ from ..config.names import BASELINES, BLEND
 from ..models.base import size_block
 from ..raw.location import TableLocation, tables_of
 from ..raw.raw_files import RawFiles
-from ..staleness import Code, digest, not_counted, settings
+from ..staleness import CodeDigests, digest, settings, untracked
 from .model_kinds import (
     blocks,
     check_job,
@@ -24,7 +24,7 @@ from .model_kinds import (
 from .schema import sampling_of, table_score
 
 # By script, the entry point of a model's kind that it runs.
-ENTRY_POINTS = {"train": "train", "tune": "trials", "export": "export"}
+ENTRY_POINTS = {"train": "train", "tune": "trial_runner", "export": "export"}
 ENTRY_POINTS |= dict.fromkeys(("predict_valid", "predict", "importance", "score"), "load")
 # The setting of a training that changes its result by rounding at most.
 ROUNDING = "gpus"
@@ -36,14 +36,16 @@ Job = tuple[str, str]
 class Digests:
     """Digests of a workflow with this config, these raw files and this code."""
 
-    def __init__(self, config: Mapping[str, Any], raw: RawFiles, columns: Columns, code: Code):
+    def __init__(
+        self, config: Mapping[str, Any], raw: RawFiles, columns: Columns, code: CodeDigests
+    ):
         self.config, self.raw, self.columns = config, raw, columns
         self._code = cache(code.digest)
 
     def code(self, script: str, model: str = "") -> str:
         """The digest of a script's code, with the entry point of a model's kind that it runs."""
         enters = model and script in ENTRY_POINTS
-        modules = [kind_of(model).module(ENTRY_POINTS[script])] if enters else []
+        modules = [kind_of(model).module_of(ENTRY_POINTS[script])] if enters else []
         return self._code(script, *modules)
 
     def model_params(self) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Digests:
             for key in fields_of(declared)
         }
         rounding = {name: values.pop(name) for name in [*values] if name.endswith(f".{ROUNDING}")}
-        return settings(**values) | not_counted(**rounding)
+        return settings(**values) | untracked(**rounding)
 
     def predictions(self, size: str) -> dict[str, str]:
         """The digest of the code that predicts, for each submission model of a size."""

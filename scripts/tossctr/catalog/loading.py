@@ -7,7 +7,7 @@ from ..common import tensors
 from ..common.files import Output
 from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..models.base import ModelKind
-from ..models.trained import Model, load_error
+from ..models.trained import Model, damaged_model_error
 from .model_kinds import MODEL_KINDS, kind_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def kind_in(path: Path) -> ModelKind:
     try:
         return MODEL_KINDS[tensors.peek(path, "marks")["kind"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise load_error(path, error) from None
+        raise damaged_model_error(path, error) from None
 
 
 def load_model(

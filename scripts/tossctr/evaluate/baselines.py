@@ -25,7 +25,7 @@ from ..config.names import Baseline
 from ..datasets.opening import open_table
 from ..datasets.table import Block, Table
 from ..features.encoding import FeatureEncoder, Inputs
-from ..features.feature_map import MAX_CATEGORIES, FeatureMap, check_one_draw
+from ..features.feature_map import MAX_CATEGORIES, FeatureMap, check_same_draw
 from ..features.numeric import count_blocks
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def fit_baseline(
     logging.captureWarnings(True)
     fields = FeatureMap.read(feature_map)
     with open_table(train) as rows, open_table(valid) as table, threadpool_limits(threads):
-        check_one_draw(fields, rows, table, full_name)
+        check_same_draw(fields, rows, table, full_name)
         inputs, started = InputColumns(fields), time.monotonic()
         most = ROWS_AT_MOST
         if baseline == "logistic_regression":

@@ -20,7 +20,7 @@ from ..common.progress import Progress
 from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..datasets.opening import open_table
 from ..datasets.table import Block, MemoryTable, SomeRows, Table
-from ..features.feature_map import FeatureMap, check_one_draw
+from ..features.feature_map import FeatureMap, check_same_draw
 from ..features.similarities import first_events
 from .intervals import bootstrap, differences, intervals
 
@@ -50,7 +50,7 @@ def measure_importance(
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
         feature_map = loaded.about.feature_map
-        check_one_draw(feature_map, table, table, full_name, model)
+        check_same_draw(feature_map, table, table, full_name, model)
         block, donors = chosen_rows(table)
         label = block.label
         assert label is not None, "validation rows have labels"

@@ -1,1 +1,1 @@
-"""Rows as models take them: the feature map, what it is fitted to, and how it encodes rows."""
+"""The feature map: how it is fitted to train rows, and how it encodes rows as model inputs."""

@@ -1,11 +1,11 @@
 """Item vectors from the co-occurrence of items in histories.
 
-Two items co-occur if one is among the WINDOW events after the other in a history. The positive
-pointwise mutual information of items is reduced to DIMENSIONS by a singular value decomposition
+Two items co-occur if one follows the other within WINDOW events of a history. A singular value
+decomposition reduces the items' positive pointwise mutual information (PPMI) to DIMENSIONS
 (Levy and Goldberg, NeurIPS 2014), and each vector is scaled to length 1. Clicks are not needed: a
 table of few clicks has many events.
 
-Legend: F folds, V indices of a sequence, K of them counted, D dimensions.
+Legend: F folds, K items with a vector, D dimensions.
 """
 
 import logging
@@ -23,23 +23,23 @@ from ..datasets.opening import Files, open_table
 from ..datasets.table import Table, period_count
 from .encoding import TokenLookup
 from .feature_map import DIMENSIONS, FIRST_CATEGORY, ItemVectors, SequenceField
-from .similarities import folds
+from .similarities import row_folds
 
 logger = logging.getLogger(__name__)
 
 WINDOW = 20
-# Only this many codes, the commonest, have vectors.
-MAX_CODES = 2_048
-# The rows in which co-occurrences are counted, and those in which items are counted.
+# The commonest items have vectors, at most this many.
+MAX_ITEMS = 2_048
+# Rows in which co-occurrences are counted, and rows in which items are counted.
 _CO_OCCURRENCE_ROWS, _COMMON_ROWS = 1_000_000, 100_000
 
 
 def fit_item_vectors(
     table: Table, train_h5: Files, sequences: Sequence[SequenceField]
 ) -> list[ItemVectors]:
-    """Item vectors of the sequences that share their target's codes.
+    """The item vectors of each sequence that shares its target's codes, fitted on `table`.
 
-    The train files define the folds, so a refit uses the same folds.
+    The train files decide what a fold is, so a refit uses the same folds.
     """
     fields = [field for field in sequences if field.shared_with]
     with open_table(train_h5) as train:
@@ -48,52 +48,53 @@ def fit_item_vectors(
         else:
             fold_of = "fold" if train.column("fold").any() else "history"
         if fold_of == "history":
-            fields = [field for field in fields if _are_whole(train, field.column)]
+            fields = [field for field in fields if _has_whole_histories(train, field.column)]
     if not fields:
         return []
     count = period_count(table) if fold_of == "period" else FOLDS
     lookups = [TokenLookup(field) for field in fields]
-    counts = [CoOccurrences(_common(table, field), field.size, count) for field in fields]
-    counting = Progress("counted what co-occurs", min(table.rows, _CO_OCCURRENCE_ROWS))
+    counts = [CoOccurrences(_vector_items(table, field), field.size, count) for field in fields]
+    counting = Progress("counted co-occurrences", min(table.rows, _CO_OCCURRENCE_ROWS))
     for block in table.blocks([field.column for field in fields], _CO_OCCURRENCE_ROWS):
         for lookup, co_occurrences in zip(lookups, counts):
             events = block.sequences[lookup.column]
             history = Ragged(lookup(events.values), events.offsets)
-            co_occurrences.add(folds(fold_of, block, lookup.column, count), history)
+            co_occurrences.add(row_folds(fold_of, block, lookup.column, count), history)
         counting.advance(len(block))
     vectors = (each.vectors(field.column, fold_of) for field, each in zip(fields, counts))
     return [each for each in vectors if each is not None]
 
 
-def _common(table: Table, field: SequenceField) -> np.ndarray:
-    """The indices of the items that get vectors: the commonest of a sample."""
+def _vector_items(table: Table, field: SequenceField) -> np.ndarray:
+    """The indices of the commonest items of a sample, ascending; these items get vectors."""
     lookup, counts = TokenLookup(field), np.ones(field.size, np.int64)
     for block in table.blocks([field.column], _COMMON_ROWS):
         codes = lookup(block.sequences[field.column].values)
         counts += np.bincount(codes, minlength=field.size)
     counts[:FIRST_CATEGORY] = 0
-    return np.sort(commonest(counts, MAX_CODES))
+    return np.sort(commonest(counts, MAX_ITEMS))
 
 
-def _are_whole(train: Table, sequence: str) -> bool:
-    """False if histories are cut: then a user's rows begin with different events, so the user is
-    not recognized, and vectors of all rows would leak labels.
+def _has_whole_histories(train: Table, sequence: str) -> bool:
+    """True if histories keep their first event, by which all rows of a user get the same fold.
+
+    If histories are cut, item vectors would leak labels.
     """
     keys = [np.empty((0, 2), np.uint64)]
     for block in train.blocks([sequence], _COMMON_ROWS):
         history = block.sequences[sequence]
         # Rows of one user at one time have the same history, and so the same sum of hashes.
         sums = np.append(np.uint64(0), np.cumsum(hashed(history.values.astype(np.uint64))))
-        of_rows = np.diff(sums[history.offsets])
-        keys.append(np.stack([history.lengths.astype(np.uint64), of_rows], axis=1))
+        row_sums = np.diff(sums[history.offsets])
+        keys.append(np.stack([history.lengths.astype(np.uint64), row_sums], axis=1))
     lengths = np.unique(np.concatenate(keys), axis=0)[:, 0].astype(np.int64)
     if not are_cut(lengths):
         return True
     logger.warning(
-        "%r: many histories have %d events and none has more, so they seem to be cut to their "
-        "newest events. Rows of one user cannot be recognized in cut histories, so similarities "
-        "could leak labels and are left out: name the column of users in columns.group, or of "
-        "times in columns.time",
+        "column %r: many histories have %d events and none has more, so the table seems to keep "
+        "only the newest events. Then similarities could leak labels, so they are left out; to "
+        "have them, name the column of users in columns.group, or the column of times in "
+        "columns.time",
         sequence,
         int(lengths.max()),
     )
@@ -101,10 +102,10 @@ def _are_whole(train: Table, sequence: str) -> bool:
 
 
 def are_cut(lengths: np.ndarray) -> bool:
-    """True if distinct histories of these lengths pile up at the longest, so they must be cut.
+    """True if histories of these lengths, each counted once, seem to be cut to a maximum length.
 
-    If histories are not cut, about as many are one event shorter. They count as cut if the longest
-    outnumber these by more than a quarter and three standard errors.
+    They seem cut if the longest histories outnumber the histories that are one event shorter by
+    more than a quarter and three standard errors.
     """
     longest, one_less = (np.count_nonzero(lengths == lengths.max(initial=0) - i) for i in (0, 1))
     surely_more = 1.25 * one_less + 3 * np.sqrt(longest + one_less)
@@ -112,57 +113,57 @@ def are_cut(lengths: np.ndarray) -> bool:
 
 
 class CoOccurrences:
-    """How often the codes of a sequence co-occur, by fold, [F, K, K].
+    """Counts how often pairs of a sequence's items co-occur: `counts` uint32 [F, K, K].
 
-    `counted` are the codes to count, ascending, out of `size` indices.
+    `items` are the indices of the K items, ascending and below `size`.
     """
 
-    def __init__(self, counted: np.ndarray, size: int, folds: int) -> None:
-        self.codes = counted.tolist()
-        self.index = np.full(size, -1, np.int64)
-        self.index[counted] = np.arange(len(counted))
-        self.counts = np.zeros((folds, len(counted), len(counted)), np.uint32)
+    def __init__(self, items: np.ndarray, size: int, folds: int) -> None:
+        self.items = items.tolist()
+        self.slot = np.full(size, -1, np.int64)
+        self.slot[items] = np.arange(len(items))
+        self.counts = np.zeros((folds, len(items), len(items)), np.uint32)
 
     def add(self, fold: np.ndarray, histories: Ragged) -> None:
-        """Count pairs in histories, indices of the sequence; `fold` [rows] has the rows' folds."""
-        _count(self.index[histories.values], histories.offsets, fold, self.counts)
+        """Count the pairs of some rows' histories (indices); `fold` [rows] has the rows' folds."""
+        _count(self.slot[histories.values], histories.offsets, fold, self.counts)
 
     def vectors(self, sequence: str, fold_of: str) -> ItemVectors | None:
-        """The vectors of the counted items; None if fewer than two folds have pairs of them.
+        """The items' vectors; None if fewer than two folds have pairs.
 
-        If folds are periods, a fold's vectors are from earlier folds, else from all other folds.
+        A fold's vectors come from all other folds or, if folds are periods, from earlier folds.
         """
         if np.count_nonzero(self.counts.any(axis=(1, 2))) < 2:
             return None
         total = self.counts.sum(axis=0, dtype=np.float64)
-        each, older = [], np.zeros_like(total)
+        fold_vectors, earlier = [], np.zeros_like(total)
         for count in self.counts:
-            each.append(reduced(older if fold_of == "period" else total - count))
-            older += count
-        stacked = np.stack([*each, reduced(total)])
-        return ItemVectors.of(sequence, fold_of, self.codes, stacked)
+            fold_vectors.append(ppmi_vectors(earlier if fold_of == "period" else total - count))
+            earlier += count
+        stacked = np.stack([*fold_vectors, ppmi_vectors(total)])
+        return ItemVectors.from_array(sequence, fold_of, self.items, stacked)
 
 
-def reduced(counts: np.ndarray) -> np.ndarray:
-    """The vectors of items that co-occur `counts` [K, K] times, float32 [K, D]."""
+def ppmi_vectors(counts: np.ndarray) -> np.ndarray:
+    """Vectors float32 [K, D] of K items; `counts` [K, K]: how often an item follows another."""
     vectors = np.zeros((len(counts), DIMENSIONS), np.float32)
     both = counts.astype(np.float64)
     both = both + both.T
     total = both.sum(axis=1)
     expected = np.outer(total, total) / max(1.0, total.sum())
     ratio = np.divide(both, expected, out=np.ones_like(both), where=both > 0)
-    information = np.log(np.maximum(ratio, 1))
+    ppmi = np.log(np.maximum(ratio, 1))
     dimensions = min(DIMENSIONS, len(both))
-    if information.any():
+    if ppmi.any():
         # The import takes a second, and many tables have no histories.
         from sklearn.utils.extmath import randomized_svd
 
         # With several threads, sums would be rounded in another order.
         with threadpool_limits(1, "blas"):
-            left, values, _ = randomized_svd(information, dimensions, random_state=0)
+            left, values, _ = randomized_svd(ppmi, dimensions, random_state=0)
         scaled = left * np.sqrt(values)
         # The vector of an item without co-occurrences is only rounding error.
-        scaled[~information.any(axis=1)] = 0
+        scaled[~ppmi.any(axis=1)] = 0
         length = np.linalg.norm(scaled, axis=1, keepdims=True)
         vectors[:, :dimensions] = scaled / np.maximum(length, 1e-12)
     return vectors

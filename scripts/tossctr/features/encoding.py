@@ -1,4 +1,4 @@
-"""Encodes a table's rows as model inputs, by the vocabularies and ranges of a feature map."""
+"""Encodes rows as model inputs, by the vocabularies and ranges of a feature map."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -28,16 +28,16 @@ from .similarities import SimilarityColumns
 
 logger = logging.getLogger(__name__)
 
-# A warning is logged if the share of unknown values is larger.
-_UNSEEN_SHARE = 0.5
+# A larger share of unknown values in a column logs a warning.
+_MAX_OOV_RATE = 0.5
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs that a model takes beside profile, target and histories.
+    """Which inputs a model takes besides profile, target, context and histories.
 
-    `numbers` are the numeric encodings, some of ENCODINGS. `whole_histories` is true if the model
-    also takes sums over all events, not only positions for the newest.
+    `numbers` names numeric encodings (`numeric.ENCODINGS`), `statistics` statistics of histories.
+    If `whole_histories`, the model also sums over all events, not only over its `max_len` newest.
     """
 
     numbers: Sequence[str] = ("minmax",)
@@ -45,13 +45,13 @@ class Inputs:
     whole_histories: bool = False
 
     def numeric_fields(self, feature_map: FeatureMap) -> list[NumericField]:
-        """The numeric columns, then the statistics of the histories."""
+        """The numeric columns, then the columns of the chosen statistics."""
         statistics = feature_map.statistics
         chosen = [field for field in statistics if statistic_of(field.column) in self.statistics]
         return [*feature_map.numeric, *chosen]
 
     def newest_fields(self, feature_map: FeatureMap) -> Sequence[CategoryField | SequenceField]:
-        """The sequences whose newest code is a category after the other context fields."""
+        """The sequences whose newest code is a further context category."""
         return feature_map.sequences if "newest" in self.statistics else []
 
 
@@ -60,7 +60,7 @@ DEFAULT_INPUTS = Inputs()
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Inputs of rows: `numbers` float32 [rows, .] by numeric encoding; indices int64 [rows, .]."""
+    """Inputs of rows: `numbers` float32 by numeric encoding, categories int64 [rows, fields]."""
 
     numbers: Mapping[str, np.ndarray]
     profile: np.ndarray
@@ -69,11 +69,11 @@ class EncodedRows:
 
 
 class FeatureEncoder:
-    """Encodes blocks of one table; train, validation and test rows are encoded alike.
+    """Encodes blocks of one table.
 
-    One exception: rows of the draw that the feature map was fitted to may use item vectors that
-    exclude their fold (`similarities.py`). Columns are looked up once, by the constructor. Raises
-    UserError if the table lacks a column.
+    Train, validation and test rows are encoded alike, with one exception: rows of the draw that the
+    feature map was fitted on may use item vectors without their own fold (`similarities.py`).
+    Raises UserError if the table lacks a column.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class FeatureEncoder:
         require_columns(table, read_columns([feature_map], self.event_time))
         self.inputs, self.feature_map = inputs, feature_map
         self._categories = [
-            (table.categorical_columns.index(field.column), _word_lookup(field))
+            (table.categorical_columns.index(field.column), _text_lookup(field))
             for field in feature_map.categories
         ]
-        self._levels = [
-            (table.numeric_columns.index(field.column), _level_lookup(field))
+        self._ids = [
+            (table.numeric_columns.index(field.column), _number_lookup(field))
             for field in feature_map.ids
         ]
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]
@@ -99,85 +99,86 @@ class FeatureEncoder:
         split = table.split if table.identity == feature_map.fitted_on else None
         self.similarities = SimilarityColumns(feature_map, split)
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
-        self.statistics = [self.statistics_columns.index(column) for column in chosen]
+        self.statistics = [self.statistic_columns.index(column) for column in chosen]
         self.needs_indices = not {*chosen} <= {*self.history_statistics.columns}
         times = [self.event_time] if self.event_time else []
-        # The columns to read for histories.
+        # The sequence columns that blocks must have.
         self.history_columns = [*feature_map.history_columns, *times]
 
     @property
-    def statistics_columns(self) -> list[str]:
-        """The columns that `statistics_of` gives."""
+    def statistic_columns(self) -> list[str]:
+        """The columns of `all_statistics`."""
         columns = (self.history_statistics, self.events, self.similarities)
         return [name for each in columns for name in each.columns]
 
-    def statistics_of(self, block: Block) -> np.ndarray:
-        """All statistics of the rows' histories, float32 [rows, columns]."""
+    def all_statistics(self, block: Block) -> np.ndarray:
+        """All statistics of the rows' histories, float32 [rows, statistic_columns]."""
         statistics = self.history_statistics(block)
         if not (self.events.columns or self.similarities.columns):
             return statistics
-        histories, known = self.tokens(block), self.known(self.categories(block))
+        histories = self.history_indices(block)
+        known = self.known_categories(self.categories(block))
         events = self.events(histories, self.ages(block), known)
         similarities = self.similarities(block, histories, known)
         return np.concatenate([statistics, events, similarities], axis=1)
 
-    def known(self, categories: np.ndarray) -> dict[str, np.ndarray]:
-        """The categories by column, int64 [rows]; unknown ones are -1, which no event has."""
+    def known_categories(self, categories: np.ndarray) -> dict[str, np.ndarray]:
+        """Indices of `categories` by column, int64 [rows]; -1, which no event has, if unknown."""
         columns = (field.column for field in self.feature_map.category_fields)
         return dict(zip(columns, np.where(categories < FIRST_CATEGORY, -1, categories).T))
 
-    def tokens(self, block: Block) -> list[Ragged]:
-        """All events of the rows' histories, as indices of the feature map."""
+    def history_indices(self, block: Block) -> list[Ragged]:
+        """All events of the rows as feature map indices, for each sequence."""
         histories = [(lookup, block.sequences[lookup.column]) for lookup in self.sequences]
         return [Ragged(lookup(history.values), history.offsets) for lookup, history in histories]
 
     def ages(self, block: Block) -> Ragged | None:
-        """The times from the events of the rows to the rows; None without times."""
+        """The time from each event to its row; None in a table without times."""
         if self.event_time is None or block.time is None:
             return None
         return elapsed(block, self.event_time)
 
     def categories(self, block: Block) -> np.ndarray:
-        """Indices of the profile, then target, then context columns, int64 [rows, fields]."""
+        """Indices of the categories, int64 [rows, `category_fields` of the feature map]."""
         indices = [np.empty((len(block), 0), np.int64)]
         indices += [find(block.categorical[:, column]) for column, find in self._categories]
-        indices += [find(block.numeric[:, column]) for column, find in self._levels]
+        indices += [find(block.numeric[:, column]) for column, find in self._ids]
         return np.column_stack(indices)
 
     def oov_rates(self, table: Table, rows: int | None = None) -> np.ndarray:
-        """The share of unknown categories in a table's rows, or in the first `rows`, [fields]."""
+        """The share of rows, or of the first `rows`, with an unknown category, [fields]."""
         unknown = np.zeros(len(self.feature_map.category_fields))
         rows = table.rows if rows is None else min(rows, table.rows)
         for block in table.blocks([], rows):
             unknown += (self.categories(block) == OUT_OF_VOCABULARY).sum(0)
         return unknown / max(1, rows)
 
-    def warn_of_unseen(self, table: Table) -> None:
-        """Log the categories and histories of a table whose values are mostly unknown to the model.
+    def warn_of_unknown_values(self, table: Table) -> None:
+        """Warn of each column of text and sequence whose values are mostly unknown to the model.
 
-        Predictions are still possible, but the table is most likely coded differently than the
-        train table. Only the first block's histories are read.
+        Predictions are possible, but the train table most likely writes its values differently.
+        Only the first block's histories are read.
         """
-        unseen = "column %r: %.0f %% of the %s: are both files coded in the same way?"
+        text = "column %r: %.0f %% of the %s; do both files write values in the same way?"
         for field, share in zip(self.feature_map.categories, self.oov_rates(table)):
-            if share > _UNSEEN_SHARE:
+            if share > _MAX_OOV_RATE:
                 new = min({*table.vocabulary(field.column)}.difference(field.vocabulary))
-                known = ", ".join(map(repr, field.vocabulary[:3]))
-                what = f"rows have values not seen in training, such as {new!r}, unlike "
-                logger.warning(unseen, field.column, 100 * share, what + known)
+                examples = ", ".join(map(repr, field.vocabulary[:3]))
+                what = f"rows have values not seen in training, such as {new!r} (known: {examples})"
+                logger.warning(text, field.column, 100 * share, what)
         for block in islice(table.blocks(self.history_columns), 1):
-            for name, history in zip(self.feature_map.history_columns, self.tokens(block)):
+            for name, history in zip(self.feature_map.history_columns, self.history_indices(block)):
                 share = (history.values == OUT_OF_VOCABULARY).sum() / max(1, len(history.values))
-                if share > _UNSEEN_SHARE:
-                    what = "events were never seen in training"
-                    logger.warning(unseen, name, 100 * share, what)
+                if share > _MAX_OOV_RATE:
+                    what = "events have values not seen in training"
+                    logger.warning(text, name, 100 * share, what)
 
     def encode(self, block: Block) -> EncodedRows:
-        """Numeric and categorical inputs of the rows of `block`."""
+        """The numeric and categorical inputs of a block's rows."""
         raw = block.numeric[:, self.numeric_columns]
         if self.statistics:
-            of = self.statistics_of if self.needs_indices else self.history_statistics
-            raw = np.concatenate([raw, of(block)[:, self.statistics]], axis=1)
+            compute = self.all_statistics if self.needs_indices else self.history_statistics
+            raw = np.concatenate([raw, compute(block)[:, self.statistics]], axis=1)
         counts = [len(self.feature_map.profile), len(self.feature_map.targets)]
         profile, target, context = np.split(self.categories(block), np.cumsum(counts), axis=1)
         if not self.feature_map.targets:
@@ -190,24 +191,24 @@ class FeatureEncoder:
         )
 
     def lengths(self, block: Block) -> np.ndarray:
-        """Events of each row's history, int64 [rows]."""
+        """The number of events of each row, int64 [rows]."""
         history = next(iter(block.sequences.values()), None)
         return np.zeros(len(block), np.int64) if history is None else history.lengths
 
     def histories(self, block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """All events of the rows: codes, offsets and elapsed times.
 
-        Codes int64 [sequences, events], or [1, 0] without sequences; offsets int64 [rows + 1];
-        times from each event to its row, int64 [events], 0 for later events, or None without times.
+        Codes are int64 [sequences, events], [1, 0] without sequences; offsets int64 [rows + 1];
+        elapsed times int64 [events], 0 if the event is later; None in a table without times.
         """
         if not self.sequences:
             return np.zeros((1, 0), np.int64), np.zeros(len(block) + 1, np.int64), None
-        histories, ages = self.tokens(block), self.ages(block)
+        histories, ages = self.history_indices(block), self.ages(block)
         codes = np.stack([history.values for history in histories])
         return codes, histories[0].offsets, None if ages is None else ages.values
 
     def _newest(self, block: Block) -> np.ndarray:
-        """The newest code of each history, PADDING if empty, int64 [rows, sequences or 0]."""
+        """The newest code of each history, int64 [rows, newest fields]; PADDING without events."""
         fields = self.inputs.newest_fields(self.feature_map)
         newest = np.full((len(block), len(fields)), PADDING, np.int64)
         for i, lookup in enumerate(self.sequences[: len(fields)]):
@@ -217,27 +218,27 @@ class FeatureEncoder:
         return newest
 
 
-def _word_lookup(field: CategoryField) -> CategoryLookup:
-    """A lookup from category codes to the field's indices."""
+def _text_lookup(field: CategoryField) -> CategoryLookup:
+    """A function from category codes to the field's indices."""
     indices = np.arange(FIRST_CATEGORY, field.size)
     return CategoryLookup(field.vocabulary, indices, missing=MISSING, other=OUT_OF_VOCABULARY)
 
 
-def _level_lookup(field: CategoryField) -> Callable[[np.ndarray], np.ndarray]:
-    """A lookup from raw numbers to the field's indices."""
-    # Only NaN and values larger than all others reach the last entry, which equals no value.
-    levels = np.array([*field.vocabulary, np.nan], np.float32)
+def _number_lookup(field: CategoryField) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from raw numbers to the field's indices."""
+    # NaN, and numbers above all others, find the last entry, which equals nothing.
+    numbers = np.array([*field.vocabulary, np.nan], np.float32)
 
     def find(raw: np.ndarray) -> np.ndarray:
-        index = np.searchsorted(levels, raw)
-        known = np.where(levels[index] == raw, index + FIRST_CATEGORY, OUT_OF_VOCABULARY)
-        return np.where(np.isnan(raw), MISSING, known)
+        index = np.searchsorted(numbers, raw)
+        found = np.where(numbers[index] == raw, index + FIRST_CATEGORY, OUT_OF_VOCABULARY)
+        return np.where(np.isnan(raw), MISSING, found)
 
     return find
 
 
 class TokenLookup:
-    """Token -> index: one array if tokens are small, else a search in the sorted vocabulary."""
+    """Maps tokens to indices, by one array if tokens are small, else by binary search."""
 
     def __init__(self, field: SequenceField) -> None:
         self.column, self.first_index = field.column, field.first_index
@@ -246,12 +247,12 @@ class TokenLookup:
         largest = max(field.vocabulary, default=0)
         self.dense = None
         if largest < DENSE_LIMIT:
-            # The entry after the largest token stands for all larger ones.
+            # The last entry stands for all larger tokens.
             self.dense = np.full(largest + 2, OUT_OF_VOCABULARY, np.int64)
             self.dense[field.vocabulary] = np.arange(len(field.vocabulary)) + self.first_index
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
-        # Unsigned, so that tokens of 2^63 and more, which no text has, are not negative.
+        # As signed integers, tokens of 2^63 and more would be negative.
         tokens = tokens.astype(np.uint64)
         if self.dense is not None:
             return self.dense[np.minimum(tokens, np.uint64(len(self.dense) - 1)).view(np.int64)]

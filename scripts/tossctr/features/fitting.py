@@ -1,4 +1,4 @@
-"""Fitting the feature map: frequent values of train rows, numeric ranges, item attributes."""
+"""Fits the feature map: vocabularies, numeric ranges, item attributes, history statistics."""
 
 import logging
 from collections import Counter
@@ -35,11 +35,11 @@ logger = logging.getLogger(__name__)
 
 # float32 holds all whole numbers up to this.
 _MAX_EXACT = 1 << 24
-# At most these shares of rows may contradict their item's first row: of the repeated rows and,
-# since nearly constant columns would pass, of the rows without the commonest attribute.
-_MAX_CONTRADICTIONS, _MAX_OF_RARE = 0.01, 0.05
-# Repeated rows of items that are needed to accept an attribute, and rows after which to give up.
-_MIN_REPEATS, _ENOUGH_ROWS = 100, 10_000
+# Rows may contradict the first row of their item: at most this share of the items' further rows,
+# and at most this share of the rows without the commonest attribute (for nearly constant columns).
+_MAX_CONTRADICTIONS, _MAX_CONTRADICTIONS_RARE = 0.01, 0.05
+# An attribute needs this many further rows of items; an early rejection needs this many rows.
+_MIN_FURTHER_ROWS, _MIN_ROWS_TO_REJECT = 100, 10_000
 
 
 def write_feature_map(
@@ -50,29 +50,29 @@ def write_feature_map(
     *,
     valid: Sequence[Path] = (),
 ) -> None:
-    """Fit a feature map and write it as JSON."""
+    """Fit a feature map to `train` and, in a refit, `valid`, and write it as JSON."""
     fit_feature_map(train, columns, min_count, list(valid)).write(feature_map)
 
 
 def fit_feature_map(
     train_h5: Files, columns: Columns, min_count: int, valid_h5: Files = ()
 ) -> FeatureMap:
-    """Fit vocabularies of values that occur at least `min_count` times, and numeric ranges.
+    """The feature map of the train rows and, in a refit, of the validation rows.
 
-    Reads the train rows, and for a refit the validation rows, once in blocks. Samples are read
-    again: two for the items' counts and co-occurrences, one for the statistics of histories and a
-    smaller one for the events' ages. Raises UserError for a test table.
+    Vocabularies have the values that occur at least `min_count` times. All rows are read once, in
+    blocks; item vectors, history statistics and event ages come from samples, which are read again.
+    Raises UserError for a test table.
     """
     with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(table, columns)
         require_drawn(table)
-        fitted = _counted(table, columns, min_count)
+        fitted = _fit_fields(table, columns, min_count)
         fitted = replace(fitted, item_vectors=fit_item_vectors(table, train_h5, fitted.sequences))
         return replace(fitted, statistics=_statistics(table, fitted))
 
 
-def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
-    """The feature map without item vectors and statistics of histories."""
+def _fit_fields(table: Table, columns: Columns, min_count: int) -> FeatureMap:
+    """The feature map, still without item vectors and history statistics."""
     words = {name: table.vocabulary(name) for name in columns.categorical}
     find = {name: CategoryLookup.indices(each) for name, each in words.items()}
     word_counts = {name: np.zeros(len(each) + 1, np.int64) for name, each in words.items()}
@@ -112,10 +112,10 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
         for name, each in words.items()
     }
     pairs = [
-        _share(
+        _fit_shared_fields(
             name,
             target,
-            counts[name].of_values(),
+            counts[name].by_value(),
             dict(zip(words[target], word_counts[target][1:].tolist())),
             table.vocabulary(name),
             min_count,
@@ -146,26 +146,26 @@ def _counted(table: Table, columns: Columns, min_count: int) -> FeatureMap:
 
 
 def _check_exact(values: np.ndarray, column: str) -> None:
-    """Raise UserError if a value is larger than the integers that float32 can tell apart."""
+    """Raise UserError if a value is too large to be an exact integer in float32."""
     if np.abs(values).max(initial=0) > _MAX_EXACT:
         example = values[np.abs(values).argmax()]
         raise UserError(
-            f"column {column!r} (`numeric` and `context`) holds values like {example:.0f}: "
-            f"as float32, integers are exact only up to {_MAX_EXACT:,}; take it out of "
-            f"`numeric` in columns.groups, then its values are kept as text"
+            f"column {column!r} (`numeric` and `context`) has values such as {example:.0f}, but "
+            f"integers above {_MAX_EXACT:,} are not exact in float32; remove the column from "
+            f"`numeric` in columns.groups to read its values as text"
         )
 
 
 def _statistics(table: Table, fitted: FeatureMap) -> list[NumericField]:
-    """The statistics of the histories, fitted on a sample of the rows."""
+    """The fields of the history statistics, fitted on a sample of the rows."""
     encoder = FeatureEncoder(fitted, table)
-    statistics = NumericFit(encoder.statistics_columns)
+    statistics = NumericFit(encoder.statistic_columns)
     for block in table.blocks(encoder.history_columns, SAMPLE_ROWS if statistics.columns else 0):
-        statistics.add(encoder.statistics_of(block))
+        statistics.add(encoder.all_statistics(block))
     return statistics.fields(count_blocks(fitted.numeric))
 
 
-def _share(
+def _fit_shared_fields(
     sequence: str,
     target: str,
     events: Counter[int],
@@ -173,106 +173,106 @@ def _share(
     texts: Sequence[str],
     min_count: int,
 ) -> tuple[SequenceField, CategoryField]:
-    """Both fields, with a vocabulary of values that are frequent in the two columns together.
+    """The fields of a sequence and its target, with the values frequent in both columns together.
 
-    `events` counts the sequence's tokens, and `words` the target's words, which are added to
-    `events`. `texts` are the tokens that are not integers; without any, only integers can be
-    events.
+    `events` counts the sequence's tokens, `words` the target's words; the words' counts are added
+    to `events`. `texts` are the sequence's texts that are not integers; if there are none, only
+    integers can be events.
     """
-    named = {w: count for w, count in words.items() if texts or is_number(w)}
-    name_of = words_by_token([*named, *texts])
-    of_words = dict(zip(name_of, named.values()))
-    if words and not any(events[token] for token in of_words):
+    token_words = {word: n for word, n in words.items() if texts or is_number(word)}
+    word_of = words_by_token([*token_words, *texts])
+    token_counts = dict(zip(word_of, token_words.values()))
+    if words and not any(events[token] for token in token_counts):
         logger.warning(
-            "share_embedding: no value of column %r, such as %s, is an event of %r: are both "
-            "written in the same way? The text 012 is not 12",
+            "share_embedding: no value of column %r (such as %s) is an event of %r; write both "
+            "columns in the same way (the text 012 is not 12)",
             target,
             ", ".join(map(repr, [*words][:3])),
             sequence,
         )
-    events.update(of_words)
-    known = sorted(token for token, n in events.items() if n >= min_count)
-    others = sorted(w for w, n in words.items() if n >= min_count and w not in named)
+    events.update(token_counts)
+    tokens = sorted(token for token, n in events.items() if n >= min_count)
+    other_words = sorted(w for w, n in words.items() if n >= min_count and w not in token_words)
     return (
-        SequenceField(sequence, known, target, len(others)),
-        CategoryField(target, [*(name_of.get(token, str(token)) for token in known), *others]),
+        SequenceField(sequence, tokens, target, len(other_words)),
+        CategoryField(target, [*(word_of.get(t, str(t)) for t in tokens), *other_words]),
     )
 
 
 class ValueCounts:
-    """How often values occur: small integers in an array, others in a dictionary."""
+    """Counts values: small integers in an array, other values in a dictionary."""
 
     def __init__(self) -> None:
         self._dense = np.zeros(0, np.int64)
-        self._others: Counter[Any] = Counter()
+        self._sparse: Counter[Any] = Counter()
 
     def add(self, values: np.ndarray) -> None:
-        """Count these values."""
+        """Add one occurrence of each of these values."""
         if values.dtype.kind != "f" and values.max(initial=0) < DENSE_LIMIT:
-            # Faster, since nothing is sorted.
+            # Faster than np.unique, which sorts.
             index = values.astype(np.int64, copy=False)
             counts = np.bincount(index, minlength=len(self._dense))
             counts[: len(self._dense)] += self._dense
             self._dense = counts
         else:
             distinct, counts = np.unique(values, return_counts=True)
-            self._others.update(dict(zip(distinct.tolist(), counts.tolist())))
+            self._sparse.update(dict(zip(distinct.tolist(), counts.tolist())))
 
-    def of_values(self) -> Counter[Any]:
-        """The counts by value."""
+    def by_value(self) -> Counter[Any]:
+        """The number of occurrences by value."""
         distinct = np.flatnonzero(self._dense)
         counts = Counter(dict(zip(distinct.tolist(), self._dense[distinct].tolist())))
-        counts.update(self._others)
+        counts.update(self._sparse)
         return counts
 
     def at_least(self, min_count: int) -> list[Any]:
         """The values that occur at least `min_count` times, ascending."""
-        return sorted(value for value, n in self.of_values().items() if n >= min_count)
+        return sorted(value for value, n in self.by_value().items() if n >= min_count)
 
 
 class ItemAttributeFit:
     """Tests whether a category is an item attribute: a function of the target item, like a genre.
 
-    Keeps the category of each item's first row, and counts the rows that contradict it. `items`
-    and `attributes` are the words of the target and of the category.
+    It notes the category of each item's first row, and counts later rows that contradict the first.
+    `items` are the words of the target, `attributes` the words of the category.
     """
 
     def __init__(self, items: Sequence[str], attributes: Sequence[str]) -> None:
         self.items, self.attributes = items, attributes
-        self.of_item = np.zeros(len(items) + 1, np.int64)
+        self.attribute_of = np.zeros(len(items) + 1, np.int64)
         self.counts = np.zeros(len(attributes) + 1, np.int64)
         self.rows, self.contradictions = 0, 0
 
     def add(self, item: np.ndarray, attribute: np.ndarray) -> None:
-        """Add rows, as the numbers of their words, int64 [rows]; 0 is missing."""
-        if self.contradictions > _MAX_CONTRADICTIONS * max(self.rows, _ENOUGH_ROWS):
+        """Add rows, given by the numbers of their words, int64 [rows]; 0 is missing."""
+        if self.contradictions > _MAX_CONTRADICTIONS * max(self.rows, _MIN_ROWS_TO_REJECT):
             return
-        known = (item > 0) & (attribute > 0)
-        item, attribute = item[known], attribute[known]
+        present = (item > 0) & (attribute > 0)
+        item, attribute = item[present], attribute[present]
         items, row = np.unique(item, return_index=True)
-        is_new = self.of_item[items] == 0
-        self.of_item[items[is_new]] = attribute[row[is_new]]
+        is_new = self.attribute_of[items] == 0
+        self.attribute_of[items[is_new]] = attribute[row[is_new]]
         self.rows += len(item)
-        self.contradictions += int((self.of_item[item] != attribute).sum())
+        self.contradictions += int((self.attribute_of[item] != attribute).sum())
         self.counts += np.bincount(attribute, minlength=len(self.counts))
 
     def is_function(self) -> bool:
         """True if each item nearly always has the same attribute, and items share attributes."""
-        items, attributes = int((self.of_item > 0).sum()), int((self.counts > 0).sum())
-        repeats, rare = self.rows - items, self.rows - int(self.counts.max())
+        items, attributes = int((self.attribute_of > 0).sum()), int((self.counts > 0).sum())
+        further_rows, rare_rows = self.rows - items, self.rows - int(self.counts.max())
         return (
-            repeats >= _MIN_REPEATS
+            further_rows >= _MIN_FURTHER_ROWS
             and 1 < attributes <= items / 2
-            and self.contradictions <= _MAX_CONTRADICTIONS * repeats
-            and self.contradictions <= _MAX_OF_RARE * rare
+            and self.contradictions <= _MAX_CONTRADICTIONS * further_rows
+            and self.contradictions <= _MAX_CONTRADICTIONS_RARE * rare_rows
         )
 
     def field(
         self, sequence: str, target: CategoryField, attribute: CategoryField
     ) -> ItemAttribute:
-        """The attribute of a sequence's items; unknown words have none."""
+        """The attribute of the sequence's items, by the indices of the vocabularies."""
         index = {word: i for i, word in enumerate(attribute.vocabulary, FIRST_CATEGORY)}
         indices = [PADDING, *(index.get(word, PADDING) for word in self.attributes)]
-        index_of = {word: indices[number] for word, number in zip(self.items, self.of_item[1:])}
-        known = (index_of.get(word, PADDING) for word in target.vocabulary)
-        return ItemAttribute(attribute.column, sequence, [*[PADDING] * FIRST_CATEGORY, *known])
+        index_of = {word: indices[i] for word, i in zip(self.items, self.attribute_of[1:])}
+        codes = (index_of.get(word, PADDING) for word in target.vocabulary)
+        return ItemAttribute(attribute.column, sequence, [*[PADDING] * FIRST_CATEGORY, *codes])

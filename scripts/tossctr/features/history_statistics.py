@@ -1,14 +1,14 @@
-"""Statistics of a row's history: a few numbers that need no network.
+"""Statistics of a row's history: numbers that need no network.
 
     length           events
     distinct         different codes
     entropy          of the codes' shares, in nats; 0 without events
     target_count     events with the target's code
-    target_recency   1 / (events from the newest of these to the end, itself included), or 0
+    target_recency   1 / age of the newest event with the target's code, 1 for the last; else 0
 
-In the numeric columns of networks, the first three describe the raw codes, before any cut. Counts
-become log(1 + count), since they have long tails. If events have times, there are more columns,
-log(1 + time), which are missing without such an event:
+As numeric columns of networks, the first three describe the raw codes of whole histories. Counts
+have long tails and become log(1 + count). If events have times, there are more columns,
+log(1 + time), which are missing if the row has no such event:
 
     times: newest, tenth newest, oldest     from that event to the row
     times: newest target of HISTORY         from the newest event with the target's code
@@ -16,12 +16,12 @@ log(1 + time), which are missing without such an event:
     times: events within AGE                log(1 + events not older than AGE); each AGE is a
                                             quantile of the ages of the train rows' events
 
-With or without times:
+In tables without times, too:
 
     item_attributes: ATTRIBUTE of HISTORY   the share of the events with the target's attribute
 
-An item attribute is a category of the row that is a function of its target item, such as a film's
-genre. Columns that name the target or an attribute need histories that share their target's codes.
+An item attribute is a category that is a function of the target item, such as a film's genre.
+Columns that name the target or an attribute need histories that share their target's codes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,29 +33,29 @@ from ..common.arrays import Ragged
 from ..datasets.table import Block, Table
 from .feature_map import FeatureMap
 
-# Statistics that need no target; the first COUNTS of them are counts.
-QUANTITIES, COUNTS = ("length", "distinct", "entropy"), 2
-OF_TARGET = ("target_count", "target_recency")
-NAMES = (*QUANTITIES, *OF_TARGET)
-# The columns of NAMES.
-_LENGTH, _DISTINCT, _ENTROPY, _TARGET_COUNT, _TARGET_RECENCY = range(len(NAMES))
-# Larger codes are renumbered, so that counting them takes little memory.
+# Statistics of the codes alone; the first COUNT_COLUMNS of them are counts.
+CODE_STATISTICS, COUNT_COLUMNS = ("length", "distinct", "entropy"), 2
+TARGET_STATISTICS = ("target_count", "target_recency")
+STATISTICS = (*CODE_STATISTICS, *TARGET_STATISTICS)
+# Their indices in STATISTICS.
+_LENGTH, _DISTINCT, _ENTROPY, _TARGET_COUNT, _TARGET_RECENCY = range(len(STATISTICS))
+# Larger codes are renumbered, so that an array of counts stays small.
 _LARGEST_CODE = 1 << 21
-# The quantiles of ages up to which events are counted.
+# Events are counted up to these quantiles of the ages.
 _QUANTILES = (0.01, 0.05, 0.2, 0.5)
-# Quantiles are computed from about this many ages.
+# About this many ages give the quantiles.
 _SAMPLE_EVENTS = 1_000_000
 
 
 def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> np.ndarray:
-    """History statistics, float32 [rows, NAMES].
+    """The statistics of histories, float32 [rows, STATISTICS].
 
-    `histories` are indices of a feature map, newest last; `target` int64 [rows] has each row's
-    target as such an index. Without `target`, no event counts as the target.
+    `histories` has small integer codes, newest last; `target` int64 [rows] has the code of each
+    row's target. Without `target`, both target statistics are 0.
 
         histories [[7, 8, 7], []], target [7, 7]:   [[3, 2, 0.64, 2, 1], [0, 0, 0, 0, 0]]
     """
-    statistics = np.zeros((len(histories), len(NAMES)), np.float32)
+    statistics = np.zeros((len(histories), len(STATISTICS)), np.float32)
     values = histories.values.astype(np.int64, copy=False)
     # No code is -1.
     target = np.full(len(histories), -1, np.int64) if target is None else target
@@ -67,7 +67,7 @@ def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> n
 def _describe(
     values: np.ndarray, offsets: np.ndarray, target: np.ndarray, statistics: np.ndarray, size: int
 ) -> None:
-    """Fill `statistics` [rows, NAMES]; all values are below `size`."""
+    """Fill `statistics` [rows, STATISTICS]; `values` are below `size`."""
     count = np.zeros(size, np.int64)
     for row in range(len(offsets) - 1):
         start, stop = offsets[row], offsets[row + 1]
@@ -78,11 +78,11 @@ def _describe(
             count[values[i]] += 1
             if values[i] == target[row]:
                 statistics[row, _TARGET_COUNT] += 1
-                # Oldest first, so that the newest stays.
+                # The newest event comes last and stays.
                 statistics[row, _TARGET_RECENCY] = 1 / (stop - i)
         distinct, entropy = 0, 0.0
         for i in range(start, stop):
-            # Counts each code once, and resets its count for the next row.
+            # Each code is added once: its count is reset, also for the next row.
             times = count[values[i]]
             if times:
                 distinct += 1
@@ -94,37 +94,37 @@ def _describe(
 
 
 class HistoryColumns:
-    """The statistics QUANTITIES of the `sequences`, as numeric columns."""
+    """Computes CODE_STATISTICS of `sequences` as numeric columns."""
 
     def __init__(self, sequences: Sequence[str]) -> None:
         self.sequences = sequences
-        self.columns = [f"{name} of {sequence}" for sequence in sequences for name in QUANTITIES]
+        self.columns = [f"{name} of {each}" for each in sequences for name in CODE_STATISTICS]
 
     def __call__(self, block: Block) -> np.ndarray:
-        """The columns of the rows of `block`, float32 [rows, columns]."""
+        """The columns for a block's rows, float32 [rows, columns]."""
         columns = [np.empty((len(block), 0), np.float32)]
         for sequence in self.sequences:
             history = block.sequences[sequence]
             if history.values.max(initial=0) >= _LARGEST_CODE:
                 history = Ragged(np.unique_inverse(history.values)[1], history.offsets)
-            statistics = history_statistics(history)[:, : len(QUANTITIES)]
-            statistics[:, :COUNTS] = np.log1p(statistics[:, :COUNTS])
+            statistics = history_statistics(history)[:, : len(CODE_STATISTICS)]
+            statistics[:, :COUNT_COLUMNS] = np.log1p(statistics[:, :COUNT_COLUMNS])
             columns.append(statistics)
         return np.concatenate(columns, axis=1)
 
 
 def statistic_of(column: str) -> str:
-    """The name of a column's statistic, such as `length` for `length of HISTORY`."""
+    """The statistic of a numeric column: `length` for `length of HISTORY`."""
     return column.partition(" of ")[0].partition(":")[0]
 
 
-def newest_name(column: str, sequence: str) -> str:
-    """The name of the time from the newest event with the row's target, or attribute."""
+def newest_column(column: str, sequence: str) -> str:
+    """The column of the time from the newest event with the row's value in `column`."""
     return f"times: newest {column} of {sequence}"
 
 
 def elapsed(block: Block, event_time: str) -> Ragged:
-    """The time from each event to its row; 0 if the event is later."""
+    """The time from each event to its row, int64; 0 if the event is later."""
     assert block.time is not None, "a table with events' times has rows' times"
     times = block.sequences[event_time]
     ages = np.repeat(block.time, times.lengths) - times.values.astype(np.int64)
@@ -132,7 +132,7 @@ def elapsed(block: Block, event_time: str) -> Ragged:
 
 
 def age_quantiles(table: Table, event_time: str | None) -> list[float]:
-    """Distinct quantiles of the ages of a table's first events, ascending; [] without events."""
+    """Distinct quantiles of the ages of the first rows' events, ascending; [] without times."""
     if event_time is None:
         return []
     ages = [np.empty(0)]
@@ -146,11 +146,11 @@ def age_quantiles(table: Table, event_time: str | None) -> list[float]:
 
 
 class EventColumns:
-    """The columns of a feature map's event times and item attributes, if it has any."""
+    """Computes the columns of a feature map's event times and item attributes, if any."""
 
     def __init__(self, feature_map: FeatureMap) -> None:
         self.sequences = feature_map.history_columns
-        # The target of each history that shares its codes.
+        # The target of each sequence that shares its codes.
         self.targets = {f.column: f.shared_with for f in feature_map.sequences if f.shared_with}
         self.ages = feature_map.event_ages
         self.attributes = [
@@ -162,8 +162,8 @@ class EventColumns:
         if self.ages:
             yield from ("times: newest", "times: tenth newest", "times: oldest")
             yield from (f"times: events within {age:.15g}" for age in self.ages)
-            yield from (newest_name(target, of) for of, target in self.targets.items())
-            yield from (newest_name(each.column, each.sequence) for each, _ in self.attributes)
+            yield from (newest_column(target, of) for of, target in self.targets.items())
+            yield from (newest_column(each.column, each.sequence) for each, _ in self.attributes)
         yield from (
             f"item_attributes: {each.column} of {each.sequence}" for each, _ in self.attributes
         )
@@ -174,10 +174,10 @@ class EventColumns:
         ages: Ragged | None,
         categories: Mapping[str, np.ndarray],
     ) -> np.ndarray:
-        """The columns, float32 [rows, columns].
+        """The columns for some rows, float32 [rows, columns].
 
-        `histories` are indices, in the feature map's order; `ages` are from `elapsed`; `categories`
-        has the indices of targets and attributes by column, int64 [rows], -1 where unknown.
+        `histories` are the rows' indices, by sequence of the feature map; `ages` comes from
+        `elapsed`; `categories` has indices by column, int64 [rows], -1 if unknown.
         """
         offsets, events = histories[0].offsets, dict(zip(self.sequences, histories))
         lengths, last = histories[0].lengths, offsets[1:] - 1
@@ -192,7 +192,7 @@ class EventColumns:
         ]
         columns: list[np.ndarray] = []
         if self.ages:
-            assert ages is not None, "a table with events' times"
+            assert ages is not None, "a table with events' times has ages"
             padded = np.append(ages.values, np.nan)
             columns += [_age_at(padded, offsets, at) for at in (last, last - 9, offsets[:-1])]
             columns += [_counts(ages.values <= age, offsets) for age in self.ages]
@@ -205,17 +205,17 @@ class EventColumns:
 
 
 def _age_at(ages: np.ndarray, offsets: np.ndarray, event: np.ndarray) -> np.ndarray:
-    """The age of each row's event at index `event`; the last age if the row has no such event."""
+    """The age of the event at index `event` [rows]; `ages[-1]` if it is not the row's event."""
     has_event = (event >= offsets[:-1]) & (event < offsets[1:])
     return ages[np.where(has_event, event, -1)]
 
 
 def _newest(is_match: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The last match before each row's end; if the row has none, that of an earlier row, or -1."""
+    """Index of the last match before each row's end, perhaps in an earlier row; -1 if none."""
     matches = np.where(is_match, np.arange(len(is_match)), -1)
     return np.append(-1, np.maximum.accumulate(matches))[offsets[1:]]
 
 
 def _counts(is_match: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """How many events of each row match, int64 [rows]."""
+    """The number of matching events of each row, int64 [rows]."""
     return np.diff(np.append(0, np.cumsum(is_match))[offsets])

@@ -1,7 +1,7 @@
-"""Fits numeric columns and encodes them: scaled, ranked, in buckets, or as flags for missing.
+"""Fits numeric columns, and encodes them as scaled values, ranks, buckets, or missing flags.
 
-Distributions are fitted on the first train rows, a fair sample since the rows are shuffled; ranges
-and missing blocks on all rows.
+Distributions are fitted on the first train rows, which are shuffled; ranges and missing blocks are
+fitted on all rows.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# The numeric encodings that a layer can take.
+# The numeric encodings; see NumericEncoder.
 ENCODINGS = ("minmax", "quantile", "buckets", "missing")
-# Quantile buckets of a column.
+# Number of quantile buckets of a column.
 BUCKETS = 20
 # Rows of the sample for the knots: ranks are accurate to about 1 / sqrt(rows).
 SAMPLE_ROWS = 200_000
@@ -22,10 +22,10 @@ KNOTS = 257
 class NumericField:
     """A numeric column and the distribution of its finite values.
 
-    `knots` ascend and are distinct; `ranks[i]` is the share of values below `knots[i]`, plus half
-    the share equal to it, where a value in more than 1 / BUCKETS of the rows counts as 1 / BUCKETS.
-    Columns with the same `missing_block` are missing in exactly the same rows; None for a column
-    that is never missing in train rows.
+    `knots` ascend and are distinct. `ranks[i]` is the share of values below `knots[i]`, plus half
+    the share of values equal to `knots[i]`; a frequent value counts at most 1 / BUCKETS.
+    Columns with the same `missing_block` are missing in exactly the same rows; None if a column is
+    never missing in train rows.
     """
 
     column: str
@@ -37,7 +37,7 @@ class NumericField:
 
 
 class NumericFit:
-    """Statistics of named columns over blocks of train rows."""
+    """Fits NumericFields of columns, block by block."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self.columns = columns
@@ -48,7 +48,7 @@ class NumericFit:
         self.missing = np.zeros((len(columns), len(columns)), np.int64)
 
     def add(self, values: np.ndarray) -> None:
-        """Add a block of raw values float32 [rows, columns]."""
+        """Add the raw values of a block, float32 [rows, columns]."""
         finite = np.isfinite(values)
         self.low = np.minimum(self.low, np.where(finite, values, np.inf).min(0))
         self.high = np.maximum(self.high, np.where(finite, values, -np.inf).max(0))
@@ -60,16 +60,16 @@ class NumericFit:
     def fields(self, first_block: int = 0) -> list[NumericField]:
         """The columns' fields; missing blocks are numbered from `first_block` on."""
         sample, rows = np.concatenate(self.sample)[:SAMPLE_ROWS], self.missing.diagonal()
-        # For each column, the first one that is missing in exactly the same rows.
+        # For each column, the first column that is missing in exactly the same rows.
         is_same = (self.missing == rows) & (self.missing == rows[:, None])
-        first = [int(same.argmax()) if same.any() else -1 for same in is_same & (rows > 0)]
-        distinct = dict.fromkeys(i for i in first if i >= 0)
+        twin = [int(same.argmax()) if same.any() else -1 for same in is_same & (rows > 0)]
+        distinct = dict.fromkeys(i for i in twin if i >= 0)
         blocks = {i: block for block, i in enumerate(distinct, first_block)}
         # A column without finite values has no range; the range 0 to 0 encodes it as 0.
         has_range = self.low <= self.high
         low, high = (np.where(has_range, each, 0).tolist() for each in (self.low, self.high))
         return [
-            NumericField(name, low[i], high[i], *_distribution(sample[:, i]), blocks.get(first[i]))
+            NumericField(name, low[i], high[i], *_distribution(sample[:, i]), blocks.get(twin[i]))
             for i, name in enumerate(self.columns)
         ]
 
@@ -78,38 +78,38 @@ def _distribution(values: np.ndarray) -> tuple[list[float], list[float]]:
     """Knots and ranks of the finite values."""
     finite = values[np.isfinite(values)].astype(np.float64)
     distinct, count = np.unique(finite, return_counts=True)
-    count = _at_most_a_bucket(count)
+    count = _cap_at_a_bucket(count)
     rank = (np.cumsum(count) - count / 2) / max(1, count.sum())
     if len(distinct) > KNOTS:
-        kept = np.unique(np.searchsorted(rank, np.linspace(rank[0], rank[-1], KNOTS)))
-        distinct, rank = distinct[kept], rank[kept]
+        chosen = np.unique(np.searchsorted(rank, np.linspace(rank[0], rank[-1], KNOTS)))
+        distinct, rank = distinct[chosen], rank[chosen]
     return distinct.tolist(), rank.tolist()
 
 
-def _at_most_a_bucket(count: np.ndarray) -> np.ndarray:
-    """Counts of values, reduced so that none exceeds 1 / BUCKETS of their sum.
+def _cap_at_a_bucket(count: np.ndarray) -> np.ndarray:
+    """Counts of distinct values, reduced so that none exceeds 1 / BUCKETS of the reduced sum.
 
-    Otherwise, where most values are equal, as an amount of 0, all others would share few buckets.
+    Otherwise, if most values were equal, such as 0, the other values would share few buckets.
     """
     if len(count) <= BUCKETS:
         return np.ones(len(count))
-    # The k most frequent values take a bucket each, all others share the rest.
+    # The k most frequent values take a bucket each; the other values share the other buckets.
     frequent, k = np.sort(count)[::-1][:BUCKETS], np.arange(BUCKETS)
-    most = (count.sum() - np.cumsum(frequent) + frequent) / (BUCKETS - k)
-    return np.minimum(count, most[np.argmax(frequent <= most)])
+    limit = (count.sum() - np.cumsum(frequent) + frequent) / (BUCKETS - k)
+    return np.minimum(count, limit[np.argmax(frequent <= limit)])
 
 
 def count_blocks(fields: Sequence[NumericField]) -> int:
-    """The number of blocks of columns that are missing together."""
+    """The number of distinct missing blocks of the fields."""
     return len({field.missing_block for field in fields} - {None})
 
 
-# How each encoding shows a missing value.
-MISSING_AS = {"minmax": 0, "quantile": 0, "buckets": BUCKETS, "missing": 1}
+# What a missing value is in each encoding.
+MISSING_VALUE = {"minmax": 0, "quantile": 0, "buckets": BUCKETS, "missing": 1}
 
 
 class NumericEncoder:
-    """Encodes raw values by each of `encodings`."""
+    """Encodes raw values of `fields` in each of `encodings`."""
 
     def __init__(self, fields: Sequence[NumericField], encodings: Sequence[str]) -> None:
         self.encodings = encodings
@@ -117,20 +117,19 @@ class NumericEncoder:
         self.high = np.array([field.maximum for field in fields])
         size = self.high - self.low
         self.factor = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
-        # Knots and ranks approximate a column's distribution. Where many rows share one value,
-        # np.interp(shares, ranks, knots) does not give the quantiles.
+        # np.interp(shares, ranks, knots) does not give quantiles if many rows share a value.
         self.knots = [(np.array(field.knots), np.array(field.ranks)) for field in fields]
         first = {field.missing_block: i for i, field in reversed(list(enumerate(fields)))}
-        # One column for each block, whose columns are missing together.
+        # The first column of each missing block.
         self.blocks = [first[block] for block in sorted(b for b in first if b is not None)]
 
     def __call__(self, raw: np.ndarray) -> dict[str, np.ndarray]:
-        """Encodings of raw values [rows, columns], float32 [rows, columns or missing blocks].
+        """Raw values [rows, columns] by encoding, float32 [rows, columns or missing blocks].
 
         minmax     scaled from the train rows' range to [0, 1] and clipped; missing is 0
-        quantile   ranks, scaled so that uniform ones have mean 0 and deviation 1; missing is 0
-        buckets    the number of the quantile bucket, from 0; missing is BUCKETS
-        missing    for each block of columns that are missing together, 1 if they are missing
+        quantile   rank, scaled: uniform ranks have mean 0 and deviation 1; missing is 0
+        buckets    number of the quantile bucket, from 0; missing is BUCKETS
+        missing    for each missing block, 1 if its columns are missing, else 0
         """
         encoded = {}
         if "minmax" in self.encodings:
@@ -140,19 +139,19 @@ class NumericEncoder:
             rank = self.rank(raw)
         if "quantile" in self.encodings:
             scaled = (rank.astype(np.float64) - 0.5) * 12**0.5
-            encoded["quantile"] = np.where(rank < 0, MISSING_AS["quantile"], scaled)
+            encoded["quantile"] = np.where(rank < 0, MISSING_VALUE["quantile"], scaled)
         if "buckets" in self.encodings:
             bucket = np.clip(np.floor(rank * BUCKETS), 0, BUCKETS - 1)
-            encoded["buckets"] = np.where(rank < 0, MISSING_AS["buckets"], bucket)
+            encoded["buckets"] = np.where(rank < 0, MISSING_VALUE["buckets"], bucket)
         if "missing" in self.encodings:
             encoded["missing"] = np.isnan(raw[:, self.blocks])
         return {name: encoded[name].astype(np.float32) for name in self.encodings}
 
     def rank(self, raw: np.ndarray) -> np.ndarray:
-        """The rank of each value (NumericField), float32 [rows, columns]; missing is -1."""
+        """The rank of each value (see NumericField), float32 [rows, columns]; missing is -1."""
         ranks = np.full(raw.shape, np.nan)
         for i, (knots, rank) in enumerate(self.knots):
             if len(knots):
                 ranks[:, i] = np.interp(raw[:, i], knots, rank)
-        # With a single knot, np.interp gives its rank to missing values, too.
+        # With a single knot, np.interp also gives missing values its rank.
         return np.where(np.isnan(raw), -1, np.nan_to_num(ranks, nan=-1)).astype(np.float32)

@@ -4,12 +4,12 @@
     similarities: TARGET and newest event of HISTORY    cosine to the newest event with a vector
     similarities: TARGET and nearest event of HISTORY   largest cosine to an event
 
-A value is missing if the target or all events lack a vector. These columns need histories that
+A value is missing if the target or all events lack a vector. The columns need histories that
 share their target's codes.
 
-A row's own events and its user's later events leak its label: a clicked item occurs in the user's
-next history. So a train row's vectors are from other rows, chosen by its fold. The same is true for
-a row held out at random, whose user's later rows may be train rows.
+Vectors from a user's later rows would leak a row's label: a clicked item occurs in the next
+history. So a train row's fold has vectors from the rows of other folds. A row held out at random
+also uses its fold's vectors, since later rows of its user may be train rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ from ..common.arrays import Ragged, hashed_below
 from ..datasets.table import Block
 from .feature_map import FeatureMap, SequenceField
 
-# What the target is compared with.
-COMPARED = ("all events", "newest event", "nearest event")
+# What of the history the target is compared with.
+COMPARISONS = ("all events", "newest event", "nearest event")
 
 
 def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
@@ -31,21 +31,21 @@ def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
         f"similarities: {field.shared_with} and {what} of {field.column}"
         for field in sequences
         if field.shared_with
-        for what in COMPARED
+        for what in COMPARISONS
     ]
 
 
 class SimilarityColumns:
-    """The similarity columns of a feature map's histories.
+    """Computes the similarity columns of a feature map's histories.
 
-    `split` is the rows' split in the draw that the feature map was fitted to; None for other rows.
+    `split` is the rows' split in the draw that the feature map was fitted on; None for other rows.
     """
 
     def __init__(self, feature_map: FeatureMap, split: str | None) -> None:
         self.split, self.sequences = split, feature_map.sequences
         self.columns = similarity_names(feature_map.sequences)
         sizes = {field.column: field.size for field in feature_map.sequences}
-        # By sequence: the vectors, and which of them each index of the sequence has.
+        # By sequence: the item vectors, and the item of each index of the sequence.
         self.vectors = {
             items.sequence: (items, items.indices(sizes[items.sequence]))
             for items in feature_map.item_vectors
@@ -54,35 +54,36 @@ class SimilarityColumns:
     def __call__(
         self, block: Block, histories: Sequence[Ragged], categories: Mapping[str, np.ndarray]
     ) -> np.ndarray:
-        """The columns of the rows of a block, float32 [rows, columns].
+        """The columns for a block's rows, float32 [rows, columns].
 
-        `histories` are the rows' histories as indices, in the feature map's order; `categories` has
-        the targets' indices by column, int64 [rows], -1 where unknown.
+        `histories` are the rows' indices, by sequence of the feature map; `categories` has the
+        targets' indices by column, int64 [rows], -1 if unknown.
         """
         columns = [np.empty((len(block), 0), np.float32)]
         for field, history in zip(self.sequences, histories):
             if field.shared_with is None:
                 continue
-            cosines = np.full((len(block), len(COMPARED)), np.nan, np.float32)
+            cosines = np.full((len(block), len(COMPARISONS)), np.nan, np.float32)
             if field.column in self.vectors:
-                items, vector = self.vectors[field.column]
+                items, item_of = self.vectors[field.column]
                 last = len(items.vectors) - 1
                 fold = np.full(len(block), last)
-                # An export has only the last vectors.
-                if last and (has_fold := self._has_fold(items.fold_of, block)).any():
-                    fold = np.where(has_fold, folds(items.fold_of, block, field.column, last), last)
+                # An export has only the vectors for rows without a fold.
+                if last and (has_fold := self._uses_fold(items.fold_of, block)).any():
+                    row_fold = row_folds(items.fold_of, block, field.column, last)
+                    fold = np.where(has_fold, row_fold, last)
                 # Index 0 has no vector.
-                of_target = vector[np.maximum(categories[field.shared_with], 0)]
-                of_events = vector[history.values]
-                _compare(items.vectors, fold, of_events, history.offsets, of_target, cosines)
+                target_item = item_of[np.maximum(categories[field.shared_with], 0)]
+                event_items = item_of[history.values]
+                _compare(items.vectors, fold, event_items, history.offsets, target_item, cosines)
             columns.append(cosines)
         return np.concatenate(columns, axis=1)
 
-    def _has_fold(self, fold_of: str, block: Block) -> np.ndarray:
-        """Which of the rows use the vectors of a fold, bool [rows].
+    def _uses_fold(self, fold_of: str, block: Block) -> np.ndarray:
+        """True for rows that use the vectors of their fold, bool [rows].
 
-        Train rows do. Validation rows held out at random do, since their clicks may be events of
-        train rows. Rows held out by group and newer rows do not.
+        These are train rows and validation rows held out at random, whose clicks may be events of
+        train rows. Rows held out by group or time use the vectors for rows without a fold.
         """
         if self.split in ("train", ""):
             return np.ones(len(block), bool)
@@ -91,19 +92,19 @@ class SimilarityColumns:
         return block.period == 0
 
 
-def folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarray:
-    """The fold of each row for a sequence's vectors, int64 [rows], below `count`."""
+def row_folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarray:
+    """The fold of each row for the vectors of `sequence`, int64 [rows], below `count`."""
     if fold_of == "history":
-        noted = block.first_events
-        first = first_events(block.sequences[sequence]) if noted is None else noted[sequence]
+        given = block.first_events
+        first = first_events(block.sequences[sequence]) if given is None else given[sequence]
         return hashed_below(first, count)
     return getattr(block, fold_of).astype(np.int64)
 
 
 def first_events(history: Ragged) -> np.ndarray:
-    """The first token of each history, uint64 [rows], 0 without events.
+    """The first token of each history, uint64 [rows]; 0 without events.
 
-    Tokens are used, since indices change when a refit extends a feature map.
+    Indices would not do: they change when a refit extends the feature map.
     """
     first, has_events = np.zeros(len(history), np.uint64), history.lengths > 0
     first[has_events] = history.values[history.offsets[:-1][has_events]]

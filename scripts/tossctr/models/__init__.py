@@ -1,1 +1,1 @@
-"""What all kinds of models share, and a folder for each kind: FESeq and boosting."""
+"""The interface that all model kinds share, and a folder for each: FESeq and boosting."""

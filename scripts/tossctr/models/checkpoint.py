@@ -1,4 +1,4 @@
-"""The saved state of a training, from which an interrupted one goes on."""
+"""The saved state of a training, from which an interrupted training resumes."""
 
 import hashlib
 import json
@@ -20,10 +20,10 @@ SECONDS_BETWEEN_SAVES = 600
 
 
 class Checkpoint:
-    """The state of a job's training, in its own folder beside the model's file.
+    """The saved state of a job's training, in the folder `training_state` beside the model file.
 
-    A state with other settings, data or code is ignored. The caller removes the folder once the
-    model is safe: a job whose process succeeds can still fail, and lose its files.
+    A state of other settings, data or code is ignored. The folder stays after the training: a job
+    whose process succeeds can still fail, and lose its files.
     """
 
     def __init__(self, job: TrainJob) -> None:
@@ -32,44 +32,44 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def load(self, convert: Callable[[np.ndarray], Any] = np.asarray) -> dict[str, Any] | None:
-        """The state to resume from, or None; warns about a state that cannot be used.
+        """The saved state; None, with a warning, if it is damaged or belongs to other settings.
 
-        Its tensors are what `convert` makes of arrays.
+        `convert` turns each of its arrays into a tensor.
         """
         try:
             content = tensors.load(self.file, convert)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            logger.warning("%s cannot be read (%s): training from the start", self.file, error)
+            logger.warning("training from the start: cannot read %s (%s)", self.file, error)
             return None
         if content.get("key") == self.key:
             return content["state"]
         logger.warning(
-            "%s belongs to other settings, data or code: training from the start", self.file
+            "training from the start: %s belongs to other settings, data or code", self.file
         )
         return None
 
     def save(self, state: dict[str, Any]) -> bool:
-        """Replace the saved state; if that fails, as on a full disk, keep it and return False."""
+        """Save a state; if that fails (full disk), keep the saved one, warn, and return False."""
         self._saved_at = time.monotonic()
         try:
             tensors.save({"key": self.key, "state": state}, self.file)
         except OSError as error:
-            logger.warning("the state of the training could not be saved: %s", error)
+            logger.warning("cannot save the state of the training, which goes on: %s", error)
             return False
         return True
 
     def is_due(self) -> bool:
-        """True if it is time to save again."""
+        """True if the last save is more than SECONDS_BETWEEN_SAVES ago."""
         return time.monotonic() - self._saved_at > SECONDS_BETWEEN_SAVES
 
 
 def _key(job: TrainJob) -> str:
     """A digest of everything that a training depends on."""
-    # The number of processes changes only rounding and draws of dropout.
+    # The number of GPUs changes only rounding and draws of dropout.
     settings = {block: {**keys, "gpus": 1} for block, keys in job.settings.items()}
-    # The feature map identifies the rows.
+    # The feature map has the identity of the rows.
     feature_map = hashlib.sha256(job.feature_map.read_bytes()).hexdigest()
-    values = [settings, feature_map, job.before(), job.code]
+    values = [settings, feature_map, job.first_training(), job.code]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

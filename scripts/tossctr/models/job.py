@@ -1,4 +1,4 @@
-"""The inputs and outputs of a training, the same in every kind of model."""
+"""The inputs and outputs of a training, for all model kinds."""
 
 import csv
 import time
@@ -17,38 +17,37 @@ from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..config.names import Settings
 from ..datasets.opening import AllRows, Files, open_table
 from ..datasets.table import Table, monitored_rows
-from ..features.feature_map import FeatureMap, check_one_draw
+from ..features.feature_map import FeatureMap, check_same_draw
 from .trained import Model, ModelInfo
 
-# A feature map, the train rows, and the validation rows to choose by (None in a refit).
-Opened = tuple[FeatureMap, Table, Table | None]
+# The feature map, the train rows, and the validation rows (None in a refit).
+OpenRows = tuple[FeatureMap, Table, Table | None]
 
 
 @contextmanager
 def open_rows(
     train: Files, valid: Files, feature_map: Path, full_name: str = "", *, is_refit: bool = False
-) -> Iterator[Opened]:
-    """The feature map and the rows of a training; a refit learns from the validation rows, too.
+) -> Iterator[OpenRows]:
+    """The feature map and the rows of a training; in a refit, validation rows are train rows, too.
 
-    Raises UserError unless all come from one draw, made for the size in `full_name`.
+    Raises UserError unless all files come from one draw, for the size in `full_name`.
     """
     fields = FeatureMap.read(feature_map)
     rows = AllRows(train, valid) if is_refit else train
-    with open_table(rows) as learned, nullcontext() if is_refit else open_table(valid) as choosing:
-        check_one_draw(fields, learned, learned if choosing is None else choosing, full_name)
-        yield fields, learned, None if choosing is None else monitored_rows(choosing)
+    with open_table(rows) as table, nullcontext() if is_refit else open_table(valid) as valid_table:
+        check_same_draw(fields, table, table if valid_table is None else valid_table, full_name)
+        yield fields, table, None if valid_table is None else monitored_rows(valid_table)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
     """The training of one model.
 
-    `train`, `valid` and `feature_map` are the files of the train rows, the validation rows and the
-    feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
-    files to write. If `refit_of`, the training.json of a first training, is given, the model is
-    refitted: it also learns from the validation rows, and keeps the choices of the first training,
-    whose model is the file `first_model`. The model's file keeps `id_column`. `code` is a digest of
-    the running code, by which saved states of other versions are recognized.
+    Files to read: `train` rows, `valid` rows, `feature_map`. Files to write: `model`, `history`
+    (CSV), `training` (JSON). `settings` are by block. A refit has `refit_of`, the training.json of
+    the first training, and `first_model`, its model: it also learns from the validation rows, and
+    keeps the choices of the first training. The model file stores `id_column`. `code` is a digest
+    of the code; saved states of other code are ignored.
     """
 
     train: Files
@@ -67,35 +66,35 @@ class TrainJob:
     code: str = ""
     started: float = field(default_factory=time.monotonic, init=False, compare=False)
 
-    def before(self) -> dict[str, Any]:
-        """In a refit, the training.json of the first training; otherwise {}.
+    def first_training(self) -> dict[str, Any]:
+        """In a refit, the content of the first training's training.json; else {}.
 
-        Raises UserError if the file is not one.
+        Raises UserError if the file is not a training.json.
         """
         if self.refit_of is None:
             return {}
         keys = ("refit", "settings", "seconds")
         return read_json(self.refit_of, kind="training.json", keys=keys)
 
-    def opened(self) -> AbstractContextManager[Opened]:
-        """The job's files, opened by `open_rows`."""
+    def open_rows(self) -> AbstractContextManager[OpenRows]:
+        """Open the feature map, the train rows and the validation rows (None in a refit)."""
         files = (self.train, self.valid, self.feature_map, self.full_name)
         return open_rows(*files, is_refit=self.refit_of is not None)
 
-    def about(self, feature_map: FeatureMap, train: Table) -> ModelInfo:
-        """The training's facts, for the model; raises UserError if no rows, or all, are clicks."""
+    def model_info(self, feature_map: FeatureMap, train: Table) -> ModelInfo:
+        """The facts that the model stores; raises UserError if all labels are equal."""
         click_rate = float(train.column("label").mean())
         if click_rate in (0, 1):
             raise UserError(
-                f"{train.path}: label {click_rate:.0f} in all of its {train.rows:,} rows, from "
-                f"which nothing can be learned; raise sizes.<size>.rows"
+                f"{train.path}: the label is {click_rate:.0f} in all rows ({train.rows:,}), so a "
+                f"model cannot learn; raise sizes.<size>.rows"
             )
         simulated = train.source["simulated"]
         names = self.full_name, self.id_column
         return ModelInfo(self.settings, feature_map, simulated, click_rate, *names)
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
-        """Write `history` (a mapping per line), `facts` with the common ones, and the model."""
+        """Write `history` (a mapping per line), training.json with `facts`, and the model, last."""
         with atomic_write(self.history) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else [])
             writer.writeheader()

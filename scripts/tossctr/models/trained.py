@@ -1,4 +1,4 @@
-"""A trained model of any kind, and its file: one safetensors file with all that it needs."""
+"""A trained model of any kind, and its safetensors file, which has all that predictions need."""
 
 import json
 from collections.abc import Mapping
@@ -18,21 +18,21 @@ from ..config.names import Settings, check_name
 from ..datasets.opening import TableSource, open_table
 from ..datasets.table import Block
 from ..features.encoding import FeatureEncoder
-from ..features.feature_map import FeatureMap, check_kind
+from ..features.feature_map import FeatureMap, check_simulated
 
 FORMAT, VERSION = "tossctr-model", 19
-# Errors that damaged or changed content causes in Python and its libraries.
-_DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+# The errors that damaged content causes in Python and its libraries.
+_DAMAGE_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class ModelInfo:
     """The facts of a training that all models store.
 
-    `settings` are by block; `feature_map` encodes rows; `simulated` is true if the train rows are
-    simulated; `click_rate` is the train rows' share of clicks; `full_name` is size and name, such
-    as full/len150, or '' if the model was trained by hand; `id_column` is the table's, '' if none
-    was named.
+    `settings` are by block. `feature_map` encodes rows. `simulated` is true if the train rows are
+    simulated. `click_rate` is the share of clicks in the train rows. `full_name` is size and name,
+    such as full/len150; '' if the model was trained by hand. `id_column` is the ID column of the
+    table; '' if it has none.
     """
 
     settings: Settings
@@ -45,28 +45,27 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model, as `load` of its kind returns it.
+    """A trained model.
 
-    Each kind has a dataclass derived from it, whose fields are what the model learned; the file
-    holds them.
-    If a field is not an array or a plain value, the class overrides `content` and `from_content`.
-    Predictions take `threads` threads.
+    Each model kind derives a dataclass whose fields are what the model learned; the file stores the
+    fields. If a field is not an array or a plain value, the class overrides `content` and
+    `from_content`. Predictions use `threads` threads.
     """
 
-    # The kind's name, which is also its folder's.
+    # The model kind's name; equals its folder.
     kind: ClassVar[str]
 
     about: ModelInfo
     threads: int = field(default=1, kw_only=True, compare=False)
 
     def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
-        """Logits float32 [rows of the block], at the click rate of the train rows."""
+        """Logits of a block, float32 [rows]; they assume the click rate of the train rows."""
         raise NotImplementedError
 
     def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
-        """Logits float32 [rows], in the order of the rows; histories may be ablated."""
+        """Logits float32 [rows], in the order of the rows; `ablate_histories` empties histories."""
         table = open_table(rows)
-        check_kind(table.path, table.source["simulated"], self.about.simulated)
+        check_simulated(table.path, table.source["simulated"], self.about.simulated)
         encoder = FeatureEncoder(self.about.feature_map, table)
         predict = partial(self.logits, encoder)
         read = table.blocks(encoder.history_columns)
@@ -79,55 +78,55 @@ class Model:
         return np.concatenate(logits)
 
     def content(self) -> dict[str, Any]:
-        """What the model learned, as its file stores it: nested arrays and plain values by name."""
+        """What the file stores, by name: arrays, plain values, or mappings of both."""
         shared = {f.name for f in fields(Model)}
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in shared}
 
     @classmethod
     def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
-        """The model with this `content`."""
+        """The model whose `content()` is `content`."""
         return cls(about, **content, threads=threads)
 
     def save(self, path: Path) -> None:
-        """Write everything into one file."""
+        """Write the model file."""
         shared = {f.name: getattr(self.about, f.name) for f in fields(ModelInfo)}
         # As bytes: safetensors limits plain values, and so vocabularies, to 100 MB.
         feature_map = json.dumps(self.about.feature_map.to_dict()).encode()
         shared |= {"feature_map": np.frombuffer(feature_map, np.uint8)}
-        tensors.save({"marks": _marks(self.kind), **shared, **self.content()}, path)
+        tensors.save({"marks": _header(self.kind), **shared, **self.content()}, path)
 
     @classmethod
     def load(
         cls, path: Path, full_name: str = "", runtime: Runtime | None = None, threads: int = 1
     ) -> Self:
-        """Read what `save` wrote, with arrays as NumPy's.
+        """Read a file that `save` wrote.
 
-        Raises UserError for any other file, and for a model with another `full_name`.
+        Raises UserError for another file, and for a model with another `full_name`.
         """
         try:
             content = tensors.load(path)
-            if (marks := content.pop("marks", None)) != (expected := _marks(cls.kind)):
+            if (marks := content.pop("marks", None)) != (expected := _header(cls.kind)):
                 raise ValueError(f"{marks}, not {expected}")
-            # Earlier files have no ID column.
+            # Older files have no `id_column`.
             names = {f.name for f in fields(ModelInfo)} & {*content}
             shared = {name: content.pop(name) for name in names}
             plain = json.loads(shared.pop("feature_map").tobytes())
             about = ModelInfo(**shared, feature_map=FeatureMap.from_dict(plain))
             model = cls.from_content(about, content, threads)
-        except _DAMAGES as error:
-            raise load_error(path, error) from None
+        except _DAMAGE_ERRORS as error:
+            raise damaged_model_error(path, error) from None
         check_name(path, about.full_name, full_name)
         return model
 
 
-def _marks(kind_name: str) -> dict[str, Any]:
-    return {"format": FORMAT, "version": VERSION, "kind": kind_name}
+def _header(kind: str) -> dict[str, Any]:
+    return {"format": FORMAT, "version": VERSION, "kind": kind}
 
 
-def load_error(path: Path, error: Exception) -> UserError:
-    """The error for a file that is not a model."""
+def damaged_model_error(path: Path, error: Exception) -> UserError:
+    """The error to raise for a file that is not a complete model."""
     return UserError(
-        f"{path}: not a complete model file of this workflow ({first_line(error)}); take another "
-        f"file. If the workflow made it, delete it and retrain the model: run the same command "
-        f"again, or `snakemake --cores 4 {path}`"
+        f"{path}: not a complete model file of this workflow ({first_line(error)}); use another "
+        f"file. If the workflow made the file, delete it and run the same command again, or "
+        f"`snakemake --cores 4 {path}`, to retrain the model"
     )

@@ -17,7 +17,7 @@ from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..datasets.opening import open_table
 from ..datasets.table import Table
 from ..features.encoding import FeatureEncoder
-from ..features.feature_map import check_one_draw
+from ..features.feature_map import check_same_draw
 from ..models.trained import Model
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def predict_validation(
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
-        check_one_draw(loaded.about.feature_map, table, table, full_name, model)
+        check_same_draw(loaded.about.feature_map, table, table, full_name, model)
         columns = {name: table.column(name) for name in ("row", "label")}
         columns["logit"] = columns["logit_ablated"] = loaded.predict(table)
         if table.sequence_columns:
@@ -87,7 +87,7 @@ def predict_rows(
     is not finite.
     """
     for model in models:
-        FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
+        FeatureEncoder(model.about.feature_map, table).warn_of_unknown_values(table)
     logit = predict_mean(models, weights, table)
     with raise_if_corrupt(table.path):
         ids = pa.array(table.column("id"), pa.binary()).cast(pa.string())

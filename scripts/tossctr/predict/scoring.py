@@ -24,7 +24,7 @@ from ..config.declared import DEFAULT_RUNTIME, Delimiter, Runtime
 from ..config.names import Prior
 from ..datasets.conversion import convert_test
 from ..datasets.opening import open_table
-from ..features.feature_map import check_kind
+from ..features.feature_map import check_simulated
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
 from ..raw.values import ROW_COLUMN, row_numbers
@@ -77,7 +77,7 @@ def score_files(
     for file in raw:
         file.check_columns(columns, columns.id)
         for each in about:
-            check_kind(file.location, file.is_simulated, each.simulated)
+            check_simulated(file.location, file.is_simulated, each.simulated)
     models = " + ".join(each.full_name or str(path) for each, path in zip(about, model))
     click_rate = repr(about[0].click_rate)
     metadata = {"models": models, "prior": prior, "click_rate": click_rate}

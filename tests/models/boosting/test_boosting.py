@@ -25,7 +25,7 @@ from tossctr.features.feature_map import MISSING, OUT_OF_VOCABULARY, FeatureMap
 from tossctr.models.boosting import boosting, train_trees, trees
 from tossctr.models.boosting import features as features_module
 from tossctr.models.boosting.boosting import BoostingConfig
-from tossctr.models.boosting.features import Features, fit_features, with_unknown
+from tossctr.models.boosting.features import Features, fit_features, replace_with_oov
 from tossctr.models.boosting.tree_file import load
 from tossctr.models.boosting.trees import quantile_matrix
 from tossctr.predict.model_predictions import predict_validation
@@ -101,16 +101,16 @@ def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
     feature_map = FeatureMap.read(tmp_path / "feature_map.json")
     with H5Table(tmp_path / "train.h5") as train:
         row, label = train.column("row"), train.column("label")
-        own, others = fit_features(train, feature_map, unknown={"country": 0.5, "item": 0.5})
+        own, others = fit_features(train, feature_map, oov_rates={"country": 0.5, "item": 0.5})
         folds, _ = fit_features(train, feature_map, by_period=False)
     # A refit has what the first training had, though its rows have more periods.
     assert (own.by_period, folds.by_period) == (True, False)
     assert {len(each) for each in own.tables.values()} == {4}
     assert {len(each) for each in folds.tables.values()} == {FOLDS}
     # New items are in the counts already.
-    assert own.unknown is not None
-    assert own.unknown.tolist() == pytest.approx([0.5, 0])
-    own = replace(own, unknown=None)
+    assert own.oov_dropout is not None
+    assert own.oov_dropout.tolist() == pytest.approx([0.5, 0])
+    own = replace(own, oov_dropout=None)
     trained_on, later = (by_name(tmp_path / "train.h5", each) for each in (own, others))
     period, country = period[row], country[row]
     for name in "abc":
@@ -219,7 +219,7 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
 
 def test_rows_without_any_click_are_a_clear_error(tmp_path: Path) -> None:
     no_clicks = make(tmp_path, raw_table(40, y=[0] * 39 + [1]), valid_rows=[39])
-    with pytest.raises(UserError, match=r"label 0 in all of its 39 rows.*raise sizes"):
+    with pytest.raises(UserError, match=r"label is 0 in all rows \(39\).*raise sizes"):
         train(no_clicks, tmp_path)
 
 
@@ -238,12 +238,12 @@ def test_known_categories_are_drawn_as_unknown_at_their_share() -> None:
     categories, row = random.integers(3, 50, (40_000, 3)), random.permutation(40_000)
     categories[random.random(40_000) < 0.2, 1] = MISSING
     share = np.array([0.25, 0.4, 0])
-    drawn = with_unknown(categories, row, share)
+    drawn = replace_with_oov(categories, row, share)
     is_new = drawn == OUT_OF_VOCABULARY
     assert is_new.mean(axis=0).tolist() == pytest.approx([0.25, 0.8 * 0.4, 0], abs=0.01)
     np.testing.assert_array_equal(drawn[~is_new], categories[~is_new])
     # The same rows, in whatever order.
-    np.testing.assert_array_equal(with_unknown(categories[::-1], row[::-1], share)[::-1], drawn)
+    np.testing.assert_array_equal(replace_with_oov(categories[::-1], row[::-1], share)[::-1], drawn)
     # The columns' draws are independent of each other, and of the folds.
     assert abs(np.corrcoef(is_new[:, 0], is_new[:, 1])[0, 1]) < 0.02
     assert abs(np.corrcoef(is_new[:, 0], row % 5 == 0)[0, 1]) < 0.02

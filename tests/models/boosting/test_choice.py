@@ -17,13 +17,13 @@ from tossctr.datasets.opening import AllRows
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.boosting import choice, click_rates, train_trees
 from tossctr.models.boosting.boosting import BoostingConfig
-from tossctr.models.boosting.click_rates import ClickCounts, Counted, mean_over_newest
+from tossctr.models.boosting.click_rates import ClickCounts, ClickRate, mean_over_newest
 from tossctr.models.boosting.tree_file import load
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "SHORT", choice.SHORT.model_copy(update={"trees": 30}))
+    monkeypatch.setattr(choice, "SHORT_RUN", choice.SHORT_RUN.model_copy(update={"trees": 30}))
 
 
 def trained(data: Path, out: Path, files: dict[str, Any] | None = None, **settings: Any) -> Any:
@@ -67,7 +67,7 @@ def test_train_rows_choose_sets_too_where_few_rows_like_them_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_out_by: str, most: int, rows: int
 ) -> None:
     monkeypatch.setattr(choice, "_FOLDED_ROWS", most)
-    monkeypatch.setattr(choice, "SHORT", choice.SHORT.model_copy(update={"trees": 2}))
+    monkeypatch.setattr(choice, "SHORT_RUN", choice.SHORT_RUN.model_copy(update={"trees": 2}))
     # As by a split, where train rows may all be of one period, or groups of one fold.
     numbers = {held_out_by: (np.arange(3000) < 300).astype(np.uint8)} if held_out_by else {}
     make(tmp_path, learnable_table(), valid_rows=range(300), **numbers)
@@ -152,7 +152,7 @@ def counted_rows() -> tuple[Any, ...]:
     histories = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(300)]
     label = (random.random(300) < 0.3).astype(np.int64)
     fold, target = hashed_below(np.arange(300), FOLDS), random.integers(0, 3, 300)
-    by_target = Counted("", "clicks", field=0, size=7, sequence=0, targets=3)
+    by_target = ClickRate("", "clicks", field=0, size=7, sequence=0, targets=3)
     slots = by_target.slots_of(target[:, None], [ragged(histories, np.int64)])
     counts = ClickCounts(21, FOLDS)
     counts.add(fold, slots, label)
@@ -205,7 +205,7 @@ def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
 
 def test_too_many_pairs_share_slots() -> None:
     tokens, target = np.random.default_rng(0).integers(0, 1 << 12, (2, 20_000))
-    pairs = Counted("", "clicks", field=0, size=1 << 12, sequence=0, targets=1 << 12)
+    pairs = ClickRate("", "clicks", field=0, size=1 << 12, sequence=0, targets=1 << 12)
     slots = pairs.slots_of(target[:, None], [Ragged(tokens, np.arange(20_001))]).values
     assert pairs.slots == click_rates.MAX_SLOTS > slots.max()
     # As many as so many balls in so many boxes leave alone.

@@ -161,10 +161,10 @@ def test_flash_attention_equals_attention_over_padded_rows(
         return torch.cat(attended)
 
     monkeypatch.setattr(varlen, "varlen_attn", kernel)
-    monkeypatch.setattr(positions, "takes_flash", lambda qkv: True)
+    monkeypatch.setattr(positions, "can_use_flash", lambda qkv: True)
     config = replace(CONFIG, causal=causal, embedding_dim=embedding_dim)
     model, batch = make_model(config), make_batch([3, 0, 6])
-    logits, expected = model(batch), model(Padded.of(batch))
+    logits, expected = model(batch), model(Padded.from_batch(batch))
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     assert len(calls) == config.transformer_layers
     got, want = (gradients(model, logit_B.sum()) for logit_B in (logits, expected))
@@ -210,4 +210,4 @@ def test_flash_attention_is_for_half_precision_on_new_gpus(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     qkv: Any = SimpleNamespace(is_cuda=is_cuda, device="cuda", shape=(7, 3, 2, width), dtype=dtype)
-    assert positions.takes_flash(qkv) == flash
+    assert positions.can_use_flash(qkv) == flash

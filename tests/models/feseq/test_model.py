@@ -50,7 +50,7 @@ def test_logits_and_gradients_are_those_of_padded_rows(
 ) -> None:
     model, batch = make_model(replace(CONFIG, **variant), SIZED), make_batch(lengths, SIZED)
     # Whatever stands in the padding.
-    logits, expected = model(batch), model(Padded.of(batch, filled=3))
+    logits, expected = model(batch), model(Padded.from_batch(batch, filled=3))
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     # Its neighbours in a batch change no logit.
     alone = torch.cat([model(batch.rows(row, row + 1)) for row in range(len(batch))])
@@ -65,7 +65,7 @@ def test_logits_and_gradients_are_those_of_padded_rows(
 def test_a_layer_of_targets_alone_is_the_whole_layer_at_the_targets(causal: bool) -> None:
     layer = TransformerLayer(replace(CONFIG, causal=causal, heads=2), 6).double().eval()
     batch = make_batch([9, 0, 31, 4, 4])
-    for rows in (Packed(batch), Padded.of(batch, filled=3)):
+    for rows in (Packed(batch), Padded.from_batch(batch, filled=3)):
         x_ND = torch.randn(*rows.age_N.shape, 6, dtype=torch.float64)
         expected = rows.targets(layer(x_ND, rows))
         torch.testing.assert_close(
@@ -163,7 +163,7 @@ def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_
     batch = make_batch([0] * 5_000, replace(SIZES, context=(9, 3)))
     batch = replace(batch, context_BC=batch.context_BC * (torch.arange(5_000)[:, None] % 4 > 0))
     draws, shares = OovDropout(0.2, SIZES).train(), [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
-    draws.take(shares)
+    draws.set_rates(shares)
 
     def columns(batch: Batch) -> torch.Tensor:
         return torch.cat([batch.profile_BP, batch.target_BG, batch.context_BC], dim=1)

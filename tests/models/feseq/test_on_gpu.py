@@ -32,7 +32,7 @@ from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network import device as runtime
 from tossctr.models.feseq.network.device import Machine, start_runtime
 from tossctr.models.feseq.network.pooling import POOLINGS
-from tossctr.models.feseq.network_file import placed
+from tossctr.models.feseq.network_file import to_machine
 from tossctr.models.feseq.training_step import Stepper, make_optimizer
 
 # It stands for a GPU: its tensors have shapes, but no values.
@@ -75,7 +75,7 @@ def test_compiled_layers_train_alike_and_are_compiled_once(monkeypatch: pytest.M
     config = replace(CONFIG, dropout=0.0, transformer_layers=1, mlp=(8,), mlp_cross_rank=2)
     steppers = []
     for machine in (CPU, replace(CPU, compile=True)):
-        model = placed(make_model(config).train(), machine)
+        model = to_machine(make_model(config).train(), machine)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
         steppers.append(Stepper(model, optimizer, machine, TRAIN))
     plain, compiled = steppers
@@ -135,5 +135,5 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     short_of_memory(monkeypatch, 40)
     np.testing.assert_allclose(model.predict(data / "valid.h5"), expected, rtol=1e-4, atol=1e-5)
     short_of_memory(monkeypatch, 0)
-    with pytest.raises(UserError, match="does not hold the prediction of a single row"):
+    with pytest.raises(UserError, match="too small for the prediction of a single row"):
         model.predict(data / "valid.h5")

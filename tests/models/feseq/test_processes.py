@@ -32,7 +32,7 @@ from support.trainings import (
 from tossctr.common.errors import UserError
 from tossctr.config.declared import Runtime
 from tossctr.models.feseq import train_network
-from tossctr.models.feseq.network.device import Ranks, choose_device, joined, start_runtime
+from tossctr.models.feseq.network.device import Ranks, choose_device, process_group, start_runtime
 from tossctr.models.feseq.training_step import Stepper
 
 # Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.
@@ -94,8 +94,8 @@ def train_as_one_of_several(data: Path, out: Path) -> None:
         rows.append(batch.row_B.tolist())
         take(self, batch)
 
-    with joined() as ranks:
-        train_network.joined = lambda: nullcontext(ranks)  # type: ignore[assignment]
+    with process_group() as ranks:
+        train_network.process_group = lambda: nullcontext(ranks)  # type: ignore[assignment]
         options = {"gpus": ranks.count, "epochs": 1}
         train_here(data, out / "whole", **options)
         with ended_at(Stepper, "take", 10 if ranks.rank == 1 else 0, signal.SIGTERM):
@@ -185,5 +185,5 @@ def test_after_a_sudden_end_nothing_runs_and_one_process_goes_on(
 def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UserError, match=r"train.gpus is 4, and PyTorch finds 1 CUDA devices"):
+    with pytest.raises(UserError, match=r"train.gpus is 4, but PyTorch finds only 1 CUDA device"):
         choose_device("auto", Ranks(1, 4))

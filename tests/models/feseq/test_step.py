@@ -12,7 +12,7 @@ from tossctr.common.errors import UserError
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.training_loop import evaluated_batches
 from tossctr.models.feseq.training_step import (
-    FLOOR,
+    MIN_RATE,
     Stepper,
     TableAdam,
     embedding_parameters,
@@ -102,7 +102,7 @@ def test_out_of_gpu_memory_halves_the_micro_batch_and_repeats_the_step(
         weights(short.model), weights(uninterrupted.model), rtol=0, atol=1e-9
     )
     short_of_memory(monkeypatch, 0)
-    with pytest.raises(UserError, match="does not hold the training of a single row"):
+    with pytest.raises(UserError, match="too small for the training of a single row"):
         short.take(batch)
 
 
@@ -197,7 +197,7 @@ def test_the_automatic_rate_is_higher_only_if_neither_label_is_rare() -> None:
 
 def test_the_rate_falls_like_pytorchs() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=RATE)
-    scheduler = CosineAnnealingLR(optimizer, T_max=STEPS, eta_min=FLOOR * RATE)
+    scheduler = CosineAnnealingLR(optimizer, T_max=STEPS, eta_min=MIN_RATE * RATE)
     for step in range(1, STEPS + 1):
         optimizer.step()
         scheduler.step()

@@ -1,1 +1,1 @@
-"""The kind boosting: gradient boosting of trees, by XGBoost."""
+"""The model kind boosting: gradient boosting of trees, by XGBoost."""

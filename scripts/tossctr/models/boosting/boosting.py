@@ -1,4 +1,4 @@
-"""Gradient boosting as a model kind: its settings, and what its jobs need."""
+"""The model kind boosting: its settings, and the GPUs of its jobs."""
 
 from collections.abc import Mapping
 from importlib.metadata import distributions
@@ -10,7 +10,7 @@ from ...config.declared import AS_WRITTEN, NOT_SEARCHED, SettingsBlock
 from ..base import ModelKind
 
 FeatureSet = Literal["histories", "similarities", "clicks", "ids"]
-# Ordered by how much each set relies on later rows being like the train rows, the least first.
+# In the order in which sets are tried: the first relies least on later rows being like train rows.
 FEATURE_SETS: tuple[str, ...] = get_args(FeatureSet)
 
 
@@ -24,21 +24,21 @@ class BoostingConfig(SettingsBlock):
     max_depth: Annotated[int, Field(ge=1, le=16)] = 6
     """maximum depth of a tree"""
     min_child_weight: Literal["auto"] | Annotated[float, Field(ge=0), AS_WRITTEN] = "auto"
-    """minimum sum of p (1 - p) over the rows of a leaf. `auto`: 20, or a smaller value if clicks
-    are few or if it lowers the logloss of held-out train rows (docs/boosting.md)"""
+    """minimum sum of p (1 - p) over the rows of a leaf. `auto`: 20, or less if clicks are few or if
+    less lowers the logloss of held-out train rows (docs/boosting.md)"""
     l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 1
     """L2 penalty of the leaf values"""
     colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5
     """share of the features drawn for each tree"""
     features: Literal["auto"] | list[FeatureSet] = "auto"
-    """further sets of features; numerics, categories of few values and history lengths are always
-    used. `auto`: the sets whose gain in held-out logloss exceeds the gain's standard error
+    """sets of features besides numeric columns, columns of few categories, and history lengths.
+    `auto`: the sets whose gain in held-out logloss exceeds the gain's standard error
     (docs/boosting.md)"""
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
-    """share of the negatives that trees are trained on, drawn at random; predictions are corrected
-    for it. `auto`: by the rule of `train`'s `auto`"""
+    """share of the negatives, drawn at random, that trees are trained on; predictions are corrected
+    for it. `auto`: the same rule as `train.negative_sampling_rate`"""
     bags: Annotated[int, Field(ge=1, le=100), NOT_SEARCHED] = 3
     """ensembles of trees whose logits are averaged; each has its own seed and draw of negatives"""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
@@ -46,10 +46,10 @@ class BoostingConfig(SettingsBlock):
 
 
 class Boosting(ModelKind):
-    """Trees, by XGBoost."""
+    """The model kind boosting."""
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
-        """One, or 0 if the device is the CPU or XGBoost is the CPU build (PyPI's `xgboost-cpu`)."""
+        """1; 0 if the device is the CPU, or XGBoost is the CPU build (PyPI's `xgboost-cpu`)."""
         is_cpu_build = any(distributions(name="xgboost-cpu"))
         return int(config["runtime"]["device"] != "cpu" and not is_cpu_build)
 
@@ -59,5 +59,5 @@ KIND = Boosting(
     pattern="boosting",
     environment="boosting",
     blocks={"boosting": BoostingConfig},
-    entry_points={"train": "train_trees", "load": "tree_file", "trials": "train_trees"},
+    entry_points={"train": "train_trees", "load": "tree_file", "trial_runner": "train_trees"},
 )

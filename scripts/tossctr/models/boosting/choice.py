@@ -1,13 +1,13 @@
-"""The choices before a training: the sets of features, and how small a leaf may be.
+"""Chooses the sets of features and `min_child_weight` before a training.
 
-Features of users and ads help if the same ones come again, and mislead if not: the validation rows
-show which is the case. Small leaves learn more, or memorize noise: cross-validation of train rows
-shows which. So changes are tried one after the other, in short trainings. A change stays if its
-gain in the logloss of held-out rows exceeds the gain's standard error, so the simplest model that
-is as good as the best wins.
+Features of users and ads help if the same users and ads come again, and mislead otherwise; the
+validation rows show it. Small leaves learn more, or memorize noise; a cross-validation of train
+rows shows it. Changes are tried one after the other, in short trainings. A change is kept if its
+gain in the logloss of held-out rows exceeds the gain's standard error; if not, the model stays
+simpler.
 
-Held-out rows are the validation rows. If these are few, and drawn at random, cross-validation of
-train rows adds more.
+Held-out rows are the validation rows. If validation rows are few and drawn at random, a
+cross-validation of train rows adds more.
 """
 
 import logging
@@ -24,13 +24,13 @@ from .trees import Matrix, fit, quantile_matrix
 
 logger = logging.getLogger(__name__)
 
-# The most train rows of a short training, and the most rows to measure it on.
+# A short training has at most this many train rows, and at most this many held-out rows.
 _MAX_ROWS = 200_000
-# Not the model's own settings, so that all trials of a search choose the same sets.
-SHORT = BoostingConfig(learning_rate=0.1, trees=300)
-# The first `min_child_weight`, and its largest share of the sum of p (1 - p) over all rows: trees
-# must be able to split even if clicks are few.
-_LEAF, _MAX_OF_LEAF = 20.0, 0.1
+# The settings of short trainings: constant, so that all trials of a search choose the same sets.
+SHORT_RUN = BoostingConfig(learning_rate=0.1, trees=300)
+# The first `min_child_weight`, and its maximum as a share of the sum of p (1 - p) over all rows:
+# trees must be able to split even if clicks are few.
+_FIRST_LEAF_WEIGHT, _MAX_LEAF_SHARE = 20.0, 0.1
 # The train rows and the folds of a cross-validation.
 _FOLDED_ROWS, _FOLDS = 20_000, 3
 
@@ -39,10 +39,10 @@ Split = tuple[Table, Table, Features, Features]
 
 
 class Choice(NamedTuple):
-    """The choice, and all changes in the order in which they were `tried`.
+    """The chosen values, and all changes in the order in which they were `tried`.
 
     A change's `gain` is how much it lowers the logloss of `rows` held-out rows, compared with the
-    changes kept before; `error` is the gain's standard error, from the rows' differences.
+    changes kept before; `error` is the gain's standard error over the rows.
     """
 
     min_child_weight: float
@@ -57,75 +57,76 @@ def choose(
     device: str,
     threads: int,
 ) -> Choice:
-    """The `min_child_weight` and the sets of features; what is not `auto` stays as configured.
+    """Choose `min_child_weight` and the sets of features, where `config` has `auto`.
 
-    `rows` are the train rows and the validation rows to choose by, `features` the features of
-    each, with all sets.
+    `rows` are the train rows and the validation rows; `features` has the features of each, with all
+    sets.
     """
     train, valid = (SomeRows(table, np.arange(min(table.rows, _MAX_ROWS))) for table in rows)
     few = SomeRows(train, np.arange(min(train.rows, _FOLDED_ROWS)))
     rate = train.column("label").mean()
-    leaf = min(_LEAF, _most_of_leaf(train.rows, rate))
+    leaf = min(_FIRST_LEAF_WEIGHT, _max_leaf_weight(train.rows, rate))
     trials = _Trials(device, threads)
-    has_clicks = leaf <= _most_of_leaf(few.rows * (1 - 1 / _FOLDS), rate)
+    has_clicks = leaf <= _max_leaf_weight(few.rows * (1 - 1 / _FOLDS), rate)
     if config.features == "auto":
         splits: list[Split] = [(train, valid, *features)]
-        # Folds of train rows share users and days; rows held out by group or time do not.
+        # Folds of train rows share users and days, unlike rows held out by group or time.
         is_random = not any(t.column(key).any() for t in rows for key in ("period", "fold"))
         if is_random and has_clicks and valid.rows < few.rows:
             splits += _cross_validation(few, features[0])
-        sets = trials.chosen_sets(splits, leaf)
+        sets = trials.choose_sets(splits, leaf)
     else:
         sets = [name for name in FEATURE_SETS if name in config.features]
     if config.min_child_weight != "auto":
         leaf = float(config.min_child_weight)
     elif has_clicks:
-        # With fewer clicks, a sample fills leaves less than all rows do, so smaller ones would win.
-        leaf = trials.chosen_leaf(few, replace(features[0], sets=sets), leaf)
+        # With fewer clicks, the sample fills leaves less than all rows do: small leaves would win.
+        leaf = trials.choose_leaf(few, replace(features[0], sets=sets), leaf)
     return Choice(leaf, sets, trials.tried)
 
 
 def _cross_validation(rows: Table, features: Features) -> Iterator[Split]:
-    """Folds of train rows; the features of each are fitted to the other folds."""
+    """A split for each fold of `rows`; its features are fitted to the other folds."""
     fold = np.arange(rows.rows) % _FOLDS
     for number in range(_FOLDS):
         train, held = (SomeRows(rows, np.flatnonzero(p)) for p in (fold != number, fold == number))
-        own, others = fit_features(train, features.feature_map, features.sets, by_period=False)
-        yield train, held, replace(own, unknown=features.unknown), others
+        fitted = fit_features(train, features.feature_map, features.sets, by_period=False)
+        yield train, held, replace(fitted[0], oov_dropout=features.oov_dropout), fitted[1]
 
 
-def _most_of_leaf(rows: float, rate: float) -> float:
+def _max_leaf_weight(rows: float, rate: float) -> float:
     """The largest `min_child_weight` for a number of rows and their click rate."""
-    return _MAX_OF_LEAF * rows * rate * (1 - rate)
+    return _MAX_LEAF_SHARE * rows * rate * (1 - rate)
 
 
 @dataclass(frozen=True)
 class _Trials:
-    """Short trainings, and the changes that they tried."""
+    """Runs short trainings, and records the changes that they try."""
 
     device: str
     threads: int
     tried: list[dict[str, Any]] = field(default_factory=list)
 
     def losses_by_row(self, train: Matrix, held: Matrix, leaf: float) -> np.ndarray:
-        """The logloss of each row of `held`."""
-        short = SHORT.model_copy(update={"min_child_weight": leaf})
+        """The logloss of each row of `held`, after a short training on `train`, float64 [rows]."""
+        short = SHORT_RUN.model_copy(update={"min_child_weight": leaf})
         booster, _ = fit(train, held, short, self.device, self.threads)
         logit = booster.predict(held, output_margin=True).astype(np.float64)
         return np.logaddexp(0, logit) - held.get_label() * logit
 
     def lowers_loss(self, what: str, before: np.ndarray, after: np.ndarray) -> bool:
-        """True if a change lowers the mean loss by more than the standard error."""
-        falls, rows = before - after, len(after)
-        gain, error = float(falls.mean()), float(falls.std() / np.sqrt(rows))
-        text = "%s: %+.5f +- %.5f in the logloss of %s held-out rows, kept: %s"
-        logger.info(text, what, -gain, error, f"{rows:,}", gain > error)
+        """True if the change `what` lowers the mean loss by more than its standard error."""
+        gains, rows = before - after, len(after)
+        gain, error = float(gains.mean()), float(gains.std() / np.sqrt(rows))
+        text = "%s (%s): logloss of %s held-out rows %+.5f +- %.5f"
+        kept = "kept" if gain > error else "not kept"
+        logger.info(text, what, kept, f"{rows:,}", -gain, error)
         numbers = {"rows": rows, "gain": gain, "error": error}
         self.tried.append({"what": what, **numbers, "kept": gain > error})
         return gain > error
 
-    def chosen_sets(self, splits: Sequence[Split], leaf: float) -> list[str]:
-        """The sets that lower the logloss of all held-out rows."""
+    def choose_sets(self, splits: Sequence[Split], leaf: float) -> list[str]:
+        """The sets that lower the mean logloss of the held-out rows of all splits."""
 
         def losses(sets: Sequence[str]) -> np.ndarray:
             return np.concatenate([self._losses_of(split, sets, leaf) for split in splits])
@@ -141,7 +142,7 @@ class _Trials:
         return sets
 
     def _losses_of(self, split: Split, sets: Sequence[str], leaf: float) -> np.ndarray:
-        """The logloss of each held-out row of a split."""
+        """The logloss of each held-out row of a split, with these sets."""
         train, held = split[:2]
         train_features, held_features = (replace(each, sets=sets) for each in split[2:])
         if not train_features.columns():
@@ -151,8 +152,8 @@ class _Trials:
         binned = quantile_matrix(held, held_features, like=matrix, threads=self.threads)
         return self.losses_by_row(matrix, binned, leaf)
 
-    def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
-        """The best leaf weight in cross-validation of train rows: `leaf`, or a fraction of it."""
+    def choose_leaf(self, rows: Table, features: Features, leaf: float) -> float:
+        """The best `min_child_weight` in cross-validation: `leaf`, a quarter of it, and so on."""
         fold = np.arange(rows.rows) % _FOLDS
         train = quantile_matrix(rows, features, threads=self.threads)
         held = quantile_matrix(rows, features, like=train, threads=self.threads)

@@ -1,10 +1,10 @@
 """Click rates of categories and tokens: target encoding without a row's own label.
 
-If rows have a time, a train row is encoded by the clicks of older rows alone, as a later row is
-(ordered target statistics: Prokhorenkova et al., CatBoost, NeurIPS 2018, here by period). If not,
-the train rows are split into folds, by a hash of their number in the raw file, and a train row is
-encoded by the other folds (Micci-Barreca, SIGKDD Explorations 2001, with folds). All other rows are
-encoded by all train rows.
+If rows have a time, the rates of a train row come only from older periods, as do the rates of later
+rows (ordered target statistics: Prokhorenkova et al., CatBoost, NeurIPS 2018). If not, train rows
+are split into folds, by a hash of their number in the raw file, and the rates of a train row come
+from the other folds (Micci-Barreca, SIGKDD Explorations 2001). The rates of all other rows come
+from all train rows.
 """
 
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ import numpy as np
 from ...common.arrays import GOLDEN, Ragged
 from ...features.feature_map import FeatureMap
 
-# Bounds of 1 / variance, for the assumed variance of the slots' log odds.
+# Bounds of 1 / variance of the slots' log odds.
 SMOOTHING = (1, 500)
-# If there are more pairs of a target and a token, they share slots, by a hash of 20 bits.
+# More pairs of a target and a token share slots, by a hash of 20 bits.
 MAX_SLOTS = 1 << 20
 _SHIFT = np.uint64(44)
 
 
-class Counted(NamedTuple):
-    """What clicks are counted for: a category, or a sequence's tokens, with or without the target.
+class ClickRate(NamedTuple):
+    """A click rate: of a category, of a sequence's tokens, or of pairs of the target and a token.
 
-    `field` is the index of the category, or of the target, among the fields. Categories and tokens
-    are below `size`, targets below `targets`, which is 1 if clicks are not counted by target.
+    `field` is the index, in `category_fields`, of the category or of the sequence's target.
+    Categories and tokens are below `size`, targets below `targets`; 1 if the rate is not by target.
     """
 
     name: str
@@ -40,11 +40,11 @@ class Counted(NamedTuple):
 
     @property
     def slots(self) -> int:
-        """The number of slots, one for each pair of a target and a token."""
+        """The number of slots: one for each category, token, or pair, up to MAX_SLOTS."""
         return min(self.targets * self.size, MAX_SLOTS)
 
     def slots_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
-        """Slots of each row's tokens, from its categories int64 [rows, fields] and histories."""
+        """The slots of each row, from its categories int64 [rows, fields] and histories."""
         category = np.ascontiguousarray(categories[:, self.field])
         if self.sequence is None:
             slots, offsets = category, np.arange(len(category) + 1)
@@ -57,47 +57,47 @@ class Counted(NamedTuple):
         return Ragged(slots, offsets)
 
 
-def all_counted(feature_map: FeatureMap, few: Sequence[str]) -> list[Counted]:
-    """What the sets `clicks` and `ids` count; `few` names the columns of few categories."""
+def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[ClickRate]:
+    """The click rates of the sets `clicks` and `ids`."""
     fields = feature_map.category_fields
-    taken = {field.column for field in fields}.union(feature_map.history_columns)
-    counted = []
+    names = {field.column for field in fields}.union(feature_map.history_columns)
+    rates = []
     for i, field in enumerate(fields):
         is_item = field in feature_map.targets
-        is_id = field in feature_map.ids or (field.column not in few and not is_item)
-        counted += [Counted(field.column, "ids" if is_id else "clicks", i, field.size)]
+        is_id = field in feature_map.ids or (field.column not in few_columns and not is_item)
+        rates += [ClickRate(field.column, "ids" if is_id else "clicks", i, field.size)]
     for i, sequence in enumerate(feature_map.sequences):
         target, name, size = len(feature_map.profile) + i, sequence.column, sequence.size
-        both = f"{name} with {fields[target].column}"
-        while both in taken:  # a column may have any name
-            both += "'"
-        taken.add(both)
-        counted += [
-            Counted(name, "clicks", target, size, i),
-            Counted(both, "clicks", target, size, i, fields[target].size),
+        pair = f"{name} with {fields[target].column}"
+        while pair in names:  # a column may have any name
+            pair += "'"
+        names.add(pair)
+        rates += [
+            ClickRate(name, "clicks", target, size, i),
+            ClickRate(pair, "clicks", target, size, i, fields[target].size),
         ]
-    return counted
+    return rates
 
 
 class ClickCounts:
-    """Each slot's occurrences and clicks, uint32 [folds, slots]; a fold may be a period."""
+    """Counts each slot's occurrences and clicks, uint32 [folds, slots]; a fold may be a period."""
 
     def __init__(self, slots: int, folds: int) -> None:
         self.seen, self.clicks = np.zeros((2, folds, slots), np.uint32)
 
     def add(self, fold: np.ndarray, slots: Ragged, label: np.ndarray) -> None:
-        """Count some rows' slots; `fold` and `label` are int64 [rows]."""
+        """Count the slots of some rows; `fold` and `label` are int64 [rows]."""
         _add(self.seen, self.clicks, fold, slots.values, slots.offsets, label)
 
     def out_of_fold(self) -> np.ndarray:
-        """Log odds float32 [folds, slots], each fold's computed from the rows of all others."""
+        """Log odds float32 [folds, slots]; a fold's are computed from all other folds."""
         seen, clicks = self.seen.sum(0), self.clicks.sum(0)
         return np.stack(
             [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
         )
 
     def ordered(self) -> np.ndarray:
-        """Log odds float32 [folds, slots], each fold's computed from the rows of earlier ones."""
+        """Log odds float32 [folds, slots]; a fold's are computed from earlier folds."""
         sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
         return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
 
@@ -106,10 +106,10 @@ class ClickCounts:
         return self._log_odds(self.seen.sum(0), self.clicks.sum(0))[None]
 
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
-        """Log odds minus the log odds of all rows, float32 [slots].
+        """The slots' log odds minus the log odds of all rows, float32 [slots].
 
-        Each slot gets `prior_count` more occurrences at the click rate of all rows. That rate is
-        the same in each fold: a rate without a fold's clicks would leak them.
+        Each slot gets `prior_count` more occurrences at the click rate of all rows. All folds use
+        this rate, since a rate without a fold's clicks would leak them.
         """
         rate, count = self.rate, self.prior_count
         odds = (clicks + count * rate) / (seen - clicks + count * (1 - rate))
@@ -117,15 +117,15 @@ class ClickCounts:
 
     @property
     def rate(self) -> float:
-        """The click rate of all rows; neither 0 nor 1."""
+        """The click rate of all rows, smoothed so that it is neither 0 nor 1."""
         return float((self.clicks.sum() + 0.5) / (self.seen.sum() + 1))
 
     @cached_property
     def prior_count(self) -> float:
-        """The variance of clicks within slots, divided by the variance of the slots' click rates.
+        """The variance of clicks within slots, divided by the variance of rates between slots.
 
-        The folds separate the two: a slot's own rate differs from the fold's rate in all folds
-        alike (Buhlmann and Straub's credibility, MVSB 1970).
+        Folds separate the two: a slot's rate differs from the folds' rates in the same direction in
+        all folds (Buhlmann and Straub's credibility, MVSB 1970).
         """
         total, excess_total, excess_squares, seen_squares = np.zeros((4, self.seen.shape[1]))
         for seen, clicks in zip(self.seen, self.clicks):
@@ -167,10 +167,10 @@ def mean_over_newest(
     offsets: np.ndarray,
     windows: np.ndarray,
 ) -> np.ndarray:
-    """The mean of a table's values over each row's newest slots, float32 [rows, windows].
+    """The means of the values of each row's newest slots, float32 [rows, windows].
 
-    `table` is [folds, slots]; `windows` ascend. A window longer than a row takes all of its slots;
-    a row without slots has NaN.
+    `table` has the values [folds, slots]; `windows` are numbers of slots, ascending. A row with
+    fewer slots gives the mean of all its slots; a row without slots gives NaN.
     """
     means = np.empty((len(fold), len(windows)), np.float32)
     for row in range(len(fold)):

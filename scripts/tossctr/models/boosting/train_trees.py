@@ -1,4 +1,4 @@
-"""The training of gradient boosting, from H5 files and a feature map to a model and its metrics."""
+"""Trains a boosting model: from H5 files and a feature map to the model and its metrics."""
 
 import logging
 import math
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xgboost
 
-from ...batches.negatives import NegativeDraw, chosen_rate
+from ...batches.negatives import NegativeSampler, resolve_sampling_rate
 from ...common.files import scratch_dir
 from ...common.logits import log_odds, metrics_of
 from ...config.declared import Runtime
@@ -32,22 +32,22 @@ logger = logging.getLogger(__name__)
 
 
 def train(job: TrainJob) -> None:
-    """Train a model.
+    """Train a model and write its files.
 
-    A refit takes the number of trees and the validation metrics of the first training. The same
+    A refit takes the number of trees and the validation metrics from the first training. The same
     data, settings and number of threads give the same model on the same machine. An interrupted
-    training keeps the bags that were grown.
+    training resumes after its last finished bag.
     """
     config = BoostingConfig(**job.settings["boosting"])
-    device, before = choose_device(job.runtime.device), job.before()
+    device, first = choose_device(job.runtime.device), job.first_training()
     with (
         training_lock(job.model),
-        job.opened() as (feature_map, train, valid),
+        job.open_rows() as (feature_map, train, valid),
         scratch_dir(job.model.with_name("matrix")) as folder,
     ):
-        about = job.about(feature_map, train)
+        about = job.model_info(feature_map, train)
         matrices = folder if device == "cpu" else None
-        run = BoostingRun(train, valid, feature_map, config, device, job.threads, matrices, before)
+        run = BoostingRun(train, valid, feature_map, config, device, job.threads, matrices, first)
         fitted = run.make_features()
         boosters, history, facts = run.grow(fitted, Checkpoint(job))
         job.write(
@@ -57,8 +57,8 @@ def train(job: TrainJob) -> None:
             features=len(fitted.features.columns()),
             **fitted.choice._asdict(),
             by_period=fitted.train_features.by_period,
-            few_columns=fitted.features.few,
-            oov_rates=fitted.unknown,
+            few_columns=fitted.features.few_columns,
+            oov_rates=fitted.oov_rates,
             train_rows=train.rows,
             negative_sampling_rate=run.negative_sampling_rate,
             valid_rows=valid.rows if valid else 0,
@@ -68,16 +68,16 @@ def train(job: TrainJob) -> None:
 
 
 class FittedFeatures(NamedTuple):
-    """Features of train rows and of all other rows; `unknown`: unknown share by column."""
+    """Features of train rows and of all other rows; the wanted OOV rates by column; the choice."""
 
     train_features: Features
     features: Features
-    unknown: Mapping[str, float]
+    oov_rates: Mapping[str, float]
     choice: Choice
 
 
 class BaggedMatrices(NamedTuple):
-    """A bag's binned train rows, the validation rows (None in a refit), and `start` of `fit`."""
+    """A bag's binned train and validation rows (None in a refit), and `start` for `fit`."""
 
     train: Matrix
     valid: Matrix | None
@@ -86,10 +86,10 @@ class BaggedMatrices(NamedTuple):
 
 @dataclass(frozen=True)
 class BoostingRun:
-    """The rows and settings of one training, its device and its threads.
+    """The rows, settings, device and threads of one training.
 
-    A large matrix goes into a file in `folder`, if given. A refit has no `valid` rows: they are
-    among the train rows. `before` has the facts that the first training wrote.
+    A large matrix goes into a file in `folder`, if given. In a refit, `valid` is None, since the
+    validation rows are among the train rows, and `first_training` has the first training.json.
     """
 
     train: Table
@@ -99,58 +99,58 @@ class BoostingRun:
     device: str
     threads: int
     folder: Path | None
-    before: Mapping[str, Any] = field(default_factory=dict)
+    first_training: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def negative_sampling_rate(self) -> float:
-        """The share of the train rows' negatives in a bag."""
+        """The share of the negatives that each bag draws."""
         label = self.train.column("label")
-        return chosen_rate(
+        return resolve_sampling_rate(
             self.config.negative_sampling_rate, label, "boosting.negative_sampling_rate"
         )
 
     def make_features(self) -> FittedFeatures:
-        """The features of train and validation rows, of the configured or chosen sets."""
-        config, before, valid = self.config, self.before, self.valid
-        unknown = before.get("oov_rates", {})
+        """The features of train and validation rows, from the configured or chosen sets."""
+        config, first, valid = self.config, self.first_training, self.valid
+        rates = first.get("oov_rates", {})
         if valid is not None:
-            unknown = oov_rates(valid, self.feature_map)
-        chosen = before.get("sets", config.features)
+            rates = oov_rates(valid, self.feature_map)
+        sets = first.get("sets", config.features)
         fitted = fit_features(
             self.train,
             self.feature_map,
-            FEATURE_SETS if chosen == "auto" else chosen,
-            unknown,
-            by_period=before.get("by_period"),
-            few_columns=before.get("few_columns"),
+            FEATURE_SETS if sets == "auto" else sets,
+            rates,
+            by_period=first.get("by_period"),
+            few_columns=first.get("few_columns"),
         )
         if valid is None:
-            choice = Choice(*(before[name] for name in Choice._fields))
+            choice = Choice(*(first[name] for name in Choice._fields))
         else:
             choice = choose((self.train, valid), fitted, config, self.device, self.threads)
-        own, others = (replace(each, sets=choice.sets) for each in fitted)
-        return FittedFeatures(own, others, unknown, choice)
+        train_features, features = (replace(each, sets=choice.sets) for each in fitted)
+        return FittedFeatures(train_features, features, rates, choice)
 
-    def settled(self, fitted: FittedFeatures) -> BoostingConfig:
-        """The settings, with the choices in place of `auto`."""
+    def resolved_config(self, fitted: FittedFeatures) -> BoostingConfig:
+        """The settings, with the chosen `min_child_weight` in place of `auto`."""
         if self.config.min_child_weight != "auto":
             return self.config
         return self.config.model_copy(update={"min_child_weight": fitted.choice.min_child_weight})
 
     def bin_rows(self, fitted: FittedFeatures, bag: int) -> BaggedMatrices:
-        """The matrices of a bag."""
+        """Draw the negatives of a bag, and bin its rows."""
         train, valid, start = self.train, None, None
         share, threads = self.negative_sampling_rate, self.threads
         if share < 1:
             label = train.column("label")
-            draw = NegativeDraw(label, share, len(label), "boosting.negative_sampling_rate")
-            train = SomeRows(train, draw.drawn(0, label, self.config.seed, bag))
+            sampler = NegativeSampler(label, share, len(label), "boosting.negative_sampling_rate")
+            train = SomeRows(train, sampler.draw_rows(0, label, self.config.seed, bag))
         matrix = quantile_matrix(train, fitted.train_features, threads=threads, folder=self.folder)
         if share < 1:
-            # The odds of a click among the drawn rows are 1 / share times the odds among all rows.
-            # Trees that start from the former learn a row's difference, which is the same for both.
+            # The click odds among drawn rows are 1 / share times the odds among all rows. Trees
+            # that start from the odds among drawn rows learn differences, equal for both.
             start = float(label.mean())
-            margin = log_odds(start) - math.log(draw.sampling_rate)
+            margin = log_odds(start) - math.log(sampler.sampling_rate)
             matrix.set_base_margin(np.full(train.rows, margin, np.float32))
         if self.valid is not None:
             valid = quantile_matrix(self.valid, fitted.features, like=matrix, threads=threads)
@@ -165,26 +165,25 @@ class BoostingRun:
     def grow(
         self, fitted: FittedFeatures, checkpoint: Checkpoint
     ) -> tuple[list[xgboost.Booster], list[dict[str, float]], dict[str, Any]]:
-        """The trees of all bags, the first bag's history, and facts for training.json.
+        """The trees of all bags, the history of the first bag, and facts for training.json.
 
-        The validation rows decide the number of trees. A refit takes the number and the metrics of
-        the first training. `checkpoint` has the trees of the bags that an interrupted training
-        finished.
+        The validation rows decide the number of trees; a refit takes the number and the metrics
+        from the first training. `checkpoint` has the bags that an interrupted training finished.
         """
         state = checkpoint.load() or {"boosters": [], "curves": []}
         boosters = [read_booster(each) for each in state["boosters"]]
         curves, logits, bag = state["curves"], [], None
         if boosters:
-            logger.info("resuming an interrupted training: %d bags are grown", len(boosters))
+            logger.info("resuming an interrupted training: finished bags: %d", len(boosters))
         for number in range(self.config.bags):
             if bag is None or self.negative_sampling_rate < 1:
-                bag = None  # frees its memory and its file before the next bag takes them
+                bag = None  # frees memory and the file for the next bag
                 bag = self.bin_rows(fitted, number)
             if number == len(boosters):
                 changes = {"seed": (self.config.seed + number) % 2**31}
-                if self.before:
-                    changes["trees"] = self.before["trees"][number]
-                config = self.settled(fitted).model_copy(update=changes)
+                if self.first_training:
+                    changes["trees"] = self.first_training["trees"][number]
+                config = self.resolved_config(fitted).model_copy(update=changes)
                 options = (self.device, self.threads)
                 booster, curve = fit(bag.train, bag.valid, config, *options, start=bag.start)
                 boosters.append(booster)
@@ -196,11 +195,11 @@ class BoostingRun:
         assert bag is not None, "there is at least one bag"
         trees = [booster.num_boosted_rounds() for booster in boosters]
         if bag.valid is None:
-            metrics = {name: self.before[f"valid_{name}"] for name in METRICS.values()}
+            metrics = {name: self.first_training[f"valid_{name}"] for name in METRICS.values()}
         elif len(boosters) == 1:
             metrics = {name: values[trees[0] - 1] for name, values in curves[0].items()}
         else:
-            # XGBoost computes only the metrics of single bags.
+            # XGBoost computes metrics only of single bags.
             label, logit = bag.valid.get_label(), np.stack(logits).mean(axis=0)
             metrics = dict(zip(METRICS.values(), metrics_of(METRICS.values(), label, logit)))
         lines = enumerate(zip(*curves[0].values()), 1)
@@ -210,7 +209,7 @@ class BoostingRun:
 
 
 @contextmanager
-def trials(
+def trial_runner(
     train_h5: list[Path],
     valid_h5: list[Path],
     feature_map: Path,
@@ -219,14 +218,14 @@ def trials(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Trainings of a search; see `tuning.RunTrial`.
+    """Yields the function that trains a trial: a `tuning.RunTrial`.
 
-    A trial grows the trees of one bag. Its binned rows are reused by the next trial if features and
-    rows are the same. A large matrix is in a file in `folder`.
+    A trial grows one bag. The next trial reuses its binned rows if features and rows are the same.
+    A large matrix goes into a file in `folder`.
     """
     device = choose_device(runtime.device)
     # The features and the binned rows of the last trial.
-    kept: dict[str, Any] = {}
+    last: dict[str, Any] = {}
     with (
         scratch_dir(folder / "matrix") as work,
         open_rows(train_h5, valid_h5, feature_map) as (fields, train, valid),
@@ -235,28 +234,28 @@ def trials(
         def run(settings: Settings, report: Callable[[float, int], None]) -> dict[str, Any]:
             config = BoostingConfig(**settings["boosting"])
             matrices = work if device == "cpu" else None
-            job = BoostingRun(train, valid, fields, config, device, threads, matrices)
+            trial = BoostingRun(train, valid, fields, config, device, threads, matrices)
             is_leaf_chosen = config.min_child_weight == "auto"
-            of_rows = (config.features, config.negative_sampling_rate, config.seed, is_leaf_chosen)
-            if of_rows != kept.get("of_rows"):
-                kept.clear()  # before new ones take their memory
-                fitted = job.make_features()
-                kept.update(of_rows=of_rows, fitted=fitted, bag=job.bin_rows(fitted, 0))
-            fitted, bag = kept["fitted"], kept["bag"]
+            key = (config.features, config.negative_sampling_rate, config.seed, is_leaf_chosen)
+            if key != last.get("key"):
+                last.clear()  # frees memory for new matrices
+                fitted = trial.make_features()
+                last.update(key=key, fitted=fitted, bag=trial.bin_rows(fitted, 0))
+            fitted, bag = last["fitted"], last["bag"]
             best: dict[str, Any] = {"value": float("-inf")}
 
             def after_tree(trees: int, metrics: Mapping[str, float]) -> None:
                 if -metrics["logloss"] > best["value"]:
-                    shown = {name: metrics[name] for name in ("auc", "logloss")}
-                    best.update(value=-metrics["logloss"], **shown, trees=trees)
-                # A low rate needs more trees, so trials are compared at equal trees times rate.
+                    reported = {name: metrics[name] for name in ("auc", "logloss")}
+                    best.update(value=-metrics["logloss"], **reported, trees=trees)
+                # Low rates need more trees: trials are compared at equal rate times trees.
                 learned = int(trees * config.learning_rate)
                 if learned > int((trees - 1) * config.learning_rate) and trees < config.trees:
                     report(best["value"], learned)
 
             options = (device, threads, after_tree)
-            fit(bag.train, bag.valid, job.settled(fitted), *options, start=bag.start)
+            fit(bag.train, bag.valid, trial.resolved_config(fitted), *options, start=bag.start)
             return best
 
         yield run
-        kept.clear()  # XGBoost removes the matrix's file before its folder is removed
+        last.clear()  # XGBoost removes the matrix's file before its folder is removed

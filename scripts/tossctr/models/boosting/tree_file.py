@@ -1,4 +1,4 @@
-"""The trained model of boosting: XGBoost's trees, and how rows become features."""
+"""A trained boosting model: XGBoost's trees, and the features that they take."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from .features import Features
 
 @dataclass(frozen=True)
 class BoostedModel(Model):
-    """Boosters on the CPU, whose logits are averaged.
+    """The mean of the logits of XGBoost boosters, which predict on the CPU.
 
-    `features` encode rows that were not trained on.
+    `features` encodes rows that are not train rows.
     """
 
     kind = "boosting"
@@ -26,26 +26,26 @@ class BoostedModel(Model):
     features: Features
 
     def content(self) -> dict[str, Any]:
-        """The content of the file; the tensors `boosters` are XGBoost's UBJ files."""
+        """The content of the model file; `boosters` are XGBoost's UBJ files as tensors."""
         boosters = {str(bag): booster_bytes(booster) for bag, booster in enumerate(self.boosters)}
         features = self.features
         return {
             "boosters": boosters,
-            "tables": {each.name: features.tables[each.name] for each in features.counted},
-            "common": dict(features.common),
+            "tables": {each.name: features.tables[each.name] for each in features.click_rates},
+            "common": dict(features.top_codes),
             "sets": list(features.sets),
-            "few": list(features.few),
+            "few": list(features.few_columns),
         }
 
     @classmethod
     def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
         """The model with this `content`."""
-        kept = (content[name] for name in ("sets", "few", "tables", "common"))
-        features = Features(about.feature_map, *kept)
+        stored = (content[name] for name in ("sets", "few", "tables", "common"))
+        features = Features(about.feature_map, *stored)
         boosters = []
         for bag in range(len(content["boosters"])):
             booster = read_booster(content["boosters"][str(bag)])
-            # Blocks are predicted in parallel.
+            # One thread each: blocks are predicted in parallel.
             booster.set_param({"nthread": 1, "device": "cpu"})
             boosters.append(booster)
         return cls(about, boosters, features, threads=threads)
@@ -61,12 +61,12 @@ class BoostedModel(Model):
 
 
 def booster_bytes(booster: xgboost.Booster) -> np.ndarray:
-    """XGBoost's UBJ file of some trees, uint8."""
+    """A booster as XGBoost's UBJ file, uint8."""
     return np.frombuffer(booster.save_raw("ubj"), np.uint8)
 
 
 def read_booster(content: np.ndarray) -> xgboost.Booster:
-    """The trees of `booster_bytes`."""
+    """The booster that `booster_bytes` stored."""
     booster = xgboost.Booster()
     booster.load_model(bytearray(content))
     return booster

@@ -1,7 +1,7 @@
-"""Rows as XGBoost's quantile matrix, two bytes a feature, and the trees that grow on them.
+"""XGBoost's quantile matrix of rows, with two bytes per feature, and the trees that grow on it.
 
-A matrix stays in memory or, if the CPU trains on a large table, in a file. The file's pages are
-mapped while a tree reads them, and the system caches the pages that fit.
+A matrix is in memory or, if the CPU trains on a large table, in a file. A tree maps the file's
+pages while it reads them, and the system caches the pages that fit.
 """
 
 import errno
@@ -27,50 +27,50 @@ from .features import Features
 
 logger = logging.getLogger(__name__)
 
-# The bins of a feature: as many as a byte can number.
+# Bins of a feature: a byte holds a bin's number.
 BINS = 256
 # Bins are the quantiles of this many rows; a bin's share is accurate to about 3 %.
 SAMPLE_ROWS = 300_000
-# A larger matrix goes into a file. XGBoost stores the bins by row and by column, a byte each.
+# A larger matrix goes into a file. XGBoost stores bins twice, by row and by column, a byte each.
 MAX_IN_MEMORY = 1 << 30
 _BYTES_A_FEATURE = 2
-# The blocks of a page of that file, 65,536 rows; with small pages a tree takes twice as long.
+# Blocks in a page of that file: 65,536 rows. With small pages, a tree takes twice as long.
 PAGE_BLOCKS = 8
-# A training ends after this many trees without gain, and keeps the best number of trees.
+# A training ends after this many trees without gain, and keeps the trees up to the best.
 EARLY_STOPPING = 50
 # The share of the rows drawn for each tree.
 _SUBSAMPLE = 0.8
-# Our names of the validation metrics by XGBoost's names. The last decides when to stop.
+# Our names of the validation metrics, by XGBoost's names. The last metric decides when to stop.
 METRICS = {"auc": "auc", "aucpr": "average_precision", "logloss": "logloss"}
 
 # Features [rows, columns] and labels [rows] of some rows.
 Labelled = tuple[np.ndarray, np.ndarray]
 Matrix = xgboost.QuantileDMatrix | xgboost.ExtMemQuantileDMatrix
-# Called with the number of trees and the metrics of the validation rows.
+# Is called with the number of trees and the metrics of the validation rows.
 AfterTree = Callable[[int, dict[str, float]], None]
 
 
 def choose_device(name: str) -> str:
-    """The device of that name; for `auto`, CUDA if XGBoost and the machine have it, else the CPU.
+    """The device, `cpu` or `cuda`; for `auto`, CUDA if XGBoost and the machine support it.
 
-    Raises UserError if CUDA is named and missing: XGBoost would take the CPU instead.
+    Raises UserError if `name` is `cuda` and CUDA is missing: XGBoost would take the CPU instead.
     """
     has_device, missing = has_cuda_device(), ""
     if not xgboost.build_info().get("USE_CUDA"):
-        missing = "this XGBoost is the build for CPUs (docs/boosting.md)"
+        missing = "this XGBoost is the CPU build (docs/boosting.md)"
     elif not has_device:
         missing = "no CUDA device found"
     if name == "cuda" and missing:
         raise UserError(f"runtime.device is cuda, but {missing}; use auto or cpu")
     if name == "auto" and missing and has_device:
-        logger.warning("%s: boosting on the CPU, although there is a GPU", missing)
+        logger.warning("boosting runs on the CPU, although there is a GPU: %s", missing)
     device = "cpu" if missing or name == "cpu" else "cuda"
     logger.info("device: %s", device)
     return device
 
 
 class _Blocks(xgboost.DataIter):
-    """Blocks of rows for XGBoost, which reads them several times."""
+    """Passes blocks of rows to XGBoost, which reads all of them several times."""
 
     def __init__(
         self, blocks: Callable[[], Iterator[Labelled]], types: list[str], file: str | None = None
@@ -80,14 +80,14 @@ class _Blocks(xgboost.DataIter):
         self.remaining: Iterator[Labelled] = iter(())
 
     def next(self, input_data: Any) -> bool:
-        """Pass the next block to `input_data`; false if there is none."""
+        """Pass the next block to `input_data`; return false after the last block."""
         block = next(self.remaining, None)
         if block is not None:
             input_data(data=block[0], label=block[1], feature_types=self.types)
         return block is not None
 
     def reset(self) -> None:
-        """Begin again."""
+        """Begin again with the first block."""
         self.remaining = self.blocks()
 
 
@@ -99,18 +99,17 @@ def quantile_matrix(
     threads: int,
     folder: Path | None = None,
 ) -> Matrix:
-    """The rows of `table` with their labels, binned `like` another matrix, if given.
+    """The quantile matrix of a table's rows and labels, with the bins of the matrix `like`.
 
-    A large matrix is kept in a file in `folder`, if given. Without another matrix, the bins come
-    from the first rows. These are a fair sample, since train rows are shuffled; quantiles of all
-    rows would take another pass, and a third more memory. Raises UserError if there are no
-    features.
+    Without `like`, bins are quantiles of the first rows, since train rows are shuffled: quantiles
+    of all rows would take another pass, and a third more memory. A large matrix goes into a file in
+    `folder`, if given. Raises UserError if there are no features.
     """
     types = [type_ for _, type_ in features.columns()]
     if not types:
         raise UserError(
-            f"{table.path}: boosting has no feature that predicts clicks; name sets in "
-            f"boosting.features (docs/boosting.md), or leave boosting out of submission_models and "
+            f"{table.path}: boosting has no features; add sets to boosting.features "
+            f"(docs/boosting.md), or remove boosting from submission_models and "
             f"evaluation.baselines"
         )
     options = {"max_bin": BINS, "nthread": threads, "enable_categorical": True}
@@ -132,7 +131,7 @@ def quantile_matrix(
 def _blocks(
     table: Table, features: Features, threads: int, rows: int | None = None
 ) -> Iterator[Labelled]:
-    """All rows of a table, or the first `rows`, block by block."""
+    """Features and labels of a table's rows, or of its first `rows`, block by block."""
     encoder = FeatureEncoder(features.feature_map, table)
 
     def labelled(block: Block) -> Labelled:
@@ -149,9 +148,9 @@ def _blocks(
 def _with_every_category(
     blocks: Callable[[], Iterator[Labelled]], features: Features
 ) -> Iterator[Labelled]:
-    """The blocks, and one more row with the largest index of each categorical feature.
+    """The blocks, then a row with the largest index of each categorical feature.
 
-    XGBoost makes bins for the categories that it sees, and a rare one may come later.
+    XGBoost makes bins only for the categories that it sees; the sample may lack a rare category.
     """
     rows = blocks()
     first, label = next(rows)
@@ -162,7 +161,7 @@ def _with_every_category(
 
 
 def _pages(blocks: Iterator[Labelled]) -> Iterator[Labelled]:
-    """The same rows in pages of PAGE_BLOCKS blocks; the last may have fewer."""
+    """The same rows in pages of PAGE_BLOCKS blocks; the last page may have fewer."""
     while page := [*islice(blocks, PAGE_BLOCKS)]:
         features, labels = zip(*page)
         yield np.concatenate(features), np.concatenate(labels)
@@ -178,10 +177,10 @@ def fit(
     *,
     start: float | None = None,
 ) -> tuple[xgboost.Booster, dict[str, list[float]]]:
-    """The trees up to the best, and the metrics of the validation rows after each tree.
+    """Train; return the trees up to the best, and the validation metrics after each tree.
 
     Without validation rows, it returns all trees and no metrics. `after_tree` may raise to end the
-    training. `start` is the probability that trees begin with; by default, the share of clicks.
+    training. `start` is the probability before the first tree; by default, the share of clicks.
     """
     settings = {
         "objective": "binary:logistic",
@@ -213,20 +212,20 @@ def fit(
     )
     if not valid:
         return booster, {}
-    # Predictions do not need the later trees, so the file does not have them.
+    # Trees after the best are dropped, so the model file does not have them.
     curves = {ours: results["valid"][name] for name, ours in METRICS.items()}
     return booster[: booster.best_iteration + 1], curves
 
 
 class _AfterTree(xgboost.callback.TrainingCallback):
-    """Shows progress, and calls a function with the metrics of any validation rows, by tree."""
+    """Shows progress, and calls a function with the validation metrics, if any, after each tree."""
 
     def __init__(self, trees: int, function: AfterTree) -> None:
         super().__init__()
         self.function, self.progress = function, Progress("grown", trees, "trees")
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Called by XGBoost; true would end the training."""
+        """XGBoost calls it after each tree; true would end the training."""
         self.progress.advance(1)
         if evals_log:
             metrics = {ours: evals_log["valid"][name][-1] for name, ours in METRICS.items()}

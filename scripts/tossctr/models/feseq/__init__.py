@@ -1,1 +1,1 @@
-"""The kind FESeq: networks that read histories, by PyTorch."""
+"""The model kind FESeq: networks that read histories, by PyTorch."""

@@ -1,4 +1,4 @@
-"""FESeq as a kind of model: its settings, and the needs of its jobs."""
+"""The model kind FESeq: its settings, and the GPUs of its jobs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,31 +11,31 @@ from .network_settings import ModelConfig, TrainConfig
 
 
 class FESeq(ModelKind):
-    """Networks, by PyTorch."""
+    """The model kind FESeq."""
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """Settings of network and training; the name has max_len, which the size must list."""
+        """The settings of network and training; raises UserError if the size lacks the max_len."""
         settings = super().settings(config, size, model)
         max_len = int(model.partition("-")[0].removeprefix("len"))
         listed = size_block(config, size)["max_len"]
         if max_len not in listed:
             raise UserError(
                 f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is "
-                f"{listed}; ask for one of these or add it there"
+                f"{listed}; use a listed max_len, or add {max_len} to the list"
             )
         return {**settings, "model": {**settings["model"], "max_len": max_len}}
 
     def check(self, config: Mapping[str, Any], columns: Columns, size: str, model: str) -> None:
-        """Raise UserError if columns lack an input, or heads do not divide the width."""
+        """Raise UserError if `columns` lack times, or if heads do not divide the width."""
         settings = self.settings(config, size, model)["model"]
         if settings["times"] and columns.event_time is None:
             raise UserError(
-                "model.times: is true (there, or in a size or variant), but no group in "
-                "columns.use has times; write times: {<sequence column of event times>: <column of "
-                "the row's time>} in a group, or set model.times to false"
+                f"model.times of {model}, size {size}, is true, but no group in columns.use has "
+                "times; write times: {<sequence column of event times>: <column of the row's "
+                "time>} in a group, or set model.times to false"
             )
         try:
-            # Without a sequence, a network has one that is always empty.
+            # A network without sequences has an empty sequence.
             fields = max(1, len(columns.sequences)) + len(columns.profile)
             ModelConfig(**settings).width(fields)
         except ImpossibleNetworkError as error:
@@ -54,7 +54,7 @@ KIND = FESeq(
     entry_points={
         "train": "train_network",
         "load": "network_file",
-        "trials": "train_network",
+        "trial_runner": "train_network",
         "export": "onnx_export",
     },
     has_learning_curves=True,

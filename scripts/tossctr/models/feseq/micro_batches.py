@@ -1,4 +1,4 @@
-"""How many rows of a training step fit in memory, measured on a few rows before the first step."""
+"""Chooses the rows of a micro-batch that fit in memory, by a measurement before the first step."""
 
 import logging
 from dataclasses import dataclass
@@ -18,30 +18,30 @@ from .network_settings import ModelConfig
 
 logger = logging.getLogger(__name__)
 
-# In float32: the weights, their gradients, Adam's two moments, the average, and the best so far.
+# Float32 copies: the weights, gradients, Adam's two moments, averaged weights, best weights.
 COPIES_OF_PARAMETERS = 6
-# Beside the saved tensors, the backward pass holds gradients of a few of the largest tensors.
+# The backward pass also holds gradients of a few of the largest tensors at once.
 GRADIENTS_AT_ONCE = 3
-# Left free for the allocator's gaps and the kernels' workspace.
+# Share of memory left free for the allocator's gaps and the kernels' workspace.
 SPARE_SHARE = 0.1
-# A CPU is no faster with micro-batches of more bytes than this.
+# Larger micro-batches, in bytes, are no faster on a CPU.
 CPU_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Bytes of a training step: `fixed`, and `per_row` of a micro-batch of full-length rows."""
+    """Bytes of a training step: `fixed`, plus `per_row` for each row of full length."""
 
     fixed: int
     per_row: int
 
     @classmethod
-    def measured(
+    def measure(
         cls, network: FESeq, config: ModelConfig, sizes: FieldSizes, precision: torch.dtype
     ) -> "StepMemory":
-        """Measure what autograd saves for one row and for three; half the difference is one row.
+        """Measure a step with one row and a step with three rows.
 
-        `network` is on the CPU, whose fused kernels save as much as a GPU's.
+        `network` is on the CPU, where autograd saves as many bytes as on a GPU.
         """
         with torch.random.fork_rng(devices=[]):
             one, three = (
@@ -51,12 +51,12 @@ class StepMemory:
         parameters = 4 * COPIES_OF_PARAMETERS * count_parameters(network)
         return cls(parameters + one - per_row, per_row)
 
-    def step(self, rows: int) -> int:
-        """Bytes of a step with micro-batches of `rows` rows."""
+    def bytes_needed(self, rows: int) -> int:
+        """The bytes of a step with micro-batches of `rows` rows, SPARE_SHARE included."""
         return int((self.fixed + rows * self.per_row) / (1 - SPARE_SHARE))
 
-    def rows_in(self, memory: int) -> int:
-        """Rows of the largest micro-batch that `memory` bytes hold; 0 if no row fits."""
+    def rows_that_fit(self, memory: int) -> int:
+        """The rows of the largest micro-batch that fits in `memory` bytes; 0 if no row fits."""
         return max(0, int((memory * (1 - SPARE_SHARE) - self.fixed) // self.per_row))
 
 
@@ -67,37 +67,37 @@ def micro_batch_rows(
     machine: Machine,
     batch_rows: int,
 ) -> int:
-    """Rows of a batch that are computed at once: those that fit into memory, or into CPU_BYTES.
+    """The rows of a micro-batch: as many as fit in memory, and on a CPU in CPU_BYTES.
 
-    Raises NotEnoughMemoryError if no row fits.
+    Raises NotEnoughMemoryError if not even one row fits in memory.
     """
-    needed = StepMemory.measured(network, config, sizes, machine.precision)
-    rows = min(batch_rows, needed.rows_in(machine.memory()))
+    needed = StepMemory.measure(network, config, sizes, machine.precision)
+    rows = min(batch_rows, needed.rows_that_fit(machine.memory()))
     if rows == 0:
         raise NotEnoughMemoryError(
-            f"{machine.memory() / 2**20:,.0f} MiB of memory (runtime.memory_gib) do not hold the "
-            f"training of a single row, which needs {needed.step(1) / 2**20:,.0f} MiB; raise it, "
-            f"or use a smaller max_len or model"
+            f"{machine.memory() / 2**20:,.0f} MiB of memory are too few for the training of a "
+            f"single row ({needed.bytes_needed(1) / 2**20:,.0f} MiB); raise runtime.memory_gib, or "
+            f"use a smaller max_len or model"
         )
     on_cpu = machine.device.type == "cpu"
     rows = min(rows, max(1, CPU_BYTES // needed.per_row) if on_cpu else MAX_ROWS)
     if rows < batch_rows:
         logger.info(
-            "batches of %d rows in micro-batches of %d, whose gradients add up to the batch's",
+            "batches of %d rows are computed in micro-batches of %d rows; gradients add up",
             *(batch_rows, rows),
         )
     return rows
 
 
 def count_parameters(network: FESeq) -> int:
-    """The number of a network's weights."""
+    """The number of weights of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
-    """Bytes that a step on `batch` holds: gradients, and what autograd saves except weights."""
+    """The bytes that autograd saves for `batch` except weights, and bytes of gradients."""
     seen = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
-    # Kept alive: a later storage could otherwise get the same address.
+    # Kept alive: otherwise a later storage could get the same address.
     storages: list[torch.UntypedStorage] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -117,9 +117,9 @@ def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
 
 
 def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
-    """Rows with max_len events each, all different as far as the tables allow.
+    """A batch of rows with max_len events each, all different if the tables are large enough.
 
-    Sums over longer histories save some 10 bytes per further event, which are not counted.
+    Sums over longer histories, some 10 bytes per further event, are ignored.
     """
     events = rows * config.max_len
     history_ST = torch.stack([torch.arange(events) % size for size in sizes.sequence])
@@ -135,5 +135,5 @@ def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
         history_ST=history_ST,
         elapsed_T=torch.zeros(events, dtype=torch.long) if config.times else None,
         offsets=offsets,
-        layout=PackedLayout.of(history_ST, offsets, config.max_len),
+        layout=PackedLayout.from_histories(history_ST, offsets, config.max_len),
     )

@@ -1,4 +1,4 @@
-"""A trained network, its file, its predictions, and the start of its refit."""
+"""A trained network: its file, its predictions, and the weights that its refit starts from."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,7 @@ from ...features.feature_map import (
     FeatureMap,
     ItemAttribute,
     SequenceField,
-    check_kind,
+    check_simulated,
 )
 from ..trained import Model, ModelInfo
 from .network import FESeq
@@ -35,27 +35,27 @@ from .network_settings import ModelConfig
 
 logger = logging.getLogger(__name__)
 
-# Positions (rows x max_len) of one forward pass: they fill a GPU (1 GiB at width 200), and fit in a
-# CPU's caches.
+# Positions (rows x max_len) of a forward pass: they fill a GPU (1 GiB at width 200), or fit in the
+# caches of a CPU.
 POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
 
 
 def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
-    """An untrained FESeq whose tables fit `feature_map`."""
+    """An untrained network for rows of `feature_map`."""
     return FESeq(config, field_sizes(config, feature_map))
 
 
-def placed(network: FESeq, machine: Machine) -> FESeq:
-    """The same network, on the machine's device, with compiled layers if the machine compiles."""
+def to_machine(network: FESeq, machine: Machine) -> FESeq:
+    """Move the network to the machine's device, compile its layers if possible, and return it."""
     network.to(machine.device)
     if machine.compile:
-        # Otherwise earlier networks, such as a search's, count towards Dynamo's limit.
+        # Otherwise earlier networks of the process, as in a search, count towards Dynamo's limit.
         torch.compiler.reset()
         refiner = network.refiner
-        # A layer of targets alone has little to gain, and a batch's lengths would be part of it.
+        # A layer for targets only gains little, and a batch's lengths would be compiled into it.
         for layer in refiner.layers[: len(refiner.layers) - refiner.only_targets]:
             assert isinstance(layer, TransformerLayer)
-            # Otherwise a batch's lengths would be compiled into it.
+            # Otherwise a batch's lengths would be compiled into the layer.
             layer.attention.attend = torch.compiler.disable(attend)
             layer.compile(dynamic=True)
         network.mlp.compile(dynamic=True)
@@ -69,7 +69,7 @@ def batch_source(
     batch_rows: int | Callable[[int], int],
     negative_sampling_rate: NegativeSamplingRate = 1.0,
 ) -> BatchSource:
-    """Batches of `h5` with the inputs that a network of `config` takes; see BatchSource."""
+    """A BatchSource of `h5` with the inputs of a network of `config`."""
     return BatchSource(
         h5,
         feature_map,
@@ -86,7 +86,7 @@ def inference_source(
     config: ModelConfig,
     machine: Machine,
 ) -> BatchSource:
-    """A batch source with batches of the right size for inference; see BatchSource."""
+    """A BatchSource of `h5` with batches of the right size for inference."""
     batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
     batch_rows = min(batch_rows, MAX_ROWS)
     return batch_source(h5, feature_map, config, batch_rows)
@@ -102,7 +102,7 @@ def predict_logits(
     stop: int | None = None,
     ablate_histories: bool = False,
 ) -> np.ndarray:
-    """Logits float32 [stop - start], in file order. `ablate_histories` empties every history."""
+    """Logits of rows `start` to `stop`, float32, in file order; histories can be ablated."""
     stop = source.rows if stop is None else stop
     was_training = model.training
     model.eval()
@@ -123,7 +123,7 @@ def predict_logits(
     model.train(was_training)
     ordered = np.empty(stop - start, np.float32)
     if logits:
-        # One copy to the host for all: each would wait for the GPU.
+        # One copy to the host for all batches: each copy waits for the GPU.
         ordered[np.concatenate(indices)] = torch.cat(logits).float().cpu().numpy()
     return ordered
 
@@ -131,23 +131,23 @@ def predict_logits(
 def batches_that_fit(
     work: Callable[[Batch], Result], batch: Batch, machine: Machine
 ) -> Iterator[tuple[Batch, Result]]:
-    """Results of `work` on a batch on the device, or on its halves if GPU memory is short.
+    """Yield a batch, on the host, with the result of `work` on it, on the device.
 
-    Yields each batch, on the host, with its result. Raises NotEnoughMemoryError if a single row
-    does not fit.
+    If GPU memory is short, yield the same for the batch's halves, and so on. Raises
+    NotEnoughMemoryError if a single row does not fit.
     """
     try:
         result = deterministic_if_possible(lambda: work(batch.to(machine.device)))
     except torch.cuda.OutOfMemoryError:
         if len(batch) == 1:
             raise NotEnoughMemoryError(
-                "the GPU's memory does not hold the prediction of a single row; use a smaller "
-                "max_len or model, or see with nvidia-smi what else is using the GPU"
+                "GPU memory is too small for the prediction of a single row; use a smaller max_len "
+                "or model, or check with nvidia-smi what else uses the GPU"
             ) from None
     else:
         yield batch, result
         return
-    # Outside the handler, whose traceback holds on to the tensors of the failed attempt.
+    # Outside the handler, whose traceback keeps the tensors of the failed attempt.
     logger.warning("out of GPU memory: predicting %d rows in two halves", len(batch))
     torch.cuda.empty_cache()
     middle = len(batch) // 2
@@ -157,7 +157,7 @@ def batches_that_fit(
 
 @dataclass(frozen=True)
 class TrainedModel(Model):
-    """A network, and the machine that it predicts on."""
+    """A trained network, and the machine that it predicts on."""
 
     kind = "feseq"
 
@@ -168,117 +168,117 @@ class TrainedModel(Model):
 
     @cached_property
     def config(self) -> ModelConfig:
-        """What shapes the network."""
+        """The settings of the network."""
         return ModelConfig(**self.about.settings["model"])
 
     def content(self) -> dict[str, Any]:
-        """Its weights."""
+        """The network's weights."""
         return {"weights": self.network.state_dict()}
 
     @classmethod
     def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
-        """The network with these weights."""
+        """The model with the weights in `content`."""
         config = ModelConfig(**about.settings["model"])
         weights = {name: torch.from_numpy(array) for name, array in content["weights"].items()}
-        # Here, since predictions in several threads must not switch modes.
+        # Evaluation mode, set once: predictions in several threads must not switch modes.
         network = build_model(config, about.feature_map).eval()
         network.load_state_dict(weights)
         return cls(about, network, threads=threads)
 
     def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
-        """Logits float32 [rows] by `predict_logits`; they assume the train rows' click rate."""
-        network, source = placed(self.network, self.machine), self.source(rows)
+        """Logits float32 [rows]; they assume the click rate of the train rows."""
+        network, source = to_machine(self.network, self.machine), self.source(rows)
         return predict_logits(network, source, self.machine, ablate_histories=ablate_histories)
 
     def source(self, rows: TableSource) -> BatchSource:
-        """Batches of `rows`; raises UserError unless rows and model are both simulated or real."""
+        """Batches of `rows`; raises UserError as `check_simulated` does."""
         source = inference_source(rows, self.about.feature_map, self.config, self.machine)
-        check_kind(source.table.path, source.table.source["simulated"], self.about.simulated)
+        check_simulated(source.table.path, source.table.source["simulated"], self.about.simulated)
         return source
 
 
 def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> TrainedModel:
-    """The model in a file, on this machine."""
+    """The model in a file, ready to predict on this machine."""
     return replace(TrainedModel.load(path, full_name), machine=start_runtime(runtime, threads))
 
 
-# A field with a table of embeddings.
+# A field with an embedding table.
 _Field = CategoryField | SequenceField
 
 
 @torch.no_grad()
-def copy_weights(first: TrainedModel, network: FESeq, feature_map: FeatureMap) -> None:
-    """Copy a trained network's weights into `network`, whose `feature_map` is an extended one.
+def copy_weights(trained: TrainedModel, network: FESeq, feature_map: FeatureMap) -> None:
+    """Copy a trained network's weights into `network`, whose `feature_map` extends the trained one.
 
-    New rows of embedding tables keep their start values.
+    New rows of embedding tables keep their initial values.
     """
-    rows, weights = _table_rows(first, feature_map), first.network.state_dict()
+    rows, weights = _table_rows(trained, feature_map), trained.network.state_dict()
     for name, value in network.state_dict().items():
         value[rows.get(name, ...)] = weights[name]
 
 
-def _table_rows(first: TrainedModel, new: FeatureMap) -> Mapping[str, Tensor]:
-    """The new index of each old row, by name of the embedding table."""
-    old = first.about.feature_map
+def _table_rows(trained: TrainedModel, new: FeatureMap) -> Mapping[str, Tensor]:
+    """The new index of each old row, by name of the embedding table's weight."""
+    old = trained.about.feature_map
     targets = [*zip(old.targets, new.targets)]
     # A shared sequence has the indices of its target.
     sequences: list[tuple[_Field, _Field]] = [
-        target if one.shared_with else (one, other)
-        for one, other, target in zip(old.sequences, new.sequences, targets)
+        target if old_field.shared_with else (old_field, new_field)
+        for old_field, new_field, target in zip(old.sequences, new.sequences, targets)
     ]
     context: list[tuple[_Field, _Field]] = [
         *zip(old.context_fields, new.context_fields),
-        *(sequences if inputs_of(first.config).newest_fields(old) else []),
+        *(sequences if inputs_of(trained.config).newest_fields(old) else []),
     ]
-    rows = {"inputs.layers.context.table.weight": _stacked(*context)}
+    rows = {"inputs.layers.context.table.weight": _stacked_rows(*context)}
     for i, pair in enumerate(zip(old.profile, new.profile)):
-        rows[f"profile.{i}.weight"] = _stacked(pair)
+        rows[f"profile.{i}.weight"] = _stacked_rows(pair)
     for i, target in enumerate(targets):
-        rows[f"history.target.{i}.weight"] = _stacked(target)
-        rows[f"item.tables.{i}.weight"] = _stacked(target)
-        rows[f"history.sequence.{i}.weight"] = _stacked(sequences[i])
+        rows[f"history.target.{i}.weight"] = _stacked_rows(target)
+        rows[f"item.tables.{i}.weight"] = _stacked_rows(target)
+        rows[f"history.sequence.{i}.weight"] = _stacked_rows(sequences[i])
     return rows
 
 
-def _stacked(*fields: tuple[_Field, _Field]) -> Tensor:
-    """The new index of each old row in the table that stacks these fields."""
-    first, rows = 0, [torch.empty(0, dtype=torch.long)]
+def _stacked_rows(*fields: tuple[_Field, _Field]) -> Tensor:
+    """The new index of each old row of a table that stacks fields, given as pairs (old, new)."""
+    start, rows = 0, [torch.empty(0, dtype=torch.long)]
     for old, new in fields:
-        rows.append(torch.from_numpy(_indices(old, new)) + first)
-        first += new.size
+        rows.append(torch.from_numpy(_new_indices(old, new)) + start)
+        start += new.size
     return torch.cat(rows)
 
 
-def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
-    """The feature map `new` of all rows, with the parts of `old` that trained weights depend on.
+def extend_map(old: FeatureMap, new: FeatureMap) -> FeatureMap:
+    """The feature map `new` of all rows, with the parts of `old` on which trained weights depend.
 
-    These are ranges, knots and blocks of numeric columns, ages, and item attributes.
+    These parts are the numeric columns' fields, the event ages, and the item attributes.
     """
-    known = {(each.column, each.sequence): each for each in new.item_attributes}
+    attributes = {(each.column, each.sequence): each for each in new.item_attributes}
     return replace(
         new,
         numeric=old.numeric,
         statistics=old.statistics,
         event_ages=old.event_ages,
         item_attributes=[
-            known.get((each.column, each.sequence)) or _moved(each, old, new)
+            attributes.get((each.column, each.sequence)) or _reindexed(each, old, new)
             for each in old.item_attributes
         ],
     )
 
 
-def _moved(each: ItemAttribute, old: FeatureMap, new: FeatureMap) -> ItemAttribute:
-    """An item attribute of `old` by the indices of `new`, too many of whose rows contradict it."""
+def _reindexed(each: ItemAttribute, old: FeatureMap, new: FeatureMap) -> ItemAttribute:
+    """An item attribute of `old` with the indices of `new`, which rejected the attribute."""
     at = old.history_columns.index(each.sequence)
     name = [field.column for field in old.categories].index(each.column)
     codes = np.zeros(new.targets[at].size, np.int64)
-    moved = _indices(old.categories[name], new.categories[name])[each.of_code]
-    codes[_indices(old.targets[at], new.targets[at])] = moved
+    moved = _new_indices(old.categories[name], new.categories[name])[each.of_code]
+    codes[_new_indices(old.targets[at], new.targets[at])] = moved
     return replace(each, of_code=codes.tolist())
 
 
-def _indices(old: _Field, new: _Field) -> np.ndarray:
-    """Where each entry of `old` is in `new`, int64 [old.size]; shared sequences have none."""
-    first = old.size - len(old.vocabulary)
-    index = {word: i for i, word in enumerate(new.vocabulary, first)}
-    return np.array([*range(first), *(index[word] for word in old.vocabulary)], np.int64)
+def _new_indices(old: _Field, new: _Field) -> np.ndarray:
+    """The index in `new` of each index of `old`, int64 [old.size]; not for shared sequences."""
+    start = old.size - len(old.vocabulary)
+    index = {word: i for i, word in enumerate(new.vocabulary, start)}
+    return np.array([*range(start), *(index[word] for word in old.vocabulary)], np.int64)

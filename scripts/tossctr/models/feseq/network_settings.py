@@ -1,4 +1,4 @@
-"""The settings of FESeq: of a network, and of its training."""
+"""The settings of FESeq: the network's, and the training's."""
 
 import logging
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Statistic = Literal[
 ]
 # Width of the pooling attention, as in the paper.
 ATTENTION_DIM = 128
-# Hidden layers of the pooling `din`, as in the published code of DIN.
+# Hidden layers of the pooling `din`, as in DIN's published code.
 DIN_WIDTHS = (512, 256, 128)
 # With `learning_rate: auto`, the least share of clicks, and of negatives, for the higher rate: with
 # fewer clicks in a batch, gradients are noisier.
@@ -33,18 +33,18 @@ class ModelConfig:
     max_len: Annotated[MaxLen, FROM_NAME]
     """maximum events of a history; longer histories keep their newest events"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
-    """size d of an embedding; `heads` must divide d times the number of fields of a position
-    (sequences, profile columns, positions, times)"""
+    """size d of an embedding; `heads` must divide d times the number of embeddings of a position
+    (one for each sequence and profile column, `positions`, `times`)"""
     interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
-    """interacting layer among the fields of a position"""
+    """type of the interacting layers among the fields of a position"""
     interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
     """number of interacting layers"""
     transformer_layers: Annotated[int, Field(ge=0, le=32)] = 1
-    """Transformer layers over the positions"""
+    """number of Transformer layers over the positions"""
     heads: Annotated[int, Field(ge=1, le=64)] = 4
-    """attention heads"""
+    """number of attention heads"""
     causal: bool = False
-    """a position attends only to itself and older ones"""
+    """a position attends only to itself and to older positions"""
     layer_norm: bool = True
     """layer norm in the Transformer layers"""
     positions: bool = True
@@ -53,11 +53,11 @@ class ModelConfig:
     """a learned embedding of the time from each event to its row; needs
     `columns.groups.<group>.times`"""
     pooling: Literal["mean", "target", "weighted_sum", "din"] = "target"
-    """how the positions become one vector: `mean`, their mean; `target`, the last position;
+    """how the positions become one vector: `mean`, their mean; `target`, the target's position;
     `weighted_sum`, their sum weighted by the target item's attention; `din`, their sum weighted by
     a network of 512, 256 and 128 units"""
     item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
-    """interacting layers of the target item, for `weighted_sum` and `din`"""
+    """number of interacting layers of the target item, for `weighted_sum` and `din`"""
     mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)] = (
         128,
         64,
@@ -66,48 +66,48 @@ class ModelConfig:
     mlp_activation: Literal["relu", "leaky_relu"] = "relu"
     """activation of the output network"""
     mlp_cross_rank: Annotated[int, Field(ge=0, le=4096)] = 64
-    """rank of a cross layer (DCN-v2) before the hidden layers of the output network; 0: none"""
+    """rank of a cross layer (DCN-v2) before the output network's hidden layers; 0: no layer"""
     numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = (
         "direct",
         "buckets",
         "missing",
     )
-    """how numeric columns enter the output network, in one or several ways: `linear`, value times a
-    learned vector; `direct`, the value; `buckets`, a learned vector for each of 20 quantile
-    buckets; `missing`, a flag for each block of columns that are missing together"""
+    """the inputs made of numeric columns, one or several: `linear`, the value times a learned
+    vector; `direct`, the value; `buckets`, a learned vector for each of 20 quantile buckets;
+    `missing`, a flag for each block of columns that are missing together"""
     scaling: Literal["minmax", "quantile"] = "quantile"
-    """scaling of numeric values. `minmax`: by their range, to [0, 1]. `quantile`: their ranks
-    among the train rows"""
+    """scaling of numeric values: `minmax`, from the range of the train rows to [0, 1]; `quantile`,
+    to ranks among the train rows"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
     """numbers about each whole history: logarithms of its `length` and of its number of `distinct`
     codes, the `entropy` of the codes' shares, the `newest` code, `times` to the row, shares of the
     target's `item_attributes`, `similarities` of the target to the events (docs/boosting.md)"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of the categories that each step draws to treat as out of vocabulary.
-    `auto`: for each column, the share of validation rows whose category is unknown"""
+    """share of categories that each step replaces by out of vocabulary, at random. `auto`: by
+    column, the share that gives train rows as many unknown categories as validation rows"""
     pooled_history: bool = True
-    """the output network also gets the target's embedding, the scaled sum of the whole
-    history's embeddings, and their product"""
+    """the output network also takes the target's embedding, the scaled sum of the whole history's
+    embeddings, and their product"""
     history_gate: bool = True
-    """the output network gets the pooled history times a learned vector that starts at 0"""
+    """the output network takes the pooled history times a learned vector that starts at 0"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
     """standard deviation of the initial embeddings"""
     dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.1
     """dropout probability"""
 
     def width(self, fields: int) -> int:
-        """Width D of a position with `fields` fields; raises an error if heads do not fit."""
+        """The width D of a position; raises ImpossibleNetworkError if `heads` do not divide it."""
         width = self.embedding_dim * (fields + self.positions + self.times)
         if width % self.heads:
             raise ImpossibleNetworkError(
-                f"{self.heads} heads do not divide the width {width} of a position, embedding_dim "
-                f"{self.embedding_dim} times {fields} fields (+ 1 with positions, + 1 with times)"
+                f"{self.heads} heads do not divide the width {width} of a position, "
+                f"embedding_dim {self.embedding_dim} times {width // self.embedding_dim} embeddings"
             )
         return width
 
 
-# The metrics that `monitor` may weigh; common/logits.py computes them. Lower is better for a
-# logloss, higher for the others; `balanced_` metrics are at 50:50 odds.
+# The metrics of `monitor`; common/logits.py computes them. A lower logloss is better, and a higher
+# value of any other metric. `balanced_` metrics are at 50:50 odds.
 Monitored = Literal[
     "auc",
     "average_precision",
@@ -125,9 +125,9 @@ def _rewards_gain(monitor: dict[str, float]) -> dict[str, float]:
         is_lower = name.endswith("logloss")
         if weight > 0 if is_lower else weight < 0:
             sign = "<= 0" if is_lower else ">= 0"
-            raise ValueError(f"must reward better models: the weight of {name} must be {sign}")
+            raise ValueError(f"the weight of {name} must be {sign}, so that better models gain")
     if not any(monitor.values()):
-        raise ValueError("rewards nothing: at least one weight must differ from 0")
+        raise ValueError("all weights are 0; at least one weight must differ from 0")
     return monitor
 
 
@@ -138,7 +138,7 @@ class TrainConfig:
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
     """maximum rows of a step"""
     min_steps_per_epoch: Annotated[int, Field(ge=1, le=1_000_000)] = 200
-    """batches are made smaller than `batch_size` if an epoch would have fewer steps than this"""
+    """batches are smaller than `batch_size` if an epoch would otherwise have fewer steps"""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
     learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
@@ -147,30 +147,30 @@ class TrainConfig:
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings' learning rate as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
-    """Adam's second moment of embeddings: one for each `weight`, or one for each embedding `table`
-    (the mean over a batch's codes), so that rare codes move little"""
+    """Adam's second moment of embeddings: `weight`, one for each weight; `table`, one for each
+    embedding table (the mean over a batch's codes), so that rare codes move little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 1.0
-    """each step shrinks weights by this share times the learning rate (AdamW), but not biases,
-    norms and embeddings"""
+    """each step shrinks weights by this number times the learning rate (AdamW); biases, norms and
+    embeddings do not shrink"""
     schedule: Literal["plateau", "cosine"] = "cosine"
     """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it falls
-    over the steps of all epochs. Neither goes below a thousandth of `learning_rate`"""
+    over the steps of all epochs. It never falls below a thousandth of `learning_rate`"""
     start_at_click_rate: bool = True
-    """the untrained network predicts the click rate of the train rows, not one half"""
+    """the untrained network predicts the click rate of the train rows instead of 0.5"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
     """weight of the squared norm of the embeddings in the loss"""
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
-    """share of the negatives that each epoch draws; predictions are corrected for it.
-    `auto`: 1, or in larger tables the share that makes an epoch of 150,000 rows, but at least six
-    negatives for each click"""
+    """share of the negatives that each epoch draws; predictions are corrected for it. `auto`: 1 for
+    small tables; for larger tables, epochs have 150,000 rows, or more if needed for six negatives
+    per click"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
-    """decay of the weights' moving average, which is evaluated and saved instead of the weights; 0:
-    no average"""
+    """decay of the weights' moving average, which is evaluated and saved in place of the weights;
+    0: no average"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
-    """evaluations in an epoch, the last one at its end. `auto`: one, or four in an epoch of more
-    than 2,000 steps; of the four, only the last can change the learning rate or end the training"""
+    """evaluations in an epoch; the last is at its end. `auto`: one, or four in an epoch of more
+    than 2,000 steps; only the epoch's last can change the learning rate or end the training"""
     patience: Annotated[int, Field(ge=1)] = 6
     """training ends after this many consecutive evaluations without gain"""
     monitor: Annotated[
@@ -179,15 +179,15 @@ class TrainConfig:
         Field(default_factory=lambda: {"logloss": -1}),
         NOT_SEARCHED,
     ]
-    """weights of metrics in a sum; an evaluation with a new maximum is a gain. `auc`,
-    `average_precision` and `score` take weights of 0 or more, `logloss` and `weighted_logloss` of 0
-    or less. Metrics at 50:50 odds have names such as `balanced_score`. With few clicks, the
-    logloss is the least noisy"""
+    """weights of metrics; a gain is a new maximum of their weighted sum. Weights of `auc`,
+    `average_precision` and `score` are at least 0, weights of `logloss` and `weighted_logloss` at
+    most 0. `balanced_score` and other `balanced_` metrics are at 50:50 odds. With few clicks, the
+    logloss is the least noisy metric"""
     seed: Seed = 42
     """seed of initial weights, dropout and row order"""
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
-    """GPUs of one training, all in one machine; each has a process, and they share the rows of
-    every batch"""
+    """GPUs of a training, all in one machine; each GPU has a process, and the GPUs share the rows
+    of every batch"""
 
     def peak_rate(self, click_rate: float) -> float:
         """The peak learning rate, given the click rate of the train rows."""
@@ -196,12 +196,12 @@ class TrainConfig:
         return 3e-3 if DENSE_CLICKS <= click_rate <= 1 - DENSE_CLICKS else 1e-3
 
     def batch_rows(self, rows: int) -> int:
-        """Rows of a step: batch_size, or fewer if `rows` train rows would make too few steps."""
+        """The rows of a batch: `batch_size`, or fewer if an epoch of `rows` has too few steps."""
         fewer = max(1, rows // self.min_steps_per_epoch)
         if fewer >= self.batch_size:
             return self.batch_size
         logger.warning(
-            "batches of %d rows, not batch_size %d: train.min_steps_per_epoch is %d",
+            "batches have %d rows, not train.batch_size %d: train.min_steps_per_epoch is %d",
             *(fewer, self.batch_size, self.min_steps_per_epoch),
         )
         return fewer

@@ -1,4 +1,4 @@
-"""Export of a trained network to ONNX; no file is written if the logits differ."""
+"""Exports a trained network to ONNX, and checks that its logits stay the same."""
 
 import io
 import json
@@ -25,55 +25,53 @@ from .network import FESeq
 from .network.input_layer import column_count, field_sizes, inputs_of
 from .network.positions import Padded
 from .network_file import TrainedModel
-from .scorer import FORMAT, METADATA, VERSION, Scorer, signed
+from .scorer import FORMAT, METADATA, VERSION, Scorer, with_checksum
 
 logger = logging.getLogger(__name__)
 
-# The largest allowed difference between two logits, as a share of max(1, |logit|).
-BOUND = 1e-4
-ROWS = 1_000
-_UNSEEN_WORD, _UNSEEN_TOKEN = "never seen in training", str(10**12)
-# Shares of rows without history, of missing values, and of unseen values.
-_EMPTY, _MISSING, _UNSEEN = 0.1, 0.05, 0.05
+# Maximum difference between two logits, as a share of max(1, |logit|).
+MAX_DIFFERENCE = 1e-4
+CHECK_ROWS = 1_000
+_UNKNOWN_WORD, _UNKNOWN_TOKEN = "never seen in training", str(10**12)
+# Shares of rows without history, of missing values, and of unknown values in the check.
+_EMPTY, _MISSING, _UNKNOWN = 0.1, 0.05, 0.05
 
 
 def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> None:
     """Write a trained network and its feature map as one ONNX file.
 
-    The network and its export, which takes raw values, score 1,000 rows of `valid`. Some have an
-    empty history, unseen or missing values. Raises UserError, and writes nothing, if two logits of
-    a row differ by more than BOUND.
+    As a check, the network and the file both score 1,000 rows of `valid`, some with an empty
+    history, unknown or missing values. Raises UserError, and writes nothing, if two logits of
+    a row differ by more than MAX_DIFFERENCE.
     """
     trained = TrainedModel.load(model, full_name)
     with open_table(valid) as table:
         FeatureEncoder(trained.about.feature_map, table)  # refuses a table without its columns
         row_time = table.source.get("row_time")
         tokens = {field.column for field in trained.about.feature_map.sequences}
-        rows = check_rows(table, ROWS, row_time, tokens)
-    about = _about(trained, row_time)
+        rows = check_rows(table, CHECK_ROWS, row_time, tokens)
+    about = _metadata(trained, row_time)
     program = onnx_program(trained)
     scorer = Scorer(_content(program, about), name=str(onnx))
     exported, expected = scorer.logits(rows), trained.predict(scorer.table(rows))
     difference = np.abs(exported - expected)
-    (wrong,) = np.nonzero(~(difference <= BOUND * np.maximum(1, np.abs(expected))))
+    (wrong,) = np.nonzero(~(difference <= MAX_DIFFERENCE * np.maximum(1, np.abs(expected))))
     if len(wrong):
         row = wrong[0]
         raise UserError(
-            f"{onnx}: not written: {len(wrong):,} of {len(expected):,} rows have other logits than "
-            f"with {model}, such as row {row}: {exported[row]:.6f} instead of {expected[row]:.6f}; "
-            f"install torch, onnxscript and onnxruntime in the versions of envs/requirements.txt "
-            f"and export again"
+            f"{onnx}: not written: {len(wrong):,} of {len(expected):,} rows get other logits than "
+            f"from {model}, such as {exported[row]:.6f} instead of {expected[row]:.6f}; install "
+            f"torch, onnxscript and onnxruntime in the versions of envs/requirements.txt and "
+            f"export again"
         )
     largest = float(difference.max())
     about["check"] = {"largest_logit_difference": largest}
     with atomic_write(onnx) as temporary:
         temporary.write_bytes(_content(program, about))
-    logger.info(
-        "%s: logits of %d rows differ by at most %.1e from the network's", onnx, ROWS, largest
-    )
+    logger.info("%s: logits differ from the network's by at most %.1e", onnx, largest)
 
 
-def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
+def _metadata(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
     """The metadata of the exported file."""
     feature_map = trained.about.feature_map.without_folds()
     return {
@@ -96,7 +94,7 @@ def onnx_program(trained: TrainedModel) -> Any:
     )
     sizes = field_sizes(trained.config, trained.about.feature_map)
     sequences = len(sizes.sequence)
-    # In the order of Padded; the names are those of the graph's inputs.
+    # In the order of Padded's fields; keys are the names of the graph's inputs.
     shapes: dict[str, tuple[Any, ...]] = {
         "profile": (rows, len(sizes.profile)),
         "target": (rows, len(sizes.target)),
@@ -137,7 +135,7 @@ def onnx_program(trained: TrainedModel) -> Any:
 
 
 class _PaddedFESeq(nn.Module):
-    """FESeq with the arguments of Padded."""
+    """FESeq with Padded's fields as arguments."""
 
     def __init__(self, network: FESeq) -> None:
         super().__init__()
@@ -148,15 +146,15 @@ class _PaddedFESeq(nn.Module):
 
 
 def _content(program: Any, about: Mapping[str, Any]) -> bytes:
-    """The bytes of the file: the graph, its weights, and `about` as metadata."""
+    """The content of the file: the graph, its weights, and `about` as metadata."""
     program.model.metadata_props[METADATA] = json.dumps(about)
     file = io.BytesIO()
     program.save(file)
-    return signed(file.getvalue())
+    return with_checksum(file.getvalue())
 
 
 def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[str, Any]]:
-    """A table's first rows, each as raw values by column name, with its time as `row_time`."""
+    """A table's first rows: raw values by column name, with the row's time in column `row_time`."""
     block = table.read(0, min(rows, table.rows))
     columns = dict(zip(table.numeric_columns, block.numeric.T.tolist()))
     for name, codes in zip(table.categorical_columns, block.categorical.T):
@@ -176,24 +174,24 @@ def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[
 def check_rows(
     table: Table, rows: int, row_time: str | None, tokens: set[str]
 ) -> list[dict[str, Any]]:
-    """`rows` rows, repeated if the table has fewer.
+    """The first `rows` rows as raw values, repeated if the table has fewer, with random changes.
 
-    Some histories are empty, some values missing, and some categories and `tokens`, the columns
-    of sequences, unseen in training.
+    Some histories become empty, some values missing, and some categories and tokens unknown.
+    `tokens` names the columns of tokens.
     """
     random = np.random.default_rng(0)
-    known = raw_rows(table, rows, row_time)
-    checked = [dict(known[i % len(known)]) for i in range(rows)]
-    for row in checked:
+    raw = raw_rows(table, rows, row_time)
+    changed = [dict(raw[i % len(raw)]) for i in range(rows)]
+    for row in changed:
         for name in (*table.numeric_columns, *table.categorical_columns):
             drawn = random.random()
             if drawn < _MISSING:
                 row[name] = None
-            elif drawn > 1 - _UNSEEN and name in table.categorical_columns:
-                row[name] = _UNSEEN_WORD
+            elif drawn > 1 - _UNKNOWN and name in table.categorical_columns:
+                row[name] = _UNKNOWN_WORD
         is_empty = random.random() < _EMPTY
         for name in table.sequence_columns:
             events = [] if is_empty else row[name]
-            unseen = random.random(len(events)) < _UNSEEN * (name in tokens)
-            row[name] = [_UNSEEN_TOKEN if u else event for u, event in zip(unseen, events)]
-    return checked
+            unknown = random.random(len(events)) < _UNKNOWN * (name in tokens)
+            row[name] = [_UNKNOWN_TOKEN if u else event for u, event in zip(unknown, events)]
+    return changed

@@ -19,19 +19,20 @@ from ...features.feature_map import FeatureMap, read_columns
 
 logger = logging.getLogger(__name__)
 
-# The key of an exported file's metadata: JSON with what the graph lacks.
+# The key of the metadata of an exported file: JSON with all that the graph does not hold.
 METADATA = "tossctr"
 FORMAT, VERSION = "tossctr-onnx", 3
-# The bytes that `signed` adds.
-_SIGNATURE = 76
-# The most positions of a run: they fit in a core's caches.
-_POSITIONS = 1 << 13
+# The bytes that `with_checksum` adds.
+_CHECKSUM_SIZE = 76
+# Maximum positions of a run, which fit in a core's caches.
+_POSITIONS_PER_RUN = 1 << 13
 
 
 class Scorer:
-    """An exported model that scores rows of raw values.
+    """Scores rows of raw values with an exported model.
 
-    Several threads may use it at once; one call computes on up to `threads` cores.
+    Several threads may use it; a call computes on up to `threads` cores. Raises UserError, with
+    `name`, if `content` is not an exported model.
     """
 
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
@@ -39,8 +40,8 @@ class Scorer:
         options.intra_op_num_threads = min(threads, processors())
         options.log_severity_level = 3  # no warnings about shapes that it cannot infer
         try:
-            if content != signed(content[:-_SIGNATURE]):
-                raise ValueError("wrong checksum, or of another version")
+            if content != with_checksum(content[:-_CHECKSUM_SIZE]):
+                raise ValueError("wrong checksum, or another version")
             self.session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
@@ -48,69 +49,69 @@ class Scorer:
                 self.session.get_modelmeta().custom_metadata_map[METADATA]
             )
             if (about["format"], about["version"]) != (FORMAT, VERSION):
-                raise ValueError("of another version")
-            # Apart, since it is too long to print.
+                raise ValueError("another version")
+            # Not in `about`, since it is too long to print.
             self.feature_map = FeatureMap.from_dict(about.pop("feature_map"))
             self.about, inputs = about, Inputs(**about["inputs"])
             self.columns = read_columns([self.feature_map], about["row_time"])
             self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
-            # The first call compiles, so it happens here.
+            # The first call compiles the encoder.
             row = dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}
             self._run(self.table([row]), np.arange(1))
         except Exception as error:  # ONNX Runtime raises its own classes
             raise UserError(
                 f"{name}: not a complete exported model of this workflow ({first_line(error)}); "
-                f"take another file or, where the workflow made it, delete it and run "
+                f"use another file. If the workflow made the file, delete it and run "
                 f"`snakemake --cores 4 {name}`"
             ) from None
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
-        """The model of a file `model.onnx`; raises UserError if it is none."""
+        """Load a file `model.onnx`; raises UserError if it is not an exported model."""
         return cls(Path(path).read_bytes(), threads, str(path))
 
     @property
     def raw_columns(self) -> list[str]:
-        """The columns that a row needs."""
+        """The columns that each row must have."""
         return [*self.columns.features]
 
     def table(self, rows: Rows) -> MemoryTable:
-        """The rows as a table; raises UserError as `row_table` does."""
+        """The rows as a table; raises UserError for invalid rows, see `row_table`."""
         return row_table(rows, self.columns, self.about["simulated"])
 
     def score(self, rows: Rows) -> np.ndarray:
         """Click probabilities float64 [rows], at the click rate of the train rows.
 
-        Rows map column names to raw values, see `row_table`; other columns are ignored.
+        Rows map column names to raw values (see `row_table`); further columns are ignored.
         """
         return sigmoid(self.logits(rows))
 
     def logits(self, rows: Rows) -> np.ndarray:
         """The logits float32 [rows], which can be averaged with other models' logits.
 
-        Raises UserError as `row_table` does, and if a logit is not finite.
+        Raises UserError for invalid rows (see `row_table`), and if a logit is not finite.
         """
         table = self.table(rows)
         logits = np.empty(table.rows, np.float32)
         lengths = self.encoder.lengths(table.block)
-        # Rows of similar lengths run together, so that there is little padding.
+        # Rows of similar lengths run together, so that padding is short.
         order = np.argsort(-lengths, kind="stable")
         while len(order):
             positions = min(int(lengths[order[0]]), self.about["max_len"]) + 1
-            chunk, order = np.split(order, [max(1, _POSITIONS // positions)])
+            chunk, order = np.split(order, [max(1, _POSITIONS_PER_RUN // positions)])
             logits[chunk] = self._run(table, chunk)
         require_finite(logits)
         return logits
 
     def _run(self, table: MemoryTable, rows: np.ndarray) -> np.ndarray:
-        """The graph's logits float32 of these rows of the table."""
+        """The graph's logits float32 [rows] of the rows with these indices."""
         block = table.block.take(rows)
         encoded = self.encoder.encode(block)
         codes, offsets, elapsed = self.encoder.histories(block)
         if elapsed is None:
             elapsed = np.zeros(codes.shape[1], np.int64)
-        *each, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
-        history, length, max_len = np.stack(each), np.diff(offsets), self.about["max_len"]
+        *sequences, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
+        history, length, max_len = np.stack(sequences), np.diff(offsets), self.about["max_len"]
         inputs = {
             "profile": encoded.profile,
             "target": encoded.target,
@@ -122,21 +123,21 @@ class Scorer:
             "context": encoded.context,
             **encoded.numbers,
         }
-        # Not every network takes all of them.
+        # A network takes some of these inputs.
         wanted = {each.name: inputs[each.name] for each in self.session.get_inputs()}
         (logit,) = self.session.run(None, wanted)
         return logit
 
 
-def signed(model: bytes) -> bytes:
-    """A serialized ONNX model with the SHA-256 of its bytes, as one more entry of its metadata."""
+def with_checksum(model: bytes) -> bytes:
+    """A serialized ONNX model, with the SHA-256 of its bytes as a further entry of its metadata."""
     entry = b"\x0a\x06sha256\x12\x40" + hashlib.sha256(model).hexdigest().encode()
-    # Field 14 of a ModelProto: serialized protocol buffers may be concatenated.
+    # Field 14 of a ModelProto; serialized protocol buffers can be concatenated.
     return model + b"\x72" + bytes([len(entry)]) + entry
 
 
 def _padded(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Packed rows, left-padded with zeros: int64 [rows, longest], at least one column."""
+    """Packed rows left-padded with zeros, int64 [rows, columns]; there is at least one column."""
     lengths = np.diff(offsets)
     longest = max(1, int(lengths.max(initial=0)))
     padded = np.zeros((len(lengths), longest), np.int64)

@@ -1,4 +1,4 @@
-"""Training of one FESeq model: from H5 files and a feature map to the model and its metrics."""
+"""Trains an FESeq model: from H5 files and a feature map to the model and its metrics."""
 
 import ctypes
 import logging
@@ -26,14 +26,14 @@ from ..checkpoint import Checkpoint
 from ..job import TrainJob, open_rows
 from ..trained import ModelInfo
 from .micro_batches import count_parameters, micro_batch_rows
-from .network.device import Machine, Ranks, in_group, joined, start_runtime
+from .network.device import Machine, Ranks, in_torchrun, process_group, start_runtime
 from .network.input_layer import field_sizes, inputs_of
 from .network_file import (
     TrainedModel,
     batch_source,
     build_model,
     copy_weights,
-    extended,
+    extend_map,
     inference_source,
 )
 from .network_settings import ModelConfig, TrainConfig
@@ -41,55 +41,54 @@ from .training_loop import Trainer
 
 logger = logging.getLogger(__name__)
 
-# Unknown categories are counted in this many train rows, which are shuffled.
-_ROWS_OF_SHARES = 200_000
-# A refit's learning rate, as a share of the first training's.
+# Unknown categories are counted in this many train rows.
+_OOV_ROWS = 200_000
+# The learning rate of a refit, as a share of the first training's.
 _REFIT_RATE = 0.3
-# Time to save after a signal; then torchrun kills the processes.
+# After a signal, torchrun kills the processes after this time, in which they save their state.
 _SECONDS_TO_SAVE = 3600
 _PR_SET_PDEATHSIG = 1
 
 
 def train(job: TrainJob) -> None:
-    """Train a model.
+    """Train a model and write its files.
 
-    `job.settings` are its blocks `model` and `train`. With several `gpus`, torchrun replaces
-    this process and starts the command again in each process of the training; these form
-    a group. The state is kept in a folder `training_state` beside the model: an interrupted
-    training resumes from it if settings, data and `job.code` are the same, and gives the same model
-    as an uninterrupted one on the same machine.
+    `job.settings` has the blocks `model` and `train`. With several `gpus`, torchrun replaces this
+    process and runs the same command in a process per GPU. The state is saved in the folder
+    `training_state` beside the model. An interrupted training resumes from it if settings, data and
+    `job.code` are the same; on the same machine, it gives the same model as an uninterrupted one.
     """
     gpus = TrainConfig(**job.settings["train"]).gpus
-    if gpus > 1 and not in_group():
+    if gpus > 1 and not in_torchrun():
         _run_under_torchrun(gpus, job.threads)
     with ExitStack() as stack:
         ranks = Ranks()
-        if in_group():
+        if in_torchrun():
             if sys.platform == "linux":
-                # Otherwise this process would outlive its launcher if that is killed.
+                # Otherwise this process would survive if its launcher is killed.
                 ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            ranks = stack.enter_context(joined())
-        if ranks.is_first:
+            ranks = stack.enter_context(process_group())
+        if ranks.is_main:
             stack.enter_context(training_lock(job.model))
         else:  # all ranks would log the same lines
             logging.getLogger("tossctr").setLevel(logging.ERROR)
         machine = start_runtime(job.runtime, job.threads, ranks)
-        run = stack.enter_context(opened_run(job))
+        run = stack.enter_context(open_run(job))
         trainer = run.trainer(machine, checkpoint=Checkpoint(job))
         trainer.fit()
-        # The largest of all processes, or GPUs.
-        (peak,) = ranks.largest(machine.peak_memory())
-        if ranks.is_first:
+        # The maximum over all processes.
+        (peak,) = ranks.max(machine.peak_memory())
+        if ranks.is_main:
             _write(job, run, trainer, peak)
 
 
 def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
-    """Replace this process by torchrun, which runs the same command in this many processes.
+    """Replace this process by torchrun, which runs the same command in `processes` processes.
 
-    A process finds its rank in the environment: RANK, WORLD_SIZE, LOCAL_RANK. torchrun passes
-    signals on to all processes, and ends them if one fails.
+    Each process has its rank in the environment (RANK, WORLD_SIZE). torchrun forwards signals to
+    all processes, and ends all if one fails.
     """
-    # Kubeflow sets these, and torchrun takes options from them; here the config's `train` decides.
+    # Kubeflow sets PET_ variables, which are options of torchrun; here `train.gpus` decides.
     for name in [name for name in os.environ if name.startswith("PET_")]:
         del os.environ[name]
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
@@ -105,8 +104,8 @@ def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
 class TrainingRun:
     """The rows and settings of one training.
 
-    A refit has no `valid` rows. It starts from the weights of `first`, the first training's model;
-    `before` is the content of that training's training.json.
+    A refit has no `valid` rows. It starts from the weights of `first_model`, the model of the first
+    training; `first_training` is the content of the first training.json.
     """
 
     train: Table
@@ -114,16 +113,16 @@ class TrainingRun:
     feature_map: FeatureMap
     model_config: ModelConfig
     config: TrainConfig
-    first: TrainedModel | None = None
-    before: Mapping[str, Any] = field(default_factory=dict)
+    first_model: TrainedModel | None = None
+    first_training: Mapping[str, Any] = field(default_factory=dict)
 
     def trainer(self, machine: Machine, **options: Any) -> Trainer:
-        """A trainer with seeded weights and micro-batches that fit into memory; writes nothing.
+        """A trainer with initial weights, and micro-batches that fit in memory.
 
-        `options` go to Trainer. Raises ImpossibleNetworkError for an impossible network.
+        `options` go to Trainer. Raises ImpossibleNetworkError if `heads` do not divide the width.
         """
         model_config, config, fields = self.model_config, self.config, self.feature_map
-        rows = self.before.get("batch_rows", config.batch_rows)
+        rows = self.first_training.get("batch_rows", config.batch_rows)
         train = batch_source(self.train, fields, model_config, rows, config.negative_sampling_rate)
         valid = None
         if self.valid is not None:
@@ -131,79 +130,79 @@ class TrainingRun:
         torch.manual_seed(config.seed)
         model = build_model(model_config, fields)
         shift = math.log(train.sampling_rate)
-        if self.first:
-            copy_weights(self.first, model, fields)
+        if self.first_model:
+            copy_weights(self.first_model, model, fields)
             model.set_logit_shift(shift)
         else:
             model.logit_shift.shift.fill_(shift)
         if model_config.oov_rate == "auto":
-            shares = self.oov_rates(train, valid)
-            model.unknown.take([shares.get(column, 0.0) for column in self.categories])
-        if config.start_at_click_rate and not self.first:
+            rates = self.oov_rates(train, valid)
+            model.oov_dropout.set_rates([rates.get(column, 0.0) for column in self.categories])
+        if config.start_at_click_rate and not self.first_model:
             label = self.train.column("label")
-            # Half a click is added, since a rate of 0 has no odds.
+            # Half a click is added, since a click rate of 0 has no log odds.
             model.init_output_bias((label.sum() + 0.5) / (len(label) + 1))
         logger.info(
             "%s train rows, %s validation rows, max_len %d, %s parameters",
-            f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.draw else ""),
+            f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.sampler else ""),
             f"{valid.rows:,}" if valid else "no",
             model_config.max_len,
             f"{count_parameters(model):,}",
         )
         sizes, rows = field_sizes(model_config, fields), -(-train.batch_rows // machine.ranks.count)
         options["micro_rows"] = micro_batch_rows(model, model_config, sizes, machine, rows)
-        if self.before:
+        if self.first_training:
             names = ("auc", "logloss", "monitor")
-            options["metrics"] = {name: self.before[f"valid_{name}"] for name in names}
+            options["metrics"] = {name: self.first_training[f"valid_{name}"] for name in names}
         return Trainer(model, train, valid, config, machine, **options)
 
     @property
     def categories(self) -> list[str]:
-        """The profile, target and context columns; '' for the target of a table without one."""
+        """The columns of the network's categories; '' for the target if the table has none."""
         newest = inputs_of(self.model_config).newest_fields(self.feature_map)
         fields = self.feature_map.for_networks().category_fields
         return [field.column for field in (*fields, *newest)]
 
     def oov_rates(self, train: BatchSource, valid: BatchSource | None) -> dict[str, float]:
-        """The shares by column to draw as unknown; a refit takes the first training's.
+        """The rates of OovDropout by column; a refit takes the first training's rates.
 
-        With these draws, train rows have as many unknown categories as validation rows. A newest
-        code counts as known.
+        They make train rows have as many unknown categories as validation rows. The newest codes
+        have no rate.
         """
         if valid is None:
-            return self.before["oov_rates"]
+            return self.first_training["oov_rates"]
         target = valid.encoder.oov_rates(valid.table)
-        unknown = train.encoder.oov_rates(train.table, _ROWS_OF_SHARES)
+        unknown = train.encoder.oov_rates(train.table, _OOV_ROWS)
         drawn = np.clip((target - unknown) / np.maximum(1 - unknown, 1e-9), 0, 1)
         return dict(zip(filter(None, self.categories), drawn.tolist()))
 
 
 @contextmanager
-def opened_run(job: TrainJob) -> Iterator[TrainingRun]:
-    """The run of a job, with its files open.
+def open_run(job: TrainJob) -> Iterator[TrainingRun]:
+    """The run of a job, with open files.
 
-    A refit is one epoch, at a lower rate, over the held-out rows and an equal number of train rows.
+    A refit is an epoch over the held-out rows and as many train rows, at a lower learning rate.
     """
     model_config = ModelConfig(**job.settings["model"])
     config = TrainConfig(**job.settings["train"])
-    before = job.before()
-    with job.opened() as (feature_map, train, valid):
+    first_facts = job.first_training()
+    with job.open_rows() as (feature_map, train, valid):
         if job.first_model is None:
             yield TrainingRun(train, valid, feature_map, model_config, config)
             return
-        first = TrainedModel.load(job.first_model)
-        feature_map = extended(first.about.feature_map, feature_map)
-        lower = before["peak_rate"] * _REFIT_RATE
-        config = replace(config, epochs=1, learning_rate=lower, schedule="cosine")
+        first_model = TrainedModel.load(job.first_model)
+        feature_map = extend_map(first_model.about.feature_map, feature_map)
+        rate = first_facts["peak_rate"] * _REFIT_RATE
+        config = replace(config, epochs=1, learning_rate=rate, schedule="cosine")
         rows = refit_rows(train, config.seed)
-        yield TrainingRun(rows, None, feature_map, model_config, config, first, before)
+        yield TrainingRun(rows, None, feature_map, model_config, config, first_model, first_facts)
 
 
 def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) -> None:
-    """Write the model, its history, and training.json."""
+    """Write the history, training.json, and the model."""
     best, last, train, machine = trainer.best, trainer.history[-1], trainer.train, trainer.machine
-    network, shares = asdict(run.model_config), trainer.model.unknown.shares
-    # A refit learns from some rows, but all models of a blend have the click rate of all rows.
+    network, rates = asdict(run.model_config), trainer.model.oov_dropout.rates
+    # A refit trains on some rows, but all models of a blend must assume the click rate of all rows.
     rows = run.train.whole if isinstance(run.train, SomeRows) else run.train
     click_rate = float(rows.column("label").mean())
     simulated = rows.source["simulated"]
@@ -231,13 +230,13 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
         device=machine.device.type,
         precision=str(machine.precision).removeprefix("torch."),
         micro_batch_rows=trainer.stepper.micro_rows,
-        oov_rates=dict(zip(run.categories, shares.expand(len(run.categories)).tolist())),
+        oov_rates=dict(zip(run.categories, rates.expand(len(run.categories)).tolist())),
         settings=network | asdict(run.config),
     )
 
 
 @contextmanager
-def trials(
+def trial_runner(
     train_h5: list[Path],
     valid_h5: list[Path],
     feature_map: Path,
@@ -246,20 +245,20 @@ def trials(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Trainings of a search; see `tuning.RunTrial`."""
+    """Yields the function that trains a trial: a `tuning.RunTrial`."""
     machine = start_runtime(runtime, threads)
     with open_rows(train_h5, valid_h5, feature_map) as (fields, train, valid):
 
         def run(settings: Settings, report: Callable[[float, int], None]) -> dict[str, Any]:
             def after_evaluation(trainer: Trainer) -> None:
-                # Evaluations before half an epoch say little.
-                if trainer.step >= 0.5 * trainer.per_epoch and not trainer.is_over:
-                    percent = 100 * trainer.step // trainer.per_epoch
+                # Metrics before half an epoch are not informative.
+                if trainer.step >= 0.5 * trainer.steps_per_epoch and not trainer.is_over:
+                    percent = 100 * trainer.step // trainer.steps_per_epoch
                     report(trainer.history[-1].monitor, percent)
 
             model, config = ModelConfig(**settings["model"]), TrainConfig(**settings["train"])
-            trial = TrainingRun(train, valid, fields, model, replace(config, gpus=1))
-            trainer = trial.trainer(machine, after_evaluation=after_evaluation)
+            training = TrainingRun(train, valid, fields, model, replace(config, gpus=1))
+            trainer = training.trainer(machine, after_evaluation=after_evaluation)
             trainer.fit()
             best = trainer.best
             metrics = {"auc": best.auc, "logloss": best.logloss, "steps": trainer.step}

@@ -19,20 +19,20 @@ from ...common.signals import Signals
 from ..checkpoint import Checkpoint
 from .network import FESeq
 from .network.device import Machine
-from .network_file import placed, predict_logits
+from .network_file import predict_logits, to_machine
 from .network_settings import TrainConfig
 from .training_step import Stepper, learning_rate, make_optimizer, set_learning_rate
 
 logger = logging.getLogger(__name__)
 
-# With `evaluations_per_epoch: auto`, epochs of more steps are evaluated several times.
+# With `evaluations_per_epoch: auto`, epochs of more steps have several evaluations.
 LONG_EPOCH_STEPS = 2_000
 EVALUATIONS_OF_A_LONG_EPOCH = 4
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One row of history.csv. `train_loss` is the mean since the previous evaluation."""
+    """A row of history.csv. `train_loss` is the mean loss since the previous evaluation."""
 
     epoch: int
     step: int
@@ -45,17 +45,17 @@ class Evaluation:
 
 
 class Trainer:
-    """One training run. `fit` leaves the best weights in `model` and fills `history`.
+    """A training. `fit` puts the best weights into `model`, and fills `history`.
 
-    With a `checkpoint`, it resumes from the saved state, if any, and saves its own: regularly,
-    before each evaluation, and when a signal ends the process. `micro_rows` limits the rows that
-    a step holds in memory at once. `after_evaluation` may raise to end the training.
+    With a `checkpoint`, the training resumes from the saved state, if any. It saves its state
+    regularly, before each evaluation, and when a signal ends the process. `micro_rows` is the
+    maximum of rows of a micro-batch. `after_evaluation` may raise to end the training.
 
-    Without `valid`, all epochs are trained and the last weights are kept; the `metrics` of another
-    training replace the evaluation's.
+    Without `valid`, all epochs are trained, the last weights are kept, and `metrics` replaces the
+    metrics of evaluations.
 
-    Each of several ranks has a trainer. They train on shares of the same batches, predict shares
-    of the validation rows, and take the same decisions.
+    Each rank has a trainer. The trainers train on shares of the same batches, predict shares of the
+    validation rows, and take the same decisions.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Trainer:
         metrics: Mapping[str, float] | None = None,
         after_evaluation: Callable[["Trainer"], None] | None = None,
     ) -> None:
-        self.model = placed(model, machine)
+        self.model = to_machine(model, machine)
         self.train, self.valid = train, valid
         self.config = config
         self.machine, self.ranks = machine, machine.ranks
@@ -79,21 +79,21 @@ class Trainer:
         self.after_evaluation = after_evaluation
         self.click_rate = float(train.table.column("label").mean())
         self.peak_rate = config.peak_rate(self.click_rate)
-        self.per_epoch = train.batches_per_epoch
-        self.steps = config.epochs * self.per_epoch
-        self.evaluated_after = evaluated_batches(config.evaluations_per_epoch, self.per_epoch)
+        self.steps_per_epoch = train.batches_per_epoch
+        self.steps = config.epochs * self.steps_per_epoch
+        self.evaluated_after = evaluated_batches(config.evaluations_per_epoch, self.steps_per_epoch)
         optimizer = make_optimizer(model, config)
         self.stepper = Stepper(model, optimizer, machine, config, micro_rows=micro_rows)
-        # The network that is evaluated and kept; with `weight_average`, a copy.
+        # The network that is evaluated and saved: with `weight_average`, a copy.
         self.averaged = self.model
         if config.weight_average:
-            self.averaged = placed(deepcopy(self.model), machine)
+            self.averaged = to_machine(deepcopy(self.model), machine)
         self.best_weights: dict[str, torch.Tensor] = {}
         self.history: list[Evaluation] = []
         self.started = time.monotonic()
 
     def fit(self) -> None:
-        """Train for `epochs` epochs or until early stopping."""
+        """Train for `epochs` epochs, or until early stopping."""
         self._resume()
         self.model.train()
         rows = self.train.batch_rows
@@ -104,22 +104,22 @@ class Trainer:
             self._train_until_evaluation(batches, bar)
             self.evaluate()
         if self.step < self.steps:
-            logger.info("no gain in %d evaluations: stopped", self.config.patience)
+            logger.info("early stopping: no gain in %d evaluations", self.config.patience)
         self.model.load_state_dict(self.best_weights)
 
     @property
     def step(self) -> int:
-        """Steps taken."""
+        """The number of steps taken."""
         return self.stepper.step
 
     @property
     def epoch(self) -> int:
-        """The epoch of the last step, counted from 1."""
-        return max(0, self.step - 1) // self.per_epoch + 1
+        """The epoch of the last step; epochs count from 1."""
+        return max(0, self.step - 1) // self.steps_per_epoch + 1
 
     @property
     def best(self) -> Evaluation:
-        """The evaluation of the best weights."""
+        """The evaluation with the largest monitor."""
         return max(self.history, key=lambda evaluation: evaluation.monitor)
 
     @property
@@ -130,20 +130,20 @@ class Trainer:
 
     @property
     def _is_evaluation_due(self) -> bool:
-        """True if an evaluation follows the last step and is not done yet."""
+        """True if the last step needs an evaluation that is not done."""
         evaluated = self.history[-1].step if self.history else 0
-        batch = self.step - (self.epoch - 1) * self.per_epoch
+        batch = self.step - (self.epoch - 1) * self.steps_per_epoch
         is_due = self.valid is not None and batch in self.evaluated_after
         return self.step > evaluated and (is_due or self.step == self.steps)
 
     def _gains(self) -> dict[int, bool]:
-        """Whether an evaluation exceeds all earlier ones, by its step.
+        """By step of an evaluation, true if its monitor exceeds all earlier ones.
 
-        Only evaluations on which learning rate and early stopping depend are in it.
+        Evaluations that cannot change the learning rate or end the training are left out.
         """
         gains, best = {}, float("-inf")
         for evaluation in self.history:
-            is_last = evaluation.step % self.per_epoch == 0
+            is_last = evaluation.step % self.steps_per_epoch == 0
             if is_last or self.config.evaluations_per_epoch != "auto":
                 gains[evaluation.step] = evaluation.monitor > best
                 best = max(best, evaluation.monitor)
@@ -154,12 +154,12 @@ class Trainer:
         return learning_rate(self.peak_rate, self.config.schedule, step, self.steps, cuts)
 
     def _batches(self) -> Iterator[Batch]:
-        """The remaining batches, epoch after epoch."""
-        for epoch in range(self.step // self.per_epoch, self.config.epochs):
+        """The remaining batches of all epochs."""
+        for epoch in range(self.step // self.steps_per_epoch, self.config.epochs):
             batches = self.train.shuffled(
                 self.config.seed,
                 epoch + 1,
-                first_batch=self.step - epoch * self.per_epoch,
+                first_batch=self.step - epoch * self.steps_per_epoch,
                 rank=self.ranks.rank,
                 ranks=self.ranks.count,
             )
@@ -168,38 +168,38 @@ class Trainer:
     def _train_until_evaluation(self, batches: Iterator[Batch], bar: Progress) -> None:
         """Take steps until an evaluation is due.
 
-        A signal to any rank ends the process after the step, once the state is saved. During an
-        evaluation it ends the process at once: the state was saved before.
+        A signal to any rank ends the process after the step, when the state is saved. During an
+        evaluation, a signal ends the process at once: the state was saved before it.
         """
         with Signals() as signals:
             while not self._is_evaluation_due:
                 self._take(next(batches))
                 bar.advance(self.train.batch_rows)
-                # Only the rank that saves knows when it last saved.
-                is_old = self.checkpoint is not None and self.checkpoint.is_due()
-                asked, is_save_due = self.ranks.largest(
-                    signals.asked, self.ranks.is_first and is_old
+                # Only the rank that saves knows the time of the last save.
+                is_due = self.checkpoint is not None and self.checkpoint.is_due()
+                end_signal, is_save_due = self.ranks.max(
+                    signals.asked, self.ranks.is_main and is_due
                 )
-                if asked or is_save_due or self._is_evaluation_due:
+                if end_signal or is_save_due or self._is_evaluation_due:
                     is_saved = self.save()
-                    if asked and is_saved:
-                        logger.warning("interrupted at step %d; its state is saved", self.step)
-                if asked:
-                    # Once one rank has ended, the launcher ends the others.
-                    self.ranks.wait()
-                    signals.end_as_asked(asked)
+                    if end_signal and is_saved:
+                        logger.warning("interrupted at step %d; the state is saved", self.step)
+                if end_signal:
+                    # The launcher ends all ranks when one has ended.
+                    self.ranks.barrier()
+                    signals.end_as_asked(end_signal)
 
     def _take(self, batch: Batch) -> None:
-        """One step."""
+        """Take one step, and update the average of the weights."""
         set_learning_rate(self.stepper.optimizer, self._learning_rate(self.step + 1))
         self.stepper.take(batch)
         if self.config.weight_average:
-            # Not by torch's AveragedModel, which waits for a GPU each step. The first average is
-            # the weights of the first step.
+            # Torch's AveragedModel would wait for a GPU each step. The first average is the weights
+            # after the first step.
             add = get_ema_multi_avg_fn(self.config.weight_average if self.step > 1 else 0)
             add(list(self.averaged.parameters()), list(self.model.parameters()), None)
-            for kept, newest in zip(self.averaged.buffers(), self.model.buffers()):
-                kept.copy_(newest)
+            for averaged, buffer in zip(self.averaged.buffers(), self.model.buffers()):
+                averaged.copy_(buffer)
 
     def evaluate(self) -> None:
         """Evaluate the model, and keep its weights if they are the best."""
@@ -217,7 +217,7 @@ class Trainer:
         )
         self.history.append(evaluation)
         if self.best is evaluation:
-            self.best_weights.clear()  # before memory is taken for the new ones
+            self.best_weights.clear()  # frees memory for the new weights
             weights = self.averaged.state_dict()
             self.best_weights = {name: value.clone() for name, value in weights.items()}
         text = f"epoch {self.epoch}, step {self.step}: train loss {train_loss:.5f}"
@@ -233,9 +233,9 @@ class Trainer:
         label, logit = self.valid.table.column("label"), self._predict()
         if not (0 < label.sum() < len(label) and np.isfinite(logit).all()):
             raise NotFiniteError(
-                f"the validation metrics at step {self.step}, over {len(label):,} rows with "
-                f"{int(label.sum()):,} clicks, need both labels and finite predictions: lower "
-                f"train.learning_rate or raise sampling.valid_share"
+                f"cannot compute validation metrics at step {self.step}: they need both labels "
+                f"({int(label.sum()):,} of {len(label):,} rows are clicks) and finite predictions; "
+                f"raise sampling.valid_share or lower train.learning_rate"
             )
         names = dict.fromkeys(("auc", "logloss", *self.config.monitor))
         metrics: dict[str, float] = dict(
@@ -251,13 +251,13 @@ class Trainer:
         logit = torch.zeros(self.valid.rows)
         share = predict_logits(self.averaged, self.valid, self.machine, start=start, stop=stop)
         logit[start:stop] = torch.from_numpy(share)
-        return self.ranks.add(logit).numpy()
+        return self.ranks.sum(logit).numpy()
 
     def save(self) -> bool:
-        """Save the state; return False if that fails, or if another rank saves it."""
+        """Save the state; return True if this rank has saved it."""
         if self.checkpoint is None:
             return False
-        state = {  # which all ranks gather
+        state = {  # all ranks take part
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "stepper": self.stepper.state_dict(),
@@ -265,10 +265,10 @@ class Trainer:
             "history": [asdict(evaluation) for evaluation in self.history],
             "seconds": time.monotonic() - self.started,
         }
-        return self.ranks.is_first and self.checkpoint.save(state)
+        return self.ranks.is_main and self.checkpoint.save(state)
 
     def _resume(self) -> None:
-        """Take over the saved state, if there is one."""
+        """Load the saved state, if there is one."""
         if (
             self.checkpoint is not None
             and (state := self.checkpoint.load(torch.from_numpy)) is not None
@@ -285,9 +285,9 @@ class Trainer:
 
 
 def evaluated_batches(per_epoch: int | str, batches: int) -> set[int]:
-    """The batches of an epoch, from 1 to `batches`, after which a training is evaluated.
+    """The numbers, from 1 to `batches`, of the batches of an epoch after which to evaluate.
 
-    `per_epoch` "auto": the last one; in a long epoch, also others, only to find the best weights.
+    `per_epoch` is their number; "auto": 1, or EVALUATIONS_OF_A_LONG_EPOCH in a long epoch.
     """
     if isinstance(per_epoch, str):
         per_epoch = EVALUATIONS_OF_A_LONG_EPOCH if batches > LONG_EPOCH_STEPS else 1

@@ -20,23 +20,23 @@ from .network_settings import TrainConfig
 
 logger = logging.getLogger(__name__)
 
-# Steps between reads of the losses: reading each one would wait for the GPU.
+# Steps between reads of the losses: each read waits for the GPU.
 STEPS_BETWEEN_CHECKS = 100
-# The gradient's norm is clipped at this, as in the published code.
+# The maximum norm of the gradient, as in the published code.
 MAX_GRAD_NORM = 10
-# A cut divides the rate by 10; cuts and decay leave at least a thousandth of it.
-CUT, FLOOR = 0.1, 1e-3
+# A cut multiplies the learning rate by CUT_FACTOR; its minimum is MIN_RATE times the peak.
+CUT_FACTOR, MIN_RATE = 0.1, 1e-3
 
 
 class Stepper:
-    """The steps of one training run.
+    """Takes the steps of a training.
 
-    A batch is cut into micro-batches of at most `micro_rows` rows, whose gradients add up to the
-    batch's. So a step needs the memory of a micro-batch, and only the draws of dropout differ. The
-    same holds for a batch that several ranks share. If a CUDA device still runs out of memory,
-    `micro_rows` is halved and the step repeated.
+    A batch is split into micro-batches of at most `micro_rows` rows, and their gradients add up, so
+    a step needs the memory of a micro-batch. The size of micro-batches and the number of ranks
+    change only draws of dropout. If a CUDA device runs out of memory, `micro_rows` is halved and
+    the step is repeated.
 
-    A step's random draws depend only on the seed, the step's number and the rank.
+    The random draws of a step depend only on the seed, the step's number and the rank.
     """
 
     def __init__(
@@ -53,37 +53,37 @@ class Stepper:
         self.machine, self.ranks = machine, machine.ranks
         self.config = config
         self.micro_rows = micro_rows
-        # In float16 small gradients vanish unless the loss is scaled up.
+        # In float16, small gradients become 0 unless the loss is scaled up.
         self.scaler = torch.amp.GradScaler(
             machine.device.type, enabled=machine.precision == torch.float16
         )
         self.step = 0
-        # The steps whose loss is not read yet.
-        self._recent: list[Tensor] = []
+        # The losses of the last steps, on the device.
+        self._unread_losses: list[Tensor] = []
         self._loss_sum, self._loss_count = 0.0, 0
 
     def take(self, batch: Batch) -> None:
-        """Update the model with one batch, which may still be on the host."""
+        """Update the model with a batch, which may be on the host."""
         self.step += 1
-        loss = self._gradients_in_memory(batch)
-        self._join_ranks()
+        loss = self._gradients_that_fit(batch)
+        self._sum_over_ranks()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRAD_NORM)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self._recent.append(loss)
-        if len(self._recent) == STEPS_BETWEEN_CHECKS:
+        self._unread_losses.append(loss)
+        if len(self._unread_losses) == STEPS_BETWEEN_CHECKS:
             self._read_losses()
 
     def mean_loss(self) -> float:
-        """Mean loss since the last call; raises NotFiniteError if a loss is not finite."""
+        """The mean loss since the last call; raises NotFiniteError if a loss is not finite."""
         self._read_losses()
         mean = self._loss_sum / max(1, self._loss_count)
         self._loss_sum, self._loss_count = 0.0, 0
         return mean
 
     def state_dict(self) -> dict[str, Any]:
-        """The state, without the model, from which another stepper continues like this one."""
+        """The state from which another stepper continues; the model is not part of it."""
         self._read_losses()
         return {
             "step": self.step,
@@ -94,34 +94,34 @@ class Stepper:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of another stepper, and the smaller micro-batches of the two."""
+        """Load the state of another stepper, with the smaller `micro_rows` of both."""
         self.step = state["step"]
         self.micro_rows = min(self.micro_rows, state["micro_rows"])
         self._loss_sum, self._loss_count = state["loss"]
         self.optimizer.load_state_dict(state["optimizer"])
-        # Empty if the state was saved without float16, as on another machine.
+        # Empty if the state was saved without float16, perhaps on another machine.
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
-    def _join_ranks(self) -> None:
-        """Add up the ranks' gradients, and average the statistics of their batch norms."""
+    def _sum_over_ranks(self) -> None:
+        """Sum the ranks' gradients, and average the running statistics of batch norms."""
         if self.ranks.count == 1:
             return
         for parameter in self.model.parameters():
             # A rank without rows has no gradients.
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        self.ranks.add_all([p.grad for p in self.model.parameters() if p.grad is not None])
+        self.ranks.sum_all([p.grad for p in self.model.parameters() if p.grad is not None])
         names = ("running_mean", "running_var")
         statistics = [b for name, b in self.model.named_buffers() if name.endswith(names)]
-        self.ranks.add_all(statistics)
+        self.ranks.sum_all(statistics)
         for statistic in statistics:
             statistic /= self.ranks.count
 
     def _read_losses(self) -> None:
-        if not self._recent:
+        if not self._unread_losses:
             return
-        losses = self.ranks.add(torch.stack(self._recent)).tolist()
+        losses = self.ranks.sum(torch.stack(self._unread_losses)).tolist()
         for step, loss in enumerate(losses, self.step - len(losses) + 1):
             if not math.isfinite(loss):
                 rate = self.optimizer.param_groups[0]["lr"]
@@ -132,10 +132,10 @@ class Stepper:
             # Added one by one, so that the sum does not depend on when losses are read.
             self._loss_sum += loss
         self._loss_count += len(losses)
-        self._recent.clear()
+        self._unread_losses.clear()
 
-    def _gradients_in_memory(self, batch: Batch) -> Tensor:
-        """`_gradients`, repeated with smaller micro-batches while the device lacks memory."""
+    def _gradients_that_fit(self, batch: Batch) -> Tensor:
+        """`_gradients`, repeated with smaller micro-batches until they fit in memory."""
         while True:
             try:
                 return deterministic_if_possible(lambda: self._gradients(batch))
@@ -143,14 +143,13 @@ class Stepper:
                 rows = min(len(batch), self.micro_rows)
                 if rows == 1:
                     raise NotEnoughMemoryError(
-                        "the GPU's memory does not hold the training of a single row; use a "
-                        "smaller max_len or model"
+                        "GPU memory is too small for the training of a single row; use a smaller "
+                        "max_len or model"
                     ) from None
-            # Outside the handler, whose traceback holds on to the tensors of the failed step.
+            # Outside the handler, whose traceback keeps the tensors of the failed step.
             self.micro_rows = -(-rows // 2)
             logger.warning(
-                "out of GPU memory at step %d: repeating it in micro-batches of %d rows, whose "
-                "gradients add up to the batch's",
+                "out of GPU memory at step %d: repeating the step in micro-batches of %d rows",
                 self.step,
                 self.micro_rows,
             )
@@ -159,14 +158,14 @@ class Stepper:
     def _gradients(self, batch: Batch) -> Tensor:
         """Compute the gradients of the batch's mean loss; return the loss without the penalty.
 
-        Both are this rank's share if the batch is shared.
+        If several ranks share the batch, both are this rank's terms of the sums.
         """
         random = np.random.SeedSequence([self.config.seed, self.step, self.ranks.rank])
         torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))
         self.optimizer.zero_grad(set_to_none=True)
         rows = len(batch)
         total = torch.zeros((), dtype=torch.float64, device=self.machine.device)
-        # A rank without rows needs a scale, too: `take` divides its gradients of 0 by it.
+        # This sets the scale, by which `take` divides gradients, on ranks without rows, too.
         self.scaler.scale(total)
         for start in range(0, rows, self.micro_rows):
             stop = min(start + self.micro_rows, rows)
@@ -181,8 +180,8 @@ class Stepper:
             loss = loss_B.sum() / batch.step_rows
             self.scaler.scale(loss).backward()
             total += loss.detach()
-        # Only the first rank adds the penalty.
-        if self.config.embedding_l2 and self.ranks.is_first:
+        # Only one rank adds the penalty.
+        if self.config.embedding_l2 and self.ranks.is_main:
             tables = embedding_parameters(self.model)
             norm = torch.stack([weight.square().sum() for weight in tables]).sum()
             self.scaler.scale(self.config.embedding_l2 * norm).backward()
@@ -190,14 +189,14 @@ class Stepper:
 
 
 def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
-    """AdamW of three groups: weights, which decay; biases and norms; embeddings."""
+    """AdamW with three groups: weights (with weight decay), biases and norms, embeddings."""
     embeddings = embedding_parameters(model)
     ids = {id(parameter) for parameter in embeddings}
-    others = [parameter for parameter in model.parameters() if id(parameter) not in ids]
-    weights = [parameter for parameter in others if parameter.dim() > 1]
+    layers = [parameter for parameter in model.parameters() if id(parameter) not in ids]
+    weights = [parameter for parameter in layers if parameter.dim() > 1]
     groups: list[dict[str, Any]] = [
         {"params": weights, "weight_decay": config.weight_decay},
-        {"params": [parameter for parameter in others if parameter.dim() <= 1]},
+        {"params": [parameter for parameter in layers if parameter.dim() <= 1]},
         {
             "params": embeddings,
             "rate_factor": config.embedding_rate_factor,
@@ -209,29 +208,29 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
 
 
 class TableAdam(AdamW):
-    """AdamW with one second moment per table in groups with `by_table`: the mean over its weights.
+    """AdamW that, in groups with `by_table`, has one second moment per table: the weights' mean.
 
-    Adam's steps are as large as the rate. So a rare code moves as far for a negative as for a
-    click, whose gradient is fifty times as large if 2 % of rows are clicks. Divided by one number
-    for all codes, steps keep the proportions of the gradients. The formula is Adam-mini's for a
-    block (Zhang et al., arXiv:2406.16793), which leaves embeddings to Adam; but codes that are not
-    in the batch do not count, so that steps do not grow with the vocabulary.
+    Adam's steps are about as large as the learning rate. So a rare code moves equally far for a
+    negative and for a click, although the click's gradient is fifty times larger if 2 % of the rows
+    are clicks. With one second moment for all codes, steps are proportional to gradients. Adam-mini
+    (Zhang et al., arXiv:2406.16793) has this formula for blocks of other weights. Here, codes that
+    are not in the batch do not count, so steps do not grow with the vocabulary.
     """
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; if gradients overflowed, nothing changes."""
+        """Update each parameter that has a gradient; change nothing if gradients overflowed."""
         groups = [group for group in self.param_groups if group.get("by_table")]
         tables = [(t, t.grad, g) for g in groups for t in g["params"] if t.grad is not None]
         for table, _, _ in tables:
-            table.grad = None  # AdamW skips it.
+            table.grad = None  # AdamW skips the table
         super().step()
         for table, gradient, group in tables:
             table.grad = gradient
             self._update(table, gradient, group)
 
     def _update(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        # 0 after an overflow in float16, whose flag stays on the GPU; AdamW skips such a step, too.
+        # `taken` is 0 after an overflow in float16, else 1. The flag stays on the GPU.
         overflow = getattr(self, "found_inf", None)
         taken = gradient.new_ones(())
         if overflow is not None:
@@ -257,7 +256,7 @@ class TableAdam(AdamW):
 
 
 def embedding_parameters(model: FESeq) -> list[Tensor]:
-    """The weights of all embedding tables, and the numeric embeddings."""
+    """The weights of all embedding tables, and the vectors of numeric embeddings."""
     tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
     return [*tables, *model.inputs.numeric_vectors()]
 
@@ -267,19 +266,19 @@ def learning_rate(
 ) -> float:
     """The learning rate of a step; steps count from 1 to `steps`. The first one's is near `peak`.
 
-    `cosine`: it falls over all steps, as half a cosine. `plateau`: it falls to a tenth after each
-    step in `cuts`.
+    `cosine`: the rate follows half a cosine over all steps. `plateau`: it falls to a tenth after
+    each step in `cuts`.
     """
-    rate, floor = peak, peak * FLOOR
+    rate, floor = peak, peak * MIN_RATE
     if schedule == "cosine":
         left = max(0, steps - step) / steps
         return floor + (rate - floor) * (1 - math.cos(math.pi * left)) / 2
     for cut in cuts:
-        rate = max(rate * CUT, floor) if cut < step else rate
+        rate = max(rate * CUT_FACTOR, floor) if cut < step else rate
     return rate
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Set the rate of the next step, multiplied by a group's `rate_factor`."""
+    """Set the learning rate; each group's is multiplied by its `rate_factor`."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("rate_factor", 1)

@@ -1,4 +1,4 @@
-"""The device and the threads that PyTorch runs on."""
+"""The device, the precision, the threads and the processes that PyTorch runs on."""
 
 import logging
 import os
@@ -27,49 +27,49 @@ from ....config.declared import Runtime
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-# A rank may have to wait while another writes a large state to a slow disk.
-_LONGEST_WAIT = timedelta(hours=2)
+# Ranks may wait while one rank writes a large state to a slow disk.
+_TIMEOUT = timedelta(hours=2)
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's rank among the `count` processes of a training; by default, the only one."""
+    """This process's rank among the `count` processes of a training; 1 process by default."""
 
     rank: int = 0
     count: int = 1
 
     @property
-    def is_first(self) -> bool:
-        """True for the rank that writes."""
+    def is_main(self) -> bool:
+        """True for rank 0, which writes files and logs."""
         return self.rank == 0
 
-    def add(self, tensor: Tensor) -> Tensor:
+    def sum(self, tensor: Tensor) -> Tensor:
         """Sum a tensor over all ranks, in place, and return it."""
         return self._reduce(tensor, dist.ReduceOp.SUM)
 
-    def largest(self, *numbers: int) -> list[int]:
-        """The largest value of each number on any rank."""
-        # Always on the CPU, so as not to wait for the GPU.
+    def max(self, *numbers: int) -> list[int]:
+        """The maximum of each number over all ranks."""
+        # On the CPU, so that the host does not wait for the GPU.
         return self._reduce(torch.tensor(numbers), dist.ReduceOp.MAX).tolist()
 
-    def wait(self) -> None:
-        """Wait until all ranks are here."""
-        self.largest(0)
+    def barrier(self) -> None:
+        """Wait until all ranks call this."""
+        self.max(0)
 
-    def add_all(self, tensors: Sequence[Tensor]) -> None:
-        """`add` each tensor: a message for each large one, and one for all small ones."""
+    def sum_all(self, tensors: Sequence[Tensor]) -> None:
+        """`sum` each tensor: one message per large tensor, one for all small tensors."""
         small = [tensor for tensor in tensors if tensor.numel() <= 1 << 18]
         for tensor in tensors:
             if tensor.numel() > 1 << 18:
-                self.add(tensor)
+                self.sum(tensor)
         if self.count > 1 and small:
-            total = self.add(torch.cat([tensor.flatten() for tensor in small]))
+            total = self.sum(torch.cat([tensor.flatten() for tensor in small]))
             for tensor, summed in zip(small, total.split([t.numel() for t in small])):
                 tensor.copy_(summed.view_as(tensor))
 
     def share(self, total: int) -> tuple[int, int]:
-        """Start and stop of this rank's share of `total` items."""
+        """The start and stop of this rank's share of `total` items."""
         return total * self.rank // self.count, total * (self.rank + 1) // self.count
 
     def _reduce(self, tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
@@ -79,15 +79,15 @@ class Ranks:
             except RuntimeError as error:
                 reason = first_line(error).partition(". ")[0]
                 raise UserError(
-                    f"the processes of this training lost their connection ({reason}); the same "
-                    f"command resumes from the last saved state"
+                    f"the processes of this training lost their connection ({reason}); run the "
+                    f"same command again to resume from the last saved state"
                 ) from None
         return tensor
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how models run; it changes only rounding and draws of dropout in a result."""
+    """How models run: it changes results only by rounding and by draws of dropout."""
 
     device: torch.device
     precision: torch.dtype = torch.float32
@@ -96,7 +96,7 @@ class Machine:
     compile: bool = False
 
     def autocast(self) -> AbstractContextManager[None]:
-        """A block with products of positions in `precision`; with float32, nothing changes.
+        """A context in which products of positions have `precision`.
 
         Sums, norms and vectors of whole rows stay in float32.
         """
@@ -104,13 +104,13 @@ class Machine:
         return torch.autocast(self.device.type, self.precision, enabled=enabled)
 
     def prefetch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; for a GPU, pinned in advance, so that no step waits for its copy."""
+        """The same batches; for a GPU, pinned in advance, so that steps do not wait for copies."""
         return prefetch_map(Batch.pinned, batches) if self.device.type == "cuda" else batches
 
     def memory(self) -> int:
-        """Bytes that a training may use: as set, or all of a GPU's, or half of the computer's.
+        """Bytes that a training may use: `memory_gib`, or all of a GPU, or half of the computer's.
 
-        Free memory is not considered: rounding would depend on it. Ranks on a CPU share the bytes.
+        Free memory does not matter, since it would change rounding. Ranks on a CPU share the bytes.
         """
         sharing = 1 if self.device.type == "cuda" else self.ranks.count
         if self.memory_gib is not None:
@@ -120,23 +120,23 @@ class Machine:
         return machine_memory() // 2 // sharing
 
     def peak_memory(self) -> int:
-        """The peak bytes of this process so far, on the GPU if it runs there."""
+        """The peak memory of this process so far, in bytes: the GPU's, or the host's."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         return peak_memory()
 
 
 def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) -> Machine:
-    """Set the threads of this process, at most one per CPU, and find the device of `runtime`.
+    """Set the threads of this process, at most one per CPU, and choose device and precision.
 
-    Each of several `ranks` gets its share of the threads and a GPU.
+    Each of several `ranks` gets a share of the threads, and a GPU.
     """
     ranks = ranks or Ranks()
     torch.set_num_threads(max(1, min(threads // ranks.count, processors())))
     device = choose_device(runtime.device, ranks)
     precision = choose_precision(runtime.precision, device)
     if device.type == "cuda":
-        # Beside half precision, the other products, in float32, lose nothing with TF32's 10 bits.
+        # With half precision, the 10 bits of TF32 are enough for the products in float32.
         torch.set_float32_matmul_precision("highest" if precision == torch.float32 else "high")
     return Machine(
         device,
@@ -148,11 +148,11 @@ def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) ->
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on a CPU, bfloat16 on a GPU, float16 on a GPU without it, such as a T4."""
+    """`auto`: float32 on a CPU, bfloat16 on a GPU, float16 on an older GPU such as a T4."""
     if name == "auto":
         if device.type != "cuda":
             return torch.float32
-        # Emulated bfloat16, which a T4 offers, would be slower than float32.
+        # A T4 emulates bfloat16, which is slower than float32.
         has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if has_bfloat16 else torch.float16
     if name == "float16" and device.type != "cuda":
@@ -161,7 +161,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def can_compile(device: torch.device) -> bool:
-    """True for a GPU for which torch.compile has all it needs; warns if something is missing."""
+    """True on a GPU if torch.compile has all that it needs; warns if something is missing."""
     if device.type == "cpu":
         return False
     needs = {
@@ -171,15 +171,14 @@ def can_compile(device: torch.device) -> bool:
     }
     missing = [need for need, is_there in needs.items() if not is_there]
     if missing:
-        logger.warning("layers are not compiled, which costs speed: they need %s", missing[0])
+        logger.warning("layers are not compiled, so training is slower: missing %s", missing[0])
     return not missing
 
 
 def choose_device(name: str, ranks: Ranks) -> torch.device:
-    """The device of that name; `auto` is CUDA if it is available, else the CPU, with a warning.
+    """The device; for `auto`, CUDA if it is available, else the CPU, with a warning.
 
-    Raises UserError if a machine has fewer devices than ranks, or if CUDA is named and missing:
-    nobody who asks for a GPU wants a CPU run.
+    Raises UserError if `name` is `cuda` and CUDA is missing, or if there are fewer GPUs than ranks.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("runtime.device is cuda, but PyTorch finds no CUDA device; use auto or cpu")
@@ -193,29 +192,29 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
         devices = torch.cuda.device_count()
         if devices < ranks.count:
             raise UserError(
-                f"train.gpus is {ranks.count}, and PyTorch finds {devices} CUDA devices; "
-                f"lower it, or let the job see more (CUDA_VISIBLE_DEVICES, or the scheduler's "
-                f"request)"
+                f"train.gpus is {ranks.count}, but PyTorch finds only {devices} CUDA device(s); "
+                f"lower train.gpus, or give the job more GPUs (CUDA_VISIBLE_DEVICES, or the "
+                f"scheduler's request)"
             )
         device = torch.device("cuda", ranks.rank)
         torch.cuda.set_device(device)
     elif ranks.count > 1:
-        logger.warning("the device is the CPU, which %d processes share", ranks.count)
+        logger.warning("device: CPU, shared by all %d processes", ranks.count)
     if device.type == "cuda":
-        # Same data, same config, same machine, same result; cuBLAS reads this when it starts.
+        # Equal runs on a machine get equal results; cuBLAS reads the variable at its start.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        # Not with warn_only, which fused attention treats as off.
+        # Without warn_only, with which fused attention is not deterministic.
         torch.use_deterministic_algorithms(True)
-        # Nothing here reads memory before it is written.
+        # No code here reads uninitialized memory.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         logger.info("device: %s", torch.cuda.get_device_name(device))
     return device
 
 
 def deterministic_if_possible(work: Callable[[], Result]) -> Result:
-    """The result of `work`, which is repeated if a GPU has no deterministic algorithm for it.
+    """The result of `work`.
 
-    From then on, this run may round differently from another, and the log warns of that.
+    If a GPU has no deterministic algorithm for it, warn, allow other algorithms, and repeat `work`.
     """
     try:
         return work()
@@ -223,36 +222,37 @@ def deterministic_if_possible(work: Callable[[], Result]) -> Result:
         is_strict = not torch.is_deterministic_algorithms_warn_only_enabled()
         if "deterministic" not in str(error) or not is_strict:
             raise
-        logger.warning("another run may differ slightly: %s", first_line(error).partition(", ")[0])
+        reason = first_line(error).partition(", ")[0]
+        logger.warning("results may differ slightly between runs: %s", reason)
     torch.use_deterministic_algorithms(True, warn_only=True)
     return work()
 
 
-def in_group() -> bool:
-    """True if torchrun, started by the script or by a user, has started this process.
+def in_torchrun() -> bool:
+    """True if torchrun has started this process.
 
-    RANK alone does not show it: Kubernetes sets it for pods whose trainings are one process each.
+    The variable RANK does not show it: Kubernetes also sets RANK in pods of single processes.
     """
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
-    """Join the group of ranks that torchrun's environment variables describe.
+def process_group() -> Iterator[Ranks]:
+    """Join the process group that torchrun's environment variables describe.
 
-    NCCL sends tensors on GPUs, Gloo tensors on the CPU.
+    NCCL sends tensors on GPUs; Gloo sends tensors on the CPU.
     """
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if ranks.count == 1:
         yield ranks
         return
     if os.environ.get("MASTER_ADDR") in _THIS_MACHINE and sys.platform == "linux":
-        # Otherwise Gloo takes the address of the host name, which may not be reachable.
+        # By default, Gloo uses the host name's address, which may not be reachable.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with signals_at_once():
-        logger.info("process %d of %d waits for the others", ranks.rank, ranks.count)
-        dist.init_process_group(backend, timeout=_LONGEST_WAIT)
+        logger.info("rank %d waits for all %d processes to start", ranks.rank, ranks.count)
+        dist.init_process_group(backend, timeout=_TIMEOUT)
     yield ranks
-    # Not after a failure: NCCL would wait for the others, which wait for this one.
+    # Not after a failure: this process and the other processes would wait for each other.
     dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""From histories to the vectors at their positions (FESEQ sections 1 to 3).
+"""Embeds the positions of histories, and lets their fields interact (FESEQ sections 1 to 3).
 
 B rows, N positions, U distinct positions, V distinct events (see `positions.py`), G targets, S
 sequence fields (= G), P profile fields, F = S + P fields at a position, d embedding size.
@@ -15,44 +15,44 @@ from .input_layer import FieldSizes
 from .positions import Rows
 
 
-class Tables(nn.ModuleList):
-    """One embedding table per field, side by side."""
+class EmbeddingTables(nn.ModuleList):
+    """One embedding table per field."""
 
     def __init__(self, sizes: Sequence[int], embedding_dim: int) -> None:
         super().__init__(nn.Embedding(size, embedding_dim) for size in sizes)
         self.embedding_dim = embedding_dim
 
     def forward(self, index_FX: Tensor) -> Tensor:
-        """[X, F, d]; X may be several axes."""
+        """Embeddings [X, F, d] of indices [F, X]; X may be several axes."""
         if not self:
             return torch.zeros(*index_FX.shape[1:], 0, self.embedding_dim, device=index_FX.device)
         return torch.stack([table(index_X) for table, index_X in zip(self, index_FX)], dim=-2)
 
 
 class HistoryEmbedding(nn.Module):
-    """Fields of every distinct position: an event, or the target, with the row's profile.
+    """Embeds the fields of every distinct position: an event or the target, and the row's profile.
 
-    The interacting layers see only a position's codes and its row's profile, and rows repeat their
-    codes many times, so each distinct position is computed once.
+    Rows repeat their codes many times, and the interacting layers see only a position's codes and
+    its row's profile, so each distinct position is computed once.
     """
 
     def __init__(self, sizes: FieldSizes, embedding_dim: int) -> None:
         super().__init__()
-        self.target = Tables(sizes.target, embedding_dim)
-        self.sequence = Tables((), embedding_dim).extend(
+        self.target = EmbeddingTables(sizes.target, embedding_dim)
+        self.sequence = EmbeddingTables((), embedding_dim).extend(
             target if is_shared else nn.Embedding(size, embedding_dim, padding_idx=0)
             for size, target, is_shared in zip_longest(sizes.sequence, self.target, sizes.shared)
         )
 
     def forward(self, rows: Rows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:
-        """Fields [U, F, d]."""
+        """The fields' embeddings [U, F, d]."""
         event_VSd, profile_VPd = self.sequence(rows.codes_SV), rows.at_events(profile_BPd)
         event_VFd = torch.cat([event_VSd, profile_VPd], dim=-2)
         target_BFd = torch.cat([self.target(target_BG.T), profile_BPd], dim=-2)
-        return rows.joined(event_VFd, target_BFd)
+        return rows.concat(event_VFd, target_BFd)
 
     def pooled_history(self, rows: Rows, target_BG: Tensor) -> Tensor:
-        """Target, history sum / sqrt(history length), and their product [B, 3 * G * d]."""
+        """The target, history sum / sqrt(history length), and their product [B, 3 * G * d]."""
         target_BX = self.target(target_BG.T).flatten(1)
         sums = [rows.event_sum(i, table) for i, table in enumerate(self.sequence)]
         length_B1 = rows.events_B.clamp(min=1)[:, None]
@@ -61,7 +61,7 @@ class HistoryEmbedding(nn.Module):
 
 
 class DistanceEmbedding(nn.Module):
-    """A learned embedding of the distance to the target (its own is 0), clamped to `longest`."""
+    """A learned embedding of the distance to the target, at most `longest`; the target has 0."""
 
     def __init__(self, size: int, longest: int, embedding_dim: int) -> None:
         super().__init__()
@@ -69,12 +69,12 @@ class DistanceEmbedding(nn.Module):
         self.longest = longest
 
     def forward(self, distance_N: Tensor) -> Tensor:
-        """[N, d]."""
+        """Embeddings [N, d]."""
         return self.table(distance_N.clamp(max=self.longest))
 
 
 class AutoInt(nn.Module):
-    """Self-attention over the F fields of a position, one head (paper, eq. 1-3).
+    """Self-attention with one head over the F fields of a position (paper, eq. 1-3).
 
     E <- ReLU(softmax(Q K^T / sqrt(d)) V + E), with Q, K, V linear maps of E of size d x d.
     """
@@ -86,7 +86,7 @@ class AutoInt(nn.Module):
         )
         self.scale = 1 / math.sqrt(embedding_dim)
 
-    def forward(self, first: Tensor, fields_FD: Tensor) -> Tensor:
+    def forward(self, x0: Tensor, fields_FD: Tensor) -> Tensor:
         score_FF = self.query(fields_FD) @ self.key(fields_FD).transpose(-1, -2) * self.scale
         return torch.relu(score_FF.softmax(-1) @ self.value(fields_FD) + fields_FD)
 
@@ -99,11 +99,10 @@ class CrossV2(nn.Linear):
 
 
 class Interaction(nn.Module):
-    """Interacting layers: feature interaction among the fields of one position.
+    """Interacting layers among the fields of a position; all positions share them.
 
-    They are shared by all positions. `autoint` takes the F fields as a set of vectors, `crossnetv2`
-    the flattened vector of width F * d. The output has the type of the fields, even where autocast
-    rounds the products, because the refiner adds to it layer by layer.
+    `autoint` takes the F fields as vectors, `crossnetv2` takes one vector of width F * d. The
+    output keeps the dtype of the fields under autocast, because the refiner adds to it.
     """
 
     def __init__(self, name: str, layers: int, fields: int, embedding_dim: int) -> None:
@@ -115,8 +114,8 @@ class Interaction(nn.Module):
         )
 
     def forward(self, fields_FD: Tensor) -> Tensor:
-        """`fields_FD` of shape [..., F, d] to [..., F * d]."""
-        x = first = fields_FD if self.on_fields else fields_FD.flatten(-2)
+        """Fields [..., F, d] to vectors [..., F * d]."""
+        x = x0 = fields_FD if self.on_fields else fields_FD.flatten(-2)
         for layer in self.layers:
-            x = layer(first, x).to(first.dtype)
+            x = layer(x0, x).to(x0.dtype)
         return x.flatten(-2) if self.on_fields else x

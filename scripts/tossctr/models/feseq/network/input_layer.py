@@ -1,13 +1,13 @@
-"""A network's inputs: the sizes of its tables, and the layer of all inputs except the history.
+"""A network's inputs: the sizes of tables, and the layer for numeric and context columns.
 
 Numeric columns, by the layers in `model.numerics`:
 
-    linear      x · v, a learned vector v per column (as in the briefing)
+    linear      x · v, with a learned vector v per column (as in the briefing)
     direct      x as it is
-    buckets     a learned vector for each of the column's quantile buckets, one more for missing
+    buckets     a learned vector for each quantile bucket of the column, and for missing
     missing     a flag for each block of columns that are missing together
 
-Categories that are not at the positions of the history:
+Categories that only the output network takes:
 
     context     a learned vector for each category
 
@@ -23,24 +23,24 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from ....features.encoding import Inputs
 from ....features.feature_map import OUT_OF_VOCABULARY, PADDING, FeatureMap
-from ....features.history_statistics import newest_name
-from ....features.numeric import BUCKETS, ENCODINGS, MISSING_AS
+from ....features.history_statistics import newest_column
+from ....features.numeric import BUCKETS, ENCODINGS, MISSING_VALUE
 from ....features.similarities import similarity_names
 from ..network_settings import ModelConfig
 from .positions import Padded
 
-# Of a bucket's vector. AUC is level with 4, 8 and 16 (benchmarks/tried.md), and 16 takes longer.
+# Dimensions of a bucket's vector. 4, 8 and 16 give equal AUC (benchmarks/tried.md).
 BUCKET_DIM = 8
 
 
 @dataclass(frozen=True)
 class FieldSizes:
-    """Table sizes of the fields (padding included) and the number of numeric fields.
+    """The table sizes of categorical fields, padding included, and the number of numeric columns.
 
-    `context`: sizes of the categories that go to the output network alone. `missing`: blocks of
-    columns that are missing together. `shared`: for each sequence field, true if it uses the table
-    of its target field; () if none does. `of_target`: for each target field, the numeric columns
-    that its code determines, and the blocks of these; () if there are none.
+    `context`: table sizes of the context categories. `missing`: the number of missing blocks.
+    `shared`: for each sequence field, true if it uses the table of its target field; () if none
+    does. `of_target`: for each target field, the numeric columns that depend on the target's code,
+    and their missing blocks; () if there are none.
     """
 
     profile: tuple[int, ...]
@@ -54,7 +54,7 @@ class FieldSizes:
 
 
 def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
-    """The table sizes that `feature_map` asks for."""
+    """The sizes for a network of `config` on rows of `feature_map`."""
     inputs, network_map = inputs_of(config), feature_map.for_networks()
     context = [*feature_map.context_fields, *inputs.newest_fields(feature_map)]
     numeric, of_target = inputs.numeric_fields(feature_map), []
@@ -62,10 +62,10 @@ def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
     for sequence in network_map.sequences:
         names = similarity_names([sequence])
         if sequence.shared_with:
-            names.append(newest_name(sequence.shared_with, sequence.column))
-        known = [(i, field) for i, field in enumerate(numeric) if field.column in names]
-        flags = {blocks.index(f.missing_block) for _, f in known if f.missing_block is not None}
-        of_target.append((tuple(i for i, _ in known), tuple(sorted(flags))))
+            names.append(newest_column(sequence.shared_with, sequence.column))
+        columns = [(i, field) for i, field in enumerate(numeric) if field.column in names]
+        flags = {blocks.index(f.missing_block) for _, f in columns if f.missing_block is not None}
+        of_target.append((tuple(i for i, _ in columns), tuple(sorted(flags))))
     return FieldSizes(
         profile=tuple(field.size for field in feature_map.profile),
         target=tuple(field.size for field in network_map.targets),
@@ -88,7 +88,7 @@ def inputs_of(config: ModelConfig) -> Inputs:
 
 
 def encodings_by_layer(config: ModelConfig) -> dict[str, str]:
-    """The numeric layers of a network, each with the numeric encoding that it takes."""
+    """The numeric encoding of each numeric layer of the network."""
     return {name: name if name in ENCODINGS else config.scaling for name in config.numerics}
 
 
@@ -97,22 +97,22 @@ def column_count(encoding: str, sizes: FieldSizes) -> int:
     return sizes.missing if encoding == "missing" else sizes.numeric
 
 
-class Linear(nn.Module):
-    """x · v."""
+class NumericEmbedding(nn.Module):
+    """Embeds numeric columns: x · v, with a learned vector v per column."""
 
     def __init__(self, columns: int, embedding_dim: int) -> None:
         super().__init__()
         self.vector = nn.Parameter(torch.empty(columns, embedding_dim))
 
     def forward(self, x_BC: Tensor) -> Tensor:
-        """[B, C, d]."""
+        """Embeddings [B, C, d]."""
         return x_BC[..., None] * self.vector
 
 
-class Indexed(nn.Module):
-    """The vectors of buckets or categories.
+class StackedEmbedding(nn.Module):
+    """Embeds columns of buckets or categories.
 
-    The columns' tables are stacked, so that a single lookup serves all columns.
+    One table stacks the tables of all columns, so that one lookup serves all columns.
     """
 
     def __init__(self, sizes: tuple[int, ...], embedding_dim: int) -> None:
@@ -122,12 +122,12 @@ class Indexed(nn.Module):
         self.register_buffer("first", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
 
     def forward(self, index_BC: Tensor) -> Tensor:
-        """[B, C, d]."""
+        """Embeddings [B, C, d]."""
         return self.table(index_BC.long() + self.first)
 
 
 class InputLayer(nn.Module):
-    """The layers that config and table ask for, side by side."""
+    """The layers for numeric and context columns, as `config` sets them."""
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
@@ -138,53 +138,53 @@ class InputLayer(nn.Module):
         for name, encoding in self.encodings.items():
             columns = column_count(encoding, sizes)
             if name == "linear":
-                layers[name] = Linear(columns, d)
+                layers[name] = NumericEmbedding(columns, d)
             elif name == "buckets":
-                layers[name] = Indexed((BUCKETS + 1,) * columns, BUCKET_DIM)
+                layers[name] = StackedEmbedding((BUCKETS + 1,) * columns, BUCKET_DIM)
             else:
                 layers[name] = nn.Identity()
             self.out_width += columns * widths.get(name, 1)
         if sizes.context:
-            layers["context"] = Indexed(sizes.context, d)
+            layers["context"] = StackedEmbedding(sizes.context, d)
         # The names of the weights in model files begin with `inputs.layers`.
         self.layers = nn.ModuleDict(layers)
 
     def forward(self, numbers: Mapping[str, Tensor], context_BC: Tensor) -> Tensor:
-        """[B, out_width]."""
+        """The concatenated outputs of all layers [B, out_width]."""
         values = [*(numbers[encoding] for encoding in self.encodings.values()), context_BC]
         vectors = [layer(x_BC).flatten(1) for layer, x_BC in zip(self.layers.values(), values)]
         return torch.cat(vectors, dim=1)
 
     def numeric_vectors(self) -> list[nn.Parameter]:
-        """The learned vectors that are not in an nn.Embedding."""
+        """The learned vectors outside nn.Embedding."""
         return [p for layer in self.layers.values() for p in layer.parameters(recurse=False)]
 
 
 class OovDropout(nn.Module):
-    """In training, replaces a share of the rows' categories by out of vocabulary.
+    """In training, randomly replaces categories by out of vocabulary.
 
-    What a target's code determines is missing where the code is replaced. `shares`: one for all
-    columns, or one for each profile, target and context column in turn.
+    If a target's code is replaced, numeric columns that depend on it become missing. `rates` has
+    one rate for all columns, or the rates of the profile, target and context columns.
     """
 
-    def __init__(self, share: float, sizes: FieldSizes) -> None:
+    def __init__(self, rate: float, sizes: FieldSizes) -> None:
         super().__init__()
         self.of_target = sizes.of_target
-        self.shares: Tensor
-        self.register_buffer("shares", torch.tensor(float(share)), persistent=False)
-        self.is_needed = share > 0
+        self.rates: Tensor
+        self.register_buffer("rates", torch.tensor(float(rate)), persistent=False)
+        self.is_needed = rate > 0
 
-    def take(self, shares: Sequence[float]) -> None:
-        """Set the shares [P + G + C]."""
-        self.shares = torch.tensor(shares, dtype=torch.float32, device=self.shares.device)
-        self.is_needed = any(shares)
+    def set_rates(self, rates: Sequence[float]) -> None:
+        """Set the rates of all columns [P + G + C]."""
+        self.rates = torch.tensor(rates, dtype=torch.float32, device=self.rates.device)
+        self.is_needed = any(rates)
 
     def forward(self, batch: Batch | Padded) -> Batch | Padded:
         if not self.training or not self.is_needed:
             return batch
         categories = [batch.profile_BP, batch.target_BG, batch.context_BC]
         index = torch.cat(categories, dim=1)
-        is_drawn = torch.rand(index.shape, device=index.device) < self.shares
+        is_drawn = torch.rand(index.shape, device=index.device) < self.rates
         drawn = index.masked_fill(is_drawn & (index > PADDING), OUT_OF_VOCABULARY)
         profile, target, context = drawn.split([tensor.shape[1] for tensor in categories], dim=1)
         numbers = dict(batch.numbers)
@@ -194,7 +194,7 @@ class OovDropout(nn.Module):
                 is_hidden_C = torch.zeros(x_BC.shape[1], dtype=torch.bool, device=x_BC.device)
                 is_hidden_C[[*(flags if name == "missing" else columns)]] = True
                 is_hidden_BC = is_drawn_B[:, None] & is_hidden_C
-                numbers[name] = x_BC.masked_fill(is_hidden_BC, MISSING_AS[name])
+                numbers[name] = x_BC.masked_fill(is_hidden_BC, MISSING_VALUE[name])
         return replace(
             batch, numbers=numbers, profile_BP=profile, target_BG=target, context_BC=context
         )

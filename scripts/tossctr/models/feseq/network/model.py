@@ -16,26 +16,26 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from ....common.logits import log_odds
 from ..network_settings import ModelConfig
-from .history import DistanceEmbedding, HistoryEmbedding, Interaction, Tables
+from .history import DistanceEmbedding, EmbeddingTables, HistoryEmbedding, Interaction
 from .input_layer import FieldSizes, InputLayer, OovDropout
 from .pooling import POOLINGS, full_precision
 from .positions import Packed, Padded
 from .refiner import Dropout, SequenceRefiner
 
-# Rows m of the table of times, as in the paper; the last bucket is m - 2.
+# Rows m of the embedding table of times, as in the paper; times are clamped to m - 2.
 TIME_BUCKETS = 4001
 
 
 class FESeq(nn.Module):
-    """Click logits of a batch. Knows no optimizer, device, path or metric."""
+    """The FESeq network; `forward` gives the click logits of a batch."""
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
         width, item_width = config.width(fields), len(sizes.target) * d
-        self.unknown = OovDropout(0 if config.oov_rate == "auto" else config.oov_rate, sizes)
+        self.oov_dropout = OovDropout(0 if config.oov_rate == "auto" else config.oov_rate, sizes)
         self.inputs = InputLayer(config, sizes)
-        self.profile = Tables(sizes.profile, d)
+        self.profile = EmbeddingTables(sizes.profile, d)
         self.history = HistoryEmbedding(sizes, d)
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
         self.position = None
@@ -48,14 +48,14 @@ class FESeq(nn.Module):
         self.refiner = SequenceRefiner(config, width, pooling.only_targets)
         self.item = None
         if pooling.needs_item:
-            # e_out: a table of its own for the target, and layers of its own.
+            # e_out (paper): the target item has its own table and interacting layers.
             layers = Interaction(
                 config.interaction, config.item_interaction_layers, len(sizes.target), d
             )
-            parts = {"tables": Tables(sizes.target, d), "interaction": layers}
+            parts = {"tables": EmbeddingTables(sizes.target, d), "interaction": layers}
             self.item = nn.Sequential(OrderedDict(parts))
         self.pooling = pooling(config, width, item_width)
-        # From 0 on, the layers over the history can only add to what the output network knows.
+        # Starts at 0: at first, the output network ignores the layers over the history.
         is_gated, pooled = config.history_gate, self.pooling.out_width
         self.gate = nn.Parameter(torch.zeros(pooled)) if is_gated else None
         self.pooled_history = config.pooled_history
@@ -64,13 +64,13 @@ class FESeq(nn.Module):
             outputs += 3 * item_width
         self.mlp = output_network(outputs, config)
         self.logit_shift = LogitShift()
-        self.apply(partial(_start_values, std=config.embedding_std))
+        self.apply(partial(_init_weights, std=config.embedding_std))
         for vector in self.inputs.numeric_vectors():
             nn.init.normal_(vector, std=config.embedding_std)
 
     def forward(self, batch: Batch | Padded) -> Tensor:
-        """Logits [B] of one batch."""
-        batch = self.unknown(batch)
+        """The logits [B] of a batch."""
+        batch = self.oov_dropout(batch)
         rows = Packed(batch) if isinstance(batch, Batch) else batch
         profile_BPd = self.profile(batch.profile_BP.T)
         fields_UX = self.interaction(self.history(rows, batch.target_BG, profile_BPd))
@@ -79,7 +79,7 @@ class FESeq(nn.Module):
             vectors.append(self.position(rows.age_N))
         if self.time is not None:
             vectors.append(self.time(rows.elapsed_N))
-        refined_ND = self.refiner(torch.cat(vectors, dim=-1), rows)  # of targets alone: [B, D]
+        refined_ND = self.refiner(torch.cat(vectors, dim=-1), rows)  # [B, D] if only targets
         item_BE = self.item(batch.target_BG.T) if self.item is not None else None
         pooled_BU = self.pooling(refined_ND, rows, item_BE)
         if self.gate is not None:
@@ -94,25 +94,25 @@ class FESeq(nn.Module):
 
     @torch.no_grad()
     def init_output_bias(self, click_rate: float) -> None:
-        """Make the untrained network predict this click rate, `logit_shift` included.
+        """Set the output bias so that the untrained network predicts this click rate.
 
-        From a bias of 0, all vectors would learn the low rate in the first thousand steps.
+        With a bias of 0, all vectors would learn the low rate in the first thousand steps.
         """
         bias = self.mlp[-1].get_parameter("bias")
         bias.fill_(log_odds(click_rate) - self.logit_shift.shift.item())
 
     @torch.no_grad()
     def set_logit_shift(self, shift: float) -> None:
-        """Set another correction of odds; the output bias offsets it, so predictions stay equal."""
+        """Set the logit shift, and change the output bias so that predictions stay equal."""
         self.mlp[-1].get_parameter("bias").add_(self.logit_shift.shift - shift)
         self.logit_shift.shift.fill_(shift)
 
 
 class LogitShift(nn.Module):
-    """Outside training, corrects the odds for the sampling of negatives.
+    """Outside training, corrects the odds for negative sampling.
 
-    If negatives are drawn with probability p, the odds that a network learns are 1 / p times too
-    high; `shift` is log p.
+    If negatives are drawn with probability p, a network learns odds that are 1 / p times too high;
+    `shift` is log p.
     """
 
     def __init__(self) -> None:
@@ -121,14 +121,14 @@ class LogitShift(nn.Module):
         self.register_buffer("shift", torch.zeros(()))
 
     def forward(self, logit_B: Tensor) -> Tensor:
-        """[B]."""
+        """The corrected logits [B]."""
         return logit_B if self.training else logit_B + self.shift
 
 
 class LowRankCross(nn.Sequential):
     """A low-rank cross layer of DCN-v2: x <- x * (U V^T x + b) + x (Wang et al., WWW 2021, eq. 2).
 
-    It is the first cross layer, where x0 is x. Its output holds products of two inputs.
+    As the first cross layer, it has x0 = x. Its output has products of two inputs.
     """
 
     def __init__(self, width: int, rank: int) -> None:
@@ -140,7 +140,7 @@ class LowRankCross(nn.Sequential):
 
 
 def output_network(inputs: int, config: ModelConfig) -> nn.Sequential:
-    """Layers from all features [B, inputs] to [B, 1]."""
+    """The layers from all features [B, inputs] to the logit [B, 1]."""
     layers: list[nn.Module] = []
     if config.mlp_cross_rank:
         layers += [LowRankCross(inputs, config.mlp_cross_rank)]
@@ -152,8 +152,8 @@ def output_network(inputs: int, config: ModelConfig) -> nn.Sequential:
 
 
 @torch.no_grad()
-def _start_values(module: nn.Module, std: float) -> None:
-    """Linear layers Xavier normal, biases 0; embeddings normal with sigma = std, padding 0."""
+def _init_weights(module: nn.Module, std: float) -> None:
+    """Linear weights Xavier normal, biases 0; embeddings normal with `std`, padding 0."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_normal_(module.weight)
         if module.bias is not None:

@@ -1,4 +1,4 @@
-"""Sequence pooling: one vector per row from all its positions (FESEQ section 4).
+"""Sequence pooling: one vector per row from the row's positions (FESEQ section 4).
 
 B rows, N positions of all rows (see `positions.py`), D width, A attention width.
 """
@@ -15,16 +15,16 @@ from .refiner import Dropout
 
 
 def full_precision(x: Tensor) -> torch.autocast:
-    """A block in which products have the type of their inputs, even inside autocast.
+    """A context without autocast, for products of vectors of whole rows, which are little work.
 
-    It is for vectors of whole rows, which are little work. Pooled vectors of different rows differ
-    little, and bfloat16 rounds logits near -4 to steps of 0.016.
+    Pooled vectors of different rows differ little, and bfloat16 rounds logits near -4 to steps of
+    0.016.
     """
     return torch.autocast(x.device.type, enabled=False)
 
 
 class MeanPooling(nn.Module):
-    """The mean over the positions [B, D]."""
+    """The mean over a row's positions [B, D]."""
 
     needs_item = False
     only_targets = False
@@ -38,7 +38,7 @@ class MeanPooling(nn.Module):
 
 
 class TargetPooling(MeanPooling):
-    """The refined target position [B, D], the only one that the refiner then computes."""
+    """The refined target position [B, D]; the last refiner layer computes no other position."""
 
     only_targets = True
 
@@ -49,8 +49,8 @@ class TargetPooling(MeanPooling):
 class WeightedSumPooling(nn.Module):
     """Attention of the target item over the positions (paper, eq. 8-16).
 
-    q = W_q e_out, K = F W_K, V = F W_V, PReLU and dropout on each; a score per position; masked
-    softmax alpha; u = PReLU((sum_t alpha_t V_t) W_u + b) [B, A].
+    q = W_q e_out, K = F W_K, V = F W_V, each with PReLU and dropout; a score per position; softmax
+    alpha over the row; u = PReLU((sum_t alpha_t V_t) W_u + b) [B, A].
     """
 
     needs_item = True
@@ -79,23 +79,23 @@ def _projection(width: int, dropout: float) -> nn.Sequential:
 
 
 class BilinearScore(nn.Module):
-    """q^T W K_t / sqrt(d_h), W starting as identity (paper, eq. 12)."""
+    """The score q^T W K_t / sqrt(d_h); W starts as the identity (paper, eq. 12)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.bilinear = nn.Parameter(torch.eye(ATTENTION_DIM))
 
     def query(self, query_BA: Tensor) -> Tensor:
-        """q^T W, computed once for all positions of a row [B, A]."""
+        """q^T W [B, A], computed once per row."""
         return query_BA @ self.bilinear
 
     def forward(self, query_NA: Tensor, key_NA: Tensor) -> Tensor:
-        """[N], from each position's key and its row's query."""
+        """The score of each position [N], from its key and its row's query."""
         return (query_NA * key_NA).sum(-1) * (1 / math.sqrt(ATTENTION_DIM))
 
 
 class DinScore(nn.Module):
-    """An MLP with Dice on [q, K_t, q - K_t, q * K_t], as DIN (Zhou et al., KDD 2018) has it."""
+    """The score of DIN (Zhou et al., KDD 2018): an MLP with Dice on [q, K_t, q - K_t, q * K_t]."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
@@ -107,14 +107,14 @@ class DinScore(nn.Module):
         self.query = nn.Identity()
 
     def forward(self, query_NA: Tensor, key_NA: Tensor) -> Tensor:
-        """[N]."""
+        """The score of each position [N]."""
         vectors = [query_NA, key_NA, query_NA - key_NA, query_NA * key_NA]
         pair_NX = torch.cat(vectors, dim=-1).flatten(0, -2)
         return self.mlp(pair_NX).view(key_NA.shape[:-1])
 
 
 class Dice(nn.Module):
-    """p x + alpha (1 - p) x with p = sigmoid of x normalised by the batch (Zhou et al., eq. 3)."""
+    """p x + alpha (1 - p) x, with p = sigmoid(batch norm of x) (Zhou et al., eq. 3)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -122,9 +122,9 @@ class Dice(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(width))
 
     def forward(self, x_NA: Tensor) -> Tensor:
-        """[N, A]."""
+        """Activations [N, A]."""
         norm = self.norm
-        # A single position has no variance, so the running statistics are used.
+        # A single position has no variance, so it uses the running statistics.
         normed_NA = (
             norm(x_NA)
             if len(x_NA) > 1

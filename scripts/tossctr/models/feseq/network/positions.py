@@ -2,13 +2,13 @@
 
 FESeq reads rows in one of two forms, which give the same logits:
 
-    Packed      no padding, and each distinct event of a row once; for training and prediction
-    Padded      left-padded rows; for the export, which needs a graph, and as a reference in tests
+    Packed      no padding, each distinct event of a row once; for training and prediction
+    Padded      left-padded rows; for the exported graph, and as a reference in tests
 
 B rows, T events of all rows, N positions of all rows, U distinct positions, V distinct events, S
 sequence fields, H heads, E width of a head, C columns of a target or a profile, X any width. In
-the padded form, N and U stand for two axes B and L, and V for B and L - 1. The longest row, cut to
-max_len, has L positions; the longest whole history has W events.
+the padded form, N and U are two axes B, L, and V is two axes B, L - 1. L is the number of positions
+of the longest row, cut to max_len; W is the number of events of the longest whole history.
 """
 
 import math
@@ -22,16 +22,16 @@ from torch import Tensor, nn
 
 from ....batches.batch import Batch
 
-# The most rows of an attention call on a GPU, where rows are a dimension of a CUDA grid.
+# Maximum rows of an attention call on a GPU, where rows are a dimension of a CUDA grid.
 MAX_ROWS = 65_535
-# The widths of heads that flash attention takes.
+# Flash attention takes head widths that are multiples of 8, up to 256.
 _MULTIPLE_OF_HEAD, _WIDEST_HEAD = 8, 256
-# Subtracted from the scores of padding, so that its softmax is 0 in float32.
+# Subtracted from the scores of padding, whose softmax is then 0 in float32.
 _HIDDEN = 1e5
 
 
 class Packed:
-    """The rows of a batch. Gradients add up in a fixed order, on every device."""
+    """The rows of a batch without padding; gradients are summed in a fixed order."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch, self.layout = batch, batch.layout
@@ -41,37 +41,37 @@ class Packed:
 
     @property
     def codes_SV(self) -> Tensor:
-        """The codes of the distinct events."""
+        """The codes of the distinct events [S, V]."""
         return self.batch.history_ST.index_select(1, self.layout.event_V)
 
     @property
     def elapsed_N(self) -> Tensor:
-        """The time to the target; 0 for the target."""
+        """The time from each position to its row [N]; 0 for the target."""
         assert self.batch.elapsed_T is not None, "a model with times needs a table with times"
         event_N = self.batch.offsets[1:].index_select(0, self.layout.row_N) - self.age_N
         elapsed_N = F.pad(self.batch.elapsed_T, (0, 1)).index_select(0, event_N)
         return elapsed_N.masked_fill(self.age_N == 0, 0)
 
     def at_events(self, x_BCX: Tensor) -> Tensor:
-        """The vectors of each row at its distinct events [V, C, X]."""
-        # Unlike indexing, an embedding adds up its gradient in a fixed order on all threads.
+        """Each row's vectors, repeated at its distinct events [V, C, X]."""
+        # Unlike indexing, an embedding sums its gradient in a fixed order on all threads.
         return F.embedding(self.layout.row_V, x_BCX.flatten(1)).unflatten(1, x_BCX.shape[1:])
 
-    def joined(self, event_VCX: Tensor, target_BCX: Tensor) -> Tensor:
-        """The distinct positions [U, C, X], of events and targets."""
+    def concat(self, event_VCX: Tensor, target_BCX: Tensor) -> Tensor:
+        """The distinct positions [U, C, X]: events, then targets."""
         return torch.cat([event_VCX, target_BCX])
 
     def spread(self, x_UX: Tensor) -> Tensor:
-        """The vectors of distinct positions, at all positions [N, X]."""
+        """Each position's vector [N, X], from the vectors of distinct positions."""
         return F.embedding(self.layout.slot_N, x_UX)
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """Attention without a mask: each position's weighted mean of its row's values [N, H, E]."""
-        attend = self.flash if takes_flash(qkv_N3HE) else self.by_length
+        """Attention: each position's weighted mean of its row's values [N, H, E]."""
+        attend = self.flash_attention if can_use_flash(qkv_N3HE) else self.attention_by_length
         return attend(qkv_N3HE, causal)
 
     def attend_from_targets(self, query_BHD: Tensor, x_ND: Tensor) -> Tensor:
-        """For each query of a row, the mean of its positions by softmax(query . x) [B, H, D]."""
+        """For each query, the mean of its row's positions x by softmax(query . x) [B, H, D]."""
         runs = zip(
             query_BHD.split([rows for rows, _ in self.layout.runs]),
             x_ND.split([rows * length for rows, length in self.layout.runs]),
@@ -83,13 +83,13 @@ class Packed:
             means.append((query @ x_BLD.transpose(1, 2)).softmax(2) @ x_BLD)
         return torch.cat(means)
 
-    def flash(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """One call of flash attention for rows of any length."""
-        # The import takes a second: it imports the compiler.
+    def flash_attention(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
+        """Attention by one call of flash attention for all rows."""
+        # Here, since the import takes a second.
         from torch.nn.attention import varlen
 
         width, start_B, longest = qkv_N3HE.shape[-1], self.layout.start_B, self.layout.longest
-        # Zeros add nothing to a product; the scale is for the width without them.
+        # Padding with zeros changes no product; the scale is for the width without zeros.
         query, key, value = F.pad(qkv_N3HE, (0, -width % _MULTIPLE_OF_HEAD)).unbind(1)
         attended_NHE = varlen.varlen_attn(
             query,
@@ -105,12 +105,12 @@ class Packed:
         assert isinstance(attended_NHE, Tensor)
         return attended_NHE[..., :width]
 
-    def by_length(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """One call for each run of rows of equal length; batches have rows of similar length."""
+    def attention_by_length(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
+        """Attention by one call per run of rows of equal length."""
         attended = []
         runs = qkv_N3HE.split([rows * length for rows, length in self.layout.runs])
         for run_N3HE, shape in zip(runs, self.layout.runs):
-            # Unbound before they are transposed: their gradients need one copy less.
+            # Unbinding before transposing saves a copy of the gradients.
             query, key, value = (x.transpose(1, 2) for x in run_N3HE.unflatten(0, shape).unbind(2))
             attended_BHLE = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
             attended.append(attended_BHLE.transpose(1, 2).flatten(0, 1))
@@ -142,7 +142,7 @@ class Packed:
         return (weight_N1 / self.at_positions(self.sums(weight_N1))).squeeze(1)
 
     def event_sum(self, sequence: int, table: nn.Module) -> Tensor:
-        """The sum over the vectors of the whole history [B, X]."""
+        """The sum of the vectors of each row's whole history [B, X], from `table`."""
         return F.embedding_bag(
             self.batch.history_ST[sequence],
             table.get_parameter("weight"),
@@ -156,7 +156,7 @@ class Packed:
 class Padded:
     """Left-padded rows, as an exported model takes them, with the operations of Packed.
 
-    Only the last n columns are read in a row of length n.
+    A row of length n has its events in the last n columns; other columns are ignored.
     """
 
     numbers: Mapping[str, Tensor]
@@ -179,8 +179,8 @@ class Padded:
         self.is_position_BL = F.pad(is_event_BH, (0, 1), value=True)
 
     @classmethod
-    def of(cls, batch: Batch, longest: int = 1, filled: int = 0) -> "Padded":
-        """The rows of a batch, padded with `filled` to at least `longest` events."""
+    def from_batch(cls, batch: Batch, longest: int = 1, filled: int = 0) -> "Padded":
+        """The rows of a batch, left-padded with `filled` to at least `longest` events."""
         length_B, max_len = batch.offsets.diff(), batch.layout.max_len
         events = max(longest, int(length_B.max()))
         is_event_BW = _is_newest(length_B, events)
@@ -207,17 +207,17 @@ class Padded:
     def at_events(self, x_BCX: Tensor) -> Tensor:
         return x_BCX[:, None].expand(-1, self.history_SBH.shape[2], -1, -1)
 
-    def joined(self, event_VCX: Tensor, target_BCX: Tensor) -> Tensor:
+    def concat(self, event_VCX: Tensor, target_BCX: Tensor) -> Tensor:
         return torch.cat([event_VCX, target_BCX[:, None]], dim=1)
 
     def spread(self, x_UX: Tensor) -> Tensor:
         return x_UX
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """Attention as in Packed; a bias hides the keys of padding.
+        """Attention as in Packed, with a bias that hides the keys of padding.
 
-        The bias is one more column of the keys, where queries have 1, so that it costs no pass over
-        the scores.
+        The bias is a further column of the keys, where queries have 1: it needs no pass over the
+        scores.
         """
         query, key, value = (x.transpose(1, 2) for x in qkv_N3HE.unbind(2))
         bias = (self.is_position_BL.to(query.dtype) - 1) * _HIDDEN
@@ -257,8 +257,8 @@ class Padded:
 Rows = Packed | Padded
 
 
-def takes_flash(qkv_N3HE: Tensor) -> bool:
-    """True on a CUDA device of compute capability 8.0 or newer in half precision."""
+def can_use_flash(qkv_N3HE: Tensor) -> bool:
+    """True in half precision on a GPU of compute capability 8.0 or newer, if heads are not wide."""
     return (
         qkv_N3HE.is_cuda
         and qkv_N3HE.dtype in (torch.float16, torch.bfloat16)
@@ -268,7 +268,7 @@ def takes_flash(qkv_N3HE: Tensor) -> bool:
 
 
 def _is_newest(length_B: Tensor, events: int) -> Tensor:
-    """True for the last `length_B` columns of each row, bool [B, events]."""
+    """True in the last `length_B` columns of each row, bool [B, events]."""
     return torch.arange(events, device=length_B.device) >= events - length_B[:, None]
 
 
@@ -278,7 +278,7 @@ def _bags(x_NX: Tensor, start_B: Tensor, mode: str) -> Tensor:
 
 
 class _SumOrRepeat(torch.autograd.Function):
-    """Sums over rows' positions, or repeats rows at these; each is the other's gradient."""
+    """Sums over rows' positions, or repeats rows at them; each is the gradient of the other."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, start_B: Tensor, row_N: Tensor, is_sum: bool) -> Tensor:

@@ -17,28 +17,28 @@ _VALUES = 1 << 16
 
 
 class Dropout(nn.Dropout):
-    """nn.Dropout with fewer random bits on a CPU, where they cost as much as the attention.
+    """nn.Dropout with fewer random bits on a CPU, where drawing them takes as long as attention.
 
-    There, 16 random bits decide for each element, and 64 bits for four. The probability is rounded
-    to a multiple of 1 / 65,536, and the scale fits the rounded one.
+    Each element takes 16 of 64 random bits. The probability is rounded to a multiple of 1 / 65,536,
+    and the scale fits the rounded probability.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0 or x.device.type != "cpu":
             return F.dropout(x, self.p, self.training)
-        # At least one value keeps an element.
+        # At least one of the 65,536 values keeps an element.
         return _MaskedScale.apply(x, min(round(self.p * _VALUES), _VALUES - 1))
 
 
 class _MaskedScale(torch.autograd.Function):
-    """x * mask / P(mask)."""
+    """Inverted dropout: x * mask / P(mask)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
         # 64 random bits: in each quarter, `dropped` of the 65,536 values drop an element.
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         values = words.view(torch.int16)[: x.numel()].view(x.shape)
-        # Compared into the type of x: converting a bool mask would take longer.
+        # The comparison writes the dtype of x: converting a bool mask would take longer.
         scale = torch.ge(values, dropped - _VALUES // 2, out=torch.empty_like(x))
         scale.mul_(_VALUES / (_VALUES - dropped))
         ctx.save_for_backward(scale)
@@ -66,10 +66,10 @@ class SelfAttention(nn.Module):
         return self.project_out(self.attend(qkv_N3HE, rows, self.causal).flatten(-2))
 
     def of_targets(self, x_ND: Tensor, rows: Rows) -> Tensor:
-        """What `forward` returns at the target positions [B, D], without projecting all positions.
+        """The output of `forward` at the target positions [B, D], without projecting all positions.
 
-        A query times a projected key is the projected query times the position, except for the
-        bias of keys, which the softmax ignores. The mean of projected values is the projected mean.
+        A query times a projected key is a projected query times the position; the softmax ignores
+        the keys' bias. A mean of projected values is the projection of the mean.
         """
         query_HED, key_HED, value_HED = self.project_in.weight.unflatten(0, (3, self.heads, -1))
         query_bias_HE, _, value_bias_HE = self.project_in.bias.unflatten(0, (3, self.heads, -1))
@@ -87,7 +87,7 @@ def attend(qkv_N3HE: Tensor, rows: Rows, causal: bool) -> Tensor:
 
 
 class TransformerLayer(nn.Module):
-    """Post-norm: S = Norm(x + Drop(MH(x))), out = Norm(S + Drop(W2 LeakyReLU(W1 S)))."""
+    """Post-norm layer: S = Norm(x + Drop(MH(x))), out = Norm(S + Drop(W2 LeakyReLU(W1 S)))."""
 
     def __init__(self, config: ModelConfig, width: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class TransformerLayer(nn.Module):
         self.norm_2 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
 
     def forward(self, x_ND: Tensor, rows: Rows, only_targets: bool = False) -> Tensor:
-        """[N, D], or the target positions' [B, D]."""
+        """All positions [N, D]; if `only_targets`, the target positions [B, D]."""
         if only_targets:
             x_XD, attended_XD = rows.targets(x_ND), self.attention.of_targets(x_ND, rows)
         else:
@@ -110,9 +110,9 @@ class TransformerLayer(nn.Module):
 
 
 class SequenceRefiner(nn.Module):
-    """The Transformer layers, one after the other.
+    """A stack of Transformer layers.
 
-    If only the target position is pooled, the last layer computes no other.
+    If `only_targets`, the last layer computes only the target positions.
     """
 
     def __init__(self, config: ModelConfig, width: int, only_targets: bool) -> None:
@@ -122,7 +122,7 @@ class SequenceRefiner(nn.Module):
         self.only_targets = only_targets
 
     def forward(self, x_ND: Tensor, rows: Rows) -> Tensor:
-        """[N, D], or the target positions' [B, D]."""
+        """All positions [N, D]; if `only_targets`, the target positions [B, D]."""
         for i, layer in enumerate(self.layers, 1):
             x_ND = layer(x_ND, rows, self.only_targets and i == len(self.layers))
         return rows.targets(x_ND) if self.only_targets and not self.layers else x_ND
