@@ -13,7 +13,7 @@ SCRIPTS = Path(str(workflow.current_basedir)).parent / "scripts"
 OWN_CONFIG = str(SCRIPTS.parent / "config/config.yaml")
 sys.path.insert(0, str(SCRIPTS))
 from tossctr.common.errors import UserError
-from tossctr.common.interrupt import interrupt_jobs
+from tossctr.common.interrupt import end_jobs_on_interrupt
 from tossctr.catalog.check import checked_config, with_table
 from tossctr.config.columns import Columns
 from tossctr.config.names import BASELINES, BLEND
@@ -38,7 +38,7 @@ try:
     COLUMNS = Columns.from_config(TABLE["columns"])
     RAW = locate_raw(TABLE["raw"], has_stand_in=TABLE["simulation"] is not None)
     if workflow.is_main_process:
-        interrupt_jobs()
+        end_jobs_on_interrupt()
         # Jobs need not check again, which would cost requests for remote files.
         RAW.check(COLUMNS, *filter(None, (TABLE["columns"][key] for key in ("time", "group"))))
         refuse_stand_in_over_real(RAW, RESULTS)

@@ -36,7 +36,7 @@ def code(script):
 
 def column_params(*others):
     """The column roles for a script, and their texts, which Snakemake compares."""
-    roles = COLUMNS.plain(*others)
+    roles = COLUMNS.to_dict(*others)
     return role_texts(roles) | not_counted(columns=roles)
 
 

@@ -58,7 +58,7 @@ def check_rows(opened: Table) -> list[int]:
     for column in ("row", "label", "categorical", "period"):
         assert np.array_equal(opened.column(column), getattr(whole, column))
         assert np.array_equal(opened.column(column, 9, 31), getattr(whole, column)[9:31])
-    pieces = Block.joined([*opened.blocks(), opened.read(opened.rows, opened.rows)])
+    pieces = Block.concatenate([*opened.blocks(), opened.read(opened.rows, opened.rows)])
     assert np.array_equal(pieces.numeric, whole.numeric, equal_nan=True)
     assert as_lists(pieces.sequences["events"]) == as_lists(whole.sequences["events"])
     assert not opened.read(0, 3, []).sequences

@@ -107,7 +107,7 @@ class Digests:
                 sorted({self.code(script, model) for script in scripts for model in models}),
                 [self.raw.version(self.raw.train), self.raw.version(self.raw.test) if test else 0],
                 simulation if self.raw.simulated else None,
-                [self.columns.plain("label", "id", "shared", "ids"), config["parts"]],
+                [self.columns.to_dict("label", "id", "shared", "ids"), config["parts"]],
                 sampling_of(config),
                 {size: [keys["rows"], keys["min_count"]] for size, keys in sizes.items()},
                 trained,

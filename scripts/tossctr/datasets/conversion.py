@@ -135,7 +135,7 @@ def _write_shuffled(
                 block.take(piece - (end - len(block)))
                 for (_, block), end, piece in zip(waiting, ends, pieces)
             ]
-            block = Block.joined(blocks).take(np.searchsorted(near, here))
+            block = Block.concatenate(blocks).take(np.searchsorted(near, here))
             sequences = {
                 name: Ragged(narrow(sequence.values), sequence.offsets)
                 for name, sequence in block.sequences.items()

@@ -67,7 +67,7 @@ class FilesTable(Table):
         for file, first, last in self._ranges(start, stop):
             block = self.tables[file].read(first, last, sequences)
             blocks.append(replace(block, row=block.row + self._first_rows[file]))
-        return Block.joined(blocks)
+        return Block.concatenate(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of one of a block's arrays."""

@@ -69,10 +69,10 @@ class Block:
         return replace(self, sequences={n: s.take(rows, events) for n, s in self.sequences.items()})
 
     @classmethod
-    def joined(cls, blocks: Sequence["Block"]) -> "Block":
+    def concatenate(cls, blocks: Sequence["Block"]) -> "Block":
         """The rows of blocks of one table, one block after the other."""
         sequences = {
-            name: Ragged.joined([block.sequences[name] for block in blocks])
+            name: Ragged.concatenate([block.sequences[name] for block in blocks])
             for name in blocks[0].sequences
         }
         arrays = {
@@ -186,7 +186,7 @@ class SomeRows(Table):
         for near in np.split(indices, cuts):
             first, last = (int(near[0]), int(near[-1]) + 1) if len(near) else (0, 0)
             blocks.append(self.whole.read(first, last, sequences).take(near - first))
-        return Block.joined(blocks)
+        return Block.concatenate(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows `start:stop` of one of a block's arrays."""

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..common.arrays import Ragged, hashed
+from ..common.arrays import Ragged, hash64
 from ..common.progress import Progress
 from ..config.names import FOLDS
 from ..datasets.categories import commonest
@@ -83,7 +83,7 @@ def _are_whole(train: Table, sequence: str) -> bool:
     for block in train.blocks([sequence], _COMMON_ROWS):
         history = block.sequences[sequence]
         # Rows of one user at one time have the same history, and so the same sum of hashes.
-        sums = np.append(np.uint64(0), np.cumsum(hashed(history.values.astype(np.uint64))))
+        sums = np.append(np.uint64(0), np.cumsum(hash64(history.values.astype(np.uint64))))
         of_rows = np.diff(sums[history.offsets])
         keys.append(np.stack([history.lengths.astype(np.uint64), of_rows], axis=1))
     lengths = np.unique(np.concatenate(keys), axis=0)[:, 0].astype(np.int64)

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numba
 import numpy as np
 
-from ..common.arrays import Ragged, hashed_below
+from ..common.arrays import Ragged, hash_below
 from ..datasets.table import Block
 from .feature_map import FeatureMap, SequenceField
 
@@ -96,7 +96,7 @@ def folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarray:
     if fold_of == "history":
         noted = block.first_events
         first = first_events(block.sequences[sequence]) if noted is None else noted[sequence]
-        return hashed_below(first, count)
+        return hash_below(first, count)
     return getattr(block, fold_of).astype(np.int64)
 
 

@@ -14,7 +14,7 @@ from ..common.errors import UserError
 from ..common.files import Output, atomic_write, fingerprint, write_json
 from ..common.logits import checked_weights, mean_logit, prior_shift, sigmoid
 from ..common.parquet import metadata_of, read_table
-from ..config.names import Prior, check_name, name_of
+from ..config.names import Prior, name_of, require_name
 from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
@@ -93,7 +93,7 @@ def _checked(
     digest = fingerprint(model)
     of_files = [metadata_of(read_table(path, ())) for path in paths]
     for path, metadata, part in zip(paths, of_files, parts, strict=True):
-        check_name(path, metadata.get("full_name", ""), full_name)
+        require_name(path, metadata.get("full_name", ""), full_name)
         needed = {"model": digest, "code": code or metadata.get("code"), "part": part.version}
         wrong = [key for key, value in needed.items() if metadata.get(key) != value]
         if wrong:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.errors import UserError, first_line, nearest, row_name, some_of
+from ..common.errors import UserError, closest_name, first_line, row_name, shortened_list
 from ..common.files import digest_of
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
@@ -189,9 +189,10 @@ class RawTable:
         for file in self._files:
             if missing := [name for name in dict.fromkeys(names) if name not in file.columns]:
                 there, absent = (
-                    some_of([*map(repr, each)], _MAX_NAMED) for each in (file.schema.names, missing)
+                    shortened_list([*map(repr, each)], _MAX_NAMED)
+                    for each in (file.schema.names, missing)
                 )
-                near = nearest(missing[0], file.schema.names)
+                near = closest_name(missing[0], file.schema.names)
                 raise UserError(
                     f"{file.location}: there is no column {absent}; the file has {there}"
                     f"{f'; did you mean {near!r}?' if near else '.'} Correct "

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..common.arrays import GOLDEN, Ragged, hashed
+from ..common.arrays import GOLDEN, Ragged, hash64
 from .statistics import Floats, Floats32, load_statistics, normal_cdf
 from .users import Draw, Users, bits
 
@@ -198,12 +198,12 @@ def _walk(
         state, total = key[row], 0.0
         for i in range(INTERESTS):
             state += GOLDEN
-            total += (-math.log1p(-_uniform(hashed(state)))) ** _PREFERENCE + 1e-9
+            total += (-math.log1p(-_uniform(hash64(state)))) ** _PREFERENCE + 1e-9
             upper[i] = total
         upper /= total
-        interest = np.searchsorted(upper, _uniform(hashed(state + GOLDEN)), side="right")
+        interest = np.searchsorted(upper, _uniform(hash64(state + GOLDEN)), side="right")
         state += GOLDEN + GOLDEN
-        level_0 = _uniform(hashed(state))
+        level_0 = _uniform(hash64(state))
         if offsets[row + 1] - offsets[row] == 1:
             tokens[offsets[row]] = np.searchsorted(only_upper, level_0 * only_upper[-1])
             continue
@@ -211,13 +211,13 @@ def _walk(
         tokens[offsets[row]] = now
         for event in range(offsets[row] + 1, offsets[row + 1]):
             state += GOLDEN
-            drawn = hashed(state)
+            drawn = hash64(state)
             if (drawn & np.uint64(0xFFFF)) < switch:
                 interest = np.searchsorted(upper, _uniform(drawn), side="right")
             level = np.int64((drawn >> np.uint64(16)) & np.uint64(_LEVELS - 1))
             now = table[(interest * len(first_upper) + now) * _LEVELS + level]
             tokens[event] = now
-        end = np.searchsorted(ending_upper, _uniform(hashed(state + GOLDEN)))
+        end = np.searchsorted(ending_upper, _uniform(hash64(state + GOLDEN)))
         tokens[offsets[row + 1] - 1] = ending[1, end]
         if ending[0, end] < len(first_upper) and offsets[row + 1] - offsets[row] > 2:
             tokens[offsets[row + 1] - 2] = ending[0, end]

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.arrays import GOLDEN, hashed
+from ..common.arrays import GOLDEN, hash64
 from .statistics import Floats, Floats32, normal_table
 
 Users = NDArray[np.uint64]
@@ -34,7 +34,7 @@ Draw = IntEnum("Draw", "RETURNS EARLIER FROM_TRAIN GENDER AGE_GROUP MISSING EVEN
 def bits(users: Users, draw: Draw) -> NDArray[np.uint64]:
     """64 random bits for each row, [R], as for all draws here."""
     # An array, since it wraps around without a warning.
-    return hashed(users + np.array([draw], dtype=np.uint64) * GOLDEN)
+    return hash64(users + np.array([draw], dtype=np.uint64) * GOLDEN)
 
 
 def uniform(users: Users, draw: Draw) -> Floats:
@@ -61,7 +61,7 @@ def _fill_normals(state: Users, drawn: Floats32) -> None:
         number = state[row]
         for place in range(0, len(drawn), 2):
             number += GOLDEN
-            both = hashed(number)
+            both = hash64(number)
             radius = math.sqrt(-2.0 * math.log(((both >> np.uint64(32)) + 0.5) * 2.0**-32))
             angle = 2.0 * math.pi * (both & np.uint64(0xFFFFFFFF)) * 2.0**-32
             drawn[place, row] = radius * math.cos(angle)
@@ -93,7 +93,7 @@ def _returning(seed: int, split: int, row: Indices, returns: float) -> Users:
     have returned, too.
     """
     start = np.random.SeedSequence([seed, split]).generate_state(1, np.uint64)[0]
-    users = hashed(start + row.astype(np.uint64) * GOLDEN)
+    users = hash64(start + row.astype(np.uint64) * GOLDEN)
     again = (uniform(users, Draw.RETURNS) < returns) & (row > 0)
     if again.any():
         earlier = _earlier(row[again], users[again])

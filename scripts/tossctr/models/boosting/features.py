@@ -23,7 +23,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ...common.arrays import Ragged, hashed_below
+from ...common.arrays import Ragged, hash_below
 from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
 from ...config.names import FOLDS
@@ -150,7 +150,7 @@ class Features:
     def fold(self, block: Block) -> np.ndarray:
         """The index, in the tables, of the fold that encodes each row, int64 [rows]."""
         if not self.by_period:
-            return hashed_below(block.row, self.folds)
+            return hash_below(block.row, self.folds)
         assert block.period is not None, "a train file has periods"
         return block.period.astype(np.int64)
 
@@ -241,7 +241,7 @@ def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> 
     The draws depend only on the rows' numbers in the raw file, int64 [rows].
     """
     columns = len(share)
-    draw = hashed_below(row[:, None] * columns + np.arange(columns), _DRAWS)
+    draw = hash_below(row[:, None] * columns + np.arange(columns), _DRAWS)
     is_drawn = (draw < share * _DRAWS) & (categories >= FIRST_CATEGORY)
     return np.where(is_drawn, OUT_OF_VOCABULARY, categories)
 

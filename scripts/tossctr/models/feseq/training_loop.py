@@ -15,7 +15,7 @@ from ...batches.batch_source import BatchSource
 from ...common.errors import NotFiniteError
 from ...common.logits import metrics_of
 from ...common.progress import Progress
-from ...common.signals import Signals
+from ...common.signals import DeferredSignals
 from ..checkpoint import Checkpoint
 from .network import FESeq
 from .network.device import Machine
@@ -170,14 +170,14 @@ class Trainer:
         A signal to any rank ends the process after the step, once the state is saved. During an
         evaluation it ends the process at once: the state was saved before.
         """
-        with Signals() as signals:
+        with DeferredSignals() as signals:
             while not self._is_evaluation_due:
                 self._take(next(batches))
                 bar.advance(self.train.batch_rows)
                 # Only the rank that saves knows when it last saved.
                 is_old = self.checkpoint is not None and self.checkpoint.is_due()
                 asked, is_save_due = self.ranks.largest(
-                    signals.asked, self.ranks.is_first and is_old
+                    signals.received, self.ranks.is_first and is_old
                 )
                 if asked or is_save_due or self._is_evaluation_due:
                     is_saved = self.save()
@@ -186,7 +186,7 @@ class Trainer:
                 if asked:
                     # Once one rank has ended, the launcher ends the others.
                     self.ranks.wait()
-                    signals.end_as_asked(asked)
+                    signals.raise_signal(asked)
 
     def _take(self, batch: Batch) -> None:
         """One step."""
