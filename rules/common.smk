@@ -17,7 +17,7 @@ from tossctr.common.interrupt import end_jobs_on_interrupt
 from tossctr.catalog.check import checked_config, with_table
 from tossctr.config.columns import Columns
 from tossctr.config.names import BASELINES, BLEND
-from tossctr.raw.raw_files import locate_raw, refuse_stand_in_over_real
+from tossctr.raw.raw_files import locate_raw, protect_real_results
 
 RESULTS = Path("results")
 
@@ -41,11 +41,11 @@ try:
         end_jobs_on_interrupt()
         # Jobs need not check again, which would cost requests for remote files.
         RAW.check(COLUMNS, *filter(None, (TABLE["columns"][key] for key in ("time", "group"))))
-        refuse_stand_in_over_real(RAW, RESULTS)
+        protect_real_results(RAW, RESULTS)
 except UserError as error:
     raise WorkflowError(str(error)) from None
-if workflow.is_main_process and RAW.simulated:
-    logger.warning(f"SIMULATED DATA: {RAW.why}, so this run uses the simulated stand-in")
+if workflow.is_main_process and RAW.is_simulated:
+    logger.warning(f"SIMULATED DATA: {RAW.why_simulated}, so this run uses the simulated stand-in")
 
 
 def no_traceback(function):

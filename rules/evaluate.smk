@@ -95,7 +95,7 @@ rule measure:
         valid=valid_parts,
         truth=(
             rules.simulate.output.truth.apply_wildcards({"split": "train"})
-            if RAW.simulated
+            if RAW.is_simulated
             else []
         ),
     output:

@@ -227,7 +227,7 @@ TEN = [f"U{i}" for i in range(10)]
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"uid": [*TEN[:8], "U2", "U0"]}, "2 IDs"),
+        ({"uid": [*TEN[:8], "U2", "U0"]}, "more than once: 2"),
         ({"uid": [*TEN[:4], None, *TEN[5:9], None]}, "'uid'.* row 5 .from 1."),
         ({"uid": [[i] for i in range(10)]}, "'uid'.*list<"),
         ({"country": pa.array([b"a", b"\xff"] * 5).view(pa.string())}, "'country'.*UTF-8"),

@@ -25,7 +25,7 @@ from ..config.names import Prior
 from ..datasets.conversion import convert_test
 from ..datasets.opening import open_table
 from ..features.feature_map import check_kind
-from ..raw.location import tables_of
+from ..raw.location import table_locations
 from ..raw.reading import RawTable
 from .blend import Blend
 from .model_predictions import predict_rows
@@ -67,7 +67,7 @@ def score_files(
     shift = prior_shift(prior, (each.click_rate for each in about))
     id_column = id_column or about[0].id_column or "ID"
     columns = replace(blend.columns, id=id_column)
-    tables = tables_of(input, delimiter)
+    tables = table_locations(input, delimiter)
     files = {os.path.realpath(str(file)) for table in tables for file in table.files}
     if os.path.realpath(output) in files:
         raise UserError(f"{output}: is also an input; name another output")

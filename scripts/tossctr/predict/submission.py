@@ -19,7 +19,7 @@ from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.raw_files import label_name
-from ..raw.submission_ids import add_ids, add_sample, answer, id_database
+from ..raw.submission_ids import add_ids, add_sample, fetch_row, id_database
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,9 @@ def join_predictions(
             add_sample(database, sample_submission, id_column, "predicted", "predicted")
         # IDs get quotes only if one has a character special to CSV; the sample has no quotes.
         special = r"""regexp_matches(id, '[",\r\n]')"""
-        rows, any_special = answer(database, f"SELECT count(*), bool_or({special}) FROM predicted")
+        rows, any_special = fetch_row(
+            database, f"SELECT count(*), bool_or({special}) FROM predicted"
+        )
         quoting = "needed" if any_special else "none"
         options = pacsv.WriteOptions(include_header=False, quoting_style=quoting)
         query = f"SELECT id, logit FROM {listed} ORDER BY listed.row"
