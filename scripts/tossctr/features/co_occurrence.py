@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from ..common.arrays import Ragged, hash64
 from ..common.progress import Progress
 from ..config.names import FOLDS
-from ..datasets.categories import commonest
+from ..datasets.categories import most_frequent
 from ..datasets.opening import Files, open_table
 from ..datasets.table import Table, period_count
 from .encoding import TokenLookup
@@ -72,7 +72,7 @@ def _common(table: Table, field: SequenceField) -> np.ndarray:
         codes = lookup(block.sequences[field.column].values)
         counts += np.bincount(codes, minlength=field.size)
     counts[:FIRST_CATEGORY] = 0
-    return np.sort(commonest(counts, MAX_CODES))
+    return np.sort(most_frequent(counts, MAX_CODES))
 
 
 def _are_whole(train: Table, sequence: str) -> bool:

@@ -27,7 +27,7 @@ from ...common.arrays import Ragged, hash_below
 from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
 from ...config.names import FOLDS
-from ...datasets.categories import commonest
+from ...datasets.categories import most_frequent
 from ...datasets.table import Block, Table, period_count
 from ...features.encoding import FeatureEncoder
 from ...features.feature_map import (
@@ -193,7 +193,7 @@ def fit_features(
     if by_period:
         drawn[[i for i in range(len(drawn)) if i not in own.few_fields]] = 0
     common = {
-        sequence.column: commonest(count, TOP_CODES).tolist()
+        sequence.column: most_frequent(count, TOP_CODES).tolist()
         for sequence, count in zip(feature_map.sequences, events)
     }
     tables = {
