@@ -99,7 +99,7 @@ class Drawn:
         return np.nan_to_num(self.x[:, self.names.index(name)]).astype(np.float64)
 
 
-def chunks(rows: int, mean_length: float) -> Iterator[tuple[users.Users, click_model.EffectInputs]]:
+def chunks(rows: int, mean_length: float) -> Iterator[tuple[users.Users, click_model.RowInputs]]:
     """The stand-in's train rows, chunk by chunk, with their users."""
     for chunk, first in enumerate(range(0, rows, CHUNK)):
         row = np.arange(first, min(first + CHUNK, rows))
@@ -131,7 +131,7 @@ def draw(rows: int, mean_length: float) -> Drawn:
     return Drawn(x, names + STATISTICS, probability, clicked, day)
 
 
-def distinct(rows: click_model.EffectInputs) -> np.ndarray:
+def distinct(rows: click_model.RowInputs) -> np.ndarray:
     """The number of distinct codes of each history [rows]."""
     events, size = rows.sequences, len(sequences.vocabulary())
     row = np.repeat(np.arange(len(events.lengths)), events.lengths)

@@ -64,11 +64,7 @@ def submit(
 @pytest.mark.parametrize(
     ("ids", "sample", "said"),
     [
-        (
-            ["X1", *IDS[2:]],
-            IDS,
-            ["IDs not predicted: 2", "'U000'", "IDs only predicted: 1", "'X1'"],
-        ),
+        (["X1", *IDS[2:]], IDS, ["not predicted: 2", "'U000'", "only predicted: 1", "'X1'"]),
         ([*IDS, "U003", "U004", "U003"], IDS, ["more than once: 2", "'U003'"]),
         (IDS, [*IDS, "U005"], ["sample_submission.csv", "once: 1", "'U005'"]),
         (IDS, "", ["sample_submission.csv"]),

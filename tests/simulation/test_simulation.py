@@ -50,7 +50,7 @@ def simulated(shared: Callable[..., Path]) -> Simulated:
 
 
 @pytest.fixture(scope="module")
-def long_rows() -> click_model.EffectInputs:
+def long_rows() -> click_model.RowInputs:
     """24,000 train rows of the real mean length, by a stream that no file uses."""
     rows, mean_length = 24_000, sequences.REAL_MEAN
     strangers = users.new_users(314, rows)
@@ -58,7 +58,7 @@ def long_rows() -> click_model.EffectInputs:
     return click_model.draw_rows(np.random.default_rng(314), strangers, day, mean_length)
 
 
-def parsed(rows: pd.DataFrame) -> click_model.EffectInputs:
+def parsed(rows: pd.DataFrame) -> click_model.RowInputs:
     """The columns and histories of a file, as they were drawn."""
     drawn = {name: rows[name].to_numpy() for name in rows.select_dtypes("float32")}
     for name in simulated_columns.CATEGORIES:
@@ -68,7 +68,7 @@ def parsed(rows: pd.DataFrame) -> click_model.EffectInputs:
     events = pc.split_pattern(pa.array(rows["seq"], pa.string()), ",")
     tokens = pc.index_in(events.flatten(), pa.array(sequences.vocabulary())).to_numpy()
     histories = Ragged(tokens.astype(np.uint16), events.offsets.to_numpy().astype(np.int64))
-    return click_model.EffectInputs(drawn, histories, MEAN_LENGTH)
+    return click_model.RowInputs(drawn, histories, MEAN_LENGTH)
 
 
 def test_the_files_have_the_columns_and_types_of_the_real_ones(simulated: Simulated) -> None:
@@ -189,7 +189,7 @@ def test_numbers_follow_the_statistics(simulated: Simulated) -> None:
     assert (apart.max() < 0.2, apart.mean() < 0.035) == (True, True)
 
 
-def test_histories_follow_the_statistics(long_rows: click_model.EffectInputs) -> None:
+def test_histories_follow_the_statistics(long_rows: click_model.RowInputs) -> None:
     """Published of the real file: lengths, codes in all places and at the end, distinct codes."""
     drawn = long_rows.sequences
     for level, value in ((0.25, 181), (0.5, 439), (0.75, 778), (0.9, 1122), (0.99, 1847)):
@@ -223,7 +223,7 @@ def test_a_new_users_probability_follows_from_the_file_and_a_known_ones_tells_mo
     np.testing.assert_allclose(np.corrcoef(np.log(true / new_user), part)[0, 1], 1, atol=0.02)
 
 
-def test_click_rates_are_the_published_ones(long_rows: click_model.EffectInputs) -> None:
+def test_click_rates_are_the_published_ones(long_rows: click_model.RowInputs) -> None:
     """By value of the frequent categories, and by length, within four standard errors or 5 %."""
     assert all(effect.std() > 0.005 for effect in click_model.effect_values(long_rows).values())
     probability = click_model.mean_over_users(click_model.click_logit(long_rows))

@@ -99,9 +99,7 @@ class BatchSource:
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)
         windows = prefetch_map(
-            lambda first: self._read(first, min(first + self.window_rows, stop)),
-            starts,
-            buffer=1,
+            lambda first: self._read(first, min(first + self.window_rows, stop)), starts, buffer=1
         )
 
         def groups() -> Iterator[Block]:

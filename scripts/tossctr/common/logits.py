@@ -70,14 +70,14 @@ def checked_weights(
         if sorted(weights) != sorted(models):
             raise UserError(
                 f"{f'{fitted}: ' if fitted else ''}weights of {', '.join(weights) or 'none'} for "
-                f"the models {', '.join(models)}; give a weight for each of these models"
+                f"the models {', '.join(models)}; give the weights of these models"
             )
         weights = [weights[model] for model in models]
     weights = [1.0] * len(models) if weights is None else [*weights]
     if len(weights) != len(models) or min(weights) < 0 or not 0 < sum(weights) < np.inf:
         raise UserError(
-            f"weights {weights} for the models {', '.join(models)}; give one weight per "
-            f"model: none below 0, at least one above 0"
+            f"weights {weights} for the models {', '.join(models)}; give one per "
+            f"model: none below 0, not all 0"
         )
     return weights
 

@@ -80,10 +80,7 @@ def defaults_of(declared: Any) -> dict[str, Any]:
 
 
 def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
-    """The errors in `values` of a declared class, one line each, from pydantic's messages.
-
-    `path` is the path of `values` in the config.
-    """
+    """The errors in `values` of a declared class, one line each; `path` is their config key."""
     if not isinstance(values, Mapping):
         return [f"{path}: must be a mapping, not {values!r}"]
     errors: list[Any] = []

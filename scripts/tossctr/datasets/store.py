@@ -95,10 +95,7 @@ class H5Writer:
     def finish(
         self, words: Mapping[str, Collection[str]], source: Mapping[str, Any], split: str = ""
     ) -> None:
-        """Write vocabularies (`words` by column) and attributes, and close the file.
-
-        H5Table raises an error for an unfinished file.
-        """
+        """Write vocabularies (`words`) and attributes, and close; H5Table needs a finished file."""
         for name, strings in words.items():
             if strings or name not in self.columns.ragged:
                 text = "".join(f"{word}\0" for word in sorted(strings)).encode()

@@ -134,10 +134,8 @@ def join_predictions(
             add_sample(database, sample_submission, id_column, "predicted", "predicted")
         # IDs get quotes only if one has a character special to CSV; the sample has no quotes.
         special = r"""regexp_matches(id, '[",\r\n]')"""
-        rows, any_special = fetch_row(
-            database, f"SELECT count(*), bool_or({special}) FROM predicted"
-        )
-        quoting = "needed" if any_special else "none"
+        rows, is_quoted = fetch_row(database, f"SELECT count(*), bool_or({special}) FROM predicted")
+        quoting = "needed" if is_quoted else "none"
         options = pacsv.WriteOptions(include_header=False, quoting_style=quoting)
         query = f"SELECT id, logit FROM {listed} ORDER BY listed.row"
         total = 0.0

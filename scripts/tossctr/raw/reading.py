@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.errors import UserError, closest_name, first_line, row_name, shortened_list
+from ..common.errors import UserError, closest_name, first_line, row_name, shorten
 from ..common.files import digest_of
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
@@ -81,9 +81,7 @@ class RawTable:
             for name in file.duplicate_columns
         }
         for file in self._files:
-            keys = [
-                (name, pa.type_for_alias(self._key_types[name])) for name in file.partition_keys
-            ]
+            keys = [(n, pa.type_for_alias(self._key_types[n])) for n in file.partition_keys]
             for field in (*file.schema, *pa.schema(keys)):
                 pair = pa.schema([fields.get(field.name, field)]), pa.schema([field])
                 try:
@@ -190,8 +188,7 @@ class RawTable:
         for file in self._files:
             if missing := [name for name in dict.fromkeys(names) if name not in file.columns]:
                 existing, absent = (
-                    shortened_list([*map(repr, each)], _MAX_NAMED)
-                    for each in (file.schema.names, missing)
+                    shorten([*map(repr, each)], _MAX_NAMED) for each in (file.schema.names, missing)
                 )
                 near = closest_name(missing[0], file.schema.names)
                 raise UserError(

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..catalog.model_kinds import is_model
-from ..common.errors import shortened_list
+from ..common.errors import shorten
 from ..common.files import Output, atomic_write, read_json
 from ..common.parquet import metadata_of
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, folder_name, require_name
@@ -220,7 +220,7 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tup
         kept, why = ", as configured", f"no model is significantly better; {why}"
     for phrase, some in (("level with it", level), ("significantly worse", ~level)):
         others = [*names[some & (names != best["model"])]]
-        why += f"; {phrase}: {shortened_list(others, 5)}" if others else ""
+        why += f"; {phrase}: {shorten(others, 5)}" if others else ""
     counts = f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} rows"
     return chosen, (
         f"**{verb} {called.get(chosen, chosen)}**{kept}: {why} "

@@ -39,7 +39,7 @@ from .statistics import (
     category_values,
     load_statistics,
     logistic,
-    ordered_matmul,
+    ordered_dot,
     quantile_function,
 )
 from .users import Draw, Users, normal
@@ -58,7 +58,7 @@ _RULES, _CONDITIONS, _MIN_SHARE = 80, 4, 0.01
 
 
 @dataclass(frozen=True)
-class EffectInputs:
+class RowInputs:
     """Inputs of the effects: columns, histories, and the mean length for drawing histories."""
 
     columns: ColumnArrays
@@ -66,15 +66,13 @@ class EffectInputs:
     mean_length: float
 
 
-def draw_rows(
-    rng: np.random.Generator, users: Users, day: Days, mean_length: float
-) -> EffectInputs:
+def draw_rows(rng: np.random.Generator, users: Users, day: Days, mean_length: float) -> RowInputs:
     """Draw the columns and histories of one row per user; `day` has the calendar days, 0 to 7."""
     columns = draw_columns(rng, users, day)
-    return EffectInputs(columns, draw_sequences(users, columns["LENGTH"], mean_length), mean_length)
+    return RowInputs(columns, draw_sequences(users, columns["LENGTH"], mean_length), mean_length)
 
 
-def _value(column: str, rows: EffectInputs) -> Floats32:
+def _value(column: str, rows: RowInputs) -> Floats32:
     """The log-odds in `statistics.json` of each row's value of a categorical column, [R]."""
     return _solved(column)[rows.columns[column]]
 
@@ -100,7 +98,7 @@ def last_token_index(sequences: Ragged) -> NDArray[np.int8]:
     return index_V[sequences.values[sequences.offsets[1:] - 1]]
 
 
-def _length(rows: EffectInputs) -> Floats32:
+def _length(rows: RowInputs) -> Floats32:
     """The log-odds of the history's length, interpolated in log length at `length_knots`."""
     scaled = np.log(rows.sequences.lengths * (REAL_MEAN / rows.mean_length))
     return np.interp(scaled, length_knots(), _solved("length")[:-1]).astype(np.float32)
@@ -118,19 +116,19 @@ def length_knots() -> Floats:
     return np.log(length_spans()).mean(axis=1)
 
 
-def _rate(rows: EffectInputs) -> Floats32:
+def _rate(rows: RowInputs) -> Floats32:
     """The log ratio of the past click rate, history_a_1, to its median; half as steep if high."""
     rate = np.nan_to_num(rows.columns["history_a_1"], nan=_USUAL_RATE)
     log_rate = np.log(rate) - np.float32(np.log(_USUAL_RATE))
     return log_rate - np.float32(0.5) * np.maximum(log_rate - np.float32(_HIGH_RATE), 0)
 
 
-def _rate_by_inventory(rows: EffectInputs) -> Floats32:
+def _rate_by_inventory(rows: RowInputs) -> Floats32:
     """The effect `_rate` times the inventory's log-odds."""
     return _rate(rows) * category_log_odds("inventory_id")[rows.columns["inventory_id"]]
 
 
-def _pairs(rows: EffectInputs) -> Floats32:
+def _pairs(rows: RowInputs) -> Floats32:
     """Random effects of the pairs of inventory with age group, gender and hour."""
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
     for index, (other, weight) in enumerate((("age_group", 0.7), ("gender", 0.5), ("hour", 0.5))):
@@ -141,7 +139,7 @@ def _pairs(rows: EffectInputs) -> Floats32:
     return effect
 
 
-def _rules(rows: EffectInputs) -> Floats32:
+def _rules(rows: RowInputs) -> Floats32:
     """Weights of rules: conditions that one to four columns are above, or not above, a threshold.
 
     A rare rule has a large weight, so that models improve with more train rows.
@@ -157,10 +155,7 @@ def _rules(rows: EffectInputs) -> Floats32:
 
 @cache
 def _drawn_rules() -> list[tuple[float, list[tuple[str, float, bool]]]]:
-    """The weight and the (column, threshold, is_above) conditions of each rule.
-
-    All rules have about the same variance.
-    """
+    """The weight and (column, threshold, is_above) conditions of rules of similar variance."""
     rng = np.random.default_rng(_RULES_SEED)
     names = [name for name in [*user_columns(), *ADVERT_COLUMNS] if _splits(name)]
     names += 3 * ["inventory_id", "age_group", "hour"]
@@ -194,7 +189,7 @@ def _splits(column: str) -> list[tuple[float, float]]:
     return [(float(value), float(share)) for value, share in pairs if 0.15 < share < 0.85]
 
 
-def _adverts(rows: EffectInputs) -> Floats32:
+def _adverts(rows: RowInputs) -> Floats32:
     """Random effects of campaign, ad set and creative, learnable only from their train rows."""
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
     for index, (column, weight) in enumerate(((CAMPAIGN, 0.5), (AD_SET, 0.7), (CREATIVE, 0.5))):
@@ -204,7 +199,7 @@ def _adverts(rows: EffectInputs) -> Floats32:
     return effect
 
 
-def _events(rows: EffectInputs) -> Floats32:
+def _events(rows: RowInputs) -> Floats32:
     """The damped mean over the history of a random effect of each token."""
     number_V = np.random.default_rng(_SEED + 4).standard_normal(len(vocabulary()))
     number_V = (number_V - number_V @ token_shares()).astype(np.float32)
@@ -214,7 +209,7 @@ def _events(rows: EffectInputs) -> Floats32:
 
 
 # The function and strength of each effect, by name.
-EFFECTS: Mapping[str, tuple[Callable[[EffectInputs], Floats32], float]] = {
+EFFECTS: Mapping[str, tuple[Callable[[RowInputs], Floats32], float]] = {
     **{
         name: (partial(_value, name), 1.0)
         for name in ("gender", "age_group", "inventory_id", "hour")
@@ -232,12 +227,12 @@ EFFECTS: Mapping[str, tuple[Callable[[EffectInputs], Floats32], float]] = {
 }
 
 
-def effect_values(rows: EffectInputs) -> dict[str, Floats32]:
+def effect_values(rows: RowInputs) -> dict[str, Floats32]:
     """The log-odds [R] of each effect, multiplied by its strength, by name."""
     return {name: np.float32(strength) * of(rows) for name, (of, strength) in EFFECTS.items()}
 
 
-def click_logit(rows: EffectInputs) -> Floats32:
+def click_logit(rows: RowInputs) -> Floats32:
     """The log-odds of a click without `user_effect`, [R]."""
     values = effect_values(rows).values()
     return np.float32(load_statistics()["effects"]["intercept"]) + np.sum(list(values), axis=0)
@@ -258,4 +253,4 @@ def _mean_table() -> tuple[Floats, Floats]:
     grid = np.arange(-30.0, 20.0, 0.01)
     node, weight = np.polynomial.hermite_e.hermegauss(40)
     at_node = logistic(grid + USER_STRENGTH * node[:, None])
-    return grid, ordered_matmul((weight / weight.sum())[None], at_node)[0]
+    return grid, ordered_dot((weight / weight.sum())[None], at_node)[0]

@@ -30,7 +30,7 @@ from .statistics import (
     load_statistics,
     missing_shares,
     normal_cdf,
-    ordered_matmul,
+    ordered_dot,
     quantile_function,
 )
 from .users import Draw, Users, normals, uniform
@@ -99,10 +99,8 @@ def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> ColumnArr
     # The test file's day has the name of the last train day.
     columns["day_of_week"] = np.minimum(day, TEST_DAY - 1)
     columns["calendar_day"] = day
-    # Rows with adverts of the exclusive inventory.
-    is_exclusive = columns["inventory_id"] == category_values("inventory_id").index(
-        EXCLUSIVE_INVENTORY
-    )
+    exclusive = category_values("inventory_id").index(EXCLUSIVE_INVENTORY)
+    is_exclusive = columns["inventory_id"] == exclusive
     columns |= _draw_adverts(rng.random(len(users)), is_exclusive, day)
     scores = _user_scores(users)
     columns["LENGTH"] = scores["LENGTH"]
@@ -143,7 +141,7 @@ def _user_scores(users: Users) -> dict[str, Floats32]:
     """Normal scores [R] of all user columns, LENGTH and RATE, by name."""
     factor_UU, names = copula_factor(tuple(user_columns())), user_columns()
     normal_UR = normals(users, len(names) + 2)
-    scores = dict(zip(names, ordered_matmul(factor_UU, normal_UR[:-2]), strict=True))
+    scores = dict(zip(names, ordered_dot(factor_UU, normal_UR[:-2]), strict=True))
     for (score, loadings), noise_R in zip(_SCORES.items(), normal_UR[-2:], strict=True):
         values = scores | {"noise": noise_R}
         scores[score] = np.sum([np.float32(x) * values[name] for name, x in loadings.items()], 0)
@@ -247,9 +245,7 @@ def _scores() -> Mapping[str, Floats]:
     normal = [rng.standard_normal((len(names), group.max() + 1)) for group in levels.values()]
     part = [x[:, group] for x, group in zip(normal, levels.values(), strict=True)]
     score = {
-        level: ordered_matmul(
-            factor, sum(np.sqrt(w) * x for w, x in zip(weights, part, strict=True))
-        )
+        level: ordered_dot(factor, sum(np.sqrt(w) * x for w, x in zip(weights, part, strict=True)))
         for level, weights in from_level.items()
     }
     return {name: score[ADVERT_COLUMNS[name]][index] for index, name in enumerate(names)}

@@ -95,7 +95,7 @@ def copula_factor(columns: tuple[str, ...]) -> Floats32:
     return factor.round(6).astype(np.float32)
 
 
-def ordered_matmul(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+def ordered_dot(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     """left @ right, [A, B] @ [B, R], with a fixed order of summation over B.
 
     In BLAS, the order depends on the processor and on the index in R, so equal columns of `right`
