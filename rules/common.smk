@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import update_config
 
-# Not `workflow.basedir`, which is the importer's folder if a workflow imports this one.
+# Not `workflow.basedir`, which would be the folder of an importing workflow.
 SCRIPTS = Path(str(workflow.current_basedir)).parent / "scripts"
 OWN_CONFIG = str(SCRIPTS.parent / "config/config.yaml")
 sys.path.insert(0, str(SCRIPTS))

@@ -55,7 +55,7 @@ def run_script(main: Any, on_result: Callable[[Any], None] | None = None) -> Non
         for path in logs:
             Path(path).write_text(f"{script.name} in {python}, on {platform.node()}\n")
     _log_to(logs, " ".join([script.stem, "/".join(job.wildcards)]).strip() if job else "")
-    # Slurm ends jobs with SIGTERM; raised as an exception, it lets incomplete files be removed.
+    # Slurm ends jobs with SIGTERM; as an exception, it lets cleanup code remove incomplete files.
     exit_on_sigterm()
     keep_freed_memory()
     try:

@@ -56,7 +56,7 @@ def scratch_dir(target: Path, ending: str = "work") -> Iterator[Path]:
     for leftover in target.parent.glob(f"{glob.escape(start)}*.{ending}"):
         process = leftover.name.rsplit(".", 2)[1]
         if process == str(os.getpid()) or not (process.isdigit() and _is_alive(int(process))):
-            # Another process may remove it at the same time.
+            # Another process may remove the folder at the same time.
             shutil.rmtree(leftover, ignore_errors=True)
     folder = target.with_name(f"{start}{os.getpid()}.{ending}")
     folder.mkdir()
@@ -94,7 +94,7 @@ def read_json(
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("digest", None) != digest_of(content):
-            raise ValueError("edited since it was written, or of another version")
+            raise ValueError("edited, or of another version")
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: damaged, or not a {kind} of this workflow ({first_line(error)}); give "

@@ -12,7 +12,7 @@ import psutil
 def end_jobs_on_interrupt() -> None:
     """Let SIGINT end the scripts of this Snakemake; by default, Snakemake waits for them.
 
-    Each script gets SIGTERM. Ctrl-C also sends it SIGINT; the script ignores the second signal.
+    Each script gets SIGTERM, which scripts ignore after Ctrl-C, since Ctrl-C reaches them, too.
     """
 
     def end(number: int, _: FrameType | None) -> None:
@@ -21,7 +21,7 @@ def end_jobs_on_interrupt() -> None:
         atexit.register(sys.stderr.write, "Interrupted: run the same command to continue.\n")
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
-                # A shell would end without waiting for the script in it.
+                # A shell that gets SIGTERM does not wait for its script.
                 if process.name() not in ("bash", "sh"):
                     process.terminate()
         raise KeyboardInterrupt

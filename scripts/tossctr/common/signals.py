@@ -68,7 +68,7 @@ class DeferredSignals:
             self.raise_signal(self.received)
 
     def raise_signal(self, number: int) -> NoReturn:
-        """Restore the previous handlers, and raise the signal `number` for them."""
+        """Restore the previous handlers; raise signal `number`, or SystemExit if it has none."""
         self._restore()
         self.received = 0
         # Python's default for SIGTERM is not callable, and would not close files.

@@ -89,8 +89,8 @@ class Columns:
         }
         _check_histories(sequences, times, separators, shared)
         pairs = [name for pair in (*sequences, *times) for name in pair]
-        others = [name for name in context if name not in numeric]
-        if not (features := [*profile, *numeric, *pairs, *others]):
+        context_only = [name for name in context if name not in numeric]
+        if not (features := [*profile, *numeric, *pairs, *context_only]):
             raise UserError("columns.use: the groups in use have no columns; add some to a group")
         roles = Counter([config["label"], config["id"], *features]) | Counter(context)
         if twice := [name for name, count in roles.items() if count > 1]:
@@ -109,7 +109,7 @@ class Columns:
             event_time=event_time,
             row_time=row_time,
             shared=tuple(name for name, _ in sequences if name in shared),
-            context=tuple(others),
+            context=tuple(context_only),
             ids=tuple(name for name in context if name in numeric),
             separator=next(iter(separators.values()), SEPARATORS[0]),
         )

@@ -265,8 +265,8 @@ def _about(count_P: np.ndarray, share: float, seed: Sequence[int]) -> np.ndarray
     # The first part, often the only part, is rounded to the nearest integer.
     rounded_P[0] = np.round(exact_P[0])
     rounded_P = np.minimum(rounded_P.astype(np.int64), count_P)
-    most = int(count_P.argmax())
-    rounded_P[most] += int(rounded_P.sum() == 0) - int(rounded_P.sum() == count_P.sum())
+    largest = int(count_P.argmax())
+    rounded_P[largest] += int(rounded_P.sum() == 0) - int(rounded_P.sum() == count_P.sum())
     return rounded_P
 
 

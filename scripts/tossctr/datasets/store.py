@@ -142,12 +142,12 @@ class H5Writer:
         # HDF5 allows a width of 0 (no numeric columns) only if the maximum width is unlimited.
         widths = [n or None for n in values.shape[1:]]
         row_bytes = max(1, values.itemsize * math.prod(values.shape[1:]))
-        most = _CHUNK_BYTES if name.endswith("/values") else _CHUNK_ROWS  # of events, of rows
+        limit = _CHUNK_BYTES if name.endswith("/values") else _CHUNK_ROWS  # events or rows
         self.file.create_dataset(
             name,
             data=values,
             maxshape=(None, *widths),
-            chunks=(max(1, min(_CHUNK_BYTES // row_bytes, most)), *(n or 1 for n in widths)),
+            chunks=(max(1, min(_CHUNK_BYTES // row_bytes, limit)), *(n or 1 for n in widths)),
             fill_time="never",
             fletcher32=True,
         )

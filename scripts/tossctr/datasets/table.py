@@ -209,8 +209,8 @@ def monitored_rows(table: Table) -> Table:
     Rows of an H5 table are shuffled, so the first rows are a random sample.
     """
     clicks = np.cumsum(table.column("label"), dtype=np.int64)
-    most = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)
-    return RowSubset(table, np.arange(most)) if most < table.rows else table
+    count = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)
+    return RowSubset(table, np.arange(count)) if count < table.rows else table
 
 
 def period_count(table: Table) -> int:
@@ -226,10 +226,10 @@ def require_drawn(table: Table) -> None:
         )
 
 
-def draw_mismatch(one: object, other: object) -> UserError:
+def draw_mismatch(first: object, second: object) -> UserError:
     """The error for two files whose rows were drawn separately, so that rows may overlap."""
     return UserError(
-        f"{one} and {other} were not made from the same rows and columns; give files of one draw. "
-        f"If the workflow made both files, delete their folders in data/h5 and run the same "
+        f"{first} and {second} were not made from the same rows and columns; give files of one "
+        f"draw. If the workflow made both files, delete their folders in data/h5 and run the same "
         f"command again"
     )

@@ -1,7 +1,7 @@
 """Parts of a raw table: ranges of rows, each converted by one job.
 
-Small files are combined to a part. A large file is cut between its row groups, or within large row
-groups. A part depends only on its own files, so replacing a file does not change other parts:
+Small files are combined into a part. A large file is cut between its row groups, or within large
+row groups. A part depends only on its own files, so replacing a file does not change other parts:
 
     files of 2, 1, 1 and 9 rows, in parts of about 4:   [2 1 1] [5 of 9] [4 of 9]
 """

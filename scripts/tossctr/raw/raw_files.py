@@ -139,16 +139,16 @@ def _default_file(name: str, configured: str | list[str]) -> str | list[str]:
 def label_name(location: Location, id_column: str, label_column: str) -> str:
     """The name of the predictions in a sample submission: its column other than the ID.
 
-    Without such a column, or if it is among several, the name is `label_column`, the train table's
-    label. Raises UserError if the ID is missing, or if none of several columns is the label.
+    The name is `label_column`, the train table's label, if there is no other column, or if it is
+    among several. Raises UserError if the ID is missing, or if several columns lack the label.
     """
     with location.reading():
         header = open_csv(location, delimiter=guess_delimiter(location)).schema.names
-    others = [name for name in header if name != id_column]
-    if id_column in header and (label_column in others or not others):
+    other_names = [name for name in header if name != id_column]
+    if id_column in header and (label_column in other_names or not other_names):
         return label_column
-    if id_column in header and len(others) == 1 and others[0]:
-        return others[0]
+    if id_column in header and len(other_names) == 1 and other_names[0]:
+        return other_names[0]
     raise UserError(
         f"{location}: the header {','.join(header)[:200]!r} must have the ID {id_column!r}, and "
         f"one other column or the label {label_column!r}: correct the file, columns.id, "

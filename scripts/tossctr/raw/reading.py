@@ -92,8 +92,8 @@ class RawTable:
                         f"{file.location}: column {field.name!r} conflicts with earlier "
                         f"files: {first_line(error)}; write all files with one type",
                     )
-        kept = [field for name, field in fields.items() if name not in unusable]
-        return pa.schema(kept), unusable
+        usable = [field for name, field in fields.items() if name not in unusable]
+        return pa.schema(usable), unusable
 
     @property
     def version(self) -> str:
@@ -134,8 +134,8 @@ class RawTable:
 
     def head(self, rows: int) -> pa.Table:
         """`rows` rows, equally many from the start of each file; only columns of all files."""
-        kept = [field for field in self.schema_arrow if field.name not in self.incomplete]
-        schema, batches = pa.schema(kept), []
+        usable = [field for field in self.schema_arrow if field.name not in self.incomplete]
+        schema, batches = pa.schema(usable), []
         for file in self._files:
             left = -(-rows // len(self._files))
             with file.location.reading(file.state):

@@ -91,9 +91,9 @@ def missing_block_index(columns: ColumnArrays) -> NDArray[np.int8]:
 
 def last_token_index(sequences: Ragged) -> NDArray[np.int8]:
     """The index of each row's last event code among the published last codes, [R]; else -1."""
-    known = load_statistics()["sequence"]["last_token_click_rate"]
+    published = load_statistics()["sequence"]["last_token_click_rate"]
     index_V = np.full(len(vocabulary()), -1, dtype=np.int8)
-    for index, code in enumerate(known):
+    for index, code in enumerate(published):
         index_V[vocabulary().index(code)] = index
     return index_V[sequences.values[sequences.offsets[1:] - 1]]
 

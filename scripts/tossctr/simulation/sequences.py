@@ -38,16 +38,16 @@ _MIN_UNSEEN = 0.02
 @cache
 def vocabulary() -> list[str]:
     """The event code of each token, [V], most frequent first."""
-    known = list(load_statistics()["sequence"]["token_share"])
-    others = sorted({str(code) for code in range(1, 1_000)}.difference(known), key=int)
-    return [*known, *others[: _CODES - len(known)]]
+    published = list(load_statistics()["sequence"]["token_share"])
+    unpublished = sorted({str(code) for code in range(1, 1_000)}.difference(published), key=int)
+    return [*published, *unpublished[: _CODES - len(published)]]
 
 
 @cache
 def token_shares() -> Floats:
     """The measured share of each token, [V]; the sum is 1."""
-    known = list(load_statistics()["sequence"]["token_share"].values())
-    share = np.append(known, np.geomspace(*_RARE_SHARES, _CODES - len(known)))
+    published = list(load_statistics()["sequence"]["token_share"].values())
+    share = np.append(published, np.geomspace(*_RARE_SHARES, _CODES - len(published)))
     return share / share.sum()
 
 
@@ -55,8 +55,8 @@ def token_shares() -> Floats:
 def _end_shares(event: str) -> Floats:
     """Token shares of `first`, `last` or `only` events, [V]; unpublished as in `token_shares`."""
     shares = load_statistics()["sequence"][f"{event}_token_share"]
-    known = np.array([shares.get(code, 0.0) for code in vocabulary()])
-    return known + (1.0 - known.sum()) * token_shares()
+    published = np.array([shares.get(code, 0.0) for code in vocabulary()])
+    return published + (1.0 - published.sum()) * token_shares()
 
 
 @cache
