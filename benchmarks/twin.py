@@ -99,7 +99,7 @@ class Drawn:
         return np.nan_to_num(self.x[:, self.names.index(name)]).astype(np.float64)
 
 
-def chunks(rows: int, mean_length: float) -> Iterator[tuple[users.Users, click_model.Rows]]:
+def chunks(rows: int, mean_length: float) -> Iterator[tuple[users.Users, click_model.RowInputs]]:
     """The stand-in's train rows, chunk by chunk, with their users."""
     for chunk, first in enumerate(range(0, rows, CHUNK)):
         row = np.arange(first, min(first + CHUNK, rows))
@@ -122,16 +122,16 @@ def draw(rows: int, mean_length: float) -> Drawn:
         for index, name in enumerate(names):
             x[part, index] = chunk.columns[name]
         lengths = chunk.sequences.lengths
-        last = click_model.last_token(chunk.sequences)
+        last = click_model.last_token_index(chunk.sequences)
         x[part, -3:] = np.stack([lengths, distinct(chunk) / lengths, last], axis=1)
-        probability[part] = logistic(click_model.click_logit(chunk) + click_model.user_part(user))
+        probability[part] = logistic(click_model.click_logit(chunk) + click_model.user_effect(user))
         day[part] = chunk.columns["calendar_day"]
         first += len(user)
     clicked = np.random.default_rng([SEED, 2]).random(rows) < probability
     return Drawn(x, names + STATISTICS, probability, clicked, day)
 
 
-def distinct(rows: click_model.Rows) -> np.ndarray:
+def distinct(rows: click_model.RowInputs) -> np.ndarray:
     """The number of distinct codes of each history [rows]."""
     events, size = rows.sequences, len(sequences.vocabulary())
     row = np.repeat(np.arange(len(events.lengths)), events.lengths)
@@ -294,7 +294,7 @@ def pilot(rows: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     base, codes, logs = [], {name: [] for name in targets()}, []
     ends = click_model.length_spans()[:, 1]
     for first in range(0, rows, CHUNK):
-        user = users.strangers(SEED + first, CHUNK)
+        user = users.new_users(SEED + first, CHUNK)
         day = (np.arange(CHUNK) % CALENDAR_DAYS).astype(np.int8)
         rng = np.random.default_rng([SEED, first])
         chunk = click_model.draw_rows(rng, user, day, sequences.REAL_MEAN)
@@ -304,8 +304,8 @@ def pilot(rows: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
         for name in codes.keys() & drawn.keys():
             codes[name].append(drawn[name])
         codes["day"].append(day)
-        codes["missing"].append(click_model.missing_block(drawn))
-        codes["last"].append(click_model.last_token(events))
+        codes["missing"].append(click_model.missing_block_index(drawn))
+        codes["last"].append(click_model.last_token_index(events))
         codes["length"].append(np.searchsorted(ends, events.lengths))
         logs.append(np.log(events.lengths))
     joined = {name: np.concatenate(parts).astype(int) for name, parts in codes.items()}

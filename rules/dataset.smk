@@ -3,9 +3,9 @@
 
 checkpoint sample:
     input:
-        raw_files=local(RAW.train),
+        raw_files=local_files(RAW.train),
     output:
-        # Must be first: Snakemake checks only a checkpoint's first output.
+        # Listed first: Snakemake checks only the first output of a checkpoint.
         parts="data/samples/{size}.json",
         selection="data/samples/{size}.parquet",
     log:
@@ -30,8 +30,8 @@ checkpoint sample:
 
 rule convert_train:
     input:
-        raw_files=part_raw(RAW.train),
-        # `ancient`: file times are ignored; a part runs again when its version changes.
+        raw_files=part_raw_files(RAW.train),
+        # `ancient` ignores file times; a part runs again if its version changes.
         selection=ancient("data/samples/{size}.parquet"),
         parts=ancient("data/samples/{size}.json"),
     output:
@@ -53,13 +53,13 @@ rule convert_train:
 
 checkpoint list_parts:
     input:
-        # The sample is not an input of `train`: adding it later would retrain every model.
-        raw_files=local(RAW.test, RAW.sample_submission),
+        # The sample submission is no input of `train`, so adding it later retrains no model.
+        raw_files=local_files(RAW.test, RAW.sample_submission),
     output:
         parts="data/h5/test/parts.json",
     log:
         "data/h5/test/list_parts.log",
-    # Runs first, so that a wrong sample is reported before days of training.
+    # Runs first, to report a wrong sample submission before days of training.
     priority: 100
     conda:
         "../envs/data.yaml"
@@ -80,7 +80,7 @@ checkpoint list_parts:
 
 rule convert_test:
     input:
-        raw_files=part_raw(RAW.test),
+        raw_files=part_raw_files(RAW.test),
         parts=ancient("data/h5/test/parts.json"),
     output:
         h5="data/h5/test/part{part}.h5",
@@ -130,13 +130,13 @@ use rule fit_feature_map as fit_feature_map_to_all with:
         "Fitting the feature map of all rows, size {wildcards.size}"
 
 
-# While a checkpoint's output is missing, Snakemake ignores the params of jobs that depend on it.
+# If a checkpoint's output is missing, Snakemake ignores changed params of dependent jobs.
 for size in config["sizes"] if workflow.is_main_process else ():
     listing = f"data/samples/{size}.json"
     if Path(f"data/h5/{size}/feature_map.json").exists() and not Path(listing).exists():
         logger.warning(
             f"{listing} is missing: it was deleted, or its step failed. Existing metrics and plots "
-            f"of size {size} may come from other rows: request {listing}, too"
+            f"of size {size} may be of other rows; add {listing} to the targets"
         )
 
 
@@ -162,7 +162,7 @@ rule describe:
         ],
     log:
         "results/{size}/describe.log",
-    # Runs early, so that its alarms can be read before hours of training.
+    # Runs early, to show alarms before hours of training.
     priority: 1
     conda:
         "../envs/report.yaml"

@@ -1,10 +1,10 @@
-# Metrics of each model on the validation rows, and baselines.
+# Validation predictions, permutation importance, blend, baselines and metrics.
 
 
 rule predict_valid:
     input:
         model=rules.train.output.model,
-        # Not read; listed for the reason that `upstream` of inputs.smk gives.
+        # Not read; see `upstream` in inputs.smk.
         upstream=rules.fit_feature_map.output.feature_map,
         valid=valid_parts,
     output:
@@ -43,14 +43,14 @@ rule importance:
         **settings(dependencies=dependency_digest()),
         code=code("importance"),
     message:
-        "Measuring what the AUC of {wildcards.model} rests on, size {wildcards.size}"
+        "Measuring the permutation importance of {wildcards.model}, size {wildcards.size}"
     script:
         "../scripts/importance.py"
 
 
 rule blend:
     input:
-        predictions=submitting(rules.predict_valid.output.predictions),
+        predictions=of_submission_models(rules.predict_valid.output.predictions),
     output:
         blend="results/{size}/blend/valid_predictions.parquet",
         weights="results/{size}/blend/weights.json",
@@ -63,7 +63,7 @@ rule blend:
         **settings(given=size_weights, by=table_score(config).metric),
         code=code("blend"),
     message:
-        "Blending the models of size {wildcards.size} that submit"
+        "Blending the submission models of size {wildcards.size}"
     script:
         "../scripts/blend.py"
 
@@ -95,7 +95,7 @@ rule measure:
         valid=valid_parts,
         truth=(
             rules.simulate.output.truth.apply_wildcards({"split": "train"})
-            if RAW.simulated
+            if RAW.is_simulated
             else []
         ),
     output:

@@ -1,4 +1,4 @@
-# Trained networks for serving.
+# Export of trained networks for serving.
 
 
 rule export:

@@ -1,4 +1,4 @@
-# Inputs of rules, and plots as the report shows them.
+# Input functions, and plots with their place in the report.
 import os
 
 from tossctr.catalog.digests import scoring_of
@@ -7,7 +7,7 @@ from tossctr.raw.location import Location
 from tossctr.raw.parts import part_name, read_parts
 from tossctr.raw.raw_files import check_local
 
-# The model file that predicts the test file.
+# The model that predicts the test file.
 LAST_MODEL = "results/{size}/{model}/model.safetensors"
 FEATURE_MAPS = ["data/h5/{size}/feature_map.json"]
 if config["submission"]["refit"]:
@@ -15,25 +15,25 @@ if config["submission"]["refit"]:
     FEATURE_MAPS.append("data/h5/{size}/all_rows/feature_map.json")
 
 
-def local(*locations):
-    """The local files of raw tables; their times are ignored if they have a version.
+def local_files(*locations):
+    """The local files of raw tables; the times of files with a version are ignored.
 
-    Scripts get the paths from their params, since Snakemake would take remote files for local ones.
+    Scripts get paths from params, since Snakemake would treat remote inputs as local.
     """
     files = [file for each in locations if each and not each.is_remote for file in each.files]
     return [ancient(str(file)) if RAW.has_version(file) else str(file) for file in files]
 
 
 def upstream(job):
-    """The drawn rows and feature maps for the size of a job or a scoring.
+    """The list of drawn rows, and the feature maps, for the size of a job or a scoring.
 
-    For rules that do not read them: Snakemake does not miss one whose step failed before a training.
+    Inputs of rules that do not read them: without them, Snakemake does not rebuild missing files.
     """
     return collect(["data/samples/{size}.json", *FEATURE_MAPS], size=job.size)
 
 
-def submitting(path):
-    """Input function: the file of each model that submits for the job's size."""
+def of_submission_models(path):
+    """Input function: a file of each submission model of the job's size."""
     return no_traceback(
         lambda wildcards: collect(
             path, size=wildcards.size, model=submission_models(config, wildcards.size)
@@ -42,11 +42,11 @@ def submitting(path):
 
 
 def listed_parts(table, wildcards):
-    """The parts of a raw table, which are known once `sample` or `list_parts` has run."""
+    """The parts of a raw table, known after the checkpoint `sample` or `list_parts`."""
     if table is None:
         raise UserError(
-            "raw.test is null, so there are no rows to predict: for a submission name the test "
-            "file in raw.test; docs/scoring.md says how to score other files"
+            "raw.test is null, so there are no rows to predict: for a submission, set raw.test to the "
+            "test file; for scores of other files, see docs/scoring.md"
         )
     if table is RAW.test:
         return read_parts(Path(checkpoints.list_parts.get().output.parts)).parts
@@ -64,13 +64,13 @@ def part_files(table, wildcards):
     return [piece.file for piece in job_part(table, wildcards).pieces]
 
 
-def part_raw(table):
+def part_raw_files(table):
     """Input function: the local raw files of the job's part of a table."""
-    return no_traceback(lambda wildcards: local(*map(Location, part_files(table, wildcards))))
+    return no_traceback(lambda wildcards: local_files(*map(Location, part_files(table, wildcards))))
 
 
 def parts_of(table, path):
-    """Input function: the file of each part of a table, for the job or each model that submits."""
+    """Input function: a file of each part of a table, and of each submission model if in `path`."""
 
     def files(wildcards):
         parts = map(part_name, range(len(listed_parts(table, wildcards))))
@@ -86,7 +86,7 @@ test_parts = parts_of(RAW.test, "data/h5/test/part{part}.h5") if RAW.test else [
 
 
 def plot(path, category, subcategory=None, caption=None):
-    """A plot, with its category in the report."""
+    """Mark a plot for the report, with its category and caption."""
     name = Path(path).stem
     return report(
         path,
@@ -98,29 +98,29 @@ def plot(path, category, subcategory=None, caption=None):
 
 
 def model_plot(name, caption=None):
-    """A plot of one model."""
+    """Mark a plot of one model for the report."""
     path = f"results/{{size}}/{{name}}/plots/{name}.svg"
     return plot(path, "Single models", "{size} {name}", caption)
 
 
 @no_traceback
 def plot_data(wildcards):
-    """The file that one model's plot is drawn from; an error if its kind has no such plot."""
+    """The data file of one model's plot; an error if the model's kind has no such plot."""
     kind = kind_of(wildcards.name)
     if wildcards.plot == "importance":
         return f"results/{wildcards.size}/{wildcards.name}/importance.json"
     if not kind.has_learning_curves:
-        raise UserError(f"{wildcards.name} has no learning curves; its kind writes none")
+        raise UserError(f"{wildcards.name} has no learning curves; request them of a network")
     return f"results/{wildcards.size}/{wildcards.name}/history.csv"
 
 
 def targets():
-    """The target files of this call; a target rule, such as `all`, stands for its inputs."""
+    """The target files of this call; a target rule, such as `all`, is replaced by its inputs."""
     settings = workflow.dag_settings
-    # Jobs that Snakemake starts by name (on another host, or by hand) have no targets.
-    asked = settings.targets or {workflow.default_target} if not settings.target_jobs else ()
+    # There are no targets if jobs are started by name (on another host, or by hand).
+    requested = settings.targets or {workflow.default_target} if not settings.target_jobs else ()
     files = []
-    for target in asked:
+    for target in requested:
         is_rule = workflow.is_rule(target)
         files += map(str, workflow.get_rule(target).input) if is_rule else [target]
     return files
@@ -128,12 +128,12 @@ def targets():
 
 @no_traceback
 def compared_jobs(wildcards):
-    """Size and name of each model in the comparison."""
+    """The (size, name) of each model in the comparison."""
     return compared_models(config, RESULTS, map(os.path.relpath, targets()))
 
 
 def compared(path, among=lambda size, name: True):
-    """Input function: the file of each model in the comparison, or of some."""
+    """Input function: a file of each compared model for which `among(size, name)` is true."""
     return lambda wildcards: [
         file
         for size, name in compared_jobs(wildcards)
@@ -143,19 +143,19 @@ def compared(path, among=lambda size, name: True):
 
 
 def scored_files(scoring, column=COLUMNS.id):
-    """The local files, checked before trainings and before Snakemake removes earlier scores."""
+    """The local files of a scoring, checked before Snakemake trains or removes old scores."""
     if workflow.is_main_process:
         check_local(scoring.files, COLUMNS, column)
-    return local(*scoring.files)
+    return local_files(*scoring.files)
 
 
 def scored(value):
-    """Input function or setting: a `value` of the job's `Scoring`."""
+    """Input or params function: `value(scoring)` for the job's Scoring."""
     return no_traceback(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))
 
 
 def scored_params():
-    """The files of the job's `Scoring`, their versions, and its models' dependencies."""
+    """Params: the files of the job's Scoring, their versions, and the models' dependencies."""
     return settings(
         input=scored(lambda scoring: list(map(str, scoring.files))),
         versions=scored(lambda scoring: list(map(file_version, scoring.files))),

@@ -1,4 +1,4 @@
-# Params of rules, whose changes make a step stale, and settings of a model's kind.
+# Params of rules; a changed param makes a step stale.
 from tossctr.catalog.digests import Digests
 from tossctr.catalog.model_kinds import (
     kind_of,
@@ -12,13 +12,13 @@ from tossctr.staleness import CodeDigests, untracked, role_texts, settings
 
 DIGESTS = Digests(config, RAW, COLUMNS, CodeDigests(SCRIPTS, Path(".snakemake/code_digests.json")))
 
-# The environment and the GPUs of the job's model.
+# The conda environment and the GPUs of the job's model.
 model_env = no_traceback(lambda wildcards: f"../envs/{kind_of(wildcards.model).environment}.yaml")
 training_gpus = no_traceback(
     lambda wildcards: kind_of(wildcards.model).gpus(config, wildcards.size, wildcards.model)
 )
 inference_gpus = no_traceback(lambda wildcards: kind_of(wildcards.model).inference_gpus)
-# The models that submit for the job's size, with their weights; None: the weights are fitted.
+# The weight of each submission model of the job's size; None: the weights are fitted.
 size_weights = no_traceback(lambda wildcards: submission_weights(config, wildcards.size))
 tuning_space = no_traceback(
     lambda wildcards: space_of(config["tuning"]["space"], kind_of(wildcards.model).blocks)
@@ -28,20 +28,20 @@ file_version = no_traceback(RAW.version)
 
 
 def code(script):
-    """A param that changes with the code of a script and of the job's model kind."""
+    """A param with the digest of the code of a script and of the job's model kind."""
     return no_traceback(
         lambda wildcards: f"code {DIGESTS.code(script, wildcards.get('model', ''))}"
     )
 
 
-def column_params(*others):
-    """The column roles for a script, and their texts, which Snakemake compares."""
-    roles = COLUMNS.plain(*others)
+def column_params(*extra):
+    """Params: the columns by role, and texts of the roles, which Snakemake compares."""
+    roles = COLUMNS.to_dict(*extra)
     return role_texts(roles) | untracked(columns=roles)
 
 
 def raw_params(**raw):
-    """The locations of raw files, and their versions."""
+    """Params: the locations of raw files, and their versions."""
     return {name: location and location.configured for name, location in raw.items()} | {
         f"{name}_version": lambda wildcards, location=location: file_version(location)
         for name, location in raw.items()
@@ -49,7 +49,7 @@ def raw_params(**raw):
 
 
 def part_params(table):
-    """The files of the job's part of a table, and the part's version."""
+    """Params: the files of the job's part of a table, and the part's version."""
     part = no_traceback(functools.partial(job_part, table))
     return {
         "raw": no_traceback(functools.partial(part_files, table)),
@@ -62,5 +62,5 @@ def dependency_digest(
     jobs=lambda wildcards: [(wildcards.size, wildcards.get("model") or wildcards.get("name", ""))],
     test=False,
 ):
-    """A digest of all that a final file depends on; `jobs` gives its models' sizes and names."""
+    """A digest of everything that a final file depends on, for the models (size, name) of `jobs`."""
     return no_traceback(lambda wildcards: DIGESTS.dependencies(jobs(wildcards), scripts, test))

@@ -16,12 +16,12 @@ rule plot_model:
         **settings(dependencies=dependency_digest("predict_valid", "measure")),
         code=code("plot_model"),
     message:
-        "Drawing {wildcards.name} of size {wildcards.size}"
+        "Plotting calibration and slices of {wildcards.name}, size {wildcards.size}"
     script:
         "../scripts/plot_model.py"
 
 
-# The plots that only some models have.
+# Plots that only some models have.
 rule plot:
     input:
         data=plot_data,
@@ -36,6 +36,6 @@ rule plot:
         **settings(dependencies=dependency_digest("importance")),
         code=code("plot"),
     message:
-        "Drawing {wildcards.plot} of {wildcards.name}, size {wildcards.size}"
+        "Plotting {wildcards.plot} of {wildcards.name}, size {wildcards.size}"
     script:
         "../scripts/plot.py"

@@ -24,18 +24,18 @@ rule predict:
 
 rule submit:
     input:
-        raw_files=local(RAW.sample_submission),
+        raw_files=local_files(RAW.sample_submission),
         parts=rules.list_parts.output.parts,
         predictions=parts_of(RAW.test, rules.predict.output.predictions),
-        # Listed here too, so that a dry run shows trainings before the parts are known.
-        models=submitting(LAST_MODEL),
+        # So that a dry run shows trainings before the parts are known.
+        models=of_submission_models(LAST_MODEL),
         upstream=upstream,
         fitted=branch(size_weights, then=[], otherwise=rules.blend.output.weights),
-        # For its alarms. Not `ancient`: Snakemake would look for no other reason to run this rule.
+        # For its alarms. With `ancient`, Snakemake would ignore other reasons to run this rule.
         facts=rules.describe.output.facts,
     output:
         submission="results/submission_{size}.csv",
-        # The models, weights and files behind the submission.
+        # The models, weights and files of the submission.
         about="results/submission_{size}.json",
     log:
         "results/submission_{size}.log",
@@ -56,7 +56,7 @@ rule submit:
             **raw_params(sample_submission=RAW.sample_submission),
             prior=submission_prior(config),
         ),
-        # Predictions name the code that made them; it is compared with these digests.
+        # Compared with the digest of the code that each file of predictions records.
         **untracked(codes=lambda wildcards: DIGESTS.predictions(wildcards.size)),
         code=code("submit"),
     message:

@@ -1,10 +1,10 @@
-# The simulated stand-in for the raw files, made only if they are missing.
+# The simulated stand-in for the raw files.
 
 
 rule simulate:
     output:
         parquet="data/simulated/{split}.parquet",
-        # The true click probabilities: for measuring models; training never reads them.
+        # The true click probabilities, used in metrics and never in training.
         truth="data/simulated/{split}_truth.parquet",
     log:
         "data/simulated/{split}.log",
@@ -15,7 +15,7 @@ rule simulate:
         **settings(
             rows=lambda wildcards: TABLE["simulation"][f"{wildcards.split}_rows"],
             mean_length=TABLE["simulation"]["mean_length"],
-            # Some test users come from the train file; the train file depends on no test setting.
+            # Some test users come from the train file, which depends on no test setting.
             train_rows=lambda wildcards: (
                 TABLE["simulation"]["train_rows"] if wildcards.split == "test" else 0
             ),

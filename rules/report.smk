@@ -1,5 +1,5 @@
-# A comparison of all models. Rules are local if their inputs depend on which models exist, since
-# another host may not see the same files.
+# A comparison of all models. Rules whose inputs depend on existing models are local, since other
+# hosts may not see the same files.
 
 
 rule compare:
@@ -75,6 +75,6 @@ rule summarize:
         ),
         code=code("summarize"),
     message:
-        "Summing up all models"
+        "Summarizing all models"
     script:
         "../scripts/summarize.py"

@@ -1,5 +1,5 @@
-# Scores of further files: results/scores/{file}.parquet by the submission's models of size full,
-# {size}/{file} for another size, {size}/{model}/{file} by one model.
+# Scores of further files: results/scores/{file}.parquet from the submission models of size full,
+# {size}/{file} from another size, {size}/{model}/{file} from one model.
 
 
 rule score:

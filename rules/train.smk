@@ -1,11 +1,11 @@
-# One model per size and name; the name determines the model kind.
+# Training and tuning of models; a model's name determines its kind.
 import time
 
 from tossctr.common.machine import CPU_WARNED, has_cuda_device
 from tossctr.models.base import refuse_second_training, remove_training_states
 from tossctr.report.outcome import failures, outcome
 
-# Files newer than this were made by this run.
+# This run's files are newer.
 STARTED = time.time()
 
 
@@ -37,7 +37,7 @@ rule train:
         "../scripts/train.py"
 
 
-# With submission.refit, this model submits.
+# With submission.refit, this model predicts the test file.
 use rule train as refit with:
     input:
         train=train_parts,
@@ -52,7 +52,7 @@ use rule train as refit with:
     log:
         "results/{size}/{model}/refit/train.log",
     message:
-        "Training {wildcards.model} on the held-out rows, too, size {wildcards.size}"
+        "Retraining {wildcards.model} with the validation rows, size {wildcards.size}"
 
 
 rule tune:
@@ -61,7 +61,7 @@ rule tune:
         valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
-        # A variant, for --configfile.
+        # The best settings as a variant, for --configfile.
         best="results/{size}/tuning/{model}/best.yaml",
         trials="results/{size}/tuning/{model}/trials.csv",
     log:
@@ -70,7 +70,7 @@ rule tune:
         "../envs/tune.yaml"
     threads: 8
     resources:
-        # Trials share the card.
+        # Trials share one GPU.
         gpu=lambda wildcards: min(1, training_gpus(wildcards)),
     params:
         **DIGESTS.model_params(),
@@ -80,20 +80,20 @@ rule tune:
         ),
         code=code("tune"),
     message:
-        "Searching settings of {wildcards.model}, size {wildcards.size}"
+        "Searching better settings of {wildcards.model}, size {wildcards.size}"
     script:
         "../scripts/tune.py"
 
 
 onstart:
-    # Checked before Snakemake removes the log of a training that outlived another Snakemake.
+    # Before Snakemake removes the log of a training that another Snakemake started and that still runs.
     trainings = (rules.train.rule.name, rules.refit.rule.name)
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name in trainings]
     try:
         refuse_second_training(Path(job.output[0]) for job in jobs)
     except UserError as error:
         raise WorkflowError(str(error)) from None
-    # One warning here, instead of one from each job on this machine.
+    # One warning, instead of one per local job.
     if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():
         logger.warning("no CUDA device found: models train and predict on the CPU")
         os.environ[CPU_WARNED] = "1"
@@ -107,5 +107,5 @@ onerror:
 onsuccess:
     for line in outcome(RESULTS, STARTED):
         logger.info(line)
-    # Not earlier: if Snakemake is killed with a job that has just finished, the job runs again.
+    # Not earlier: if Snakemake is killed just after a job has finished, the job runs again.
     remove_training_states(RESULTS)

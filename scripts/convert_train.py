@@ -1,4 +1,4 @@
-"""Convert the selected rows of one part of the train table to H5 files, one for each split."""
+"""Convert the drawn rows of one part of the train table to an H5 file for each split."""
 
 from entry import run_script
 from tossctr.datasets.conversion import convert_train

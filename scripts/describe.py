@@ -1,4 +1,4 @@
-"""Describe the rows of one size before any training: facts, alarms, plots and a page."""
+"""Describe the rows of one size: facts, alarms, plots and a page."""
 
 from entry import run_script
 from tossctr.report.data_page import describe_data

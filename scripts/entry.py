@@ -1,4 +1,4 @@
-"""Runs a function of the library, for a Snakemake job or for a person at the shell."""
+"""Runs a function of the library, in a Snakemake job or from the shell."""
 
 import argparse
 import inspect
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-# Must be set before anything loads OpenMP: its waiting threads then soon sleep instead of spinning.
-# If other work shares the cores, a training is several times as fast; alone, a few percent slower.
+# Lets waiting OpenMP threads sleep soon instead of spinning; must be set before OpenMP loads. If
+# other work shares the cores, a training is several times faster, otherwise a few percent slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 try:
@@ -26,52 +26,52 @@ from tossctr.common.files import Output
 from tossctr.common.machine import keep_freed_memory
 from tossctr.common.signals import exit_on_sigterm
 
-# Ctrl-C while modules are imported: Snakemake says what happened.
+# No traceback after Ctrl-C during imports.
 sys.excepthook = lambda kind, *error: (
     None if issubclass(kind, KeyboardInterrupt) else sys.__excepthook__(kind, *error)
 )
 
-# Wildcards that form the full name of a job's model, as its files store it: full/len150.
-FULL_NAME = ("size", "model", "baseline", "name")
+# Wildcards that form the full name of a job's model, such as full/len150.
+NAME_WILDCARDS = ("size", "model", "baseline", "name")
 _LINE = "%%(asctime)s %%(levelname)s %s%%(message)s"
 
 
-def run_script(main: Any, then: Callable[[Any], None] | None = None) -> None:
-    """Call `main`, a function or class, with its signature's arguments, and `then` with its result.
+def run_script(main: Any, on_result: Callable[[Any], None] | None = None) -> None:
+    """Call `main`, a function or class, and pass its result to `on_result`.
 
-    A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
-    parameters of the same name, as do `threads`, the digest of its `code`, the config block
-    `runtime`, and the `full_name` of its model. At the shell, a script takes `--name value` for
-    each parameter. Values are converted to the annotated types. A UserError, or an error of
-    the operating system, ends the script with its message and no traceback.
+    In a job, parameters get the inputs, outputs, wildcards and settings (params `name=value`) of
+    the same name; `threads`; the digest `code`; the config block `runtime`; and the model's
+    `full_name`. At the shell, parameters are options `--name value`. Values are converted to the
+    annotated types. After a UserError, or an error of the operating system, the script ends with
+    the message and no traceback.
     """
-    # A job runs a copy of the script, with a global `snakemake` and the original's `__file__`.
+    # Snakemake runs a copy of the script, with a global `snakemake` and the original `__file__`.
     job = getattr(sys.modules["__main__"], "snakemake", None)
     script = Path(sys.modules["__main__"].__file__ or "")
     parameters = inspect.signature(main).parameters
     logs = list(job.log) if job is not None else []
-    if "TORCHELASTIC_RUN_ID" not in os.environ:  # else torchrun's parent has begun the log
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # else torchrun's parent has started the log
         python = f"Python {platform.python_version()}, {sys.executable}"
         for path in logs:
             Path(path).write_text(f"{script.name} in {python}, on {platform.node()}\n")
     _log_to(logs, " ".join([script.stem, "/".join(job.wildcards)]).strip() if job else "")
-    # Slurm ends jobs by SIGTERM; as an exception, it lets half-written files be removed.
+    # Slurm ends jobs with SIGTERM; as an exception, it lets cleanup code remove incomplete files.
     exit_on_sigterm()
     keep_freed_memory()
     try:
         values = _shell_values(parameters) if job is None else _job_values(job, parameters)
         result = TypeAdapter(main).validate_python(values)
-        if then is not None:
-            then(result)
+        if on_result is not None:
+            on_result(result)
     except (UserError, ValidationError) as error:
         logging.error("%s", error)
         sys.exit(1)
     except KeyboardInterrupt:
-        logging.error("interrupted; the same command continues with what is missing")
+        logging.error("interrupted; run the same command to continue")
         sys.exit(130)
     except (OSError, MemoryError) as error:
-        # Such as a full disk or a read-only folder: no fault of the code.
-        logging.error("%s; fix that and run the same command again", str(error) or "out of memory")
+        # Errors of the environment, such as a full disk or a read-only folder.
+        logging.error("%s; fix this and run the same command again", str(error) or "out of memory")
         sys.exit(1)
     except Exception:
         logging.exception("%s failed", script.name)
@@ -79,39 +79,39 @@ def run_script(main: Any, then: Callable[[Any], None] | None = None) -> None:
 
 
 def _log_to(files: Sequence[str], job: str) -> None:
-    """Send the log to stderr, and append it to `files`, which several processes may share.
+    """Send the log to stderr and to `files`; several processes may append to a file.
 
-    On stderr, which other jobs share, each line names the `job`, unless that is ''.
+    On stderr, which jobs share, each line names the `job` unless `job` is ''.
     """
-    stderr, *others = [logging.StreamHandler(), *map(logging.FileHandler, files)]
+    stderr, *file_handlers = [logging.StreamHandler(), *map(logging.FileHandler, files)]
     name = f"[{job.replace('%', '%%')}] " if job else ""
     stderr.setFormatter(logging.Formatter(_LINE % name, "%H:%M:%S"))
-    for handler in others:
+    for handler in file_handlers:
         handler.setFormatter(logging.Formatter(_LINE % "", "%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO, handlers=[stderr, *others], force=True)
-    # If a line cannot be written to a file, as on a full disk, stderr still has it.
+    logging.basicConfig(level=logging.INFO, handlers=[stderr, *file_handlers], force=True)
+    # Do not fail if a file cannot be written (a full disk): stderr still has the lines.
     logging.raiseExceptions = False
 
 
 def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
-    known: dict[str, Any] = dict(job.wildcards.items())
-    known["full_name"] = "/".join(known[key] for key in FULL_NAME if key in known)
-    known |= {"threads": job.threads, "runtime": job.config["runtime"]}
+    available: dict[str, Any] = dict(job.wildcards.items())
+    available["full_name"] = "/".join(available[key] for key in NAME_WILDCARDS if key in available)
+    available |= {"threads": job.threads, "runtime": job.config["runtime"]}
     params = dict(job.params.items())
-    known["code"] = params.get("code", "").removeprefix("code ")
-    # Other params are for people, or only make the job stale.
-    known |= read_settings(text for text in params.values() if re.match(r"[\w.]+=", text))
-    known |= dict(job.input.items()) | dict(job.output.items())
-    # An empty list stands for a file that the rule does not give.
+    available["code"] = params.get("code", "").removeprefix("code ")
+    # Params without `=` are not settings; they only make the job stale.
+    available |= read_settings(text for text in params.values() if re.match(r"[\w.]+=", text))
+    available |= dict(job.input.items()) | dict(job.output.items())
+    # An empty list means that the rule has no such file.
     return {
-        name: known[name]
+        name: available[name]
         for name, parameter in parameters.items()
-        if name in known and (known[name] != [] or parameter.default is parameter.empty)
+        if name in available and (available[name] != [] or parameter.default is parameter.empty)
     }
 
 
 def read_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """The settings in texts `name=value`, by name; a dotted name is a key of a nested mapping.
+    """Parse texts `name=<JSON value>` to a dict; a dotted name becomes a nested dict.
 
     ["rows=5", "model.heads=2"]:   {"rows": 5, "model": {"heads": 2}}
     """
@@ -127,14 +127,14 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _shell_values(parameters: Any) -> dict[str, Any]:
-    """The command line's arguments; raises UserError if an output exists and --force is missing."""
+    """The command line's arguments; raises UserError if an output exists, without --force."""
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
     for name, parameter in parameters.items():
-        if name == "code":  # Files made at the shell record no code.
+        if name == "code":  # Scripts at the shell do not record a digest of the code.
             continue
         annotations = (parameter.annotation, *get_args(parameter.annotation))
         is_mapping = get_origin(parameter.annotation) is Mapping
@@ -142,22 +142,22 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
         options: dict[str, Any] = {"nargs": "+", "action": "extend"} if many else {}
         needed = parameter.default is parameter.empty
         parser.add_argument(f"--{name}", type=_json_or_text, required=needed, **options)
-    named = ", ".join(f"--{name}" for name in outputs(parameters))
+    named = ", ".join(f"--{name}" for name in output_names(parameters))
     parser.add_argument(
         "--force", action="store_true", default=False, help=f"overwrite existing {named}"
     )
     values = vars(parser.parse_args())
     force = values.pop("force")
-    for name in outputs(parameters):
+    for name in output_names(parameters):
         if os.path.lexists(values.get(name, "")) and not force:
             raise UserError(
-                f"{values[name]}: exists; give another --{name}, or --force to overwrite it"
+                f"{values[name]}: exists; change --{name}, or add --force to overwrite it"
             )
     return values
 
 
-def outputs(parameters: Any) -> list[str]:
-    """The parameters that name files to write."""
+def output_names(parameters: Any) -> list[str]:
+    """The names of the parameters that name files to write."""
     return [
         name for name, p in parameters.items() if Output in (p.annotation, *get_args(p.annotation))
     ]

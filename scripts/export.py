@@ -1,4 +1,4 @@
-"""Export one trained model to ONNX, checked against the model itself."""
+"""Export one trained model to ONNX, and check that both give the same logits."""
 
 from entry import run_script
 from tossctr.catalog.loading import export_model

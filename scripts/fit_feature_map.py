@@ -1,4 +1,4 @@
-"""Fit vocabularies and numeric ranges on the train split."""
+"""Fit the feature map (vocabularies and numeric ranges) to the train rows."""
 
 from entry import run_script
 from tossctr.features.fitting import write_feature_map

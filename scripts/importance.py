@@ -1,4 +1,4 @@
-"""Measure what a model's AUC rests on: each column, and the history."""
+"""Measure the permutation importance of a model's columns and of its history."""
 
 from entry import run_script
 from tossctr.evaluate.permutation import measure_importance

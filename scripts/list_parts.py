@@ -1,4 +1,4 @@
-"""List the parts of the test table, each of which is converted and predicted by itself."""
+"""List the parts of the test table, which are converted and predicted separately."""
 
 from entry import run_script
 from tossctr.raw.submission_ids import list_parts

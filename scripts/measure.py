@@ -1,4 +1,4 @@
-"""Measure how good a model's validation predictions are."""
+"""Compute the metrics of a model's validation predictions."""
 
 from entry import run_script
 from tossctr.evaluate.measurement import write_metrics

@@ -1,4 +1,4 @@
-"""Measure how good the scores of a labelled file are."""
+"""Compute the metrics of the scores of a labelled file."""
 
 from entry import run_script
 from tossctr.evaluate.measurement import measure_scores

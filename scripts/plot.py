@@ -1,4 +1,4 @@
-"""Draw the learning curves of one network, or what a model's AUC rests on."""
+"""Plot the learning curves or the permutation importance of one model."""
 
 from entry import run_script
 from tossctr.report.model_plots import plot_one

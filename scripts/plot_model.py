@@ -1,4 +1,4 @@
-"""Draw one model's calibration and slices."""
+"""Plot the calibration and the slices of one model."""
 
 from entry import run_script
 from tossctr.report.model_plots import plot_model

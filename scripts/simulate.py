@@ -1,4 +1,4 @@
-"""Write the simulated stand-in for one raw file, and its true click probabilities to another."""
+"""Write a simulated train or test file, and its true click probabilities to another file."""
 
 from entry import run_script
 from tossctr.simulation.stand_in import simulate_split

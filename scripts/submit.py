@@ -1,4 +1,4 @@
-"""Join the predictions of all parts to the submission CSV."""
+"""Join the predictions of all parts into the submission CSV."""
 
 from entry import run_script
 from tossctr.predict.submission import write_submission

@@ -1,6 +1,6 @@
-"""Write a first table file, with its columns' roles guessed from some rows; print what to run next.
+"""Write a table file with column roles guessed from sample rows, and print the next command.
 
---train and --test take one or more files or folders; without a test file, leave --test out:
+--train and --test take one or more files or folders; without a test file, omit --test:
     python scripts/suggest_columns.py --train log.parquet --test new.parquet --output mine.yaml
 """
 

@@ -1,4 +1,4 @@
-"""Write one page on all models: which is best, by how much, and what to submit."""
+"""Write a summary of all models: which is best, by how much, and which to submit."""
 
 from entry import run_script
 from tossctr.report.summary import write_summary

@@ -1,4 +1,4 @@
-"""Search the settings of one model."""
+"""Search better settings of one model."""
 
 from entry import run_script
 from tossctr.tuning import tune_model

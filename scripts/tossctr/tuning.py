@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from .catalog.model_kinds import kind_of
 from .catalog.schema import MAX_IN_NAME, TuneConfig, by_block, space_of, takes_fractions
 from .common.errors import ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError, UserError
-from .common.files import Output, atomic_write, locked
+from .common.files import Output, atomic_write, folder_lock
 from .config.declared import Runtime
 from .config.names import Settings
 
@@ -75,7 +75,7 @@ def tune_model(
     key = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
     trial_runner = kind_of(model).entry_point("trial_runner")  # its context is a RunTrial
     with (
-        locked(folder, "is tuning this model already"),
+        folder_lock(folder, "is tuning this model already"),
         trial_runner(train, valid, feature_map, folder, runtime=runtime, threads=threads) as run,
     ):
         finished = _search(run, folder / "study.db", key, settings, space, tuning.trials)

@@ -82,7 +82,7 @@ def test_roles_come_from_the_groups_in_use_and_survive_json(
 ) -> None:
     columns = Columns.from_config(given)
     assert {name: getattr(columns, name) for name in expected} == expected
-    plain = json.loads(json.dumps(columns.plain("label", "id", "shared", "ids")))
+    plain = json.loads(json.dumps(columns.to_dict("label", "id", "shared", "ids")))
     assert TypeAdapter(Columns).validate_python(plain) == columns
 
 

@@ -39,7 +39,7 @@ def test_so_many_items_and_no_more_are_made_ahead_and_closed_where_the_caller_st
         finally:
             closed.set()
 
-    results = prefetch_map(lambda item: item, items(), threads=2, waiting=waiting)
+    results = prefetch_map(lambda item: item, items(), threads=2, buffer=waiting)
     assert next(results) == 0
     # The caller asks for nothing here, and items come to be all the same.
     assert ahead.wait(timeout=PATIENCE_SECONDS)

@@ -9,7 +9,7 @@ from support.processes import run_python
 
 BEGINNING = """
 import os, signal, sys, time
-from tossctr.common.signals import Signals, exit_on_sigterm
+from tossctr.common.signals import DeferredSignals, exit_on_sigterm
 
 def ask():
     os.kill(os.getpid(), int(sys.argv[1]))
@@ -23,13 +23,13 @@ def run(kind: signal.Signals, *lines: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-SAVING = "try:\n with Signals():\n  ask()\n  print('saved')\n print('goes on')"
+SAVING = "try:\n with DeferredSignals():\n  ask()\n  print('saved')\n print('goes on')"
 SIGTERM = "os.kill(os.getpid(), 15)"
 IGNORED = f"signal.signal(15, signal.SIG_IGN)\n{SAVING}"
 CLOSING = f"""
 try:
     try:
-        with Signals():
+        with DeferredSignals():
             ask()
             %s
             print('saved')
@@ -70,10 +70,10 @@ finally:
 
 INTERRUPTED = f"""
 import subprocess
-from tossctr.common.interrupt import interrupt_jobs
+from tossctr.common.interrupt import end_jobs_on_interrupt
 # A shell between, as Snakemake calls a script.
 shell = ["bash", "-c", 'set -e; "$0" -c "$1"; :', sys.executable, {SCRIPT!r}]
-interrupt_jobs()
+end_jobs_on_interrupt()
 job = subprocess.Popen(shell, stdout=subprocess.PIPE, text=True)
 print(job.stdout.readline().strip(), flush=True)
 try:

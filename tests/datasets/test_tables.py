@@ -23,7 +23,7 @@ from tossctr.datasets import conversion, opening
 from tossctr.datasets import table as table_module
 from tossctr.datasets.opening import AllRows, open_table, refit_rows
 from tossctr.datasets.split import SPLITS
-from tossctr.datasets.table import Block, MemoryTable, SomeRows, Table, monitored_rows
+from tossctr.datasets.table import Block, MemoryTable, RowSubset, Table, monitored_rows
 from tossctr.features.fitting import fit_feature_map
 
 Files = tuple[list[Path], list[Path]]
@@ -58,7 +58,7 @@ def check_rows(opened: Table) -> list[int]:
     for column in ("row", "label", "categorical", "period"):
         assert np.array_equal(opened.column(column), getattr(whole, column))
         assert np.array_equal(opened.column(column, 9, 31), getattr(whole, column)[9:31])
-    pieces = Block.joined([*opened.blocks(), opened.read(opened.rows, opened.rows)])
+    pieces = Block.concatenate([*opened.blocks(), opened.read(opened.rows, opened.rows)])
     assert np.array_equal(pieces.numeric, whole.numeric, equal_nan=True)
     assert as_lists(pieces.sequences["events"]) == as_lists(whole.sequences["events"])
     assert not opened.read(0, 3, []).sequences
@@ -77,7 +77,7 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
         assert train.identity == valid.identity != together.identity
         assert train.vocabulary("item") == sorted({f"item {i // 25}" for i in range(300)})
         assert sorted(check_rows(together)) == sorted(rows) == list(range(300))
-        some = SomeRows(valid, np.array([5, 6, 7, 20, 30]))
+        some = RowSubset(valid, np.array([5, 6, 7, 20, 30]))
         words = {name: valid.vocabulary(name) for name in valid.categorical_columns}
         for part in (some, MemoryTable(valid, valid.read(3, 30), words)):
             assert 0 < len(check_rows(part)) == part.rows < valid.rows

@@ -23,7 +23,7 @@ from tossctr.common.files import read_json
 from tossctr.config.names import FOLDS
 from tossctr.datasets.opening import AllRows, open_table
 from tossctr.datasets.store import H5Table
-from tossctr.datasets.table import Block, SomeRows
+from tossctr.datasets.table import Block, RowSubset
 from tossctr.features import co_occurrence
 from tossctr.features.co_occurrence import CoOccurrences, are_cut, ppmi_vectors
 from tossctr.features.encoding import FeatureEncoder
@@ -159,7 +159,7 @@ def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:
         actual = statistics(files, feature_map)
         assert np.nanmax(np.abs(statistics(files, feature_map.without_folds()) - actual)) > 0.01
         with open_table(files) as table:
-            some = SomeRows(table, rows)
+            some = RowSubset(table, rows)
             of_some = FeatureEncoder(feature_map, some).all_statistics(some.read(0, len(rows)))
         assert np.array_equal(of_some, actual[rows], equal_nan=True)
 

@@ -172,7 +172,7 @@ def test_a_csv_file_in_the_default_s_place_is_found_and_no_second_one(
         locate_raw(default)
     Path(test).touch()
     raw = locate_raw(default)
-    assert (str(raw.train), str(raw.test), raw.simulated) == (train, test, False)
+    assert (str(raw.train), str(raw.test), raw.is_simulated) == (train, test, False)
     Path("data/raw/train.parquet").touch()
     with pytest.raises(UserError, match=r"train.csv and data/raw/train.parquet"):
         locate_raw(default)

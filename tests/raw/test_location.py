@@ -62,7 +62,7 @@ def test_files_are_found_in_the_order_of_paths_and_what_is_hidden_is_no_data(fol
 def test_folders_name_columns_unless_the_files_do(folder: Path) -> None:
     """Where files have such a column, its values count."""
     path = "x=1/in/day=02/country=K%2FR/hour=__HIVE_DEFAULT_PARTITION__/a=b.parquet"
-    assert Location(path).keys == {"day": "02", "country": "K/R", "hour": None}
+    assert Location(path).partition_keys == {"day": "02", "country": "K/R", "hour": None}
     for path in files_of("in"):
         file = pq.read_table(path, partitioning=None)
         pq.write_table(file.append_column("country", pa.array(["its own"] * len(file))), path)
@@ -105,7 +105,7 @@ def test_columns_that_are_not_in_use_may_differ_from_file_to_file(folder: Path) 
         pq.write_table(rows.append_column(f"only {i}", rows["age"]), file)
     table = RawTable("in")
     table.check_columns(COLUMNS, COLUMNS.label)
-    with pytest.raises(UserError, match=r"part.*column 'note' does not go with"):
+    with pytest.raises(UserError, match=r"part.*column 'note' conflicts with"):
         next(table.stream(["note"], 9))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from support import shop
 from support.raw_tables import raw_table, write_raw
-from tossctr.raw.parts import cut
+from tossctr.raw.parts import cut_files
 from tossctr.raw.reading import RawTable
 
 
@@ -28,14 +28,14 @@ from tossctr.raw.reading import RawTable
 def test_files_are_grouped_and_large_ones_cut_between_row_groups(
     files: list[list[int]], parts: list[list[tuple[int, int]]]
 ) -> None:
-    pieces = [[(i, stop - start) for i, start, stop in part] for part in cut(files, 4)]
+    pieces = [[(i, stop - start) for i, start, stop in part] for part in cut_files(files, 4)]
     assert pieces == parts
 
 
 def test_a_file_a_little_longer_or_shorter_moves_no_bounds_behind_it() -> None:
     for rows in (100, 99, 101, 130):
         files = [[100]] * 7 + [[rows]] + [[100]] * 32
-        assert [len(part) for part in cut(files, 1000)] == [10] * 4
+        assert [len(part) for part in cut_files(files, 1000)] == [10] * 4
 
 
 def test_the_parts_give_all_rows_once_in_their_order_with_the_table_s_types(

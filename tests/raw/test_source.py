@@ -15,7 +15,7 @@ from tossctr.common.errors import UserError
 from tossctr.common.files import read_json, write_json
 from tossctr.raw import location
 from tossctr.raw.location import TableLocation, content_version, object_version
-from tossctr.raw.raw_files import RawFiles, locate_raw, refuse_stand_in_over_real
+from tossctr.raw.raw_files import RawFiles, locate_raw, protect_real_results
 from tossctr.raw.reading import RawTable
 
 TIMED = with_roles(event_time="times", row_time="when")
@@ -85,10 +85,10 @@ def test_the_files_are_used_or_the_stand_in_or_what_is_missing_is_named(
             locate_raw(raw)
         return
     files = locate_raw(raw)
-    assert files.simulated == simulated
+    assert files.is_simulated == simulated
     paths = [str(table) for table in (files.train, files.test) if table]
     assert paths == [f"data/simulated/{n}.parquet" if simulated else raw[n] for n in named]
-    assert (raw["train"] in files.why) == (simulated and source == "auto")
+    assert (raw["train"] in files.why_simulated) == (simulated and source == "auto")
 
 
 def test_a_sample_submission_that_is_there_is_looked_at(raw: dict[str, str]) -> None:
@@ -99,7 +99,7 @@ def test_a_sample_submission_that_is_there_is_looked_at(raw: dict[str, str]) -> 
         sample.write_text(header)
         files = locate_raw(raw)
         assert str(files.sample_submission) == str(sample)
-        with pytest.raises(UserError, match="column 'uid'"):
+        with pytest.raises(UserError, match="the ID 'uid'"):
             files.check(COLUMNS)
 
 
@@ -116,7 +116,7 @@ def test_what_may_be_elsewhere_or_an_empty_folder_is_no_reason_to_simulate(
     Path(raw["train"]).mkdir()
     with pytest.raises(UserError, match=r"a.parquet: no file"):
         locate_raw(raw)
-    assert locate_raw(raw | {"source": "simulated"}).simulated
+    assert locate_raw(raw | {"source": "simulated"}).is_simulated
 
 
 def test_an_untouched_file_is_not_read_again_unless_just_written(
@@ -126,10 +126,10 @@ def test_an_untouched_file_is_not_read_again_unless_just_written(
     Path(".snakemake").mkdir()
     raw = write_raw(tmp_path, raw_table())
     version = content_version(raw)
-    assert not [*location.REMEMBERED.glob("*")]
-    monkeypatch.setattr(location, "SETTLED_NS", -(10**12))
+    assert not [*location.VERSION_CACHE.glob("*")]
+    monkeypatch.setattr(location, "MIN_AGE_NS", -(10**12))
     assert content_version(raw) == version
-    (memory,) = location.REMEMBERED.glob("*")
+    (memory,) = location.VERSION_CACHE.glob("*")
     write_json(memory, read_json(memory) | {"version": "as remembered"})
     assert content_version(raw) == "as remembered"
     os.utime(raw)
@@ -155,7 +155,7 @@ def test_a_file_that_is_written_again_while_it_is_read_is_refused(tmp_path: Path
 
 
 REAL = RawFiles(TableLocation("train"), TableLocation("test"), None)
-STAND_IN = dataclasses.replace(REAL, why="no train and no test")
+STAND_IN = dataclasses.replace(REAL, why_simulated="no train and no test")
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_one_real_result_is_enough_and_is_named(tmp_path: Path, file: str) -> No
     # These say nothing.
     write_json(tmp_path / "full/len9/training.json", {"settings": {}})
     (tmp_path / "full/len9/metrics.json").write_text("{")
-    refuse_stand_in_over_real(STAND_IN, tmp_path)
+    protect_real_results(STAND_IN, tmp_path)
     write_json(tmp_path / file, {"simulated_data": False})
-    refuse_stand_in_over_real(REAL, tmp_path)
+    protect_real_results(REAL, tmp_path)
     with pytest.raises(UserError, match=f"^no train and no test, .*{file}"):
-        refuse_stand_in_over_real(STAND_IN, tmp_path)
+        protect_real_results(STAND_IN, tmp_path)

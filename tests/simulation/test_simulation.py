@@ -50,15 +50,15 @@ def simulated(shared: Callable[..., Path]) -> Simulated:
 
 
 @pytest.fixture(scope="module")
-def long_rows() -> click_model.Rows:
+def long_rows() -> click_model.RowInputs:
     """24,000 train rows of the real mean length, by a stream that no file uses."""
     rows, mean_length = 24_000, sequences.REAL_MEAN
-    strangers = users.strangers(314, rows)
+    strangers = users.new_users(314, rows)
     day = simulated_columns.day_of(np.arange(rows), rows)
     return click_model.draw_rows(np.random.default_rng(314), strangers, day, mean_length)
 
 
-def parsed(rows: pd.DataFrame) -> click_model.Rows:
+def parsed(rows: pd.DataFrame) -> click_model.RowInputs:
     """The columns and histories of a file, as they were drawn."""
     drawn = {name: rows[name].to_numpy() for name in rows.select_dtypes("float32")}
     for name in simulated_columns.CATEGORIES:
@@ -68,7 +68,7 @@ def parsed(rows: pd.DataFrame) -> click_model.Rows:
     events = pc.split_pattern(pa.array(rows["seq"], pa.string()), ",")
     tokens = pc.index_in(events.flatten(), pa.array(sequences.vocabulary())).to_numpy()
     histories = Ragged(tokens.astype(np.uint16), events.offsets.to_numpy().astype(np.int64))
-    return click_model.Rows(drawn, histories, MEAN_LENGTH)
+    return click_model.RowInputs(drawn, histories, MEAN_LENGTH)
 
 
 def test_the_files_have_the_columns_and_types_of_the_real_ones(simulated: Simulated) -> None:
@@ -189,7 +189,7 @@ def test_numbers_follow_the_statistics(simulated: Simulated) -> None:
     assert (apart.max() < 0.2, apart.mean() < 0.035) == (True, True)
 
 
-def test_histories_follow_the_statistics(long_rows: click_model.Rows) -> None:
+def test_histories_follow_the_statistics(long_rows: click_model.RowInputs) -> None:
     """Published of the real file: lengths, codes in all places and at the end, distinct codes."""
     drawn = long_rows.sequences
     for level, value in ((0.25, 181), (0.5, 439), (0.75, 778), (0.9, 1122), (0.99, 1847)):
@@ -219,13 +219,13 @@ def test_a_new_users_probability_follows_from_the_file_and_a_known_ones_tells_mo
     true, new_user = (truth[name].to_numpy() for name in truth.columns[1:])
     assert 0.77 < expected_metric("auc", true, true) < 0.80
     assert 0.01 < expected_metric("auc", true, true) - expected_metric("auc", new_user, true) < 0.05
-    part = click_model.user_part(users.train_users(SEED, np.arange(ROWS)))
+    part = click_model.user_effect(users.train_users(SEED, np.arange(ROWS)))
     np.testing.assert_allclose(np.corrcoef(np.log(true / new_user), part)[0, 1], 1, atol=0.02)
 
 
-def test_click_rates_are_the_published_ones(long_rows: click_model.Rows) -> None:
+def test_click_rates_are_the_published_ones(long_rows: click_model.RowInputs) -> None:
     """By value of the frequent categories, and by length, within four standard errors or 5 %."""
-    assert all(effect.std() > 0.005 for effect in click_model.effects(long_rows).values())
+    assert all(effect.std() > 0.005 for effect in click_model.effect_values(long_rows).values())
     probability = click_model.mean_over_users(click_model.click_logit(long_rows))
     spans = load_statistics()["sequence"]["click_rate_by_length"]
     span = np.searchsorted(click_model.length_spans()[:, 1], long_rows.sequences.lengths)

@@ -18,7 +18,7 @@ from tossctr.catalog.model_kinds import check_job
 from tossctr.catalog.schema import ColumnRoles, Group, SamplingConfig, Size, Submission, Table
 from tossctr.common.errors import UserError
 from tossctr.config.columns import Columns
-from tossctr.config.declared import fields_of, settable
+from tossctr.config.declared import fields_of, settable_fields
 from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.feseq.network_settings import ModelConfig, Monitored, TrainConfig
 
@@ -110,7 +110,7 @@ def options() -> dict[str, list[Any]]:
 def _fields(block: str, declared: Any) -> Iterator[tuple[str, dict[str, Any], Any]]:
     """Dotted name, JSON schema and default of each option of a declared class."""
     schemas = TypeAdapter(declared).json_schema()["properties"]
-    for name, field in settable(declared).items():
+    for name, field in settable_fields(declared).items():
         path = f"{block}.{name}"
         if path not in ELSEWHERE:
             if fields_of(field.annotation):

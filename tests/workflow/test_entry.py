@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from entry import _shell_values, outputs
+from entry import _shell_values, output_names
 from support import PAGES, SCRIPTS
 from support.processes import run_python
 from support.rules import rules
@@ -41,9 +41,9 @@ def test_a_script_calls_a_function_that_takes_what_its_rule_gives() -> None:
         for name, parameter in parameters.items():
             assert name in given or parameter.default is not parameter.empty, (rule.name, name)
         needed = {
-            n for n in outputs(parameters) if parameters[n].default is inspect.Parameter.empty
+            n for n in output_names(parameters) if parameters[n].default is inspect.Parameter.empty
         }
-        assert needed <= {*rule.output.keys()} <= {*outputs(parameters)}, rule.name
+        assert needed <= {*rule.output.keys()} <= {*output_names(parameters)}, rule.name
 
 
 def test_scripts_have_the_options_that_the_pages_give_them() -> None:

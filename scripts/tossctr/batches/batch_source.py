@@ -78,7 +78,7 @@ class BatchSource:
         random = np.random.default_rng([seed, epoch])
         starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
         # While a window is in use, only the next one is read.
-        windows = prefetch_map(lambda window: window, self._windows(starts, seed, epoch), waiting=1)
+        windows = prefetch_map(lambda window: window, self._windows(starts, seed, epoch), buffer=1)
         groups = islice(self._shuffled_groups(windows, random), first_batch, None)
 
         def share(pair: tuple[Block, np.ndarray]) -> Batch:
@@ -98,7 +98,7 @@ class BatchSource:
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)
         windows = prefetch_map(
-            lambda first: self._read(first, min(first + self.window_rows, stop)), starts, waiting=1
+            lambda first: self._read(first, min(first + self.window_rows, stop)), starts, buffer=1
         )
 
         def groups() -> Iterator[Block]:
@@ -120,7 +120,7 @@ class BatchSource:
                 assert block.label is not None, "a train file has labels"
                 block = block.take(self.sampler.draw_rows(start, block.label, seed, epoch))
             while len(block) >= missing:
-                window = Block.joined([*waiting, block.slice(0, missing)])
+                window = Block.concatenate([*waiting, block.slice(0, missing)])
                 # Before the yield: otherwise the blocks stay in memory beside their window.
                 block, waiting = block.slice(missing, len(block)), []
                 missing = self.window_rows
@@ -128,7 +128,7 @@ class BatchSource:
             waiting.append(block)
             missing -= len(block)
         if missing < self.window_rows:
-            yield Block.joined(waiting)
+            yield Block.concatenate(waiting)
 
     def _read(self, start: int, stop: int) -> Block:
         block = self.table.read(start, stop, self.encoder.history_columns)

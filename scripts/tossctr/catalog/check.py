@@ -9,7 +9,7 @@ import yaml
 
 from ..common.errors import UserError
 from ..config.columns import Columns
-from ..config.declared import defaults_of, settable, validation_errors
+from ..config.declared import defaults_of, settable_fields, validation_errors
 from ..models.base import block_settings
 from .model_kinds import blocks, is_model, model_error
 from .schema import SPLIT_BY, Config
@@ -73,7 +73,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         f"sizes.{size}.{block}.{key}: Field required, here or in {block}"
         for size in config["sizes"]
         for block, declared in blocks().items()
-        for key in settable(declared)
+        for key in settable_fields(declared)
         if key not in block_settings(config, size, block)
     ]
     try:

@@ -9,7 +9,7 @@ from ..config.columns import Columns
 from ..config.declared import fields_of
 from ..config.names import BASELINES, BLEND
 from ..models.base import size_block
-from ..raw.location import TableLocation, tables_of
+from ..raw.location import TableLocation, table_locations
 from ..raw.raw_files import RawFiles
 from ..staleness import CodeDigests, digest, settings, untracked
 from .model_kinds import (
@@ -91,7 +91,7 @@ class Digests:
         }
         names = {name for _, name in jobs}
         behind = {
-            "simulate": self.raw.simulated,
+            "simulate": self.raw.is_simulated,
             "train": trained,
             "fit_baseline": names & {*BASELINES},
             **dict.fromkeys(("predict_valid", "blend"), BLEND in names),
@@ -108,8 +108,8 @@ class Digests:
             [
                 sorted({self.code(script, model) for script in scripts for model in models}),
                 [self.raw.version(self.raw.train), self.raw.version(self.raw.test) if test else 0],
-                simulation if self.raw.simulated else None,
-                [self.columns.plain("label", "id", "shared", "ids"), config["parts"]],
+                simulation if self.raw.is_simulated else None,
+                [self.columns.to_dict("label", "id", "shared", "ids"), config["parts"]],
                 sampling_of(config),
                 {size: [keys["rows"], keys["min_count"]] for size, keys in sizes.items()},
                 trained,
@@ -152,7 +152,7 @@ def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scorin
             f"`scores: {{{name}: <file>}}` to the config"
         )
     configured = config["scores"][name]
-    files = tables_of(
+    files = table_locations(
         [configured] if isinstance(configured, str) else configured,
         config["table"]["raw"]["delimiter"],
     )

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
-from ..config.declared import defaults_of, fields_of, settable
+from ..config.declared import defaults_of, fields_of, settable_fields
 from .model_kinds import blocks
 from .schema import Config, Size, Sizes, Table
 
@@ -42,7 +42,7 @@ def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, st
     """Path, allowed values, default and meaning of each key."""
     schema = TypeAdapter(declared).json_schema()
     meanings, defaults = _meanings(declared), defaults_of(declared)
-    for name, field in settable(declared).items():
+    for name, field in settable_fields(declared).items():
         path, block = prefix + name, field.annotation
         if name in blocks():
             block = blocks()[name] if declared is Config else None

@@ -15,8 +15,8 @@ from ..config.declared import (
     Runtime,
     Seed,
     SettingsBlock,
-    partial,
-    settable,
+    all_optional,
+    settable_fields,
     validation_errors,
 )
 from ..config.names import BASELINES, Baseline, Prior
@@ -35,7 +35,7 @@ class _Block(BaseModel):
 
 # Optional settings from the blocks of all kinds.
 _SOME: Any = {
-    name: (partial(declared), Field(default_factory=partial(declared)))
+    name: (all_optional(declared), Field(default_factory=all_optional(declared)))
     for name, declared in blocks().items()
 }
 _WithBlocks: Any = create_model("_WithBlocks", __base__=_Block, **_SOME)
@@ -268,7 +268,7 @@ class Evaluation(_Block):
 _SEARCHED = {
     f"{block}.{key}"
     for block, keys in blocks().items()
-    for key, field in settable(keys).items()
+    for key, field in settable_fields(keys).items()
     if NOT_SEARCHED not in field.metadata
 }
 _Number = Annotated[float, AS_WRITTEN]
@@ -303,7 +303,7 @@ def _errors(path: str, values: Any) -> Iterator[str]:
         yield f"{path}: must be a list of choices or a range {{low, high}}, not {values!r}"
     else:
         for value in values:
-            yield from validation_errors(partial(blocks()[block]), {key: value}, block)
+            yield from validation_errors(all_optional(blocks()[block]), {key: value}, block)
 
 
 def _checked(space: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,1 +1,1 @@
-"""What every stage uses: errors for the user, files written whole, progress, signals, threads."""
+"""Helpers for every stage: user errors, atomic file writes, progress, signals, threads."""

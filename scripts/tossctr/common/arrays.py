@@ -1,4 +1,4 @@
-"""Rows of different length, as values and offsets; a hash of 64-bit numbers."""
+"""Ragged arrays (rows of different lengths), and a hash of 64-bit integers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Ragged:
-    """Row i is values[offsets[i]:offsets[i+1]]; `offsets` has one entry more than there are rows.
+    """Row i is values[offsets[i]:offsets[i+1]]; `offsets` is int64 [rows + 1].
 
     rows [[7, 8], [], [9]]:   values [7, 8, 9], offsets [0, 2, 2, 3]
     """
@@ -31,7 +31,7 @@ class Ragged:
         return np.diff(self.offsets)
 
     def take(self, rows: np.ndarray, newest: int | None = None) -> "Ragged":
-        """The rows with these indices, in this order, each cut to its last `newest` values."""
+        """Copy the rows at these indices, in this order; keep the last `newest` values of each."""
         ends = self.offsets[1:][rows]
         lengths = ends - self.offsets[:-1][rows]
         if newest is not None:
@@ -42,20 +42,20 @@ class Ragged:
         return Ragged(values, offsets)
 
     def slice(self, start: int, stop: int) -> "Ragged":
-        """The rows from `start` up to, but not including, `stop`; values are not copied."""
+        """Rows `start` to `stop` (exclusive), as a view of the values."""
         offsets = self.offsets[start : stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
     @classmethod
-    def joined(cls, pieces: Sequence["Ragged"]) -> "Ragged":
-        """The rows of all pieces, one piece after the other."""
+    def concatenate(cls, pieces: Sequence["Ragged"]) -> "Ragged":
+        """Concatenate the rows of all pieces, in order."""
         lengths = np.concatenate([piece.lengths for piece in pieces])
         values = np.concatenate([piece.values for piece in pieces])
         return cls(values, np.concatenate(([0], np.cumsum(lengths))))
 
 
 def narrow(values: np.ndarray) -> np.ndarray:
-    """Non-negative integers in the smallest unsigned type that holds them all."""
+    """Cast non-negative integers to the smallest unsigned dtype that holds all of them."""
     return values.astype(np.min_scalar_type(int(values.max(initial=0))), copy=False)
 
 
@@ -70,7 +70,7 @@ def _copy_rows(
     """For each row i, copy lengths[i] values from values[starts[i]:] to copied[slots[i]:]."""
     for row in range(len(starts)):
         length = lengths[row]
-        # Two slices and one index: the compiler makes this a block copy.
+        # With both slices indexed by `i`, the compiler emits a block copy.
         source = values[starts[row] : starts[row] + length]
         target = copied[slots[row] : slots[row] + length]
         for i in range(length):
@@ -78,13 +78,13 @@ def _copy_rows(
 
 
 @register_jitable
-def hashed(bits: Any) -> Any:
-    """Hash a uint64, or an array, one to one: the end of SplitMix64 (Steele, OOPSLA 2014)."""
+def hash64(bits: Any) -> Any:
+    """Hash a uint64, or an array of them, bijectively (finalizer of SplitMix64, OOPSLA 2014)."""
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
 
 
-def hashed_below(number: np.ndarray, limit: int) -> np.ndarray:
-    """A hash below `limit` of each number, such as a row's number in the raw file."""
-    return (hashed(number.astype(np.uint64) * GOLDEN) % np.uint64(limit)).astype(np.int64)
+def hash_below(number: np.ndarray, limit: int) -> np.ndarray:
+    """Hash each number, such as a row number, to an int64 from 0 to `limit` - 1."""
+    return (hash64(number.astype(np.uint64) * GOLDEN) % np.uint64(limit)).astype(np.int64)

@@ -1,19 +1,19 @@
-"""Exceptions whose message is for the user, and short forms of errors and of lists of names."""
+"""Exceptions with messages for the user, and helpers that format these messages."""
 
 import difflib
 from collections.abc import Sequence
 
 
 class UserError(Exception):
-    """A mistake in the user's data, files or settings.
+    """An error in the user's data, files or settings.
 
-    The message says what was wrong, where (file, column, row count, an example) and what to do.
-    Scripts print it without a traceback.
+    The message says what is wrong, where (file, column, row count, an example) and what to do.
+    Scripts print the message without a traceback.
     """
 
 
 class ImpossibleNetworkError(UserError, ValueError):
-    """Settings of a network that contradict one another or the table."""
+    """The settings of a network contradict each other or the table."""
 
 
 class NotEnoughMemoryError(UserError):
@@ -21,27 +21,27 @@ class NotEnoughMemoryError(UserError):
 
 
 class NotFiniteError(UserError):
-    """A training's loss or validation metrics are not finite."""
+    """The loss or a validation metric of a training is not finite."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its name if it has none."""
+    """The first line of an error's message, or the error's type if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def row_name(row: int) -> str:
-    """A row, whose number begins at 0, as messages name it: rows count from 1."""
+    """The text for a 0-based row index in messages, where rows count from 1."""
     return f"row {row + 1} (from 1)"
 
 
-def some_of(names: Sequence[str], most: int) -> str:
-    """The first names, at most `most`, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def shorten(names: Sequence[str], limit: int) -> str:
+    """The first `limit` names, comma-separated, and the number of omitted names if any."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
-def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The known name that is most similar to `name`; None if no name is similar."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return near[0] if near else None
+def closest_name(name: str, candidates: Sequence[str]) -> str | None:
+    """The candidate that is most similar to `name`; None if no candidate is similar."""
+    matches = difflib.get_close_matches(name, candidates, n=1)
+    return matches[0] if matches else None

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are complete, and locks on folders."""
+"""Atomic file writes, JSON files with a digest, fingerprints, and locks on folders."""
 
 import errno
 import fcntl
@@ -18,10 +18,10 @@ from .errors import UserError, first_line
 
 logger = logging.getLogger(__name__)
 
-# A parameter of a script's function that names a file to write.
+# Type of a parameter that names a file to write, in functions that scripts run.
 Output = Annotated[Path, "output"]
 _TAIL_BYTES = 1 << 16
-# No such file, or no permission: the file itself may be sound.
+# No such file, or no permission: the file itself may be intact.
 _MACHINE_ERRORS = (errno.ENOENT, errno.EACCES, errno.EPERM)
 # Errors of a file system without locks, such as Lustre mounted without `flock`.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
@@ -29,10 +29,10 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """Yield a path whose file is moved to `target` on success, and removed otherwise.
+    """Yield a temporary path; move its file to `target` on success, and delete it on an error.
 
-    The path is in a folder beside `target`, so the move is atomic. Raises UserError if `target` is
-    a folder or a URI.
+    The temporary file is on the file system of `target`, so the move is atomic. Raises UserError if
+    `target` is a folder or a URI.
     """
     with scratch_dir(target, "part") as folder:
         yield folder / Path(target).name
@@ -41,22 +41,22 @@ def atomic_write(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_dir(target: Path, ending: str = "work") -> Iterator[Path]:
-    """Yield an empty working folder beside `target`, and remove it afterwards.
+    """Yield an empty folder beside `target`, and remove it afterwards.
 
-    Its name holds the host and the process number, so two writers never share it. Folders of
+    The folder's name contains host and process ID, so two writers never share a folder. Folders of
     killed writers are removed. Raises UserError if `target` is a folder or a URI.
     """
     target = Path(target)
     if target.is_dir():
-        raise UserError(f"{target}: is a folder; give the name of a file to write")
+        raise UserError(f"{target}: is a folder; give a file name")
     if ":/" in str(target):
-        raise UserError(f"{target}: must be a local file; give a path, and copy the file later")
+        raise UserError(f"{target}: must be a local path; write a local file and copy it later")
     target.parent.mkdir(parents=True, exist_ok=True)
     start = f".{target.name}.{socket.gethostname()}."
     for leftover in target.parent.glob(f"{glob.escape(start)}*.{ending}"):
         process = leftover.name.rsplit(".", 2)[1]
         if process == str(os.getpid()) or not (process.isdigit() and _is_alive(int(process))):
-            # Another process may remove it at the same time.
+            # Another process may remove the folder at the same time.
             shutil.rmtree(leftover, ignore_errors=True)
     folder = target.with_name(f"{start}{os.getpid()}.{ending}")
     folder.mkdir()
@@ -67,7 +67,7 @@ def scratch_dir(target: Path, ending: str = "work") -> Iterator[Path]:
 
 
 def write_json(target: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` and their digest as JSON, complete or not at all."""
+    """Write `values` and their digest as JSON, atomically."""
     with atomic_write(target) as temporary:
         signed = {**values, "digest": digest_of(values)}
         text = json.dumps(signed, indent=1, ensure_ascii=False)
@@ -75,7 +75,7 @@ def write_json(target: Path, values: Mapping[str, Any]) -> None:
 
 
 def digest_of(values: Any) -> str:
-    """A digest of plain values."""
+    """A digest of JSON-serializable values: 32 hexadecimal digits."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
 
@@ -86,20 +86,20 @@ def read_json(
     kind: str = "JSON file",
     keys: Sequence[str] = (),
 ) -> Any:
-    """Read a file that `write_json` wrote, and return what `parse` makes of its content.
+    """Read a file that `write_json` wrote, and return `parse(content)`.
 
-    `kind` names such files in messages. Raises UserError if the file is damaged, was edited, or
-    lacks one of the `keys`.
+    Messages call the file a `kind`. Raises UserError if the file is damaged, was edited, lacks one
+    of the `keys`, or cannot be parsed.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("digest", None) != digest_of(content):
-            raise ValueError("edited since it was written, or of another version")
+            raise ValueError("edited, or of another version")
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path}: damaged, or not a {kind} that this workflow wrote ({first_line(error)}); "
-            f"take another file or, where the workflow made it, delete it and run the same command "
-            f"again; if Snakemake then has nothing to do, also delete the command's target"
+            f"{path}: damaged, or not a {kind} of this workflow ({first_line(error)}); give "
+            f"another. If the workflow made this file, delete it and run the same command again. "
+            f"If Snakemake then has nothing to do, also delete the command's target"
         ) from None
     try:
         if missing := [key for key in keys if key not in content]:
@@ -107,13 +107,13 @@ def read_json(
         return parse(content)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
-            f"{path}: not a {kind}, or one of another version of this workflow; give a {kind}"
+            f"{path}: not a {kind} of this version of the workflow; give a current {kind}"
         ) from None
 
 
 @contextmanager
 def raise_if_corrupt(path: Path) -> Iterator[None]:
-    """Turn the errors that a damaged file of this workflow causes in a library into UserErrors."""
+    """Convert errors that a library raises while it reads a damaged file to UserErrors."""
     try:
         yield
     except (UserError, MemoryError):
@@ -122,16 +122,17 @@ def raise_if_corrupt(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
             raise
         raise UserError(
-            f"{path}: not a complete file of this workflow ({first_line(error)}); take another "
-            f"file or, where the workflow made it, delete it and run the same command again, which "
-            f"rebuilds it"
+            f"{path}: not a complete file of this workflow ({first_line(error)}); give another "
+            f"file. If the workflow made this file, delete it and run the same command again to "
+            f"rebuild it"
         ) from None
 
 
 def fingerprint(path: Path) -> str:
-    """Digest of a file's size and its last 64 KiB; cheap at any size.
+    """A digest of a file's size and last 64 KiB, hence cheap for large files.
 
-    Parquet keeps its statistics there, a model file its checksum. Modification times do not count.
+    The end of a parquet file has its statistics, that of a model file its checksum. Modification
+    times are ignored.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -140,11 +141,11 @@ def fingerprint(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path, does: str) -> Iterator[None]:
-    """Keep other processes out of a folder of saved state; raises UserError if one uses it.
+def folder_lock(folder: Path, activity: str) -> Iterator[None]:
+    """Lock a folder of saved state; raises UserError if another process has locked it.
 
-    `does` says in the message what the other process does. The lock ends with its process. If the
-    file system has no locks, a warning is logged, and other processes are not kept out.
+    The message says what that process does: `activity`, such as "is training". The lock ends with
+    its process. If the file system has no locks, a warning is logged and the folder is not locked.
     """
     folder.mkdir(parents=True, exist_ok=True)
     owner, job = folder / "owner", os.environ.get("SLURM_JOB_ID")
@@ -154,15 +155,15 @@ def locked(folder: Path, does: str) -> Iterator[None]:
         except BlockingIOError:
             who = owner.read_text() if owner.exists() else "another process"
             raise UserError(
-                f"{folder}: {who} {does}; wait until it ends. If its snakemake is gone, "
+                f"{folder}: {who} {activity}; wait until it ends. If its snakemake has died, "
                 f"`kill` the process or `scancel` the Slurm job, and run the same command again"
             ) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
             logger.warning(
-                "%s: the file system has no locks (%s), so nothing keeps a second process out: run "
-                "one Snakemake at a time here",
+                "%s: the file system has no locks (%s), so a second process can use this folder: "
+                "run one Snakemake at a time",
                 folder,
                 error.strerror,
             )

@@ -1,4 +1,4 @@
-"""What Ctrl-C and `kill -INT` do to Snakemake. It runs in Snakemake's process."""
+"""Handling of Ctrl-C and `kill -INT` in Snakemake's process."""
 
 import atexit
 import signal
@@ -9,19 +9,19 @@ from types import FrameType
 import psutil
 
 
-def interrupt_jobs() -> None:
-    """Make SIGINT end the scripts of this Snakemake, which would wait for them otherwise.
+def end_jobs_on_interrupt() -> None:
+    """Let SIGINT end the scripts of this Snakemake; by default, Snakemake waits for them.
 
-    They get SIGTERM and end by themselves. Ctrl-C reaches them, too; only the first signal counts.
+    Each script gets SIGTERM, which scripts ignore after Ctrl-C, since Ctrl-C reaches them, too.
     """
 
     def end(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.default_int_handler)
-        # The last line, below Snakemake's messages about its jobs.
-        atexit.register(sys.stderr.write, "Interrupted: the same command goes on from here.\n")
+        # Printed last, below Snakemake's messages about its jobs.
+        atexit.register(sys.stderr.write, "Interrupted: run the same command to continue.\n")
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
-                # A shell would end without waiting for the script in it.
+                # A shell that gets SIGTERM does not wait for its script.
                 if process.name() not in ("bash", "sh"):
                     process.terminate()
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Logits and probabilities, the mean of several models' logits, and the metrics of logits."""
+"""Logits, probabilities, the weighted mean of several models' logits, and metrics."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,39 +12,39 @@ import numpy as np
 from .errors import UserError, row_name
 from .files import read_json
 
-# Prefix of the metrics at 50:50 odds.
+# Prefix of metrics at 50:50 odds.
 BALANCED = "balanced_"
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
-    """Probabilities float64; exact to rounding for logits of either sign."""
+    """1 / (1 + exp(-logit)) as float64, accurate for logits of either sign."""
     # The exponent is never positive, so exp does not overflow.
     small = np.exp(-np.abs(np.asarray(logit, np.float64)))
     return np.where(np.asarray(logit) >= 0, 1, small) / (1 + small)
 
 
 def log_odds(probability: float) -> float:
-    """log(p / (1 - p)), the logit of a probability between 0 and 1."""
+    """log(p / (1 - p)), the logit of a probability p between 0 and 1."""
     return float(np.log(probability) - np.log1p(-probability))
 
 
 def require_finite(logit: np.ndarray, ids: Any = None) -> None:
-    """Raise UserError if a logit [rows] is not finite; the message has the row's ID or index.
+    """Raise UserError if a logit [rows] is not finite; the message names the first such row.
 
-    `ids` is an Arrow array of texts, or None.
+    The row is named by its ID in `ids`, an Arrow array of strings; None: by its number.
     """
     wrong = np.flatnonzero(~np.isfinite(logit))
     if len(wrong):
         row = int(wrong[0])
         name = row_name(row) if ids is None else f"ID {ids[row].as_py()!r}"
         raise UserError(
-            f"{len(wrong):,} predictions are not finite, for example {logit[row]} for {name}; the "
-            f"model has diverged: lower train.learning_rate and train again"
+            f"{len(wrong):,} of {len(logit):,} predictions are not finite, such as {logit[row]} "
+            f"for {name}; the model has diverged: lower train.learning_rate and train again"
         )
 
 
 def mean_logit(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """Weighted mean float32 of several models' logits [rows] each."""
+    """The weighted mean, float32 [rows], of several models' logits [rows]."""
     total = np.zeros(len(logits[0]), np.float64)
     for logit, weight in zip(logits, weights, strict=True):
         total += weight * logit.astype(np.float64)
@@ -56,15 +56,15 @@ def checked_weights(
     models: Sequence[str],
     fitted: Path | None = None,
 ) -> list[float]:
-    """The models' weights in their mean, in the order of `models`.
+    """The weight of each model in the blend, in the order of `models`.
 
-    `weights` are in that order or by name; None: equal weights. `fitted` is a file of weights by
-    name, which replaces them. Raises UserError if both are given, or if the weights belong to other
-    models or have no mean.
+    `weights` maps names to weights, or lists weights in the order of `models`; None: equal weights.
+    `fitted` is a JSON file of weights by name. Raises UserError if both are given, if they are
+    for other models, if a weight is negative, or if the sum is 0 or infinite.
     """
     if fitted is not None:
         if weights is not None:
-            raise UserError(f"weights {weights} and the weights in {fitted}: give one of them")
+            raise UserError(f"weights {weights} and weights in {fitted} are given; give only one")
         weights = read_json(fitted)
     if isinstance(weights, Mapping):
         if sorted(weights) != sorted(models):
@@ -75,31 +75,34 @@ def checked_weights(
         weights = [weights[model] for model in models]
     weights = [1.0] * len(models) if weights is None else [*weights]
     if len(weights) != len(models) or min(weights) < 0 or not 0 < sum(weights) < np.inf:
-        raise UserError(f"weights {weights} for {len(models)} models; give each one, none below 0")
+        raise UserError(
+            f"weights {weights} for the models {', '.join(models)}; give one per "
+            f"model: none below 0, not all 0"
+        )
     return weights
 
 
 def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
-    """The shift that `prior` subtracts from the logits of models with these click rates.
+    """The constant to subtract from logits: 0 for the prior `observed`, else the train log odds.
 
-    Raises UserError if the models were trained on rows of different click rates.
+    `click_rates` are those of the models' train rows. Raises UserError if they differ.
     """
     if prior == "observed":
         return np.float32(0)
     rates = set(click_rates)
     if len(rates) > 1:
         raise UserError(
-            f"the models were trained on rows of different click rates ({sorted(rates)}); a blend "
-            f"needs models of one size, trained on the same rows"
+            f"the models were trained on rows of different click rates ({sorted(rates)}); blend "
+            f"only models of one size, trained on the same rows"
         )
     return np.float32(log_odds(rates.pop()))
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """Labels 0 or 1, logits and weights, [rows] each, and their metrics, by name.
+class LabelledLogits:
+    """Labels (0 or 1), logits and sample weights, each [rows], with a property for each metric.
 
-    A row of weight 2 counts as two rows.
+    A row with weight 2 counts as two rows.
     """
 
     label: np.ndarray
@@ -108,7 +111,7 @@ class Rows:
 
     @cached_property
     def _reached(self) -> tuple[np.ndarray, np.ndarray]:
-        """Clicks and negatives at or above each distinct logit, from the highest down."""
+        """The weight of clicks and of negatives at or above each distinct logit, descending."""
         order = np.argsort(self.logit, kind="stable")[::-1]
         last = np.flatnonzero(np.diff(self.logit[order], append=np.nan))
         clicks = np.cumsum((self.weight * self.label)[order])[last]
@@ -116,7 +119,7 @@ class Rows:
 
     @cached_property
     def auc(self) -> float:
-        """The area below the ROC curve; ties count half. NaN if a class is missing."""
+        """The area under the ROC curve; ties count half. NaN if a class is missing."""
         clicks, negatives = self._reached
         if not clicks[-1] or not negatives[-1]:
             return math.nan
@@ -125,7 +128,7 @@ class Rows:
 
     @cached_property
     def average_precision(self) -> float:
-        """The mean precision at the logits of clicks, as in scikit-learn; 0 without clicks."""
+        """The average precision as scikit-learn defines it; 0 without clicks."""
         clicks, negatives = self._reached
         rows = clicks + negatives
         total = np.diff(clicks, prepend=0) @ (clicks / np.where(rows, rows, 1))
@@ -143,7 +146,7 @@ class Rows:
 
     @cached_property
     def weighted_logloss(self) -> float:
-        """The logloss with half of the weight on clicks, half on negatives."""
+        """The logloss if clicks and negatives each have half of the total weight."""
         is_click = self.label == 1
         clicks, negatives = (self.weight[rows].sum() or 1 for rows in (is_click, ~is_click))
         half = self.weight / np.where(is_click, clicks, negatives)
@@ -151,7 +154,7 @@ class Rows:
 
     @cached_property
     def score(self) -> float:
-        """The competition's: half the average precision, half of 1 / (1 + weighted logloss)."""
+        """The competition's score: the mean of average precision and 1 / (1 + weighted logloss)."""
         return 0.5 * self.average_precision + 0.5 / (1 + self.weighted_logloss)
 
 
@@ -161,18 +164,19 @@ def metrics_of(
     logit: np.ndarray,
     click_rate: float = 0.5,
     weight: np.ndarray | None = None,
-    others: Mapping[str, Callable[[Rows], float]] | None = None,
+    extra_metrics: Mapping[str, Callable[[LabelledLogits], float]] | None = None,
 ) -> list[float]:
-    """Metrics of rows, by their names in Rows or in `others`.
+    """The value of each named metric: a property of LabelledLogits, or a key of `extra_metrics`.
 
-    The prefix `balanced_` asks for a metric at 50:50 odds: the log odds of `click_rate`, the train
-    rows' click rate, are subtracted from the logits. Without `weight`, each row counts once.
+    A name with the prefix `balanced_` means the metric at 50:50 odds: the log odds of the train
+    rows' `click_rate` are subtracted from the logits. Without `weight`, each row counts once.
     """
     weight = np.ones(len(label)) if weight is None else weight
     logit = np.asarray(logit, np.float64)
-    observed, balanced = (Rows(label, z, weight) for z in (logit, logit - log_odds(click_rate)))
+    extra_metrics, shifted = extra_metrics or {}, logit - log_odds(click_rate)
+    observed, balanced = (LabelledLogits(label, z, weight) for z in (logit, shifted))
     values = []
     for name in names:
         rows, name = (balanced if BALANCED in name else observed), name.removeprefix(BALANCED)
-        values.append((others or {})[name](rows) if name in (others or {}) else getattr(rows, name))
+        values.append(extra_metrics[name](rows) if name in extra_metrics else getattr(rows, name))
     return values

@@ -1,4 +1,4 @@
-"""What a process may use of its machine: processors, memory, CUDA; and its peak memory."""
+"""The processors, memory and CUDA devices available to a process, and its peak memory."""
 
 import ctypes
 import logging
@@ -9,41 +9,40 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# Set in the environment of jobs if Snakemake has warned that there is no CUDA device.
+# Environment variable of jobs: set if Snakemake has warned that there is no CUDA device.
 CPU_WARNED = "TOSSCTR_CPU_WARNED"
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep freed buffers instead of returning them to the kernel at every step.
+    """Configure glibc to keep freed memory instead of returning it to the kernel.
 
-    Each batch frees and allocates the same large arrays; faulting them in again costs 10 to 40 % of
-    a training step on a CPU, and half the time of a conversion. With another C library, this does
-    nothing.
+    Each batch frees and allocates the same large arrays. Page faults in new arrays take 10 to 40 %
+    of a training step on a CPU, and half the time of a conversion. Does nothing without glibc.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_M_MMAP_MAX, 0)
-        # Arenas other than the first give memory back whatever the threshold.
+        # Only the first arena obeys the trim threshold.
         libc.mallopt(_M_ARENA_MAX, 1)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     except (OSError, AttributeError):
-        logger.debug("no glibc: the allocator is left as it is")
+        logger.debug("glibc not found: freed memory returns to the kernel")
 
 
 def processors() -> int:
-    """The processors that this process may use."""
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def machine_memory(root: Path = Path("/")) -> int:
-    """Bytes of memory of the computer, or the limit of a Slurm job or a container.
+    """The memory in bytes: the computer's, or the limit of the Slurm job or container if lower.
 
-    Control groups set such limits. A process that exceeds the limit of its group, or of a group
-    around it, is killed.
+    The limits are those of the process's control group and of its parent groups. A process that
+    exceeds one of them is killed.
     """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     groups = root / "sys/fs/cgroup"
@@ -71,12 +70,12 @@ def machine_memory(root: Path = Path("/")) -> int:
 def peak_memory() -> int:
     """The peak memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, others KiB.
+    # In bytes on macOS, in KiB on Linux.
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def has_cuda_device() -> bool:
-    """True if the driver reports a CUDA device; it heeds CUDA_VISIBLE_DEVICES."""
+    """True if the driver reports a CUDA device; CUDA_VISIBLE_DEVICES can hide devices."""
     count = ctypes.c_int(0)
     try:
         driver = ctypes.CDLL("libcuda.so.1")

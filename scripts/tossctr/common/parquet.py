@@ -1,4 +1,4 @@
-"""Parquet files of this workflow: written whole, with checksums that are compared on reading."""
+"""Parquet files of this workflow: written atomically, with checksums that readers verify."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 
 from .files import atomic_write, raise_if_corrupt
 
-# Schema metadata that marks the stand-in's files; a rename or a copy keeps it.
+# Schema metadata of simulated files; a renamed or copied file keeps the mark.
 SIMULATED_MARK = {b"feseq": b"simulated"}
 
 
 def write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write `table`; `metadata`, if given, replaces its schema's metadata."""
+    """Write `table` atomically; `metadata`, if given, replaces the schema's metadata."""
     if metadata is not None:
         table = table.replace_schema_metadata(dict(metadata))
     with atomic_write(path) as temporary:
@@ -21,9 +21,9 @@ def write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None 
 
 
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
-    """Read `columns`, and any existing `optional` ones, from a file that `write_table` wrote.
+    """Read `columns`, and those of `optional` that exist, from a file that `write_table` wrote.
 
-    Raises UserError for any other file.
+    Raises UserError if a column is missing or the file is damaged.
     """
     with raise_if_corrupt(path):
         columns = [*columns, *(n for n in pq.read_schema(path).names if n in optional)]

@@ -1,4 +1,4 @@
-"""Work done ahead of its use, in threads."""
+"""A map whose results are computed in background threads before they are used."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -16,14 +16,14 @@ def prefetch_map(
     items: Iterable[Item],
     threads: int = 1,
     *,
-    waiting: int | None = None,
+    buffer: int | None = None,
 ) -> Iterator[Result]:
-    """Yield `function(item)` for each item, in order, computed ahead by `threads` threads.
+    """Yield `function(item)` for each item, in order, computed in advance by `threads` threads.
 
-    One more thread makes the items, one after the other. Threads help where the work releases
-    Python's lock, as Arrow, NumPy, Numba and file reads do. At most `waiting` results, by default
-    `threads` + 1, wait beside the one in use. An error in `items` or in `function` is raised when
-    its turn comes.
+    One more thread iterates over `items`. Threads help if `function` releases the GIL, as Arrow,
+    NumPy, Numba and file reads do. At most `buffer` results (default: `threads` + 1) wait
+    while the caller uses a result. An error in `items` or in `function` is raised where the failed
+    result would be yielded.
     """
     iterator = iter(items)
     with ThreadPoolExecutor(threads) as workers, ThreadPoolExecutor(1) as maker:
@@ -35,7 +35,7 @@ def prefetch_map(
         def begin() -> Future[Result]:
             return workers.submit(work_on, maker.submit(next, iterator, _END))
 
-        ahead = deque(begin() for _ in range(waiting or threads + 1))
+        ahead = deque(begin() for _ in range(buffer or threads + 1))
         try:
             while (result := ahead.popleft().result()) is not _END:
                 ahead.append(begin())

@@ -1,4 +1,4 @@
-"""Progress of a long step, as lines of the log."""
+"""Progress of a long step, in the log."""
 
 import logging
 import time
@@ -10,9 +10,9 @@ SECONDS_BETWEEN_LINES = 20
 
 
 class Progress:
-    """Counts finished work, and logs how much of `total` is done, the rate and the time left.
+    """Counts finished units of work, and logs the count, `total`, the rate and the time left.
 
-    `label` is a past participle such as 'converted'; an earlier process did the first `done`.
+    `label` is a past participle such as 'converted'. An earlier process finished `done` units.
     """
 
     def __init__(self, label: str, total: int, unit: str = "rows", *, done: int = 0) -> None:
@@ -21,7 +21,7 @@ class Progress:
         self._started = self._last_line = time.monotonic()
 
     def advance(self, count: int) -> None:
-        """Count `count` more as done."""
+        """Add `count` finished units."""
         self.done += count
         now = time.monotonic()
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
@@ -36,5 +36,5 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds."""
+    """The text of a duration, as in 1:02:03 (hours, minutes, seconds)."""
     return str(timedelta(seconds=round(seconds)))

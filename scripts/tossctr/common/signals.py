@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: SIGTERM, which Slurm sends, and SIGINT, which is Ctrl-C."""
+"""Handling of the signals that end a process: SIGTERM (from Slurm) and SIGINT (Ctrl-C)."""
 
 import signal
 import threading
@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 
 
 def exit_on_sigterm() -> None:
-    """Let SIGTERM raise SystemExit, so that half-written files are removed.
+    """Make SIGTERM raise SystemExit, so that `finally` blocks remove incomplete files.
 
-    A second SIGTERM, or one after Ctrl-C, is ignored: while files are closed, a scheduler may send
-    more, and so does a Snakemake that Ctrl-C ends (`interrupt_jobs`).
+    After a first SIGTERM or Ctrl-C, further SIGTERMs are ignored while files are closed: a
+    scheduler may repeat the signal, and Snakemake sends it after Ctrl-C (`end_jobs_on_interrupt`).
     """
 
     def end(number: int, _: FrameType | None) -> None:
@@ -28,8 +28,8 @@ def exit_on_sigterm() -> None:
 
 
 @contextmanager
-def signals_at_once() -> Iterator[None]:
-    """A block in which SIGTERM and Ctrl-C kill the process: while C++ waits, no handler runs."""
+def default_signal_handlers() -> Iterator[None]:
+    """A context in which SIGTERM and Ctrl-C kill the process, for C++ calls that block handlers."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number, handler in handlers.items():
         if handler != signal.SIG_IGN:
@@ -41,17 +41,18 @@ def signals_at_once() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class Signals:
-    """While open, SIGTERM or a first Ctrl-C is kept in `asked`; at the end it is raised again.
+class DeferredSignals:
+    """A context that stores the first SIGTERM or Ctrl-C in `received`, and raises it on exit.
 
-    A second Ctrl-C ends the process at once. An ignored signal stays ignored.
+    `received` is the signal's number, or 0. A second Ctrl-C ends the process at once. A signal that
+    was ignored before stays ignored.
     """
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.received = 0
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Signals":
+    def __enter__(self) -> "DeferredSignals":
         # Python sets handlers only in its main thread.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -62,25 +63,25 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._put_back()
-        if self.asked:
-            self.end_as_asked(self.asked)
+        self._restore()
+        if self.received:
+            self.raise_signal(self.received)
 
-    def end_as_asked(self, number: int) -> NoReturn:
-        """Raise what this signal raises when no `Signals` is open."""
-        self._put_back()
-        self.asked = 0
-        # Python's default for SIGTERM is not a function, and would end without closing files.
+    def raise_signal(self, number: int) -> NoReturn:
+        """Restore the previous handlers; raise signal `number`, or SystemExit if it has none."""
+        self._restore()
+        self.received = 0
+        # Python's default for SIGTERM is not callable, and would not close files.
         if callable(signal.getsignal(number)):
             signal.raise_signal(number)
         raise SystemExit(128 + number)
 
-    def _put_back(self) -> None:
+    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
     def _hold(self, number: int, _: FrameType | None) -> None:
-        self.asked = self.asked or number
+        self.received = self.received or number
         if number == signal.SIGINT:
             signal.signal(number, self._before[number])

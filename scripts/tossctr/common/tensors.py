@@ -1,6 +1,6 @@
-"""Files of tensors and plain values, in the safetensors format: no pickle, a checksum over all.
+"""Files of nested tensors and plain values: safetensors with a checksum, without pickle.
 
-Tensors are PyTorch's or NumPy's; PyTorch itself is not needed here.
+Tensors may be PyTorch's or NumPy's; this module does not import PyTorch.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from safetensors.numpy import save_file
 from .errors import first_line
 from .files import atomic_write
 
-# The format puts uint8 tensors last, so the checksum is at the file's end, as `fingerprint` needs.
+# safetensors stores uint8 last, so the checksum is at the file's end, which `fingerprint` reads.
 _CHECKSUM = "sha256"
 
 
 def save(content: Mapping[str, Any], path: Path) -> None:
-    """Write nested dicts and lists of tensors and plain values, complete even after a crash.
+    """Write nested dicts and lists of tensors and plain values, atomically even in a power cut.
 
-    A tensor that occurs twice, such as a shared table, is written once.
+    A tensor that occurs twice, such as a shared embedding table, is written once.
     """
     tensors: dict[str, np.ndarray] = {}
     text = json.dumps(_described(content, "", tensors, {}))
@@ -36,7 +36,7 @@ def save(content: Mapping[str, Any], path: Path) -> None:
             save_file(tensors | {_CHECKSUM: checksum}, file, {"content": text})
         except SafetensorError as error:  # a full disk
             raise OSError(first_line(error)) from None
-        # safetensors makes the file readable for its owner only.
+        # safetensors sets permissions for the owner only.
         file.chmod(mode)
         with open(file, "rb") as written:
             # The rename must not reach the disk before the bytes.
@@ -44,7 +44,7 @@ def save(content: Mapping[str, Any], path: Path) -> None:
 
 
 def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array) -> dict[str, Any]:
-    """Read what `save` wrote; tuples become lists, and tensors what `convert` makes of arrays.
+    """Read a file of `save`; each tensor is `convert(array)`, and tuples become lists.
 
     Raises ValueError for another format or damaged bytes, OSError for an unreadable file.
     """
@@ -56,15 +56,15 @@ def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array)
 
 
 def peek(path: Path, name: str) -> Any:
-    """A top-level plain value of what `save` wrote, without reading the tensors.
+    """A plain value at the top level of a file of `save`; tensors are not read.
 
-    Raises ValueError for another format, KeyError if there is no such value.
+    Raises ValueError for another format, KeyError for an unknown `name`.
     """
     return _restored(dict(json.loads(_read(path, tensors=False)[1])["dict"])[name], {})
 
 
 def _read(path: Path, tensors: bool = True) -> tuple[dict[str, np.ndarray], str]:
-    """The tensors, if wanted, and the text of the plain values."""
+    """The tensors (none if `tensors` is False), and the plain values as JSON text."""
     # safetensors reports an unreadable file as a missing one; `open` does not.
     open(path, "rb").close()
     try:
@@ -79,13 +79,13 @@ def _read(path: Path, tensors: bool = True) -> tuple[dict[str, np.ndarray], str]
 def _described(
     value: Any, name: str, tensors: dict[str, np.ndarray], names: dict[tuple[Any, ...], str]
 ) -> Any:
-    """`value` as JSON, with its tensors moved to `tensors`; `names` has the tensors so far.
+    """`value` as JSON, with its tensors moved to `tensors`; `names` maps known tensors to names.
 
-    Dicts are lists of pairs, since JSON's keys are strings and an optimizer's are numbers.
+    Dicts become lists of pairs, since JSON keys are strings and an optimizer's keys are numbers.
     """
     if isinstance(value, np.ndarray) or hasattr(value, "data_ptr"):
         is_array = isinstance(value, np.ndarray)
-        # The address of the values in memory; tensors that share values have the same one.
+        # The address of the values in memory; tensors that share values share the address.
         start = value.ctypes.data if is_array else value.data_ptr()
         key = start, value.dtype, value.shape, value.strides if is_array else value.stride()
         if names.setdefault(key, name) == name:

@@ -1,1 +1,1 @@
-"""The settings: what each may be, which columns play which role."""
+"""Declarations of the settings, the roles of columns, and names of models."""

@@ -1,4 +1,4 @@
-"""Which column of a click table plays which role."""
+"""The roles of a click table's columns."""
 
 import re
 from collections import Counter
@@ -12,18 +12,18 @@ RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(
 # The character between the tokens of a sequence in text.
 Separator = Literal[",", ";", "|", " "]
 SEPARATORS: tuple[Separator, ...] = get_args(Separator)
-# A longer range is a typing error, and would fill the memory with names.
+# A longer range is a typing error whose names would fill the memory.
 _MAX_IN_RANGE = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Roles of the columns in use; `label` and `id` are '' if nothing reads them.
+    """The columns in use, by role; `label` and `id` are '' if nothing reads them.
 
-    `sequences[i]` is the history whose candidate item is `targets[i]`; sequences in `shared`
-    use the codes of their target. Only the output network sees the categories `context`, and the
-    values of the numeric columns `ids` as categories. A table with times has both
-    `event_time`, a time per event, and `row_time`. `separator` joins the tokens of text sequences.
+    `sequences[i]` is the history of the target item `targets[i]`; sequences in `shared` share the
+    vocabulary of their target. Only the output network reads the categories `context` and, as
+    categories, the numeric columns `ids`. A table with times has both `event_time` (a sequence with
+    a time per event) and `row_time`. `separator` separates the tokens of text sequences.
     """
 
     label: str = ""
@@ -41,38 +41,38 @@ class Columns:
 
     @property
     def categorical(self) -> tuple[str, ...]:
-        """Profile, target, then context columns: the order of `categorical` in H5."""
+        """Profile, target and context columns, in the order of `categorical` in H5."""
         return self.profile + self.targets + self.context
 
     @property
     def ragged(self) -> tuple[str, ...]:
-        """Sequences, then the events' times: the order of `sequence_columns` in H5."""
+        """Sequences and the events' times, in the order of `sequence_columns` in H5."""
         return self.sequences + ((self.event_time,) if self.event_time else ())
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Every input column of the model."""
+        """All input columns of the model."""
         times = (self.row_time,) if self.row_time else ()
         return self.categorical + self.numeric + self.ragged + times
 
-    def plain(self, *others: str) -> dict[str, Any]:
-        """The roles of the features, for JSON, and `others` of `label`, `id`, `shared`, `ids`.
+    def to_dict(self, *extra: str) -> dict[str, Any]:
+        """The features' columns by role, for JSON; `extra` adds `label`, `id`, `shared` or `ids`.
 
-        Roles that few tables have are left out if they have no column; so is a comma as separator.
+        The roles in `extra`, context and times are omitted if empty; so is a comma as separator.
         """
         names = ("profile", "numeric", "sequences", "targets")
         roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
-        few = ("context", "event_time", "row_time", *others)
-        optional = {name: getattr(self, name) for name in few}
+        optional_names = ("context", "event_time", "row_time", *extra)
+        optional = {name: getattr(self, name) for name in optional_names}
         optional["separator"] = self.separator if self.separator != SEPARATORS[0] else ""
         return roles | {name: value for name, value in optional.items() if value}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":
-        """Read the `columns` block of the config; raises UserError if roles contradict."""
+        """Read the `columns` block of the config; raises UserError if it contradicts itself."""
         if unknown := [name for name in config["use"] if name not in config["groups"]]:
             known = ", ".join(config["groups"])
-            raise UserError(f"columns.use: there is no group {unknown[0]!r}; groups are {known}")
+            raise UserError(f"columns.use: unknown group {unknown[0]!r}; groups are {known}")
         used = {name: config["groups"][name] for name in config["use"]}
         id_column = config.get("id") or ""
         profile, numeric, context, shared = (
@@ -90,14 +90,14 @@ class Columns:
         }
         _check_histories(sequences, times, separators, shared)
         pairs = [name for pair in (*sequences, *times) for name in pair]
-        others = [name for name in context if name not in numeric]
-        if not (features := [*profile, *numeric, *pairs, *others]):
-            raise UserError("columns.use: the groups in use name no column; add some to a group")
+        context_only = [name for name in context if name not in numeric]
+        if not (features := [*profile, *numeric, *pairs, *context_only]):
+            raise UserError("columns.use: the groups in use have no columns; add some to a group")
         roles = Counter([config["label"], id_column, *features]) | Counter(context)
         if twice := [name for name, count in roles.items() if count > 1]:
             raise UserError(
-                f"columns: a column must have exactly one role, but the label, the ID and the "
-                f"groups in use repeat {', '.join(map(repr, twice))}"
+                f"columns: {', '.join(map(repr, twice))} named more than once by label, ID and the "
+                f"groups in use; give each column one role"
             )
         event_time, row_time = times[0] if times else (None, None)
         return cls(
@@ -110,7 +110,7 @@ class Columns:
             event_time=event_time,
             row_time=row_time,
             shared=tuple(name for name, _ in sequences if name in shared),
-            context=tuple(others),
+            context=tuple(context_only),
             ids=tuple(name for name in context if name in numeric),
             separator=next(iter(separators.values()), SEPARATORS[0]),
         )
@@ -122,22 +122,21 @@ def _check_histories(
     separators: Mapping[str, str],
     shared: Sequence[str],
 ) -> None:
-    """Raise UserError if sequences, times and separators of the groups in use contradict."""
+    """Raise UserError if sequences, times and separators of the groups are inconsistent."""
     if times and not sequences:
-        raise UserError(f"columns: times {times} need a sequence whose events they date")
+        raise UserError(f"columns: times {times} without a sequence; add a sequence")
     if len(times) > 1:
-        raise UserError(f"columns: several pairs of times, {times}; an event must have one time")
+        raise UserError(f"columns: several pairs of times, {times}; use only one pair")
     if len({*separators.values()}) > 1:
-        raise UserError(f"columns: several separators, {separators}; a table must have one")
+        raise UserError(f"columns: several separators, {separators}; use only one")
     if unknown := {*shared}.difference(name for name, _ in sequences):
         raise UserError(
-            f"columns: share_embedding names {min(unknown)!r}, which is not a sequence of the "
-            f"groups in use"
+            f"columns: share_embedding names {min(unknown)!r}; name a sequence of the groups in use"
         )
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """Write out ranges: `f_{1..3}` becomes f_1, f_2, f_3, and `f_{08..10}` f_08, f_09, f_10."""
+    """Expand ranges: `f_{1..3}` becomes f_1, f_2, f_3; `f_{08..10}` becomes f_08, f_09, f_10."""
     expanded = []
     for name in names:
         match = RANGE.match(name)
@@ -147,8 +146,8 @@ def expand(names: Iterable[str]) -> list[str]:
         first, last = int(match["first"]), int(match["last"])
         if not 0 <= last - first < _MAX_IN_RANGE:
             raise UserError(
-                f"columns.groups: the range in {name!r} must go from the lower number to the "
-                f"higher and have at most {_MAX_IN_RANGE:,} columns"
+                f"columns.groups: the range in {name!r} must ascend, "
+                f"and have at most {_MAX_IN_RANGE:,} columns"
             )
         width = len(match["first"]) if match["first"][0] == "0" else 0
         numbers = (f"{i:0{width}}" for i in range(first, last + 1))

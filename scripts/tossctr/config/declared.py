@@ -1,8 +1,8 @@
-"""What all declarations of settings share.
+"""Tools for the declarations of settings.
 
-A setting is declared once, with its type, bounds and default, and with its meaning in the text
-below it. The config's check, the rules' params and the tables of config/README.md are made from
-these declarations.
+A setting is declared once, with type, bounds and default; the text below it is its description.
+The config's check, the rules' params and the tables of config/README.md are generated from these
+declarations.
 """
 
 from collections.abc import Mapping
@@ -21,31 +21,31 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from ..common.errors import nearest
+from ..common.errors import closest_name
 
 # Strict: 1000.0 is not an integer, and true is not a number.
 CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-# A number keeps the form in which it was written: 10 stays 10, not 10.0.
+# Validates a number without converting it: 10 does not become 10.0.
 AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
 
-# Marks in declarations of settings. FROM_NAME: the model's name gives it, and no config may set it.
-# NOT_SEARCHED: a config may set it, but no search may draw it.
+# Marks in declarations of settings. FROM_NAME: set by the model's name, not by a config.
+# NOT_SEARCHED: set by a config, but not by a hyperparameter search.
 FROM_NAME, NOT_SEARCHED = "from name", "not searched"
 
-# What torch.manual_seed takes.
+# The range of torch.manual_seed.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
 # The character between the values of CSV files.
 Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
 
 
 class SettingsBlock(BaseModel):
-    """The settings of a block of the config: fields, each with its meaning in the text below it."""
+    """A block of the config; each field is a setting, described by the text below it."""
 
     model_config = CLOSED | ConfigDict(frozen=True)
 
     def values(self) -> dict[str, Any]:
-        """All settings by name, as they were written."""
-        # model_dump would warn of numbers that AS_WRITTEN keeps as integers.
+        """All settings by name, with numbers as written."""
+        # Without this, model_dump warns of integers in float fields (AS_WRITTEN).
         return self.model_dump(warnings=False)
 
 
@@ -54,15 +54,15 @@ class _Partial(BaseModel):
 
     @model_serializer
     def _only_set(self) -> dict[str, Any]:
-        """The settings that were set, as they were written."""
+        """Only the settings that were set, with numbers as written."""
         return {name: v for name, v in self if name in self.model_fields_set}
 
 
 @cache
-def partial(declared: Any) -> type[BaseModel]:
-    """A class with the same settings, all optional: sizes, variants and searches set only some."""
+def all_optional(declared: Any) -> type[BaseModel]:
+    """A class with the same settings, all optional, for sizes, variants and searches."""
     fields: dict[str, Any] = {}
-    for name, field in settable(declared).items():
+    for name, field in settable_fields(declared).items():
         optional = copy(field)
         optional.default, optional.default_factory = None, None
         fields[name] = (field.annotation, optional)
@@ -70,7 +70,7 @@ def partial(declared: Any) -> type[BaseModel]:
 
 
 def defaults_of(declared: Any) -> dict[str, Any]:
-    """The defaults of a declared class as JSON values; keys without a default are left out."""
+    """The defaults of a declared class as JSON values; required settings are left out."""
     defaults = {
         name: field.get_default(call_default_factory=True)
         for name, field in fields_of(declared).items()
@@ -80,7 +80,7 @@ def defaults_of(declared: Any) -> dict[str, Any]:
 
 
 def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
-    """The errors in `values` of a declared class, one line each, in pydantic's words."""
+    """The errors in `values` of a declared class, one line each; `path` is their config key."""
     if not isinstance(values, Mapping):
         return [f"{path}: must be a mapping, not {values!r}"]
     errors: list[Any] = []
@@ -93,9 +93,9 @@ def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
     for detail in errors:
         loc, text = detail["loc"], detail["msg"].removeprefix("Value error, ")
         if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            known = _known(declared, loc[:-1])
-            near = nearest(str(loc[-1]), known)
-            text = f"unknown key; {f'did you mean {near!r}?' if near else ', '.join(known)}"
+            known = _known_keys(declared, loc[:-1])
+            near, keys = closest_name(str(loc[-1]), known), f"keys are {', '.join(known)}"
+            text = f"unknown key; {f'did you mean {near!r}?' if near else keys}"
         elif detail["type"] != "missing":
             loc = _path(loc, values)
             if detail["type"] != "value_error":
@@ -105,7 +105,7 @@ def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
 
 
 def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
-    """The steps of a pydantic location that lead through `values`; other steps name types."""
+    """The leading steps of a pydantic location that exist in `values`; further steps are types."""
     for i, step in enumerate(loc):
         try:
             values = values[step]
@@ -114,8 +114,8 @@ def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
     return loc
 
 
-def _known(declared: Any, loc: tuple[Any, ...]) -> list[str]:
-    """The keys at `loc` of a declared class."""
+def _known_keys(declared: Any, loc: tuple[Any, ...]) -> list[str]:
+    """The keys that a declared class allows at the location `loc`."""
     for step in loc:
         fields = fields_of(declared)
         declared = fields[step].annotation if step in fields else (get_args(declared) or [None])[-1]
@@ -127,7 +127,7 @@ def fields_of(declared: Any) -> dict[str, FieldInfo]:
     return getattr(declared, "__pydantic_fields__", {})
 
 
-def settable(declared: Any) -> dict[str, FieldInfo]:
+def settable_fields(declared: Any) -> dict[str, FieldInfo]:
     """The fields that a config may set."""
     return {n: field for n, field in fields_of(declared).items() if FROM_NAME not in field.metadata}
 
@@ -136,19 +136,19 @@ class Runtime(SettingsBlock):
     """How a run uses the machine."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: CUDA if it is available, else the CPU; the log says so. `cuda`: an error if it is
-    not, or if XGBoost is the CPU build (docs/boosting.md)"""
+    """`auto`: CUDA if it is available, else the CPU; the log says which. `cuda`: an error if CUDA
+    is not available, or if XGBoost is the CPU build (docs/boosting.md)"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """precision of matrix products at positions; the output network stays in float32 (with TF32 on
-    GPUs that have it). `auto`: `float32` on the CPU, `bfloat16` on a GPU, `float16` with loss
-    scaling on a GPU without bfloat16 (T4)"""
+    """precision of matrix products at the positions of the history; the output network uses float32
+    (TF32 on GPUs that have it). `auto`: `float32` on the CPU, `bfloat16` on a GPU, `float16` with
+    loss scaling on a GPU without bfloat16 (T4)"""
     memory_gib: Literal["auto"] | Annotated[float, Field(gt=0), AS_WRITTEN] = "auto"
-    """memory that a training may use. Batches are cut into micro-batches that fit; their gradients
-    add up to the batch's, but dropout and the statistics of the pooling `din` are per micro-batch.
-    `auto`: all of the GPU's memory; on a CPU half of the computer's, or of a Slurm job's or
-    container's limit. On a CPU, a micro-batch takes half a GiB at most: larger ones are no
-    faster"""
+    """memory in GiB that a training may use. Batches are split into micro-batches that fit. The sum
+    of their gradients is the batch's gradient, but dropout and the statistics of the pooling `din`
+    are per micro-batch. `auto`: the GPU's memory; on a CPU, half of the computer's memory, or of
+    the limit of a Slurm job or container. On a CPU, a micro-batch takes at most 0.5 GiB, since
+    larger micro-batches are no faster"""
 
 
-# For calls without a config.
+# The runtime settings of calls without a config.
 DEFAULT_RUNTIME = Runtime()

@@ -1,8 +1,4 @@
-"""Names of variants, baselines, the blend and model files.
-
-constant         a baseline
-blend            the weighted mean of the models that submit
-"""
+"""Names of variants, baselines, the blend and model files; constants that stages share."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,50 +8,51 @@ from ..common.errors import UserError
 
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+# The weighted mean of the submission models' logits.
 BLEND = "blend"
-# The click rate that probabilities assume: the data's, or one half.
+# The click rate that probabilities assume: of the data, or 0.5.
 Prior = Literal["observed", "balanced"]
-# Folds of the train rows: a row's fitted features come from the other folds.
+# Folds of the train rows: features of a row are fitted to the other folds.
 FOLDS = 5
-# The end of the name of a variant's model.
+# Pattern of the optional variant at the end of a model's name.
 VARIANT = r"(?:-[a-z][a-z0-9_]*)?"
-# Settings of a model by block of the config.
+# A model's settings, by config block.
 Settings = Mapping[str, Mapping[str, Any]]
-# With fewer clicks, noise decides which model is best.
+# With fewer clicks, metrics are too noisy to choose the best model.
 FEW_CLICKS = 30
 # Significance level: differences with a larger p-value are reported as not significant.
 SIGNIFICANCE = 0.05
-# At least this many rows and clicks are used to choose the best weights of a network.
+# The minimum rows and clicks of the evaluations that choose a network's best weights.
 MONITORED_ROWS, MONITORED_CLICKS = 200_000, 2_000
-# The subfolder of a model's folder with the model refitted on all rows.
+# The subfolder for the model refitted on all rows, in a model's folder.
 REFIT = "refit"
-# The file of a trained model, of any kind.
+# The file of a trained model of any kind.
 MODEL_FILE = "model.safetensors"
 
 
-def check_name(path: Path, name: str, wanted: str) -> None:
-    """Raise UserError if a file's model or size is not the `wanted` one, such as full/len150.
+def require_name(path: Path, name: str, expected: str) -> None:
+    """Raise UserError if a file's `name`, such as full/len150 or full, is not `expected`.
 
-    `name`, the file's own, and `wanted` are '' if unknown.
+    Unknown names are '', and are not compared.
     """
-    if name and wanted and name != wanted:
+    if name and expected and name != expected:
         raise UserError(
-            f"{path}: was made for {name}, not for {wanted}; take another file. If the workflow "
-            f"made it, delete it and run the same command again"
+            f"{path}: was made for {name}, not for {expected}; give another file. If the "
+            f"workflow made this file, delete it and run the same command again"
         )
 
 
 def folder_name(path: Path) -> str:
-    """Size and name of the model whose folder, or refit folder, holds `path`."""
+    """Size and name of the model whose folder, or refit folder, contains `path`: full/len150."""
     folder = path.absolute().parent
     return "/".join((folder.parent if folder.name == REFIT else folder).parts[-2:])
 
 
 def name_of(path: Path) -> str:
-    """The name of the model whose folder, or refit folder, holds `path`."""
+    """The name of the model whose folder, or refit folder, contains `path`: len150."""
     return folder_name(path).rpartition("/")[2]
 
 
 def variant_of(model: str) -> str | None:
-    """The variant in a model's name, if any."""
+    """The variant in a model's name: `din` for len150-din, None for len150."""
     return model.partition("-")[2] or None

@@ -1,1 +1,1 @@
-"""Which rows train and which are held out, and their raw values in H5, part by part."""
+"""Drawing and splitting rows, and converting them to H5 files, part by part."""

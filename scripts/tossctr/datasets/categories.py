@@ -1,13 +1,13 @@
-"""The code of a category: a number that depends on its text alone, so it is equal in all files.
+"""The code of a category: a uint64 computed from its text, hence the same in all files.
 
 0                      missing
-1 + the number         a whole number as text, of at most 18 digits, such as '12'
-2^63 to 2^64 - 1       any other text: its hash. Among a million texts, two hashes are equal with
-                       probability 1 in 10 million.
+1 + the number         the text of an integer with at most 18 digits, such as '12'
+2^63 to 2^64 - 1       any other text: a hash. For a million texts, the probability of a collision
+                       is 1 in 10 million.
 
-The token of a category, by which sequences store it as an event, in int64:
+The token of a category: an int64 for the category as an event of a sequence:
 
-the number             a whole number as text
+the number             the text of an integer
 2^62 to 2^63 - 1       any other text: the lower 62 bits of its hash
 """
 
@@ -22,25 +22,25 @@ MISSING_CODE = 0
 _HASHED = 1 << 63
 _TEXT_TOKEN = np.uint64(1 << 62)
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
-# Booleans as pandas writes them to CSV files, and as Arrow casts them to text.
+# Booleans as pandas writes them to CSV, and the text that Arrow casts them to.
 _BOOLEANS = {"True": "true", "False": "false"}
 
 
 def is_number(word: str) -> bool:
-    """True for a text that can also be an event of a sequence of integers."""
+    """True for the text of an integer: at most 18 digits, no leading 0."""
     return _NUMBER.fullmatch(word) is not None
 
 
-def plain_words(words: Iterable[str]) -> list[str]:
-    """The words, with booleans spelled alike for all file formats."""
+def normalize_words(words: Iterable[str]) -> list[str]:
+    """The words; True and False become true and false, as in other file formats."""
     return [_BOOLEANS.get(word, word) for word in words]
 
 
 def codes_of(words: Sequence[str]) -> np.ndarray:
-    """The code of each word, uint64 [words]; words equal after `plain_words` have equal codes."""
+    """The code of each word after `normalize_words`, uint64 [words]."""
     codes = (
         1 + int(word) if is_number(word) else xxhash.xxh3_64_intdigest(word.encode()) | _HASHED
-        for word in plain_words(words)
+        for word in normalize_words(words)
     )
     return np.fromiter(codes, np.uint64, len(words))
 
@@ -52,12 +52,12 @@ def tokens_of(codes: np.ndarray) -> np.ndarray:
 
 
 def words_by_token(words: Sequence[str]) -> dict[int, str]:
-    """The words by token, in the order of `words`."""
+    """A dict from tokens to words, in the order of `words`."""
     return dict(zip(tokens_of(codes_of(words)).tolist(), words))
 
 
 class CategoryLookup:
-    """Maps the words' codes to `values` [words], missing to `missing`, all others to `other`."""
+    """Maps the codes of `words` to `values` [words], 0 to `missing`, and other codes to `other`."""
 
     def __init__(
         self, words: Sequence[str], values: np.ndarray, *, missing: int, other: int
@@ -70,7 +70,7 @@ class CategoryLookup:
 
     @classmethod
     def indices(cls, words: Sequence[str]) -> Self:
-        """Maps codes to the words' indices, from 1 on; missing and other codes to 0."""
+        """A lookup of the words' indices, counted from 1; missing and other codes give 0."""
         return cls(words, np.arange(1, len(words) + 1), missing=0, other=0)
 
     def __call__(self, codes: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ class CategoryLookup:
         return np.where(self._codes[index] == codes, self._values[index], self._other)
 
 
-def commonest(count: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` codes that occur, the commonest first; ties go to the lower code."""
-    order = np.argsort(-count, kind="stable")[:most]
+def most_frequent(count: np.ndarray, limit: int) -> np.ndarray:
+    """The indices of the `limit` highest counts, descending, without zeros; ties: lower first."""
+    order = np.argsort(-count, kind="stable")[:limit]
     return order[count[order] > 0]

@@ -1,4 +1,4 @@
-"""Raw files to H5, part by part: train rows shuffled, test rows in order."""
+"""Converts raw files to H5, part by part: train rows shuffled, test rows in order."""
 
 import logging
 from collections import defaultdict
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 # Rows per read of a raw file, and per write to an H5 file.
 BATCH_ROWS = WRITTEN_ROWS = 8_192
-# The most bytes that are shuffled together, whatever the rows and the length of their histories.
+# The maximum bytes that are collected and shuffled together.
 SHUFFLED_BYTES = 1 << 28
 
 
@@ -49,8 +49,8 @@ def convert_train(
     """Write the selected rows of `raw` to the H5 files `train` and `valid`.
 
     `raw` is a table of one part, or the files of part number `part` in the listing `parts`. Rows
-    are collected up to SHUFFLED_BYTES and then written in the selection's random order. The H5
-    files' `source` records `size` and `code`, the digest of this code.
+    are shuffled in chunks of up to SHUFFLED_BYTES. The H5 attribute `source` records `size` and
+    `code`, the digest of the step's code.
     """
     listed = read_parts(parts).parts[part] if parts else None
     file = RawTable(raw, listed, columns)
@@ -98,9 +98,9 @@ def convert_train(
 def _selected(
     file: RawTable, columns: Columns, chosen: Selection
 ) -> Iterator[tuple[slice, pa.RecordBatch]]:
-    """Yield slices of the chosen rows, with their features and label, in file order.
+    """Yield (slice of `chosen`, batch with features and label of these rows), in file order.
 
-    There is at least one batch, even without rows, so that the columns are known.
+    Yields at least one batch, even if it is empty, so that the columns are known.
     """
     for number, batch in file.stream((*columns.features, columns.label), BATCH_ROWS):
         first_row = number - file.first_row
@@ -114,9 +114,10 @@ def _selected(
 def _write_shuffled(
     waiting: list[tuple[slice, Block]], chosen: Selection, writers: Sequence[H5Writer]
 ) -> None:
-    """Write the waiting slices of the chosen rows in random order, each row to its split's file.
+    """Write the waiting blocks in the random order of `chosen`, each row to its split's file.
 
-    A file without any of these rows still gets its columns.
+    `waiting` has (slice of `chosen`, block), and is cleared. A split without rows still gets its
+    columns.
     """
     ends = np.cumsum([len(block) for _, block in waiting])
     split, position = (
@@ -127,15 +128,15 @@ def _write_shuffled(
         order = np.flatnonzero(split == number)
         order = order[np.argsort(position[order])]
         for start in range(0, max(1, len(order)), WRITTEN_ROWS):
-            # Only these rows are copied, not all waiting rows.
+            # Copies only these rows, not all waiting rows.
             here = order[start : start + WRITTEN_ROWS]
-            near = np.sort(here)
-            pieces = np.split(near, np.searchsorted(near, ends[:-1]))
+            ascending = np.sort(here)
+            pieces = np.split(ascending, np.searchsorted(ascending, ends[:-1]))
             blocks = [
                 block.take(piece - (end - len(block)))
                 for (_, block), end, piece in zip(waiting, ends, pieces)
             ]
-            block = Block.joined(blocks).take(np.searchsorted(near, here))
+            block = Block.concatenate(blocks).take(np.searchsorted(ascending, here))
             sequences = {
                 name: Ragged(narrow(sequence.values), sequence.offsets)
                 for name, sequence in block.sequences.items()
@@ -153,9 +154,9 @@ def convert_test(
     threads: int = 1,
     code: str = "",
 ) -> None:
-    """Write `raw` to H5 in file order; with `part`, `raw` must name that part's files.
+    """Write `raw` to H5 in file order; with `part`, `raw` must name the part's files.
 
-    Without an ID column, a row's ID is its number in the part, from 1. This takes one pass and
+    Without an ID column, a row's ID is its number in the part, from 1. Reads the files once, with
     bounded memory.
     """
     file = RawTable(raw, part, columns)

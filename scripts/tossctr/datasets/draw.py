@@ -1,9 +1,9 @@
-"""The rows of the raw table that a data set uses, and their splits: a Selection for each part.
+"""Draws the rows of a size from the raw table, and splits them: a Selection for each part.
 
-A part's random draw depends on its number and the seed. So if a size has all rows, replacing one
-part does not change the selections of the others.
+The random numbers of a part depend only on its number and the seed. So if a size has all rows,
+replacing one part does not change the Selections of other parts.
 
-Legend: P parts; 2 splits: train, validation; 2 labels.
+Shape legend: P parts; first 2: splits (train, validation); second 2: labels.
 """
 
 import hashlib
@@ -27,12 +27,12 @@ from .split import TRAIN, VALIDATION, Sampling, read_keys, split_rows
 
 logger = logging.getLogger(__name__)
 
-# The most raw rows of a part, about, even if a size draws few of them.
+# The approximate maximum of raw rows in a part, even if a size draws few of them.
 _MAX_RAW_ROWS = 1 << 24
-# Seeds the random rounding.
+# Part of the seed of random rounding.
 _ROUNDING = 4
 _BATCH_ROWS = 1 << 20
-# The file's column `part` has the split.
+# Column `part` contains the split.
 _SCHEMA = pa.schema(
     {
         "row": pa.int64(),
@@ -46,12 +46,11 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Selection:
-    """Chosen rows of one part of the raw table, in its order.
+    """The drawn rows of one part of the raw table, in file order; each array is [rows].
 
-    `row` int64: the row's number in that part. `split` int8: TRAIN or VALIDATION. `position` int64:
-    the order of the rows in their split's H5 file, a random permutation. `period` uint8: the row's
-    span of time, 0 the oldest; 0 without times. `fold` uint8: the fold of the row's group; 0
-    without groups.
+    `row` int64: the row's number in the part. `split` int8: TRAIN or VALIDATION. `position` int64:
+    the rank of the row in the shuffled order of its split. `period` uint8: the row's time interval,
+    0 is the oldest; 0 without times. `fold` uint8: the fold of the row's group; 0 without groups.
     """
 
     row: np.ndarray
@@ -70,16 +69,16 @@ class Selection:
         return hashlib.sha256(b"".join(arrays)).hexdigest()[:16]
 
     @classmethod
-    def read(cls, path: Path, number: int = 0, digest: str | None = None) -> "Selection":
-        """The selection of part `number`; raises UserError if its digest is not `digest`."""
+    def read(cls, path: Path, part: int = 0, digest: str | None = None) -> "Selection":
+        """Read the Selection of a part; raises UserError if its digest is not `digest`."""
         with raise_if_corrupt(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read_row_group(number).cast(_SCHEMA)
+            table = file.read_row_group(part).cast(_SCHEMA)
             table.validate(full=True)
         selection = cls(*(column.to_numpy() for column in table.columns))
         if digest not in (None, selection.digest):
             raise UserError(
-                f"{path}: does not match the parts in the size's JSON file; delete it "
-                f"and run snakemake again"
+                f"{path}: does not match the JSON file of the same name; delete it and run "
+                f"snakemake again"
             )
         return selection
 
@@ -95,9 +94,9 @@ def sample(
     parts: Output,
     delimiter: str | None = None,
 ) -> None:
-    """Draw `rows` rows (None: all) of a train table, and write them and the table's parts.
+    """Draw `rows` rows (None: all) of a train table; write the Selections and the list of parts.
 
-    Each part has about `part_rows` of the drawn rows.
+    Each part has about `part_rows` drawn rows.
     """
     file = RawTable(TableLocation(raw, delimiter))
     share = min(1, rows / max(1, file.rows)) if rows else 1
@@ -111,36 +110,38 @@ def sample(
 def draw(
     file: RawTable, label: str, rows: int | None, sampling: Sampling, bounds: Sequence[int]
 ) -> Iterator[Selection]:
-    """The drawn rows of each part; part i has the table's rows `bounds[i]` to `bounds[i + 1]`."""
+    """Yield the Selection of each part; part i has the rows `bounds[i]` to `bounds[i + 1]`."""
     labels = read_labels(file, label)
-    there = len(labels)
-    if rows is not None and rows > there:
-        logger.warning("%s rows requested, the table has %s: all taken", f"{rows:,}", f"{there:,}")
-    rows = min(rows or there, there)
+    available = len(labels)
+    if rows is not None and rows > available:
+        logger.warning(
+            "%s rows requested, the table has %s: using all", f"{rows:,}", f"{available:,}"
+        )
+    rows = min(rows or available, available)
     time, group, sampling = read_keys(file, sampling)
     parts = [slice(*pair) for pair in pairwise(bounds)]
     if sampling.is_random:
-        given = None
+        row_splits = None
         count_P2 = np.array([np.bincount(labels[part], minlength=2) for part in parts])
         quota_P22 = quotas(count_P2, rows, sampling)
     else:
-        given = split_rows(time, group, labels, sampling, str(file.location))
-        strata = 2 * given[0] + labels
+        row_splits = split_rows(time, group, labels, sampling, str(file.location))
+        strata = 2 * row_splits[0] + labels
         count_P4 = np.array([np.bincount(strata[part], minlength=4) for part in parts])
-        quota_P22 = quotas_within(count_P4.reshape(-1, 2, 2), rows)
+        quota_P22 = split_quotas(count_P4.reshape(-1, 2, 2), rows)
     del time, group
     for number, (part, quota_22) in enumerate(zip(parts, quota_P22)):
-        given_here = given and [each[part] for each in given]
-        yield select_rows(labels[part], quota_22, sampling.seed, number, given_here)
+        here = row_splits and [array[part] for array in row_splits]
+        yield select_rows(labels[part], quota_22, sampling.seed, number, here)
 
 
 def read_labels(file: RawTable, label: str) -> np.ndarray:
-    """The labels as uint8 [rows]; words must be of the same pair as the first label.
+    """The labels as uint8 [rows]: numbers, booleans, or words of one pair in LABEL_PAIRS.
 
-    Raises UserError for another value, and unless each label occurs at least twice.
+    Raises UserError for any other value, or if a label occurs less than twice.
     """
     pair = None
-    # Not allocated at once: the footer's number of rows may be wrong.
+    # Not preallocated: the row count in a footer may be wrong.
     pieces = [np.empty(0, np.uint8)]
     for first_row, batch in file.stream([label], _BATCH_ROWS):
         column = batch.column(0)
@@ -153,34 +154,33 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
                 row = pc.index(wrong, True).as_py()
                 raise ValueError(
                     f"{row_name(first_row + row)}: {column[row].as_py()!r} is neither "
-                    f"{' nor '.join(pair or ('1', '0'))} ({count:,} such rows here)"
+                    f"{' nor '.join(pair or ('1', '0'))} ({count:,} such rows in this batch)"
                 )
         except ValueError as error:
             raise UserError(
                 f"{file.where(first_row)}: label {label!r} has type {column.type}, {error}; labels "
-                f"are 0 and 1, of a boolean type, or one of the pairs "
-                f"{', '.join(map('/'.join, LABEL_PAIRS))}: correct the column, or name another in "
-                f"columns.label"
+                f"must be 0 and 1, booleans, or one of the pairs "
+                f"{', '.join(map('/'.join, LABEL_PAIRS))}: correct the column, or columns.label"
             ) from None
         pieces.append(numbers.to_numpy().astype(np.uint8))
     if pair is not None:
-        logger.info("label %r: %s is 1, %s is 0", label, *pair)
+        logger.info("label %r: %s means 1, %s means 0", label, *pair)
     labels = np.concatenate(pieces)
     clicks = int(labels.sum())
     if not 2 <= clicks <= len(labels) - 2:
         raise UserError(
-            f"{file.location}: label {label!r} is 1 in {clicks:,} of {len(labels):,} rows; train "
-            f"and validation each need a row with label 0 and a row with label 1"
+            f"{file.location}: label {label!r} is 1 in {clicks:,} of {len(labels):,} rows; give at "
+            f"least two rows of each label, for train and validation"
         )
     return labels
 
 
 def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
-    """The numbers of rows to draw from each part, by split and label, int64 [P, 2, 2].
+    """The number of rows to draw by part, split and label, int64 [P, 2, 2]; the sum is `rows`.
 
-    `count_P2` are the parts' rows by label. In total, `rows` rows are drawn: of each label its
-    proportional share, at least two. About `valid_share` of the drawn rows are held out, at least
-    one of each label.
+    `count_P2` has the available rows by part and label. Each label gets its proportional share, but
+    at least two rows. About `valid_share` of the drawn rows are validation rows, at least one of
+    each label.
     """
     total_2 = count_P2.sum(axis=0)
     quota_P22 = np.zeros((len(count_P2), 2, 2), np.int64)
@@ -192,10 +192,11 @@ def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
     return quota_P22
 
 
-def quotas_within(count_P22: np.ndarray, rows: int) -> np.ndarray:
-    """Like `quotas`, for rows that are split: `count_P22` has the parts' rows by split and label.
+def split_quotas(count_P22: np.ndarray, rows: int) -> np.ndarray:
+    """Like `quotas`, for rows that are already split.
 
-    Each split, and each label in it, gets its proportional share, at least one row of each label.
+    `count_P22` has the available rows by part, split and label. Each split, and each label in a
+    split, gets its proportional share, but at least one row of each label.
     """
     quota_P22 = np.zeros_like(count_P22)
     size_2 = count_P22.sum(axis=(0, 2))
@@ -210,25 +211,25 @@ def select_rows(
     labels: np.ndarray,
     quota_22: np.ndarray,
     seed: int,
-    number: int = 0,
-    given: Sequence[np.ndarray] | None = None,
+    part: int = 0,
+    row_splits: Sequence[np.ndarray] | None = None,
 ) -> Selection:
-    """Draw the quota of each label and split from a part's rows, spread evenly over the part.
+    """Draw the quota of each split and label from a part's rows, by stratified sampling.
 
-    The rows of a label are cut into as many equal spans as the quota has rows, and one row is drawn
-    from each (stratified systematic sampling), so every day of a file sorted by day is drawn from.
-    Validation rows are drawn in the same way from the drawn rows. If rows are already split,
-    `given` has the split, period and fold of each row, and each split is drawn from its own rows.
+    A label's rows are divided into as many equal intervals as its quota, and one row is drawn from
+    each interval, so every day of a file sorted by day is sampled. Validation rows are drawn in the
+    same way from the drawn rows. If rows are already split, `row_splits` has the split, period and
+    fold of each row, and each split is drawn from its own rows.
     """
-    random = np.random.default_rng([seed, 0, number])
-    split, period, fold = given or np.zeros((3, len(labels)), np.uint8)
+    random = np.random.default_rng([seed, 0, part])
+    split, period, fold = row_splits or np.zeros((3, len(labels)), np.uint8)
     row, splits = [], []
-    for here, value in np.ndindex(1 if given is None else 2, 2):
-        quota = quota_22[:, value] if given is None else quota_22[[here], value]
+    for here, value in np.ndindex(1 if row_splits is None else 2, 2):
+        quota = quota_22[:, value] if row_splits is None else quota_22[[here], value]
         candidates = np.flatnonzero((split == here) & (labels == value))
         row.append(candidates[_spread(len(candidates), int(quota.sum()), random)])
         splits.append(np.full(len(row[-1]), here, np.int8))
-        if given is None:
+        if row_splits is None:
             splits[-1][_spread(len(row[-1]), int(quota[VALIDATION]), random)] = VALIDATION
     chosen, held = np.concatenate(row), np.concatenate(splits)
     order = np.argsort(chosen)
@@ -240,14 +241,14 @@ def select_rows(
 
 
 def _shares(count_2: np.ndarray, rows: int, least: int = 2) -> tuple[int, int]:
-    """Divide `rows` in proportion to two labels' or splits' rows, at least `least` for each."""
+    """Divide `rows` in proportion to the counts of two labels or splits, at least `least` each."""
     total, second = int(count_2.sum()), int(count_2[1])
     drawn = min(max(least, round(rows * second / total)), second, rows - least)
     return rows - drawn, drawn
 
 
 def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
-    """Divide `wanted` rows among the parts in proportion to their rows."""
+    """Divide `wanted` rows among the parts, in proportion to `count_P`."""
     ends = np.concatenate([[0], np.cumsum(count_P)])
     if wanted == ends[-1]:
         return count_P
@@ -255,22 +256,22 @@ def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
 
 
 def _about(count_P: np.ndarray, share: float, seed: Sequence[int]) -> np.ndarray:
-    """About `share` of each part's rows, rounded at random; the total is neither 0 nor all rows.
+    """`share` of each part's rows, rounded at random; the total is neither 0 nor all rows.
 
-    A part's number depends on its own count, not on the counts of other parts.
+    The result for a part depends only on its own count, except where the total is corrected.
     """
     exact_P = count_P * share
     rounded_P = np.floor(exact_P + np.random.default_rng(seed).random(len(count_P)))
-    # A single part gets the nearest number.
+    # The first part, often the only part, is rounded to the nearest integer.
     rounded_P[0] = np.round(exact_P[0])
     rounded_P = np.minimum(rounded_P.astype(np.int64), count_P)
-    most = int(count_P.argmax())
-    rounded_P[most] += int(rounded_P.sum() == 0) - int(rounded_P.sum() == count_P.sum())
+    largest = int(count_P.argmax())
+    rounded_P[largest] += int(rounded_P.sum() == 0) - int(rounded_P.sum() == count_P.sum())
     return rounded_P
 
 
 def _spread(total: int, count: int, random: np.random.Generator) -> np.ndarray:
-    """`count` of `range(total)`, one at random from each of `count` equal spans, ascending."""
+    """Ascending numbers below `total`, one at random from each of `count` equal intervals."""
     if count == total:
         return np.arange(total)
     bounds = np.arange(count + 1) * total // max(1, count)
@@ -278,7 +279,7 @@ def _spread(total: int, count: int, random: np.random.Generator) -> np.ndarray:
 
 
 def write_selections(selections: Iterable[Selection], path: Path) -> list[str]:
-    """Write the selections of all parts, each as a row group; return their digests."""
+    """Write each part's Selection as a row group of a parquet file; return the digests."""
     digests = []
     with (
         atomic_write(path) as temporary,

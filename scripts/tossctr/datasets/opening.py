@@ -1,4 +1,4 @@
-"""H5 files as one table, and the tables that a step reads."""
+"""Opens one or more H5 files as a table."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -10,21 +10,21 @@ import numpy as np
 
 from ..common.arrays import GOLDEN
 from .store import H5Table
-from .table import Block, SomeRows, Table, draw_mismatch, require_drawn
+from .table import Block, RowSubset, Table, draw_mismatch, require_drawn
 
-# Consecutive rows of a file that are read at once; reading takes as long as seeking.
+# Consecutive rows of a file that are read at once: reading them takes as long as seeking.
 RUN_ROWS = 512
 # One H5 file, or the files of all parts of a table.
 Files = Path | Sequence[Path]
 
 
 class FilesTable(Table):
-    """The rows of several files, `tables`, in runs of RUN_ROWS that jump between the files.
+    """The rows of several files as one table, in runs of RUN_ROWS that alternate between files.
 
-    More than a few consecutive runs are an even sample of all files: runs are ordered by the
-    fractional parts of multiples of the golden ratio, which spread evenly. Row numbers count
-    through the raw table, which has `parts` files of each split; `tables` has one split's files
-    after the other's. Raises UserError if the files are not of one draw.
+    Runs are ordered by the fractional parts of multiples of the golden ratio, so consecutive runs
+    are an even sample of all files. Rows are numbered across the raw table. `splits` has each
+    split's files, one per part of the raw table; `tables` lists them all, split after split. Raises
+    UserError if the files are not of one draw.
     """
 
     def __init__(self, splits: Sequence[Sequence[Table]]) -> None:
@@ -44,7 +44,7 @@ class FilesTable(Table):
         if parts > 1:
             header["path"] = first.path.parent
         if len(splits) > 1:
-            # Train and validation rows together have an identity of their own.
+            # Train and validation rows together have another identity than train rows alone.
             identities.append("train and validation")
             header["split"] = ""
         if len(identities) > 1:
@@ -62,15 +62,15 @@ class FilesTable(Table):
         self._ends = np.cumsum([stop - start for _, start, stop in self._runs])
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows start to stop as one block, with all sequences or those named."""
+        """Rows `start` to `stop` as one block; with `sequences`, only these sequences."""
         blocks = []
         for file, first, last in self._ranges(start, stop):
             block = self.tables[file].read(first, last, sequences)
             blocks.append(replace(block, row=block.row + self._first_rows[file]))
-        return Block.joined(blocks)
+        return Block.concatenate(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows start to stop of one of a block's arrays."""
+        """Rows `start` to `stop` of one of a block's arrays."""
         pieces = []
         for file, first, last in self._ranges(start, self.rows if stop is None else stop):
             values = self.tables[file].column(name, first, last)
@@ -87,7 +87,7 @@ class FilesTable(Table):
             table.close()
 
     def _ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Rows start to stop as ranges (file, first, last); one empty range for no rows."""
+        """Rows `start` to `stop` as ranges (file, first, last); without rows, one empty range."""
         if start >= stop:
             yield 0, 0, 0
         number = int(np.searchsorted(self._ends, start, side="right"))
@@ -113,12 +113,12 @@ class AllRows:
     valid: Files
 
 
-# One file, in stored order; the files of one split or of both; or an open table.
+# A file, in stored order; the files of a split, or of both splits; or an open table.
 TableSource = Path | Sequence[Path] | AllRows | Table
 
 
 def open_table(rows: TableSource) -> Table:
-    """The table of these rows; raises UserError if the files are not of one draw."""
+    """Open `rows` as a table; raises UserError if the files are not of one draw."""
     if isinstance(rows, Table):
         return rows
     if isinstance(rows, Path):
@@ -136,11 +136,11 @@ def open_table(rows: TableSource) -> Table:
 
 
 def refit_rows(table: Table, seed: int) -> Table:
-    """All validation rows of an open table of AllRows, and as many train rows drawn at random."""
-    assert isinstance(table, FilesTable), "the rows of several splits are in several files"
+    """All validation rows of an open AllRows table, and equally many random train rows."""
+    assert isinstance(table, FilesTable), "a table of AllRows"
     lengths = np.diff(table._ends, prepend=0)
     is_train = np.repeat([file < table.parts for file, _, _ in table._runs], lengths)
     train, valid = np.flatnonzero(is_train), np.flatnonzero(~is_train)
     count = min(len(train), len(valid))
     drawn = np.random.default_rng(seed).choice(train, count, replace=False)
-    return SomeRows(table, np.sort(np.concatenate([valid, drawn])))
+    return RowSubset(table, np.sort(np.concatenate([valid, drawn])))

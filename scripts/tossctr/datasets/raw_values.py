@@ -1,7 +1,7 @@
 """Converts raw columns to the H5 format, batch by batch: numbers, categories, times, sequences.
 
-A sequence is a list, or a text of tokens joined by a separator. A token is an integer, or any other
-text, such as 007, which is stored as a hash (`categories.py`).
+A sequence is a list of tokens, or a text of tokens joined by a separator. A token is an integer or
+a text; a text, such as 007, is stored as a hash (`categories.py`).
 """
 
 import re
@@ -16,10 +16,10 @@ from ..common.arrays import Ragged, narrow
 from ..common.errors import UserError, row_name
 from ..config.columns import Columns
 from ..raw.values import as_text, checked_text
-from .categories import MISSING_CODE, codes_of, plain_words, tokens_of
+from .categories import MISSING_CODE, codes_of, normalize_words, tokens_of
 from .table import Block
 
-# The raw strings of some rows' categories and text tokens, by column.
+# The raw strings of categories and text tokens in a batch, by column.
 RawStrings = Mapping[str, Sequence[str]]
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -27,19 +27,19 @@ _ZERO = np.uint8(ord("0"))
 # Numbers of this many digits always fit int64.
 _MAX_DIGITS = 18
 _INTEGER = f"^[0-9]{{1,{_MAX_DIGITS}}}$"
-# An event 007 is a text, not a number, as in a category.
+# As in a category, 007 is a text.
 _NUMBER = f"^(0|[1-9][0-9]{{0,{_MAX_DIGITS - 1}}})$"
-# The least number of n digits, at index n; 0 has one digit.
+# At index n, the smallest number with n digits; 0 has one digit.
 _LEAST = np.array([0, 0, *(10**n for n in range(1, _MAX_DIGITS))], np.uint64)
-# Characters that tokens in text must not have: separators, and those of lists written as text.
+# Characters that tokens in text must not contain: separators, brackets and quotes of lists.
 NO_TEXT = re.compile(r"""[\x00\s\v,|;\[\]{}"']""", re.ASCII)
 _TEXT_TOKEN = rf"^[^{NO_TEXT.pattern[1:-1]}]+$"
 _LIST_TOKEN = r"^[^\x00]+$"
 _WANTED = {
-    _INTEGER: f"a non-negative integer of at most {_MAX_DIGITS} digits, as times of events are",
-    _TEXT_TOKEN: "a token: in text, tokens are joined by commas, or by the `separator` of their "
-    "group of columns, and have no blank, comma, quote, bracket, | or ; in them, for example "
-    "12,a7,301; a column of lists may hold any others",
+    _INTEGER: f"a non-negative integer of at most {_MAX_DIGITS} digits, as event times must be",
+    _TEXT_TOKEN: "a token: join tokens by commas, or by the `separator` of the group of columns, "
+    "without blanks, commas, quotes, brackets, | or ; in a token, for example 12,a7,301; or "
+    "write lists, whose tokens may contain these characters",
     _LIST_TOKEN: "a token: write a text or an integer, or leave it out",
 }
 
@@ -47,10 +47,9 @@ _WANTED = {
 def convert_batch(
     batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: str
 ) -> tuple[Block, RawStrings]:
-    """Convert the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
+    """Convert the features of `batch`; also return the strings of categories and text tokens.
 
-    Also returns the strings of its categories and of the sequence tokens that are not integers.
-    Uses only its arguments, so batches can be converted in parallel.
+    `rows` are the rows' numbers in the raw file `path`. Batches can be converted in parallel.
     """
     numeric = np.empty((len(rows), len(columns.numeric)), np.float32)
     for i, name in enumerate(columns.numeric):
@@ -76,7 +75,7 @@ def convert_batch(
             raise UserError(
                 f"{path}: {row_name(rows[i])}: sequence {first!r} has "
                 f"{sequences[first].lengths[i]} events, {name!r} has {sequences[name].lengths[i]}; "
-                f"sequences used together must be equally long"
+                f"the sequences of a row must have equal lengths"
             )
     time = None
     if columns.row_time:
@@ -87,7 +86,7 @@ def convert_batch(
 def _as_float32(column: pa.Array) -> np.ndarray:
     """A column of numbers as float32 [rows]; null becomes NaN."""
     if pa.types.is_decimal(column.type):
-        # Arrow computes in the target type, and in float32 the result can be one step off.
+        # Arrow would compute in float32, with a rounding error in the last bit.
         column = column.cast(pa.float64(), safe=False)
     if not pa.types.is_float32(column.type):
         column = column.cast(pa.float32(), safe=False)
@@ -95,30 +94,29 @@ def _as_float32(column: pa.Array) -> np.ndarray:
 
 
 def _as_codes(column: pa.Array, name: str, path: str) -> tuple[np.ndarray, list[str]]:
-    """A column of categories as codes uint64 [rows], and its words."""
+    """A column of categories as codes uint64 [rows], and its distinct words."""
     encoded = as_text(column).dictionary_encode()
     words = checked_text(encoded.dictionary, name, path).to_pylist()
     # The last code stands for missing values.
     codes = np.append(codes_of(words), np.uint64(MISSING_CODE))
     index = pc.fill_null(encoded.indices, len(words)).to_numpy()
-    return codes[index], plain_words(words)
+    return codes[index], normalize_words(words)
 
 
 def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.ndarray:
-    """A column of times as int64 [rows]: integers as they are, timestamps in whole seconds.
+    """A column of times as int64 [rows]: integers unchanged, timestamps in whole seconds.
 
-    `rows` are the row numbers of `column` in the file; raises UserError for a time that is missing
-    or negative.
+    `rows` are the rows' numbers in the file. Raises UserError if a time is missing or negative.
     """
     is_timestamp = pa.types.is_timestamp(column.type)
-    # Values too large for int64 become negative, and are refused as such.
+    # Values too large for int64 become negative, which is an error below.
     counts = pc.fill_null(column.cast(pa.int64(), safe=False), -1).to_numpy(zero_copy_only=False)
     bad = np.flatnonzero(counts < 0)
     if len(bad):
         raise UserError(
             f"{path}: column {name!r}, {row_name(rows[bad[0]])}: the row's time is missing or "
-            f"negative; every row needs a non-negative integer in the unit of the events' times, "
-            f"or a timestamp from 1970 on: correct the column, or leave out `times` in the config"
+            f"negative; give each row a non-negative integer in the unit of the events' times, or "
+            f"a timestamp from 1970 on, or remove `times` from the config"
         )
     return counts // _PER_SECOND[column.type.unit] if is_timestamp else counts
 
@@ -132,16 +130,16 @@ def parse_sequences(
     times: bool = False,
     separator: str = ",",
 ) -> tuple[Ragged, list[str]]:
-    """Parse a sequence column to ragged rows; also returns the tokens that are not integers.
+    """Parse a sequence column to ragged rows; also return the tokens that are not integers.
 
-    Its values are tokens joined by `separator`, or lists of integers or texts; null and '' are
-    empty rows. A token of up to 18 digits without a leading 0 is an integer. With `times`, all
-    tokens must be integers, and may have leading zeros. `rows` are the row numbers in the file
-    `path`. Raises UserError with the row and the value of the first bad token.
+    Values are texts of tokens joined by `separator`, or lists of integers or texts; null and '' are
+    empty sequences. A token of up to 18 digits without a leading 0 is an integer. With `times`, all
+    tokens must be integers, which may have leading zeros. `rows` are the rows' numbers in the file
+    `path`. Raises UserError with the row and value of the first invalid token.
     """
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        good = _INTEGER if times else _LIST_TOKEN
-        return _from_lists(column, good, f"{path}: column {name!r}", rows)
+        pattern = _INTEGER if times else _LIST_TOKEN
+        return _from_lists(column, pattern, f"{path}: column {name!r}", rows)
     text = pc.fill_null(column.cast(pa.string()), "")
     _, bounds, data = text.buffers()
     ends = np.frombuffer(bounds, np.int32)[text.offset :][: len(text) + 1]
@@ -149,17 +147,17 @@ def parse_sequences(
     # A token and its separator take at least two bytes.
     values = np.empty((int(ends[-1] - ends[0]) + 1) // 2 + len(text), np.uint64)
     offsets = np.zeros(len(ends), np.int64)
-    # Relative to the character 0, like the digits.
+    # The separator's code minus that of the character 0, as for digits.
     separator_digit = np.uint8((ord(separator) - ord("0")) % 256)
     if _parse(raw, ends, separator_digit, values, offsets):
         return Ragged(narrow(values[: offsets[-1]]), offsets), []
     # `_from_lists` checks the tokens; '' becomes null.
     lists = pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), separator)
-    good = _INTEGER if times else _TEXT_TOKEN
-    return _from_lists(lists, good, f"{path}: column {name!r}", rows)
+    pattern = _INTEGER if times else _TEXT_TOKEN
+    return _from_lists(lists, pattern, f"{path}: column {name!r}", rows)
 
 
-# A single loop: other forms run a quarter faster, but compile a second longer.
+# A single loop: faster variants (by a quarter) take a second longer to compile.
 @numba.njit(nogil=True)
 def _parse(
     raw: np.ndarray,
@@ -170,7 +168,7 @@ def _parse(
 ) -> bool:
     """Fill `values` and `offsets` from the bytes raw[bounds[i]:bounds[i + 1]] of each row i.
 
-    Returns False if a token is not an integer, has a leading 0 or too many digits.
+    Returns False if a token is not an integer, or has a leading 0 or more than 18 digits.
     """
     count = np.uintp(0)
     for row in range(len(bounds) - 1):
@@ -196,11 +194,11 @@ def _parse(
 
 
 def _from_lists(
-    lists: pa.Array, good: str, where: str, rows: np.ndarray
+    lists: pa.Array, pattern: str, where: str, rows: np.ndarray
 ) -> tuple[Ragged, list[str]]:
-    """The rows of a column of lists, and the tokens that are not integers.
+    """The ragged rows of a column of lists, and the tokens that are not integers.
 
-    A null list is empty. Raises UserError for a token that is null or does not match `good`.
+    A null list is empty. Raises UserError if a token is null or does not match `pattern`.
     """
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
@@ -214,17 +212,17 @@ def _from_lists(
     encoded = tokens.dictionary_encode()
     distinct = encoded.dictionary
     # The last entry stands for null.
-    is_good = np.append(pc.match_substring_regex(distinct, good), False)
+    is_good = np.append(pc.match_substring_regex(distinct, pattern), False)
     index = pc.fill_null(encoded.indices, len(distinct)).to_numpy()
     bad = np.flatnonzero(~is_good[index])
     if len(bad):
         row = rows[np.searchsorted(offsets, bad[0], side="right") - 1]
         token = tokens[int(bad[0])].cast(pa.binary()).as_py()
         shown = None if token is None else token.decode(errors="backslashreplace")
-        raise UserError(f"{where}, {row_name(row)}: token {shown!r} is not {_WANTED[good]}")
-    is_integer = pc.match_substring_regex(distinct, _INTEGER if good == _INTEGER else _NUMBER)
+        raise UserError(f"{where}, {row_name(row)}: token {shown!r} is not {_WANTED[pattern]}")
+    is_integer = pc.match_substring_regex(distinct, _INTEGER if pattern == _INTEGER else _NUMBER)
     words = distinct.filter(pc.invert(is_integer)).to_pylist()
     chosen, values = np.asarray(is_integer), np.empty(len(distinct), np.int64)
     values[chosen] = distinct.filter(is_integer).cast(pa.int64())
     values[~chosen] = tokens_of(codes_of(words))
-    return Ragged(narrow(values[index]), offsets), plain_words(words)
+    return Ragged(narrow(values[index]), offsets), normalize_words(words)

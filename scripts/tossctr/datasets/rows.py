@@ -1,4 +1,4 @@
-"""Rows in memory as a table, such as those that a service scores."""
+"""Rows in memory as a table, for example the rows that a service scores."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,17 +13,17 @@ from ..raw.values import check_types, decoded
 from .raw_values import convert_batch
 from .table import Header, MemoryTable
 
-# Mappings of column names to values, a single mapping, a pandas DataFrame or an Arrow table.
+# One or more mappings from column names to values, a pandas DataFrame or an Arrow table.
 Rows = Iterable[Mapping[str, Any]] | Mapping[str, Any] | Any
 _NAME = "the rows"
 
 
 def row_table(rows: Rows, columns: Columns, simulated: bool) -> MemoryTable:
-    """Rows with the given columns, converted like raw files; other columns are ignored.
+    """Convert the features of `rows` as for raw files; other columns are ignored.
 
-    The values of a column have one type, as in a parquet file. None, NaN and pandas.NA are missing
-    values, or empty histories. Raises UserError, which names the column, for other values, and if a
-    row lacks a column.
+    A column must have one type, as in parquet. None, NaN and pandas.NA are missing values or empty
+    histories. Raises UserError that names the column if a value is invalid or a row lacks the
+    column.
     """
     header = Header(
         Path(_NAME),
@@ -40,7 +40,7 @@ def row_table(rows: Rows, columns: Columns, simulated: bool) -> MemoryTable:
 
 
 def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:
-    """These columns of the rows; raises UserError if one is missing, or has several types."""
+    """The columns `names`; raises UserError if a column is missing or has several types."""
     is_table = hasattr(rows, "columns")
     if not is_table:
         rows = [rows] if hasattr(rows, "keys") else [*rows]
@@ -55,7 +55,7 @@ def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:
             arrays.append(decoded(values))
         except (LookupError, TypeError, ValueError, OverflowError, pa.ArrowException) as error:
             raise UserError(
-                f"{_NAME}: column {name!r} cannot be read ({error!r:.300}); each row needs a "
-                f"value, or None, and all values must have one type"
+                f"{_NAME}: column {name!r} cannot be read ({error!r:.300}); give each "
+                f"row a value or None, and all values one type"
             ) from None
     return pa.RecordBatch.from_arrays(arrays, [*names])

@@ -1,6 +1,6 @@
-"""Which rows are held out: the newest, or those of groups that are never learned from.
+"""Splits rows into train and validation rows by time, or by group.
 
-All rows of one time or one group are in the same split.
+All rows with the same time or group are in the same split.
 """
 
 import logging
@@ -19,20 +19,20 @@ from ..raw.values import as_text, type_name
 
 logger = logging.getLogger(__name__)
 
-# The splits of a draw, and their numbers. Train rows are learned from; validation rows are held
-# out to choose epoch, settings and weights, and to compute metrics.
+# The splits and their numbers. Validation rows are held out to choose epoch, settings and weights,
+# and to compute metrics.
 SPLITS = ("train", "validation")
 TRAIN, VALIDATION = 0, 1
-# A warning is logged if the held-out share differs from `valid_share` by more than this factor.
+# If the held-out share differs from `valid_share` by a larger factor, a warning is logged.
 _FAR_OFF = 1.5
-# The most periods that rows' times are divided into.
+# The maximum number of periods.
 PERIODS = 8
 
 
 class Sampling(SettingsBlock):
-    """How rows are held out: the newest by `time`, whole groups by `group`, or else at random.
+    """How rows are held out: the newest by column `time`, groups by column `group`, or at random.
 
-    With `is_auto`, the first of these columns that has several values is used, if any.
+    With `is_auto`, the first of the two columns that has several values is used, if any.
     """
 
     time: str | None = None
@@ -43,12 +43,12 @@ class Sampling(SettingsBlock):
 
     @property
     def is_random(self) -> bool:
-        """True if the rows to hold out are drawn at random."""
+        """True if validation rows are drawn at random."""
         return self.time is None and self.group is None
 
     @property
     def columns(self) -> dict[str, str]:
-        """The columns to read, by their keys in the table file."""
+        """The columns to read, by config key."""
         named = {"columns.time": self.time, "columns.group": self.group}
         return {key: name for key, name in named.items() if name is not None}
 
@@ -56,10 +56,10 @@ class Sampling(SettingsBlock):
 def read_keys(
     file: RawTable, sampling: Sampling
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
-    """Returns times [rows] or None, groups [rows] or None, and `sampling` as applied.
+    """Read what rows are split by: times [rows] or None, groups [rows] or None, and `sampling`.
 
-    Rows are split by the one that is not None. With `is_auto`, the first of the two columns that
-    has several values is used.
+    At most one array is returned; the returned `sampling` names only the column in use. See
+    `Sampling` for `is_auto`.
     """
     time = file.times(sampling.time) if sampling.time else None
     if time is not None and not (sampling.is_auto and (time == time[:1]).all()):
@@ -70,7 +70,7 @@ def read_keys(
     by = {"time": None, "group": None if group is None else sampling.group}
     if (chosen := sampling.model_copy(update=by)) != sampling:
         logger.warning(
-            "%s: %s HAS ONE VALUE in all rows, so rows are held out %s",
+            "%s: %s HAS ONE VALUE in all rows, so validation rows are drawn %s",
             file.location,
             " and ".join({*sampling.columns.values()} - {chosen.group}),
             f"by {chosen.group}" if chosen.group else "AT RANDOM",
@@ -87,14 +87,12 @@ def split_rows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split, period and fold of each row of a file, as in a Selection.
 
-    `time` and `group` [rows] are from `read_keys`, and messages call the file `where`.
-
-    The newest times are held out, or random groups. Rows of one time or group stay together, so
-    the held-out share is only near `valid_share`. Raises UserError if a split lacks rows of a
-    label.
+    `time` and `group` [rows] are from `read_keys`; messages call the file `where`. Held out are the
+    newest times, or random groups. Rows with one time or group stay together, so the held-out share
+    is only close to `valid_share`. Raises UserError if a split has no rows of a label.
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
-    assert key is not None, "a split by a column"
+    assert key is not None, "time or group is given"
     start = _start(key, sampling.valid_share, f"{where}: column {column!r}")
     split = (key >= start).astype(np.int8)
     count_22 = np.bincount(2 * split + labels, minlength=4).reshape(2, 2)
@@ -111,7 +109,7 @@ def split_rows(
     if not count_22.all():
         raise UserError(
             f"{where}: split by {column}: {'; '.join(summary)}. Each split needs clicks and "
-            f"non-clicks: change sampling.split or valid_share"
+            f"negatives: change sampling.split or sampling.valid_share"
         )
     zeros = np.zeros(len(split), np.uint8)
     fold = zeros if group is None else (group % np.uint64(FOLDS)).astype(np.uint8)
@@ -119,15 +117,15 @@ def split_rows(
 
 
 def periods(time: np.ndarray) -> np.ndarray:
-    """The period of each row, uint8 [rows], ascending with its `time` [rows]; 0 is the oldest.
+    """The period of each row, uint8 [rows]: the index of its interval of `time`, 0 is the oldest.
 
-    There are at most PERIODS periods of about equally many rows. Rows of one time are in one
-    period; if there are at most PERIODS times, each is a period.
+    There are at most PERIODS periods with about equally many rows. Rows with the same time are in
+    the same period. If there are at most PERIODS distinct times, each is a period.
     """
     values, counts = np.unique(time, return_counts=True)
     edges = values[1:]
     if len(edges) >= PERIODS:
-        # For each eighth of the rows, the first time whose rows begin there or later.
+        # For each eighth of the rows, the first time that begins at or after its end.
         last = np.ceil(len(time) * np.arange(1, PERIODS) / PERIODS) - 1
         later = np.searchsorted(np.cumsum(counts), last, side="right") + 1
         edges = np.unique(values[later[later < len(values)]])
@@ -135,20 +133,19 @@ def periods(time: np.ndarray) -> np.ndarray:
 
 
 def _start(key: np.ndarray, share: float, column: str) -> Any:
-    """The lowest value that is held out."""
+    """The lowest value that is held out; higher values are held out, too."""
     values, counts = np.unique(key, return_counts=True)
     total, cuts = len(key), np.cumsum(counts)[:-1]
     if not len(cuts):
         raise UserError(
-            f"{column} has one value in all {total:,} rows, and rows of one value stay "
-            f"together: name another column in columns.time or columns.group, or choose "
-            f"another sampling.split"
+            f"{column} has one value in all {total:,} rows, so it cannot split them: name "
+            f"another column in columns.time or columns.group, or change sampling.split"
         )
     nearest = int(np.abs(total - cuts - share * total).argmin())
     held_share = (total - cuts[nearest]) / total
     if max(held_share / share, share / held_share) > _FAR_OFF:
         logger.warning(
-            "%s: rows of one value stay together, so %.3g of the rows are held out, not %.3g",
+            "%s: rows with equal values stay together, so the held-out share is %.3g, not %.3g",
             column,
             held_share,
             share,
@@ -159,19 +156,19 @@ def _start(key: np.ndarray, share: float, column: str) -> Any:
 def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     """A hash of each row's group, uint64 [rows].
 
-    Rows form a group if their values are equal as text, or as lists of integers or texts. A row is
-    a group by itself if its value is missing, empty, or a list of texts with a missing text. Among
-    a hundred million groups, two share a hash of 64 bits with probability 1 in 3,000.
+    Rows are a group if their values are equal as text, or as lists of integers or texts. A row is
+    its own group if its value is missing, empty, or a list with a missing text. For 100 million
+    groups, the probability of a collision is 1 in 3,000.
     """
     random = np.random.default_rng([seed, 1])
-    hashes, alone = [], 0
+    hashes, ungrouped = [], 0
     for _, batch in file.stream([column], BATCH_ROWS):
         values = batch.column(0)
         try:
             keys = _keys_of(values)
         except pa.ArrowException as error:
             raise UserError(
-                f"{file.location}: column {column!r} of type {values.type} cannot be grouped by "
+                f"{file.location}: column {column!r} of type {values.type} cannot define groups "
                 f"({first_line(error)}); set columns.group to a column of text, numbers, or lists "
                 f"of texts or integers"
             ) from None
@@ -180,28 +177,30 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
         is_missing = np.array([not key for key in keys])
         missing = int(is_missing.sum())
         hashes[-1][is_missing] = random.integers(0, 1 << 64, missing, np.uint64)
-        alone += missing
-    if alone:
+        ungrouped += missing
+    if ungrouped:
         logger.warning(
-            "%s: %s rows have no %s: each counts as a separate group",
+            "%s: rows without %s: %s; each is a separate group",
             file.location,
-            f"{alone:,}",
             column,
+            f"{ungrouped:,}",
         )
     return np.concatenate(hashes)
 
 
 def _keys_of(values: pa.Array) -> list[bytes]:
-    """The bytes of each value's text or list; no bytes if it is missing or empty.
+    """The bytes of each text or list; b"" for missing and empty values.
 
-    Raises ArrowException for values of other types.
+    Raises ArrowException for other types.
     """
     if type_name(values.type) == "list of text":
         values = pc.binary_join(values.cast(pa.list_(pa.string())), "\0")
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         events = values.flatten()
         if not pa.types.is_integer(events.type) or events.null_count:
-            raise pa.ArrowInvalid("its lists hold a missing value, or neither integers nor texts")
+            raise pa.ArrowInvalid(
+                "lists with a missing integer, or with neither integers nor texts"
+            )
         rows = values.to_numpy(zero_copy_only=False)
         return [b"" if row is None else row.tobytes() for row in rows]
     return pc.fill_null(as_text(values), "").cast(pa.binary()).to_pylist()

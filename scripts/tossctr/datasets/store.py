@@ -1,25 +1,25 @@
-"""The H5 format: a click table in a stream, read back in blocks with flat memory.
+"""The H5 format of a click table, written and read in blocks with bounded memory.
 
     numeric            float32 [rows, numeric columns], raw values, NaN where missing
     categorical        uint64 [rows, categorical columns], codes of `categories.py`, 0 = missing
-    vocabulary/<col>   uint8 [bytes], the raw strings of these codes, sorted, each followed by a
-                       NUL; for a sequence, its tokens that are not integers, if any
-    sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1];
-                       the events' times, if any, are another such sequence
+    vocabulary/<col>   uint8 [bytes], the raw strings of a categorical column, or of a sequence's
+                       tokens that are not integers, sorted, each followed by a NUL
+    sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1]; <col> may
+                       be the events' times
     label, id          uint8 [rows] and bytes [rows], if any
-    period, fold       uint8 [rows], for drawn rows: the row's span of time, 0 the oldest, and its
-                       group's fold
+    period, fold       uint8 [rows], for drawn rows: the row's time interval (0 the oldest), and
+                       its group's fold
     row                int64 [rows], the row's number in its part of the raw table
     time               int64 [rows], the row's time, if the events have times
 
-In <col>, % and / are written %25 and %2F, and a column named . is %2E. Attributes: format, version,
-rows, split (train, validation; empty for test rows), numeric_columns, categorical_columns,
+In <col>, % becomes %25, / becomes %2F, and a column named . becomes %2E. Attributes: format,
+version, rows, split (train, validation; empty for test rows), numeric_columns, categorical_columns,
 sequence_columns (JSON lists), source (JSON: the raw file's name, rows, fingerprint, whether it is
 simulated, the column of the rows' times and, for drawn rows, the digest of the draw). Drawn rows
-are shuffled within as many rows as a conversion holds in memory.
+are shuffled within the chunks that a conversion holds in memory.
 
 HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them.
-`H5Table` checks offsets, which compiled loops rely on.
+`H5Table` checks offsets, since compiled loops do not.
 """
 
 import hashlib
@@ -40,24 +40,24 @@ from ..config.columns import Columns
 from .table import Block, Table
 
 FORMAT, VERSION = "tossctr-table", 12
-# The most bytes and rows of a chunk: large enough to read near the disk's speed, small enough that
-# a window, which takes a thousand rows from each of many positions, reads little in vain.
+# The maximum bytes and rows of a chunk: large enough for the disk's speed, small enough that a
+# window, which reads a thousand rows at each of many positions, reads few unneeded rows.
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
-# Cache of each dataset, for its last chunk until that is full.
+# Cache of each dataset: it holds the last chunk until the chunk is full.
 _OPEN_CHUNKS_BYTES = 4 << 20
 
 
 class _File(io.FileIO):
-    """A file that HDF5 can close even where the disk is full or a quota is reached.
+    """A file that HDF5 can close even if the disk or quota is full.
 
-    HDF5 crashes if it cannot write its buffers. This class keeps the first error, and drops all
-    later writes.
+    HDF5 crashes if it cannot write its buffers. This class stores the first error in `error`, and
+    ignores later writes.
     """
 
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all data, or keep the error."""
+        """Write all data, or store the error."""
         left = memoryview(data)
         while len(left) and self.error is None:
             try:
@@ -68,7 +68,7 @@ class _File(io.FileIO):
 
 
 class H5Writer:
-    """Appends blocks to an H5 file; integers and IDs are as narrow as the values so far allow."""
+    """Appends blocks to an H5 file; integers and IDs get the smallest dtype for their values."""
 
     def __init__(self, path: Path, columns: Columns) -> None:
         self._disk = _File(path, "w+")
@@ -81,7 +81,7 @@ class H5Writer:
             self._append(f"sequence/{_h5_name(name)}/offsets", np.zeros(1, np.int64))
 
     def append(self, block: Block) -> None:
-        """Write the rows of `block` after those already written."""
+        """Append the rows of `block`."""
         with self._writing():
             for name, ragged in block.sequences.items():
                 group = f"sequence/{_h5_name(name)}"
@@ -95,7 +95,7 @@ class H5Writer:
     def finish(
         self, words: Mapping[str, Collection[str]], source: Mapping[str, Any], split: str = ""
     ) -> None:
-        """Write vocabularies and attributes, and close; H5Table refuses an unfinished file."""
+        """Write vocabularies (`words`) and attributes, and close; H5Table needs a finished file."""
         for name, strings in words.items():
             if strings or name not in self.columns.ragged:
                 text = "".join(f"{word}\0" for word in sorted(strings)).encode()
@@ -111,13 +111,13 @@ class H5Writer:
         self.close()
 
     def close(self) -> None:
-        """Close the file; may be called twice. Raises OSError if something was not written."""
+        """Close the file; may be called twice. Raises OSError if a write failed."""
         with closing(self._disk), self._writing():
             self.file.close()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Raise the error of a write instead of the errors that follow from it."""
+        """Raise the first write error instead of its consequences in HDF5."""
         try:
             yield
         finally:
@@ -125,10 +125,10 @@ class H5Writer:
                 raise self._disk.error
 
     def _append(self, name: str, values: np.ndarray) -> None:
-        """Append `values` to a dataset, which is created if it does not exist."""
+        """Append `values` to the dataset `name`, or create the dataset."""
         before = self.file.get(name)
         if before is not None and not np.can_cast(values.dtype, before.dtype):
-            # Rare and early, since the first blocks hold most of the values.
+            # Rewrites the dataset with a wider dtype: rare, and mostly early when it is small.
             wider = np.promote_types(values.dtype, before.dtype)
             del self.file[name]
             for start in range(0, len(before), before.chunks[0]):
@@ -139,35 +139,35 @@ class H5Writer:
             before.resize(start + len(values), axis=0)
             before[start:] = values
             return
-        # HDF5 allows a width of 0 (no numeric columns) only where it may grow.
+        # HDF5 allows a width of 0 (no numeric columns) only if the maximum width is unlimited.
         widths = [n or None for n in values.shape[1:]]
         row_bytes = max(1, values.itemsize * math.prod(values.shape[1:]))
-        most = _CHUNK_BYTES if name.endswith("/values") else _CHUNK_ROWS  # of events, of rows
+        limit = _CHUNK_BYTES if name.endswith("/values") else _CHUNK_ROWS  # events or rows
         self.file.create_dataset(
             name,
             data=values,
             maxshape=(None, *widths),
-            chunks=(max(1, min(_CHUNK_BYTES // row_bytes, most)), *(n or 1 for n in widths)),
+            chunks=(max(1, min(_CHUNK_BYTES // row_bytes, limit)), *(n or 1 for n in widths)),
             fill_time="never",
             fletcher32=True,
         )
 
 
 def _h5_name(column: str) -> str:
-    """A column's name as one component of an H5 path, where . would mean the group itself."""
+    """A column's name as one component of an H5 path, in which . would mean the group itself."""
     return "%2E" if column == "." else column.replace("%", "%25").replace("/", "%2F")
 
 
 class H5Table(Table):
-    """The rows of an H5 file of this format, as they are stored; cheap to open.
+    """The rows of an H5 file of this format, in stored order; opening reads no rows.
 
-    Raises UserError for any other file and, when rows are read, for a damaged one; raises OSError
-    if there is no file.
+    Raises OSError if the file does not exist, and UserError for another format, or for damaged data
+    when they are read.
     """
 
     def __init__(self, path: Path) -> None:
         with raise_if_corrupt(path), ExitStack() as stack:
-            # No cache: a chunk is read once, or by windows far apart.
+            # No cache: a chunk is read once, or by distant windows.
             self.file = stack.enter_context(h5py.File(path, "r", rdcc_nbytes=0))
             attributes = dict(self.file.attrs)
             written = (attributes["format"], int(attributes["version"]))
@@ -180,7 +180,7 @@ class H5Table(Table):
             self.rows = int(attributes["rows"])
             split, has_times = str(attributes["split"]), "time" in self.file
             super().__init__(path, **header, has_times=has_times, identity=identity, split=split)
-            # Kept, since a lookup in the file takes as long as reading some hundred rows.
+            # Looked up once: a lookup takes as long as reading some hundred rows.
             items = self.file.items()
             self._data = {name: item for name, item in items if isinstance(item, h5py.Dataset)}
             self._sequences = {}
@@ -198,12 +198,12 @@ class H5Table(Table):
             return self.file[name][:].tobytes().decode().split("\0")[:-1]
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows start to stop of one of a block's arrays."""
+        """Rows `start` to `stop` of one of a block's arrays."""
         with raise_if_corrupt(self.path):
             return self._data[name][start:stop]
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows start to stop as one block, with all sequences or those named."""
+        """Rows `start` to `stop` as one block; with `sequences`, only these sequences."""
         ragged = {}
         with raise_if_corrupt(self.path):
             for name in self.sequence_columns if sequences is None else sequences:

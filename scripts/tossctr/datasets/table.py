@@ -1,4 +1,4 @@
-"""A click table as its readers see it: ordered rows, independent of files, read in blocks."""
+"""Click tables: ordered rows that are read in blocks, from a file or from memory."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,13 +15,14 @@ from ..config.names import MONITORED_CLICKS, MONITORED_ROWS
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of a click table, encoded as in H5; events as narrow as these rows allow.
+    """Some rows of a click table, encoded as in H5 (`store.py`).
 
     `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
-    `sequences` by column name; `row` int64 [rows]. All others may be None: `label` uint8 [rows];
-    `period` and `fold` uint8 [rows], as in a Selection; `id` bytes [rows]; `time` int64 [rows];
-    `index` int64 [rows], the rows' indices in their table; `first_events` [rows], with a uint64
-    field for each sequence: its first token before permutation importance changed it.
+    `sequences` by column name, in unsigned integers; `row` int64 [rows]. The further arrays may be
+    None: `label` uint8 [rows]; `period` and `fold` uint8 [rows], as in a Selection; `id` bytes
+    [rows]; `time` int64 [rows]; `index` int64 [rows], the rows' indices in their table;
+    `first_events` [rows], with a uint64 field for each sequence: the first token before permutation
+    importance changed the sequence.
     """
 
     numeric: np.ndarray
@@ -41,38 +42,38 @@ class Block:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that are not None, without the sequences, by name."""
+        """All arrays by name, except sequences and None."""
         return {name: each for name, each in vars(self).items() if isinstance(each, np.ndarray)}
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values."""
+        """The bytes of all arrays."""
         sequences = self.sequences.values()
         values = [*self.arrays.values(), *(a for s in sequences for a in (s.values, s.offsets))]
         return sum(array.nbytes for array in values)
 
     def take(self, rows: np.ndarray) -> "Block":
-        """The rows at these indices, in this order."""
+        """Copy the rows at these indices, in this order."""
         sequences = {name: each.take(rows) for name, each in self.sequences.items()}
         arrays = {name: each[rows] for name, each in self.arrays.items()}
         return Block(sequences=sequences, **arrays)
 
     def slice(self, start: int, stop: int) -> "Block":
-        """Rows start to stop (not included), without copying values."""
+        """Rows `start` to `stop` (exclusive), as views of the arrays."""
         sequences = {name: each.slice(start, stop) for name, each in self.sequences.items()}
         arrays = {name: each[start:stop] for name, each in self.arrays.items()}
         return Block(sequences=sequences, **arrays)
 
     def newest(self, events: int) -> "Block":
-        """The same rows, each history cut to its newest `events` events."""
+        """The same rows, with each history truncated to its newest `events` events."""
         rows = np.arange(len(self))
         return replace(self, sequences={n: s.take(rows, events) for n, s in self.sequences.items()})
 
     @classmethod
-    def joined(cls, blocks: Sequence["Block"]) -> "Block":
-        """The rows of blocks of one table, one block after the other."""
+    def concatenate(cls, blocks: Sequence["Block"]) -> "Block":
+        """Concatenate the rows of several blocks of one table."""
         sequences = {
-            name: Ragged.joined([block.sequences[name] for block in blocks])
+            name: Ragged.concatenate([block.sequences[name] for block in blocks])
             for name in blocks[0].sequences
         }
         arrays = {
@@ -86,9 +87,10 @@ class Block:
 class Header:
     """Properties of a whole table.
 
-    Messages call the table `path`. The columns are those of a block's arrays and sequences.
-    `source` describes the raw table and whether it is `simulated`. `identity` is equal for the
-    train and the validation rows of one draw; `split` is the split of a file's rows.
+    Messages call the table `path`. The columns are those of `numeric`, `categorical` and
+    `sequences` in its blocks. `source` describes the raw table, and says if it is `simulated`.
+    `identity` is equal for the train and validation rows of one draw. `split` is "train",
+    "validation" or "".
     """
 
     path: Path
@@ -106,7 +108,7 @@ class Header:
 
 
 class Table(Header, ABC):
-    """Rows that are read from `start` to `stop` (not included)."""
+    """Base class of tables; rows `start` to `stop` (exclusive) are read as a Block."""
 
     rows: int
     # Rows of each block that `blocks` yields.
@@ -114,21 +116,21 @@ class Table(Header, ABC):
 
     @abstractmethod
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows start to stop as one block, with all sequences or those named."""
+        """Rows `start` to `stop` as one block; with `sequences`, only these sequences."""
 
     @abstractmethod
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows start to stop of one of a block's arrays, such as `label`, `row`, `categorical`."""
+        """Rows `start` to `stop` of one of a block's arrays, such as `label` or `row`."""
 
     @abstractmethod
     def vocabulary(self, column: str) -> list[str]:
-        """The raw strings of a categorical column, sorted, without one for missing values.
+        """The distinct raw strings of a categorical column, sorted; missing values have none.
 
-        For a sequence, the strings of its tokens that are not integers.
+        For a sequence: the tokens that are not integers.
         """
 
     def close(self) -> None:
-        """Close its files, if any; may be called twice."""
+        """Close the table's files, if any; may be called twice."""
 
     def __enter__(self) -> Self:
         return self
@@ -139,14 +141,14 @@ class Table(Header, ABC):
     def blocks(
         self, sequences: Sequence[str] | None = None, rows: int | None = None
     ) -> Iterator[Block]:
-        """All rows, or the first `rows`, block by block, with all sequences or those named."""
+        """Yield all or the first `rows` rows in blocks; with `sequences`, only these sequences."""
         stop = self.rows if rows is None else min(rows, self.rows)
         for start in range(0, stop, self.block_rows):
             yield self.read(start, min(start + self.block_rows, stop), sequences)
 
 
 class MemoryTable(Table):
-    """The rows of a block."""
+    """A table in memory: the rows of a block, and its raw strings (`words`) by column."""
 
     def __init__(
         self, header: Header, block: Block, words: Mapping[str, Collection[str]] | None = None
@@ -156,40 +158,40 @@ class MemoryTable(Table):
         self._words = words or {}
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows start to stop as one block, with all sequences or those named."""
+        """Rows `start` to `stop` as one block; with `sequences`, only these sequences."""
         rows = self.block.slice(start, stop)
         names = rows.sequences if sequences is None else sequences
         return replace(rows, sequences={name: rows.sequences[name] for name in names})
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows start to stop of one of the block's arrays."""
+        """Rows `start` to `stop` of one of the block's arrays."""
         return getattr(self.block, name)[start:stop]
 
     def vocabulary(self, column: str) -> list[str]:
-        """The raw strings passed when it was created."""
+        """The raw strings of the column, sorted."""
         return sorted(self._words.get(column, ()))
 
 
-class SomeRows(Table):
-    """The rows of a table at `indices` [rows], which must ascend."""
+class RowSubset(Table):
+    """The rows at `indices` [rows] of the table `whole`; `indices` must ascend."""
 
     def __init__(self, whole: Table, indices: np.ndarray) -> None:
         super().__init__(**whole.as_dict())
         self.whole, self.indices, self.rows = whole, indices, len(indices)
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows start to stop as one block, with all sequences or those named."""
+        """Rows `start` to `stop` as one block; with `sequences`, only these sequences."""
         indices = self.indices[start:stop]
-        # If only a few distant rows are wanted, the rows between them are not read.
+        # Distant rows are read separately, without the rows between them.
         cuts = np.flatnonzero(np.diff(indices // self.block_rows)) + 1
         blocks = []
         for near in np.split(indices, cuts):
             first, last = (int(near[0]), int(near[-1]) + 1) if len(near) else (0, 0)
             blocks.append(self.whole.read(first, last, sequences).take(near - first))
-        return Block.joined(blocks)
+        return Block.concatenate(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows `start:stop` of one of a block's arrays."""
+        """Rows `start` to `stop` of one of a block's arrays."""
         return self.whole.column(name)[self.indices[start:stop]]
 
     def vocabulary(self, column: str) -> list[str]:
@@ -197,37 +199,37 @@ class SomeRows(Table):
         return self.whole.vocabulary(column)
 
     def close(self) -> None:
-        """Close the table that has these rows."""
+        """Close the whole table."""
         self.whole.close()
 
 
 def monitored_rows(table: Table) -> Table:
-    """The first validation rows, as many as are needed to monitor training.
+    """The first validation rows: at least MONITORED_ROWS, with MONITORED_CLICKS clicks.
 
-    Rows of an H5 table are shuffled, so the first rows are a fair sample.
+    Rows of an H5 table are shuffled, so the first rows are a random sample.
     """
     clicks = np.cumsum(table.column("label"), dtype=np.int64)
-    most = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)
-    return SomeRows(table, np.arange(most)) if most < table.rows else table
+    count = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)
+    return RowSubset(table, np.arange(count)) if count < table.rows else table
 
 
 def period_count(table: Table) -> int:
-    """The number of periods of a drawn table's rows; 1 without times."""
+    """The number of periods in a table of drawn rows; 1 without times."""
     return int(table.column("period").max()) + 1
 
 
 def require_drawn(table: Table) -> None:
-    """Raise UserError for a test table, whose rows were not drawn."""
+    """Raise UserError if the rows are test rows, not drawn train or validation rows."""
     if "draw" not in table.source:
         raise UserError(
-            f"{table.path}: holds test rows; give the H5 files of train or validation rows"
+            f"{table.path}: contains test rows; give H5 files of train or validation rows"
         )
 
 
-def draw_mismatch(one: object, other: object) -> UserError:
-    """The error for two files of different draws: one may have trained on the other's rows."""
+def draw_mismatch(first: object, second: object) -> UserError:
+    """The error for two files whose rows were drawn separately, so that rows may overlap."""
     return UserError(
-        f"{one} and {other} were not made from the same rows and columns; take files of one draw. "
-        f"If the workflow made both, delete their folders in data/h5 and run the same command "
-        f"again to rebuild them"
+        f"{first} and {second} were not made from the same rows and columns; give files of one "
+        f"draw. If the workflow made both files, delete their folders in data/h5 and run the same "
+        f"command again"
     )

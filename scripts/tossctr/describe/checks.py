@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..common.errors import some_of
+from ..common.errors import shorten
 from .alarms import Alarm
 from .drift import MUCH_DRIFT
 
@@ -109,7 +109,7 @@ def _column_alarms(columns: pd.DataFrame, fault: str, text: str, advice: str) ->
     if "click_auc" in faulty:  # the strongest columns come first
         faulty = faulty.sort_values("click_auc", ascending=False, kind="stable")
     if names := list(faulty["column"]):
-        which = f"Column{'s' if len(names) > 1 else ''} {some_of(names, _NAMED)}"
+        which = f"Column{'s' if len(names) > 1 else ''} {shorten(names, _NAMED)}"
         yield Alarm(f"{which}: {text.format(**faulty.iloc[0])}", advice)
 
 

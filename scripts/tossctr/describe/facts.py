@@ -19,7 +19,7 @@ from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..datasets.categories import codes_of
 from ..datasets.opening import Files, open_table
-from ..datasets.table import Block, SomeRows, Table
+from ..datasets.table import Block, RowSubset, Table
 from ..features.encoding import TokenLookup
 from ..features.feature_map import OUT_OF_VOCABULARY, FeatureMap, SequenceField
 from .drift import adversary, auc_alone, stability_index
@@ -149,7 +149,7 @@ def describe(
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(threads))
         train, valid = (stack.enter_context(open_table(each)) for each in (train_h5, valid_h5))
-        no_rows = SomeRows(train, np.arange(0))
+        no_rows = RowSubset(train, np.arange(0))
         test = stack.enter_context(open_table(test_h5)) if test_h5 else no_rows
         tables = {"train": train, "valid": valid, "test": test}
         largest = max(table.rows for table in tables.values())

@@ -14,7 +14,7 @@ from ..common.errors import UserError
 from ..common.files import Output, atomic_write
 from ..config.columns import SEPARATORS, Columns
 from ..datasets.raw_values import NO_TEXT
-from ..raw.formats import likely_delimiter
+from ..raw.formats import guess_delimiter
 from ..raw.location import TableLocation
 from ..raw.raw_files import RawFiles
 from ..raw.reading import RawTable
@@ -77,7 +77,7 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     is_typed = time and time.name in others and time.kind in ("integer", "timestamp")
     roles, left_out = _roles(features, others, time if is_typed else None, group)
     for table in tables:
-        left_out |= dict.fromkeys(table.partial, f"not all files of {table.location} have it")
+        left_out |= dict.fromkeys(table.incomplete, f"not all files of {table.location} have it")
         left_out |= table.unusable
     reasons = "".join(f"# {name!r} is left out: {why}\n" for name, why in left_out.items())
     kept = {name for listed in roles.values() for name in listed}
@@ -111,7 +111,7 @@ def _delimiter(table: TableLocation) -> str | None:
     if not re.search(r"\.csv(\.gz)?$", file.name.lower()):
         return None
     with file.reading():
-        delimiter = likely_delimiter(file)
+        delimiter = guess_delimiter(file)
     return None if delimiter == "," else delimiter
 
 

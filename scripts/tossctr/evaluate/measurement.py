@@ -22,7 +22,7 @@ from ..datasets.conversion import convert_test
 from ..datasets.draw import read_labels
 from ..datasets.opening import open_table
 from ..datasets.table import Table, require_drawn
-from ..raw.location import tables_of
+from ..raw.location import table_locations
 from ..raw.reading import RawTable
 from .intervals import auc_interval, bootstrap, differences, has_enough_clicks, intervals
 from .metric_table import METRIC_BY_NAME, expected_metric, metrics_of, read_predictions
@@ -73,7 +73,7 @@ def measure_scores(
     threads: int = 1,
 ) -> None:
     """Write all metrics of the `scores` of `input`, which has labels; see `_measure`."""
-    files = [RawTable(table, columns=columns) for table in tables_of(input, delimiter)]
+    files = [RawTable(table, columns=columns) for table in table_locations(input, delimiter)]
     label = np.concatenate([read_labels(file, columns.label) for file in files])
     scored = read_table(scores, ["probability"])
     about = metadata_of(scored)

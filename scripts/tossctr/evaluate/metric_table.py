@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from ..common import logits
 from ..common.errors import UserError
-from ..common.logits import BALANCED, Rows, sigmoid
+from ..common.logits import BALANCED, LabelledLogits, sigmoid
 from ..common.parquet import metadata_of, read_table
-from ..config.names import check_name, folder_name
+from ..config.names import folder_name, require_name
 
 # Bins of the calibration error, with about equally many rows each.
 CALIBRATION_BINS = 20
@@ -31,7 +31,7 @@ def read_predictions(path: Path, full_name: str = "") -> pa.Table:
     Raises UserError if they are of another model than `full_name`.
     """
     table = read_table(path, ("row", "label", "logit"), optional=("logit_ablated", "logit_best"))
-    check_name(path, metadata_of(table).get("full_name", ""), full_name)
+    require_name(path, metadata_of(table).get("full_name", ""), full_name)
     return table
 
 
@@ -50,7 +50,7 @@ def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
     return tables
 
 
-def calibration_error(rows: Rows) -> float:
+def calibration_error(rows: LabelledLogits) -> float:
     """The root mean square of the bins' gaps, corrected for noise.
 
     A gap's variance, estimated from the bin's residuals, is subtracted from the squared gap (Kumar,
@@ -73,7 +73,7 @@ def calibration_bins(logit: np.ndarray) -> np.ndarray:
     return np.searchsorted(np.unique(edges), logit, side="right")
 
 
-metrics_of = partial(logits.metrics_of, others={"calibration_error": calibration_error})
+metrics_of = partial(logits.metrics_of, extra_metrics={"calibration_error": calibration_error})
 
 
 @dataclass(frozen=True)

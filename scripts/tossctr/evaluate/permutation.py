@@ -19,7 +19,7 @@ from ..common.logits import metrics_of
 from ..common.progress import Progress
 from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..datasets.opening import open_table
-from ..datasets.table import Block, MemoryTable, SomeRows, Table
+from ..datasets.table import Block, MemoryTable, RowSubset, Table
 from ..features.feature_map import FeatureMap, check_same_draw
 from ..features.similarities import first_events
 from .intervals import bootstrap, differences, intervals
@@ -88,7 +88,7 @@ def chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
     share = np.where(clicked, len(clicks), len(negatives)).astype(np.float64)
     share /= np.where(clicked, clicked.sum(), (~clicked).sum())
     donors = np.random.default_rng(_SEED).choice(len(chosen), len(chosen), p=share / share.sum())
-    return SomeRows(table, chosen).read(0, len(chosen)), donors
+    return RowSubset(table, chosen).read(0, len(chosen)), donors
 
 
 def _changes(

@@ -15,10 +15,10 @@ import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..common.arrays import Ragged, hashed
+from ..common.arrays import Ragged, hash64
 from ..common.progress import Progress
 from ..config.names import FOLDS
-from ..datasets.categories import commonest
+from ..datasets.categories import most_frequent
 from ..datasets.opening import Files, open_table
 from ..datasets.table import Table, period_count
 from .encoding import TokenLookup
@@ -72,7 +72,7 @@ def _vector_items(table: Table, field: SequenceField) -> np.ndarray:
         codes = lookup(block.sequences[field.column].values)
         counts += np.bincount(codes, minlength=field.size)
     counts[:FIRST_CATEGORY] = 0
-    return np.sort(commonest(counts, MAX_ITEMS))
+    return np.sort(most_frequent(counts, MAX_ITEMS))
 
 
 def _has_whole_histories(train: Table, sequence: str) -> bool:
@@ -84,7 +84,7 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
     for block in train.blocks([sequence], _COMMON_ROWS):
         history = block.sequences[sequence]
         # Rows of one user at one time have the same history, and so the same sum of hashes.
-        sums = np.append(np.uint64(0), np.cumsum(hashed(history.values.astype(np.uint64))))
+        sums = np.append(np.uint64(0), np.cumsum(hash64(history.values.astype(np.uint64))))
         row_sums = np.diff(sums[history.offsets])
         keys.append(np.stack([history.lengths.astype(np.uint64), row_sums], axis=1))
     lengths = np.unique(np.concatenate(keys), axis=0)[:, 0].astype(np.int64)

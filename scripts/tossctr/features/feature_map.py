@@ -18,7 +18,7 @@ import numpy as np
 from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..config.columns import SEPARATORS, Columns
-from ..config.names import check_name
+from ..config.names import require_name
 from ..datasets.table import Table, draw_mismatch, require_drawn
 from .numeric import NumericField
 
@@ -251,7 +251,7 @@ def check_same_draw(
     """
     for table in (train, valid):
         require_drawn(table)
-    check_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])
+    require_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])
     if train is not valid and (train.split, valid.split) != ("train", "validation"):
         raise UserError(
             f"{train.path} has {train.split} rows and {valid.path} has {valid.split} rows; give "

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numba
 import numpy as np
 
-from ..common.arrays import Ragged, hashed_below
+from ..common.arrays import Ragged, hash_below
 from ..datasets.table import Block
 from .feature_map import FeatureMap, SequenceField
 
@@ -97,7 +97,7 @@ def row_folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarr
     if fold_of == "history":
         given = block.first_events
         first = first_events(block.sequences[sequence]) if given is None else given[sequence]
-        return hashed_below(first, count)
+        return hash_below(first, count)
     return getattr(block, fold_of).astype(np.int64)
 
 

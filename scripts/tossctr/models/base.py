@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
-from ..common.files import locked
+from ..common.files import folder_lock
 from ..config.columns import Columns
 from ..config.names import MODEL_FILE, Settings, variant_of
 
@@ -89,7 +89,7 @@ def training_state(model: Path) -> Path:
 
 def training_lock(model: Path) -> AbstractContextManager[None]:
     """Lock the training of a model; raises UserError if another process is training it."""
-    return locked(training_state(model), "is training this model already")
+    return folder_lock(training_state(model), "is training this model already")
 
 
 def refuse_second_training(models: Iterable[Path]) -> None:

@@ -14,7 +14,7 @@ from ..common.errors import UserError, first_line
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.declared import Runtime
-from ..config.names import Settings, check_name
+from ..config.names import Settings, require_name
 from ..datasets.opening import TableSource, open_table
 from ..datasets.table import Block
 from ..features.encoding import FeatureEncoder
@@ -115,7 +115,7 @@ class Model:
             model = cls.from_content(about, content, threads)
         except _DAMAGE_ERRORS as error:
             raise damaged_model_error(path, error) from None
-        check_name(path, about.full_name, full_name)
+        require_name(path, about.full_name, full_name)
         return model
 
 

@@ -25,7 +25,7 @@ from ..config.names import Prior
 from ..datasets.conversion import convert_test
 from ..datasets.opening import open_table
 from ..features.feature_map import check_simulated
-from ..raw.location import tables_of
+from ..raw.location import table_locations
 from ..raw.reading import RawTable
 from ..raw.values import ROW_COLUMN, row_numbers
 from .blend import Blend
@@ -55,10 +55,9 @@ def score_files(
     CSV files whose names do not imply it. The logits of several models are averaged with `weights`,
     or with the weights in the file `fitted`; the prior 'balanced' shifts them to 50:50 odds, as in
     a submission. `id_column` is by default that of the first model's table; if that has none, rows
-    are numbered from 1 in a column `row`. `row_time` is the
-    column of the rows' times, for models with times. Only columns that the models need are read, so
-    no label. During the run a part of about `part_rows` rows is on disk beside `output`, and memory
-    does not grow with the rows.
+    are numbered from 1 in a column `row`. `row_time` is the column of the rows' times, for models
+    with times. Only columns that the models need are read, so no label. During the run a part of
+    about `part_rows` rows is on disk beside `output`, and memory does not grow with the rows.
 
     Raises UserError, and writes nothing, if a file has no rows, or lacks a needed column or an ID.
     """
@@ -69,7 +68,7 @@ def score_files(
     shift = prior_shift(prior, (each.click_rate for each in about))
     id_column = id_column or about[0].id_column
     columns = replace(blend.columns, id=id_column)
-    tables = tables_of(input, delimiter)
+    tables = table_locations(input, delimiter)
     files = {os.path.realpath(str(file)) for table in tables for file in table.files}
     if os.path.realpath(output) in files:
         raise UserError(f"{output}: is also an input; name another output")

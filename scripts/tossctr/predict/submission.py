@@ -14,12 +14,12 @@ from ..common.errors import UserError
 from ..common.files import Output, atomic_write, fingerprint, write_json
 from ..common.logits import checked_weights, mean_logit, prior_shift, sigmoid
 from ..common.parquet import metadata_of, read_table
-from ..config.names import Prior, check_name, name_of
+from ..config.names import Prior, name_of, require_name
 from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.raw_files import label_name
-from ..raw.submission_ids import add_ids, add_sample, answer, id_database
+from ..raw.submission_ids import add_ids, add_sample, fetch_row, id_database
 from ..raw.values import ROW_COLUMN, row_numbers
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def _checked(
     digest = fingerprint(model)
     of_files = [metadata_of(read_table(path, ())) for path in paths]
     for path, metadata, part in zip(paths, of_files, parts, strict=True):
-        check_name(path, metadata.get("full_name", ""), full_name)
+        require_name(path, metadata.get("full_name", ""), full_name)
         needed = {"model": digest, "code": code or metadata.get("code"), "part": part.version}
         wrong = [key for key, value in needed.items() if metadata.get(key) != value]
         if wrong:
@@ -137,8 +137,8 @@ def join_predictions(
             add_sample(database, sample_submission, id_column, "predicted", "predicted")
         # IDs get quotes only if one has a character special to CSV; the sample has no quotes.
         special = r"""regexp_matches(id, '[",\r\n]')"""
-        rows, any_special = answer(database, f"SELECT count(*), bool_or({special}) FROM predicted")
-        quoting = "needed" if any_special else "none"
+        rows, is_quoted = fetch_row(database, f"SELECT count(*), bool_or({special}) FROM predicted")
+        quoting = "needed" if is_quoted else "none"
         options = pacsv.WriteOptions(include_header=False, quoting_style=quoting)
         query = f"SELECT id, logit FROM {listed} ORDER BY listed.row"
         total = 0.0

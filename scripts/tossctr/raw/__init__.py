@@ -1,1 +1,1 @@
-"""The raw files, parquet or CSV: where they are, and how they are read."""
+"""Locating, reading and dividing the raw files (parquet or CSV)."""

@@ -1,8 +1,8 @@
 """Files of a raw table: parquet, or CSV and TSV with a header.
 
-CSV files have no types, so a column's role decides its type: numeric columns are float64, rows'
-times integers or timestamps, all others text. An empty value is missing, and a quoted value may
-contain line breaks.
+CSV files have no types, so a column's role decides its type: numeric columns are float64, the rows'
+times are integers or timestamps, and all other columns are text. An empty value is missing. A
+quoted value may contain line breaks.
 """
 
 import re
@@ -23,54 +23,55 @@ from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
 from .location import Location
 from .parts import FileSlice
-from .values import MEANS_MISSING, cast_rows, decoded, time_type, value_type, whole_numbers
+from .values import MEANS_MISSING, cast_rows, decoded, decoded_type, drop_zero_decimals, time_type
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
-# Bytes of CSV per parsing step and per request for a remote file; no line may be longer.
+# Bytes of CSV per parsing step and per remote request; the longest line that can be read.
 _BLOCK_BYTES = 1 << 23
 _NO_NUMBER = pa.array(["", *MEANS_MISSING])
-# A remote row group of at most this many bytes is fetched at once, since each request takes a
-# while. Larger and local row groups are read in pieces, so that memory stays flat.
+# A remote row group of at most this many bytes is read in one request, since requests are slow.
+# Larger row groups and local row groups are read in pieces, which bounds the memory.
 MAX_GROUP_BYTES = 1 << 30
 # Bytes per read of a parquet column, by `is_remote`.
 _BUFFER_BYTES = {False: 1 << 16, True: 1 << 22}
 
 
 class RawFile(ABC):
-    """A file, and the rows that are read from it: all rows, or a piece.
+    """A file of a raw table; all rows are read, or those of `file_slice`.
 
-    `schema` has the file's columns, except those in `repeated`, whose names occur twice. `keys` has
-    the columns that its folders add. `group_rows` are the rows of its row groups. A file with
-    `is_one_part` is read from its first row on, and stores no types.
+    `schema` has the file's columns except `duplicate_columns`, whose names occur more than once.
+    `partition_keys` has the columns from folders named key=value. `group_rows` lists the rows of
+    each row group. If not `is_splittable`, the file has no types and must be read from its start.
     """
 
-    is_one_part = False
+    is_splittable = True
     is_empty: bool
     group_rows: list[int]
 
-    def __init__(self, location: Location, piece: FileSlice | None) -> None:
-        # Before the file is opened: if it is replaced meanwhile, its state differs at the end.
-        self.location, self.piece, self.state = location, piece, location.state()
-        if piece is not None and piece.version != location.version:
+    def __init__(self, location: Location, file_slice: FileSlice | None) -> None:
+        # The state before opening; if it differs after reading, the file was replaced meanwhile.
+        self.location, self.file_slice, self.state = location, file_slice, location.state()
+        if file_slice is not None and file_slice.version != location.version:
             raise UserError(
-                f"{location}: was replaced since the parts of its table were listed; run the same "
+                f"{location}: was replaced after the parts of its table were listed; run the same "
                 f"command again"
             )
         schema = self._read_schema()
-        self.repeated = {name for name, times in Counter(schema.names).items() if times > 1}
-        fields = [field for field in schema if field.name not in self.repeated]
-        fields = [field.with_type(value_type(field.type)) for field in fields]
+        self.duplicate_columns = {name for name, n in Counter(schema.names).items() if n > 1}
+        fields = [field for field in schema if field.name not in self.duplicate_columns]
+        fields = [field.with_type(decoded_type(field.type)) for field in fields]
         self.schema = pa.schema(fields)
         self.is_simulated = SIMULATED_MARK.items() <= (schema.metadata or {}).items()
-        # Some writers keep the folders' columns in the files, too.
-        self.keys = {name: key for name, key in location.keys.items() if name not in schema.names}
-        self.columns = {*schema.names, *self.keys}
-        self.start = piece.start if piece else 0
+        # Some writers store the partition columns in the files, too.
+        keys = location.partition_keys.items()
+        self.partition_keys = {name: key for name, key in keys if name not in schema.names}
+        self.columns = {*schema.names, *self.partition_keys}
+        self.start = file_slice.start if file_slice else 0
 
     @cached_property
     def stop(self) -> int:
-        """The end of the rows that are read (not included)."""
-        return self.piece.stop if self.piece else sum(self.group_rows)
+        """The end (exclusive) of the rows that are read."""
+        return self.file_slice.stop if self.file_slice else sum(self.group_rows)
 
     @abstractmethod
     def _read_schema(self) -> pa.Schema:
@@ -78,32 +79,32 @@ class RawFile(ABC):
 
     @abstractmethod
     def _batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """Batches of at most `rows` rows, with these columns of the file itself."""
+        """Yield batches of at most `rows` rows, with these columns of the file itself."""
 
     def batches(self, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
-        """Batches of at most `rows` rows, with a table's columns and types."""
-        own = [name for name in schema.names if name not in self.keys]
-        for batch in self._batches(own, rows):
+        """Yield batches of at most `rows` rows, with the columns and types of `schema`."""
+        in_file = [name for name in schema.names if name not in self.partition_keys]
+        for batch in self._batches(in_file, rows):
             columns = [self._column(batch, field) for field in schema]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def _column(self, batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
-        if field.name in self.keys:
-            column = pa.repeat(pa.scalar(self.keys[field.name], pa.string()), len(batch))
+        if field.name in self.partition_keys:
+            column = pa.repeat(pa.scalar(self.partition_keys[field.name], pa.string()), len(batch))
         else:
             column = decoded(batch.column(field.name))
         try:
-            # Arrow's cast of lists of null to the same type makes an invalid array.
+            # Arrow makes an invalid array if it casts lists of null to their own type.
             return column if column.type == field.type else column.cast(field.type)
         except pa.ArrowException as error:
             raise UserError(
                 f"{self.location}: column {field.name!r} cannot be read as {field.type}, its type "
-                f"in other files ({first_line(error)}); write all files with one type"
+                f"in other files ({first_line(error)}); write the column with one type"
             ) from None
 
 
 class ParquetFile(RawFile):
-    """A parquet file; its row groups are read one after the other."""
+    """A parquet file, read row group by row group."""
 
     def _read_schema(self) -> pa.Schema:
         with self.location.open() as source:
@@ -123,7 +124,7 @@ class ParquetFile(RawFile):
                 pre_buffer=at_once,
                 buffer_size=0 if at_once else _BUFFER_BYTES[is_remote],
                 page_checksum_verification=True,
-                # In nanoseconds, the years after 2262 would wrap around.
+                # Nanoseconds overflow after the year 2262.
                 coerce_int96_timestamp_unit="us",
             )
             for group, end in enumerate(accumulate(self.group_rows)):
@@ -140,14 +141,14 @@ class ParquetFile(RawFile):
 
 
 class CsvFile(RawFile):
-    """A CSV or TSV file; columns get types from their roles in `columns`, else they are text."""
+    """A CSV or TSV file; roles in `columns` give types, and columns without a role are text."""
 
-    is_one_part = True
+    is_splittable = False
 
     def __init__(
         self,
         location: Location,
-        piece: FileSlice | None,
+        file_slice: FileSlice | None,
         columns: Columns | None,
         delimiter: str | None,
     ) -> None:
@@ -155,7 +156,7 @@ class CsvFile(RawFile):
         self._delimiter = delimiter or ("\t" if is_tsv else ",")
         self._numeric = columns.numeric if columns else ()
         self._time = (columns and columns.row_time) or ""
-        super().__init__(location, piece)
+        super().__init__(location, file_slice)
 
     def _read_schema(self) -> pa.Schema:
         reader = self._open([])
@@ -167,7 +168,7 @@ class CsvFile(RawFile):
         return pa.schema([(name, types[name]) for name in names])
 
     def _type_of_times(self) -> pa.DataType:
-        """The type that fits the first value; missing values are refused later."""
+        """The type of the first value; missing values raise an error later."""
         for block in self._open([self._time]):
             if len(block):
                 return time_type((block[0][:1].cast(pa.string())[0].as_py() or "0").strip())
@@ -175,7 +176,7 @@ class CsvFile(RawFile):
 
     @cached_property
     def group_rows(self) -> list[int]:  # type: ignore[override]
-        """One group of all rows; to count them, the file is read."""
+        """One group with all rows; reads the file to count the rows."""
         with self.location.reading():
             return [sum(map(len, self._open(self.schema.names[:1])))]
 
@@ -183,8 +184,8 @@ class CsvFile(RawFile):
         return open_csv(self.location, names, delimiter=self._delimiter)
 
     def _batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """All rows; raises UserError for a value that is not of its column's type."""
-        # A batch without columns would not have a number of rows.
+        """Yield all rows; raises UserError for a value that does not fit its column's type."""
+        # A batch needs a column to have a number of rows.
         read, row = list(names) or self.schema.names[:1], 0
         for block in self._open(read):
             for start in range(0, len(block), rows):
@@ -194,12 +195,12 @@ class CsvFile(RawFile):
                 row += len(batch)
 
     def _typed(self, column: pa.Array, name: str, first_row: int) -> pa.Array:
-        """Cast a column of bytes to its type."""
+        """Cast a column of bytes to its type in the schema."""
         wanted = self.schema.field(name).type
         try:
             text = cast_rows(column, pa.string(), first_row)
             if pa.types.is_string(wanted):
-                return whole_numbers(text)
+                return drop_zero_decimals(text)
             with suppress(pa.ArrowException):
                 return text.cast(wanted)
             plain = pc.utf8_lower(pc.utf8_trim_whitespace(text))
@@ -211,8 +212,8 @@ class CsvFile(RawFile):
             raise UserError(f"{self.location}: column {name!r}, {error}") from None
 
 
-def likely_delimiter(location: Location) -> str:
-    """The delimiter that is most frequent in the header of a CSV file."""
+def guess_delimiter(location: Location) -> str:
+    """The most frequent of `,` `;` tab and `|` in the header of a CSV file."""
     with location.open_text() as stream:
         header = stream.read(1 << 16).split(b"\n")[0].decode(errors="replace")
     return max(",;\t|", key=header.count)
@@ -221,10 +222,10 @@ def likely_delimiter(location: Location) -> str:
 def open_csv(
     location: Location, names: Sequence[str] = (), *, delimiter: str = ","
 ) -> pacsv.CSVStreamingReader:
-    """A reader of the named columns, as bytes, or of all columns; an empty value is null."""
+    """A reader of the columns `names` as bytes, or of all columns; an empty value is null."""
     return pacsv.open_csv(
         location.open_text(),
-        # Threads make reading no faster, and with them row numbers are unknown.
+        # Threads do not speed up reading, and make row numbers unknown.
         read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
         parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pacsv.ConvertOptions(

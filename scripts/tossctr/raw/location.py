@@ -1,7 +1,7 @@
 """Locations and versions of raw files: local paths, or objects of a store (s3://, gs://).
 
-URIs, their options and credentials work as in `pyarrow.fs.FileSystem.from_uri`. A version changes
-with a file's content, not with its modification time. A local file's version is a digest of all its
+URIs, their options and credentials work as in `pyarrow.fs.FileSystem.from_uri`. A file's version
+changes with its content, not with its modification time. A local file's version is a digest of all
 bytes, cached until the file system shows a write to the file.
 """
 
@@ -22,32 +22,32 @@ import pyarrow as pa
 import xxhash
 from pyarrow import fs
 
-from ..common.errors import UserError, first_line, some_of
+from ..common.errors import UserError, first_line, shorten
 from ..common.files import digest_of, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
-# One slash is enough, so a mistyped s3:/bucket/key counts as a URI. `C:/` is a local path.
+# Also matches a mistyped s3:/bucket/key, but not the local path C:/.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
-# What Hive and Spark write for a missing value in a folder's name.
+# The value of a missing key in a folder's name, as Hive and Spark write it.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-# Names of files without data, such as _SUCCESS.
+# Matches files without data, such as _SUCCESS.
 _HIDDEN = re.compile("(^|/)[_.]")
 _MAX_NAMED = 3
-# Relative to the working folder; Snakemake keeps its records of files there, too.
-REMEMBERED = Path(".snakemake/raw_versions")
-# Files of at least this size take a while to read, so the log names them.
+# Cache of file versions, in the working folder beside Snakemake's records.
+VERSION_CACHE = Path(".snakemake/raw_versions")
+# Files of at least this size are slow to read, so the log names them.
 _LARGE_BYTES = 1 << 30
-# File times are coarse: two writes in quick succession can leave the same time.
-SETTLED_NS = 2_000_000_000
-# Metadata that change with an object's content, the best first: Google's two digests, S3's, a time.
+# Only versions of older files are cached: two quick writes can leave the same file time.
+MIN_AGE_NS = 2_000_000_000
+# Metadata that change with an object's content, best first: two digests of Google, S3's, a time.
 _DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 
 
 class Location:
-    """A file or folder, by a path or a URI; `str` gives it as the user wrote it.
+    """A file or folder, given by a path or URI; `str` returns the user's text.
 
-    No request is sent to a store before something is read. Errors within `reading` are raised as a
+    The constructor sends no request to a store. The context `reading` converts errors to a
     UserError with the location and pyarrow's message.
     """
 
@@ -64,7 +64,7 @@ class Location:
             return fs.LocalFileSystem(), self.configured
         uri = self.configured
         if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in uri:
-            # Google's client would retry for a quarter of an hour, and no signal interrupts it.
+            # By default, Google's client retries for 15 minutes, and signals do not interrupt it.
             uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds=60"
         with self.reading():
             return fs.FileSystem.from_uri(uri)
@@ -76,17 +76,17 @@ class Location:
 
     @property
     def is_missing(self) -> bool:
-        """True for a local path that does not exist; broken links and URIs count as present."""
+        """True for a local path that does not exist; False for broken links and URIs."""
         return not self.is_remote and not os.path.lexists(self.configured)
 
     def state(self) -> object:
-        """A value that changes with every write to the file; the file is not read."""
+        """A value that changes with every write to the file; does not read a local file."""
         with self.reading():
             return self.version if self.is_remote else file_state(Path(self.configured))
 
     @cached_property
     def version(self) -> str:
-        """A digest of the content at the first call; for a remote file, its store's digest."""
+        """A digest of the file's content at the first call; remote: from the store's digest."""
         with self.reading():
             if not self.is_remote:
                 return content_version(Path(self.configured))
@@ -94,8 +94,8 @@ class Location:
                 return object_version(file.metadata(), file.size())
 
     @property
-    def keys(self) -> dict[str, str | None]:
-        """The columns that the folders key=value directly above a file add to it.
+    def partition_keys(self) -> dict[str, str | None]:
+        """The columns from folders named key=value directly above a file; None if missing.
 
         in/day=2/country=KR/part-0.parquet:   {"day": "2", "country": "KR"}
         """
@@ -107,19 +107,19 @@ class Location:
         }
 
     def open(self) -> pa.NativeFile:
-        """The file, opened for reading."""
+        """Open the file for reading."""
         system, path = self._system_and_path
         return system.open_input_file(path)
 
     def open_text(self) -> pa.NativeFile:
-        """The bytes of a text file, unpacked if its name ends in .gz."""
+        """Open the file as a stream of bytes, decompressed if its name ends in .gz."""
         system, path = self._system_and_path
-        packing = "gzip" if path.lower().endswith(".gz") else None
-        return system.open_input_stream(path, compression=packing)
+        compression = "gzip" if path.lower().endswith(".gz") else None
+        return system.open_input_stream(path, compression=compression)
 
     @contextmanager
     def reading(self, state: object = None) -> Iterator[None]:
-        """Raise a UserError if the block fails, or if the file is no longer in this state."""
+        """Raise UserError if reading fails in the block, or if the file's state is not `state`."""
         failed = None
         try:
             yield
@@ -128,8 +128,8 @@ class Location:
             failed = first_line(error)[:300]
         if state is not None and Location(self.configured).state() != state:
             raise UserError(
-                f"{self}: was replaced while it was being read; nothing of it was kept: run the "
-                f"same command again when it is complete"
+                f"{self}: was replaced while it was being read; run the same command again when "
+                f"it is complete"
             )
         if failed is not None:
             advice = "; see docs/object-storage.md" if self.is_remote else ""
@@ -137,16 +137,16 @@ class Location:
 
     @property
     def files(self) -> list["Location"]:
-        """The file, or the files in this folder or of this pattern, sorted by path.
+        """The file itself, or all files in the folder or matching the pattern, sorted by path.
 
-        Folders are searched at any depth; names in them that begin with _ or . are ignored. If the
-        location is a file, it need not exist. Raises UserError if there are no files.
+        Folders are searched recursively; names in them that begin with _ or . are ignored. A file
+        need not exist. Raises UserError if a folder or pattern has no files.
         """
         paths = self._objects() if self.is_remote else self._local_files()
         if not paths:
             raise UserError(
-                f"{self}: no file with data is there (names that begin with _ or . are "
-                f"ignored); put the files there, mount the disk, or correct the path"
+                f"{self}: no file with data found (names that begin with _ or . are ignored); "
+                f"add the files, mount the disk, or correct the path"
             )
         return [Location(path) for path in sorted(paths)]
 
@@ -166,7 +166,7 @@ class Location:
         }
 
     def _local_files(self) -> set[str]:
-        # A named path may be hidden; matches of a pattern and files in a folder may not.
+        # The configured path may be hidden, but not matches of a pattern or files in a folder.
         named, paths = self.configured.rstrip("/"), [self.configured]
         if self.is_missing and glob.has_magic(self.configured):
             named = re.split("[*?[]", named)[0].rpartition("/")[0]
@@ -175,7 +175,7 @@ class Location:
         for path in paths:
             is_folder = os.path.isdir(path)
             below = glob.glob(f"{glob.escape(path)}/**", recursive=True) if is_folder else [path]
-            # Broken links are kept: without an error, their rows would be missing.
+            # Broken links are kept, so that reading them raises an error.
             files |= {
                 os.path.normpath(each) if is_folder else each
                 for each in below
@@ -185,10 +185,10 @@ class Location:
 
 
 class TableLocation:
-    """The location of one raw table's files; `configured` is one text or a list from the user.
+    """The location of a raw table's files; `configured` is the user's path or list of paths.
 
-    A text names a file, a folder or, for local files, a pattern of `glob`; `files` looks for them.
-    `delimiter` separates the values of CSV files; None: a tab in TSV files, else a comma.
+    A path names a file, a folder or, for local files, a pattern of `glob`. `delimiter` separates
+    the values of CSV files; None: a tab in TSV files, a comma in CSV files.
     """
 
     def __init__(
@@ -202,32 +202,32 @@ class TableLocation:
         self.is_remote = any(entry.is_remote for entry in self._entries)
 
     def __str__(self) -> str:
-        return some_of([*map(str, self._entries)], _MAX_NAMED)
+        return shorten([*map(str, self._entries)], _MAX_NAMED)
 
     @property
     def name(self) -> str:
-        """The last part of the first path, and the number of further paths."""
+        """The name of the first path, and the number of further paths: `a.csv and 2 more`."""
         more = len(self._entries) - 1
         return self._entries[0].name + (f" and {more} more" if more else "")
 
     @cached_property
     def files(self) -> list[Location]:
-        """The files in row order: entries as listed, and the files of an entry sorted by path.
+        """The files in row order: paths as listed; the files of each path sorted.
 
-        Raises UserError if a folder or a pattern has no file, or a file or a link to it occurs
-        twice.
+        Raises UserError if a folder or pattern has no file, or if a file occurs twice, also by a
+        link.
         """
         return _distinct(file for entry in self._entries for file in entry.files)
 
     @property
     def missing(self) -> list[str]:
-        """The named local files that do not exist; no request is sent to a store."""
+        """The configured local files that do not exist; empty if a path is remote."""
         return [] if self.is_remote else [str(file) for file in self.files if file.is_missing]
 
     @property
     def version(self) -> str:
-        """A digest of the files' content and order, the folders' keys and the delimiter."""
-        versions = [(file.keys, file.version) for file in self.files]
+        """A digest of the files' content and order, the partition keys and the delimiter."""
+        versions = [(file.partition_keys, file.version) for file in self.files]
         if self.delimiter is not None:
             return digest_of([versions, self.delimiter])
         if len(versions) == 1 and not versions[0][0]:
@@ -235,8 +235,8 @@ class TableLocation:
         return digest_of(versions)
 
 
-def tables_of(configured: Sequence[str], delimiter: str | None = None) -> list[TableLocation]:
-    """A table for each path; raises UserError if two of them have a file in common."""
+def table_locations(configured: Sequence[str], delimiter: str | None = None) -> list[TableLocation]:
+    """A TableLocation for each path; raises UserError if two paths share a file."""
     tables = [TableLocation(path, delimiter) for path in configured]
     _distinct(file for table in tables for file in table.files)
     return tables
@@ -247,39 +247,39 @@ def _distinct(named: Iterable[Location]) -> list[Location]:
     for file in named:
         path = file.configured if file.is_remote else os.path.realpath(file.configured)
         if path in files:
-            raise UserError(f"{file} is named twice, first as {files[path]}; name each file once")
+            raise UserError(f"{file} is named twice, first as {files[path]}; name it once")
         files[path] = file
     return [*files.values()]
 
 
 def content_version(path: Path) -> str:
     """The XXH3 digest (128 bits) of a file's content, cached by path and `file_state`."""
-    memory = REMEMBERED / f"{digest_of(os.path.realpath(path))[:16]}.json"
+    cache_file = VERSION_CACHE / f"{digest_of(os.path.realpath(path))[:16]}.json"
     state = file_state(path)
     with suppress(OSError, UserError):
-        remembered = read_json(memory)
-        if remembered.get("state") == state:
-            return str(remembered["version"])
+        cached = read_json(cache_file)
+        if cached.get("state") == state:
+            return str(cached["version"])
     if state["size"] >= _LARGE_BYTES:
-        logger.info("%s: new or touched, reading its %s bytes", path, f"{state['size']:,}")
+        logger.info("%s: reading %s bytes to detect changes", path, f"{state['size']:,}")
     started = time.time_ns()
     with open(path, "rb", buffering=0) as file:
         version = hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
-    is_settled = max(state["mtime_ns"], state["ctime_ns"]) + SETTLED_NS < started
-    if is_settled and state == file_state(path):
+    is_old = max(state["mtime_ns"], state["ctime_ns"]) + MIN_AGE_NS < started
+    if is_old and state == file_state(path):
         with suppress(OSError):
-            write_json(memory, {"path": str(path), "state": state, "version": version})
+            write_json(cache_file, {"path": str(path), "state": state, "version": version})
     return version
 
 
 def file_state(path: Path) -> dict[str, int]:
-    """A file's size, inode and times; one is ctime, which programs cannot set back."""
+    """A file's size, inode, mtime and ctime; programs cannot set ctime back."""
     status = os.stat(path)
     times = {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
     return {"size": status.st_size, **times, "inode": status.st_ino}
 
 
 def object_version(metadata: Mapping[str, bytes], size: int) -> str:
-    """An object's version: a digest of its size and of the digest that its store keeps."""
+    """The version of a store's object: a digest of its size and of the store's digest."""
     digests = ([name, metadata[name].decode()] for name in _DIGESTS if metadata.get(name))
     return digest_of([size, *next(digests, [])])

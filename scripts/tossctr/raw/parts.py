@@ -1,8 +1,7 @@
-"""Parts of a raw table: ranges of its rows, each converted by one job.
+"""Parts of a raw table: ranges of rows, each converted by one job.
 
-Small files together form a part. A large file is cut between its row groups, or within a row group
-that is large itself. A part depends on its files alone, so replacing a file leaves the other parts
-as they are:
+Small files are combined into a part. A large file is cut between its row groups, or within large
+row groups. A part depends only on its own files, so replacing a file does not change other parts:
 
     files of 2, 1, 1 and 9 rows, in parts of about 4:   [2 1 1] [5 of 9] [4 of 9]
 """
@@ -20,7 +19,7 @@ from ..common.files import read_json
 
 @dataclass(frozen=True)
 class FileSlice:
-    """Rows `start` to `stop` (not included) of a file."""
+    """Rows `start` to `stop` (exclusive) of a file."""
 
     file: str
     version: str
@@ -30,11 +29,12 @@ class FileSlice:
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a table, and the types of the columns that all folders key=value add to it.
+    """One part of a raw table.
 
-    `version` changes with the content and order of the part's files, and with the folders' keys.
-    `draw` is the digest of the rows that a size draws from a train table. `delimiter` separates the
-    values of CSV files; None: a tab in TSV files, else a comma.
+    `version` changes with the content, order and partition keys of the part's files. `key_types`
+    has the types of all columns from folders key=value. `draw` is the digest of the part's
+    Selection, if it is of a train table. `delimiter` separates the values of CSV files; None: a tab
+    in TSV files, a comma in CSV files.
     """
 
     version: str
@@ -47,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Listing:
-    """All parts of a table in the order of its rows; `table` is its name."""
+    """All parts of a table, in row order; `table` is the table's name."""
 
     table: str
     rows: int
@@ -58,23 +58,23 @@ _LISTING = TypeAdapter(Listing)
 
 
 def part_name(number: int) -> str:
-    """A part's number as written in file names: 007."""
+    """A part's number as in file names: 7 becomes 007."""
     return f"{number:03}"
 
 
 def read_parts(path: Path) -> Listing:
-    """The listing in a JSON file; raises UserError if the file is damaged."""
+    """Read a listing from JSON; raises UserError if the file is damaged."""
     return read_json(path, _LISTING.validate_python, kind="parts.json")
 
 
-def cut(
-    group_rows: Sequence[Sequence[int]], rows: int, whole: Collection[int] = ()
+def cut_files(
+    group_rows: Sequence[Sequence[int]], rows: int, unsplittable: Collection[int] = ()
 ) -> list[list[tuple[int, int, int]]]:
-    """Cut files, given the rows of their row groups, into parts of about `rows` rows.
+    """Divide files into parts of about `rows` rows; `group_rows` has each file's row group sizes.
 
-    Files whose numbers are in `whole` are not cut. A part is a list of (file number, first row,
-    end); files without rows are in no part. A group of small files ends where its size is nearest
-    to `rows`, so a file that becomes a little longer does not move later bounds.
+    File numbers in `unsplittable` are not cut. A part is a list of (file number, first row, end).
+    Files without rows are in no part. Small files are combined until their sum is nearest to
+    `rows`, so a slightly longer file rarely changes later parts.
     """
     parts: list[list[tuple[int, int, int]]] = [[]]
     waiting = 0  # rows of the last part
@@ -84,7 +84,7 @@ def cut(
         if is_large or waiting + count / 2 > rows:
             parts.append([])
             waiting = 0
-        bounds = [0, count] if number in whole and count else _bounds(groups, rows)
+        bounds = [0, count] if number in unsplittable and count else _bounds(groups, rows)
         for start, stop in pairwise(bounds):
             parts[-1].append((number, start, stop))
             if is_large:
@@ -94,7 +94,7 @@ def cut(
 
 
 def _bounds(group_rows: Sequence[int], rows: int) -> list[int]:
-    """The rows at which a file is cut, with 0 and its end: a row group's end if one is near."""
+    """The rows at which a file is cut, including 0 and its end; at row group ends if near."""
     ends = np.cumsum([0, *group_rows])
     total = int(ends[-1])
     count = round(total / rows) or 1

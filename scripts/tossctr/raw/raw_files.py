@@ -1,4 +1,4 @@
-"""Which raw files a run reads: the user's, or the simulated stand-in; the two never mix."""
+"""Chooses the raw files of a run: the user's or the simulated stand-in, never a mixture."""
 
 import glob
 import json
@@ -10,89 +10,89 @@ from typing import Any
 
 from ..common.errors import UserError
 from ..config.columns import Columns
-from .formats import CSV_ENDINGS, likely_delimiter, open_csv
+from .formats import CSV_ENDINGS, guess_delimiter, open_csv
 from .location import Location, TableLocation
 from .reading import RawTable
 
-# Results that record whether their data are simulated, below the results folder.
+# Patterns of result files that record whether their data are simulated.
 _RECORDS = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
 
 
 @dataclass(frozen=True)
 class RawFiles:
-    """Where the raw data are; `why` is the reason why they are simulated, '' if they are real.
+    """The locations of the raw data; `test` is None without a test table.
 
-    `test` is None without a test table.
+    `why_simulated` is the reason for using the stand-in; '' for the user's files.
     """
 
     train: TableLocation
     test: TableLocation | None
     sample_submission: Location | None
-    why: str = ""
+    why_simulated: str = ""
 
     @property
-    def simulated(self) -> bool:
+    def is_simulated(self) -> bool:
         """True if the data are the stand-in."""
-        return bool(self.why)
+        return bool(self.why_simulated)
 
     def has_version(self, location: str | Location | TableLocation) -> bool:
-        """True for files that are tracked by content; the stand-in is tracked by its settings."""
-        return not self.simulated or str(location) not in (str(self.train), str(self.test))
+        """True for a file tracked by content; False for the stand-in, tracked by its settings."""
+        return not self.is_simulated or str(location) not in (str(self.train), str(self.test))
 
     def version(self, location: Location | TableLocation | None) -> str | None:
-        """The version of a location; None without a location, or for the stand-in."""
+        """The version of a location; None for None and for the stand-in."""
         return location.version if location and self.has_version(location) else None
 
-    def check(self, columns: Columns, *named: str) -> None:
-        """Check the footers and headers of the user's files, before hours of training.
+    def check(self, columns: Columns, *train_columns: str) -> None:
+        """Check the schemas of the user's files, before hours of training.
 
-        The tables must not mix real and simulated data, and their columns must have types that can
-        be used and compared. `named` are further columns of the train table. The stand-in may not
-        exist yet, so it is not opened.
+        Raises UserError if the tables mix real and simulated data, or if a column is missing or has
+        an unusable type. `train_columns` are further columns of the train table. The stand-in is
+        not opened, since it may not exist yet.
         """
         if self.sample_submission is not None:
             label_name(self.sample_submission, columns.id, columns.label)
-        if self.simulated:
+        if self.is_simulated:
             return
         train = RawTable(self.train, columns=columns)
-        train.check_columns(columns, columns.label, *named)
+        train.check_columns(columns, columns.label, *train_columns)
         if self.test is None:
             return
         both = {*map(str, self.train.files)} & {*map(str, self.test.files)}
         if both:
             raise UserError(
-                f"{min(both)}: is in raw.train and in raw.test; test rows are not trained on: name "
-                f"it once, or set raw.test to null"
+                f"{min(both)}: is in raw.train and in raw.test; remove it from one of them, or set "
+                f"raw.test to null"
             )
         test = RawTable(self.test, columns=columns)
         if train.is_simulated != test.is_simulated:
             simulated, real = (train, test) if train.is_simulated else (test, train)
             raise UserError(
-                f"{simulated.location} was written by the simulation and {real.location} was not; "
-                f"real and simulated data are never mixed: take both from one source"
+                f"{simulated.location} is simulated and {real.location} is not; real and "
+                f"simulated data are never mixed: give two files of one source"
             )
         test.check_columns(columns, columns.id)
-        test.check_kinds(train, columns)
+        test.check_same_types(train, columns)
 
 
 def check_local(tables: Iterable[TableLocation], columns: Columns, column: str) -> None:
-    """Check the columns of the tables that are local and present, `column` among them."""
+    """Check the features and `column` in each table that is local and exists."""
     for table in tables:
         if not table.is_remote and not table.missing:
             RawTable(table, columns=columns).check_columns(columns, column)
 
 
 def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles:
-    """Decide between the user's files and the stand-in.
+    """Choose the user's files if they exist, else the stand-in; `raw` is the config block.
 
-    A remote file counts as present, and so does a link to a disk that is not mounted: a user who
-    names one does not want the stand-in. If a file is missing, raises UserError where `source` is
-    `files`, where there is no stand-in, or where the other table is present.
+    Remote files and broken links (disks that are not mounted) count as existing. Raises UserError
+    if a file is missing and `source` is `files`, or there is no stand-in, or the other table
+    exists.
     """
-    # Its IDs are compared with the test file's, so a sample can be used with both sources.
+    # The sample is used with both sources: its IDs are compared with those of the test table.
     sample = raw["sample_submission"] and Location(raw["sample_submission"])
     sample_submission = None if not sample or sample.is_missing else sample
-    why = "raw.source is simulated"
+    why_simulated = "raw.source is simulated"
     if raw["source"] != "simulated":
         train, test = (
             raw[name] and TableLocation(_default_file(name, raw[name]), raw["delimiter"])
@@ -102,45 +102,45 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
         missing = [path for table in tables for path in table.missing]
         if not missing:
             return RawFiles(train, test, sample_submission)
-        # With Snakemake's --directory, the working folder may not be the one that users expect.
+        # With Snakemake's --directory, the working folder may be unexpected.
         where = "" if all(map(os.path.isabs, missing)) else f" in the working folder {os.getcwd()}"
         if (
             raw["source"] == "files"
             or not has_stand_in
             or not all(table.missing for table in tables)
         ):
-            instead = ", or set raw.source: simulated; real and simulated data never mix"
+            instead = ", or set raw.source: simulated (never mixed with real data)"
             raise UserError(
-                f"raw.source is {raw['source']}, and these raw files are missing: "
-                f"{', '.join(missing)}{where}; put them there, or correct raw.train and raw.test "
+                f"raw.source is {raw['source']}, and raw files are missing: "
+                f"{', '.join(missing)}{where}; add them, or correct raw.train and raw.test "
                 f"(raw.test: null for no test table){instead if has_stand_in else ''}"
             )
-        why = f"no {' and no '.join(missing)}{where}"
+        why_simulated = f"no {' and no '.join(missing)}{where}"
     train, test = (TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test"))
-    return RawFiles(train, test if raw["test"] else None, sample_submission, why)
+    return RawFiles(train, test if raw["test"] else None, sample_submission, why_simulated)
 
 
 def _default_file(name: str, configured: str | list[str]) -> str | list[str]:
-    """`configured`; if it is the default, the file of that name in the format that exists.
+    """`configured`; if it is the default, the existing file data/raw/{name}.* instead.
 
-    Raises UserError if such files exist, but not exactly one in a known format.
+    Raises UserError if such files exist, but not exactly one has a known format.
     """
     stem = f"data/raw/{name}"
     if configured != f"{stem}.parquet" or not (files := sorted(glob.glob(f"{stem}.*"))):
         return configured
     endings = (".parquet", *CSV_ENDINGS)
-    fit = [path for path in files if path.removeprefix(stem).lower() in endings]
-    if len(fit) != 1:
-        paths = " and ".join(fit or files)
-        raise UserError(f"{paths}: leave one file there, with one of {', '.join(endings)}")
-    return fit[0]
+    known = [path for path in files if path.removeprefix(stem).lower() in endings]
+    if len(known) != 1:
+        paths = " and ".join(known or files)
+        raise UserError(f"{paths}: keep exactly one file that ends in one of {', '.join(endings)}")
+    return known[0]
 
 
 def label_name(location: Location, id_column: str, label_column: str) -> str:
-    """The name of the predictions' column: the sample's column beside the ID, if there is one.
+    """The name of the predictions in a sample submission: its column other than the ID.
 
-    `label_column` is the train file's label. Raises UserError without an ID column, if the header
-    lacks it, or has several other columns and none is the label.
+    The name is `label_column`, the train table's label, if there is no other column, or if it is
+    among several. Raises UserError if the ID is missing, or if several columns lack the label.
     """
     if not id_column:
         raise UserError(
@@ -148,34 +148,34 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
             f"column there, or set raw.sample_submission to null"
         )
     with location.reading():
-        header = open_csv(location, delimiter=likely_delimiter(location)).schema.names
-    others = [name for name in header if name != id_column]
-    if id_column in header and (label_column in others or not others):
+        header = open_csv(location, delimiter=guess_delimiter(location)).schema.names
+    other_names = [name for name in header if name != id_column]
+    if id_column in header and (label_column in other_names or not other_names):
         return label_column
-    if id_column in header and len(others) == 1 and others[0]:
-        return others[0]
+    if id_column in header and len(other_names) == 1 and other_names[0]:
+        return other_names[0]
     raise UserError(
-        f"{location}: its header {','.join(header)[:200]!r} needs column "
-        f"{id_column!r} and one other column; of several, one must be {label_column!r}: correct "
-        f"the file, columns.id, columns.label or raw.sample_submission"
+        f"{location}: the header {','.join(header)[:200]!r} must have the ID {id_column!r}, and "
+        f"one other column or the label {label_column!r}: correct the file, columns.id, "
+        f"columns.label or raw.sample_submission"
     )
 
 
-def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
-    """Raise UserError if the stand-in would overwrite results of real data in that folder."""
+def protect_real_results(raw: RawFiles, results: Path) -> None:
+    """Raise UserError if the stand-in would overwrite results of real data in `results`."""
     paths = [path for pattern in _RECORDS for path in sorted(results.glob(pattern))]
-    if raw.simulated and (real := [path for path in paths if _is_real(path)]):
+    if raw.is_simulated and (real := [path for path in paths if _is_real(path)]):
         raise UserError(
-            f"{raw.why}, so this run would use the simulated stand-in, but {len(real)} files such "
-            f"as {real[0]} were made from real data: nothing was run. Put the raw files back, "
-            f"mount the disk, or repeat the options of the first call, such as --config "
-            f"table=mine.yaml. For the stand-in, take another folder (snakemake --directory DIR, "
-            f"with raw.source: simulated), or delete {results} first"
+            f"{raw.why_simulated}, so this run would use the stand-in and overwrite results of "
+            f"real data, such as {real[0]}. Put the raw files back, mount the disk, or repeat "
+            f"the options of the first call, such as --config table=mine.yaml. For the stand-in, "
+            f"use another folder (snakemake --directory DIR, with raw.source: simulated), or "
+            f"delete {results} first"
         )
 
 
 def _is_real(path: Path) -> bool:
-    """True for a result of real data; a file that cannot be read does not count."""
+    """True for a result of real data; False for a file that cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))["simulated_data"] is False
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Reading raw tables: one or more files, checked and streamed as one table."""
+"""Reads the files of a raw table as one table: checks columns, streams rows."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,34 +10,34 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.errors import UserError, first_line, nearest, row_name, some_of
+from ..common.errors import UserError, closest_name, first_line, row_name, shorten
 from ..common.files import digest_of
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
 from .formats import CSV_ENDINGS, CsvFile, ParquetFile, RawFile
 from .location import Location, TableLocation
-from .parts import FileSlice, Listing, Part, cut
-from .values import cast_rows, check_types, time_type, type_name, written_like
+from .parts import FileSlice, Listing, Part, cut_files
+from .values import cast_rows, check_types, text_format, time_type, type_name
 
-# Rows per read of few columns: 16 MB if sequences have 500 events.
+# Rows per read: 16 MB for a sequence of 500 events.
 BATCH_ROWS = 8_192
-# Files of a table that are opened in parallel; each takes a few requests to a store.
+# Files opened in parallel; each remote file takes a few requests.
 _OPENED_AT_ONCE = 8
 _MAX_NAMED = 8
-_WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
+_INTEGER = re.compile("0|-?[1-9][0-9]{0,17}")
 
 
 class RawTable:
-    """The files of a raw table, or of a part of it, as one table.
+    """The files of a raw table, or of one part, as one table.
 
-    Rows are numbered across files in order; the first row keeps its number in its own file. A
-    folder key=value above a file adds a column `key`, unless the file has one of that name; its
-    type is int64 if all values are integers, else string. A column's type fits the values of all
-    files, by pyarrow's permissive promotion. If `part` is given, `raw` names its files, which
-    must not have changed since they were listed. CSV columns get types from their roles in
-    `columns`; without a role they are text. `unusable` gives the reason for each column whose types
-    conflict or that occurs twice in a file; columns in `partial` are missing from some files.
-    Raises UserError if a file cannot be opened, or if only some files are simulated.
+    Rows are numbered across files in order; `first_row` is the first row's number in its file. A
+    folder key=value above a file adds a column `key` (int64 if all values are integers, else
+    string), unless the file has a column `key`. The type of a column is pyarrow's permissive
+    promotion of its types in all files. With `part`, `raw` names the part's files, which must be
+    unchanged. CSV columns get types from their roles in `columns`, or are text. `unusable` maps
+    each column that has conflicting types or occurs twice in a file to an error message. Columns
+    in `incomplete` are missing from some files. Raises UserError if a file cannot be opened, or if
+    only some files are simulated.
     """
 
     def __init__(
@@ -51,37 +51,37 @@ class RawTable:
         delimiter = part.delimiter if part else location.delimiter
 
         def opened(pair: tuple[Location, FileSlice | None]) -> RawFile:
-            file, piece = pair
+            file, file_slice = pair
             with file.reading():
                 if file.name.lower().endswith(CSV_ENDINGS):
-                    return CsvFile(file, piece, columns, delimiter)
-                return ParquetFile(file, piece)
+                    return CsvFile(file, file_slice, columns, delimiter)
+                return ParquetFile(file, file_slice)
 
         pieces: Sequence[FileSlice | None] = part.pieces if part else [None] * len(location.files)
         pairs = zip(location.files, pieces, strict=True)
         self._files = files = [*prefetch_map(opened, pairs, _OPENED_AT_ONCE)]
         self.first_row = files[0].start
-        self.has_types = not files[0].is_one_part
+        self.has_types = files[0].is_splittable
         self.is_simulated = files[0].is_simulated
         for file in files:
             if file.is_simulated != self.is_simulated:
-                raise UserError(f"{file.location}: simulated and real files are never mixed")
-        # A part has only some folders, but a key 07 in any folder makes the column text.
+                raise UserError(f"{file.location}: simulated and real files cannot be one table")
+        # From all folders, even for a part: a value 07 in any folder makes the column text.
         self._key_types = part.key_types if part else _key_types(files)
         self.schema_arrow, self.unusable = self._joined_schema()
         in_all = set.intersection(*(file.columns for file in files))
-        self.partial = {*self.schema_arrow.names} - in_all
+        self.incomplete = {*self.schema_arrow.names} - in_all
 
     def _joined_schema(self) -> tuple[pa.Schema, dict[str, str]]:
-        """The schema of all usable columns, and the reasons why others are unusable."""
+        """The schema of all usable columns, and an error message for each unusable column."""
         fields: dict[str, pa.Field] = {}
         unusable = {
             name: f"{file.location}: column {name!r} occurs twice; rename or drop one"
             for file in self._files
-            for name in file.repeated
+            for name in file.duplicate_columns
         }
         for file in self._files:
-            keys = [(name, pa.type_for_alias(self._key_types[name])) for name in file.keys]
+            keys = [(n, pa.type_for_alias(self._key_types[n])) for n in file.partition_keys]
             for field in (*file.schema, *pa.schema(keys)):
                 pair = pa.schema([fields.get(field.name, field)]), pa.schema([field])
                 try:
@@ -89,11 +89,11 @@ class RawTable:
                 except pa.ArrowException as error:
                     unusable.setdefault(
                         field.name,
-                        f"{file.location}: column {field.name!r} does not go with that of the "
-                        f"files before it: {first_line(error)}",
+                        f"{file.location}: column {field.name!r} conflicts with earlier "
+                        f"files: {first_line(error)}; write all files with one type",
                     )
-        kept = [field for name, field in fields.items() if name not in unusable]
-        return pa.schema(kept), unusable
+        usable = [field for name, field in fields.items() if name not in unusable]
+        return pa.schema(usable), unusable
 
     @property
     def version(self) -> str:
@@ -102,26 +102,26 @@ class RawTable:
 
     @cached_property
     def _first_rows(self) -> np.ndarray:
-        """The number of each file's first row, then the end of the last file."""
+        """The number of each file's first row, and the end (exclusive) of the last file."""
         return np.cumsum([self.first_row, *(file.stop - file.start for file in self._files)])
 
     @property
     def rows(self) -> int:
-        """The number of rows; to count those of CSV files, the files are read once."""
+        """The number of rows; reads CSV files once to count theirs."""
         return int(self._first_rows[-1] - self.first_row)
 
     def where(self, row: int) -> str:
-        """The file that has a row, and the number of the file's first row, for messages."""
+        """For messages: the file that contains a row; with several files also its first row."""
         if len(self._files) == 1:
             return str(self._files[0].location)
         number = int(np.searchsorted(self._first_rows[:-1], row, side="right")) - 1
         return f"{self._files[number].location} (from row {self._first_rows[number] + 1} on)"
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (number of the batch's first row, batch) over all files; reads only these columns.
+        """Yield (number of the first row, batch with these columns) over all files.
 
-        A batch has `batch_rows` rows, or fewer where a row group or the part ends. Raises UserError
-        if a file lacks a column, cannot be decoded, or is replaced while it is read.
+        A batch has `batch_rows` rows, or fewer at the end of a row group or part. Raises UserError
+        if a file lacks a column, cannot be decoded, or is replaced during reading.
         """
         self.require_usable(names)
         schema = pa.schema([self.schema_arrow.field(name) for name in dict.fromkeys(names)])
@@ -133,9 +133,9 @@ class RawTable:
                     row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
-        """The first rows of all files, as many of each, with the columns that all files have."""
-        kept = [field for field in self.schema_arrow if field.name not in self.partial]
-        schema, batches = pa.schema(kept), []
+        """`rows` rows, equally many from the start of each file; only columns of all files."""
+        usable = [field for field in self.schema_arrow if field.name not in self.incomplete]
+        schema, batches = pa.schema(usable), []
         for file in self._files:
             left = -(-rows // len(self._files))
             with file.location.reading(file.state):
@@ -147,10 +147,10 @@ class RawTable:
         return pa.Table.from_batches(batches, schema)[:rows].combine_chunks()
 
     def times(self, column: str) -> np.ndarray:
-        """The rows' times, [rows]: numbers, or datetime64 for dates and ISO texts.
+        """The rows' times [rows]: numbers, or datetime64 for dates and ISO 8601 texts.
 
-        Texts must all be whole numbers, or all in ISO 8601, with zones or without. Raises UserError
-        if the column or a value is missing, or has another type.
+        The texts of a column must be all integers, all ISO 8601 with zone, or all without. Raises
+        UserError if the column or a value is missing or has another type.
         """
         pieces, read_as = [], None
         for first_row, batch in self.stream([column], BATCH_ROWS):
@@ -165,84 +165,84 @@ class RawTable:
             except (ValueError, pa.ArrowException) as error:
                 raise UserError(
                     f"{self.where(first_row)}: column {column!r}: {first_line(error)}; "
-                    f"columns.time takes whole numbers such as 20240131, dates, timestamps, or "
-                    f"texts such as 2024-01-31 or 2024-01-31 23:59:00, in every row"
+                    f"each row needs a whole number such as 20240131, a date, a timestamp, or a "
+                    f"text such as 2024-01-31 or 2024-01-31 23:59:00: correct columns.time"
                 ) from None
         return np.concatenate(pieces)
 
-    def check_columns(self, columns: Columns, *others: str) -> None:
-        """Raise UserError unless there are rows, and all columns in use have usable types.
+    def check_columns(self, columns: Columns, *extra: str) -> None:
+        """Raise UserError if there are no rows, or a column in use is missing or unusable.
 
-        `others` must exist, too: the label or the ID ('': none), and the columns of rows' times or
-        groups.
+        `extra` names further columns: the label or the ID ('': none), and the columns of the split.
         """
-        wanted = [name for name in (*columns.features, *others) if name]
-        self.require_usable(wanted)
+        self.require_usable([name for name in (*columns.features, *extra) if name])
         if all(file.is_empty for file in self._files):
-            raise UserError(f"{self.location}: the file has no rows; give one with rows")
+            raise UserError(f"{self.location}: the file has no rows; give a file with rows")
         check_types(self.schema_arrow, columns, str(self.location))
 
     def require_usable(self, names: Sequence[str]) -> None:
-        """Raise UserError if a file lacks a column or has it twice, or if its types conflict."""
+        """Raise UserError if a column is missing, is twice in a file, or has conflicting types."""
         for name in names:
             if name in self.unusable:
                 raise UserError(self.unusable[name])
         for file in self._files:
             if missing := [name for name in dict.fromkeys(names) if name not in file.columns]:
-                there, absent = (
-                    some_of([*map(repr, each)], _MAX_NAMED) for each in (file.schema.names, missing)
+                existing, absent = (
+                    shorten([*map(repr, each)], _MAX_NAMED) for each in (file.schema.names, missing)
                 )
-                near = nearest(missing[0], file.schema.names)
+                near = closest_name(missing[0], file.schema.names)
                 raise UserError(
-                    f"{file.location}: there is no column {absent}; the file has {there}"
+                    f"{file.location}: there is no column {absent}; the file has {existing}"
                     f"{f'; did you mean {near!r}?' if near else '.'} Correct "
-                    f"`columns` in the table's file (for scripts/score.py --id_column), or the "
-                    f"delimiter of a CSV file (raw.delimiter)"
+                    f"`columns` in the table's file (in scripts/score.py: --id_column), or the "
+                    f"delimiter of CSV files (raw.delimiter)"
                 )
 
-    def check_kinds(self, other: "RawTable", columns: Columns) -> None:
-        """Raise UserError if a categorical or row time column has another type in the other table.
+    def check_same_types(self, other: "RawTable", columns: Columns) -> None:
+        """Raise UserError if a categorical column or the rows' time differs in type between tables.
 
-        Values are compared as text: 7 equals neither 07 nor true.
+        Values are compared as text, so 7 differs from 07 and true.
         """
         for name in (*columns.categorical, *([columns.row_time] if columns.row_time else [])):
             types = [table.schema_arrow.field(name).type for table in (other, self)]
-            if len({*map(written_like, types)} - {""}) > 1:
+            if len({*map(text_format, types)} - {""}) > 1:
                 raise UserError(
                     f"column {name!r} has type {types[0]} in {other.location} and {types[1]} in "
-                    f"{self.location}; values are compared as text: write the column as text in "
-                    f"both, or use one format for both tables"
+                    f"{self.location}; values are compared as text: write the column with one "
+                    f"type in both tables"
                 )
 
     def listing(self, rows: int) -> Listing:
-        """The table in parts of about `rows` rows."""
+        """Divide the table into parts of about `rows` rows."""
         files, delimiter, parts = self._files, self.location.delimiter, []
-        whole = {i for i, file in enumerate(files) if file.is_one_part}
-        how = [] if delimiter is None else [delimiter]
-        for cuts in cut([file.group_rows for file in files], rows, whole):
+        unsplittable = {i for i, file in enumerate(files) if not file.is_splittable}
+        options = [] if delimiter is None else [delimiter]
+        for cuts in cut_files([file.group_rows for file in files], rows, unsplittable):
             pieces = [
                 FileSlice(str(files[i].location), files[i].location.version, start, stop)
                 for i, start, stop in cuts
             ]
-            digested = [(files[i].keys, *astuple(p)[1:]) for (i, *_), p in zip(cuts, pieces)]
-            version = digest_of([*digested, *how])
+            digested = [
+                (files[i].partition_keys, *astuple(p)[1:]) for (i, *_), p in zip(cuts, pieces)
+            ]
+            version = digest_of([*digested, *options])
             part_rows = sum(piece.stop - piece.start for piece in pieces)
             parts.append(Part(version, part_rows, self._key_types, pieces, delimiter=delimiter))
         return Listing(self.location.name, self.rows, parts)
 
 
 def _key_types(files: Sequence[RawFile]) -> dict[str, str]:
-    """The types of the columns that folders key=value add."""
+    """The type of each column from folders named key=value."""
     types = {}
-    for name in dict.fromkeys(name for file in files for name in file.keys):
-        keys = (file.keys.get(name) for file in files)
-        is_whole = all(key is None or _WHOLE.fullmatch(key) for key in keys)
-        types[name] = "int64" if is_whole else "string"
+    for name in dict.fromkeys(name for file in files for name in file.partition_keys):
+        values = (file.partition_keys.get(name) for file in files)
+        is_integer = all(value is None or _INTEGER.fullmatch(value) for value in values)
+        types[name] = "int64" if is_integer else "string"
     return types
 
 
 def _sort_type(values: pa.Array) -> pa.DataType:
-    """The type that sorts a column's values by time."""
+    """The type to cast a column of times to before sorting."""
     name = type_name(values.type)
     if name == "text":
         return time_type(values[0].as_py())

@@ -1,7 +1,7 @@
-"""IDs of the test table, predictions and sample submission: checked to be unique and equal.
+"""Checks that the IDs of test table, predictions and sample submission are unique and equal.
 
-DuckDB compares and joins many millions of IDs in little memory. What does not fit goes to a folder
-on disk, which is removed afterwards.
+DuckDB compares and joins many millions of IDs in little memory; larger data spill to a temporary
+folder on disk.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,10 +18,10 @@ from ..common.errors import UserError, first_line
 from ..common.files import Output, scratch_dir, write_json
 from ..common.progress import Progress
 from ..config.columns import Columns
-from .formats import likely_delimiter, open_csv
+from .formats import guess_delimiter, open_csv
 from .location import Location, TableLocation
 from .reading import RawTable
-from .values import checked_ids, whole_numbers
+from .values import checked_ids, drop_zero_decimals
 
 _BATCH_ROWS = 1 << 17
 
@@ -36,10 +36,10 @@ def list_parts(
     delimiter: str | None = None,
     threads: int = 1,
 ) -> None:
-    """Write the list of a test table's parts, of about `rows` rows each, as JSON.
+    """Write a JSON listing of a test table's parts, each of about `rows` rows.
 
     Raises UserError if a file lacks a column, a column's type differs between files, an ID is
-    missing or occurs twice, or the sample submission has other IDs.
+    missing or repeated, or the sample submission has other IDs.
     """
     table = RawTable(TableLocation(raw, delimiter), columns=columns)
     table.check_columns(columns, columns.id)
@@ -72,9 +72,9 @@ def _check_ids(
 
 @contextmanager
 def id_database(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
-    """Yield an empty database, which spills to disk beside `target`.
+    """Yield an empty database that spills to a folder beside `target`.
 
-    Raises UserError if DuckDB fails, for example because the disk is full.
+    Raises UserError if DuckDB fails, for example on a full disk.
     """
     with scratch_dir(target) as folder:
         try:
@@ -84,17 +84,17 @@ def id_database(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
                 yield database
         except duckdb.Error as error:
             raise UserError(
-                f"{target}: its IDs cannot be compared in {folder.parent} ({first_line(error)}); "
-                f"is the disk full? Free some space and run the same command again"
+                f"{target}: comparing its IDs failed ({first_line(error)}); if the disk of "
+                f"{folder.parent} is full, free some space and run the same command again"
             ) from None
 
 
 def add_ids(
     database: DuckDBPyConnection, name: str, pieces: Iterable[pa.Table], where: str
 ) -> None:
-    """Create table `name` from `pieces` with a string column `id`; `row` numbers its rows from 0.
+    """Create table `name` from `pieces` with a string column `id`; add their row numbers as `row`.
 
-    Raises UserError if an ID occurs twice; the message calls the table `where`.
+    Raises UserError if an ID is repeated; the message calls the table `where`.
     """
     first = 0
     for i, piece in enumerate(pieces):
@@ -102,57 +102,56 @@ def add_ids(
         rows = database.from_arrow(piece.append_column("row", numbers))
         rows.insert_into(name) if i else rows.create(name)
         first += len(piece)
-    ids, example, row = answer(
+    ids, example, row = fetch_row(
         database,
         f"SELECT count(*), arg_min(id, row), min(row) FROM (SELECT id, min(row) AS row "
         f"FROM {name} GROUP BY id HAVING count(*) > 1)",
     )
     if ids:
         raise UserError(
-            f"{where}: {ids:,} IDs occur more than once, for example {example!r} (first at row "
-            f"{row}); a submission has one row per ID: remove the repeated rows"
+            f"{where}: IDs that occur more than once: {ids:,}, such as {example!r} (first at row "
+            f"{row}, from 0); a submission has one row per ID: remove the repeated rows"
         )
 
 
-def answer(database: DuckDBPyConnection, query: str) -> tuple:
-    """The first row of a query's result."""
+def fetch_row(database: DuckDBPyConnection, query: str) -> tuple:
+    """Run a query, and return the first row of its result."""
     return database.execute(query).fetchall()[0]
 
 
 def add_sample(
-    database: DuckDBPyConnection, path: str | Path, id_column: str, name: str, there: str
+    database: DuckDBPyConnection, path: str | Path, id_column: str, name: str, location: str
 ) -> None:
     """Add the IDs of a sample submission as the table `sample`.
 
-    Raises UserError if the file cannot be used, an ID occurs twice, or the table `name` has other
-    IDs; `there` says in the message where that table's IDs are from.
+    Raises UserError if the file cannot be read, an ID is repeated, or the table `name` has other
+    IDs; the message says where those are: `location`, such as "in the test file".
     """
     add_ids(database, "sample", sample_ids(path, id_column), str(path))
     is_lacking, is_extra = (f"FILTER (WHERE {table}.row IS NULL)" for table in (name, "sample"))
-    lacking, one, extra, other, rows, rows_there = answer(
+    lacking, lacking_id, extra, extra_id, rows, other_rows = fetch_row(
         database,
         f"SELECT count(*) {is_lacking}, arg_min(sample.id, sample.row) {is_lacking}, "
         f"count(*) {is_extra}, arg_min({name}.id, {name}.row) {is_extra}, "
         f"count(sample.row), count({name}.row) FROM sample FULL JOIN {name} USING (id)",
     )
-    differences = [(lacking, f"of its IDs are not {there}", one)]
-    differences.append((extra, f"IDs {there} are not in it", other))
-    if texts := [f"{n:,} {what}, such as {id!r}" for n, what, id in differences if n]:
+    differences = [(lacking, f"not {location}", lacking_id), (extra, f"only {location}", extra_id)]
+    if texts := [f"{text}: {n:,}, such as {id!r}" for n, text, id in differences if n]:
         raise UserError(
-            f"{path}: {' and '.join(texts)} ({rows:,} IDs in it, {rows_there:,} {there}); it must "
-            f"belong to the test file: take the file that came with it, or set "
+            f"{path}: IDs {'; IDs '.join(texts)} ({rows:,} IDs in the sample, {other_rows:,} "
+            f"{location}); use the sample submission of this test file, or set "
             f"raw.sample_submission to null"
         )
 
 
 def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.Table]:
-    """The IDs of a sample submission, in tables of one column `id`.
+    """Yield the IDs of a sample submission, in tables with the column `id`.
 
-    Raises UserError for a file that cannot be read, or is not UTF-8.
+    Raises UserError if the file cannot be read or is not UTF-8.
     """
     location = Location(path)
     with location.reading(location.state()):
         yield pa.table({"id": pa.array([], pa.string())})
-        for batch in open_csv(location, [id_column], delimiter=likely_delimiter(location)):
-            ids = whole_numbers(batch.column(0).cast(pa.string()).fill_null(""))
+        for batch in open_csv(location, [id_column], delimiter=guess_delimiter(location)):
+            ids = drop_zero_decimals(batch.column(0).cast(pa.string()).fill_null(""))
             yield pa.table({"id": ids})

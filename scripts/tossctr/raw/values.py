@@ -1,4 +1,4 @@
-"""Values of raw columns: the types that each role allows, and conversion to text and labels."""
+"""Values of raw columns: allowed types by role, and conversion to text and labels."""
 
 import math
 import re
@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from ..common.errors import UserError, first_line, row_name
 from ..config.columns import Columns
 
-# What programs write for a missing value, in lower case: R, pandas, Python, databases, Excel.
+# Missing values as written by R, pandas, Python, databases and Excel, in lower case.
 MEANS_MISSING = ("na", "nan", "<na>", "nat", "none", "null", r"\n", "n/a", "#n/a")
-# Words for a click and a non-click; case and surrounding blanks are ignored.
+# Labels of clicks and negatives as words; case and surrounding blanks are ignored.
 LABEL_PAIRS = (("yes", "no"), ("y", "n"), ("true", "false"), ("t", "f"))
 # The column of row numbers in a file of predictions, if the table has no IDs.
 ROW_COLUMN = "row"
@@ -31,27 +31,27 @@ _NAMES: Mapping[str, Callable[[pa.DataType], bool]] = {
 }
 
 
-def value_type(arrow_type: pa.DataType) -> pa.DataType:
-    """The type of a column's values once dictionaries and string views are decoded."""
+def decoded_type(arrow_type: pa.DataType) -> pa.DataType:
+    """The type of a column after its dictionaries and string views are decoded."""
     if pa.types.is_dictionary(arrow_type):
-        return value_type(arrow_type.value_type)
+        return decoded_type(arrow_type.value_type)
     if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
-        inner = value_type(arrow_type.value_type)
+        inner = decoded_type(arrow_type.value_type)
         if inner != arrow_type.value_type:
             return pa.list_(inner) if pa.types.is_list(arrow_type) else pa.large_list(inner)
     return pa.string() if pa.types.is_string_view(arrow_type) else arrow_type
 
 
 def decoded(values: pa.Array) -> pa.Array:
-    """The values in the type that `value_type` returns."""
+    """The values, cast to `decoded_type` of their type."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    wanted = value_type(values.type)
+    wanted = decoded_type(values.type)
     return values if values.type == wanted else values.cast(wanted)
 
 
 def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.Array:
-    """Cast the values; raises ValueError with the row of the first value that cannot be cast."""
+    """Cast the values; raises ValueError that names the row of the first value that fails."""
     try:
         return values.cast(arrow_type)
     except pa.ArrowException:
@@ -65,21 +65,21 @@ def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.A
 
 @cache
 def type_name(arrow_type: pa.DataType) -> str:
-    """A type's name in messages; '' for null, the type of a pandas column without values."""
+    """A type's name in messages; '' for null, as pandas writes a column without values."""
     if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
-        return f"list of {type_name(value_type(arrow_type.value_type))}"
+        return f"list of {type_name(decoded_type(arrow_type.value_type))}"
     return next((name for name, fits in _NAMES.items() if fits(arrow_type)), str(arrow_type))
 
 
-def written_like(arrow_type: pa.DataType) -> str:
-    """A name that is equal for types that write equal values as the same text."""
+def text_format(arrow_type: pa.DataType) -> str:
+    """A name for the text format of a type: equal if equal values become the same text."""
     if pa.types.is_timestamp(arrow_type):
         return "timestamp with a zone" if arrow_type.tz else "timestamp"
     return type_name(arrow_type).replace("integer", "float")
 
 
 def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
-    """Raise UserError if the role of a column in use does not allow its type."""
+    """Raise UserError if a column in use has a type that its role does not allow."""
     numbers = ("", "integer", "float", "boolean")
     for role, allowed, names in (
         ("categorical", (*numbers, "text"), columns.categorical),
@@ -90,21 +90,21 @@ def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
         for name in names:
             column_type = schema.field(name).type
             if type_name(column_type) not in allowed:
-                can_be = ", ".join(each for each in allowed if each.strip() == each != "")
+                can_be = " or ".join(each for each in allowed if each.strip() == each != "")
                 raise UserError(
-                    f"{where}: column {name!r} has type {column_type}, cannot be {role} (allowed: "
-                    f"{can_be})"
+                    f"{where}: column {name!r} has type {column_type}, cannot be {role}; convert "
+                    f"it to {can_be}"
                 )
 
 
 def as_text(column: pa.Array) -> pa.Array:
-    """Any categorical column as strings, null where missing.
+    """A categorical column of any type as strings; missing values are null.
 
-    Whole floats and decimals are written like integers, 1.0 like 1: pandas turns an integer column
-    with missing values into floats, and databases write decimals, perhaps in one of two files.
+    Integral floats and decimals become integers, 1.0 as 1, since pandas converts integers with
+    missing values to floats, and databases write decimals.
     """
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        # A missing float is NaN in pandas and null in parquet; both become null.
+        # NaN (pandas) and null (parquet) are missing values.
         values = column.to_numpy(zero_copy_only=False)
         texts = [None if v is None or v != v else _number_as_text(v) for v in values]
         return pa.array(texts, pa.string())
@@ -112,25 +112,25 @@ def as_text(column: pa.Array) -> pa.Array:
 
 
 def _number_as_text(value: Any) -> str:
-    """A NumPy float or a Decimal as text: 0.1 in 32 bits as 0.1, not 0.10000000149011612."""
+    """A NumPy float or a Decimal as its shortest text: 0.1 as float32 becomes 0.1."""
     is_whole = math.isfinite(value) and int(value) == value
     return str(int(value)) if is_whole else repr(float(str(value)))
 
 
-def whole_numbers(texts: pa.Array) -> pa.Array:
-    """CSV texts with 38.0 as 38; pandas writes 38.0 if the column has missing values."""
+def drop_zero_decimals(texts: pa.Array) -> pa.Array:
+    """CSV texts with 38.0 replaced by 38; pandas writes 38.0 if the column has missing values."""
     return pc.replace_substring_regex(texts, r"^(-?(?:0|[1-9]\d*))\.0$", r"\1")
 
 
 def time_type(word: str) -> pa.DataType:
-    """The type that sorts texts like `word` by time: int64 or a timestamp."""
+    """The type for times in the format of the text `word`: int64 or a timestamp."""
     if _NUMBER.fullmatch(word):
         return pa.int64()
     return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
 
 
 def label_pair(labels: pa.Array) -> tuple[str, str] | None:
-    """The pair in LABEL_PAIRS that has the first non-missing label; None if no pair has it."""
+    """The pair in LABEL_PAIRS that contains the first non-missing label, or None."""
     if type_name(labels.type) != "text":
         return None
     words = [word.strip().lower() for word in pc.drop_null(labels)[:1].to_pylist()]
@@ -138,7 +138,7 @@ def label_pair(labels: pa.Array) -> tuple[str, str] | None:
 
 
 def labels_as_numbers(labels: pa.Array, pair: tuple[str, str] | None) -> pa.Array:
-    """A pair's words as 1 and 0, other texts as null; without a pair, the labels unchanged."""
+    """Replace the words of `pair` by 1 and 0, other texts by null; None: labels unchanged."""
     if pair is None:
         return labels
     words = pc.ascii_lower(pc.ascii_trim_whitespace(labels))
@@ -146,17 +146,17 @@ def labels_as_numbers(labels: pa.Array, pair: tuple[str, str] | None) -> pa.Arra
 
 
 def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
-    """The column as text; raises UserError if it is not UTF-8, or H5 cannot store it."""
+    """The column as text; raises UserError if it is not UTF-8 or contains NUL bytes."""
     try:
         texts = as_text(column)
         texts.validate(full=True)
         if pc.any(pc.match_substring(texts, "\0")).as_py():
-            raise pa.ArrowInvalid("a NUL byte, which H5 cannot keep")
+            raise pa.ArrowInvalid("a NUL byte, which H5 cannot store")
     except pa.ArrowException as error:
         raise UserError(
             f"{path}: column {name!r} of type {column.type} cannot be read as UTF-8 text "
-            f"({first_line(error)}); write it as strings (bytes in hexadecimal digits) or "
-            f"integers, or name another column"
+            f"({first_line(error)}); write it as strings (bytes as hexadecimal digits) or "
+            f"integers, or use another column"
         ) from None
     return texts
 
@@ -167,12 +167,9 @@ def row_numbers(rows: int, count: int) -> pa.StringArray:
 
 
 def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
-    """The IDs of some rows as text; raises UserError if one is missing or is not text."""
+    """A batch of IDs as text; raises UserError if an ID is missing or not UTF-8."""
     ids = checked_text(column, name, path)
     if ids.null_count:
         row = first_row + pc.index(ids.is_null(), True).as_py()
-        raise UserError(
-            f"{path}: ID {name!r} is missing in {row_name(row)}; a submission needs the ID of "
-            f"every row"
-        )
+        raise UserError(f"{path}: ID {name!r} is missing in {row_name(row)}; give every row an ID")
     return ids

@@ -12,10 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..catalog.model_kinds import is_model
-from ..common.errors import some_of
+from ..common.errors import shorten
 from ..common.files import Output, atomic_write, read_json
 from ..common.parquet import metadata_of
-from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, check_name, folder_name
+from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, folder_name, require_name
 from ..describe.alarms import read_alarms
 from ..evaluate.intervals import Entry, bootstrap, differences
 from ..evaluate.metric_table import METRIC_BY_NAME, Metric, metrics_of, read_same_rows
@@ -62,7 +62,7 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
 def _row(path: Path, metric: str) -> dict[str, Any]:
     """The row of a model's metrics.json and of the files beside it."""
     measured = read_json(path, kind="metrics.json", keys=("full_name", "metrics", "clicks"))
-    check_name(path, measured["full_name"], folder_name(path))
+    require_name(path, measured["full_name"], folder_name(path))
     training = read_json(path.with_name("training.json"))
     size, name = path.absolute().parts[-3:-1]
     # Spaces separate the settings, so they are removed from values.
@@ -220,7 +220,7 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tup
         kept, why = ", as configured", f"no model is significantly better; {why}"
     for phrase, some in (("level with it", level), ("significantly worse", ~level)):
         others = [*names[some & (names != best["model"])]]
-        why += f"; {phrase}: {some_of(others, 5)}" if others else ""
+        why += f"; {phrase}: {shorten(others, 5)}" if others else ""
     counts = f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} rows"
     return chosen, (
         f"**{verb} {called.get(chosen, chosen)}**{kept}: {why} "

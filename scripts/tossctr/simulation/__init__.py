@@ -1,6 +1,6 @@
-"""A stand-in for the Toss advertising click data, where the real files may not be shipped.
+"""A simulated stand-in for the Toss advertising click data, which may not be distributed.
 
 Columns and event sequences follow published statistics (`statistics.json`). Clicks come from a
-known model (`click_model.py`), so that one can measure what a trained model has learned. Models
+known model (`click_model.py`), so predictions can be compared with the true probabilities. Models
 score about as on the real rows (benchmarks/twin.py).
 """

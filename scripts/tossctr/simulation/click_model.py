@@ -1,15 +1,14 @@
 """The true click model: logit = intercept + strength x effect, over the table `EFFECTS`.
 
-Each effect is a function of the columns and of the file (train or test), and can in principle be
-learned. The user's part is added to them: a random number that only the user's other rows, which
-have the same sequence, reveal.
+Each effect is a function of a row's columns, history and day, and can in principle be learned. A
+random effect of the user is added, which only the user's other rows (of equal sequence) reveal.
 
-Log-odds of values are in `statistics.json`, under `effects`; `benchmarks/twin.py --solve` finds
-those that give the published click rates. Strengths of the other effects were tried until models
-scored about as on the real rows, which the same benchmark prints. Coefficients come
-from constants, never from the configured seed, which changes the rows but not the world.
+Log-odds of values are in `statistics.json`, under `effects`: `benchmarks/twin.py --solve` fits them
+to the published click rates. The strengths of further effects were tuned until models scored about
+as on the real rows; the same benchmark prints both scores. Coefficients do not depend on the
+configured seed, which only changes the rows.
 
-Legend: R rows, V tokens.
+Shape legend: R rows, V tokens.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +27,7 @@ from .simulated_columns import (
     CAMPAIGN,
     CATEGORIES,
     CREATIVE,
-    Columns,
+    ColumnArrays,
     Days,
     draw_columns,
     user_columns,
@@ -40,97 +39,97 @@ from .statistics import (
     category_values,
     load_statistics,
     logistic,
-    product,
+    ordered_dot,
     quantile_function,
 )
 from .users import Draw, Users, normal
 
 USER_STRENGTH = 0.5
-# Forty seeds were tried; this one best reproduces the published correlations with clicks.
+# Of forty seeds, the one that best reproduces the published correlations with clicks.
 _RULES_SEED = 20_267
 _SEED = 20_255
-# Eight seeds were tried; this one makes no day much easier to predict than the others.
+# Of eight seeds, the one whose days are about equally hard to predict.
 _ADVERTS_SEED = 20_263
-# A mean over n events is weighted n / (n + this share of the mean length).
+# A mean over n events is multiplied by n / (n + _DAMPING * mean length).
 _DAMPING = 0.05
-# The median of history_a_1, and the log of the rate's ratio to it, above which the effect flattens.
+# The median of history_a_1; above this log ratio to the median, the effect is half as steep.
 _USUAL_RATE, _HIGH_RATE = 0.05, 1.2
 _RULES, _CONDITIONS, _MIN_SHARE = 80, 4, 0.01
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The inputs of effects: columns, histories, and the mean length used to draw histories."""
+class RowInputs:
+    """Inputs of the effects: columns, histories, and the mean length for drawing histories."""
 
-    columns: Columns
+    columns: ColumnArrays
     sequences: Ragged
     mean_length: float
 
 
-def draw_rows(rng: np.random.Generator, users: Users, day: Days, mean_length: float) -> Rows:
-    """Draw columns and histories of these users on these calendar days, 0 to 7."""
+def draw_rows(rng: np.random.Generator, users: Users, day: Days, mean_length: float) -> RowInputs:
+    """Draw the columns and histories of one row per user; `day` has the calendar days, 0 to 7."""
     columns = draw_columns(rng, users, day)
-    return Rows(columns, draw_sequences(users, columns["LENGTH"], mean_length), mean_length)
+    return RowInputs(columns, draw_sequences(users, columns["LENGTH"], mean_length), mean_length)
 
 
-def _value(column: str, rows: Rows) -> Floats32:
-    """The solved log-odds of a category's values."""
+def _value(column: str, rows: RowInputs) -> Floats32:
+    """The log-odds in `statistics.json` of each row's value of a categorical column, [R]."""
     return _solved(column)[rows.columns[column]]
 
 
 @cache
 def _solved(name: str) -> Floats32:
-    """The log-odds of each value; the last entry, 0, is for missing values."""
+    """The log-odds of each value in `statistics.json`; the last, 0, is for missing values."""
     return np.array([*load_statistics()["effects"][name], 0.0], dtype=np.float32)
 
 
-def missing_block(columns: Columns) -> NDArray[np.int8]:
-    """The columns missing in a row, [R]: 0 the block of 77, 1 feat_a only, -1 neither."""
+def missing_block_index(columns: ColumnArrays) -> NDArray[np.int8]:
+    """The missing block of each row, [R]: 0: the block of 77 columns, 1: feat_a only, -1: none."""
     shared = columns["gender"] < 0
     return np.where(shared, 0, np.where(np.isnan(columns["feat_a_1"]), 1, -1)).astype(np.int8)
 
 
-def last_token(sequences: Ragged) -> NDArray[np.int8]:
-    """The index of a sequence's last code among the published last codes, [R]; -1 for others."""
-    known = load_statistics()["sequence"]["last_token_click_rate"]
+def last_token_index(sequences: Ragged) -> NDArray[np.int8]:
+    """The index of each row's last event code among the published last codes, [R]; else -1."""
+    published = load_statistics()["sequence"]["last_token_click_rate"]
     index_V = np.full(len(vocabulary()), -1, dtype=np.int8)
-    for index, code in enumerate(known):
+    for index, code in enumerate(published):
         index_V[vocabulary().index(code)] = index
     return index_V[sequences.values[sequences.offsets[1:] - 1]]
 
 
-def _length(rows: Rows) -> Floats32:
-    """The solved log-odds, linear in log length between the middles of the published spans."""
+def _length(rows: RowInputs) -> Floats32:
+    """The log-odds of the history's length, interpolated in log length at `length_knots`."""
     scaled = np.log(rows.sequences.lengths * (REAL_MEAN / rows.mean_length))
     return np.interp(scaled, length_knots(), _solved("length")[:-1]).astype(np.float32)
 
 
 def length_spans() -> Floats:
-    """The first and last length of each published span, [spans, 2]."""
+    """The first and last length of each published length interval, [intervals, 2]."""
     spans = load_statistics()["sequence"]["click_rate_by_length"]
     return np.array([span.split("-") for span in spans], dtype=np.float64)
 
 
 @cache
 def length_knots() -> Floats:
-    """The logarithms of the geometric middles of the published spans of length."""
+    """The log of the geometric mean of each published length interval's ends."""
     return np.log(length_spans()).mean(axis=1)
 
 
-def _rate(rows: Rows) -> Floats32:
-    """The logarithm of the past click rate, history_a_1; half as steep where it is high."""
+def _rate(rows: RowInputs) -> Floats32:
+    """The log ratio of the past click rate, history_a_1, to its median; half as steep if high."""
     rate = np.nan_to_num(rows.columns["history_a_1"], nan=_USUAL_RATE)
     log_rate = np.log(rate) - np.float32(np.log(_USUAL_RATE))
     return log_rate - np.float32(0.5) * np.maximum(log_rate - np.float32(_HIGH_RATE), 0)
 
 
-def _rate_by_inventory(rows: Rows) -> Floats32:
-    """The effect `_rate` times the inventory's log-odds: stronger where more is clicked."""
+def _rate_by_inventory(rows: RowInputs) -> Floats32:
+    """The effect `_rate` times the inventory's log-odds."""
     return _rate(rows) * category_log_odds("inventory_id")[rows.columns["inventory_id"]]
 
 
-def _pairs(rows: Rows) -> Floats32:
-    """Random numbers for the pairs of an inventory with an age group, a gender and an hour."""
+def _pairs(rows: RowInputs) -> Floats32:
+    """Random effects of the pairs of inventory with age group, gender and hour."""
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
     for index, (other, weight) in enumerate((("age_group", 0.7), ("gender", 0.5), ("hour", 0.5))):
         sizes = [len(category_values(name)) + 1 for name in ("inventory_id", other)]
@@ -140,10 +139,10 @@ def _pairs(rows: Rows) -> Floats32:
     return effect
 
 
-def _rules(rows: Rows) -> Floats32:
-    """Rules that hold where one to four columns are each above, or not above, a threshold.
+def _rules(rows: RowInputs) -> Floats32:
+    """Weights of rules: conditions that one to four columns are above, or not above, a threshold.
 
-    A rule that holds for few rows raises their odds much, so that more train rows help more.
+    A rare rule has a large weight, so that models improve with more train rows.
     """
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
     for weight, conditions in _drawn_rules():
@@ -156,7 +155,7 @@ def _rules(rows: Rows) -> Floats32:
 
 @cache
 def _drawn_rules() -> list[tuple[float, list[tuple[str, float, bool]]]]:
-    """The weight and conditions of each rule; each has about the same variance."""
+    """The weight and (column, threshold, is_above) conditions of rules of similar variance."""
     rng = np.random.default_rng(_RULES_SEED)
     names = [name for name in [*user_columns(), *ADVERT_COLUMNS] if _splits(name)]
     names += 3 * ["inventory_id", "age_group", "hour"]
@@ -177,7 +176,7 @@ def _drawn_rules() -> list[tuple[float, list[tuple[str, float, bool]]]]:
 
 @cache
 def _splits(column: str) -> list[tuple[float, float]]:
-    """Thresholds of a column that 15 to 85 % of the rows are above, each with that share."""
+    """Pairs (threshold, share of rows above it) of a column, with shares from 15 to 85 %."""
     if column in CATEGORIES:
         share = np.array(list(load_statistics()["categories"][column]["shares"].values()))
         thresholds = np.arange(len(share))
@@ -190,8 +189,8 @@ def _splits(column: str) -> list[tuple[float, float]]:
     return [(float(value), float(share)) for value, share in pairs if 0.15 < share < 0.85]
 
 
-def _adverts(rows: Rows) -> Floats32:
-    """A random number for each campaign, ad set and creative; only train rows can reveal it."""
+def _adverts(rows: RowInputs) -> Floats32:
+    """Random effects of campaign, ad set and creative, learnable only from their train rows."""
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
     for index, (column, weight) in enumerate(((CAMPAIGN, 0.5), (AD_SET, 0.7), (CREATIVE, 0.5))):
         rng = np.random.default_rng([_ADVERTS_SEED, index])
@@ -200,8 +199,8 @@ def _adverts(rows: Rows) -> Floats32:
     return effect
 
 
-def _events(rows: Rows) -> Floats32:
-    """The mean, over the whole history, of a random number for each token."""
+def _events(rows: RowInputs) -> Floats32:
+    """The damped mean over the history of a random effect of each token."""
     number_V = np.random.default_rng(_SEED + 4).standard_normal(len(vocabulary()))
     number_V = (number_V - number_V @ token_shares()).astype(np.float32)
     sums = np.add.reduceat(number_V[rows.sequences.values], rows.sequences.offsets[:-1])
@@ -209,15 +208,15 @@ def _events(rows: Rows) -> Floats32:
     return (sums / (rows.sequences.lengths + np.float32(damping))).astype(np.float32)
 
 
-# By name: the effect and its strength.
-EFFECTS: Mapping[str, tuple[Callable[[Rows], Floats32], float]] = {
+# The function and strength of each effect, by name.
+EFFECTS: Mapping[str, tuple[Callable[[RowInputs], Floats32], float]] = {
     **{
         name: (partial(_value, name), 1.0)
         for name in ("gender", "age_group", "inventory_id", "hour")
     },
     "day": (lambda rows: _solved("day")[rows.columns["calendar_day"]], 1.0),
-    "missing": (lambda rows: _solved("missing")[missing_block(rows.columns)], 1.0),
-    "last": (lambda rows: _solved("last")[last_token(rows.sequences)], 1.0),
+    "missing": (lambda rows: _solved("missing")[missing_block_index(rows.columns)], 1.0),
+    "last": (lambda rows: _solved("last")[last_token_index(rows.sequences)], 1.0),
     "length": (_length, 1.0),
     "rate": (_rate, 0.63),
     "rate by inventory": (_rate_by_inventory, 0.9),
@@ -228,24 +227,24 @@ EFFECTS: Mapping[str, tuple[Callable[[Rows], Floats32], float]] = {
 }
 
 
-def effects(rows: Rows) -> dict[str, Floats32]:
-    """Each effect in log-odds, [R], by name."""
+def effect_values(rows: RowInputs) -> dict[str, Floats32]:
+    """The log-odds [R] of each effect, multiplied by its strength, by name."""
     return {name: np.float32(strength) * of(rows) for name, (of, strength) in EFFECTS.items()}
 
 
-def click_logit(rows: Rows) -> Floats32:
-    """The log-odds of a click without the user's part, [R]."""
-    values = effects(rows).values()
+def click_logit(rows: RowInputs) -> Floats32:
+    """The log-odds of a click without `user_effect`, [R]."""
+    values = effect_values(rows).values()
     return np.float32(load_statistics()["effects"]["intercept"]) + np.sum(list(values), axis=0)
 
 
-def user_part(users: Users) -> Floats:
-    """What a user adds to the log-odds, [R]."""
+def user_effect(users: Users) -> Floats:
+    """The random effect of each user in log-odds, [R]."""
     return USER_STRENGTH * normal(users, Draw.CLICKS)
 
 
 def mean_over_users(logit: Floats32 | Floats) -> Floats:
-    """The mean click probability over all users' parts, same shape."""
+    """The click probability averaged over all values of `user_effect`, same shape as `logit`."""
     return np.interp(logit, *_mean_table())
 
 
@@ -254,4 +253,4 @@ def _mean_table() -> tuple[Floats, Floats]:
     grid = np.arange(-30.0, 20.0, 0.01)
     node, weight = np.polynomial.hermite_e.hermegauss(40)
     at_node = logistic(grid + USER_STRENGTH * node[:, None])
-    return grid, product((weight / weight.sum())[None], at_node)[0]
+    return grid, ordered_dot((weight / weight.sum())[None], at_node)[0]

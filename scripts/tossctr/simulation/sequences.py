@@ -1,9 +1,9 @@
-"""Event sequences: a Markov chain with the measured successors, steered by changing interests.
+"""Event sequences: a Markov chain with the measured successors, which depends on an interest.
 
-A token is an index into `vocabulary()` (most frequent first); an event code is a text in the file.
-Sequences are `Ragged` rows of tokens (uint16), the oldest event first.
+A token is an index into `vocabulary()`; an event code is its text in the file. Sequences are
+`Ragged` rows of tokens (uint16), the oldest event first.
 
-Legend: R rows, K interests, V tokens.
+Shape legend: R rows, K interests, V tokens.
 """
 
 import math
@@ -15,53 +15,53 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..common.arrays import GOLDEN, Ragged, hashed
+from ..common.arrays import GOLDEN, Ragged, hash64
 from .statistics import Floats, Floats32, load_statistics, normal_cdf
-from .users import Draw, Users, bits
+from .users import Draw, Users, random_bits
 
 INTERESTS = 8
 MEAN_SEGMENT = 60.0
-# The mean length of the real sequences, whose lengths were published.
+# The mean length of the real sequences.
 REAL_MEAN = 530.751
-# Above 1, a user has a few favourite interests; below 1, users become alike.
+# Above 1, users prefer a few interests; below 1, users are similar.
 _PREFERENCE = 2.0
-# An interest makes its tokens this many times likelier.
+# The factor by which an interest raises the probability of its tokens.
 _TILT = 40.0
 _LEVELS = 4_096
 _WORLD_SEED = 20_252
-# The real file has 594 codes; unpublished codes are rarer than all others.
+# The real file has 594 codes; unpublished codes are the rarest.
 _CODES, _RARE_SHARES = 594, (2e-6, 2e-10)
-# Only a token's most frequent successors were counted; at least this share is left for the rest.
+# Only frequent successors were published; further successors get at least this share.
 _MIN_UNSEEN = 0.02
 
 
 @cache
 def vocabulary() -> list[str]:
-    """The event codes by token, [V], most frequent first."""
-    known = list(load_statistics()["sequence"]["token_share"])
-    others = sorted({str(code) for code in range(1, 1_000)}.difference(known), key=int)
-    return [*known, *others[: _CODES - len(known)]]
+    """The event code of each token, [V], most frequent first."""
+    published = list(load_statistics()["sequence"]["token_share"])
+    unpublished = sorted({str(code) for code in range(1, 1_000)}.difference(published), key=int)
+    return [*published, *unpublished[: _CODES - len(published)]]
 
 
 @cache
 def token_shares() -> Floats:
-    """The measured token shares, [V], summing to 1."""
-    known = list(load_statistics()["sequence"]["token_share"].values())
-    share = np.append(known, np.geomspace(*_RARE_SHARES, _CODES - len(known)))
+    """The measured share of each token, [V]; the sum is 1."""
+    published = list(load_statistics()["sequence"]["token_share"].values())
+    share = np.append(published, np.geomspace(*_RARE_SHARES, _CODES - len(published)))
     return share / share.sum()
 
 
 @cache
 def _end_shares(event: str) -> Floats:
-    """The token shares of `first`, `last` or `only` events, [V]; the rest as in `token_shares`."""
+    """Token shares of `first`, `last` or `only` events, [V]; unpublished as in `token_shares`."""
     shares = load_statistics()["sequence"][f"{event}_token_share"]
-    known = np.array([shares.get(code, 0.0) for code in vocabulary()])
-    return known + (1.0 - known.sum()) * token_shares()
+    published = np.array([shares.get(code, 0.0) for code in vocabulary()])
+    return published + (1.0 - published.sum()) * token_shares()
 
 
 @cache
 def measured_successors() -> Floats:
-    """The successor probabilities [V, V], unseen mass spread like the token shares."""
+    """The successor probabilities [V, V]; unpublished mass is distributed like `token_shares`."""
     share_V = token_shares()
     probability = np.tile(share_V, (len(share_V), 1))
     for code, successors in load_statistics()["sequence"]["successors"].items():
@@ -80,21 +80,21 @@ def _normalised(weight: Floats) -> Floats:
 def interest_chains() -> Floats:
     """Successor probabilities by interest, [K, V, V].
 
-    Each token belongs to one or two interests, which make it _TILT times likelier. Two corrections
-    alternate until the mixture over interests fits the data again: one per target token, for the
-    token shares, and one per pair, for the successors. The latter weighs less, since successors
-    were counted on fewer rows, and the two counts do not quite agree.
+    Each token belongs to one or two interests, which make it _TILT times likelier. Then two
+    corrections alternate until the mixture of interests fits the data: one per pair of tokens, for
+    the successors, and one per target token, for the token shares. The first is weaker, since
+    successors were counted on fewer rows, and the two counts differ slightly.
     """
     share_V, successors_VV = token_shares(), measured_successors()
     rng = np.random.default_rng(_WORLD_SEED)
     tokens = len(share_V)
-    # Tokens of similar frequency go to different interests, so that interests weigh about alike.
+    # Tokens of similar frequency get different interests, so interests are about equally frequent.
     turns = -(-tokens // INTERESTS)
     tilt_KV = np.ones((INTERESTS, tokens))
     for _ in range(2):
         owner_V = np.concatenate([rng.permutation(INTERESTS) for _ in range(turns)])[:tokens]
         tilt_KV[owner_V, np.arange(tokens)] = _TILT
-    # The first event and the last two have shares of their own.
+    # The first event and the last two are drawn from separate shares.
     ends_V = _end_shares("first") + 2.0 * _end_shares("last")
     target_V = _normalised((share_V - ends_V / REAL_MEAN).clip(min=share_V * 0.02))
     pair_VV = successors_VV.copy()
@@ -114,10 +114,10 @@ def interest_chains() -> Floats:
 
 @cache
 def _next_token_table() -> NDArray[np.uint16]:
-    """The inverse distribution functions [K · V · 4096] as one flat array.
+    """The next token by interest, token and level, flattened: [K * V * 4096].
 
-    The 4096 levels of a state start at a random fraction, so that a token rarer than 1 / 4096
-    appears in the right share of states instead of never.
+    The levels of a state are shifted by a random fraction of 1 / 4096, so that rarer tokens can
+    occur.
     """
     rng = np.random.default_rng(_WORLD_SEED + 1)
     upper_SV = np.cumsum(interest_chains().reshape(-1, len(vocabulary())), axis=1)
@@ -131,7 +131,7 @@ def _next_token_table() -> NDArray[np.uint16]:
 
 
 def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
-    """Lengths [R], at least 1: normal scores as published quantiles, scaled to the mean."""
+    """Lengths [R] of at least 1: the published quantiles at normal scores, scaled to the mean."""
     published = load_statistics()["sequence"]["lengths"]
     logs = np.log(published["values"])
     length = np.exp(np.interp(normal_cdf(score), published["levels"], logs))
@@ -139,23 +139,23 @@ def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
 
 
 def draw_sequences(users: Users, score: Floats32, mean_length: float) -> Ragged:
-    """Draw the event sequence of each row's user; the user's score decides its length.
+    """Draw an event sequence for each row; its length depends on `score`.
 
-    Equal users have equal sequences.
+    Rows of one user have equal sequences.
     """
     offsets = np.concatenate([[0], np.cumsum(draw_lengths(score, mean_length))])
     tokens = np.empty(offsets[-1], dtype=np.uint16)
     upper = [np.cumsum(_end_shares(event)) for event in ("first", "only")]
-    key, table = bits(users, Draw.EVENTS), _next_token_table()
+    key, table = random_bits(users, Draw.EVENTS), _next_token_table()
     _walk(key, offsets, upper[0], upper[1], table, tokens, *_endings())
     return Ragged(tokens, offsets)
 
 
 @cache
 def _endings() -> tuple[Floats, NDArray[np.int64]]:
-    """The last two tokens of sequences: the level up to which each pair is drawn, and its tokens.
+    """Pairs of last two tokens: cumulative probabilities [pairs], and tokens [2, pairs].
 
-    In unpublished pairs, V stands for the walk's next to last token, which is kept.
+    In unpublished pairs, the first token is V: the sequence keeps its next to last token.
     """
     statistics, code = load_statistics()["sequence"], vocabulary().index
     last_V = _end_shares("last").copy()
@@ -172,7 +172,7 @@ def _endings() -> tuple[Floats, NDArray[np.int64]]:
 
 @numba.njit(nogil=True)
 def _uniform(number: np.uint64) -> float:
-    """A number in [0, 1) from the upper 32 bits."""
+    """A float in [0, 1) from the upper 32 bits of `number`."""
     return (number >> np.uint64(32)) * 2.0**-32
 
 
@@ -187,23 +187,23 @@ def _walk(
     ending_upper: Floats,
     ending: NDArray[np.int64],
 ) -> None:
-    """Write the tokens of all rows: segments of one interest each, drawn by users' preferences.
+    """Fill `tokens` for all rows, as segments of one interest, drawn by the user's preferences.
 
     Segment lengths are geometric. The last two tokens are drawn separately.
     """
-    # 16 bits of a number decide whether an interest ends, 12 the next token, 32 a new interest.
+    # Of each number, 16 bits decide if the interest ends, 12 the next token, 32 the new interest.
     switch = np.uint64(65_536 / MEAN_SEGMENT)
     upper = np.empty(INTERESTS)
     for row in range(len(key)):
         state, total = key[row], 0.0
         for i in range(INTERESTS):
             state += GOLDEN
-            total += (-math.log1p(-_uniform(hashed(state)))) ** _PREFERENCE + 1e-9
+            total += (-math.log1p(-_uniform(hash64(state)))) ** _PREFERENCE + 1e-9
             upper[i] = total
         upper /= total
-        interest = np.searchsorted(upper, _uniform(hashed(state + GOLDEN)), side="right")
+        interest = np.searchsorted(upper, _uniform(hash64(state + GOLDEN)), side="right")
         state += GOLDEN + GOLDEN
-        level_0 = _uniform(hashed(state))
+        level_0 = _uniform(hash64(state))
         if offsets[row + 1] - offsets[row] == 1:
             tokens[offsets[row]] = np.searchsorted(only_upper, level_0 * only_upper[-1])
             continue
@@ -211,20 +211,20 @@ def _walk(
         tokens[offsets[row]] = now
         for event in range(offsets[row] + 1, offsets[row + 1]):
             state += GOLDEN
-            drawn = hashed(state)
+            drawn = hash64(state)
             if (drawn & np.uint64(0xFFFF)) < switch:
                 interest = np.searchsorted(upper, _uniform(drawn), side="right")
             level = np.int64((drawn >> np.uint64(16)) & np.uint64(_LEVELS - 1))
             now = table[(interest * len(first_upper) + now) * _LEVELS + level]
             tokens[event] = now
-        end = np.searchsorted(ending_upper, _uniform(hashed(state + GOLDEN)))
+        end = np.searchsorted(ending_upper, _uniform(hash64(state + GOLDEN)))
         tokens[offsets[row + 1] - 1] = ending[1, end]
         if ending[0, end] < len(first_upper) and offsets[row + 1] - offsets[row] > 2:
             tokens[offsets[row + 1] - 2] = ending[0, end]
 
 
 def join_codes(sequences: Ragged) -> pa.StringArray:
-    """The comma-joined event codes of each row, the newest last."""
+    """The comma-separated event codes of each row, the newest last."""
     codes = pa.array(vocabulary()).take(pa.array(sequences.values))
     rows = pa.LargeListArray.from_arrays(pa.array(sequences.offsets), codes)
     return pc.binary_join(rows, ",")

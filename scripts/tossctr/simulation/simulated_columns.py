@@ -1,17 +1,17 @@
-"""Every column but the sequence: categories, adverts, numbers of a user, and history columns.
+"""All columns except the sequence: categories, adverts, user columns and history columns.
 
-Columns by name, each [R]: codes into `category_values` (int8, -1 missing) or numbers (float32, NaN
-missing). When they are written, missing values become parquet nulls.
+Each column is an array [R]: codes into `category_values` (int8, -1 if missing) or numbers (float32,
+NaN if missing). In the file, missing values are nulls.
 
-A user's rows have the same gender, age group, missing columns, and numbers, except those of adverts
-and histories, and feat_e_3, which also depends on the row's inventory. Two hidden normal scores of
-a user relate columns to clicks: LENGTH through the sequence, RATE through the history columns.
+All rows of a user have the same gender, age group, missing columns and user columns (feat_e_3 also
+depends on the inventory). Adverts and history columns differ by row. Two latent normal scores of a
+user relate columns to clicks: LENGTH through the sequence, RATE through the history columns.
 
-Each creative belongs to one ad set, each ad set to one campaign; they come and go. Adverts do not
-depend on the configured seed. Over the rows, an advert's IDs and attributes have the measured
-quantiles.
+Each creative belongs to one ad set, and each ad set to one campaign; ad sets have lifetimes.
+Adverts do not depend on the configured seed. Over all rows, IDs and attributes of adverts have the
+measured quantiles.
 
-Legend: R rows of the chunk, A creatives, C columns, U columns of a user.
+Shape legend: R rows of the chunk, A creatives, C columns, U user columns.
 """
 
 from collections.abc import Mapping
@@ -30,38 +30,38 @@ from .statistics import (
     load_statistics,
     missing_shares,
     normal_cdf,
-    product,
+    ordered_dot,
     quantile_function,
 )
 from .users import Draw, Users, normals, uniform
 
-Columns = Mapping[str, NDArray[Any]]
+ColumnArrays = Mapping[str, NDArray[Any]]
 Days = NDArray[np.int8]
 
 CATEGORIES = ("gender", "age_group", "inventory_id", "day_of_week", "hour")
-# The days of the train file, 0 to 6, and the day after them, which is the test file's.
+# Days 0 to 6 are the train file's, day 7 is the test file's.
 CALENDAR_DAYS = 8
 CAMPAIGN, AD_SET, CREATIVE = "l_feat_11", "l_feat_14", "l_feat_12"
-# Each column, and the level that determines it: campaign, ad set or creative.
+# The level (campaign, ad set or creative) that determines each advert column.
 ADVERT_COLUMNS = {
     CAMPAIGN: CAMPAIGN,
     **dict.fromkeys(
         ("l_feat_1", "l_feat_4", "l_feat_9", "l_feat_10", "l_feat_13", AD_SET, "l_feat_15"), AD_SET
     ),
     **dict.fromkeys(("l_feat_3", "l_feat_5", "l_feat_6", "l_feat_7", CREATIVE), CREATIVE),
-    # Equal to 3 - l_feat_1, and to l_feat_9.
+    # l_feat_16 is 3 - l_feat_1; l_feat_17 equals l_feat_9.
     **dict.fromkeys(("l_feat_16", "l_feat_17"), AD_SET),
 }
-# The lifetime of adverts and the spread of their popularity are invented, so that a day's rows have
-# some hundreds of ad sets.
+# Invented lifetime and spread of popularity of adverts, such that a day has some hundred ad sets.
 _MEAN_LIFE_DAYS = 2.5
 _LOG_POPULARITY = 1.2
-# Tail index of group sizes: 1.6 creatives per ad set (at most 158), 2.1 ad sets per campaign (125).
+# Tail index of group sizes: 1.6 creatives per ad set (max 158), 2.1 ad sets per campaign (max 125).
 _TAIL_INDEX = 1.1
-OWN_INVENTORY = "36"
+# The inventory whose adverts are in no other inventory.
+EXCLUSIVE_INVENTORY = "36"
 _WORLD_SEED = 20_258
 TEST_DAY = CALENDAR_DAYS - 1
-# The hidden scores, of variance 1, are sums of a user's column scores and of noise. They reproduce
+# The weights of column scores and noise in the latent scores, which have variance 1. They reproduce
 # the published correlations of lengths and clicks with these columns.
 _SCORES = {
     "LENGTH": {"feat_b_3": 0.65, "noise": 0.7599},
@@ -73,26 +73,25 @@ _SCORES = {
         "noise": 0.4526,
     },
 }
-# How much higher the score of feat_e_3 is in rows of the inventory with adverts of its own.
+# Added to the score of feat_e_3 in rows of EXCLUSIVE_INVENTORY.
 _SHIFT_OF_FEAT_E_3 = 1.5
 
 
 def day_of(row: NDArray[np.int64], total_rows: int) -> Days:
-    """The calendar day 0..6 of these train rows: the file is sorted by day.
+    """The calendar day, 0 to 6, of train rows: the file is sorted by day.
 
-    On average, all days have equally many negatives, and each day has its own click rate.
+    Days have equally many negatives on average, and different click rates.
     """
     rate = np.array(list(load_statistics()["categories"]["day_of_week"]["click_rate"].values()))
     upper = np.cumsum(1.0 / (1.0 - rate))
     return np.searchsorted(upper / upper[-1] * total_rows, row + 0.5).astype(np.int8)
 
 
-def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> Columns:
-    """Draw all columns but the sequence for these users' rows on these calendar days, 0 to 7.
+def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> ColumnArrays:
+    """Draw all columns except the sequence, for one row per user on calendar days 0 to 7.
 
-    Beside the file's columns there are `calendar_day`, and the score `LENGTH` that
-    `draw_sequences` reads. Columns are missing in blocks, in all rows of a user or in none: one
-    uniform number of the user decides for all columns.
+    The result also has `calendar_day`, and the score `LENGTH` for `draw_sequences`. Columns are
+    missing in blocks, in all rows of a user or in none: one uniform number of the user decides.
     """
     level = {"gender": uniform(users, Draw.GENDER), "age_group": uniform(users, Draw.AGE_GROUP)}
     level |= {name: rng.random(len(users)) for name in ("inventory_id", "hour")}
@@ -100,12 +99,12 @@ def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> Columns:
     # The test file's day has the name of the last train day.
     columns["day_of_week"] = np.minimum(day, TEST_DAY - 1)
     columns["calendar_day"] = day
-    # The adverts of inventory 36 are in no other inventory.
-    is_own = columns["inventory_id"] == category_values("inventory_id").index(OWN_INVENTORY)
-    columns |= _draw_adverts(rng.random(len(users)), is_own, day)
+    exclusive = category_values("inventory_id").index(EXCLUSIVE_INVENTORY)
+    is_exclusive = columns["inventory_id"] == exclusive
+    columns |= _draw_adverts(rng.random(len(users)), is_exclusive, day)
     scores = _user_scores(users)
     columns["LENGTH"] = scores["LENGTH"]
-    columns |= _user_numbers(scores, is_own)
+    columns |= _user_numbers(scores, is_exclusive)
     columns |= _draw_history(rng, scores, len(users))
     missing_level = uniform(users, Draw.MISSING)
     for name in load_statistics()["column_order"]:
@@ -115,8 +114,8 @@ def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> Columns:
     return columns
 
 
-def as_arrow(columns: Columns) -> dict[str, pa.Array]:
-    """The columns as the file holds them, missing values as null."""
+def as_arrow(columns: ColumnArrays) -> dict[str, pa.Array]:
+    """The columns as Arrow arrays for the file; missing values are null."""
     arrays = {}
     for name in columns.keys() & load_statistics()["column_order"]:
         if name in CATEGORIES:
@@ -134,15 +133,15 @@ def _category(column: str, level: Floats) -> NDArray[np.int8]:
 
 @cache
 def user_columns() -> list[str]:
-    """The numeric columns drawn from the user's scores, [U]; only feat_e_3 differs by row."""
+    """The names of the user columns, [U]; in a user's rows, only feat_e_3 varies."""
     return [name for name in load_statistics()["numeric"] if name not in ADVERT_COLUMNS]
 
 
 def _user_scores(users: Users) -> dict[str, Floats32]:
-    """Normal scores of each of a user's columns, and of LENGTH and RATE, by name."""
+    """Normal scores [R] of all user columns, LENGTH and RATE, by name."""
     factor_UU, names = copula_factor(tuple(user_columns())), user_columns()
     normal_UR = normals(users, len(names) + 2)
-    scores = dict(zip(names, product(factor_UU, normal_UR[:-2]), strict=True))
+    scores = dict(zip(names, ordered_dot(factor_UU, normal_UR[:-2]), strict=True))
     for (score, loadings), noise_R in zip(_SCORES.items(), normal_UR[-2:], strict=True):
         values = scores | {"noise": noise_R}
         scores[score] = np.sum([np.float32(x) * values[name] for name, x in loadings.items()], 0)
@@ -150,15 +149,15 @@ def _user_scores(users: Users) -> dict[str, Floats32]:
 
 
 def _user_numbers(
-    scores: Mapping[str, Floats32], is_own_inventory: NDArray[np.bool_]
+    scores: Mapping[str, Floats32], is_exclusive: NDArray[np.bool_]
 ) -> dict[str, Floats32]:
-    """The columns of `user_columns`, with the measured quantiles and rank correlations."""
+    """The values of `user_columns`, with the measured quantiles and rank correlations."""
     drawn = {}
     for column in user_columns():
         level_R = normal_cdf(scores[column])
         if column == "feat_e_3":
-            share = _own_inventory_share()
-            shifted_R = scores[column] + np.where(is_own_inventory, _SHIFT_OF_FEAT_E_3, 0.0)
+            share = _exclusive_share()
+            shifted_R = scores[column] + np.where(is_exclusive, _SHIFT_OF_FEAT_E_3, 0.0)
             level_R = (1.0 - share) * normal_cdf(shifted_R)
             level_R += share * normal_cdf(shifted_R - _SHIFT_OF_FEAT_E_3)
         drawn[column] = quantile_function(column)(level_R).astype(np.float32)
@@ -170,9 +169,9 @@ def _draw_history(
 ) -> dict[str, Floats32]:
     """The history columns, which describe a user's past click rate and volume.
 
-    history_b_3 to 30 are the row's k / D times the column's constant: k clicks, mostly one, in D
-    past events. In `statistics.json`, a column's list begins with its score, rate or length, and
-    its loading on that score.
+    history_b_3 to 30 are a constant times k / D: k clicks, mostly one, in D past events. In
+    `statistics.json`, a column's list begins with its score (rate or length) and its loading on the
+    score.
     """
     history = load_statistics()["history"]
     score_of = {"rate": scores["RATE"], "length": scores["LENGTH"]}
@@ -195,10 +194,10 @@ def _draw_history(
 
 
 def _history_quantiles(level_R: Floats, values: list[float]) -> Floats:
-    """Values at levels, [R], on a logarithmic scale between the published quantiles.
+    """Values at the levels, [R], log-interpolated between the published quantiles.
 
-    The last quantile, the file's largest value, is of one row in ten million. Between it and the
-    .999 quantile, a step of the scale leaves a tenth as many rows above.
+    The last quantile is the maximum in ten million rows. From the .999 quantile to the maximum,
+    levels are on a logarithmic scale of the share of rows above.
     """
 
     def stretched(level: Floats) -> Floats:
@@ -209,26 +208,24 @@ def _history_quantiles(level_R: Floats, values: list[float]) -> Floats:
     return np.sign(values[-1]) * np.exp(np.interp(stretched(level_R), levels, logs))
 
 
-def _draw_adverts(
-    level: Floats, is_own_inventory: NDArray[np.bool_], day: Days
-) -> dict[str, Floats32]:
-    """The advert columns of rows, drawn with one uniform number per row, [R]."""
+def _draw_adverts(level: Floats, is_exclusive: NDArray[np.bool_], day: Days) -> dict[str, Floats32]:
+    """The advert columns, drawn by the uniform number `level` of each row, [R]."""
     creative_R = np.empty(len(level), dtype=np.int64)
     for today in np.unique(day):
-        for is_own in (False, True):
-            rows = np.flatnonzero((day == today) & (is_own_inventory == is_own))
-            ids, upper = _on_a_day(int(today), is_own)
+        for has_exclusive in (False, True):
+            rows = np.flatnonzero((day == today) & (is_exclusive == has_exclusive))
+            ids, upper = _adverts_of_day(int(today), has_exclusive)
             creative_R[rows] = ids[np.searchsorted(upper[:-1], level[rows], side="right")]
     return {column: value_A[creative_R] for column, value_A in _advert_table().items()}
 
 
 @cache
 def _levels() -> Mapping[str, NDArray[np.int64]]:
-    """The campaign, ad set and creative of each creative, numbered from 0, [A]."""
+    """The index of each creative's campaign, ad set and creative, [A]."""
     rng, counts = np.random.default_rng(_WORLD_SEED), load_statistics()["ids"]
 
     def group_of_member(members: int, groups: int) -> NDArray[np.int64]:
-        """The group of each member; no group is empty."""
+        """The group index of each member; no group is empty."""
         weight = rng.pareto(_TAIL_INDEX, groups) + 0.2
         more = rng.choice(groups, members - groups, p=weight / weight.sum())
         return np.concatenate([np.arange(groups), more])
@@ -240,7 +237,7 @@ def _levels() -> Mapping[str, NDArray[np.int64]]:
 
 @cache
 def _scores() -> Mapping[str, Floats]:
-    """A normal score of each creative by column, [A], equal within the column's groups."""
+    """Normal scores [A] of the creatives, by column; equal in each group of the column's level."""
     from_level = {CAMPAIGN: (1.0, 0.0, 0.0), AD_SET: (0.6, 0.4, 0.0), CREATIVE: (0.5, 0.3, 0.2)}
     rng, levels = np.random.default_rng(_WORLD_SEED + 1), _levels()
     names = tuple(ADVERT_COLUMNS)
@@ -248,18 +245,18 @@ def _scores() -> Mapping[str, Floats]:
     normal = [rng.standard_normal((len(names), group.max() + 1)) for group in levels.values()]
     part = [x[:, group] for x, group in zip(normal, levels.values(), strict=True)]
     score = {
-        level: product(factor, sum(np.sqrt(w) * x for w, x in zip(weights, part, strict=True)))
+        level: ordered_dot(factor, sum(np.sqrt(w) * x for w, x in zip(weights, part, strict=True)))
         for level, weights in from_level.items()
     }
-    return {name: score[ADVERT_COLUMNS[name]][place] for place, name in enumerate(names)}
+    return {name: score[ADVERT_COLUMNS[name]][index] for index, name in enumerate(names)}
 
 
 @cache
 def _weights() -> Floats:
     """The share of each creative in the rows of each day, [days, A].
 
-    On every day, the share of inventory 36 and the quantiles of the three IDs are the measured
-    ones: the shares are scaled to each in turn.
+    On each day, the shares are scaled iteratively to the measured share of the exclusive inventory
+    and the measured quantiles of the three IDs.
     """
     rng, levels = np.random.default_rng(_WORLD_SEED + 2), _levels()
     creatives, ad_sets = len(levels[CREATIVE]), levels[AD_SET].max() + 1
@@ -267,9 +264,9 @@ def _weights() -> Floats:
     born = np.where(is_old, 0, rng.integers(1, CALENDAR_DAYS, ad_sets))[levels[AD_SET]]
     dies = born + rng.geometric(1.0 / _MEAN_LIFE_DAYS, ad_sets)[levels[AD_SET]]
     popularity = np.exp(_LOG_POPULARITY * rng.standard_normal(creatives))
-    share = _own_inventory_share()
+    share = _exclusive_share()
     spans = [_spans(name) for name in (CREATIVE, AD_SET, CAMPAIGN)]
-    spans.append((_own_adverts().astype(np.int64), np.array([1.0 - share, share])))
+    spans.append((_is_exclusive().astype(np.int64), np.array([1.0 - share, share])))
     days = []
     for day in range(CALENDAR_DAYS):
         weight = popularity * ((born <= day) & (day < dies))
@@ -282,19 +279,19 @@ def _weights() -> Floats:
 
 
 @cache
-def _own_adverts() -> NDArray[np.bool_]:
-    """Whether a creative is shown only in inventory 36, [A]: its l_feat_1 is 1."""
+def _is_exclusive() -> NDArray[np.bool_]:
+    """True for creatives of the exclusive inventory, [A]; they have l_feat_1 = 1."""
     score = _scores()["l_feat_1"]
-    return np.asarray(score < np.quantile(score, _own_inventory_share()))
+    return np.asarray(score < np.quantile(score, _exclusive_share()))
 
 
-def _own_inventory_share() -> float:
-    """The share of rows of inventory 36."""
-    return float(load_statistics()["categories"]["inventory_id"]["shares"][OWN_INVENTORY])
+def _exclusive_share() -> float:
+    """The share of the exclusive inventory in the rows."""
+    return float(load_statistics()["categories"]["inventory_id"]["shares"][EXCLUSIVE_INVENTORY])
 
 
 def _ids(column: str) -> NDArray[np.int64]:
-    """The ID of each creative's group, [A]: groups are numbered from 1 by rising score."""
+    """The ID of each creative's group in `column`, [A]: groups are numbered from 1 by score."""
     group, score = _levels()[column], _scores()[column]
     first = np.unique(group, return_index=True)[1]
     rank = np.empty(len(first), dtype=np.int64)
@@ -303,17 +300,17 @@ def _ids(column: str) -> NDArray[np.int64]:
 
 
 def _spans(column: str) -> tuple[NDArray[np.int64], Floats]:
-    """The span of measured quantiles of each creative's ID, [A], and each span's share of rows."""
+    """The quantile interval of each creative's ID, [A], and the share of rows of each interval."""
     level = np.array(load_statistics()["quantile_levels"])
-    # The ends were measured on few rows, but the file's IDs run from 1 to their number.
+    # The extreme quantiles are inaccurate; the IDs run from 1 to their count.
     inner = np.array(load_statistics()["numeric"][column]["quantiles"][1:-1])
     return np.searchsorted(inner, _ids(column)), np.diff(level)
 
 
 @cache
-def _on_a_day(day: int, own: bool) -> tuple[NDArray[np.int64], Floats]:
-    """A day's creatives, of inventory 36 or of others, and the level up to which each is drawn."""
-    weight = np.where(_own_adverts() == own, _weights()[day], 0.0)
+def _adverts_of_day(day: int, is_exclusive: bool) -> tuple[NDArray[np.int64], Floats]:
+    """A day's creatives in or outside the exclusive inventory, and their cumulative shares."""
+    weight = np.where(_is_exclusive() == is_exclusive, _weights()[day], 0.0)
     ids = np.flatnonzero(weight)
     upper = np.cumsum(weight[ids])
     return ids, upper / upper[-1]
@@ -335,7 +332,7 @@ def _advert_table() -> Mapping[str, Floats32]:
         middle = np.empty(len(first))
         middle[group[order]] = np.cumsum(mass) - mass / 2.0
         table[column] = quantile_function(column)(middle[group])
-    table["l_feat_1"] = 2.0 - _own_adverts()
+    table["l_feat_1"] = 2.0 - _is_exclusive()
     table["l_feat_16"] = 3.0 - table["l_feat_1"]
     table["l_feat_17"] = table["l_feat_9"]
     return {column: value.astype(np.float32) for column, value in table.items()}

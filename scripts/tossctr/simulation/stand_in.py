@@ -1,4 +1,4 @@
-"""Writing the stand-in: chunk by chunk, so that memory does not grow with the number of rows."""
+"""Writes the stand-in chunk by chunk, with bounded memory."""
 
 import logging
 from typing import Any, Literal
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from ..common.files import Output, atomic_write
 from ..common.parquet import SIMULATED_MARK
 from ..common.progress import Progress
-from .click_model import click_logit, draw_rows, mean_over_users, user_part
+from .click_model import click_logit, draw_rows, mean_over_users, user_effect
 from .sequences import join_codes
 from .simulated_columns import CATEGORIES, TEST_DAY, as_arrow, day_of
 from .statistics import load_statistics, logistic
@@ -36,20 +36,20 @@ def simulate_split(
     train_rows: int = 0,
     chunk_rows: int = 20_000,
 ) -> None:
-    """Write a simulated train or test file and, in another file, the true click probabilities.
+    """Write a simulated train or test file, and its true click probabilities to `truth`.
 
     `parquet` has the columns and types of the real file. Train rows are sorted by their seven days;
-    all test rows are of the next day, which is also numbered 7. `train_rows` is the number of rows
-    of the train file with the same seed, from which some test users come.
+    all test rows are of the next day, whose `day_of_week` is also 7. Some test users come from the
+    train file of the same seed, which has `train_rows` rows.
 
-    `truth` gets, in the same order, `row` (train) or `ID` (test), `probability` and
-    `probability_of_new_user`, which depends only on the row, not on its user. Each chunk is a row
-    group with a random stream of its own.
+    `truth` has, in the same order, `row` (train) or `ID` (test), `probability`, and
+    `probability_of_new_user`, which does not depend on the user. Each chunk is a row group with a
+    separate random stream.
     """
     is_train = split == "train"
     names = load_statistics()["column_order"]
     names = names if is_train else ["ID", *(name for name in names if name != "clicked")]
-    # The mark shows that the file, and whatever is computed from it, is simulated.
+    # Marks the file, and all results computed from it, as simulated.
     schema = _schema(*names).with_metadata(SIMULATED_MARK)
     truth_names = ("row" if is_train else "ID", "probability", "probability_of_new_user")
     truth_schema = _schema(*truth_names)
@@ -69,7 +69,7 @@ def simulate_split(
             day = day_of(row, rows) if is_train else np.full(len(row), TEST_DAY, np.int8)
             simulated = draw_rows(rng, users, day, mean_length)
             logit = click_logit(simulated)
-            probability = logistic(logit + user_part(users))
+            probability = logistic(logit + user_effect(users))
             drawn: dict[str, Any] = {
                 **as_arrow(simulated.columns),
                 "seq": join_codes(simulated.sequences),

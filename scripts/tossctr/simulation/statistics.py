@@ -1,4 +1,4 @@
-"""The published statistics of the real files, the solved effects, and the mathematics they need."""
+"""Published statistics of the real files, fitted effects, and related functions."""
 
 import json
 import math
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
-# Columns with up to this many distinct values get a grid of them.
+# Columns with at most this many distinct values are drawn from a grid.
 _GRID_DISTINCT = 160
 
 
 @cache
 def load_statistics() -> Mapping[str, Any]:
-    """`statistics.json`; its key `what` says on which rows each number was measured."""
+    """The content of `statistics.json`; key `what` describes the rows of each measurement."""
     path = Path(__file__).with_name("statistics.json")
     statistics: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return statistics
 
 
 def missing_shares(column: str) -> tuple[float, float]:
-    """A column's share of missing values in the file, and in the rows that gave its quantiles.
+    """A column's share of missing values in the file, and in the sample that gave its quantiles.
 
-    The columns of a block are missing in the same rows. The blocks are the 18 `feat_a_*`; feat_e_3;
-    and 77 columns, among them gender, age group and all `history_*`.
+    The columns of a block are missing in the same rows. There are three blocks: the 18 `feat_a_*`,
+    feat_e_3, and 77 columns including gender, age group and all `history_*`.
     """
     missing = load_statistics()["missing"]
     if column in missing["never_missing"]:
@@ -40,19 +40,19 @@ def missing_shares(column: str) -> tuple[float, float]:
 
 
 def category_values(column: str) -> list[str]:
-    """The strings of a category; a code is an index into this list."""
+    """The strings of a categorical column; a code is an index into this list."""
     return list(load_statistics()["categories"][column]["shares"])
 
 
 def click_rate() -> float:
-    """The share of clicks among all train rows."""
+    """The click rate of the real train rows."""
     rows = load_statistics()["rows"]
     return float(rows["clicks"] / rows["train"])
 
 
 @cache
 def category_log_odds(column: str) -> Floats32:
-    """Log-odds of a category's values, relative to the mean, by code; the last, 0, is for -1."""
+    """Log-odds by code of a category, relative to the mean; the last, 0, is for code -1."""
     measured = load_statistics()["categories"][column]
     rate = np.array([*measured["click_rate"].values(), click_rate()])
     mean = click_rate()
@@ -61,13 +61,13 @@ def category_log_odds(column: str) -> Floats32:
 
 @cache
 def normal_table() -> tuple[Floats, Floats]:
-    """Standard normal numbers within -6 and 6, and the share that lies below each."""
+    """A grid from -6 to 6, and the standard normal distribution function at its points."""
     grid = np.linspace(-6.0, 6.0, 2401)
     return grid, np.array([0.5 * (1.0 + math.erf(x / math.sqrt(2.0))) for x in grid])
 
 
 def normal_cdf(score: NDArray[np.floating]) -> Floats:
-    """The standard normal distribution function, to four decimals or better."""
+    """The standard normal distribution function, accurate to four decimals."""
     return np.interp(score, *normal_table())
 
 
@@ -78,15 +78,15 @@ def logistic(logit: NDArray[np.floating]) -> Floats:
 
 @cache
 def copula_factor(columns: tuple[str, ...]) -> Floats32:
-    """A, [C, C], such that A·normal has the latent correlations behind the rank correlations.
+    """A matrix A [C, C]: A @ (independent normal numbers) has the measured rank correlations.
 
-    A normal pair with correlation 2 sin(pi r / 6) has rank correlation r. The matrix of such
-    correlations may not be positive definite: negative eigenvalues are set to 0, and the diagonal
-    to 1 again.
+    A normal pair with correlation 2 sin(pi r / 6) has rank correlation r. The matrix of these
+    correlations may not be positive definite, so negative eigenvalues are set to 0, and the
+    diagonal is rescaled to 1.
     """
-    place = [list(load_statistics()["numeric"]).index(column) for column in columns]
+    index = [list(load_statistics()["numeric"]).index(column) for column in columns]
     rank_correlation = np.array(load_statistics()["rank_correlation"], dtype=np.float64)
-    latent = 2.0 * np.sin(np.pi / 6.0 * rank_correlation[np.ix_(place, place)])
+    latent = 2.0 * np.sin(np.pi / 6.0 * rank_correlation[np.ix_(index, index)])
     np.fill_diagonal(latent, 1.0)
     eigenvalue, eigenvector = np.linalg.eigh(latent)
     factor = eigenvector * np.sqrt(eigenvalue.clip(min=0.0))
@@ -95,11 +95,11 @@ def copula_factor(columns: tuple[str, ...]) -> Floats32:
     return factor.round(6).astype(np.float32)
 
 
-def product(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-    """left @ right, [A, B] @ [B, R], summed over B in order.
+def ordered_dot(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    """left @ right, [A, B] @ [B, R], with a fixed order of summation over B.
 
-    BLAS sums in an order that depends on the processor and on the index in R, so that equal columns
-    of `right` can give unequal columns.
+    In BLAS, the order depends on the processor and on the index in R, so equal columns of `right`
+    can give unequal results.
     """
     total = np.zeros((len(left), right.shape[1]), np.result_type(left, right))
     for left_A, right_R in zip(left.T, right, strict=True):
@@ -109,11 +109,10 @@ def product(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
 
 @cache
 def quantile_function(column: str) -> Callable[[Floats], Floats]:
-    """The inverse distribution function of the observed values of a numeric column.
+    """The quantile function of a numeric column's values that are not missing.
 
-    The published quantiles and zero shares count a missing value as 0. Zeros occupy the levels
-    `zero_from` to `zero_to`. The first of these levels are missing values, so observed values skip
-    them.
+    The published quantiles and zero shares count missing values as 0. Zeros have the levels
+    `zero_from` to `zero_to`. The first of these levels stand for missing values and are skipped.
     """
     measured = load_statistics()["numeric"][column]
     level = np.array(load_statistics()["quantile_levels"], dtype=np.float64)
@@ -147,9 +146,9 @@ def quantile_function(column: str) -> Callable[[Floats], Floats]:
 
 
 def _grid(value: Floats, distinct: int, has_zeros: bool, is_integer: bool) -> Floats | None:
-    """The nonzero values of a column that has few values: as many as in the file, evenly spaced.
+    """The nonzero values of a column with few `distinct` values: evenly spaced; else None.
 
-    The measured nonzero quantiles, `value`, each replace the nearest. None if values are many.
+    Each measured nonzero quantile in `value` replaces the nearest grid value.
     """
     if distinct > _GRID_DISTINCT:
         return None
@@ -160,6 +159,6 @@ def _grid(value: Floats, distinct: int, has_zeros: bool, is_integer: bool) -> Fl
     grid = np.rint(grid) if is_integer else grid
     free = np.ones(len(grid), dtype=bool)
     for measured in np.unique(value)[: len(grid)]:
-        place = np.argmin(np.where(free, np.abs(grid - measured), np.inf))
-        grid[place], free[place] = measured, False
+        index = np.argmin(np.where(free, np.abs(grid - measured), np.inf))
+        grid[index], free[index] = measured, False
     return np.unique(grid)

@@ -1,9 +1,9 @@
-"""The user of each row, and draws for a user, which are the same in all of the user's rows.
+"""The user of each row, and random numbers that are equal in all rows of a user.
 
-A user is a number (uint64), computed from the seed, the split and a row's number. All draws for a
-user are computed from it. So any chunk can be drawn without the others, and memory stays flat.
+A user is a uint64, computed from seed, split and row number. All random numbers of a user are
+computed from the user. So any chunk can be drawn independently, with bounded memory.
 
-Legend: R rows.
+Shape legend: R rows.
 """
 
 import math
@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.arrays import GOLDEN, hashed
+from ..common.arrays import GOLDEN, hash64
 from .statistics import Floats, Floats32, normal_table
 
 Users = NDArray[np.uint64]
@@ -21,37 +21,37 @@ Indices = NDArray[np.int64]
 
 # The real train file has 10,704,179 rows and 7,179,942 distinct sequences: 1.49 rows a user.
 TRAIN_RETURNS = 1 - 7_179_942 / 10_704_179
-# We only know that most of the real test users are new; these shares are invented.
-TEST_RETURNS = 0.15  # of the test rows: the user of an earlier test row
-TEST_FROM_TRAIN = 0.15  # of the test users: users of the train file
-_TRAIN, _TEST, _STRANGERS = 0, 1, 2
+# Invented shares: we only know that most real test users are new.
+TEST_RETURNS = 0.15  # share of test rows whose user is from an earlier test row
+TEST_FROM_TRAIN = 0.15  # share of test users who are in the train file
+_TRAIN, _TEST, _NEW_USERS = 0, 1, 2
 
 
-# What is drawn for a user, each with a random number of its own.
+# The draws for a user; each has an independent random number.
 Draw = IntEnum("Draw", "RETURNS EARLIER FROM_TRAIN GENDER AGE_GROUP MISSING EVENTS CLICKS NUMBERS")
 
 
-def bits(users: Users, draw: Draw) -> NDArray[np.uint64]:
-    """64 random bits for each row, [R], as for all draws here."""
-    # An array, since it wraps around without a warning.
-    return hashed(users + np.array([draw], dtype=np.uint64) * GOLDEN)
+def random_bits(users: Users, draw: Draw) -> NDArray[np.uint64]:
+    """64 random bits of each user for a draw, uint64 [R]."""
+    # As an array, since scalars warn of overflow.
+    return hash64(users + np.array([draw], dtype=np.uint64) * GOLDEN)
 
 
 def uniform(users: Users, draw: Draw) -> Floats:
-    """Random numbers in [0, 1)."""
-    return np.float64(2.0**-53) * (bits(users, draw) >> np.uint64(11)).astype(np.float64)
+    """A random number in [0, 1) of each user for a draw, [R]."""
+    return np.float64(2.0**-53) * (random_bits(users, draw) >> np.uint64(11)).astype(np.float64)
 
 
 def normal(users: Users, draw: Draw) -> Floats:
-    """Standard normal numbers."""
+    """A standard normal number of each user for a draw, [R]."""
     number, share = normal_table()
     return np.interp(uniform(users, draw), share, number)
 
 
 def normals(users: Users, count: int) -> Floats32:
-    """`count` standard normal numbers of each user, [count, R], by the method of Box and Muller."""
+    """`count` standard normal numbers of each user, [count, R], by the Box-Muller transform."""
     drawn = np.empty((count + count % 2, len(users)), dtype=np.float32)
-    _fill_normals(bits(users, Draw.NUMBERS), drawn)
+    _fill_normals(random_bits(users, Draw.NUMBERS), drawn)
     return drawn[:count]
 
 
@@ -59,41 +59,41 @@ def normals(users: Users, count: int) -> Floats32:
 def _fill_normals(state: Users, drawn: Floats32) -> None:
     for row in range(len(state)):
         number = state[row]
-        for place in range(0, len(drawn), 2):
+        for slot in range(0, len(drawn), 2):
             number += GOLDEN
-            both = hashed(number)
+            both = hash64(number)
             radius = math.sqrt(-2.0 * math.log(((both >> np.uint64(32)) + 0.5) * 2.0**-32))
             angle = 2.0 * math.pi * (both & np.uint64(0xFFFFFFFF)) * 2.0**-32
-            drawn[place, row] = radius * math.cos(angle)
-            drawn[place + 1, row] = radius * math.sin(angle)
+            drawn[slot, row] = radius * math.cos(angle)
+            drawn[slot + 1, row] = radius * math.sin(angle)
 
 
 def train_users(seed: int, row: Indices) -> Users:
-    """The users of these train rows."""
+    """The users of train rows, [R]."""
     return _returning(seed, _TRAIN, row, TRAIN_RETURNS)
 
 
 def test_users(seed: int, row: Indices, train_rows: int) -> Users:
-    """The users of these test rows; some are users of the `train_rows` train rows."""
+    """The users of test rows, [R]; some are users of the `train_rows` train rows."""
     users = _returning(seed, _TEST, row, TEST_RETURNS)
-    known = (uniform(users, Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
-    users[known] = train_users(seed, _earlier(np.full(known.sum(), train_rows), users[known]))
+    is_train_user = (uniform(users, Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
+    before = np.full(is_train_user.sum(), train_rows)
+    users[is_train_user] = train_users(seed, _earlier(before, users[is_train_user]))
     return users
 
 
-def strangers(seed: int, rows: int) -> Users:
-    """`rows` different users, for samples that are in no file."""
-    return _returning(seed, _STRANGERS, np.arange(rows), 0.0)
+def new_users(seed: int, rows: int) -> Users:
+    """`rows` distinct users who are in no file."""
+    return _returning(seed, _NEW_USERS, np.arange(rows), 0.0)
 
 
 def _returning(seed: int, split: int, row: Indices, returns: float) -> Users:
-    """The users of these rows of a split, [R].
+    """The users of rows of a split, [R].
 
-    A row has a new user with probability 1 - `returns`, else the user of an earlier row, who may
-    have returned, too.
+    With probability `returns`, a row has the user of an earlier row, else a new user.
     """
     start = np.random.SeedSequence([seed, split]).generate_state(1, np.uint64)[0]
-    users = hashed(start + row.astype(np.uint64) * GOLDEN)
+    users = hash64(start + row.astype(np.uint64) * GOLDEN)
     again = (uniform(users, Draw.RETURNS) < returns) & (row > 0)
     if again.any():
         earlier = _earlier(row[again], users[again])
@@ -102,6 +102,6 @@ def _returning(seed: int, split: int, row: Indices, returns: float) -> Users:
 
 
 def _earlier(before: Indices, users: Users) -> Indices:
-    """A row below each of `before`, [R], more often a recent one, since users soon return."""
+    """A random row below each row in `before`, [R], more often recent, since users soon return."""
     row = (before * np.sqrt(uniform(users, Draw.EARLIER))).astype(np.int64)
     return np.minimum(row, before - 1)

@@ -9,7 +9,7 @@ import pytest
 from support.jobs import run_job
 from support.learnable import learnable_table, make
 from support.raw_tables import COLUMNS, ragged, raw_table, with_roles
-from tossctr.common.arrays import Ragged, hashed_below
+from tossctr.common.arrays import Ragged, hash_below
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
 from tossctr.config.names import FOLDS
@@ -151,7 +151,7 @@ def counted_rows() -> tuple[Any, ...]:
     random = np.random.default_rng(1)
     histories = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(300)]
     label = (random.random(300) < 0.3).astype(np.int64)
-    fold, target = hashed_below(np.arange(300), FOLDS), random.integers(0, 3, 300)
+    fold, target = hash_below(np.arange(300), FOLDS), random.integers(0, 3, 300)
     by_target = ClickRate("", "clicks", field=0, size=7, sequence=0, targets=3)
     slots = by_target.slots_of(target[:, None], [ragged(histories, np.int64)])
     counts = ClickCounts(21, FOLDS)

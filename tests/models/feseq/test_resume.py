@@ -19,7 +19,7 @@ from support.trainings import (
 )
 from tossctr.common import tensors
 from tossctr.common.errors import UserError
-from tossctr.common.files import locked
+from tossctr.common.files import folder_lock
 from tossctr.models.base import refuse_second_training
 from tossctr.models.feseq import training_loop as trainer
 from tossctr.models.feseq.training_step import Stepper
@@ -108,7 +108,7 @@ def test_a_state_that_is_of_no_use_trains_from_the_start(
 
 def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> None:
     refused = pytest.raises(UserError, match=f"process {os.getpid()} on .* is training this model")
-    with locked(tmp_path / "training_state", "trains"):
+    with folder_lock(tmp_path / "training_state", "trains"):
         with refused:
             train_saving(data, tmp_path, CONFIG)
         # What Snakemake asks before it starts.

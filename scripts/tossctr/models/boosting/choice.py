@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...datasets.table import SomeRows, Table
+from ...datasets.table import RowSubset, Table
 from .boosting import FEATURE_SETS, BoostingConfig
 from .features import Features, fit_features
 from .trees import Matrix, fit, quantile_matrix
@@ -62,8 +62,8 @@ def choose(
     `rows` are the train rows and the validation rows; `features` has the features of each, with all
     sets.
     """
-    train, valid = (SomeRows(table, np.arange(min(table.rows, _MAX_ROWS))) for table in rows)
-    few = SomeRows(train, np.arange(min(train.rows, _FOLDED_ROWS)))
+    train, valid = (RowSubset(table, np.arange(min(table.rows, _MAX_ROWS))) for table in rows)
+    few = RowSubset(train, np.arange(min(train.rows, _FOLDED_ROWS)))
     rate = train.column("label").mean()
     leaf = min(_FIRST_LEAF_WEIGHT, _max_leaf_weight(train.rows, rate))
     trials = _Trials(device, threads)
@@ -89,7 +89,7 @@ def _cross_validation(rows: Table, features: Features) -> Iterator[Split]:
     """A split for each fold of `rows`; its features are fitted to the other folds."""
     fold = np.arange(rows.rows) % _FOLDS
     for number in range(_FOLDS):
-        train, held = (SomeRows(rows, np.flatnonzero(p)) for p in (fold != number, fold == number))
+        train, held = (RowSubset(rows, np.flatnonzero(p)) for p in (fold != number, fold == number))
         fitted = fit_features(train, features.feature_map, features.sets, by_period=False)
         yield train, held, replace(fitted[0], oov_dropout=features.oov_dropout), fitted[1]
 

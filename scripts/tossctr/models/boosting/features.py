@@ -22,11 +22,11 @@ from functools import cached_property
 
 import numpy as np
 
-from ...common.arrays import Ragged, hashed_below
+from ...common.arrays import Ragged, hash_below
 from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
 from ...config.names import FOLDS
-from ...datasets.categories import commonest
+from ...datasets.categories import most_frequent
 from ...datasets.table import Block, Table, period_count
 from ...features.encoding import FeatureEncoder
 from ...features.feature_map import (
@@ -149,7 +149,7 @@ class Features:
     def fold(self, block: Block) -> np.ndarray:
         """The fold of each row, an index of `tables`, int64 [rows]."""
         if not self.by_period:
-            return hashed_below(block.row, self.folds)
+            return hash_below(block.row, self.folds)
         assert block.period is not None, "a train file has periods"
         return block.period.astype(np.int64)
 
@@ -193,7 +193,7 @@ def fit_features(
     if by_period:
         dropout[[i for i in range(len(dropout)) if i not in features.few_fields]] = 0
     top_codes = {
-        sequence.column: commonest(count, TOP_CODES).tolist()
+        sequence.column: most_frequent(count, TOP_CODES).tolist()
         for sequence, count in zip(feature_map.sequences, events)
     }
     tables = {
@@ -241,7 +241,7 @@ def replace_with_oov(categories: np.ndarray, row: np.ndarray, rates: np.ndarray)
     The draws depend only on `row` int64 [rows], the rows' numbers in the raw file.
     """
     columns = len(rates)
-    draw = hashed_below(row[:, None] * columns + np.arange(columns), _DRAWS)
+    draw = hash_below(row[:, None] * columns + np.arange(columns), _DRAWS)
     is_drawn = (draw < rates * _DRAWS) & (categories >= FIRST_CATEGORY)
     return np.where(is_drawn, OUT_OF_VOCABULARY, categories)
 

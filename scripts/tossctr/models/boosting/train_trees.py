@@ -17,7 +17,7 @@ from ...common.files import scratch_dir
 from ...common.logits import log_odds, metrics_of
 from ...config.declared import Runtime
 from ...config.names import Settings
-from ...datasets.table import SomeRows, Table
+from ...datasets.table import RowSubset, Table
 from ...features.feature_map import FeatureMap
 from ..base import training_lock
 from ..checkpoint import Checkpoint
@@ -144,7 +144,7 @@ class BoostingRun:
         if share < 1:
             label = train.column("label")
             sampler = NegativeSampler(label, share, len(label), "boosting.negative_sampling_rate")
-            train = SomeRows(train, sampler.draw_rows(0, label, self.config.seed, bag))
+            train = RowSubset(train, sampler.draw_rows(0, label, self.config.seed, bag))
         matrix = quantile_matrix(train, fitted.train_features, threads=threads, folder=self.folder)
         if share < 1:
             # The click odds among drawn rows are 1 / share times the odds among all rows. Trees

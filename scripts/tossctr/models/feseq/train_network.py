@@ -19,7 +19,7 @@ from ...batches.batch_source import BatchSource
 from ...config.declared import Runtime
 from ...config.names import Settings
 from ...datasets.opening import refit_rows
-from ...datasets.table import SomeRows, Table
+from ...datasets.table import RowSubset, Table
 from ...features.feature_map import FeatureMap
 from ..base import training_lock
 from ..checkpoint import Checkpoint
@@ -203,7 +203,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
     best, last, train, machine = trainer.best, trainer.history[-1], trainer.train, trainer.machine
     network, rates = asdict(run.model_config), trainer.model.oov_dropout.rates
     # A refit trains on some rows, but all models of a blend must assume the click rate of all rows.
-    rows = run.train.whole if isinstance(run.train, SomeRows) else run.train
+    rows = run.train.whole if isinstance(run.train, RowSubset) else run.train
     click_rate = float(rows.column("label").mean())
     simulated = rows.source["simulated"]
     names = job.full_name, job.id_column

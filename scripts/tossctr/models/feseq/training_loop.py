@@ -15,7 +15,7 @@ from ...batches.batch_source import BatchSource
 from ...common.errors import NotFiniteError
 from ...common.logits import metrics_of
 from ...common.progress import Progress
-from ...common.signals import Signals
+from ...common.signals import DeferredSignals
 from ..checkpoint import Checkpoint
 from .network import FESeq
 from .network.device import Machine
@@ -171,14 +171,14 @@ class Trainer:
         A signal to any rank ends the process after the step, when the state is saved. During an
         evaluation, a signal ends the process at once: the state was saved before it.
         """
-        with Signals() as signals:
+        with DeferredSignals() as signals:
             while not self._is_evaluation_due:
                 self._take(next(batches))
                 bar.advance(self.train.batch_rows)
                 # Only the rank that saves knows the time of the last save.
                 is_due = self.checkpoint is not None and self.checkpoint.is_due()
                 end_signal, is_save_due = self.ranks.max(
-                    signals.asked, self.ranks.is_main and is_due
+                    signals.received, self.ranks.is_main and is_due
                 )
                 if end_signal or is_save_due or self._is_evaluation_due:
                     is_saved = self.save()
@@ -187,7 +187,7 @@ class Trainer:
                 if end_signal:
                     # The launcher ends all ranks when one has ended.
                     self.ranks.barrier()
-                    signals.end_as_asked(end_signal)
+                    signals.raise_signal(end_signal)
 
     def _take(self, batch: Batch) -> None:
         """Take one step, and update the average of the weights."""

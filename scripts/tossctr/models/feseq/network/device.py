@@ -21,7 +21,7 @@ from ....batches.batch import Batch
 from ....common.errors import UserError, first_line
 from ....common.machine import CPU_WARNED, machine_memory, peak_memory, processors
 from ....common.prefetch import prefetch_map
-from ....common.signals import signals_at_once
+from ....common.signals import default_signal_handlers
 from ....config.declared import Runtime
 
 logger = logging.getLogger(__name__)
@@ -250,7 +250,7 @@ def process_group() -> Iterator[Ranks]:
         # By default, Gloo uses the host name's address, which may not be reachable.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    with signals_at_once():
+    with default_signal_handlers():
         logger.info("rank %d waits for all %d processes to start", ranks.rank, ranks.count)
         dist.init_process_group(backend, timeout=_TIMEOUT)
     yield ranks
