@@ -1,7 +1,7 @@
 """Draws the rows of a size from the raw table, and splits them: a Selection for each part.
 
 The random numbers of a part depend only on its number and the seed. So if a size has all rows,
-replacing one part does not change the Selections of other parts.
+replacing one part keeps the Selections of the others, unless a split would be empty without it.
 
 Shape legend: P parts; first 2: splits (train, validation); second 2: labels.
 """

@@ -101,7 +101,9 @@ def split_rows(
         span = ""
         if time is not None:
             times = time[split == number]
-            span = f", {column} {times.min()} to {times.max()}"
+            # datetime64 has nine decimals of a second, most often zeros.
+            first, last = (str(t).removesuffix(".000000000") for t in (times.min(), times.max()))
+            span = f", {column} {first} to {last}"
         summary.append(
             f"{count_22[number].sum():,} {name} rows ({count_22[number, 1]:,} clicks{span})"
         )

@@ -282,7 +282,7 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
     if len(event_times) > 1 or bool(event_times) != (row_time is not None):
         named = ", ".join(sorted(event_times)) or "no column"
         raise UserError(
-            f"--row_time is {row_time!r}, and the models read the events' times from {named}. "
+            f"row_time is {row_time!r}, and the models read the events' times from {named}. "
             f"Models with events' times need the column of the rows' times (--row_time, or "
             f"columns.groups.<group>.times in the config); for other models, leave it out"
         )

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from ..common.errors import UserError, first_line
+from ..common.errors import UserError, first_line, row_name
 from ..common.files import Output, scratch_dir, write_json
 from ..common.progress import Progress
 from ..config.columns import Columns
@@ -109,8 +109,8 @@ def add_ids(
     )
     if ids:
         raise UserError(
-            f"{where}: IDs that occur more than once: {ids:,}, such as {example!r} (first at row "
-            f"{row}, from 0); a submission has one row per ID: remove the repeated rows"
+            f"{where}: IDs that occur more than once: {ids:,}, such as {example!r} (first in "
+            f"{row_name(row)}); a submission has one row per ID: remove the repeated rows"
         )
 
 

@@ -200,8 +200,8 @@ class TrainConfig:
         fewer = max(1, rows // self.min_steps_per_epoch)
         if fewer >= self.batch_size:
             return self.batch_size
-        logger.warning(
-            "batches have %d rows, not train.batch_size %d: train.min_steps_per_epoch is %d",
-            *(fewer, self.batch_size, self.min_steps_per_epoch),
+        logger.info(
+            "batches of %d rows, so that an epoch has %d steps (train.min_steps_per_epoch)",
+            *(fewer, self.min_steps_per_epoch),
         )
         return fewer

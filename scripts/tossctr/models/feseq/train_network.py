@@ -143,9 +143,9 @@ class TrainingRun:
             # Half a click is added, since a click rate of 0 has no log odds.
             model.init_output_bias((label.sum() + 0.5) / (len(label) + 1))
         logger.info(
-            "%s train rows, %s validation rows, max_len %d, %s parameters",
+            "%s train rows, %s, max_len %d, %s parameters",
             f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.sampler else ""),
-            f"{valid.rows:,}" if valid else "no",
+            f"{valid.rows:,} validation rows" if valid else "half of them held out before",
             model_config.max_len,
             f"{count_parameters(model):,}",
         )
