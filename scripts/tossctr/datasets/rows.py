@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..common.errors import UserError
+from ..common.errors import UserError, row_name
 from ..config.columns import Columns
 from ..raw.values import check_types, decoded
 from .raw_values import convert_batch
@@ -46,6 +46,10 @@ def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:
         rows = [rows] if hasattr(rows, "keys") else [*rows]
     arrays = []
     for name in names:
+        if not is_table and (lacking := [i for i, row in enumerate(rows) if name not in row]):
+            raise UserError(
+                f"{_NAME}: {row_name(lacking[0])} has no {name!r}; give each row a value or None"
+            )
         try:
             values = rows[name] if is_table else [row[name] for row in rows]
             if not isinstance(values, pa.Array | pa.ChunkedArray):
