@@ -135,7 +135,7 @@ def test_errors(tmp_path: Path) -> None:
         suggested(tmp_path, table_of(y=range(ROWS)))
     with pytest.raises(UserError, match="ID"):
         suggested(tmp_path, table_of(), {"uid": ["a"] * ROWS, "price": [0.5] * ROWS})
-    with pytest.raises(UserError, match="learned"):
+    with pytest.raises(UserError, match="feature"):
         suggested(tmp_path, {"y": [0, 1], "blank": [None, None]})
     with pytest.raises(UserError, match="no rows"):
         suggested(tmp_path, {name: [] for name in table_of()})

@@ -15,7 +15,7 @@ from ..common.files import Output, atomic_write, fingerprint, write_json
 from ..common.logits import checked_weights, mean_logit, prior_shift, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import Prior, check_name, name_of
-from ..describe.alarms import read_alarms, warn_of
+from ..describe.alarms import log_alarms, read_alarms
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.raw_files import label_name
@@ -80,7 +80,7 @@ def write_submission(
     write_json(about, sources)
     logger.info("%s: mean probability %.5f at %s odds", submission, mean, prior)
     if facts is not None:
-        warn_of(alarms, facts.with_suffix(".md"))
+        log_alarms(alarms, facts.with_suffix(".md"))
 
 
 def _checked(

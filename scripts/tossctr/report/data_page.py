@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ..common.files import Output, write_json
-from ..describe.alarms import Alarm, warn_of
-from ..describe.checks import alarms_of
+from ..describe.alarms import Alarm, log_alarms
+from ..describe.checks import find_alarms
 from ..describe.drift import MUCH_DRIFT, SOME_DRIFT
 from ..describe.facts import describe
 from .page import (
@@ -75,10 +75,10 @@ def describe_data(
 ) -> None:
     """Describe the rows of one size; write facts and alarms, page and plots."""
     content = describe(train, valid, test, feature_map, size=size, threads=threads)
-    alarms = alarms_of(content)
+    alarms = find_alarms(content)
     write_data_page(content, alarms, plots, page, view)
     write_json(facts, {**content, "alarms": [asdict(alarm) for alarm in alarms]})
-    warn_of(alarms, page)
+    log_alarms(alarms, page)
 
 
 def write_data_page(
