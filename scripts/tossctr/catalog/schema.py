@@ -87,8 +87,8 @@ class Raw(_Block):
     """the character between the values of CSV files, such as `;`; null: a comma, or a tab in .tsv
     files"""
     sample_submission: Name | None = None
-    """CSV file, .gz or not. Its IDs are the submission's rows, in this order; the name of its other
-    column is the prediction's name. If null or missing, the rows are those of the test file"""
+    """CSV file, .gz or not. Its IDs set the submission's rows and their order; its other column
+    names the prediction. If null or missing, the test file sets rows and order"""
 
 
 class Simulation(_Block):
@@ -197,7 +197,7 @@ class Parts(_Block):
     """The parts of a table."""
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
-    """approximate rows of a part. A job converts or predicts one part; its memory hardly depends on
+    """approximate rows of a part. A job converts or predicts one part; its memory hardly grows with
     this number"""
 
 
