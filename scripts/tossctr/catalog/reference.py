@@ -49,7 +49,7 @@ def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, st
         # The class of a block's entries: the sizes, or entries that the user names.
         inner = Size if block is Sizes else next(iter(get_args(block)[1:]), None)
         if block is Table:
-            # The table file has these keys, with paths that start there.
+            # These keys are in the table file, so their paths start there.
             yield path, "text or mapping", "", meanings[name]
             yield from key_rows(block)
         elif fields_of(inner):

@@ -87,7 +87,7 @@ _TABLE_CHECKS = (
 def find_alarms(facts: Mapping[str, Any]) -> list[Alarm]:
     """The alarms of all checks, given the facts of `describe`."""
     columns = pd.DataFrame(facts["columns"])
-    # A fact is None if the column's role does not have it.
+    # A fact that a column's role does not have is None.
     numbers = columns.columns.difference(["column", "role"])
     columns[numbers] = columns[numbers].astype(float)
     columns["largest"] = columns[["low", "high"]].abs().max(axis=1)
@@ -122,10 +122,10 @@ def _table_alarms(facts: Mapping[str, Any]) -> Iterator[Alarm]:
         "test_in_known": "test rows equal a row of the train file",
         "known_in_test": "train rows equal a row of the test file",
     }
-    most = max(texts, key=lambda name: same[name])
-    if same[most] >= MIN_TEST_OVERLAP and same["valid_in_train"] < MAX_VALID_OVERLAP:
+    worst = max(texts, key=lambda name: same[name])
+    if same[worst] >= MIN_TEST_OVERLAP and same["valid_in_train"] < MAX_VALID_OVERLAP:
         yield Alarm(
-            f"{same[most]:.0%} of the {texts[most]} in every feature",
+            f"{same[worst]:.0%} of the {texts[worst]} in every feature",
             "Check that raw.test is neither the train file nor a part of it",
         )
     rows, clicks = facts["rows"]["valid"], facts["clicks"]["valid"]

@@ -53,15 +53,15 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
     It sums (a - b) * ln(a / b) over levels; a and b are the level's shares of rows, after half a
     row is added to each level. Missing values are one level; all rarer categories are another.
     """
-    known = train[~np.isnan(train)]
-    values, counts = np.unique(known, return_counts=True)
+    present = train[~np.isnan(train)]
+    values, counts = np.unique(present, return_counts=True)
     both = np.concatenate([train, other])
     if is_category or len(values) <= MAX_LEVELS:
-        kept = values[np.argsort(-counts, kind="stable")[:MAX_LEVELS]]
-        levels = pd.Index(kept).get_indexer(both)
+        commonest = values[np.argsort(-counts, kind="stable")[:MAX_LEVELS]]
+        levels = pd.Index(commonest).get_indexer(both)
     else:
         # No edge is an interpolated value: between -inf and inf it would be NaN.
-        edges = np.unique(np.quantile(known, np.arange(1, 10) / 10, method="lower"))
+        edges = np.unique(np.quantile(present, np.arange(1, 10) / 10, method="lower"))
         levels = np.searchsorted(edges, both)
     is_train = np.arange(len(both)) < len(train)
     rows = pd.crosstab(np.where(np.isnan(both), -2, levels), is_train) + 0.5

@@ -28,7 +28,7 @@ from .drift import adversarial_auc, column_auc, stability_index
 COMPARED = ("valid", "test")
 # Maximum rows of a sample, evenly spaced in the table.
 SAMPLE_ROWS = 100_000
-# Of a larger table, a share of the keys is kept, about this many.
+# A larger table keeps a share of its keys, about this many.
 MAX_KEYS = 1 << 20
 # Shorter sequences have no key, since they are often equal by chance.
 MIN_EVENTS = 5
@@ -217,9 +217,9 @@ def _column(
     fields = {field.column: field for field in (*feature_map.categories, *feature_map.ids)}
     if name in fields:
         words = fields[name].vocabulary
-        known = codes_of(words) if is_code else np.array(words, np.float32)
+        vocabulary = codes_of(words) if is_code else np.array(words, np.float32)
         for table in COMPARED:
-            is_new = ~np.isin(samples[table].frame[name], known) & ~np.isnan(values[table])
+            is_new = ~np.isin(samples[table].frame[name], vocabulary) & ~np.isnan(values[table])
             entry[f"unseen_{table}"] = float(is_new.mean()) if len(is_new) else None
     return entry
 
@@ -246,17 +246,17 @@ def _click_rates(samples: Samples) -> list[Facts]:
     labelled = [samples["train"], samples["valid"]]
     counts = pd.DataFrame({"clicks": np.concatenate([each.label for each in labelled], dtype=int)})
     counts = counts.assign(rows=1, test_rows=0)
-    of_test = pd.DataFrame(0, samples["test"].frame.index, counts.columns).assign(test_rows=1)
+    test_counts = pd.DataFrame(0, samples["test"].frame.index, counts.columns).assign(test_rows=1)
     # Row numbers can exceed the recorded rows if a longer file has replaced the raw file.
     raw_rows = max(1, int(labelled[0].table.source["rows"]))
     row = np.concatenate([each.row for each in labelled])
     along = counts.groupby(np.minimum(row * POSITION_BINS // raw_rows, POSITION_BINS - 1)).sum()
     along["value"] = (along.index + 1).astype(str)
     rates = [{"column": None, "values": along.to_dict("records")}]
-    both = pd.concat([counts, of_test])
+    all_counts = pd.concat([counts, test_counts])
     for column in labelled[0].table.categorical_columns:
         codes = np.concatenate([sample.frame[column] for sample in samples.values()])
-        table = both.groupby(codes).sum()
+        table = all_counts.groupby(codes).sum()
         if 1 < len(table) <= _MAX_CATEGORIES:
             vocabularies = [sample.table.vocabulary(column) for sample in samples.values()]
             words = {code: word for v in vocabularies for code, word in zip(codes_of(v), v)}

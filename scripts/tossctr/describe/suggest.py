@@ -24,8 +24,8 @@ from ..raw.values import LABEL_PAIRS, MEANS_MISSING, as_text, type_name
 ROWS = 20_000
 # Maximum profile columns, which take time at every position, and maximum values of each.
 _MAX_PROFILE, _MAX_VALUES = 4, 1_000
-# A history and its item column share at least this part of their values. As unrelated small numbers
-# overlap, too, a numeric item column must share nearly all values or be named like an item.
+# A history and its item column share at least this part of their values. Unrelated small numbers
+# overlap, too, so a numeric item column must share nearly all values or be named like an item.
 _MIN_OVERLAP, _NEARLY_ALL = 0.3, 0.9
 # Numbers of at least this size are dates (20000101 or seconds since 1970) if named like a time.
 _MIN_DATE = 10_000_000
@@ -66,26 +66,26 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     delimiter = _delimiter(TableLocation(train))
     locations = [TableLocation(files, delimiter) for files in (train, test) if files]
     tables = [RawTable(location) for location in locations]
-    columns, others = _head(tables[0]), _head(tables[-1])
-    label, identity = _label_and_id(columns, others if test else {})
-    features = [c for c in columns.values() if c.name not in (label, identity)]
+    columns, test_columns = _head(tables[0]), _head(tables[-1])
+    label, id_column = _label_and_id(columns, test_columns if test else {})
+    features = [c for c in columns.values() if c.name not in (label, id_column)]
     times = [c for c in features if c.is_time]
     time = min(times, key=lambda c: not c.is_named(_ROW_TIME), default=None)
     groups = [c for c in features if c.is_named(_GROUP) and 1 < len(c.distinct) < len(c.present)]
     group = min(groups, key=lambda c: c.is_named("session"), default=None)
     features = [c for c in features if c is not time]
-    is_typed = time and time.name in others and time.kind in ("integer", "timestamp")
-    roles, left_out = _roles(features, others, time if is_typed else None, group)
+    is_typed = time and time.name in test_columns and time.kind in ("integer", "timestamp")
+    roles, left_out = _roles(features, test_columns, time if is_typed else None, group)
     for table in tables:
         left_out |= dict.fromkeys(table.partial, f"some files of {table.location} lack it")
         left_out |= table.unusable
     reasons = "".join(f"# {name!r} is left out: {why}\n" for name, why in left_out.items())
-    kept = {name for listed in roles.values() for name in listed}
-    for name in kept & {c.name for c in features if c.is_written_number}:
+    used = {name for listed in roles.values() for name in listed}
+    for name in used & {c.name for c in features if c.is_written_number}:
         reasons += f"# {name!r} is a category, since its numbers are not written like 1234.5\n"
     if not roles:
         raise UserError(f"the train file has no column for a feature; add one:\n{reasons}")
-    block: dict[str, Any] = {"label": label, "id": identity}
+    block: dict[str, Any] = {"label": label, "id": id_column}
     block |= {role: c.name for role, c in (("time", time), ("group", group)) if c}
     block |= {"use": ["all"], "groups": {"all": roles}}
     # Raises UserError if the columns cannot have these roles.
@@ -157,7 +157,7 @@ class _Column:
 
     @property
     def has_times(self) -> bool:
-        """True if all events are integers, named like a time or with at least 8 digits."""
+        """True if all events are integers, with at least 8 digits unless named like a time."""
         digits = "[0-9]+" if self.is_named(_TIME) else "[0-9]{8,}"
         are_integers = pc.match_substring_regex(self.events.flatten(), f"^{digits}$")
         return pc.all(are_integers).as_py() is not False
@@ -176,7 +176,7 @@ class _Column:
         return share if share >= (_MIN_OVERLAP if is_sure else _NEARLY_ALL) else 0
 
     def find_item(self, others: Sequence["_Column"]) -> "_Column | None":
-        """The item column of a history: it shares values, else is named like an item; or None."""
+        """The history's item column: with the best overlap, else named like an item, else None."""
         if best := max(filter(self.overlap, others), key=self.overlap, default=None):
             return best
         is_sure = self.kind != "text" or self.matches("^[0-9]*(,[0-9]+)*$")
@@ -272,8 +272,8 @@ def _roles(
     """The names of features by role, and the reasons why columns are left out."""
     faults = {c.name: c.exclusion(in_test.get(c.name)) for c in features}
     items = [c for c in features if not faults[c.name]]
-    known = {name for name, column in in_test.items() if len(column.present)}
-    histories = [c for c in features if c.events is not None and c.name in known]
+    filled = {name for name, column in in_test.items() if len(column.present)}
+    histories = [c for c in features if c.events is not None and c.name in filled]
     # The first history sets the length of all: it should share its item's values. Times come last.
     histories.sort(key=lambda c: (c.has_times, not any(map(c.overlap, items))))
     roles: dict[str, Any] = {"sequences": {}, "times": {}, "share_embedding": []}

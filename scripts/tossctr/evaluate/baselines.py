@@ -1,7 +1,7 @@
-"""Baselines: simple models, fitted to the same rows.
+"""Baselines: simple models, fitted to the first train rows.
 
-`constant` predicts the click rate of the train rows. `logistic_regression` is scikit-learn's, on
-numeric columns, lengths of histories, and columns with few categories.
+`constant` predicts the click rate of these rows. `logistic_regression` is scikit-learn's, on
+numeric columns, history lengths, and columns with few categories.
 """
 
 import logging

@@ -58,8 +58,8 @@ def blend_predictions(
     clicks, blended = int(label.sum()), None
     if given is None and min(clicks, len(label) - clicks) < MIN_CLICKS:
         logger.warning(
-            "the blend's weights are equal: the rows have %s clicks in %s rows, and a fit needs %d "
-            "clicks and as many negatives",
+            "the blend's weights are equal: %s clicks in %s validation rows are not enough for a "
+            "fit, which needs %d clicks and as many negatives",
             *(f"{clicks:,}", f"{len(label):,}", MIN_CLICKS),
         )
         given = dict.fromkeys(names, 1 / len(names))

@@ -79,8 +79,8 @@ def measure_scores(
     about = metadata_of(scored)
     odds = log_odds(float(about["click_rate"])) if about["prior"] == "balanced" else 0
     # A probability rounded to 0 or 1 has no finite logit.
-    least, most = np.finfo(np.float32).tiny, np.nextafter(np.float32(1), np.float32(0))
-    probability = scored["probability"].to_numpy().clip(least, most).astype(np.float64)
+    low, high = np.finfo(np.float32).tiny, np.nextafter(np.float32(1), np.float32(0))
+    probability = scored["probability"].to_numpy().clip(low, high).astype(np.float64)
     logit = (np.log(probability) - np.log1p(-probability) + odds).astype(np.float32)
     with scratch_dir(metrics) as folder:
         parts = [folder / f"{number}.h5" for number in range(len(files))]

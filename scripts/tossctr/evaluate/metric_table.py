@@ -60,9 +60,9 @@ def calibration_error(rows: Rows) -> float:
     """
     residual, bins = sigmoid(rows.logit) - rows.label, calibration_bins(rows.logit)
     count, weight = np.bincount(bins), np.bincount(bins, rows.weight)
-    known = np.where(weight > 0, weight, 1.0)
-    gap = np.bincount(bins, rows.weight * residual) / known
-    spread = np.bincount(bins, (rows.weight * (residual - gap[bins])) ** 2) / known**2
+    total = np.where(weight > 0, weight, 1.0)
+    gap = np.bincount(bins, rows.weight * residual) / total
+    spread = np.bincount(bins, (rows.weight * (residual - gap[bins])) ** 2) / total**2
     square = gap**2 - spread * count / np.maximum(count - 1, 1)
     return math.sqrt(max(0.0, float(weight @ np.where(count > 1, square, 0) / weight.sum())))
 

@@ -89,7 +89,7 @@ def _checked_metadata(
 ) -> Mapping[str, str]:
     """The first file's metadata; raises UserError if a file is of another part, model or code.
 
-    Snakemake checks the code, too, but after it was killed it may not know the code of a file.
+    Snakemake also checks the code, but may not have recorded it if it was killed.
     """
     digest = fingerprint(model)
     file_metadata = [metadata_of(read_table(path, ())) for path in paths]

@@ -37,7 +37,7 @@ from .page import (
 # Maximum panels of click rates, and maximum columns in the plot of drift.
 _MAX_PANELS, _MAX_ROWS = 6, 25
 _ROWS = {
-    "sample": "number of evenly spaced rows that the other statistics describe",
+    "sample": "number of evenly spaced rows that most other statistics describe",
     "adversarial AUC": "how well boosting separates the table's rows from train rows; 0.5: not at "
     "all. In brackets: AUC lost if a column is shuffled",
 }
@@ -164,8 +164,9 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
     panels, largest = {}, 0.0
     for panel in facts["click_rates"][:_MAX_PANELS]:
         values = pd.DataFrame(panel["values"])
-        of_test = values["test_rows"].astype(float)
-        shares = formatted(of_test.where(of_test > 0) / of_test.sum(), lambda x: f" ({percent(x)})")
+        test_rows = values["test_rows"].astype(float)
+        share = test_rows.where(test_rows > 0) / test_rows.sum()
+        shares = formatted(share, lambda x: f" ({percent(x)})")
         names = values["value"].fillna("(missing)").map(lambda word: shorten(word, 24))
         title = panel["column"] or "position in the raw file, in twentieths"
         rows = values["rows"].where(values["rows"] > 0)

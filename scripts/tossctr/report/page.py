@@ -256,10 +256,10 @@ def log_axis(
     ticks.set_minor_formatter(NullFormatter())
 
 
-def shorten(name: str, most: int = 36) -> str:
-    """A name in ASCII for a plot, at most `most` characters: longer names lose the middle."""
+def shorten(name: str, size: int = 36) -> str:
+    """A name in ASCII for a plot, at most `size` characters long; longer names lose the middle."""
     name = ascii(name)[1:-1]
-    return name if len(name) <= most else f"{name[: most // 2]}...{name[-(most // 2) + 3 :]}"
+    return name if len(name) <= size else f"{name[: size // 2]}...{name[-(size // 2) + 3 :]}"
 
 
 def rate_interval(clicks: Any, rows: Any) -> tuple[Any, Any]:

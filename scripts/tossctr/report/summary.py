@@ -65,7 +65,7 @@ def _row(path: Path, metric: str) -> dict[str, Any]:
     check_name(path, measured["full_name"], folder_name(path))
     training = read_json(path.with_name("training.json"))
     size, name = path.absolute().parts[-3:-1]
-    # Spaces separate the settings, so they are removed from values.
+    # Settings are separated by spaces, so values must not contain any.
     settings = training.get("settings", {}).items()
     return {
         "size": size,
