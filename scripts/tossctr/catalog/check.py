@@ -29,8 +29,8 @@ def with_table(
 ) -> tuple[dict[str, Any], list[Path]]:
     """The config with the content of its table file as `table`, and a list of the files read.
 
-    A relative path is looked up in `folders`, in this order. If `table` is not a path, the config
-    stays as it is. Raises UserError if the file is missing or not YAML.
+    A relative path is looked up in the `folders` in order. A mapping `table` is kept. Raises
+    UserError if the file is missing or not YAML.
     """
     name = config.get("table")
     if not isinstance(name, str):

@@ -137,8 +137,8 @@ class Scoring(NamedTuple):
 def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scoring:
     """The `Scoring` of results/scores/{path}.parquet.
 
-    `path` is {name}, {size}/{name} or {size}/{model}/{name}, with a name of the config's `scores`.
-    Raises UserError if the config lacks the name or the size, or the model cannot be trained.
+    `path` is {name}, {size}/{name} or {size}/{model}/{name}, with a {name} of the config's
+    `scores`. Raises UserError for an unknown name, size or model.
     """
     *folders, name = path.split("/")
     size, *models = folders or ["full"]

@@ -71,7 +71,7 @@ def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, st
 def _meanings(declared: Any) -> dict[str, str]:
     """The text below each field of a declared class, by field name.
 
-    pydantic could read the texts, too, but would do so at every import of the class.
+    pydantic could read the texts, too, but at every import of the class.
     """
     parsed: Any = ast.parse(inspect.getsource(declared))
     return {
@@ -97,7 +97,7 @@ def _allowed(schema: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    """An allowed value as text for a table's cell, with quotes around punctuation."""
+    """An allowed value as a table shows it, with quotes around punctuation."""
     text = str(value)
     return text if text.isalnum() or len(text) > 1 else json.dumps(text).replace("|", "\\|")
 

@@ -75,12 +75,12 @@ class Raw(_Block):
 
     source: Literal["auto", "files", "simulated"] = "auto"
     """`files`: the files named below, which must exist. `simulated`: the simulated data, even if
-    the files exist. `auto`: the files if all exist, simulated data if none exists, else an error"""
+    the files exist. `auto`: the files if all exist, simulated data if none does, else an error"""
     train: Name | Files
     """table with features and label: a file, a list of files, a pattern such as `in/day-*.parquet`,
-    or a folder of files. The suffix gives the format: .csv, .tsv, .csv.gz, .tsv.gz; files with any
-    other suffix are parquet. If data/raw/train.parquet is named but missing, data/raw/train.csv (or
-    .tsv and so on) is used"""
+    or a folder of files. The suffix gives the format: .csv, .tsv, .csv.gz, .tsv.gz; any other means
+    parquet. If data/raw/train.parquet is named but missing, data/raw/train.csv (or .tsv and so on)
+    is used"""
     test: Name | Files | None = None
     """table with features and ID, in the form of `train`; null: no test table and no submission"""
     delimiter: Delimiter | None = None
@@ -157,7 +157,7 @@ class Table(_Block):
     raw: Raw
     """the raw files"""
     simulation: Simulation | None = None
-    """simulated data in place of the files; null: none"""
+    """simulated data in place of the files"""
     columns: ColumnRoles
     """the roles of the columns"""
     score: ScoreName = "logloss"
@@ -202,7 +202,7 @@ class Parts(_Block):
 
 
 class Variant(_WithBlocks):
-    """Settings that override those of a size, under a name."""
+    """Named overrides of settings."""
 
 
 class Size(_WithBlocks):
@@ -233,7 +233,7 @@ class Size(_WithBlocks):
 
 
 class Sizes(_Block):
-    """The data sizes, from small to large."""
+    """The data sizes."""
 
     toy: Size
     """for a first look"""
@@ -247,9 +247,9 @@ class Submission(_Block):
     """The contents of a submission."""
 
     prior: Prior | None = None
-    """`observed`: probabilities at the data's click rate. `balanced`: probabilities as if half of
-    the rows were clicks, best for a logloss that weights both classes equally. null: `balanced` for
-    a table with the score toss, else `observed`"""
+    """`observed`: probabilities at the data's click rate. `balanced`: as if half of the rows were
+    clicks, best for a logloss that weights both classes equally. null: `balanced` for a table with
+    the score toss, else `observed`"""
     refit: bool = True
     """submission models also learn from the held-out rows (docs/validation.md)"""
 
@@ -314,7 +314,7 @@ def _checked_space(space: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class TuneConfig(SettingsBlock):
-    """How to tune hyperparameters."""
+    """How to tune."""
 
     trials: Annotated[int, Field(ge=1)] = 20
     """number of trainings"""
@@ -326,12 +326,12 @@ class TuneConfig(SettingsBlock):
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The part of a search space whose settings belong to the blocks `names`."""
+    """The settings in `space` that belong to the blocks `names`."""
     return {path: values for path, values in space.items() if path.split(".")[0] in names}
 
 
 def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
-    """True if the setting `path`, with the range `values`, accepts fractions."""
+    """True if the setting `path` with a range `values` accepts fractions."""
     return not any(_space_errors(path, [(values["low"] + values["high"]) / 2]))
 
 
@@ -348,7 +348,7 @@ class Config(_WithBlocks):
     """TossCTR FESeq config"""
 
     table: Table
-    """path of the table file, or the keys of a table as a mapping"""
+    """path of the table file, or its keys as a mapping"""
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     parts: Parts = Field(default_factory=Parts)
     sizes: Sizes

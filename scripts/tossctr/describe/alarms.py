@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Alarm:
-    """A fault of the data in one sentence, and advice on how to fix it."""
+    """A fault of the data, in one sentence, and how to fix it."""
 
     text: str
     advice: str
@@ -26,6 +26,6 @@ def read_alarms(facts: Path) -> list[Alarm]:
 
 
 def log_alarms(alarms: Sequence[Alarm], page: Path) -> None:
-    """Log each alarm as a warning with the path of the data page."""
+    """Log each alarm, with the path of the data page."""
     for alarm in alarms:
         logger.warning("ALARM (%s): %s. %s", page, alarm.text, alarm.advice)

@@ -11,8 +11,8 @@ from .alarms import Alarm
 from .drift import MUCH_DRIFT
 
 MIN_CLICKS = 100
-# An alarm: at least MIN_TEST_OVERLAP of the test rows equal a row of the train file, or the
-# reverse, and less than MAX_VALID_OVERLAP of the validation rows equal a train row.
+# A fault: MIN_TEST_OVERLAP of the test rows equal a row of the train file, or the reverse, but
+# less than MAX_VALID_OVERLAP of the validation rows equal a train row.
 MIN_TEST_OVERLAP, MAX_VALID_OVERLAP = 0.9, 0.5
 _MAX_NAMED = 8
 _UNSEEN_SHARES = ("unseen_valid", "unseen_test")
@@ -102,7 +102,7 @@ def find_alarms(facts: Mapping[str, Any]) -> list[Alarm]:
 
 
 def _column_alarms(columns: pd.DataFrame, fault: str, text: str, advice: str) -> Iterator[Alarm]:
-    """Yield one alarm for all columns with a fault, or nothing if no column has it."""
+    """Yield one alarm for all columns with a fault, if any."""
     faulty = columns.query(fault)
     if "click_auc" in faulty:  # the strongest columns come first
         faulty = faulty.sort_values("click_auc", ascending=False, kind="stable")

@@ -1,4 +1,4 @@
-"""Statistics of sampled columns, and measures of drift between train and another table."""
+"""Statistics of sampled columns, and drift between train and another table."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from sklearn.preprocessing import TargetEncoder
 
 # The AUC of a single column needs this many clicks and as many negatives.
 MIN_CLICKS = 10
-# Numbers with more distinct values than _MAX_DISTINCT are cut into _QUANTILES ranges.
+# Columns with over _MAX_DISTINCT numbers are cut into _QUANTILES ranges.
 _QUANTILES, _MAX_DISTINCT = 200, 1_000
 # Customary thresholds of the population stability index.
 SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
@@ -20,7 +20,7 @@ SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
 MAX_LEVELS = 20
 # Maximum rows of each table for boosting (half of them held out), and maximum shuffled rows.
 _MAX_ROWS, _MAX_SHUFFLED = 20_000, 8_000
-# An AUC that is more than this many standard deviations above 0.5 is significant.
+# An AUC this many standard deviations above 0.5 is significant.
 MIN_DEVIATIONS = 3
 _MAX_COLUMNS = 5
 
@@ -73,9 +73,9 @@ def adversarial_auc(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] 
     """The adversarial AUC: how well boosting separates the rows of `other` from those of `train`.
 
     Boosting trains on half of the rows; `auc` is measured on the other half. `is_significant` is
-    true if `auc` is significantly above 0.5. `columns` then has the AUC lost by shuffling a column,
-    for at most 5 columns, the largest loss first. Both tables are sampled to equally many rows.
-    None if a table has fewer than 20 rows or `train` has no columns.
+    true if `auc` is significantly above 0.5; `columns` then has the AUC lost by shuffling a column,
+    for the 5 largest losses. Both tables are sampled to equally many rows. None if a table has
+    fewer than 20 rows.
     """
     rows = min(len(train), len(other), _MAX_ROWS)
     if rows < 20 or not len(train.columns):

@@ -43,13 +43,12 @@ Facts = dict[str, Any]
 
 
 class Sample:
-    """A sample of a table's rows, and counts and hashes of all its rows.
+    """A sample of a table's rows; `rows`, `clicks` and `keys` cover the whole table.
 
-    rows, clicks: counts of the whole table. label: uint8 [sample], or [0] without labels.
-    row: int64 [sample], row numbers in the raw file.
+    label: uint8 [sample], or [0] without labels. row: int64 [sample], numbers in the raw file.
     frame [sample, columns]: numeric columns, codes of categories, and each sequence's length and
     newest token plus one; a code of 0 is missing.
-    counts, by (what, sequence): the sequence's "events", and its events "unknown" to the feature
+    counts, by (what, sequence): a sequence's "events", and its events "unknown" to the feature
     map. For sequence "": "events" with times, events "later" than their row, "steps" between
     different times, and steps "back" in time.
     keys: hashes of each sequence, and of whole rows (""), whose first `bits` bits are 0.

@@ -1,4 +1,4 @@
-"""Guess the roles of a table's columns from types, names and first rows; write a table file."""
+"""Write a table file: the roles of columns, guessed from types, names and first rows."""
 
 import re
 import shlex
@@ -116,7 +116,7 @@ def _delimiter(table: TableLocation) -> str | None:
 
 
 class _Column:
-    """A column of the first rows: its values, and what its name and values suggest."""
+    """A column of the first rows, and what its name and values suggest."""
 
     def __init__(self, name: str, values: pa.Array, has_types: bool) -> None:
         values = values if has_types else _typed(values)

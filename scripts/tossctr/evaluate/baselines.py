@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 # Maximum train rows, and maximum float32 values (1 GiB), of a fit in memory.
 MAX_ROWS = 1_000_000
 MAX_VALUES = 1 << 28
-# Values of C, the inverse of the penalty's strength.
+# C: the inverse strength of the penalty.
 C_VALUES = (0.0001, 0.001, 0.01, 0.1, 1.0)
 _ITERATIONS = 1_000
 INPUTS = Inputs(numbers=("quantile", "missing"), statistics=("length",))
@@ -53,8 +53,8 @@ def fit_baseline(
     """Fit a baseline and predict the validation rows.
 
     Writes `predictions` (row, label, logit) and `training` (JSON), whose `seconds` are for reading
-    and fitting. The baseline is fitted to the first rows of a large table, since train tables are
-    shuffled. Raises UserError if all these rows have the same label.
+    and fitting. Train tables are shuffled, so the first rows of a large table suffice. Raises
+    UserError if all these rows have the same label.
     """
     # Log warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
@@ -102,7 +102,7 @@ def _logistic_regression(
 ) -> tuple[np.ndarray, float]:
     """The logits of the validation rows, and the C with the lowest logloss on these rows.
 
-    The weights are fitted to the first train rows, as many as `label` has.
+    Weights are fitted to the first train rows, with labels `label`.
     """
     x, stop = np.empty((len(label), inputs.count), np.float32), 0
     for block in inputs.read(train, "read", threads, len(label)):

@@ -21,7 +21,7 @@ from ..common.logits import BALANCED, Rows, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import check_name, folder_name
 
-# Number of bins of the calibration error, each with about equally many rows.
+# Bins of the calibration error, with about equally many rows each.
 CALIBRATION_BINS = 20
 
 
@@ -36,9 +36,9 @@ def read_predictions(path: Path, full_name: str = "") -> pa.Table:
 
 
 def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
-    """Read the predictions of several models from their folders.
+    """Read the predictions of several models, each from its folder.
 
-    Raises UserError if the files have different rows, or a file is of another folder's model.
+    Raises UserError if the files have different rows.
     """
     tables = [read_predictions(path, folder_name(path)) for path in paths]
     for path, table in zip(paths, tables):
@@ -51,10 +51,10 @@ def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
 
 
 def calibration_error(rows: Rows) -> float:
-    """The root mean square over bins of the gap: mean prediction minus share of clicks.
+    """The root mean square of the bins' gaps: mean prediction minus share of clicks.
 
-    To correct for noise, a gap's variance, estimated from the bin's residuals, is subtracted from
-    the squared gap (Kumar, Liang & Ma, NeurIPS 2019). In a bootstrap resample the variance doubles,
+    A gap's variance, estimated from the bin's residuals, is subtracted from the squared gap (Kumar,
+    Liang & Ma, NeurIPS 2019). In a bootstrap resample the variance doubles,
     and the squared weights double its estimate, so resamples scatter around the value. A bin with
     one row has the gap 0.
     """
@@ -84,10 +84,10 @@ class Metric:
     sign: int  # 1 if higher is better, else -1
     heading: str  # in tables and plots
     digits: int
-    note: str  # explanation below a table
+    note: str  # explanation for readers
 
 
-# The first two depend only on the order of the logits, so they have no variant at balanced odds.
+# The first two depend only on the order of logits, not on the odds.
 METRICS = (
     Metric("auc", 1, "AUC", 4, "area below the ROC curve"),
     Metric("average_precision", 1, "AP", 4, "average precision"),

@@ -27,7 +27,7 @@ from .intervals import bootstrap, differences, intervals
 # Maximum rows of each class, and negatives per click: more take time and add little.
 MAX_CLASS_ROWS = 2_048
 MAX_NEGATIVES_PER_CLICK = 5
-# The name of the change of all sequences in importance.json.
+# The name of the change of all sequences.
 HISTORY_CHANGE = "the history"
 _SEED = 0
 
@@ -43,9 +43,9 @@ def measure_importance(
 ) -> None:
     """Write the AUC that a model loses with each change of its rows, as JSON.
 
-    The file has `full_name`, `simulated_data`, the numbers of `rows` and `clicks`, and their `auc`.
-    The list `changes` has the name `changed` and the entry `auc_lost` (value, low, high, p_value)
-    of each change, the largest loss first. P-values are corrected for the number of changes.
+    The file has `full_name`, `simulated_data`, `rows`, `clicks`, `auc`, and a list `changes` of
+    `changed` (a name) and `auc_lost` (value, low, high, p_value), the largest loss first. P-values
+    are corrected for the number of changes.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
@@ -78,7 +78,7 @@ def measure_importance(
 
 
 def select_rows(table: Table) -> tuple[Block, np.ndarray]:
-    """The first rows of each class, and for each row the index [rows] of its donor in the block."""
+    """The first rows of each class, and the index [rows] of each row's donor among them."""
     is_click = table.column("label") == 1
     clicks, negatives = np.flatnonzero(is_click), np.flatnonzero(~is_click)
     max_negatives = min(MAX_CLASS_ROWS, MAX_NEGATIVES_PER_CLICK * max(1, len(clicks)))

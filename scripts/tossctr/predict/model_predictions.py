@@ -1,4 +1,4 @@
-"""Predict the validation rows, or a part of the test table, with a model."""
+"""Predict validation rows, or a part of the test table, with a model."""
 
 import json
 import logging
@@ -83,8 +83,8 @@ def predict_rows(
 ) -> tuple[pa.StringArray, np.ndarray]:
     """The IDs of a test table, and the weighted mean float32 [rows] of the models' logits.
 
-    Logs a warning for columns whose values are mostly unknown to a model. Raises UserError if a
-    logit is not finite.
+    Warns of columns whose values are mostly unknown to a model. Raises UserError if a logit is not
+    finite.
     """
     for model in models:
         FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
@@ -101,5 +101,5 @@ def predict_mean(models: Sequence[Model], weights: Sequence[float], table: Table
 
 
 def model_metadata(model: Model) -> dict[str, str]:
-    """The click rate and full name of a model, as metadata of its prediction files."""
+    """Click rate and full name, as metadata of prediction files."""
     return {"click_rate": repr(model.about.click_rate), "full_name": model.about.full_name}

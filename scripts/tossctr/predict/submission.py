@@ -1,4 +1,4 @@
-"""Write the submission CSV: check the predictions, and join them by ID, never by position."""
+"""Write the submission CSV: check predictions, and join them by ID, never by position."""
 
 import csv
 import json
@@ -89,7 +89,7 @@ def _checked_metadata(
 ) -> Mapping[str, str]:
     """The first file's metadata; raises UserError if a file is of another part, model or code.
 
-    Snakemake also checks the code, but may not have recorded it if it was killed.
+    A killed Snakemake may not have recorded the code of a file.
     """
     digest = fingerprint(model)
     file_metadata = [metadata_of(read_table(path, ())) for path in paths]
@@ -152,7 +152,7 @@ def join_predictions(
 
 
 def _average(by_model: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterator[pa.Table]:
-    """Yield a table of IDs and mean logits of the models for each part."""
+    """Yield IDs and mean logits of the models, part by part."""
     for paths in zip(*by_model, strict=True):
         tables = [read_table(path, ("id", "logit")) for path in paths]
         mean = mean_logit([table["logit"].to_numpy() for table in tables], weights)

@@ -50,10 +50,10 @@ _SEQUENCES = {
     "`columns.group`, or the column of time in `columns.time`",
 }
 _COLUMNS = {
-    "values": "number of distinct train values; a column with fewer than two is useless",
-    "missing, in test": "share of missing values in the train rows, and in the test rows",
-    "low, high": "range of the values in all train rows",
-    "AUC": "AUC of the column alone on the train rows",
+    "values": "distinct train values; a column with fewer than two is useless",
+    "missing, in test": "share of missing values in train, and in test",
+    "low, high": "range in all train rows",
+    "AUC": "AUC of the column alone on train rows",
     "PSI": f"population stability index against train; below {SOME_DRIFT}: hardly any drift; from "
     f"{MUCH_DRIFT} on: much drift",
     "unseen": "share of the test rows with an out-of-vocabulary category",

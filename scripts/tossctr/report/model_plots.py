@@ -27,13 +27,13 @@ from .page import (
     with_interval,
 )
 
-MAX_SLICES = 24  # for each column: enough for the hours of a day
+MAX_SLICES = 24  # of a column, such as the hours of a day
 MAX_COLUMNS = 20
-MIN_PROBABILITY = 1e-6  # Smaller ones are drawn as this: a logit of -80 would be 1e-35.
+MIN_PROBABILITY = 1e-6  # in a plot: a logit of -80 would be 1e-35
 
 
 def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Output) -> None:
-    """Draw the `calibration` and the `slices` of a model from its predictions and metrics.json."""
+    """Draw the `calibration` and the `slices` of a model."""
     table = read_predictions(predictions)
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     measured = read_json(metrics, kind="metrics.json", keys=("metrics", "slices"))
@@ -54,7 +54,7 @@ def draw_plot(plot: str, data: Path, training: Path, full_name: str, svg: Output
 
 def learning_curves_plot(history: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """Losses and AUC of the evaluations in history.csv; the best evaluation is marked."""
-    # Like the training, `argmax` takes the first of equally good evaluations.
+    # The training keeps the first of equally good evaluations.
     best = history.iloc[int(history["monitor"].fillna(-np.inf).argmax())]
     title = (
         f"Best of {len(history)} evaluations: epoch {best['epoch']:.0f} of "

@@ -139,7 +139,7 @@ def value_text(model: pd.Series, name: str, digits: int = 4) -> str:
 
 
 def difference_text(model: pd.Series, name: str) -> str:
-    """A difference with its interval, followed by `significant` or `not significant`."""
+    """A difference with its interval, and `significant` or `not significant`."""
     is_significant = model[f"{name}_p_value"] < SIGNIFICANCE
     return f"{value_text(model, name)}, {'' if is_significant else 'not '}significant"
 
@@ -180,7 +180,7 @@ def write_page(text: str, page: Path, view: Path) -> None:
 
 
 def new_plot(about: Mapping[str, Any], height: float, title: str, *notes: str) -> Figure:
-    """A figure with a title, notes below, and an empty area of WIDTH_INCHES by `height` inches.
+    """An empty plot, WIDTH_INCHES by `height` inches, with a title above and notes below.
 
     `about` has `simulated_data`, and for a plot of one model its `full_name`.
     """
@@ -198,7 +198,7 @@ def new_plot(about: Mapping[str, Any], height: float, title: str, *notes: str) -
 
 
 def save_svg(figure: Figure, path: Path) -> None:
-    """Write a plot as SVG, without date and version of Matplotlib."""
+    """Write a plot as SVG, without date and version."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
 
@@ -211,10 +211,10 @@ def interval_panels(
     middle: float,
     label: str,
 ) -> Figure:
-    """A column of panels: each row of a panel's table is a point with its 95 % interval and name.
+    """A column of panels: each row of a table is a point with its name and 95 % interval.
 
-    The tables have columns `name`, `value`, `low`, `high` and `p_value`. A point is orange if its
-    p-value is significant, and hollow if its p-value is NaN. A dotted line is at `middle`.
+    Tables have `name`, `value`, `low`, `high` and `p_value`. A point is orange if its p-value is
+    significant, hollow if it is NaN. A dotted line is at `middle`.
     """
     panels = {name: table for name, table in panels.items() if len(table)}
     if not panels:
@@ -257,7 +257,7 @@ def log_axis(
 
 
 def shorten(name: str, size: int = 36) -> str:
-    """A name in ASCII for a plot, at most `size` characters long; longer names lose the middle."""
+    """A name in ASCII for a plot; names above `size` characters lose the middle."""
     name = ascii(name)[1:-1]
     return name if len(name) <= size else f"{name[: size // 2]}...{name[-(size // 2) + 3 :]}"
 

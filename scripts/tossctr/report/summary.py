@@ -1,4 +1,4 @@
-"""Compare all models in a table, and write the summary: the best model and what to submit."""
+"""Compare all models in a table, and write the summary: what to submit, and why."""
 
 import os
 import re
@@ -41,10 +41,10 @@ from .page import (
 def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) -> None:
     """Write a CSV with a row per model: metrics, difference to the best model, costs, settings.
 
-    Sizes with more validation rows come first; within a size, the models are sorted by `metric`,
-    the table's score. `metrics` lists files results/{size}/{name}/metrics.json; a model's other
-    files are read from the same folder. Raises UserError if a file is of another model, or if
-    models of a size have different validation rows.
+    Sizes with more validation rows come first; within a size, models are sorted by `metric`, the
+    table's score. `metrics` lists files results/{size}/{name}/metrics.json; other files are read
+    from their folders. Raises UserError if a file is of another model, or if models of a size have
+    different validation rows.
     """
     models = pd.DataFrame([_row(path, metric) for path in metrics], metrics)
     # A missing value would turn integers into floats.
@@ -60,12 +60,12 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
 
 
 def _row(path: Path, metric: str) -> dict[str, Any]:
-    """A model's row, from metrics.json and training.json in the same folder."""
+    """A model's row, from metrics.json and training.json."""
     measured = read_json(path, kind="metrics.json", keys=("full_name", "metrics", "clicks"))
     check_name(path, measured["full_name"], folder_name(path))
     training = read_json(path.with_name("training.json"))
     size, name = path.absolute().parts[-3:-1]
-    # Settings are separated by spaces, so values must not contain any.
+    # Spaces separate settings, so values have none.
     settings = training.get("settings", {}).items()
     return {
         "size": size,
@@ -126,8 +126,8 @@ def write_summary(
     """Plot the table's score of all models, and write the page as Markdown and as HTML.
 
     The page also shows `importances`, plots of single models. `facts` are the sizes' data.json.
-    `submitting` has the submission models by size. `has_test` is false without a test table; then
-    nothing is submitted or retrained. `refit`, `split` and `label` are settings.
+    `submitting` has the submission models by size. Without a test table (`has_test`), nothing is
+    submitted or retrained. `refit`, `split` and `label` are settings.
     """
     models = pd.read_csv(comparison)
     save_svg(models_plot(models), plot)
@@ -246,7 +246,7 @@ def _split_statement(split: Mapping[str, Any]) -> str:
 
 
 def _statements(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) -> Iterator[str]:
-    """Yield statements on the history's value, the configured models and the blend of a size."""
+    """Yield statements on histories, configured models and the blend of a size."""
     best = rivals.iloc[0]
     if best["enough_clicks"] and not pd.isna(best["auc_ablated"]):
         yield (
@@ -283,7 +283,7 @@ def _table(models: pd.DataFrame) -> str:
         "behind": f"how much worse the {metric.heading} is than the size's best {metric.heading}; "
         f"\\* marks a significant difference (p < {SIGNIFICANCE} after Holm's correction for the "
         f"number of models)",
-        "train rows": "number of rows that the model was trained on",
+        "train rows": "rows that the model was trained on",
         "train": "duration of the training",
         "MiB": "peak memory of the training",
     }
