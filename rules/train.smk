@@ -3,7 +3,7 @@ import time
 
 from tossctr.common.machine import CPU_WARNED, has_cuda_device
 from tossctr.models.base import refuse_second_training, remove_training_states
-from tossctr.report.outcome import failures, outcome
+from tossctr.report.outcome import failure_lines, result_lines
 
 # This run's files are newer.
 STARTED = time.time()
@@ -100,12 +100,12 @@ onstart:
 
 
 onerror:
-    for line in failures(Path(log[0])):
+    for line in failure_lines(Path(log[0])):
         logger.error(line)
 
 
 onsuccess:
-    for line in outcome(RESULTS, STARTED):
+    for line in result_lines(RESULTS, STARTED):
         logger.info(line)
     # Not earlier: if Snakemake is killed just after a job has finished, the job runs again.
     remove_training_states(RESULTS)

@@ -13,14 +13,14 @@ from sklearn.metrics import roc_auc_score
 from support.facts import facts_of
 from support.raw_tables import raw_table, split_events, with_columns, with_roles
 from tossctr.describe import facts
-from tossctr.describe.checks import alarms_of
-from tossctr.describe.drift import adversary, auc_alone, stability_index
+from tossctr.describe.checks import find_alarms
+from tossctr.describe.drift import adversarial_auc, column_auc, stability_index
 
 
 @pytest.fixture
 def no_adversary(monkeypatch: pytest.MonkeyPatch) -> None:
     """No alarm rests on it, and it takes long."""
-    monkeypatch.setattr(facts, "adversary", lambda *_: None)
+    monkeypatch.setattr(facts, "adversarial_auc", lambda *_: None)
 
 
 TIMES = {"event_time": "when", "row_time": "now"}
@@ -115,7 +115,7 @@ def test_rows_that_are_met_again_are_counted_in_all_rows_and_others_in_a_sample(
 def test_of_many_rows_some_keys_are_kept_with_the_same_shares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts, "KEYS", 500)
+    monkeypatch.setattr(facts, "MAX_KEYS", 500)
     # Each sequence comes twice in train; a quarter of the test has one of them.
     events = [f"{i // 2},3,{i // 2 % 7},1,1" for i in range(2_000)]
     other = [events[i] if i % 4 == 0 else f"9,9,9,9,{i}" for i in range(2_000)]
@@ -150,13 +150,13 @@ def test_a_column_alone_has_its_auc_in_order_or_by_click_rates() -> None:
     values, words = random.normal(size=20_000), random.integers(0, 50, 20_000)
     label = (values + random.normal(0, 2, 20_000) > 2).astype(np.uint8)
     auc = pytest.approx(roc_auc_score(label, values), abs=0.003)
-    assert [auc_alone(each, label, False) for each in (values, -values)] == [auc, auc]
+    assert [column_auc(each, label, False) for each in (values, -values)] == [auc, auc]
     # Clicks in the middle, of categories without an order, and where the value is missing.
-    assert auc_alone(values, (np.abs(values) < 0.1).astype(int), False) > 0.98
-    assert auc_alone(words, label, True) == pytest.approx(0.5, abs=0.02)
-    assert auc_alone(words, np.isin(words, [3, 17, 40]).astype(int), True) == pytest.approx(1)
-    assert auc_alone(np.where(label, np.nan, values), label, False) == 1
-    assert auc_alone(values, 0 * label, False) is None
+    assert column_auc(values, (np.abs(values) < 0.1).astype(int), False) > 0.98
+    assert column_auc(words, label, True) == pytest.approx(0.5, abs=0.02)
+    assert column_auc(words, np.isin(words, [3, 17, 40]).astype(int), True) == pytest.approx(1)
+    assert column_auc(np.where(label, np.nan, values), label, False) == 1
+    assert column_auc(values, 0 * label, False) is None
 
 
 def test_boosting_names_the_columns_that_give_a_table_away() -> None:
@@ -166,12 +166,12 @@ def test_boosting_names_the_columns_that_give_a_table_away() -> None:
     )
     other["c"] += 2
     other.loc[::5, "b"] = np.nan
-    result, alike = adversary(train, other), adversary(train, same)
+    result, alike = adversarial_auc(train, other), adversarial_auc(train, same)
     # Two normal distributions two deviations apart have an AUC of 0.921.
     assert result["auc"] > 0.91
     assert [*result["columns"]][:2] == ["c", "b"]
     assert alike["columns"] == {}
-    assert adversary(train[:9], other) is None
+    assert adversarial_auc(train[:9], other) is None
 
 
 def test_ids_that_are_new_in_every_table_betray_no_table(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_ids_that_are_new_in_every_table_betray_no_table(tmp_path: Path) -> None
     assert not content["adversary"]["test"]["is_significant"]
     new = next(column for column in content["columns"] if column["column"] == "item")
     assert min(new["unseen_valid"], new["unseen_test"]) > 0.9
-    assert not [alarm for alarm in alarms_of(content) if "item" in alarm.text]
+    assert not [alarm for alarm in find_alarms(content) if "item" in alarm.text]
 
 
 ROWS = 2_000
@@ -215,25 +215,25 @@ OTHER = {
             with_columns(TRAIN, **LEAKS),
             with_columns(TRAIN, **LEAKS),
             [
-                "Columns price, newest of events: predicts",
-                "Column age: values between 1700000000 and 1700119936 are kept in steps of 128",
-                "100% of the test rows are train rows",
+                "Column price (also newest of events) predicts",
+                "Column age has values from 1700000000 to 1700119936, which float32 rounds",
+                "100% of the test rows equal a row of the train file",
             ],
         ),
         (
             with_columns(TRAIN, y=SIXTHS),
             TRAIN[700:1000],
-            ["test rows are train rows", "validation rows have 84 clicks"],
+            ["test rows equal a row of the train file", "validation rows have 84 clicks"],
         ),
         (
             with_columns(TRAIN, price=SMALL),
             with_columns(TEST, **OTHER),
             [
-                "Column age: missing in 100%",
-                "Column unused: 97% of the test values",
-                "Column price: test values are 0.0",
-                "Column item: 25% of the test rows",
-                "Column events: 50% of the test events",
+                "Column age is missing in 100%",
+                "Column unused has 97% of its test values",
+                "Column price has test values 0.0",
+                "Column item has out-of-vocabulary categories in 25% of the test rows",
+                "Column events has out-of-vocabulary codes in 50% of the test events",
             ],
         ),
         (
@@ -250,6 +250,6 @@ def test_faults_give_their_alarms_and_no_other(
 ) -> None:
     times = TIMES if "when" in train.column_names else {}
     columns = with_roles(numeric=("price", "age", "unused"), **times)
-    alarms = alarms_of(facts_of(tmp_path, train, test, columns))
+    alarms = find_alarms(facts_of(tmp_path, train, test, columns))
     for alarm, text in zip(alarms, texts, strict=True):
         assert text in alarm.text

@@ -138,7 +138,7 @@ def test_a_test_table_needs_no_ids(tmp_path: Path) -> None:
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="label"):
         suggested(tmp_path, table_of(y=range(ROWS)))
-    with pytest.raises(UserError, match="learned"):
+    with pytest.raises(UserError, match="feature"):
         suggested(tmp_path, {"y": [0, 1], "blank": [None, None]})
     with pytest.raises(UserError, match="no rows"):
         suggested(tmp_path, {name: [] for name in table_of()})

@@ -97,9 +97,9 @@ def test_the_strength_is_the_best_for_the_validation_rows(
     noise = {"price": random.normal(size=300), "y": (random.random(300) < 0.3).astype(np.int8)}
     data = make(tmp_path, raw_table(300, **noise), valid_rows=[*range(100, 300)])
     losses = {}
-    for strength in baselines.STRENGTHS:
+    for strength in baselines.C_VALUES:
         with monkeypatch.context() as patch:
-            patch.setattr(baselines, "STRENGTHS", (strength,))
+            patch.setattr(baselines, "C_VALUES", (strength,))
             rows = fit(data, tmp_path, "logistic_regression")[0].to_pandas()
         assert sorted(rows["row"]) == list(range(100, 300))
         losses[strength] = log_loss(rows["label"], expit(rows["logit"]))
@@ -110,7 +110,7 @@ def test_the_strength_is_the_best_for_the_validation_rows(
 def test_of_too_many_rows_the_first_are_used(
     learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "ROWS_AT_MOST", 200)
+    monkeypatch.setattr(baselines, "MAX_ROWS", 200)
     predictions, training = fit(learnable, tmp_path, "constant")
     with H5Table(learnable / "train.h5") as train:
         rate = train.column("label", 0, 200).mean()

@@ -12,14 +12,14 @@ from tossctr.common.files import read_json
 from tossctr.datasets.store import H5Table
 from tossctr.datasets.table import Block, MemoryTable
 from tossctr.evaluate import permutation as importance_module
-from tossctr.evaluate.permutation import HISTORIES, chosen_rows, measure_importance
+from tossctr.evaluate.permutation import HISTORY_CHANGE, measure_importance, select_rows
 from tossctr.features.fitting import fit_feature_map
 from tossctr.features.similarities import row_folds
 
 READ: dict[str, Callable[[Block], np.ndarray]] = {
     "price": lambda block: np.nan_to_num(block.numeric[:, 0], posinf=9, neginf=-9),
     "country": lambda block: block.categorical[:, 0].astype(float),
-    HISTORIES: lambda block: block.sequences["events"].lengths.astype(float),
+    HISTORY_CHANGE: lambda block: block.sequences["events"].lengths.astype(float),
 }
 
 
@@ -44,7 +44,7 @@ def test_what_is_not_read_loses_nothing(
     measure_importance(tmp_path, [valid], tmp_path / "out.json", full_name="toy/a")
     importance = read_json(tmp_path / "out.json")
     lost = {e["changed"]: e["auc_lost"] for e in importance["changes"]}
-    assert set(lost) == {HISTORIES, "price", "age", "country", "item"}
+    assert set(lost) == {HISTORY_CHANGE, "price", "age", "country", "item"}
     assert {name for name, entry in lost.items() if entry["value"] != 0} == {read}
     assert {name for name, entry in lost.items() if entry["p_value"] < 1} <= {read}
     # The same rows, and their folds, for each change.
@@ -56,10 +56,10 @@ def test_what_is_not_read_loses_nothing(
 def test_each_class_has_its_rows_and_others_come_at_the_file_s_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importance_module, "ROWS", 100)
+    monkeypatch.setattr(importance_module, "MAX_CLASS_ROWS", 100)
     _, valid = to_train_h5(tmp_path, raw_table(2000), valid_rows=range(2000 - 1, 400, -1))
     with H5Table(valid) as table:
-        block, donors = chosen_rows(table)
+        block, donors = select_rows(table)
         rate = table.column("label").mean()
     assert block.label is not None
     assert np.bincount(block.label).tolist() == [100, 100]

@@ -19,7 +19,7 @@ from tossctr.common.logits import sigmoid
 from tossctr.common.parquet import metadata_of, read_table, write_table
 from tossctr.datasets.store import H5Table
 from tossctr.evaluate import blending, measurement
-from tossctr.evaluate.blending import MIN_CLICKS, bagged_weights, cross_fitted, fit_weights
+from tossctr.evaluate.blending import MIN_CLICKS, bagged_weights, cross_fitted_blend, fit_weights
 from tossctr.evaluate.measurement import write_metrics
 from tossctr.evaluate.metric_table import METRIC_BY_NAME, read_predictions
 
@@ -187,7 +187,7 @@ def test_no_row_has_a_part_in_its_own_weights(monkeypatch: pytest.MonkeyPatch) -
         return np.eye(2)[len(seen) - 1]
 
     monkeypatch.setattr(blending, "bagged_weights", fit)
-    blended = cross_fitted(logits, label, "logloss", 0.5)
+    blended = cross_fitted_blend(logits, label, "logloss", 0.5)
     for i, logit in enumerate(logits):
         by_these = blended == logit
         assert by_these.sum() == ROWS / 2
@@ -206,7 +206,7 @@ def test_weights_are_fitted_to_draws_of_the_rows_and_in_the_files_of_the_blend(
     seen = read_predictions(tmp_path / "blend")
     assert metadata_of(seen)["best"] == "a"
     assert seen["logit_best"].to_numpy().tolist() == logits[0].tolist()
-    monkeypatch.setattr(blending, "ROWS_OF_DRAW", ROWS // 4)
+    monkeypatch.setattr(blending, "MAX_DRAW_ROWS", ROWS // 4)
     fewer = bagged_weights(logits, label, "logloss", 0.3)
     assert fewer == pytest.approx([*weights.values()], abs=0.05)
     assert fewer != [*weights.values()]

@@ -120,7 +120,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         (text, "| full len150 | 0.7100 [0.7000, 0.7200] |"),
         (text, "**Column age alone predicts the clicks.** Take it out."),
         (blended, "the newest by day"),
-        (blended, "on validation rows too"),
+        (blended, "on train and validation rows"),
         (blended, "len150=0.6 boosting=0.4"),
         (blended, "is 0.0200 [0.0100, 0.0300], significant"),
     ):
@@ -142,7 +142,7 @@ def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int)
     assert [line for line in claims if "not significant" not in line] == []
     assert len(claims) == (clicks == 100)
     assert "* |" not in text
-    assert (f"{clicks} clicks among 5,000 rows cannot tell" in text) == (clicks < FEW_CLICKS)
+    assert (f"{clicks} clicks in 5,000 validation rows are not" in text) == (clicks < FEW_CLICKS)
 
 
 @pytest.mark.parametrize(
@@ -152,13 +152,13 @@ def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int)
         (
             {"boosting": 0.901, "len150": 0.9},
             "len150",
-            "level with it: len150; significantly worse: logistic",
+            "; not significantly worse: len150; significantly worse: logistic",
             None,
         ),
-        ({"submits": ["len500"]}, "len150", "len500, as configured, is not", "len150"),
-        ({"submits": ["len150", "len500"]}, "len150", "blend", "len150"),
+        ({"submits": ["len500"]}, "len150", "the configured len500 is not", "len150"),
+        ({"submits": ["len150", "len500"]}, "len150", "the configured blend is not", "len150"),
         # A baseline is the best, and cannot be submitted.
-        ({"logistic_regression": 0.99}, "len150", "cannot be submitted, is best; si", None),
+        ({"logistic_regression": 0.99}, "len150", "best AUC but cannot be submitted; si", None),
     ],
     ids=str,
 )

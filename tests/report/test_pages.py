@@ -19,10 +19,10 @@ from support.predictions import put_predictions
 from support.raw_tables import raw_table, with_roles
 from tossctr.common.files import write_json
 from tossctr.describe.alarms import Alarm
-from tossctr.describe.checks import alarms_of
+from tossctr.describe.checks import find_alarms
 from tossctr.report import model_plots as draw
 from tossctr.report.data_page import PLOTS, click_rates_plot, drift_plot, write_data_page
-from tossctr.report.page import alarms_text, folded, literal, markdown_table, write_page
+from tossctr.report.page import alarms_text, escaped, folded, markdown_table, write_page
 
 LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
 Facts = dict[str, Any]
@@ -61,7 +61,7 @@ def test_the_page_starts_with_its_alarms_and_says_what_the_facts_say(
 
 def test_without_a_test_table_the_page_says_nothing_of_it(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, raw_table(200), None, with_roles(profile=(), numeric=("age",)))
-    assert not [alarm for alarm in alarms_of(facts) if "test" in alarm.text]
+    assert not [alarm for alarm in find_alarms(facts) if "test" in alarm.text]
     page = page_of(tmp_path, facts)
     assert "## Alarms\n\nNone." in page
     assert re.findall(r"^\|.*\btest\b.*", page, re.M) == []
@@ -82,7 +82,7 @@ def test_the_page_is_also_one_html_file_with_its_plots(tmp_path: Path) -> None:
 )
 def test_names_of_columns_stand_in_the_page_as_they_are(tmp_path: Path, name: str) -> None:
     parts = ["# A", folded("B", markdown_table(pd.DataFrame({"a": [name], "b": ["1"]})))]
-    parts += [f"- of {literal(name)}, too", alarms_text([Alarm(f"Column {name}", "Correct")])]
+    parts += [f"- of {escaped(name)}, too", alarms_text([Alarm(f"Column {name}", "Correct")])]
     write_page("\n\n".join(parts), tmp_path / "a.md", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
     main = ElementTree.fromstring(page[page.index("<main") : page.rindex("</html>")])

@@ -1,1 +1,1 @@
-"""The kinds of models, and the whole config: its keys, its check, the settings of each model."""
+"""The model kinds, and the config: its keys, its validation, the settings of each model."""

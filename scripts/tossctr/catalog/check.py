@@ -1,4 +1,4 @@
-"""The check of the config and its table, which lists all errors and fills in defaults."""
+"""Validate the config and its table, list all errors, and fill in defaults."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from ..models.base import block_settings
 from .model_kinds import blocks, is_model, model_error
 from .schema import SPLIT_BY, Config
 
-# The C loader, if PyYAML has it, takes a tenth of the time.
+# The C loader takes a tenth of the time; some builds of PyYAML lack it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _IN_BASE_8_OR_60 = re.compile(r"[-+]?0[0-7_]|.*:")
@@ -27,10 +27,10 @@ _HINT = (
 def with_table(
     config: Mapping[str, Any], folders: Sequence[Path] = ()
 ) -> tuple[dict[str, Any], list[Path]]:
-    """The config, with the content of the file `table` in place of its path, and the files read.
+    """The config with the content of its table file as `table`, and a list of the files read.
 
-    A relative path is looked up in the `folders`, one after the other. A `table` that is a mapping
-    is kept. Raises UserError if the file is missing or not YAML.
+    A relative path is looked up in the `folders` in order. A mapping `table` is kept. Raises
+    UserError if the file is missing or not YAML.
     """
     name = config.get("table")
     if not isinstance(name, str):
@@ -40,8 +40,8 @@ def with_table(
     if path is None:
         looked_up = " and no ".join(dict.fromkeys(str(path.absolute()) for path in paths))
         raise UserError(
-            f"table: there is no file {looked_up}; name the file that describes your table, "
-            f"--config table=mine.yaml (config/README.md)"
+            f"table: there is no file {looked_up}; name the file that describes your table, such "
+            f"as --config table=mine.yaml (config/README.md)"
         )
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
@@ -51,15 +51,15 @@ def with_table(
 
 
 def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
-    """The config, with defaults for keys that it leaves out; its `table` must be a mapping.
+    """The config with defaults for missing keys; its `table` must be a mapping.
 
-    Raises one UserError that lists the errors in the config and in the text of its `files`.
+    Raises a UserError that lists all errors in the config and the YAML pitfalls in its `files`.
     """
     full: dict[str, Any] = {}
     if not (lines := [*yaml_pitfalls(files), *validation_errors(Config, config)]):
         full = Config(**config).model_dump(mode="json", warnings=False)
         defaults = {name: defaults_of(keys) for name, keys in blocks().items()}
-        full |= {name: of_block | full[name] for name, of_block in defaults.items()}
+        full |= {name: values | full[name] for name, values in defaults.items()}
         lines = [*_contradictions(full)]
     if lines:
         listed = "\n".join(f"  - {line}" for line in dict.fromkeys(lines))
@@ -68,9 +68,9 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
-    """Contradictions between keys that are valid by themselves."""
+    """Yield errors of keys that are valid alone, but missing or contradictory together."""
     missing = [
-        f"sizes.{size}.{block}.{key}: Field required, here or in {block}"
+        f"sizes.{size}.{block}.{key}: required here or in {block}"
         for size in config["sizes"]
         for block, declared in blocks().items()
         for key in settable_fields(declared)
@@ -93,24 +93,24 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         if all(by_size):
             yield by_size[-1]
     split, table = config["sampling"]["split"], config["table"]
-    for key, one in SPLIT_BY.items():
-        if split == one and table["columns"][key] is None:
-            yield f"sampling.split: {split} needs the table's columns.{key}; name the column there"
+    for key, split_by_key in SPLIT_BY.items():
+        if split == split_by_key and table["columns"][key] is None:
+            yield f"sampling.split: {split} needs a column; name it in the table's columns.{key}"
     if table["raw"]["source"] == "simulated" and table["simulation"] is None:
-        yield "raw.source: simulated needs a stand-in, and the table has none (simulation)"
+        yield "raw.source: simulated needs the table's block simulation; add it"
 
 
 def yaml_pitfalls(files: Iterable[Path | str]) -> Iterator[str]:
-    """What YAML silently reads differently from how it looks, with its line.
+    """Yield a message with file and line for each text that YAML silently misreads.
 
-    This is a key that stands twice in a mapping, whose last value counts, and numbers in base 8 or
-    60: 010 is 8, and 1:30 is 90.
+    If a mapping repeats a key, YAML keeps only the last value. It reads 010 as 8 (base 8), and
+    1:30 as 90 (base 60).
     """
     for file in files:
         # A JSON file may hold tabs.
         text = Path(file).read_text(encoding="utf-8").expandtabs()
         nodes = [yaml.compose(text, Loader=_LOADER)]
-        # The list grows while it is walked; an anchor and its aliases are one node.
+        # The loop appends inner nodes to the list; an anchor and its aliases are one node.
         for node in nodes:
             inner = node.value if isinstance(node, yaml.CollectionNode) else []
             if isinstance(node, yaml.MappingNode):
@@ -118,7 +118,7 @@ def yaml_pitfalls(files: Iterable[Path | str]) -> Iterator[str]:
                 for i, (key, _) in enumerate(inner):
                     if keys[i] in keys[:i]:
                         line = key.start_mark.line + 1
-                        yield f"{file}, line {line}: key {key.value!r} is repeated; keep one"
+                        yield f"{file}, line {line}: key {key.value!r} is repeated; keep only one"
                 inner = [child for pair in inner for child in pair]
             elif getattr(node, "tag", "") in _NUMBERS and _IN_BASE_8_OR_60.match(node.value):
                 yield (

@@ -1,4 +1,4 @@
-"""Digests that make a job stale: of the code that it runs, and of everything upstream."""
+"""Digests that make a job stale if they change: of its code, and of everything upstream."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
@@ -23,18 +23,18 @@ from .model_kinds import (
 )
 from .schema import sampling_of, table_score
 
-# By script, the entry point of a model's kind that it runs.
+# The entry point of a model kind that each script runs.
 ENTRY_POINTS = {"train": "train", "tune": "trial_runner", "export": "export"}
 ENTRY_POINTS |= dict.fromkeys(("predict_valid", "predict", "importance", "score"), "load")
-# The setting of a training that changes its result by rounding at most.
-ROUNDING = "gpus"
+# This setting changes the result of a training by no more than rounding.
+ROUNDING_KEY = "gpus"
 
-# Size and name of a model, a baseline or the blend.
+# The size and the name of a model, a baseline or the blend.
 Job = tuple[str, str]
 
 
 class Digests:
-    """Digests of a workflow with this config, these raw files and this code."""
+    """Digests of a workflow, given its config, raw files, columns and code."""
 
     def __init__(
         self, config: Mapping[str, Any], raw: RawFiles, columns: Columns, code: CodeDigests
@@ -43,61 +43,61 @@ class Digests:
         self._code = cache(code.digest)
 
     def code(self, script: str, model: str = "") -> str:
-        """The digest of a script's code, with the entry point of a model's kind that it runs."""
-        enters = model and script in ENTRY_POINTS
-        modules = [kind_of(model).module_of(ENTRY_POINTS[script])] if enters else []
+        """The digest of a script's code, including the entry point of the model's kind, if any."""
+        has_entry_point = model and script in ENTRY_POINTS
+        modules = [kind_of(model).module_of(ENTRY_POINTS[script])] if has_entry_point else []
         return self._code(script, *modules)
 
     def model_params(self) -> dict[str, Any]:
-        """Params: the settings of a job's model by dotted name, only those of its kind."""
+        """Params of a rule: the settings of the job's model by dotted name."""
 
         def value(block: str, key: str, wildcards: Any) -> Any:
-            of_model = model_settings(self.config, wildcards.size, wildcards.model)
-            return of_model.get(block, {}).get(key, ...)
+            values = model_settings(self.config, wildcards.size, wildcards.model)
+            return values.get(block, {}).get(key, ...)
 
         values = {
             f"settings.{block}.{key}": partial(value, block, key)
             for block, declared in blocks().items()
             for key in fields_of(declared)
         }
-        rounding = {name: values.pop(name) for name in [*values] if name.endswith(f".{ROUNDING}")}
+        rounding = {n: values.pop(n) for n in [*values] if n.endswith(f".{ROUNDING_KEY}")}
         return settings(**values) | untracked(**rounding)
 
     def predictions(self, size: str) -> dict[str, str]:
-        """The digest of the code that predicts, for each submission model of a size."""
+        """The digest of the prediction code of each submission model of a size, by model name."""
         return {name: self.code("predict", name) for name in submission_models(self.config, size)}
 
     def dependencies(
         self, jobs: Iterable[Job], scripts: Iterable[str] = (), test: bool = False
     ) -> str:
-        """The digest of everything that a final file depends on.
+        """The digest of everything that a final file depends on through its `jobs`.
 
-        Snakemake removes the outputs of a failed step, and does not miss them while a file made
+        Snakemake removes the outputs of a failed step, and rebuilds none of them while a final file
         from their earlier versions exists; this digest makes that file stale. It covers the raw
-        files (with `test`, the test table's, too), the settings of data and models, and the code of
-        trainings, of any baselines and blend among the `jobs`, and of further `scripts` on the way.
-        A blend depends on all submission models.
+        files (with `test`, also the test table's), the settings of data and models, and the code of
+        trainings, baselines, blends and intermediate `scripts`. A blend depends on all submission
+        models.
         """
         config, jobs = self.config, list(jobs)
         for size in [size for size, name in jobs if name == BLEND]:
             jobs += [(size, model) for model in submission_models(config, size)]
         trained = {
             f"{size}/{model}": {
-                block: {key: value for key, value in keys.items() if key != ROUNDING}
+                block: {key: value for key, value in keys.items() if key != ROUNDING_KEY}
                 for block, keys in model_settings(config, size, model).items()
             }
             for size, model in jobs
             if is_model(model)
         }
         names = {name for _, name in jobs}
-        behind = {
+        is_needed = {
             "simulate": self.raw.is_simulated,
             "train": trained,
             "fit_baseline": names & {*BASELINES},
             **dict.fromkeys(("predict_valid", "blend"), BLEND in names),
         }
         scripts = ["sample", "convert_train", "fit_feature_map", *scripts]
-        scripts += [script for script, runs in behind.items() if runs]
+        scripts += [script for script, needed in is_needed.items() if needed]
         models = [*filter(is_model, names)] or [""]
         sizes = {size: size_block(config, size) for size, _ in jobs}
         simulation = dict(config["table"]["simulation"] or {"test_rows": 0})
@@ -113,16 +113,16 @@ class Digests:
                 sampling_of(config),
                 {size: [keys["rows"], keys["min_count"]] for size, keys in sizes.items()},
                 trained,
-                # What a blend and a submission depend on beside their models.
+                # Blends and submissions also depend on these settings.
                 [table_score(config).metric, config["submission"]["refit"]] if submits else None,
             ]
         )
 
 
 class Scoring(NamedTuple):
-    """What a file of scores depends on: raw `files`, and models of a size.
+    """What a file of scores depends on: the raw `files`, and the `models` of a `size`.
 
-    `weights` are the models' weights in the mean of their logits; None if they are fitted.
+    `weights` are the models' weights in the mean of the logits; None if weights are fitted.
     """
 
     files: list[TableLocation]
@@ -132,30 +132,30 @@ class Scoring(NamedTuple):
 
     @property
     def jobs(self) -> list[Job]:
-        """Size and name of each model, or of their blend if its weights are fitted."""
+        """Size and name of each model, or of the blend if its weights are fitted."""
         return [(self.size, name) for name in (self.models if self.weights else [BLEND])]
 
 
 def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scoring:
-    """The scoring of results/scores/{path}.parquet.
+    """The `Scoring` of results/scores/{path}.parquet.
 
-    `path` is {file}, {size}/{file} or {size}/{model}/{file}. Raises UserError if there is no such
-    file, size or model.
+    `path` is {name}, {size}/{name} or {size}/{model}/{name}, with a {name} of the config's
+    `scores`. Raises UserError for an unknown name, size or model.
     """
     *folders, name = path.split("/")
-    size, *one = folders or ["full"]
-    for model in one:
+    size, *models = folders or ["full"]
+    for model in models:
         check_job(config, columns, {"size": size, "model": model})
     if name not in config["scores"]:
         raise UserError(
-            f"scores has no {name!r}, only {', '.join(config['scores']) or 'none'}; add "
-            f"`scores: {{{name}: <file>}}` to the config"
+            f"the config's scores have no {name!r}, only: {', '.join(config['scores']) or 'none'}; "
+            f"add `scores: {{{name}: <file>}}`"
         )
     configured = config["scores"][name]
     files = table_locations(
         [configured] if isinstance(configured, str) else configured,
         config["table"]["raw"]["delimiter"],
     )
-    weights = dict.fromkeys(one, 1.0) or submission_weights(config, size)
-    models = one or submission_models(config, size)
+    weights = dict.fromkeys(models, 1.0) or submission_weights(config, size)
+    models = models or submission_models(config, size)
     return Scoring(files, size, models, None if weights is None else [*weights.values()])

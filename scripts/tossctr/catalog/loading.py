@@ -1,4 +1,4 @@
-"""What jobs do with a model of any kind: train one, load one from its file, export one."""
+"""Train, load and export a model of any kind."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def train_model(job: "TrainJob") -> None:
-    """Train the job's model, whose name determines its kind."""
+    """Train the job's model; the kind follows from the model's name."""
     kind_of(Path(job.full_name).name).entry_point("train")(job)
 
 
-def kind_in(path: Path) -> ModelKind:
-    """The kind of the model in a file; raises UserError if the file has no model."""
+def kind_of_file(path: Path) -> ModelKind:
+    """The kind of the model in a file; raises UserError if the file is not a model."""
     try:
         return MODEL_KINDS[tensors.peek(path, "marks")["kind"]]
     except (ValueError, KeyError, TypeError) as error:
@@ -30,15 +30,15 @@ def kind_in(path: Path) -> ModelKind:
 def load_model(
     path: Path | str, full_name: str = "", *, runtime: Runtime = DEFAULT_RUNTIME, threads: int = 1
 ) -> Model:
-    """The model in a file, ready to predict on this machine.
+    """Load a model from its file, ready to predict on this machine.
 
-    Raises UserError if the file has no model, or one with another `full_name`.
+    Raises UserError if the file is not a model, or if its full name is not `full_name`.
     """
     path = Path(path)
-    load = kind_in(path).entry_point("load")
+    load = kind_of_file(path).entry_point("load")
     return load(path, full_name, runtime, threads)
 
 
 def export_model(model: Path, valid: list[Path], onnx: Output, *, full_name: str = "") -> None:
-    """Write a model as ONNX, checked on rows of `valid`; raises UserError if that fails."""
-    kind_in(model).entry_point("export")(model, valid, onnx, full_name=full_name)
+    """Write a model as ONNX; raises UserError if its logits of rows of `valid` differ."""
+    kind_of_file(model).entry_point("export")(model, valid, onnx, full_name=full_name)

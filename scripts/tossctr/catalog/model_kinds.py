@@ -1,9 +1,9 @@
-"""The kinds of models: each is a folder of `tossctr.models`, registered here.
+"""The model kinds: each is a folder of `tossctr.models`, listed in MODEL_KINDS.
 
 Rules and scripts know models only by name:
 
     len150           FESeq with the size's settings and histories of at most 150 events
-    len150-briefing  len150, overridden by the config's variant `briefing`
+    len150-briefing  len150 with the overrides of the config's variant `briefing`
     boosting         gradient boosting with the size's settings
 """
 
@@ -25,14 +25,14 @@ MODEL_PATTERN = rf"(?:{'|'.join(each.pattern for each in MODEL_KINDS.values())})
 
 
 def kind_of(model: str) -> ModelKind:
-    """The kind of a model by its name; raises UserError if no kind has such names."""
+    """The kind of the model with this name; raises UserError if the name fits no kind."""
     for kind in MODEL_KINDS.values():
         if re.fullmatch(kind.pattern + VARIANT, model):
             return kind
     plain = [each.pattern for each in MODEL_KINDS.values() if each.pattern.isidentifier()]
     raise UserError(
-        f"{model!r} is not the name of a model; write len and a max_len, such as len150, or "
-        f"{' or '.join(plain)}, and add a variant's name, if any, such as len150-briefing"
+        f"{model!r} is not a model's name; use len and a max_len, such as len150, or "
+        f"{' or '.join(plain)}, optionally followed by a variant, such as len150-briefing"
     )
 
 
@@ -43,23 +43,23 @@ def is_model(name: str) -> bool:
 
 @cache
 def blocks() -> dict[str, Any]:
-    """The settings of all kinds by block, for the config's top, its sizes and its variants."""
+    """The declared settings of all kinds, by block of the config."""
     return {name: keys for kind in MODEL_KINDS.values() for name, keys in kind.blocks.items()}
 
 
 def model_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
-    """The settings of one model by block; raises UserError if it is unknown."""
+    """The settings of a model by block; raises UserError for an unknown size or model."""
     return kind_of(model).settings(config, size, model)
 
 
 def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
-    """The settings that a model's variant overrides, by block; {} without a variant."""
+    """The overrides of the model's variant, by block; {} without a variant."""
     changes = config["variants"].get(variant_of(model), {})
     return {b: changes[b] for b in model_settings(config, size, model) if changes.get(b)}
 
 
 def model_error(config: Mapping[str, Any], columns: Columns, size: str, model: str) -> str:
-    """Why a model cannot train on a table of these columns; '' if it can."""
+    """The error message if a model cannot train on a table with `columns`; else ''."""
     try:
         kind_of(model).check(config, columns, size, model)
     except UserError as error:
@@ -68,21 +68,21 @@ def model_error(config: Mapping[str, Any], columns: Columns, size: str, model: s
 
 
 def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[str, str]) -> None:
-    """Raise UserError if the config lacks the job's size, or cannot train its model, if any."""
+    """Raise UserError if the job's size is not in the config, or its model cannot train."""
     size_block(config, size := wildcards["size"])
     if model := wildcards.get("model"):
         kind_of(model).check(config, columns, size, model)
 
 
 def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
-    """The submission models of a size."""
+    """The names of a size's submission models."""
     return size_block(config, size)["submission_models"]
 
 
 def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float] | None:
-    """The submission models of a size, with their weights (sum 1) in the mean of the logits.
+    """The weights (sum 1) of a size's submission models in the mean of the logits, by name.
 
-    None if the weights are fitted to validation rows.
+    None if the weights are to be fitted to the validation rows.
     """
     models = submission_models(config, size)
     weights = size_block(config, size)["submission_weights"] or [1] * len(models)
@@ -98,42 +98,42 @@ def compared_models(
 ) -> list[tuple[str, str]]:
     """Size and name of each model in the comparison.
 
-    Sizes are those of the `targets` that are submissions or files of a model; if there are none,
-    all sizes with a trained model. Each size has the targets' models, all trained models that the
-    config still knows, their blend if all submission models are among them, and the baselines.
-    Raises UserError if there is no model.
+    The sizes are those of `targets` that are a submission or a model's file; without such targets,
+    all sizes with a trained model. For each size, the comparison has the targets' models, the
+    trained models that the config can still train, the baselines, and the blend if all submission
+    models are compared. Raises UserError if there is no model.
     """
     columns = Columns.from_config(config["table"]["columns"])
 
-    def is_known(size: str, name: str) -> bool:
+    def is_valid(size: str, name: str) -> bool:
         can_train = is_model(name) and not model_error(config, columns, size, name)
         return can_train or name in BASELINES
 
-    asked = []
+    requested = []
     for path in map(Path, targets):
         match path.relative_to(results).parts if path.is_relative_to(results) else ():
             case [name] if name.startswith("submission_"):
                 size = path.stem.removeprefix("submission_")
                 submitting = config["sizes"].get(size, {}).get("submission_models", [])
-                asked += [(size, model) for model in submitting]
+                requested += [(size, model) for model in submitting]
             case ["scores", size, name, _] | [size, name, _, *_] if is_model(name):
-                asked.append((size, name))
-    # If a training fails, Snakemake removes the model but leaves the earlier model's metrics.
+                requested.append((size, name))
+    # After a failed training there are only the metrics: Snakemake removes the model file.
     files = [*results.glob(f"*/*/{MODEL_FILE}"), *results.glob("*/*/metrics.json")]
     trained = sorted({path.parts[-3:-1] for path in files})
     chosen: list[tuple[str, str]] = []
     for size in config["sizes"]:
-        jobs = [job for job in (*asked, *trained) if job[0] == size and is_known(*job)]
+        jobs = [job for job in (*requested, *trained) if job[0] == size and is_valid(*job)]
         models = [name for _, name in jobs]
-        if any(map(is_model, models)) and (not asked or size in dict(asked)):
+        if any(map(is_model, models)) and (not requested or size in dict(requested)):
             submitting = submission_models(config, size)
             if len(submitting) > 1 and {*submitting} <= {*models}:
                 models.append(BLEND)
-            models += [n for n in config["evaluation"]["baselines"] if is_known(size, n)]
+            models += [n for n in config["evaluation"]["baselines"] if is_valid(size, n)]
             chosen += [(size, name) for name in dict.fromkeys(models)]
     if not chosen:
         raise UserError(
-            f"there is no model to compare: ask for a submission or a model in the same call, such "
-            f"as {results}/submission_medium.csv or {results}/medium/boosting/metrics.json"
+            f"there is no model to compare; add a target that is a submission or a model's file: "
+            f"{results}/submission_medium.csv or {results}/medium/boosting/metrics.json"
         )
     return chosen

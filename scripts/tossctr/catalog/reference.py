@@ -1,6 +1,6 @@
-"""The tables of config/README.md, generated from the declared settings.
+"""Generate the tables of config/README.md from the declared settings.
 
-By hand, from the repository: PYTHONPATH=scripts python -m tossctr.catalog.reference
+To run it in the repository: PYTHONPATH=scripts python -m tossctr.catalog.reference
 """
 
 import ast
@@ -26,30 +26,30 @@ _SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveM
 
 
 def with_tables(readme: str) -> str:
-    """A README with its tables below `<!-- keys of … -->` rebuilt."""
+    """The text of a README, with the tables below `<!-- keys of … -->` rebuilt."""
     rows = list(key_rows())
 
     def table(match: re.Match[str]) -> str:
         names = match[2].split(", ")
         listed = [row for row in rows if row[0].split(".")[0] in names]
-        lines = [_HEAD, *(f"| `{path}` | {' | '.join(others)} |\n" for path, *others in listed)]
+        lines = [_HEAD, *(f"| `{path}` | {' | '.join(cells)} |\n" for path, *cells in listed)]
         return match[1] + "".join(lines)
 
     return _TABLE.sub(table, readme)
 
 
 def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Path, allowed values, default and meaning of each key."""
+    """Yield the path, allowed values, default and meaning of each key."""
     schema = TypeAdapter(declared).json_schema()
     meanings, defaults = _meanings(declared), defaults_of(declared)
     for name, field in settable_fields(declared).items():
         path, block = prefix + name, field.annotation
         if name in blocks():
             block = blocks()[name] if declared is Config else None
-        # The class of the block's entries, if the user names them or all have the same keys.
+        # The class of a block's entries: the sizes, or entries that the user names.
         inner = Size if block is Sizes else next(iter(get_args(block)[1:]), None)
         if block is Table:
-            # These keys are in a file of their own.
+            # These keys are in the table file, so their paths start there.
             yield path, "text or mapping", "", meanings[name]
             yield from key_rows(block)
         elif fields_of(inner):
@@ -69,9 +69,9 @@ def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _meanings(declared: Any) -> dict[str, str]:
-    """The text below each field of a declared class.
+    """The text below each field of a declared class, by field name.
 
-    pydantic could read it, too, but would at every import of the class.
+    pydantic could read the texts, too, but at every import of the class.
     """
     parsed: Any = ast.parse(inspect.getsource(declared))
     return {
@@ -82,7 +82,7 @@ def _meanings(declared: Any) -> dict[str, str]:
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
-    """What a JSON schema allows, in words."""
+    """The values that a JSON schema allows, in words."""
     if "$ref" in schema:
         return "mapping"
     if "anyOf" in schema:
@@ -97,7 +97,7 @@ def _allowed(schema: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    """An allowed value as a table's cell shows it: a word as it is, punctuation in quotes."""
+    """An allowed value as a table shows it, with quotes around punctuation."""
     text = str(value)
     return text if text.isalnum() or len(text) > 1 else json.dumps(text).replace("|", "\\|")
 

@@ -1,4 +1,4 @@
-"""The whole config: each block and key, and what sizes and variants may override."""
+"""The config: its blocks and keys, and the settings that sizes and variants may override."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,12 +33,12 @@ class _Block(BaseModel):
     model_config = CLOSED
 
 
-# Optional settings from the blocks of all kinds.
-_SOME: Any = {
+# The settings blocks of all kinds, with all keys optional.
+_OPTIONAL_BLOCKS: Any = {
     name: (all_optional(declared), Field(default_factory=all_optional(declared)))
     for name, declared in blocks().items()
 }
-_WithBlocks: Any = create_model("_WithBlocks", __base__=_Block, **_SOME)
+_WithBlocks: Any = create_model("_WithBlocks", __base__=_Block, **_OPTIONAL_BLOCKS)
 
 
 ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
@@ -46,7 +46,7 @@ ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
 
 @dataclass(frozen=True)
 class TableScore:
-    """A score: its metric's name in evaluate/metric_table.py, and the odds at which it is best."""
+    """A score: the name of its metric in evaluate/metric_table.py, and the odds that suit it."""
 
     metric: str
     prior: Prior = "observed"
@@ -61,12 +61,12 @@ SCORES: dict[ScoreName, TableScore] = {
 
 
 def table_score(config: Mapping[str, Any]) -> TableScore:
-    """The score of the config's table."""
+    """The score that the config's table names."""
     return SCORES[config["table"]["score"]]
 
 
 def submission_prior(config: Mapping[str, Any]) -> Prior:
-    """The odds of a submission: `submission.prior`, or by default the odds of the table's score."""
+    """The odds of a submission: `submission.prior`; if null, the odds of the table's score."""
     return config["submission"]["prior"] or table_score(config).prior
 
 
@@ -74,33 +74,33 @@ class Raw(_Block):
     """Where the raw data come from."""
 
     source: Literal["auto", "files", "simulated"] = "auto"
-    """`files`: the files below, which must exist. `simulated`: the table's stand-in, even if they
-    exist. `auto`: the files if all named exist, the stand-in if none does, else an error"""
+    """`files`: the files named below, which must exist. `simulated`: the simulated data, even if
+    the files exist. `auto`: the files if all exist, simulated data if none does, else an error"""
     train: Name | Files
     """table with features and label: a file, a list of files, a pattern such as `in/day-*.parquet`,
-    or a folder of files. The ending gives the format: .csv, .tsv, .csv.gz, .tsv.gz; any other is
+    or a folder of files. The suffix gives the format: .csv, .tsv, .csv.gz, .tsv.gz; any other means
     parquet. If data/raw/train.parquet is named but missing, data/raw/train.csv (or .tsv and so on)
     is used"""
     test: Name | Files | None = None
-    """table with features and ID, given like `train`; null: no test table and no submission"""
+    """table with features and ID, in the form of `train`; null: no test table and no submission"""
     delimiter: Delimiter | None = None
     """the character between the values of CSV files, such as `;`; null: a comma, or a tab in .tsv
     files"""
     sample_submission: Name | None = None
-    """CSV file, .gz or not. Its IDs set the rows of the submission and their order; its other
-    column names the prediction. If null or missing, the test file sets rows and order"""
+    """CSV file, .gz or not. Its IDs set the submission's rows and their order; its other column
+    names the prediction. If null or missing, the test file sets rows and order"""
 
 
 class Simulation(_Block):
-    """The simulated stand-in for the raw files, with the columns of the Toss table."""
+    """Simulated data in place of the raw files, with the columns of the Toss table."""
 
     train_rows: Annotated[int, Field(ge=200)] = 58_000
     """rows of the simulated train file"""
     test_rows: Annotated[int, Field(ge=1)] = 20_000
     """rows of the simulated test file"""
     mean_length: Annotated[float, Field(ge=5, le=5000), AS_WRITTEN] = 20
-    """mean events per sequence. The real data have 531; the default is short, so that the default
-    run ends in minutes"""
+    """mean events per sequence; the real data have 531. The default is smaller, so that the default
+    run takes minutes"""
 
 
 class Group(_Block):
@@ -108,32 +108,32 @@ class Group(_Block):
 
     profile: list[Name] = []
     """categorical columns of the row: strings, integers, floats, booleans. Each is repeated at
-    every position of the history, and adds to its width, memory and time"""
+    every position of the history, which costs width, memory and time"""
     context: list[Name] = []
-    """categorical columns of the row that only the output network sees. A column may be both here
-    and in `numeric`; its values then count both as numbers and as categories"""
+    """categorical columns of the row that only the output network sees. The values of a column that
+    is also in `numeric` are used as numbers and as categories"""
     numeric: list[Name] = []
-    """numeric columns; `model.scaling` and `model.numerics` say how a network takes them"""
+    """numeric columns; `model.scaling` and `model.numerics` set how a network reads them"""
     sequences: dict[str, Name] = {}
-    """`sequence column: target column`. A sequence holds a row's events, newest last, as text of
-    tokens joined by `separator`, such as `12,7,301` or `a12,b7`, or as a list of integers or texts.
-    The target is the categorical column of the item that the history is matched with. In each row,
-    all sequences in use must be equally long"""
+    """`sequence column: target column`. A sequence has a row's events, newest last: tokens joined
+    by `separator`, such as `12,7,301` or `a12,b7`, or a list of integers or texts. The target is
+    the categorical column of the row's item, to which the events are compared. In each row, all
+    sequences in use must be equally long"""
     times: dict[str, Name] = {}
     """`column of the events' times: column of the row's time`, at most one such pair. The events'
     times are a sequence of integers, one for each event. The row's time is an integer or a
     timestamp (whole seconds since 1970) in the same unit; no row may lack it. An event later
     than its row gets the row's time"""
     separator: Separator = SEPARATORS[0]
-    """the character between the tokens of sequences and times in text; all groups in use must have
-    the same"""
+    """the character between the tokens of sequences and times in text; it must be the same in all
+    groups in use"""
     share_embedding: list[Name] = []
-    """sequences whose events are items of their target column: token a12 and category `a12` (or 012
-    and `012`) are counted together for `min_count` and have one embedding"""
+    """sequences whose events are items of their target column. The token a12 and the category `a12`
+    (or 012 and `012`) share an embedding, and `min_count` adds their counts"""
 
 
 class ColumnRoles(_Block):
-    """Which column plays which role."""
+    """The roles of the columns."""
 
     label: Name
     """column of the train file with 0 and 1, booleans, or text in one of the pairs yes and no, y
@@ -141,10 +141,10 @@ class ColumnRoles(_Block):
     id: Name | None = None
     """column of unique IDs in the test file; null: rows are numbered from 1, in a column `row`"""
     time: Name | None = None
-    """column of the row's time: numbers, timestamps or text; rows can be held out by it
-    (`sampling.split`)"""
+    """column of the row's time: numbers, timestamps or text; `sampling.split` can hold out the
+    newest rows"""
     group: Name | None = None
-    """column that tells which rows belong together, such as a user ID (`sampling.split`)"""
+    """column whose equal values form a group of rows, such as a user ID (`sampling.split`)"""
     use: Annotated[list[str], Field(min_length=1)]
     """the column groups that the model sees; columns of other groups are never read"""
     groups: dict[str, Group]
@@ -155,18 +155,18 @@ class Table(_Block):
     """A table of clicks: its files, columns and score."""
 
     raw: Raw
-    """where it is"""
+    """the raw files"""
     simulation: Simulation | None = None
-    """its stand-in, if it has one"""
+    """simulated data in place of the files"""
     columns: ColumnRoles
-    """its columns"""
+    """the roles of the columns"""
     score: ScoreName = "logloss"
     """the score of predictions: `logloss`, `auc`, `average_precision`, or `toss`, the competition's
-    0.5 AP + 0.5 / (1 + WLL) at 50:50 odds. It ranks the models; blend weights are fitted to it; it
-    sets the default of `submission.prior`"""
+    0.5 AP + 0.5 / (1 + WLL) at 50:50 odds. Models are ranked by the score, blend weights are fitted
+    to it, and it sets the default of `submission.prior`"""
 
 
-# The split by a column of the table, by the column's key.
+# The value of `sampling.split` that uses each of these keys of `columns`.
 SPLIT_BY = {"time": "newest", "group": "groups"}
 
 
@@ -176,20 +176,20 @@ class SamplingConfig(SettingsBlock):
     split: Literal["auto", "random", "newest", "groups"] = "auto"
     """which rows are held out. `random`: drawn at random. `newest`: the newest by `columns.time`.
     `groups`: whole groups, drawn at random, so that no value of `columns.group` is in both splits.
-    `auto`: `newest` if `columns.time` has several values, else `groups` if `columns.group` has,
-    else `random`"""
+    `auto`: `newest` if `columns.time` has several values, else `groups` if `columns.group` has
+    several, else `random`"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
     """share of the rows held out for validation, stratified by label; for `newest` and `groups`,
-    the nearest share that keeps each time or group whole"""
+    the nearest share that splits no time and no group"""
     seed: Seed = 42
-    """seed of the draw and of the shuffle"""
+    """seed of drawing and shuffling rows"""
 
 
 def sampling_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `Sampling`, from a config's blocks `table` and `sampling`."""
     settings, columns = dict(config["sampling"]), config["table"]["columns"]
     split = settings.pop("split")
-    by = {key: columns[key] if split in (one, "auto") else None for key, one in SPLIT_BY.items()}
+    by = {key: columns[key] if split in (kind, "auto") else None for key, kind in SPLIT_BY.items()}
     return {**by, **settings, "is_auto": split == "auto"}
 
 
@@ -198,37 +198,37 @@ class Parts(_Block):
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
     """approximate rows of a part. A job converts or predicts one part; its memory hardly grows with
-    the rows"""
+    this number"""
 
 
 class Variant(_WithBlocks):
-    """Other settings by name."""
+    """Named overrides of settings."""
 
 
 class Size(_WithBlocks):
-    """What differs between the data sizes."""
+    """The settings of one data size."""
 
     rows: Annotated[int, Field(ge=20)] | None
     """rows drawn evenly from the whole train file, stratified by label; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
-    """how many of a history's newest events the Transformer sees; models are named by it. Sums and
-    statistics use all events"""
+    """how many of a history's newest events the Transformer sees; a model's name has this number.
+    Sums and statistics use all events"""
     submission_models: Annotated[list[str], Field(min_length=1)]
-    """names of the models that submit: `len150`, or `len150-briefing` for a variant. Several are
-    blended: the mean of their logits is submitted"""
+    """names of the models for the submission: `len150`, or `len150-briefing` for a variant. Several
+    models are blended: the submission has the mean of their logits"""
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         "auto"
     )
-    """weights of these models in the blend. `auto`: fitted to the validation rows by the table's
-    score, never negative; equal if there are fewer than 18 clicks. null: equal"""
+    """weights of these models in the blend. `auto`: fitted to the table's score on the validation
+    rows, never negative; equal if there are fewer than 18 clicks. null: equal"""
     min_count: Annotated[int, Field(ge=1)]
-    """categories and tokens seen less often in training count as out of vocabulary"""
+    """categories and tokens with fewer occurrences in training are out of vocabulary"""
 
     @model_validator(mode="after")
     def _has_a_weight_for_each(self) -> Self:
         weights = self.submission_weights
         if isinstance(weights, list) and len(weights) != len(self.submission_models):
-            raise ValueError("submission_weights must have a weight for each submission model")
+            raise ValueError("submission_weights must have one weight for each submission model")
         return self
 
 
@@ -244,14 +244,14 @@ class Sizes(_Block):
 
 
 class Submission(_Block):
-    """What a submission holds."""
+    """The contents of a submission."""
 
     prior: Prior | None = None
     """`observed`: probabilities at the data's click rate. `balanced`: as if half of the rows were
-    clicks, which is best for a logloss that weighs both classes equally. null: `balanced` for a
-    table whose score is toss, else `observed`"""
+    clicks, best for a logloss that weights both classes equally. null: `balanced` for a table with
+    the score toss, else `observed`"""
     refit: bool = True
-    """the models that submit also learn from the held-out rows (docs/validation.md)"""
+    """submission models also learn from the held-out rows (docs/validation.md)"""
 
 
 class Evaluation(_Block):
@@ -262,7 +262,7 @@ class Evaluation(_Block):
         "boosting",
     ]
     """what models are compared with: `constant`, the click rate; `logistic_regression`, on ranks of
-    numerics and history lengths, and on columns with few categories; or any model, by name"""
+    numeric columns and history lengths, and on columns with few categories; or a model's name"""
 
 
 _SEARCHED = {
@@ -275,7 +275,7 @@ _Number = Annotated[float, AS_WRITTEN]
 
 
 class Range(SettingsBlock):
-    """Numbers from `low` to `high`."""
+    """A range of numbers from `low` to `high`."""
 
     low: _Number
     high: _Number
@@ -285,20 +285,20 @@ class Range(SettingsBlock):
     @model_validator(mode="after")
     def _is_valid(self) -> Self:
         if self.low >= self.high:
-            raise ValueError("low must be below high")
+            raise ValueError("low must be less than high")
         if self.log and (self.step is not None or self.low <= 0):
-            raise ValueError("log: true needs a low above 0 and no step")
+            raise ValueError("log: true needs low > 0 and no step")
         return self
 
 
-def _errors(path: str, values: Any) -> Iterator[str]:
+def _space_errors(path: str, values: Any) -> Iterator[str]:
     block, _, key = path.partition(".")
     if path not in _SEARCHED:
-        yield f"{path}: cannot be searched; config/README.md lists the settings"
+        yield f"{path}: is not a setting that can be searched; see config/README.md"
     elif isinstance(values, Mapping):
         lines = validation_errors(Range, values, path)
         numbers = [values.get(name) for name in ("low", "high", "step")]
-        yield from lines or _errors(path, [n for n in numbers if n is not None])
+        yield from lines or _space_errors(path, [n for n in numbers if n is not None])
     elif not isinstance(values, list) or not values:
         yield f"{path}: must be a list of choices or a range {{low, high}}, not {values!r}"
     else:
@@ -306,8 +306,8 @@ def _errors(path: str, values: Any) -> Iterator[str]:
             yield from validation_errors(all_optional(blocks()[block]), {key: value}, block)
 
 
-def _checked(space: Mapping[str, Any]) -> Mapping[str, Any]:
-    lines = [line for item in space.items() for line in _errors(*item)]
+def _checked_space(space: Mapping[str, Any]) -> Mapping[str, Any]:
+    lines = [line for item in space.items() for line in _space_errors(*item)]
     if lines:
         raise ValueError("; ".join(dict.fromkeys(lines)))
     return space
@@ -317,26 +317,26 @@ class TuneConfig(SettingsBlock):
     """How to tune."""
 
     trials: Annotated[int, Field(ge=1)] = 20
-    """trainings to try"""
-    space: Annotated[Mapping[str, Any], AfterValidator(_checked)] = {}
+    """number of trainings"""
+    space: Annotated[Mapping[str, Any], AfterValidator(_checked_space)] = {}
     """settings to search, by name, such as `train.learning_rate`: of `model` and `train` for FESeq,
     of `boosting` for boosting. Each has a list of choices, or a range `{low, high}`, optionally
-    with `log: true` or a `step`. A trial whose settings contradict one another is pruned. A further
-    config file adds to the space of config.yaml; to search fewer settings, remove them there"""
+    with `log: true` or a `step`. A trial with contradictory settings is pruned. A further config
+    file adds settings to the space of config.yaml; to search fewer, remove settings there"""
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The settings in `space` of the named blocks."""
+    """The settings in `space` that belong to the blocks `names`."""
     return {path: values for path, values in space.items() if path.split(".")[0] in names}
 
 
 def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
-    """True for a range of a setting that need not be an integer."""
-    return not any(_errors(path, [(values["low"] + values["high"]) / 2]))
+    """True if the setting `path` with a range `values` accepts fractions."""
+    return not any(_space_errors(path, [(values["low"] + values["high"]) / 2]))
 
 
 def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """{"model.heads": 2} as {"model": {"heads": 2}, "train": {}, "boosting": {}}."""
+    """Nest settings by block: {"model.heads": 2} as {"model": {"heads": 2}, "train": {}, ...}."""
     nested: dict[str, dict[str, Any]] = {block: {} for block in blocks()}
     for path, value in settings.items():
         block, key = path.split(".")
@@ -348,7 +348,7 @@ class Config(_WithBlocks):
     """TossCTR FESeq config"""
 
     table: Table
-    """the table's file, or its keys as a mapping"""
+    """path of the table file, or its keys as a mapping"""
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     parts: Parts = Field(default_factory=Parts)
     sizes: Sizes
@@ -359,7 +359,7 @@ class Config(_WithBlocks):
     scores: dict[
         Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=MAX_IN_NAME)], Name | Files
     ] = Field(default_factory=dict)
-    """tables to score, by name: each is given like `raw.test`; `results/scores/<name>.parquet` has
+    """tables to score, by name, each in the form of `raw.test`; `results/scores/<name>.parquet` has
     the probabilities"""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     tuning: TuneConfig = Field(default_factory=TuneConfig)

@@ -35,7 +35,7 @@ def row_name(row: int) -> str:
     return f"row {row + 1} (from 1)"
 
 
-def shorten(names: Sequence[str], limit: int) -> str:
+def join_names(names: Sequence[str], limit: int) -> str:
     """The first `limit` names, comma-separated, and the number of omitted names if any."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

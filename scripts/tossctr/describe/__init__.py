@@ -1,1 +1,1 @@
-"""What the data look like before any training: counts, drift between the tables, and alarms."""
+"""Statistics of the data before any training: counts, drift between the tables, and alarms."""

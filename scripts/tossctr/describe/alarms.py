@@ -1,4 +1,4 @@
-"""Alarms: faults of the data that make metrics wrong or models bad, and how to fix them."""
+"""Alarms: faults of the data that distort metrics or harm models, and how to fix them."""
 
 import logging
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Alarm:
-    """A fault of the data, in a sentence, and how to fix it."""
+    """A fault of the data, in one sentence, and how to fix it."""
 
     text: str
     advice: str
 
 
 def read_alarms(facts: Path) -> list[Alarm]:
-    """The alarms in a file of facts (data.json), written by `describe`."""
+    """Read the alarms from the file data.json, which `describe_data` writes."""
     return read_json(
         facts, lambda plain: [Alarm(**alarm) for alarm in plain["alarms"]], kind="data.json"
     )
 
 
-def warn_of(alarms: Sequence[Alarm], where: Path) -> None:
-    """Log each alarm, and where to read more."""
+def log_alarms(alarms: Sequence[Alarm], page: Path) -> None:
+    """Log each alarm, with the path of the data page."""
     for alarm in alarms:
-        logger.warning("ALARM (%s): %s. %s", where, alarm.text, alarm.advice)
+        logger.warning("ALARM (%s): %s. %s", page, alarm.text, alarm.advice)

@@ -1,4 +1,4 @@
-"""The checks that raise alarms, from the facts of `describe`."""
+"""The checks that find alarms in the facts of `describe`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,96 +6,94 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..common.errors import shorten
+from ..common.errors import join_names
 from .alarms import Alarm
 from .drift import MUCH_DRIFT
 
 MIN_CLICKS = 100
-# SAME_ROWS of the test rows are train rows, or the reverse, but fewer than NEW_ROWS of the
-# validation rows: that is a fault.
-SAME_ROWS, NEW_ROWS = 0.9, 0.5
-_NAMED = 8
-_SHARES = ("unseen_valid", "unseen_test")
+# A fault: MIN_TEST_OVERLAP of the test rows equal a row of the train file, or the reverse, but
+# less than MAX_VALID_OVERLAP of the validation rows equal a train row.
+MIN_TEST_OVERLAP, MAX_VALID_OVERLAP = 0.9, 0.5
+_MAX_NAMED = 8
+_UNSEEN_SHARES = ("unseen_valid", "unseen_test")
 
-# Where the validation rows have as many, they are new users or adverts, as metrics know.
-_UNSEEN = "unseen_test > 0.1 and unseen_test > 2 * unseen_valid"
-_ALIKE = "Check that both files use the same codes"
-# Each check: a query for the columns or sequences with a fault; the text, filled from the first
-# one that has it; the advice. Comparisons with unknown numbers are false.
+# A similar share in the validation rows is no fault: metrics account for new users or adverts.
+_UNSEEN_QUERY = "unseen_test > 0.1 and unseen_test > 2 * unseen_valid"
+_CHECK_CODES = "Check that both files use the same codes"
+# Each check: a query for the columns or sequences with a fault; the text, with the numbers of the
+# first faulty column; the advice. Comparisons with NaN are false.
 _COLUMN_CHECKS = (
     (
         "click_auc > 0.99",
         "predicts the clicks on its own, with an AUC of {click_auc:.4f} on train rows",
-        "Remove from columns.groups what is known only after a click",
+        "If its value is known only after a click, remove the column from columns.groups",
     ),
     (
         "role in ['numeric', 'category'] and "
         "(missing_test > missing_train + 0.5 or missing_train < missing_test == 1)",
-        "missing in {missing_test:.0%} of the test rows, and in {missing_train:.0%} of the train "
-        "rows",
-        "Correct the test file, or take the column out of columns.groups",
+        "is missing in {missing_test:.0%} of test rows and {missing_train:.0%} of train rows",
+        "Correct the test file, or remove the column from columns.groups",
     ),
     (
         "test_outside > 0.5",
-        "{test_outside:.0%} of the test values lie outside the range of the train values, "
+        "has {test_outside:.0%} of its test values outside the range of its train values, "
         "{low:.6g} to {high:.6g}",
-        "Use one unit in both files; leave out a column that keeps growing, such as a date or ID",
+        "Use the same unit in both files; remove a column that keeps growing, such as a date or ID",
     ),
     (
-        # Another unit makes values this much larger or smaller; other drift rarely does.
+        # Values that are so much larger or smaller usually have another unit.
         f"test_outside <= 0.5 and psi_test > {MUCH_DRIFT} "
         "and (test_scale <= 0.2 or test_scale >= 5)",
-        "test values are {test_scale:.3g} times as large as train values (medians without zeros)",
-        "Use one unit in both files",
+        "has test values {test_scale:.3g} times its train values (medians of nonzero values)",
+        "Use the same unit in both files",
     ),
     (
         # Float32 keeps 24 bits of a number, too few for seconds since 1970.
         "step > 1 and 0 < high - low < 0.25 * largest",
-        "values between {low:.10g} and {high:.10g} are kept in steps of {step:.0f} in float32",
-        "Write them with another origin or unit, such as days since the first",
+        "has values from {low:.10g} to {high:.10g}, which float32 rounds to steps of {step:.0f}",
+        "Write the values with another origin or unit, such as days since the first row",
     ),
     (
-        _UNSEEN,
-        "{unseen_test:.0%} of the test rows have a category that is rare or absent in train, "
-        "against {unseen_valid:.0%} of the validation rows",
-        _ALIKE,
+        _UNSEEN_QUERY,
+        "has out-of-vocabulary categories in {unseen_test:.0%} of the test rows and "
+        "{unseen_valid:.0%} of the validation rows",
+        _CHECK_CODES,
     ),
 )
 _SEQUENCE_CHECK = (
-    _UNSEEN,
-    "{unseen_test:.0%} of the test events have a code that is rare or absent in train, against "
+    _UNSEEN_QUERY,
+    "has out-of-vocabulary codes in {unseen_test:.0%} of the test events and "
     "{unseen_valid:.0%} of the validation events",
-    f"{_ALIKE}, or lower the size's min_count",
+    f"{_CHECK_CODES}, or lower the size's min_count",
 )
-# Checks of each table: the fact, the share from which it is a fault, the text and the advice.
+# Checks of each table: a fact (a share), the smallest share that is a fault, text and advice.
 _TABLE_CHECKS = (
     (
         "later_events",
         0.01,
-        "of the events of the {table} rows are later than their row, so histories may reveal the "
-        "row's click",
+        "of the {table} rows' events are later than their row, so a history may reveal the click",
         "Cut each history at the time of its row, or correct the unit or time zone",
     ),
     (
         "backward_steps",
         0.9,
-        "of the steps between events of the {table} rows go back in time, so their histories are "
-        "newest first",
+        "of the steps from event to event in the {table} rows go back in time, so the histories "
+        "are newest first",
         "List the events of each history oldest first",
     ),
 )
 
 
-def alarms_of(facts: Mapping[str, Any]) -> list[Alarm]:
-    """The alarms that follow from the facts of `describe`."""
+def find_alarms(facts: Mapping[str, Any]) -> list[Alarm]:
+    """The alarms of all checks, given the facts of `describe`."""
     columns = pd.DataFrame(facts["columns"])
-    # Facts that a column's role lacks are None.
+    # A fact that a column's role does not have is None.
     numbers = columns.columns.difference(["column", "role"])
     columns[numbers] = columns[numbers].astype(float)
     columns["largest"] = columns[["low", "high"]].abs().max(axis=1)
     columns["step"] = np.spacing(columns["largest"].to_numpy(np.float32))
-    sequences = pd.DataFrame(facts["sequences"], columns=["column", *_SHARES])
-    sequences = sequences.astype(dict.fromkeys(_SHARES, float))
+    sequences = pd.DataFrame(facts["sequences"], columns=["column", *_UNSEEN_SHARES])
+    sequences = sequences.astype(dict.fromkeys(_UNSEEN_SHARES, float))
     return [
         *(alarm for check in _COLUMN_CHECKS for alarm in _column_alarms(columns, *check)),
         *_column_alarms(sequences, *_SEQUENCE_CHECK),
@@ -104,33 +102,36 @@ def alarms_of(facts: Mapping[str, Any]) -> list[Alarm]:
 
 
 def _column_alarms(columns: pd.DataFrame, fault: str, text: str, advice: str) -> Iterator[Alarm]:
-    """One alarm for all columns with a fault, if there are any."""
+    """Yield one alarm for all columns with a fault, if any."""
     faulty = columns.query(fault)
     if "click_auc" in faulty:  # the strongest columns come first
         faulty = faulty.sort_values("click_auc", ascending=False, kind="stable")
     if names := list(faulty["column"]):
-        which = f"Column{'s' if len(names) > 1 else ''} {shorten(names, _NAMED)}"
-        yield Alarm(f"{which}: {text.format(**faulty.iloc[0])}", advice)
+        also = f" (also {join_names(names[1:], _MAX_NAMED)})" if names[1:] else ""
+        yield Alarm(f"Column {names[0]}{also} {text.format(**faulty.iloc[0])}", advice)
 
 
 def _table_alarms(facts: Mapping[str, Any]) -> Iterator[Alarm]:
-    """The alarms of whole tables."""
-    for fact, least, text, advice in _TABLE_CHECKS:
+    """Yield the alarms of whole tables."""
+    for fact, min_share, text, advice in _TABLE_CHECKS:
         share, table = max((share, table) for table, share in facts[fact].items())
-        if share >= least:
+        if share >= min_share:
             yield Alarm(f"{share:.0%} {text.format(table=table)}", advice)
     same = facts["same_rows"]
-    which = {"test_in_known": "test rows are train", "known_in_test": "train rows are test"}
-    most = max(which, key=lambda name: same[name])
-    if same[most] >= SAME_ROWS and same["valid_in_train"] < NEW_ROWS:
+    texts = {
+        "test_in_known": "test rows equal a row of the train file",
+        "known_in_test": "train rows equal a row of the test file",
+    }
+    worst = max(texts, key=lambda name: same[name])
+    if same[worst] >= MIN_TEST_OVERLAP and same["valid_in_train"] < MAX_VALID_OVERLAP:
         yield Alarm(
-            f"{same[most]:.0%} of the {which[most]} rows in every feature",
-            "Check that raw.test is not the train file, or a part of it",
+            f"{same[worst]:.0%} of the {texts[worst]} in every feature",
+            "Check that raw.test is neither the train file nor a part of it",
         )
     rows, clicks = facts["rows"]["valid"], facts["clicks"]["valid"]
     if clicks < MIN_CLICKS:
         yield Alarm(
             f"The {rows:,} validation rows have {clicks:,} clicks, fewer than {MIN_CLICKS}, so "
-            f"every metric on them is uncertain",
-            "Raise sampling.valid_share, or draw more rows",
+            f"their metrics are uncertain",
+            "Raise sampling.valid_share or the size's rows",
         )

@@ -1,6 +1,6 @@
-"""The facts of the data page: train, validation and test, column by column and together.
+"""The facts of the data page: statistics of columns, sequences and tables.
 
-Each table is read once; a sample of its rows is kept, and keys that find repeated rows.
+Each table is read once, for a sample of its rows and hashes that find repeated rows.
 """
 
 from collections import Counter
@@ -22,37 +22,36 @@ from ..datasets.opening import Files, open_table
 from ..datasets.table import Block, RowSubset, Table
 from ..features.encoding import TokenLookup
 from ..features.feature_map import OUT_OF_VOCABULARY, FeatureMap, SequenceField
-from .drift import adversary, auc_alone, stability_index
+from .drift import adversarial_auc, column_auc, stability_index
 
 # Tables that are compared with train.
-OTHERS = ("valid", "test")
-# The most rows of a sample, at equal distances in the table.
+COMPARED = ("valid", "test")
+# Maximum rows of a sample, evenly spaced in the table.
 SAMPLE_ROWS = 100_000
-# About this many keys of rows and sequences are kept; of more rows, a share of the keys.
-KEYS = 1 << 20
-# Shorter sequences are often equal at random, and have no key.
+# A larger table keeps a share of its keys, about this many.
+MAX_KEYS = 1 << 20
+# Shorter sequences have no key, since they are often equal by chance.
 MIN_EVENTS = 5
-# Click rates are by equal parts of the raw file, and by category for columns of few categories.
-PLACES, _MAX_CATEGORIES = 20, 31
-# A scale needs this many nonzero values in train and in test.
+# Click rates are by equal slices of the raw file, and by category for columns with few categories.
+POSITION_BINS, _MAX_CATEGORIES = 20, 31
+# `test_scale` needs this many nonzero values in train and as many in test.
 _MIN_FOR_SCALE = 20
-# Facts that not all columns have.
-_OF_SOME = ("low", "high", "test_outside", "test_scale", "unseen_valid", "unseen_test")
+# Facts that only some columns have.
+_OPTIONAL_FACTS = ("low", "high", "test_outside", "test_scale", "unseen_valid", "unseen_test")
 
 Facts = dict[str, Any]
 
 
 class Sample:
-    """A sample of a table; `rows` and `clicks` count all rows of the table.
+    """A sample of a table's rows; `rows`, `clicks` and `keys` cover the whole table.
 
-    `frame` [sample, columns] has the numeric columns, the codes of categories, and each sequence's
-    length and newest token plus one; a code of 0 is missing. `label` uint8 [sample], or [0] without
-    labels; `row` int64 [sample], the rows' numbers in the raw file.
-    `counts` by (what, sequence): its "events", and its events "unknown" to the feature map. For
-    sequence "": the "events" with times, events "later" than their row, "steps" between different
-    times, and steps "back" in time.
-    `keys` of whole rows ("") and of each sequence: equal values have equal keys. Only keys whose
-    first `bits` bits are 0 are kept.
+    label: uint8 [sample], or [0] without labels. row: int64 [sample], numbers in the raw file.
+    frame [sample, columns]: numeric columns, codes of categories, and each sequence's length and
+    newest token plus one; a code of 0 is missing.
+    counts, by (what, sequence): a sequence's "events", and its events "unknown" to the feature
+    map. For sequence "": "events" with times, events "later" than their row, "steps" between
+    different times, and steps "back" in time.
+    keys: hashes of each sequence, and of whole rows (""), whose first `bits` bits are 0.
     """
 
     def __init__(self, table: Table, feature_map: FeatureMap, bits: int, threads: int) -> None:
@@ -62,7 +61,7 @@ class Sample:
         self.counts: Counter[tuple[str, str]] = Counter()
         frames, labels, rows, keys = [], [np.empty(0, np.uint8)], [], []
         step, start, reading = -(-table.rows // SAMPLE_ROWS) or 1, 0, Progress("read", table.rows)
-        # A table without rows still gives the sample its columns.
+        # The empty block gives `frame` its columns even if the table has no rows.
         blocks = chain([table.read(0, 0)], table.blocks())
         for block, block_keys in prefetch_map(self._keyed, blocks, threads):
             picked = block.take(np.arange(-start % step, len(block), step))
@@ -78,12 +77,12 @@ class Sample:
         self.label, self.row = np.concatenate(labels), np.concatenate(rows)
         self.keys = {n: pd.Series(np.concatenate([each[n] for each in keys])) for n in keys[0]}
 
-    def share(self, what: str, among: str, column: str = "") -> float:
-        """The share of `what` among the events or steps `among`."""
-        return self.counts[what, column] / max(1, self.counts[among, column])
+    def share(self, part: str, whole: str, sequence: str = "") -> float:
+        """The count `part` divided by the count `whole`, such as "later" by "events"."""
+        return self.counts[part, sequence] / max(1, self.counts[whole, sequence])
 
     def _frame(self, block: Block) -> pd.DataFrame:
-        """The frame of sampled rows; their events are added to `counts`."""
+        """The rows of a block as part of `frame`; adds their events to `counts`."""
         frame = pd.DataFrame(block.numeric, columns=list(self.table.numeric_columns))
         frame[list(self.table.categorical_columns)] = block.categorical
         for name, lookup in self._lookups.items():
@@ -106,13 +105,13 @@ class Sample:
         return frame
 
     def _keyed(self, block: Block) -> tuple[Block, dict[str, np.ndarray]]:
-        """A block, and its keys, uint64."""
+        """The block unchanged, and the keys uint64 of its sequences and rows."""
         keys = {}
         for name in self._lookups:
             history = block.sequences[name]
             events = history.values.astype(np.int64)
             keys[name] = _hashes(events[start:stop] for start, stop in pairwise(history.offsets))
-        # The bits of the numeric values: equal raw values have equal bits.
+        # Rows are compared by the bits of their numbers: equal raw values have equal bits.
         numbers = block.numeric.view(np.uint32)
         rows = np.column_stack([numbers, block.categorical, *keys.values()])
         for name, key in keys.items():
@@ -139,11 +138,10 @@ def describe(
     size: str,
     threads: int = 1,
 ) -> Facts:
-    """All facts, as JSON holds them.
+    """The facts of a size's tables, ready for JSON.
 
-    Each table is read once, as a stream. Rows, clicks, and repeated rows and sequences are counted
-    in all rows; other facts are from a sample of `sampled_rows` rows. Without test files the test
-    has 0 rows.
+    Rows, clicks, and repeated rows and sequences are counted in all rows; other facts are those of
+    a sample of `sampled_rows` rows. Without test files, the test table has 0 rows.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with ExitStack() as stack:
@@ -153,7 +151,7 @@ def describe(
         test = stack.enter_context(open_table(test_h5)) if test_h5 else no_rows
         tables = {"train": train, "valid": valid, "test": test}
         largest = max(table.rows for table in tables.values())
-        bits = max(0, int(np.ceil(np.log2(max(1, largest) / KEYS))))
+        bits = max(0, int(np.ceil(np.log2(max(1, largest) / MAX_KEYS))))
         samples = {n: Sample(table, feature_map, bits, threads) for n, table in tables.items()}
         numbers = _numbers(samples)
         return {
@@ -170,17 +168,19 @@ def describe(
             "later_events": {name: s.share("later", "events") for name, s in samples.items()},
             "backward_steps": {name: s.share("back", "steps") for name, s in samples.items()},
             "same_rows": _same_rows(samples),
-            "adversary": {name: adversary(numbers["train"], numbers[name]) for name in OTHERS},
+            "adversary": {
+                name: adversarial_auc(numbers["train"], numbers[name]) for name in COMPARED
+            },
         }
 
 
 def _numbers(samples: Samples) -> dict[str, pd.DataFrame]:
-    """The samples as numbers, NaN where missing; a category has the same number in all tables."""
+    """Each sample's frame as numbers, NaN if missing; a category's number is the same in all."""
     frames = pd.concat({name: sample.frame for name, sample in samples.items()})
     for column in frames.select_dtypes(np.uint64):
         is_missing = frames[column] == 0
         codes, distinct = pd.factorize(frames[column])
-        # In a random order: else all categories that are new in the test would come last.
+        # The order is random; otherwise, categories that are new in the test would come last.
         codes = np.random.default_rng(1).permutation(len(distinct))[codes]
         frames[column] = np.where(is_missing, np.nan, codes)
     return {
@@ -191,7 +191,7 @@ def _numbers(samples: Samples) -> dict[str, pd.DataFrame]:
 def _column(
     samples: Samples, numbers: Mapping[str, pd.DataFrame], feature_map: FeatureMap, name: str
 ) -> Facts:
-    """One row of the table of columns; `low` and `high` are of all train rows."""
+    """The facts of one column; `low` and `high` are the range in all train rows."""
     train = samples["train"]
     is_numeric, is_category = (
         name in names for names in (train.table.numeric_columns, train.table.categorical_columns)
@@ -202,13 +202,13 @@ def _column(
         "column": name,
         "role": "numeric" if is_numeric else "category" if is_category else name.split()[0],
         "distinct": int(pd.Series(values["train"]).nunique()),
-        "click_auc": auc_alone(values["train"], train.label, is_code),
-        **dict.fromkeys(_OF_SOME),
+        "click_auc": column_auc(values["train"], train.label, is_code),
+        **dict.fromkeys(_OPTIONAL_FACTS),
     }
-    for table, known in values.items():
-        entry[f"missing_{table}"] = float(np.isnan(known).mean()) if len(known) else None
-        if table in OTHERS:
-            psi = stability_index(values["train"], known, is_code) if len(known) else None
+    for table, column in values.items():
+        entry[f"missing_{table}"] = float(np.isnan(column).mean()) if len(column) else None
+        if table in COMPARED:
+            psi = stability_index(values["train"], column, is_code) if len(column) else None
             entry[f"psi_{table}"] = psi
     if is_numeric:
         field = next(f for f in feature_map.numeric if f.column == name)
@@ -216,49 +216,49 @@ def _column(
     fields = {field.column: field for field in (*feature_map.categories, *feature_map.ids)}
     if name in fields:
         words = fields[name].vocabulary
-        known = codes_of(words) if is_code else np.array(words, np.float32)
-        for table in OTHERS:
-            is_new = ~np.isin(samples[table].frame[name], known) & ~np.isnan(values[table])
+        vocabulary = codes_of(words) if is_code else np.array(words, np.float32)
+        for table in COMPARED:
+            is_new = ~np.isin(samples[table].frame[name], vocabulary) & ~np.isnan(values[table])
             entry[f"unseen_{table}"] = float(is_new.mean()) if len(is_new) else None
     return entry
 
 
 def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Facts:
-    """Compare test values with the range of all train rows, and with the sampled train values."""
-    known = test[np.isfinite(test)]
+    """Facts that compare test values with train values; `low` and `high` are the train range."""
+    finite = test[np.isfinite(test)]
     sizes = [np.abs(values[np.isfinite(values) & (values != 0)]) for values in (train, test)]
     has_scale = min(map(len, sizes)) >= _MIN_FOR_SCALE
     return {
         "low": low,
         "high": high,
-        "test_outside": float(((known < low) | (known > high)).mean()) if len(known) else None,
-        # The median size of nonzero test values, divided by that of train values.
+        "test_outside": float(((finite < low) | (finite > high)).mean()) if len(finite) else None,
+        # The median absolute nonzero test value, divided by the median of train values.
         "test_scale": float(np.median(sizes[1]) / np.median(sizes[0])) if has_scale else None,
     }
 
 
 def _click_rates(samples: Samples) -> list[Facts]:
-    """Rows and clicks of train and validation along the raw file and by category.
+    """Rows and clicks of train and validation, by position in the raw file and by category.
 
-    `test_rows` counts test rows; it is 0 along the file, since the test is another file.
+    `test_rows` counts test rows by category; by position it is 0.
     """
-    known = [samples["train"], samples["valid"]]
-    counts = pd.DataFrame({"clicks": np.concatenate([each.label for each in known], dtype=int)})
+    labelled = [samples["train"], samples["valid"]]
+    counts = pd.DataFrame({"clicks": np.concatenate([each.label for each in labelled], dtype=int)})
     counts = counts.assign(rows=1, test_rows=0)
-    of_test = pd.DataFrame(0, samples["test"].frame.index, counts.columns).assign(test_rows=1)
-    # If a longer file has replaced the raw file, rows can lie beyond the recorded end.
-    raw_rows = max(1, int(known[0].table.source["rows"]))
-    row = np.concatenate([each.row for each in known])
-    along = counts.groupby(np.minimum(row * PLACES // raw_rows, PLACES - 1)).sum()
+    test_counts = pd.DataFrame(0, samples["test"].frame.index, counts.columns).assign(test_rows=1)
+    # Row numbers can exceed the recorded rows if a longer file has replaced the raw file.
+    raw_rows = max(1, int(labelled[0].table.source["rows"]))
+    row = np.concatenate([each.row for each in labelled])
+    along = counts.groupby(np.minimum(row * POSITION_BINS // raw_rows, POSITION_BINS - 1)).sum()
     along["value"] = (along.index + 1).astype(str)
     rates = [{"column": None, "values": along.to_dict("records")}]
-    both = pd.concat([counts, of_test])
-    for column in known[0].table.categorical_columns:
+    all_counts = pd.concat([counts, test_counts])
+    for column in labelled[0].table.categorical_columns:
         codes = np.concatenate([sample.frame[column] for sample in samples.values()])
-        table = both.groupby(codes).sum()
+        table = all_counts.groupby(codes).sum()
         if 1 < len(table) <= _MAX_CATEGORIES:
             vocabularies = [sample.table.vocabulary(column) for sample in samples.values()]
-            words = {code: word for of in vocabularies for code, word in zip(codes_of(of), of)}
+            words = {code: word for v in vocabularies for code, word in zip(codes_of(v), v)}
             table["value"] = pd.Series(map(words.get, table.index), table.index, dtype=object)
             # Missing first, then whole numbers by size, then other words.
             order = sorted(table.index, key=lambda code: (min(code, 1 << 63), words.get(code)))
@@ -267,29 +267,29 @@ def _click_rates(samples: Samples) -> list[Facts]:
 
 
 def _sequence(samples: Samples, field: SequenceField) -> Facts:
-    """A sequence's lengths by table, and the shares of rows whose sequence is also in train."""
+    """A sequence's lengths by table, and the shares of sequences that are also in train."""
     name = field.column
     lengths = {t: sample.frame[f"length of {name}"] for t, sample in samples.items() if sample.rows}
     keys = {table: sample.keys[name] for table, sample in samples.items()}
     return {
         "column": name,
         "tokens": len(field.vocabulary),
-        "mean": {table: _mean(of) for table, of in lengths.items()},
-        "longest": {table: int(of.max()) for table, of in lengths.items()},
-        "none": {table: _mean(of == 0) for table, of in lengths.items()},
+        "mean": {table: _mean(length) for table, length in lengths.items()},
+        "longest": {table: int(length.max()) for table, length in lengths.items()},
+        "none": {table: _mean(length == 0) for table, length in lengths.items()},
         **{
             f"unseen_{table}": samples[table].share("unknown", "events", name)
             if samples[table].rows
             else None
-            for table in OTHERS
+            for table in COMPARED
         },
         "twice_in_train": _mean(keys["train"].duplicated(keep=False)),
-        "in_train": {other: _mean(keys[other].isin(keys["train"])) for other in OTHERS},
+        "in_train": {other: _mean(keys[other].isin(keys["train"])) for other in COMPARED},
     }
 
 
 def _same_rows(samples: Samples) -> Facts:
-    """Shares of rows that equal a row of another table in all features; `known`: train or valid."""
+    """Shares of rows that equal a row of another table; `known` is train and valid together."""
     train, valid, test = (sample.keys[""] for sample in samples.values())
     known = pd.concat([train, valid])
     return {

@@ -1,1 +1,1 @@
-"""How good predictions are: metrics, their intervals, baselines, blends."""
+"""Measure predictions: metrics, their intervals, baselines, blends, importance of columns."""

@@ -1,7 +1,7 @@
-"""Baselines: simpler models, fitted to the same rows.
+"""Baselines: simple models, fitted to the first train rows.
 
-`constant` predicts the click rate of the train rows. `logistic_regression` is scikit-learn's, on
-numeric columns, lengths of histories, and columns with few categories.
+`constant` predicts the click rate of these rows. `logistic_regression` is scikit-learn's, on
+numeric columns, history lengths, and columns with few categories.
 """
 
 import logging
@@ -30,11 +30,11 @@ from ..features.numeric import count_blocks
 
 logger = logging.getLogger(__name__)
 
-# The most train rows and float32 values (1 GiB), since all are in memory.
-ROWS_AT_MOST = 1_000_000
-VALUES_AT_MOST = 1 << 28
-# C, from the strongest penalty to the weakest.
-STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
+# Maximum train rows, and maximum float32 values (1 GiB), of a fit in memory.
+MAX_ROWS = 1_000_000
+MAX_VALUES = 1 << 28
+# C: the inverse strength of the penalty.
+C_VALUES = (0.0001, 0.001, 0.01, 0.1, 1.0)
 _ITERATIONS = 1_000
 INPUTS = Inputs(numbers=("quantile", "missing"), statistics=("length",))
 
@@ -50,31 +50,31 @@ def fit_baseline(
     threads: int = 1,
     full_name: str = "",
 ) -> None:
-    """Fit the baseline of that name and predict the validation rows.
+    """Fit a baseline and predict the validation rows.
 
     Writes `predictions` (row, label, logit) and `training` (JSON), whose `seconds` are for reading
-    and fitting. As train tables are shuffled, a large one's first rows suffice. Raises UserError
-    if these all have the same label.
+    and fitting. Train tables are shuffled, so the first rows of a large table suffice. Raises
+    UserError if all these rows have the same label.
     """
-    # Such as the warning that a fit did not converge.
+    # Log warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
     fields = FeatureMap.read(feature_map)
     with open_table(train) as rows, open_table(valid) as table, threadpool_limits(threads):
         check_same_draw(fields, rows, table, full_name)
         inputs, started = InputColumns(fields), time.monotonic()
-        most = ROWS_AT_MOST
+        max_rows = MAX_ROWS
         if baseline == "logistic_regression":
-            most = min(most, VALUES_AT_MOST // max(1, inputs.count))
-        label = rows.column("label", 0, min(rows.rows, most))
+            max_rows = min(max_rows, MAX_VALUES // max(1, inputs.count))
+        label = rows.column("label", 0, min(rows.rows, max_rows))
         if label.min() == label.max():
             raise UserError(
-                f"{rows.path}: the first {len(label):,} rows all have label {label[0]}, so nothing "
-                f"can be learned from them"
+                f"{rows.path}: the first {len(label):,} rows all have label {label[0]}; a baseline "
+                f"needs rows of both labels"
             )
         logit = np.full(table.rows, log_odds(label.mean()), np.float32)
         settings: dict[str, float] = {}
         if baseline == "logistic_regression" and not inputs.count:
-            logger.warning("%s: has no input column, so it predicts the click rate", baseline)
+            logger.warning("%s: without input columns it predicts the click rate", baseline)
         elif baseline == "logistic_regression":
             logit, settings["C"] = _logistic_regression(inputs, rows, label, table, threads)
         seconds = time.monotonic() - started
@@ -100,46 +100,46 @@ def fit_baseline(
 def _logistic_regression(
     inputs: "InputColumns", train: Table, label: np.ndarray, valid: Table, threads: int
 ) -> tuple[np.ndarray, float]:
-    """The logits of the validation rows, and the strength C with the lowest logloss there.
+    """The logits of the validation rows, and the C with the lowest logloss on these rows.
 
-    Weights are fitted to the first train rows, whose labels are `label`.
+    Weights are fitted to the first train rows, with labels `label`.
     """
     x, stop = np.empty((len(label), inputs.count), np.float32), 0
     for block in inputs.read(train, "read", threads, len(label)):
         start, stop = stop, stop + len(block)
         x[start:stop] = block
-    # Each fit starts from the weights of the one before.
+    # Each fit starts from the weights of the previous fit.
     model, fitted = LogisticRegression(max_iter=_ITERATIONS, warm_start=True), []
-    for strength in STRENGTHS:
-        model.set_params(C=strength).fit(x, label)
+    for c in C_VALUES:
+        model.set_params(C=c).fit(x, label)
         fitted.append(np.append(model.intercept_, model.coef_))
     weights = np.stack(fitted, axis=1).astype(np.float32)
     blocks = inputs.read(valid, "predicted", threads)
     logits = np.concatenate([x @ weights[1:] + weights[0] for x in blocks])
-    # The log odds of the wrong label.
+    # The log odds of the wrong label, [rows, C values].
     wrong = np.where(valid.column("label") == 1, -1, 1)[:, None] * logits.astype(np.float64)
     best = int(np.logaddexp(0, wrong).mean(axis=0).argmin())
-    return logits[:, best], STRENGTHS[best]
+    return logits[:, best], C_VALUES[best]
 
 
 class InputColumns:
-    """The inputs of logistic regression.
+    """The input columns of logistic regression.
 
-    These are ranks of numeric columns and of histories' lengths (mean 0, standard deviation 1),
-    flags for missing values, and one-hot encodings of columns with few categories.
+    They are the ranks of numeric columns and history lengths (mean 0, standard deviation 1), flags
+    of missing values, and one-hot encodings of columns with at most MAX_CATEGORIES categories.
     """
 
     def __init__(self, feature_map: FeatureMap) -> None:
         self.feature_map = feature_map
         sizes = [field.size for field in feature_map.category_fields]
-        self.few = [(i, size) for i, size in enumerate(sizes) if size <= MAX_CATEGORIES]
+        self.one_hot = [(i, size) for i, size in enumerate(sizes) if size <= MAX_CATEGORIES]
         numbers = INPUTS.numeric_fields(feature_map)
-        self.count = len(numbers) + count_blocks(numbers) + sum(size for _, size in self.few)
+        self.count = len(numbers) + count_blocks(numbers) + sum(size for _, size in self.one_hot)
 
     def read(
         self, table: Table, what: str, threads: int, rows: int | None = None
     ) -> Iterator[np.ndarray]:
-        """The first `rows` of a table, or all, as blocks float32 [rows, columns]."""
+        """Yield the first `rows` of a table (None: all) in blocks float32 [rows, columns]."""
         encoder = FeatureEncoder(self.feature_map, table, INPUTS)
         rows = table.rows if rows is None else rows
 
@@ -148,7 +148,7 @@ class InputColumns:
             # Without targets, `encoded.target` has one column that is always missing.
             target = encoded.target[:, : len(self.feature_map.targets)]
             categories = np.concatenate([encoded.profile, target, encoded.context], axis=1)
-            one_hot = [categories[:, [i]] == np.arange(size) for i, size in self.few]
+            one_hot = [categories[:, [i]] == np.arange(size) for i, size in self.one_hot]
             return np.concatenate([*encoded.numbers.values(), *one_hot], axis=1, dtype=np.float32)
 
         progress = Progress(what, rows)

@@ -1,4 +1,4 @@
-"""Metrics of validation predictions, and of scores of labelled files, with intervals and slices."""
+"""Measure validation predictions, or scores of labelled files, overall and by slice."""
 
 import logging
 from collections.abc import Iterator
@@ -29,10 +29,10 @@ from .metric_table import METRIC_BY_NAME, expected_metric, metrics_of, read_pred
 
 logger = logging.getLogger(__name__)
 
-# The most slices of a column, such as a column of IDs.
+# Maximum slices of a column, for columns such as IDs.
 MAX_SLICES = 1_000
 
-# Each slice by history length starts at one of these lengths.
+# Slices by history length start at these lengths.
 LENGTHS = (0, 1, 10, 20, 50, 100, 200, 500, 1000)
 
 _auc = partial(metrics_of, ["auc"])
@@ -46,10 +46,10 @@ def write_metrics(
     truth: Path | None = None,
     full_name: str = "",
 ) -> None:
-    """Write all metrics of a model's validation predictions, see `_measure`.
+    """Write metrics.json of a model's validation predictions; results/README.md describes it.
 
     `truth` has the true probabilities of a simulated file. Raises UserError if the predictions are
-    of other rows, or of another model than `full_name`.
+    of other rows than `valid`, or of another model than `full_name`.
     """
     logits = read_predictions(predictions, full_name)
     with open_table(valid) as table:
@@ -58,7 +58,7 @@ def write_metrics(
             if not np.array_equal(logits[name].to_numpy(), table.column(name)):
                 raise UserError(
                     f"{predictions}: not the same rows as {table.path}; give files of the same "
-                    f"rows. If the workflow made it, delete it and run the same command again"
+                    f"rows. If the workflow made the file, delete it and run the same command again"
                 )
         _measure(logits, table, metrics, full_name, truth)
 
@@ -72,15 +72,15 @@ def measure_scores(
     delimiter: Delimiter | None = None,
     threads: int = 1,
 ) -> None:
-    """Write all metrics of the `scores` of `input`, which has labels; see `_measure`."""
+    """Write metrics.json of the `scores` of raw tables `input` with labels."""
     files = [RawTable(table, columns=columns) for table in table_locations(input, delimiter)]
     label = np.concatenate([read_labels(file, columns.label) for file in files])
     scored = read_table(scores, ["probability"])
     about = metadata_of(scored)
     odds = log_odds(float(about["click_rate"])) if about["prior"] == "balanced" else 0
     # A probability rounded to 0 or 1 has no finite logit.
-    least, most = np.finfo(np.float32).tiny, np.nextafter(np.float32(1), np.float32(0))
-    probability = scored["probability"].to_numpy().clip(least, most).astype(np.float64)
+    low, high = np.finfo(np.float32).tiny, np.nextafter(np.float32(1), np.float32(0))
+    probability = scored["probability"].to_numpy().clip(low, high).astype(np.float64)
     logit = (np.log(probability) - np.log1p(-probability) + odds).astype(np.float32)
     with scratch_dir(metrics) as folder:
         parts = [folder / f"{number}.h5" for number in range(len(files))]
@@ -95,10 +95,7 @@ def measure_scores(
 def _measure(
     logits: pa.Table, table: Table, metrics: Path, full_name: str, truth: Path | None = None
 ) -> None:
-    """Write all metrics of `logits`, predictions of the rows of `table`, as JSON, and log them.
-
-    results/README.md describes the file.
-    """
+    """Write and log the metrics of `logits`, the predictions of the rows of `table`."""
     label, logit = (logits[name].to_numpy() for name in ("label", "logit"))
     metadata = metadata_of(logits)
     models = [logits[n].to_numpy() for n in ("logit", "logit_best") if n in logits.column_names]
@@ -146,12 +143,12 @@ def _measure(
 
 
 def _slices(table: Table) -> Iterator[tuple[str, np.ndarray, list[str]]]:
-    """The slices of each categorical column, and of the history's length.
+    """Yield the slices by each categorical column, and by the length of the first history.
 
-    Yields the column's name, the index of each row's slice [rows], and the slices' names.
+    Each item has the column's name, the index [rows] of each row's slice, and the slices' names.
     """
     for column, codes in zip(table.categorical_columns, table.column("categorical").T):
-        # Numbers first, in their order, then words, then missing.
+        # Slices are in the order of numbers, then words, then missing.
         vocabulary = pd.Series(table.vocabulary(column), dtype=object)
         words = vocabulary.sort_values(
             key=lambda words: pd.to_numeric(words, errors="coerce"), kind="stable"
@@ -168,7 +165,7 @@ def _slices(table: Table) -> Iterator[tuple[str, np.ndarray, list[str]]]:
 def _slice_entries(
     index: np.ndarray, names: list[str], label: np.ndarray, logit: np.ndarray
 ) -> Iterator[dict[str, Any]]:
-    """Rows, clicks and AUC of each slice, at most of the MAX_SLICES largest, in their order."""
+    """Yield rows, clicks and AUC of the MAX_SLICES largest slices, in the order of `names`."""
     slices = pd.Series(index).groupby(index).indices
     for i in sorted(sorted(slices, key=lambda i: -len(slices[i]))[:MAX_SLICES]):
         rows = slices[i]

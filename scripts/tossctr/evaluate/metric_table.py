@@ -1,7 +1,7 @@
-"""Validation predictions, and the table of the metrics that models are compared by.
+"""Read validation predictions, and define the metrics that compare models.
 
-A file valid_predictions.parquet has the validation rows: row int64, label uint8, logit float32.
-Models add logit_ablated, with empty histories. Blends add logit_best, the best model's logit.
+valid_predictions.parquet has columns row int64, label uint8 and logit float32. Models add
+logit_ablated, the logit with empty histories. Blends add logit_best, the best model's logit.
 
 Metrics that a training monitors are in common/logits.py, so a new metric here retrains nothing.
 """
@@ -26,9 +26,9 @@ CALIBRATION_BINS = 20
 
 
 def read_predictions(path: Path, full_name: str = "") -> pa.Table:
-    """A model's validation predictions, with all logits that the file has.
+    """Read a model's validation predictions, including optional logits.
 
-    Raises UserError if they are of another model than `full_name`.
+    Raises UserError if the predictions are of another model than `full_name`.
     """
     table = read_table(path, ("row", "label", "logit"), optional=("logit_ablated", "logit_best"))
     require_name(path, metadata_of(table).get("full_name", ""), full_name)
@@ -36,39 +36,39 @@ def read_predictions(path: Path, full_name: str = "") -> pa.Table:
 
 
 def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
-    """The predictions of several models, each in its folder.
+    """Read the predictions of several models, each from its folder.
 
-    Raises UserError unless all have the same rows.
+    Raises UserError if the files have different rows.
     """
     tables = [read_predictions(path, folder_name(path)) for path in paths]
     for path, table in zip(paths, tables):
         if not table["row"].equals(tables[0]["row"]):
             raise UserError(
-                f"{path}: not the same rows as {paths[0]}; delete both, and run the same command "
-                f"again"
+                f"{path}: not the same rows as {paths[0]}; delete both files and run the same "
+                f"command again"
             )
     return tables
 
 
 def calibration_error(rows: LabelledLogits) -> float:
-    """The root mean square of the bins' gaps, corrected for noise.
+    """The root mean square of the bins' gaps: mean prediction minus share of clicks.
 
     A gap's variance, estimated from the bin's residuals, is subtracted from the squared gap (Kumar,
-    Liang & Ma, NeurIPS 2019). In a bootstrap resample the variance doubles, and the squared weights
-    double its estimate, so resamples scatter around the value. The gap of a bin with one row counts
-    as 0.
+    Liang & Ma, NeurIPS 2019). In a bootstrap resample the variance doubles,
+    and the squared weights double its estimate, so resamples scatter around the value. A bin with
+    one row has the gap 0.
     """
     residual, bins = sigmoid(rows.logit) - rows.label, calibration_bins(rows.logit)
     count, weight = np.bincount(bins), np.bincount(bins, rows.weight)
-    known = np.where(weight > 0, weight, 1.0)
-    gap = np.bincount(bins, rows.weight * residual) / known
-    spread = np.bincount(bins, (rows.weight * (residual - gap[bins])) ** 2) / known**2
+    total = np.where(weight > 0, weight, 1.0)
+    gap = np.bincount(bins, rows.weight * residual) / total
+    spread = np.bincount(bins, (rows.weight * (residual - gap[bins])) ** 2) / total**2
     square = gap**2 - spread * count / np.maximum(count - 1, 1)
     return math.sqrt(max(0.0, float(weight @ np.where(count > 1, square, 0) / weight.sum())))
 
 
 def calibration_bins(logit: np.ndarray) -> np.ndarray:
-    """Each row's bin in the calibration error [rows]; equal logits share a bin."""
+    """The index [rows] of each row's bin of the calibration error; equal logits share a bin."""
     edges = np.sort(logit)[np.arange(1, CALIBRATION_BINS) * len(logit) // CALIBRATION_BINS]
     return np.searchsorted(np.unique(edges), logit, side="right")
 
@@ -78,16 +78,16 @@ metrics_of = partial(logits.metrics_of, extra_metrics={"calibration_error": cali
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how good predictions are; `metrics_of` computes it."""
+    """A measure of how good predictions are; `metrics_of` computes its value."""
 
     name: str  # in metrics.json, comparison.csv and the config
     sign: int  # 1 if higher is better, else -1
     heading: str  # in tables and plots
     digits: int
-    note: str  # explains the metric to the reader of a table
+    note: str  # explanation for readers
 
 
-# The first two depend only on the ranks of the logits, not on the odds.
+# The first two depend only on the order of logits, not on the odds.
 METRICS = (
     Metric("auc", 1, "AUC", 4, "area below the ROC curve"),
     Metric("average_precision", 1, "AP", 4, "average precision"),
@@ -103,7 +103,7 @@ METRICS = (
         f"equally many rows, corrected for noise",
     ),
 )
-# All metrics by name, including those at balanced odds.
+# All metrics, including those at balanced odds, by name.
 METRIC_BY_NAME = {metric.name: metric for metric in METRICS} | {
     f"{BALANCED}{metric.name}": replace(
         metric,
@@ -118,10 +118,10 @@ METRIC_BY_NAME = {metric.name: metric for metric in METRICS} | {
 def expected_metric(
     name: str, score: np.ndarray, probability: np.ndarray, click_rate: float = 0.5
 ) -> float:
-    """A metric without the noise of drawn labels: each row counts as a click and as a negative.
+    """A metric of the scores, without the noise of drawn labels.
 
-    The weights are `probability` [rows], the true one, and 1 - `probability`; `click_rate` is as in
-    `metrics_of`.
+    Each row counts as a click with the weight `probability` [rows], its true probability, and as a
+    negative with 1 - `probability`. See `metrics_of` for `click_rate`.
     """
     label, weight = np.repeat([1, 0], len(score)), np.concatenate([probability, 1 - probability])
     return metrics_of([name], label, np.tile(score, 2), click_rate, weight)[0]

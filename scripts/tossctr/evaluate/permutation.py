@@ -1,9 +1,9 @@
-"""Permutation importance: the AUC that is lost when a column or the history is changed.
+"""Permutation importance: the AUC that a model loses if a column or the history is changed.
 
 In a change, each row gets the value of its donor, a row drawn at random (Breiman, Machine Learning
-45, 2001). All changes use the same rows and donors, so that the losses can be compared. The rows
-are validation rows: at most `ROWS` clicks and `ROWS` negatives. An AUC does not depend on the click
-rate, and its error depends most on the number of clicks. Donors are drawn at the file's click rate.
+45, 2001). All changes use the same rows and donors, so the losses are comparable. The rows are
+validation rows, at most MAX_CLASS_ROWS of each class: an AUC does not depend on the click rate, and
+its error depends most on the number of clicks. Donors have the click rate of the validation file.
 """
 
 from collections.abc import Iterator
@@ -24,11 +24,11 @@ from ..features.feature_map import FeatureMap, check_same_draw
 from ..features.similarities import first_events
 from .intervals import bootstrap, differences, intervals
 
-# The most rows of either class. More than NEGATIVES negatives per click take time and add little.
-ROWS = 2_048
-NEGATIVES = 5
+# Maximum rows of each class, and negatives per click: more take time and add little.
+MAX_CLASS_ROWS = 2_048
+MAX_NEGATIVES_PER_CLICK = 5
 # The name of the change of all sequences.
-HISTORIES = "the history"
+HISTORY_CHANGE = "the history"
 _SEED = 0
 
 
@@ -41,17 +41,17 @@ def measure_importance(
     runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
-    """Write the AUC that a model loses by each change of its rows, as JSON.
+    """Write the AUC that a model loses with each change of its rows, as JSON.
 
-    The file has `full_name`, `simulated_data`, the `rows`, their `clicks` and `auc`, and a list
-    `changes` of `changed` and `auc_lost` (value, low, high, p_value), the largest loss first.
-    P-values are corrected for the number of changes.
+    The file has `full_name`, `simulated_data`, `rows`, `clicks`, `auc`, and a list `changes` of
+    `changed` (a name) and `auc_lost` (value, low, high, p_value), the largest loss first. P-values
+    are corrected for the number of changes.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
         feature_map = loaded.about.feature_map
         check_same_draw(feature_map, table, table, full_name, model)
-        block, donors = chosen_rows(table)
+        block, donors = select_rows(table)
         label = block.label
         assert label is not None, "validation rows have labels"
         columns = len(table.categorical_columns) + len(table.numeric_columns)
@@ -77,12 +77,12 @@ def measure_importance(
     write_json(importance, facts)
 
 
-def chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
+def select_rows(table: Table) -> tuple[Block, np.ndarray]:
     """The first rows of each class, and the index [rows] of each row's donor among them."""
     is_click = table.column("label") == 1
     clicks, negatives = np.flatnonzero(is_click), np.flatnonzero(~is_click)
-    most = min(ROWS, NEGATIVES * max(1, len(clicks)))
-    chosen = np.sort(np.concatenate([clicks[:ROWS], negatives[:most]]))
+    max_negatives = min(MAX_CLASS_ROWS, MAX_NEGATIVES_PER_CLICK * max(1, len(clicks)))
+    chosen = np.sort(np.concatenate([clicks[:MAX_CLASS_ROWS], negatives[:max_negatives]]))
     clicked = is_click[chosen]
     # Donors have the file's click rate, however many rows of each class are chosen.
     share = np.where(clicked, len(clicks), len(negatives)).astype(np.float64)
@@ -94,9 +94,9 @@ def chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
 def _changes(
     block: Block, table: Table, feature_map: FeatureMap, donors: np.ndarray
 ) -> Iterator[tuple[str, Block]]:
-    """For each column, the rows with their donors' values; last, with their donors' histories.
+    """Yield name and rows of each change: a column, and last the history, has donors' values.
 
-    Each row keeps its fold, which the first event decides (`features/similarities.py`).
+    Each row keeps its fold, which its first event determines (`features/similarities.py`).
     """
     for array, fields, names in (
         ("categorical", feature_map.categories, table.categorical_columns),
@@ -107,8 +107,8 @@ def _changes(
             values[:, index] = values[donors, index]
             yield column, replace(block, **{array: values})
     if block.sequences:
-        noted = np.empty(len(block), [(column, np.uint64) for column in block.sequences])
+        first = np.empty(len(block), [(column, np.uint64) for column in block.sequences])
         for column, history in block.sequences.items():
-            noted[column] = first_events(history)
-        taken = {column: events.take(donors) for column, events in block.sequences.items()}
-        yield HISTORIES, replace(block, first_events=noted, sequences=taken)
+            first[column] = first_events(history)
+        permuted = {column: events.take(donors) for column, events in block.sequences.items()}
+        yield HISTORY_CHANGE, replace(block, first_events=first, sequences=permuted)

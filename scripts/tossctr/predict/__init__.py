@@ -1,1 +1,1 @@
-"""Predictions, scores of further files, and the submission."""
+"""Predictions of models, scores of new rows, and the submission."""

@@ -1,4 +1,4 @@
-"""Scores of rows in memory by the models that submit, as a service or a notebook needs them."""
+"""Score rows in memory with one or several models, for a service or a notebook."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ _CPU = Runtime(device="cpu")
 
 @dataclass(frozen=True, repr=False)
 class Blend:
-    """One or several models of any kind; `weights` are theirs in the mean of the logits.
+    """One or several models of any kind, and their `weights` in the mean of the logits.
 
-    `columns` are those that a row needs. Several threads may use a blend at once.
+    A row needs the `columns`. Several threads may use a blend at once.
     """
 
     models: Sequence[Model]
@@ -42,17 +42,17 @@ class Blend:
         row_time: str | None = None,
         runtime: Runtime = _CPU,
     ) -> "Blend":
-        """The models in these files, with `weights`, or with those in the file `fitted`.
+        """Load the models from their files; `weights` default to the file `fitted`, or are equal.
 
         `row_time` is the column of the rows' times, for models with times; the default `runtime` is
-        the CPU. Raises UserError if a file is not a model, for weights of other models, and if the
-        models read rows in different ways.
+        the CPU. Raises UserError if a file is not a model, if the weights are of other models, or
+        if the models use columns differently.
         """
         loaded = [load_model(path, runtime=runtime, threads=threads) for path in models]
         names = [each.about.full_name.rpartition("/")[2] for each in loaded]
-        shares = checked_weights(weights, names, Path(fitted) if fitted else None)
+        model_weights = checked_weights(weights, names, Path(fitted) if fitted else None)
         columns = read_columns([each.about.feature_map for each in loaded], row_time)
-        return cls(loaded, shares, columns)
+        return cls(loaded, model_weights, columns)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -62,21 +62,21 @@ class Blend:
 
     @property
     def raw_columns(self) -> list[str]:
-        """The columns that a row needs."""
+        """The names of the columns that a row needs."""
         return [*self.columns.features]
 
     def score(self, rows: Rows, prior: Prior = "observed") -> np.ndarray:
-        """Click probabilities float64 [rows], at the train rows' click rate or at 50:50 odds.
+        """Click probabilities float64 [rows], at the train click rate, or 50:50 odds if 'balanced'.
 
-        Raises UserError as `logits` does, and for 'balanced' if the models' click rates differ.
+        Raises UserError like `logits`, and for 'balanced' if the models' click rates differ.
         """
         shift = prior_shift(prior, (each.about.click_rate for each in self.models))
         return sigmoid(self.logits(rows) - shift)
 
     def logits(self, rows: Rows) -> np.ndarray:
-        """The weighted means float32 [rows] of the models' logits, as in a submission.
+        """The weighted mean float32 [rows] of the models' logits, as in a submission.
 
-        Raises UserError as `row_table` does, and if a logit is not finite.
+        Raises UserError if `row_table` rejects the rows, or if a logit is not finite.
         """
         table = row_table(rows, self.columns, self.models[0].about.simulated)
         logit = predict_mean(self.models, self.weights, table)

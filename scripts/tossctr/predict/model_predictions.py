@@ -1,4 +1,4 @@
-"""A model's predictions of the validation rows, and of a part of the test table."""
+"""Predict validation rows, or a part of the test table, with a model."""
 
 import json
 import logging
@@ -33,14 +33,14 @@ def predict_part(
     threads: int = 1,
     code: str = "",
 ) -> None:
-    """Write parquet columns id (string) and logit (float32) for the rows of a part.
+    """Predict the rows of a part; write parquet columns id (string) and logit (float32).
 
-    The metadata has digests of the part, the model file and the `code`, and `model_metadata`.
+    The file's metadata has `model_metadata` and digests of the part, the model file and the code.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(h5) as test:
         if "draw" in test.source:
-            raise UserError(f"{h5}: has no test rows; give an H5 file of the test table")
+            raise UserError(f"{h5}: has no test rows; give an H5 file made from the test table")
         ids, logit = predict_rows([loaded], [1.0], test)
         metadata = {
             **model_metadata(loaded),
@@ -62,9 +62,9 @@ def predict_validation(
     runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
-    """Write parquet columns row, label, logit and, with empty histories, logit_ablated (float32).
+    """Write parquet columns row, label, logit and logit_ablated, the logit with empty histories.
 
-    Raises UserError if the model belongs to other rows, or if a logit is not finite.
+    Raises UserError if the model was trained on another draw of rows, or a logit is not finite.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
@@ -81,10 +81,10 @@ def predict_validation(
 def predict_rows(
     models: Sequence[Model], weights: Sequence[float], table: Table
 ) -> tuple[pa.StringArray, np.ndarray]:
-    """The IDs of a test table, and the weighted means float32 [rows] of the models' logits.
+    """The IDs of a test table, and the weighted mean float32 [rows] of the models' logits.
 
-    The log warns of columns whose values are mostly unknown to a model. Raises UserError if a logit
-    is not finite.
+    Warns of columns whose values are mostly unknown to a model. Raises UserError if a logit is not
+    finite.
     """
     for model in models:
         FeatureEncoder(model.about.feature_map, table).warn_of_unknown_values(table)
@@ -96,10 +96,10 @@ def predict_rows(
 
 
 def predict_mean(models: Sequence[Model], weights: Sequence[float], table: Table) -> np.ndarray:
-    """The weighted means float32 [rows] of the models' logits of a table's rows."""
+    """The weighted mean float32 [rows] of the models' logits for a table's rows."""
     return mean_logit([model.predict(table) for model in models], weights)
 
 
 def model_metadata(model: Model) -> dict[str, str]:
-    """The model's metadata for its prediction files."""
+    """Click rate and full name, as metadata of prediction files."""
     return {"click_rate": repr(model.about.click_rate), "full_name": model.about.full_name}

@@ -1,7 +1,7 @@
-"""Click probabilities of new rows, by one model or the blend of several.
+"""Score the rows of raw files with one model or a blend.
 
-A file is processed like the test table: each part is converted to H5, then predicted. So its rows
-get exactly the logits of a submission.
+Files are processed like the test table: each part is converted to H5, then predicted. So the logits
+are exactly those of a submission.
 """
 
 import logging
@@ -51,18 +51,19 @@ def score_files(
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
 
-    `input` are raw tables, local or remote, in the order of the output; `delimiter` is needed for
+    `input` lists raw tables, local or remote, in the order of the output; `delimiter` is needed for
     CSV files whose names do not imply it. The logits of several models are averaged with `weights`,
-    or with the weights in the file `fitted`; the prior 'balanced' shifts them to 50:50 odds, as in
-    a submission. `id_column` is by default that of the first model's table; if that has none, rows
-    are numbered from 1 in a column `row`. `row_time` is the column of the rows' times, for models
-    with times. Only columns that the models need are read, so no label. During the run a part of
-    about `part_rows` rows is on disk beside `output`, and memory does not grow with the rows.
+    or with the weights in the file `fitted`. The prior 'balanced' shifts logits to 50:50 odds, as
+    in a submission. `id_column` defaults to the ID column of the first model's table; if that has
+    none, rows are numbered from 1 in a column `row`. `row_time` is the column of the rows' times,
+    for models with times. Columns that no model needs, such as the label, are not read. A part of
+    about `part_rows` rows at a time is stored beside `output`, so memory does not grow with the
+    rows.
 
-    Raises UserError, and writes nothing, if a file has no rows, or lacks a needed column or an ID.
+    Raises UserError, and writes nothing, if a file has no rows, lacks a column, or a row has no ID.
     """
     if output.suffix != ".parquet":
-        raise UserError(f"{output}: scores are written as parquet; name it *.parquet")
+        raise UserError(f"{output}: scores are parquet; name a file that ends in .parquet")
     blend = Blend.load(model, weights, fitted, threads, row_time=row_time, runtime=runtime)
     about = [each.about for each in blend.models]
     shift = prior_shift(prior, (each.click_rate for each in about))
@@ -71,7 +72,7 @@ def score_files(
     tables = table_locations(input, delimiter)
     files = {os.path.realpath(str(file)) for table in tables for file in table.files}
     if os.path.realpath(output) in files:
-        raise UserError(f"{output}: is also an input; name another output")
+        raise UserError(f"{output}: is also an input; name another output file")
     raw = [RawTable(table, columns=columns) for table in tables]
     for file in raw:
         file.check_columns(columns, columns.id)

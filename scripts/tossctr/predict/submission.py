@@ -1,4 +1,4 @@
-"""The submission CSV: predictions checked, and joined by ID, never by position."""
+"""Write the submission CSV: check predictions, and join them by ID, never by position."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from ..common.files import Output, atomic_write, fingerprint, write_json
 from ..common.logits import checked_weights, mean_logit, prior_shift, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import Prior, name_of, require_name
-from ..describe.alarms import read_alarms, warn_of
+from ..describe.alarms import log_alarms, read_alarms
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.raw_files import label_name
@@ -44,56 +44,57 @@ def write_submission(
     sample_submission: str | Path | None = None,
     facts: Path | None = None,
 ) -> None:
-    """Write the CSV, see `join_predictions`, and its sources (JSON).
+    """Write the CSV with `join_predictions`, and its models, weights and prior as JSON.
 
     `predictions` lists the first model's files, one for each part in `parts`, then the next
-    model's. Logits are averaged with `weights` by the models' names, or with those in `fitted`. The
-    prior 'balanced' shifts the logits to 50:50 odds. The alarms in `facts` are logged. `codes` has
-    the digests of the code that predicts, by the models' names; None accepts any code.
+    model's. Logits are averaged with `weights` by model name, or with the weights in the file
+    `fitted`. The prior 'balanced' shifts logits to 50:50 odds. Alarms in `facts` are logged.
+    `codes` has the digest of the prediction code by model name; None accepts any code.
 
     Raises UserError, and writes nothing, if predictions are of other parts, models or code.
     """
     listed = read_parts(parts).parts
     count = len(listed)
     by_model = [predictions[i : i + count] for i in range(0, len(predictions), count)]
-    names, firsts = [name_of(model) for model in models], []
+    names, about_models = [name_of(model) for model in models], []
     for paths, model, name in zip(by_model, models, names, strict=True):
         code = codes.get(name) if codes else None
-        firsts.append(_checked(paths, listed, model, code, f"{size}/{name}" if size else ""))
+        full_name = f"{size}/{name}" if size else ""
+        about_models.append(_checked_metadata(paths, listed, model, code, full_name))
     alarms = read_alarms(facts) if facts else []
-    shares = checked_weights(weights, names, fitted)
+    model_weights = checked_weights(weights, names, fitted)
     rows, mean = join_predictions(
         by_model,
-        shares,
+        model_weights,
         submission,
         id_column=id_column,
         label_column=label_column,
         sample_submission=sample_submission,
-        shift=prior_shift(prior, (float(first["click_rate"]) for first in firsts)),
+        shift=prior_shift(prior, (float(each["click_rate"]) for each in about_models)),
     )
     sources = {
-        "simulated_data": json.loads(firsts[0]["simulated"]),
-        "models": [first["full_name"] or "?" for first in firsts],
-        "weights": shares,
+        "simulated_data": json.loads(about_models[0]["simulated"]),
+        "models": [each["full_name"] or "?" for each in about_models],
+        "weights": model_weights,
         "prior": prior,
         "rows": rows,
     }
     write_json(about, sources)
     logger.info("%s: mean probability %.5f at %s odds", submission, mean, prior)
     if facts is not None:
-        warn_of(alarms, facts.with_suffix(".md"))
+        log_alarms(alarms, facts.with_suffix(".md"))
 
 
-def _checked(
+def _checked_metadata(
     paths: Sequence[Path], parts: Sequence[Part], model: Path, code: str | None, full_name: str
 ) -> Mapping[str, str]:
-    """The first file's metadata; raises UserError unless all are of these parts and this model.
+    """The first file's metadata; raises UserError if a file is of another part, model or code.
 
-    The `code` is checked too: a killed Snakemake may not have recorded the code of a file.
+    A killed Snakemake may not have recorded the code of a file.
     """
     digest = fingerprint(model)
-    of_files = [metadata_of(read_table(path, ())) for path in paths]
-    for path, metadata, part in zip(paths, of_files, parts, strict=True):
+    file_metadata = [metadata_of(read_table(path, ())) for path in paths]
+    for path, metadata, part in zip(paths, file_metadata, parts, strict=True):
         require_name(path, metadata.get("full_name", ""), full_name)
         needed = {"model": digest, "code": code or metadata.get("code"), "part": part.version}
         wrong = [key for key, value in needed.items() if metadata.get(key) != value]
@@ -103,7 +104,7 @@ def _checked(
                 f"If the workflow made this file, delete it and data/h5/test/{path.stem}.h5, and "
                 f"run the same command again"
             )
-    return of_files[0]
+    return file_metadata[0]
 
 
 def join_predictions(
@@ -116,26 +117,25 @@ def join_predictions(
     sample_submission: str | Path | None = None,
     shift: float | np.float32 = 0.0,
 ) -> tuple[int, float]:
-    """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
+    """Write a CSV with columns `id_column` and `label_column`, the probabilities of a click.
 
     If `id_column` is '', rows are numbered from 1 in a column `row`.
 
-    The logits of several models are averaged with `weights`, and lowered by `shift`. If given,
+    The logits of several models are averaged with `weights`, and `shift` is subtracted. If given,
     `sample_submission` determines the IDs, their order and the label's name; otherwise the IDs are
     those of the predictions. Returns the number of rows and the mean probability.
 
-    Raises UserError, and writes nothing, if an ID of the predictions or the sample is missing,
-    extra or duplicate.
+    Raises UserError, and writes nothing, if IDs are repeated, or differ from those of the sample.
     """
     listed = "predicted AS listed"
     if sample_submission is not None:
         label_column = label_name(Location(sample_submission), id_column, label_column)
         listed = "sample AS listed JOIN predicted USING (id)"
     with id_database(submission) as database:
-        add_ids(database, "predicted", _means(by_model, weights, id_column), "the predictions")
+        add_ids(database, "predicted", _average(by_model, weights, id_column), "the predictions")
         if sample_submission is not None:
             add_sample(database, sample_submission, id_column, "predicted", "predicted")
-        # IDs get quotes only if one has a character special to CSV; the sample has no quotes.
+        # All IDs are quoted if an ID has a character special to CSV; else none, as in the sample.
         special = r"""regexp_matches(id, '[",\r\n]')"""
         rows, is_quoted = fetch_row(database, f"SELECT count(*), bool_or({special}) FROM predicted")
         quoting = "needed" if is_quoted else "none"
@@ -155,10 +155,10 @@ def join_predictions(
     return rows, total / rows
 
 
-def _means(
+def _average(
     by_model: Sequence[Sequence[Path]], weights: Sequence[float], id_column: str
 ) -> Iterator[pa.Table]:
-    """The IDs and the mean logits of all models, part by part."""
+    """Yield IDs and mean logits of the models, part by part."""
     rows = 0
     for paths in zip(*by_model, strict=True):
         tables = [read_table(path, ("id", "logit")) for path in paths]

@@ -22,7 +22,7 @@ import pyarrow as pa
 import xxhash
 from pyarrow import fs
 
-from ..common.errors import UserError, first_line, shorten
+from ..common.errors import UserError, first_line, join_names
 from ..common.files import digest_of, read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ class TableLocation:
         self.is_remote = any(entry.is_remote for entry in self._entries)
 
     def __str__(self) -> str:
-        return shorten([*map(str, self._entries)], _MAX_NAMED)
+        return join_names([*map(str, self._entries)], _MAX_NAMED)
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.errors import UserError, closest_name, first_line, row_name, shorten
+from ..common.errors import UserError, closest_name, first_line, join_names, row_name
 from ..common.files import digest_of
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
@@ -188,7 +188,8 @@ class RawTable:
         for file in self._files:
             if missing := [name for name in dict.fromkeys(names) if name not in file.columns]:
                 existing, absent = (
-                    shorten([*map(repr, each)], _MAX_NAMED) for each in (file.schema.names, missing)
+                    join_names([*map(repr, each)], _MAX_NAMED)
+                    for each in (file.schema.names, missing)
                 )
                 near = closest_name(missing[0], file.schema.names)
                 raise UserError(

@@ -1,1 +1,1 @@
-"""All models side by side: comparison, summary, plots."""
+"""Pages and plots for readers: data page, comparison of models, summary."""

@@ -1,4 +1,4 @@
-"""The data page: a description of the rows of one size, to read before any training."""
+"""Write the data page, which describes the rows of one size before any training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -11,52 +11,52 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ..common.files import Output, write_json
-from ..describe.alarms import Alarm, warn_of
-from ..describe.checks import alarms_of
+from ..describe.alarms import Alarm, log_alarms
+from ..describe.checks import find_alarms
 from ..describe.drift import MUCH_DRIFT, SOME_DRIFT
 from ..describe.facts import describe
 from .page import (
     GREY,
     SIMULATED,
     alarms_text,
+    escaped,
     folded,
+    formatted,
     interval_panels,
     legend,
-    literal,
     log_axis,
     markdown_table,
     percent,
     plots_text,
     rate_interval,
-    save,
-    short,
-    texts,
+    save_svg,
+    shorten,
     write_page,
 )
 
-# The most panels of click rates, and the most columns in the plot of drift.
+# Maximum panels of click rates, and maximum columns in the plot of drift.
 _MAX_PANELS, _MAX_ROWS = 6, 25
 _ROWS = {
-    "sample": "how many rows, evenly spaced, the rest of the page describes",
+    "sample": "number of evenly spaced rows that most other statistics describe",
     "adversarial AUC": "how well boosting separates the table's rows from train rows; 0.5: not at "
-    "all. In brackets: AUC lost when a column is shuffled",
+    "all. In brackets: AUC lost if a column is shuffled",
 }
 _SEQUENCES = {
     "events": "mean per row",
     "empty": "rows without events",
-    "shared": "among rows with at least five events, the share with the same events as a train row "
-    "(train rows: as another train row). If far more validation rows than test rows share their "
-    "events, metrics are too good for a model that memorizes users: name the column of users in "
+    "shared": "among rows with at least five events, the share whose events equal those of a train "
+    "row (for train: of another train row). If the share is far larger in validation than in test, "
+    "metrics are too good for a model that memorizes users: name the column of users in "
     "`columns.group`, or the column of time in `columns.time`",
 }
 _COLUMNS = {
-    "values": "distinct values in the train rows; a column with fewer than two is useless",
-    "missing, in test": "share of the train rows, and of the test rows",
-    "low, high": "range of all train rows",
-    "AUC": "how well the column alone ranks the train clicks",
-    "PSI": f"population stability index against train; below {SOME_DRIFT} there is hardly any "
-    f"drift, from {MUCH_DRIFT} on much",
-    "unseen": "test rows with a category that the model does not know",
+    "values": "distinct train values; a column with fewer than two is useless",
+    "missing, in test": "share of missing values in train, and in test",
+    "low, high": "range in all train rows",
+    "AUC": "AUC of the column alone on train rows",
+    "PSI": f"population stability index against train; below {SOME_DRIFT}: hardly any drift; from "
+    f"{MUCH_DRIFT} on: much drift",
+    "unseen": "share of the test rows with an out-of-vocabulary category",
 }
 
 
@@ -73,20 +73,20 @@ def describe_data(
     size: str,
     threads: int,
 ) -> None:
-    """Describe the rows of one size; write facts and alarms, page and plots."""
+    """Describe the rows of one size; write facts with alarms (JSON), page and plots."""
     content = describe(train, valid, test, feature_map, size=size, threads=threads)
-    alarms = alarms_of(content)
+    alarms = find_alarms(content)
     write_data_page(content, alarms, plots, page, view)
     write_json(facts, {**content, "alarms": [asdict(alarm) for alarm in alarms]})
-    warn_of(alarms, page)
+    log_alarms(alarms, page)
 
 
 def write_data_page(
     facts: Mapping[str, Any], alarms: Sequence[Alarm], plots: list[Path], page: Path, view: Path
 ) -> None:
-    """Draw the `plots`, and write the page as Markdown and as HTML."""
+    """Draw the `plots`, and write the Markdown `page` and its HTML `view`."""
     for path in plots:
-        save(PLOTS[path.stem](facts), path)
+        save_svg(PLOTS[path.stem](facts), path)
     sections = [f"# Data of size {facts['size']}\n"]
     if facts["simulated_data"]:
         sections.append(SIMULATED)
@@ -120,11 +120,11 @@ def _sequence_table(sequence: Mapping[str, Any]) -> str:
         "shared": shared.map(percent),
         "unknown codes": pd.Series({"test": sequence["unseen_test"]}).dropna().map(percent),
     }
-    return f"### {literal(sequence['column'])}, {sequence['tokens']:,} codes\n\n{_by_table(cells)}"
+    return f"### {escaped(sequence['column'])}, {sequence['tokens']:,} codes\n\n{_by_table(cells)}"
 
 
 def _by_table(cells: Mapping[str, pd.Series]) -> str:
-    """A Markdown table with a row for each table (train, valid or test) in the first column."""
+    """A Markdown table: a row for each of train, valid and test that the first column has."""
     table = pd.DataFrame(cells).loc[next(iter(cells.values())).index].fillna("")
     return markdown_table(table.rename_axis("table").reset_index())
 
@@ -150,7 +150,7 @@ def _columns_table(facts: Mapping[str, Any]) -> str:
     }
     table = columns[["column"]].assign(
         **{
-            heading: texts(columns[name], form)
+            heading: formatted(columns[name], form)
             for heading, (name, form) in shown.items()
             if facts["rows"]["test"] or not name.endswith("_test")
         }
@@ -159,14 +159,15 @@ def _columns_table(facts: Mapping[str, Any]) -> str:
 
 
 def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
-    """The click rate along the raw file and by category, and categories' shares of the test."""
+    """The click rate by position in the raw file and by category, and shares of the test rows."""
     overall = sum(facts["clicks"].values()) / sum(facts["rows"][name] for name in facts["clicks"])
     panels, largest = {}, 0.0
     for panel in facts["click_rates"][:_MAX_PANELS]:
         values = pd.DataFrame(panel["values"])
-        of_test = values["test_rows"].astype(float)
-        shares = texts(of_test.where(of_test > 0) / of_test.sum(), lambda x: f" ({percent(x)})")
-        names = values["value"].fillna("(missing)").map(lambda word: short(word, 24))
+        test_rows = values["test_rows"].astype(float)
+        share = test_rows.where(test_rows > 0) / test_rows.sum()
+        shares = formatted(share, lambda x: f" ({percent(x)})")
+        names = values["value"].fillna("(missing)").map(lambda word: shorten(word, 24))
         title = panel["column"] or "position in the raw file, in twentieths"
         rows = values["rows"].where(values["rows"] > 0)
         low, high = rate_interval(values["clicks"], rows)
@@ -176,26 +177,26 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
     figure = interval_panels(
         facts,
         panels,
-        "Click rate along the file, and by category",
+        "Click rate by position in the raw file, and by category",
         "In brackets: share of the test rows.",
         f"Bars: 95 % intervals. Dotted: click rate of all rows, {percent(overall)}.",
         middle=overall,
         label="click rate",
     )
-    # The intervals of few rows may exceed the frame.
+    # Long intervals may exceed the frame.
     figure.axes[0].set_xlim(0, max(2 * overall, 1.2 * largest, 1e-6))
     figure.axes[0].xaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
 def drift_plot(facts: Mapping[str, Any]) -> Figure:
-    """The columns that drifted most from train to test, and their drift to validation."""
+    """The columns with the most drift from train to test, or to validation without a test."""
     last = "test" if facts["rows"]["test"] else "valid"
     columns = pd.DataFrame(facts["columns"]).sort_values(
         f"psi_{last}", ascending=False, kind="stable"
     )[:_MAX_ROWS]
     smallest, values = 1e-4, columns[f"psi_{last}"]
-    names = columns["column"].map(short) + texts(values, "   {:.3f}".format)
+    names = columns["column"].map(shorten) + formatted(values, "   {:.3f}".format)
     rows = {"name": names, "value": values.clip(lower=smallest), "low": np.nan, "high": np.nan}
     figure = interval_panels(
         facts,

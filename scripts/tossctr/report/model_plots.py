@@ -1,4 +1,4 @@
-"""Plots of one model: training, calibration, slices, and importance of columns."""
+"""Plots of one model: learning curves, calibration, slices, and importance of columns."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..common.logits import sigmoid
 from ..config.names import FEW_CLICKS
 from ..evaluate.metric_table import METRIC_BY_NAME, calibration_bins, read_predictions
 from .page import (
-    BARS,
+    BARS_NOTE,
     BLUE,
     GREY,
     VERMILION,
@@ -22,38 +22,38 @@ from .page import (
     new_plot,
     percent,
     rate_interval,
-    save,
-    short,
+    save_svg,
+    shorten,
     with_interval,
 )
 
-MAX_SLICES = 24  # of a column, such as all hours of a day
+MAX_SLICES = 24  # of a column, such as the hours of a day
 MAX_COLUMNS = 20
-SMALLEST = 1e-6  # probability that is drawn: a logit of -80 would be 1e-35
+MIN_PROBABILITY = 1e-6  # in a plot: a logit of -80 would be 1e-35
 
 
 def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Output) -> None:
-    """Draw the calibration and the slices of a model."""
+    """Draw the `calibration` and the `slices` of a model."""
     table = read_predictions(predictions)
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     measured = read_json(metrics, kind="metrics.json", keys=("metrics", "slices"))
-    save(calibration_plot(label, logit, measured), calibration)
-    save(slices_plot(measured), slices)
+    save_svg(calibration_plot(label, logit, measured), calibration)
+    save_svg(slices_plot(measured), slices)
 
 
-def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
-    """Draw a model's `importance` or `learning_curves` from `data` and training.json."""
+def draw_plot(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
+    """Draw a model's `importance` from importance.json, or `learning_curves` from history.csv."""
     about = read_json(training, kind="training.json", keys=("simulated_data",))
     about |= {"full_name": full_name}
     if plot == "importance":
         content = read_json(data, kind="importance.json", keys=("changes", "auc"))
-        save(importance_plot(content, about), svg)
+        save_svg(importance_plot(content, about), svg)
     else:
-        save(learning_curves_plot(pd.read_csv(data), about), svg)
+        save_svg(learning_curves_plot(pd.read_csv(data), about), svg)
 
 
 def learning_curves_plot(history: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """Losses and AUC of the evaluations in history.csv, with the best one marked."""
+    """Losses and AUC of the evaluations in history.csv; the best evaluation is marked."""
     # The training keeps the first of equally good evaluations.
     best = history.iloc[int(history["monitor"].fillna(-np.inf).argmax())]
     title = (
@@ -75,7 +75,7 @@ def learning_curves_plot(history: pd.DataFrame, about: Mapping[str, Any]) -> Fig
 
 
 def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str, Any]) -> Figure:
-    """The share of clicks by predicted probability, in the bins of the calibration error."""
+    """The share of clicks by predicted probability, for the bins of the calibration error."""
     bins = binned_clicks(label, logit)
     some = bins[bins["clicks"] > 0]
     title = (
@@ -99,22 +99,22 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str
 
 
 def binned_clicks(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
-    """Rows, clicks and mean `predicted` by bin, and the 95 % interval of the share of clicks."""
-    rows = pd.DataFrame({"predicted": sigmoid(logit).clip(SMALLEST, 1), "label": label})
+    """By bin: rows, clicks, mean `predicted`, and the 95 % interval of the share of clicks."""
+    rows = pd.DataFrame({"predicted": sigmoid(logit).clip(MIN_PROBABILITY, 1), "label": label})
     bins = rows.groupby(calibration_bins(logit)).agg(
         predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
     )
     low, high = rate_interval(bins["clicks"].astype(float), bins["rows"])
-    return bins.assign(low=np.maximum(low, SMALLEST), high=high)
+    return bins.assign(low=np.maximum(low, MIN_PROBABILITY), high=high)
 
 
 def slices_plot(measured: Mapping[str, Any]) -> Figure:
-    """AUC by slice, one panel a column, beside the AUC of all rows."""
+    """AUC by slice, with a panel for each column, compared with the AUC of all rows."""
     panels = {}
     for column, slices in measured["slices"].items():
         if many := [entry for entry in slices if entry["clicks"] >= FEW_CLICKS]:
             table = pd.json_normalize(many).nlargest(MAX_SLICES, "rows").sort_index()
-            names = [short(name.strip(), 24) for name in table["slice"]]
+            names = [shorten(name.strip(), 24) for name in table["slice"]]
             counts = table["clicks"].map(" ({:,}".format) + table["rows"].map(" of {:,})".format)
             panels[column] = _intervals(table, "auc").assign(name=names + counts, p_value=1.0)
     return interval_panels(
@@ -129,27 +129,27 @@ def slices_plot(measured: Mapping[str, Any]) -> Figure:
 
 
 def importance_plot(importance: Mapping[str, Any], about: Mapping[str, Any]) -> Figure:
-    """The AUC lost by the changes that cost most."""
+    """The changes with the largest losses of AUC."""
     changes = importance["changes"]
     shown = changes[:MAX_COLUMNS]
     rows = _intervals(pd.json_normalize(shown), "auc_lost").assign(
-        name=[short(entry["changed"]) for entry in shown]
+        name=[shorten(entry["changed"]) for entry in shown]
     )
-    title = f"The {len(shown)} of {len(changes)} changes that cost most"
+    title = f"The {len(shown)} of {len(changes)} changes that lose most"
     return interval_panels(
         about,
         {title: rows},
         f"AUC lost by each change, out of {with_interval(importance['auc'], 3)}\n"
         f"{importance['clicks']:,} clicks in {importance['rows']:,} validation rows",
-        "A column, or the history, comes from other rows; columns that others replace cost little.",
-        BARS,
+        "A change takes a column, or the history, from other rows. Redundant columns lose little.",
+        BARS_NOTE,
         middle=0,
         label="AUC lost",
     )
 
 
 def _intervals(table: pd.DataFrame, entry: str) -> pd.DataFrame:
-    """Value, low, high and p-value of an entry, NaN where unknown."""
+    """The columns value, low, high and p_value of an entry; NaN if unknown."""
     names = ["value", "low", "high", "p_value"]
     return table.reindex(columns=[f"{entry}.{name}" for name in names]).set_axis(names, axis=1)
 

@@ -1,4 +1,4 @@
-"""What a run has written, or why it failed, as its last lines on the terminal."""
+"""The last lines of a run on the terminal: its results, or the errors of failed jobs."""
 
 import re
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from pathlib import Path
 from ..common.files import read_json
 
 
-def outcome(results: Path, started: float) -> Iterator[str]:
-    """A line for each submission newer than `started`, and the first line of a new summary."""
+def result_lines(results: Path, started: float) -> Iterator[str]:
+    """Yield a line for each submission written since `started`, and for a summary since then."""
     for path in results.glob("submission_*.json"):
         if path.stat().st_mtime < started:
             continue
@@ -24,11 +24,11 @@ def outcome(results: Path, started: float) -> Iterator[str]:
         yield f"{summary}: {summary.read_text(encoding='utf-8').splitlines()[0].replace('*', '')}"
 
 
-def failures(log: Path) -> Iterator[str]:
-    """The last error of each failed job, given Snakemake's log, which names their logs."""
-    found = re.findall(r"^ +log: (.+) \(check log file", log.read_text(errors="replace"), re.M)
-    for path in dict.fromkeys(found):
+def failure_lines(log: Path) -> Iterator[str]:
+    """Yield the last error of each failed job, from the logs that Snakemake's `log` names."""
+    paths = re.findall(r"^ +log: (.+) \(check log file", log.read_text(errors="replace"), re.M)
+    for path in dict.fromkeys(paths):
         # A job that is killed at its start has no log.
         text = Path(path).read_text(errors="replace") if Path(path).exists() else ""
         errors = re.findall(r"^\S+ ERROR (.+)", text, re.M)
-        yield f"{path}: {errors[-1] if errors else 'no error; the job may have been killed'}"
+        yield f"{path}: {errors[-1] if errors else 'has no error; the job may have been killed'}"

@@ -1,7 +1,7 @@
-"""Markdown pages and the plots on them: their style and their files.
+"""Write Markdown pages and their plots in a common style.
 
-A page is also written as self-contained HTML, for Snakemake's report. A plot is an SVG file that
-depends only on its input.
+Each page is also written as self-contained HTML for Snakemake's report. A plot is an SVG file whose
+bytes depend only on the plot's data.
 """
 
 import base64
@@ -26,7 +26,7 @@ from ..common.files import atomic_write
 from ..config.names import FEW_CLICKS, SIGNIFICANCE
 from ..describe.alarms import Alarm
 
-# Styles of Snakemake's report around a page are in rules/captions/workflow.rst.
+# The styles of Snakemake's report around a page are in rules/captions/workflow.rst.
 _STYLE = """\
 body { margin: 0; }
 .page { max-width: 72rem; margin: 0 auto; padding: 0.5rem 1rem; overflow-wrap: anywhere;
@@ -50,25 +50,25 @@ body { margin: 0; }
 }
 """
 
-# Characters with a meaning in Markdown, HTML or GitHub in the middle of a line.
+# Characters that have a meaning in Markdown, HTML or GitHub within a line.
 _SPECIAL = re.compile(
     r"[\\`*<>|&~$@]|(?<![^\W_])_|_(?![^\W_])|\](?=[(:\[])|:(?=//|[a-z_]+:)|(?<=www)\."
 )
 
-SIMULATED = "**SIMULATED DATA.** It comes from the stand-in and says nothing about real clicks.\n"
+SIMULATED = "**SIMULATED DATA.** These numbers say nothing about real clicks.\n"
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish.
 BLUE, VERMILION = "#0072B2", "#D55E00"
 GREY = "#595959"
-WIDTH = 4.8  # inches: a phone shows this at three quarters, and the text is still legible
-ROW = 0.29  # inches of a row and its name above
+WIDTH_INCHES = 4.8  # A phone shows this at three quarters of its size, with legible text.
+ROW_INCHES = 0.29  # height of a row with its name above
 SIMULATED_PLOT = "Simulated data: says nothing about real clicks."
-BARS = (
-    f"Bars: 95 % intervals. Orange: significant, corrected for all differences, drawn or not. "
-    f"Hollow: fewer than {FEW_CLICKS} clicks."
+BARS_NOTE = (
+    f"Bars: 95 % intervals. Orange: significant after correction for all differences, drawn or "
+    f"not. Hollow: fewer than {FEW_CLICKS} clicks."
 )
 
-# The user's matplotlibrc does not apply.
+# These settings replace the user's matplotlibrc.
 _PLOT_STYLE = {
     **{f"axes.spines.{side}": False for side in ("top", "right")},
     "axes.grid": True,
@@ -76,58 +76,58 @@ _PLOT_STYLE = {
     "axes.axisbelow": True,
     "grid.color": "#E6E6E6",
     "lines.markersize": 5.0,
-    "text.parse_math": False,  # a `$` in a name is a `$`
+    "text.parse_math": False,  # draws `$` in names as `$`
     "svg.hashsalt": "feseq",
 }
 matplotlib.style.use(["default", _PLOT_STYLE])
 
 
-def literal(text: str) -> str:
-    """A text, such as a column's name, escaped for one line of Markdown."""
+def escaped(text: str) -> str:
+    """A text, such as a column's name, escaped for a line of Markdown."""
     visible = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     # A backslash reads better, but not all renderers accept it before every character.
     return _SPECIAL.sub(lambda c: f"\\{c[0]}" if c[0] in "*_" else f"&#{ord(c[0])};", visible)
 
 
 def alarms_text(alarms: Sequence[Alarm]) -> str:
-    """A Markdown list of alarms, each with its advice."""
-    return "\n".join([f"- **{literal(a.text)}.** {a.advice}." for a in alarms] or ["None."]) + "\n"
+    """A Markdown list of alarms with advice, or "None."."""
+    return "\n".join([f"- **{escaped(a.text)}.** {a.advice}." for a in alarms] or ["None."]) + "\n"
 
 
 def plots_text(plots: Sequence[Path], page: Path) -> str:
-    """Markdown that shows `plots` on the page at the path `page`."""
+    """Markdown that shows `plots` on the page with the path `page`."""
     links = [(path.stem, os.path.relpath(path, page.parent)) for path in plots]
     return "\n".join(f"![{name}]({link})\n" for name, link in links)
 
 
 def folded(title: str, *parts: str) -> str:
-    """Markdown that a reader opens by a click on its title."""
+    """A collapsed section of Markdown, which opens by a click on its title."""
     return "\n\n".join(
         ['<details markdown="1">', f"<summary>{title}</summary>", *parts, "</details>\n"]
     )
 
 
 def legend(columns: Mapping[str, str]) -> str:
-    """A folded list of what a table's columns mean."""
+    """A collapsed list of the meanings of a table's columns."""
     lines = [f"- **{name}**: {meaning}" for name, meaning in columns.items()]
     return folded("What the columns mean", "\n".join(lines))
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A table of texts, or of unformatted numbers, without its index."""
-    cells = table.astype(str).map(literal).to_numpy().tolist()
+    """A Markdown table of escaped cells, without the index."""
+    cells = table.astype(str).map(escaped).to_numpy().tolist()
     lines = [[str(name) for name in table], ["---"] * len(table.columns), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def texts(values: pd.Series, form: Callable[[Any], str], missing: str = "") -> pd.Series:
-    """Each value as a text; NaN as `missing`."""
+def formatted(values: pd.Series, form: Callable[[Any], str], missing: str = "") -> pd.Series:
+    """Each value as text by `form`; NaN as `missing`."""
     cells = [missing if pd.isna(value) else form(value) for value in values]
     return pd.Series(cells, values.index, dtype=object)
 
 
 def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
-    """An entry of metrics.json as `0.703 [0.698, 0.708]`, `0.703`, or '' if unknown."""
+    """An entry of metrics.json as `0.703 [0.698, 0.708]`; without interval `0.703`; unknown ''."""
     value, low, high = ((entry or {}).get(key) for key in ("value", "low", "high"))
     if pd.isna(value):
         return ""
@@ -135,16 +135,16 @@ def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
     return f"{value:.{digits}f}{ends}"
 
 
-def column_text(model: pd.Series, name: str, digits: int = 4) -> str:
-    """A model's value in comparison.csv, with its interval."""
+def value_text(model: pd.Series, name: str, digits: int = 4) -> str:
+    """The value `name` of a row of comparison.csv, with its interval."""
     ends = {end: model[f"{name}_{end}"] for end in ("low", "high")}
     return with_interval({"value": model[name], **ends}, digits)
 
 
 def difference_text(model: pd.Series, name: str) -> str:
-    """A difference with its interval, and whether it is significant."""
-    is_sure = model[f"{name}_p_value"] < SIGNIFICANCE
-    return f"{column_text(model, name)}, {'' if is_sure else 'not '}significant"
+    """A difference with its interval, and `significant` or `not significant`."""
+    is_significant = model[f"{name}_p_value"] < SIGNIFICANCE
+    return f"{value_text(model, name)}, {'' if is_significant else 'not '}significant"
 
 
 def percent(share: float) -> str:
@@ -155,9 +155,9 @@ def percent(share: float) -> str:
 def write_page(text: str, page: Path, view: Path) -> None:
     """Write the Markdown `text` as `page`, and as HTML with embedded plots as `view`.
 
-    Paths of plots in the text are relative to `page`. In `view`, a link to another page is an `<a>`
-    whose `data-page` is that page's HTML file. It has no `href`, because Snakemake's report has no
-    files to link to; the report's first page adds it.
+    Paths of plots in `text` are relative to `page`. In `view`, a link to another page is an `<a>`
+    with the page's HTML file as `data-page`. The report's first page adds the `href`, since the
+    report has no files that a link could name.
     """
     with atomic_write(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -169,7 +169,7 @@ def write_page(text: str, page: Path, view: Path) -> None:
     body = markdown(text, extensions=["tables", "md_in_html"])
     body = re.sub(r'href="([^":]+)\.md"', r'data-page="\1.html"', body)
     body = re.sub(r'src="([^":]+\.svg)"', embedded, body)
-    # Wide tables scroll by themselves.
+    # Wide tables get a scroll bar of their own.
     body = re.sub(r"(?s)(<table.*?</table>)", r'<div class="wide">\1</div>', body)
     title = next(line for line in text.splitlines() if line.startswith("# "))
     with atomic_write(view) as temporary:
@@ -183,24 +183,24 @@ def write_page(text: str, page: Path, view: Path) -> None:
 
 
 def new_plot(about: Mapping[str, Any], height: float, title: str, *notes: str) -> Figure:
-    """An empty plot, WIDTH by `height` inches, with a title above and notes below.
+    """An empty plot, WIDTH_INCHES by `height` inches, with a title above and notes below.
 
-    `about` has `simulated_data`, and the `full_name` of a model if the plot is of one.
+    `about` has `simulated_data`, and for a plot of one model its `full_name`.
     """
     if about.get("full_name"):
-        title = f"{short(about['full_name'])}\n{title}"
+        title = f"{shorten(about['full_name'])}\n{title}"
     if about["simulated_data"]:
         notes = (*notes, SIMULATED_PLOT)
     above = [part for line in title.splitlines() for part in textwrap.wrap(line, 52)]
     below = [part for note in notes for part in textwrap.wrap(note, 66)]
     height += 0.2 * len(above) + 0.16 * len(below)
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
     figure.suptitle("\n".join(above), x=0.01, ha="left", fontsize=11)
     figure.supxlabel("\n".join(below), x=0.01, ha="left", fontsize=9, color=GREY)
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_svg(figure: Figure, path: Path) -> None:
     """Write a plot as SVG, without date and version."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
@@ -214,16 +214,16 @@ def interval_panels(
     middle: float,
     label: str,
 ) -> Figure:
-    """Panels one below the other: for each row a name above a point with its 95 % interval.
+    """A column of panels: each row of a table is a point with its name and 95 % interval.
 
-    Rows have `name`, `value`, `low`, `high` and `p_value`: a point is orange if the p-value is
+    Tables have `name`, `value`, `low`, `high` and `p_value`. A point is orange if its p-value is
     significant, hollow if it is NaN. A dotted line is at `middle`.
     """
     panels = {name: table for name, table in panels.items() if len(table)}
     if not panels:
         return new_plot(about, 0.5, "There is nothing to compare", title)
     heights = [len(table) + 3 for table in panels.values()]
-    figure = new_plot(about, sum(heights) * ROW, title, *notes)
+    figure = new_plot(about, sum(heights) * ROW_INCHES, title, *notes)
     axes = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False, sharex=True)
     for (name, table), ax in zip(panels.items(), axes.flat):
         rows = table[["value", "low", "high", "p_value"]].astype(float).assign(y=range(len(table)))
@@ -233,15 +233,15 @@ def interval_panels(
         ax.axvline(middle, color=GREY, linestyle=":", zorder=0.2)
         ax.hlines(rows["y"], rows["low"], rows["high"], color=edges)
         ax.scatter("value", "y", data=rows, s=25, ec=edges, fc=faces.tolist(), zorder=2)
-        # A name inside, above its bar, leaves the whole width to both and hides lines below it.
+        # A name above its bar leaves the whole width to both; its white box hides grid lines.
         on_white = {"fc": "white", "ec": "none", "pad": 0}
         ax.set_yticks(rows["y"] - 0.4, list(table["name"]), ha="left", size=9, bbox=on_white)
         ax.xaxis.set_zorder(0)
         ax.tick_params("y", length=0, pad=-3)
         ax.grid(visible=False, axis="y")
         ax.locator_params("x", nbins=6)
-        ax.set_ylim(len(rows) - 0.6, -0.75)  # the first one at the top
-        ax.set_title(short(name, 50), loc="left", fontsize="medium")
+        ax.set_ylim(len(rows) - 0.6, -0.75)  # the first row is at the top
+        ax.set_title(shorten(name, 50), loc="left", fontsize="medium")
         ax.set_xlabel(label)
         ax.tick_params(labelbottom=True)
     return figure
@@ -259,13 +259,13 @@ def log_axis(
     ticks.set_minor_formatter(NullFormatter())
 
 
-def short(name: str, most: int = 36) -> str:
-    """A name for a plot, in ASCII; a long one loses its middle."""
+def shorten(name: str, size: int = 36) -> str:
+    """A name in ASCII for a plot; names above `size` characters lose the middle."""
     name = ascii(name)[1:-1]
-    return name if len(name) <= most else f"{name[: most // 2]}...{name[-(most // 2) + 3 :]}"
+    return name if len(name) <= size else f"{name[: size // 2]}...{name[-(size // 2) + 3 :]}"
 
 
 def rate_interval(clicks: Any, rows: Any) -> tuple[Any, Any]:
-    """The 95 % interval (Jeffreys) of the click rate, whose ends are never 0 or 1."""
+    """The 95 % Jeffreys interval (low, high) of the click rate; 0 < low < high < 1."""
     a, b = clicks + 0.5, rows - clicks + 0.5
     return betaincinv(a, b, 0.025), betaincinv(a, b, 0.975)

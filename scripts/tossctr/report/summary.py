@@ -1,4 +1,4 @@
-"""All models compared: their table, and the page that says which is best and what to submit."""
+"""Compare all models in a table, and write the summary: what to submit, and why."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..catalog.model_kinds import is_model
-from ..common.errors import shorten
+from ..common.errors import join_names
 from ..common.files import Output, atomic_write, read_json
 from ..common.parquet import metadata_of
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, folder_name, require_name
@@ -20,37 +20,37 @@ from ..describe.alarms import read_alarms
 from ..evaluate.intervals import Entry, bootstrap, differences
 from ..evaluate.metric_table import METRIC_BY_NAME, Metric, metrics_of, read_same_rows
 from .page import (
-    BARS,
+    BARS_NOTE,
     SIMULATED,
     alarms_text,
-    column_text,
     difference_text,
+    escaped,
     folded,
+    formatted,
     interval_panels,
     legend,
-    literal,
     markdown_table,
     plots_text,
-    save,
-    short,
-    texts,
+    save_svg,
+    shorten,
+    value_text,
     write_page,
 )
 
 
 def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) -> None:
-    """Write a CSV row per model: metrics, how far it is behind the best, costs and settings.
+    """Write a CSV with a row per model: metrics, difference to the best model, costs, settings.
 
-    The size with the most validation rows comes first, and within a size the best model by
-    `metric`, the table's score. `metrics` are files results/{size}/{name}/metrics.json, with each
-    model's other files beside them. Raises UserError if a file is of another model, or if models of
-    a size have different rows.
+    Sizes with more validation rows come first; within a size, models are sorted by `metric`, the
+    table's score. `metrics` lists files results/{size}/{name}/metrics.json; other files are read
+    from their folders. Raises UserError if a file is of another model, or if models of a size have
+    different validation rows.
     """
     models = pd.DataFrame([_row(path, metric) for path in metrics], metrics)
-    # Models without a value would make these integers floats.
+    # A missing value would turn integers into floats.
     models = models.astype({"train_rows": "Int64"})
     behind = [_behind([*rows.index], metric) for _, rows in models.groupby("size")]
-    # Sizes have different validation rows: a metric on few clicks must not lead the table.
+    # A metric on few clicks must not lead the table, so larger sizes come first.
     models = models.join(pd.concat(behind)).sort_values(
         ["valid_rows", "size", metric, "model"],
         ascending=[False, True, METRIC_BY_NAME[metric].sign < 0, True],
@@ -60,12 +60,12 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
 
 
 def _row(path: Path, metric: str) -> dict[str, Any]:
-    """The row of a model's metrics.json and of the files beside it."""
+    """A model's row, from metrics.json and training.json."""
     measured = read_json(path, kind="metrics.json", keys=("full_name", "metrics", "clicks"))
     require_name(path, measured["full_name"], folder_name(path))
     training = read_json(path.with_name("training.json"))
     size, name = path.absolute().parts[-3:-1]
-    # Spaces separate the settings, so they are removed from values.
+    # Spaces separate settings, so values have none.
     settings = training.get("settings", {}).items()
     return {
         "size": size,
@@ -86,7 +86,7 @@ def _row(path: Path, metric: str) -> dict[str, Any]:
 
 
 def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
-    """Entries of metrics.json as columns: `name`, `name_low`, `name_high`, any `name_p_value`."""
+    """Entries of metrics.json as columns `name`, `name_low`, `name_high`, maybe `name_p_value`."""
     return {
         name if key == "value" else f"{name}_{key}": number
         for name, entry in entries.items()
@@ -95,9 +95,9 @@ def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
 
 
 def _behind(metrics: list[Path], metric: str) -> pd.DataFrame:
-    """How far each model of a size is behind the best by a metric, with an interval.
+    """The best model's metric minus each model's, with an interval, for models of one size.
 
-    All models predict the same rows, so the noise that they share cancels out.
+    All models predict the same rows, so their common noise cancels out.
     """
     tables = read_same_rows([path.with_name("valid_predictions.parquet") for path in metrics])
     measure = partial(metrics_of, [metric], click_rate=float(metadata_of(tables[0])["click_rate"]))
@@ -123,18 +123,18 @@ def write_summary(
     label: str = "clicked",
     has_test: bool = True,
 ) -> None:
-    """Draw all models by the table's score, and write the page as Markdown and as HTML.
+    """Plot the table's score of all models, and write the page as Markdown and as HTML.
 
-    The page also shows `importances`, plots of single models. `facts` are the sizes' data.json;
-    `submitting` has, by size, the models in the submission; without a test table nothing is
-    submitted or retrained. The rest are settings.
+    The page also shows `importances`, plots of single models. `facts` are the sizes' data.json.
+    `submitting` has the submission models by size. Without a test table (`has_test`), nothing is
+    submitted or retrained. `refit`, `split` and `label` are settings.
     """
     models = pd.read_csv(comparison)
-    save(models_plot(models), plot)
+    save_svg(models_plot(models), plot)
     decisions: list[str] = []
-    statements = [_held_out(split)]
+    statements = [_split_statement(split)]
     if "click" not in label:
-        statements.append(f"A click is a row with the label {literal(label)}.")
+        statements.append(f"A click is a row with the label {escaped(label)}.")
     if not has_test:
         statements.append("There is no submission, since `raw.test` is null.")
     for size, rivals in models.groupby("size", sort=False):
@@ -146,7 +146,7 @@ def write_summary(
         if not has_test:
             how = []
         statements += [" ".join([decision, *how])] if decisions else how
-        statements += _about(rivals, submitting[size], refit and has_test)
+        statements += _statements(rivals, submitting[size], refit and has_test)
         decisions.append(decision)
     sections = [f"{decisions[0]}\n", "# Click models on their validation rows\n"]
     if models["simulated_data"].any():
@@ -156,22 +156,22 @@ def write_summary(
         page = os.path.relpath(path.with_suffix(".md"), summary.parent)
         alarms = alarms_text(read_alarms(path))
         sections.append(f"## Alarms of the data: [{page}]({page})\n\n{alarms}")
-    known = "\n".join(f"- {line}" for line in statements)
-    sections.append(folded("The submission, and how far to trust the metrics", known))
+    listed = "\n".join(f"- {line}" for line in statements)
+    sections.append(folded("The submission, and how far to trust the metrics", listed))
     if importances:
         sections.append(folded("Importance of columns", plots_text(importances, summary)))
     write_page("\n".join(sections), summary, view)
 
 
 def _metric(models: pd.DataFrame) -> Metric:
-    """The metric that the table is scored by."""
+    """The metric of the table's score."""
     return METRIC_BY_NAME[models["metric"].iloc[0]]
 
 
 def models_plot(models: pd.DataFrame) -> Figure:
     """The models' scores with intervals, a panel per size, in the order of comparison.csv.
 
-    `constant` is left out, since its point would squeeze the others together.
+    The baseline `constant` is not drawn, since its low score would squeeze the other models.
     """
     panels, metric = {}, _metric(models)
     columns = [metric.name, f"{metric.name}_low", f"{metric.name}_high", "behind_p_value"]
@@ -179,14 +179,15 @@ def models_plot(models: pd.DataFrame) -> Figure:
     for size, rows in models[models["model"] != "constant"].groupby("size", sort=False):
         clicks, count = rows[["valid_clicks", "valid_rows"]].iloc[0]
         table = rows[columns].set_axis(["value", "low", "high", "p_value"], axis=1)
-        names = rows["model"].map(short) + texts(rows[metric.name], form, "   unknown")
+        names = rows["model"].map(shorten) + formatted(rows[metric.name], form, "   unknown")
         panels[f"{clicks:,} clicks in {count:,} rows of size {size}"] = table.assign(name=names)
     return interval_panels(
         {"simulated_data": models["simulated_data"].any()},
         panels,
         f"{metric.heading[0].upper()}{metric.heading[1:]} of the models",
-        "Compared with the best on the same rows; two models may differ though intervals overlap.",
-        BARS,
+        "Each model is compared with the best on the same rows, so differences can be significant "
+        "although intervals overlap.",
+        BARS_NOTE,
         middle=np.nan,
         label=metric.heading,
     )
@@ -195,9 +196,9 @@ def models_plot(models: pd.DataFrame) -> Figure:
 def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tuple[str, str]:
     """The model or blend to submit for a size, and a sentence with the reason.
 
-    `rivals` are the size's rows of comparison.csv, the best first. `submitting` are the models that
-    the config submits. A model is level with the best unless the p-value of the difference,
-    corrected for the number of models, is below SIGNIFICANCE.
+    `rivals` are the size's rows of comparison.csv, the best first. `submitting` are the configured
+    submission models. A model is significantly worse than the best if the p-value of the
+    difference, corrected for the number of models, is below SIGNIFICANCE.
     """
     best, names = rivals.iloc[0], rivals["model"]
     configured = BLEND if len(submitting) > 1 else submitting[0]
@@ -205,86 +206,84 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tup
     if not best["enough_clicks"]:
         return configured, (
             f"**{verb} {called.get(configured, configured)}, as configured**: "
-            f"{best['valid_clicks']:,} clicks among {best['valid_rows']:,} rows cannot tell models "
-            f"apart; this takes {FEW_CLICKS} clicks and as many negatives."
+            f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} validation rows are not "
+            f"enough to compare models; this needs {FEW_CLICKS} clicks and as many negatives."
         )
-    level = rivals["behind_p_value"] >= SIGNIFICANCE  # the best is level with itself
+    is_level = rivals["behind_p_value"] >= SIGNIFICANCE  # also true of the best
     can_submit = names.map(is_model) | (names == configured)
-    candidates = [*names[can_submit & level]] or [*names[can_submit]]
+    candidates = [*names[can_submit & is_level]] or [*names[can_submit]]
     chosen = configured if configured in candidates else candidates[0]
-    missing = "" if configured in [*names] else f"{configured}, as configured, is not trained; "
-    baseline = "" if can_submit.iloc[0] else ", which cannot be submitted,"
-    why = f"{missing}{best['model']}{baseline} is best"
-    kept = ""
-    if chosen == configured != best["model"] and chosen in [*names[level]]:
-        kept, why = ", as configured", f"no model is significantly better; {why}"
-    for phrase, some in (("level with it", level), ("significantly worse", ~level)):
-        others = [*names[some & (names != best["model"])]]
-        why += f"; {phrase}: {shorten(others, 5)}" if others else ""
-    counts = f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} rows"
-    return chosen, (
-        f"**{verb} {called.get(chosen, chosen)}**{kept}: {why} "
-        f"({counts}, by {_metric(rivals).heading})."
-    )
+    missing = "" if configured in [*names] else f"the configured {configured} is not trained; "
+    baseline = "" if can_submit.iloc[0] else " but cannot be submitted"
+    why = f"{missing}{best['model']} has the best {_metric(rivals).heading}{baseline}"
+    as_configured = ""
+    if chosen == configured != best["model"] and chosen in [*names[is_level]]:
+        as_configured, why = ", as configured", f"no model is significantly better; {why}"
+    worse = "significantly worse"
+    for phrase, is_listed in ((f"not {worse}", is_level), (worse, ~is_level)):
+        listed = [*names[is_listed & (names != best["model"])]]
+        why += f"; {phrase}: {join_names(listed, 5)}" if listed else ""
+    counts = f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} validation rows"
+    return chosen, f"**{verb} {called.get(chosen, chosen)}**{as_configured}: {why} ({counts})."
 
 
-def _held_out(split: Mapping[str, Any]) -> str:
-    """How the validation rows were held out, and their other uses."""
+def _split_statement(split: Mapping[str, Any]) -> str:
+    """How the validation rows were held out, and what else they were used for."""
     if split["time"]:
         if_one = " (unless all have the same time, see the log)" if split["is_auto"] else ""
-        held_out = f"the newest by {literal(split['time'])}{if_one}"
+        held_out = f"the newest by {escaped(split['time'])}{if_one}"
     elif split["group"]:
-        held_out = f"those whose {literal(split['group'])} is not in the train rows"
+        held_out = f"rows with a {escaped(split['group'])} that no train row has"
     else:
         held_out = (
             "drawn at random. If the test rows are later, or of other users, every metric is too "
-            "good: name the table's time, or its group"
+            "good: name columns.time or columns.group in the table"
         )
     return (
         f"The validation rows are {held_out}. Epochs, tuned settings and fitted weights were "
-        f"chosen on the same rows, so these metrics are a little too good."
+        f"chosen on these rows, so the metrics are a little too good."
     )
 
 
-def _about(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) -> Iterator[str]:
-    """What histories are worth to a size's best model, and what the config submits."""
+def _statements(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) -> Iterator[str]:
+    """Yield statements on histories, configured models and the blend of a size."""
     best = rivals.iloc[0]
     if best["enough_clicks"] and not pd.isna(best["auc_ablated"]):
         yield (
             f"Without histories, {best['model']} has an AUC of {best['auc_ablated']:.4f}: "
             f"histories are worth {difference_text(best, 'histories')}."
         )
-    again = ", retrained on validation rows too after these metrics were measured"
-    yield f"The configured models are {' + '.join(submitting)}{again if refit else ''}."
+    again = ", retrained on train and validation rows after these metrics were measured"
+    yield f"Configured for submission: {' + '.join(submitting)}{again if refit else ''}."
     for _, row in rivals[rivals["model"] == BLEND].iterrows():
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
         yield (
-            f"The blend has the weights {weights}. Its gain in {_metric(rivals).heading} over "
-            f"its best model, {row['best_model']}, is {difference_text(row, 'gain_over_best')}, on "
-            f"rows that the weights were not fitted to."
+            f"The blend has the weights {weights}. Its gain in {_metric(rivals).heading} over its "
+            f"best model, {row['best_model']}, is {difference_text(row, 'gain_over_best')}. The "
+            f"weights were not fitted to the rows of this gain."
         )
 
 
 def _table(models: pd.DataFrame) -> str:
-    """The table of models: scores, costs, and a legend."""
+    """The table of models with scores and costs, and its legend."""
     metric = _metric(models)
     is_worse = models["behind_p_value"] < SIGNIFICANCE
     columns = {
         "model": models["size"] + " " + models["model"],
-        metric.heading: models.apply(column_text, axis=1, name=metric.name, digits=metric.digits),
-        "AUC": models.apply(column_text, axis=1, name="auc"),
-        "behind": models.apply(column_text, axis=1, name="behind") + np.where(is_worse, " *", ""),
-        "train rows": texts(models["train_rows"], "{:,.0f}".format),
-        "train": texts(models["train_seconds"], "{:.0f} s".format),
-        "MiB": texts(models["peak_memory_mib"], "{:,.0f}".format),
+        metric.heading: models.apply(value_text, axis=1, name=metric.name, digits=metric.digits),
+        "AUC": models.apply(value_text, axis=1, name="auc"),
+        "behind": models.apply(value_text, axis=1, name="behind") + np.where(is_worse, " *", ""),
+        "train rows": formatted(models["train_rows"], "{:,.0f}".format),
+        "train": formatted(models["train_seconds"], "{:.0f} s".format),
+        "MiB": formatted(models["peak_memory_mib"], "{:,.0f}".format),
     }
     meanings = {
         metric.heading: f"{metric.note}, with a 95 % interval from {FEW_CLICKS} clicks on",
         "AUC": METRIC_BY_NAME["auc"].note,
-        "behind": f"by how much the {metric.heading} is worse than the size's best on "
-        f"the same rows; \\* marks a significant difference (p < {SIGNIFICANCE}, Holm's correction "
-        f"for the number of models)",
-        "train rows": "rows that the model learned from",
+        "behind": f"how much worse the {metric.heading} is than the size's best {metric.heading}; "
+        f"\\* marks a significant difference (p < {SIGNIFICANCE} after Holm's correction for the "
+        f"number of models)",
+        "train rows": "rows that the model was trained on",
         "train": "duration of the training",
         "MiB": "peak memory of the training",
     }
