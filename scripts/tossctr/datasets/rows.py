@@ -48,7 +48,8 @@ def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:
     for name in names:
         if not is_table and (lacking := [i for i, row in enumerate(rows) if name not in row]):
             raise UserError(
-                f"{_NAME}: {row_name(lacking[0])} has no {name!r}; give each row a value or None"
+                f"{_NAME}: column {name!r} is missing in {row_name(lacking[0])}; give each row a "
+                f"value or None"
             )
         try:
             values = rows[name] if is_table else [row[name] for row in rows]

@@ -102,9 +102,10 @@ def fit_weights(
 ) -> list[float]:
     """The weights of the best blend by the metric `by`; they are nonnegative and sum to 1.
 
-    `logits` has an array [rows] per model; the metric uses `click_rate` at balanced odds. Each pick
-    adds the model with the best resulting mean (ensemble selection with replacement, Caruana et
-    al., ICML 2004). A model's weight is its share of the picks up to the best mean.
+    `logits` has an array [rows] per model. A balanced metric shifts logits from `click_rate` to
+    50:50 odds. Each pick adds the model with the best resulting mean (ensemble selection with
+    replacement, Caruana et al., ICML 2004). A model's weight is its share of the picks up to the
+    best mean.
     """
     total, picked, best = np.zeros(len(label)), [], []
     for size in range(1, _MAX_PICKS + 1):

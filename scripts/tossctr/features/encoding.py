@@ -71,9 +71,9 @@ class EncodedRows:
 class FeatureEncoder:
     """Encodes blocks of one table.
 
-    Train, validation and test rows are encoded alike, with one exception: rows of the draw that the
-    feature map was fitted on may use item vectors without their own fold (`similarities.py`).
-    Raises UserError if the table lacks a column.
+    All rows are encoded alike, with one exception: for a row that the feature map was fitted on,
+    item vectors may be those of the other folds (`similarities.py`). Raises UserError if the table
+    lacks a column.
     """
 
     def __init__(
