@@ -149,10 +149,10 @@ MESSAGES = {
     r"Converting part \d+ of the test": "convert_test",
     "Fitting": "fit_feature_map",
     "Describing": "describe",
-    "Training": "train",
+    "(Tr|Retr)aining": "train",
     "Predicting the validation": "predict_valid",
     "Measuring": "measure",
-    "Drawing": "plot_model",
+    "Plotting": "plot_model",
     "Predicting part": "predict",
     "Writing the submission": "submit",
 }
