@@ -30,10 +30,11 @@ class PackedLayout:
         row_N       0   0   0   0    1    2   2
         age_N       3   2   1   0    0    1   0     0 is the target, 1 the newest event
         slot_N     0   1   0   3    4    2   5
-        event_V     0   1   3                       index of each distinct event of a row, its row:
-        row_V       0   0   2                       rows repeat their codes many times
+        event_V     0   1   3                       first occurrences of a row's distinct events
+        row_V       0   0   2                       their rows
 
-    `slot_N` gives each position's distinct position: first the distinct events, then the targets.
+    Rows repeat their events many times. `slot_N` is each position's index among the distinct ones:
+    first the events in `event_V`, then the targets.
     Tensors are int32; `start_B` has B + 1 entries. Only the newest `max_len` events of a row have
     positions. `runs` has pairs (number of consecutive rows of equal length, their positions per
     row): ((1, 4), (1, 1), (1, 2)).

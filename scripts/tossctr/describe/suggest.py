@@ -175,7 +175,7 @@ class _Column:
         is_sure = (item.kind == "text" or item.is_named(_ITEM)) and not self.is_written_number
         return share if share >= (_MIN_OVERLAP if is_sure else _NEARLY_ALL) else 0
 
-    def find_item(self, others: Sequence["_Column"]) -> "_Column | None":
+    def item_column(self, others: Sequence["_Column"]) -> "_Column | None":
         """The history's item column: with the best overlap, else named like an item, else None."""
         if best := max(filter(self.overlap, others), key=self.overlap, default=None):
             return best
@@ -275,7 +275,7 @@ def _roles(
     roles: dict[str, Any] = {"sequences": {}, "times": {}, "share_embedding": []}
     kept: list[_Column] = []
     for column in histories:
-        item = time if column.has_times else column.find_item(items)
+        item = time if column.has_times else column.item_column(items)
         is_aligned = all(column.lengths.equals(c.lengths) for c in kept)
         is_aligned &= len({c.separator for c in (column, *kept)} - {""}) < 2
         if item and is_aligned and not (column.has_times and (roles["times"] or not kept)):

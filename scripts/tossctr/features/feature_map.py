@@ -263,7 +263,7 @@ def check_same_draw(
 
 
 def check_simulated(path: object, is_simulated: bool, is_model_simulated: bool) -> None:
-    """Raise UserError if only the rows of `path`, or only a model's train rows, are simulated."""
+    """Raise UserError if either a file or a model's train rows are simulated, and the other not."""
     if is_simulated != is_model_simulated:
         names = {True: "simulated", False: "real"}
         raise UserError(

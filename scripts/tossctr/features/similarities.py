@@ -93,7 +93,7 @@ class SimilarityColumns:
 
 
 def row_folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarray:
-    """The fold of each row for the vectors of `sequence`, int64 [rows], below `count`."""
+    """The fold of each row, int64 [rows] below `count`: by its `sequence`'s events, or a column."""
     if fold_of == "history":
         given = block.first_events
         first = first_events(block.sequences[sequence]) if given is None else given[sequence]

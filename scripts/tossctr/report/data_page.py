@@ -39,7 +39,8 @@ _MAX_PANELS, _MAX_ROWS = 6, 25
 _ROWS = {
     "sample": "number of evenly spaced rows that most other statistics describe",
     "adversarial AUC": "how well boosting separates the table's rows from train rows; 0.5: not at "
-    "all. In brackets: AUC lost if a column is shuffled",
+    "all. If validation and test rows have similar values, metrics account for the difference. In "
+    "brackets: AUC lost if a column is shuffled",
 }
 _SEQUENCES = {
     "events": "mean per row",

@@ -81,9 +81,9 @@ def interest_chains() -> Floats:
     """Successor probabilities by interest, [K, V, V].
 
     Each token belongs to one or two interests, which make it _TILT times likelier. Then two
-    corrections alternate until the mixture of interests fits the data: one per pair of tokens, for
-    the successors, and one per target token, for the token shares. The first is weaker, since
-    successors were counted on fewer rows, and the two counts differ slightly.
+    corrections alternate until the mixture of interests fits the data: one for the successors, per
+    pair of tokens, and one for the token shares, per target token. The correction for successors is
+    the weaker one, since they were counted on fewer rows than the shares.
     """
     share_V, successors_VV = token_shares(), measured_successors()
     rng = np.random.default_rng(_WORLD_SEED)
