@@ -131,7 +131,7 @@ def _check_histories(
         raise UserError(f"columns: several separators, {separators}; use only one")
     if unknown := {*shared}.difference(name for name, _ in sequences):
         raise UserError(
-            f"columns: share_embedding names {min(unknown)!r}; name a sequence of the groups in use"
+            f"columns: share_embedding has {min(unknown)!r}, which is no sequence of a group in use"
         )
 
 
