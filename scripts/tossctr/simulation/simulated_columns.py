@@ -90,8 +90,8 @@ def day_of(row: NDArray[np.int64], total_rows: int) -> Days:
 def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> ColumnArrays:
     """Draw all columns except the sequence, for one row per user on calendar days 0 to 7.
 
-    The result also has `calendar_day`, and the score `LENGTH` for `draw_sequences`. The columns of a
-    block are missing together, for all rows of a user or for none, as a number per user decides.
+    The result also has `calendar_day`, and the score `LENGTH` for `draw_sequences`. The columns of
+    a block are missing together, in all rows of a user or in none, as one number per user decides.
     """
     level = {"gender": uniform(users, Draw.GENDER), "age_group": uniform(users, Draw.AGE_GROUP)}
     level |= {name: rng.random(len(users)) for name in ("inventory_id", "hour")}

@@ -14,7 +14,7 @@ class FESeq(ModelKind):
     """The model kind FESeq."""
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """The settings of network and training; raises UserError if its max_len is not the size's."""
+        """Settings of network and training; raises UserError if the size lacks this max_len."""
         settings = super().settings(config, size, model)
         max_len = int(model.partition("-")[0].removeprefix("len"))
         listed = size_block(config, size)["max_len"]

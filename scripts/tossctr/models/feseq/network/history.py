@@ -76,7 +76,7 @@ class DistanceEmbedding(nn.Module):
 class AutoInt(nn.Module):
     """Self-attention with one head over the F fields of a position (paper, eq. 1-3).
 
-    E <- ReLU(softmax(Q K^T / sqrt(d)) V + E), with Q, K, V linear maps of E of size d x d.
+    E <- ReLU(softmax(Q K^T / sqrt(d)) V + E), where Q, K and V are E times a d x d matrix.
     """
 
     def __init__(self, embedding_dim: int) -> None:
