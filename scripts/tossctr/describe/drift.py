@@ -26,11 +26,12 @@ _MAX_COLUMNS = 5
 
 
 def column_auc(values: np.ndarray, label: np.ndarray, is_category: bool) -> float | None:
-    """The AUC of a single column `values` [rows] against `label`; for numbers, the best of three.
+    """The AUC of a single column `values` [rows] as a score for `label` [rows].
 
-    Rows are ranked by the click rate of their value, learned on the other half of the rows; over
-    1,000 distinct numbers are first cut into 200 ranges. Numbers are also ranked rising and
-    falling, with NaN as the largest. None with fewer than 10 clicks or 10 negatives.
+    A row's score is the click rate of its value, learned on the other half of the rows; over 1,000
+    distinct numbers are first cut into 200 ranges. For numbers, the number and its negative are
+    tried as well, with NaN as the largest, and the best AUC counts. None with fewer than 10 clicks
+    or 10 negatives.
     """
     if min(label.sum(), (1 - label).sum()) < MIN_CLICKS:
         return None

@@ -54,15 +54,14 @@ def calibration_error(rows: LabelledLogits) -> float:
     """The root mean square of the bins' gaps: mean prediction minus share of clicks.
 
     A gap's variance, estimated from the bin's residuals, is subtracted from the squared gap (Kumar,
-    Liang & Ma, NeurIPS 2019). In a bootstrap resample the variance doubles,
-    and the squared weights double its estimate, so resamples scatter around the value. A bin with
-    one row has the gap 0.
+    Liang & Ma, NeurIPS 2019). A bin with one row has the gap 0.
     """
     residual, bins = sigmoid(rows.logit) - rows.label, calibration_bins(rows.logit)
     count, weight = np.bincount(bins), np.bincount(bins, rows.weight)
     total = np.where(weight > 0, weight, 1.0)
     gap = np.bincount(bins, rows.weight * residual) / total
     spread = np.bincount(bins, (rows.weight * (residual - gap[bins])) ** 2) / total**2
+    # A bootstrap resample doubles the gap's variance; its squared weights double `spread`, too.
     square = gap**2 - spread * count / np.maximum(count - 1, 1)
     return math.sqrt(max(0.0, float(weight @ np.where(count > 1, square, 0) / weight.sum())))
 

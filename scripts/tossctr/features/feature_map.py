@@ -233,7 +233,7 @@ def require_columns(table: Table, columns: Columns) -> None:
             raise UserError(
                 f"{table.path}: lacks columns that the features need, such as {missing[0]!r} "
                 f"({len(missing)} in all); the file was made with another columns.use. Delete it "
-                f"and run snakemake again, or use a model of its columns"
+                f"and run snakemake again, or use a model trained with its columns"
             )
 
 

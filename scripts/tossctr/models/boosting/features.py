@@ -81,8 +81,8 @@ class Features:
     by_period: bool = False
 
     @cached_property
-    def few_fields(self) -> list[int]:
-        """The indices of the fields in `few_columns`."""
+    def low_cardinality(self) -> list[int]:
+        """The indices of the category fields in `few_columns`."""
         fields = enumerate(self.feature_map.category_fields)
         return [i for i, field in fields if field.column in self.few_columns]
 
@@ -98,7 +98,7 @@ class Features:
         XGBoost gets only the types, since it refuses duplicates and some names.
         """
         names = [(field.column, "q") for field in self.feature_map.numeric]
-        for few in (self.feature_map.category_fields[i] for i in self.few_fields):
+        for few in (self.feature_map.category_fields[i] for i in self.low_cardinality):
             # An ID is also a quantity of this name.
             is_level = few in self.feature_map.ids
             names += [(f"category of {few.column}" if is_level else few.column, "c")]
@@ -122,7 +122,7 @@ class Features:
         categories, histories = encoder.categories(block), encoder.history_indices(block)
         if self.oov_dropout is not None:
             categories = replace_with_oov(categories, block.row, self.oov_dropout)
-        columns = [block.numeric[:, encoder.numeric_columns], categories[:, self.few_fields]]
+        columns = [block.numeric[:, encoder.numeric_columns], categories[:, self.low_cardinality]]
         for i, (sequence, history) in enumerate(zip(self.feature_map.sequences, histories)):
             columns += [history.lengths[:, None]]
             if "histories" in self.sets:
@@ -191,7 +191,7 @@ def fit_features(
     wanted = np.array([(oov_rates or {}).get(field.column, 0) for field in fields])
     dropout = np.clip((wanted * train.rows - oov_rows) / np.maximum(1, known_rows), 0, 1)
     if by_period:
-        dropout[[i for i in range(len(dropout)) if i not in features.few_fields]] = 0
+        dropout[[i for i in range(len(dropout)) if i not in features.low_cardinality]] = 0
     top_codes = {
         sequence.column: most_frequent(count, TOP_CODES).tolist()
         for sequence, count in zip(feature_map.sequences, events)

@@ -155,7 +155,7 @@ def _with_every_category(
     rows = blocks()
     first, label = next(rows)
     extra, start = first[:1].copy(), len(features.feature_map.numeric)
-    for column, field in enumerate(features.few_fields, start):
+    for column, field in enumerate(features.low_cardinality, start):
         extra[0, column] = features.feature_map.category_fields[field].size - 1
     return chain([(first, label)], rows, [(extra, label[:1])])
 
