@@ -48,10 +48,10 @@ class Sample:
     label: uint8 [sample], or [0] without labels. row: int64 [sample], numbers in the raw file.
     frame [sample, columns]: numeric columns, codes of categories, and each sequence's length and
     newest token plus one; a code of 0 is missing.
-    counts, by (what, sequence): a sequence's "events", and its events "unknown" to the feature
-    map. For sequence "": "events" with times, events "later" than their row, "steps" between
-    different times, and steps "back" in time.
-    keys: hashes of each sequence, and of whole rows (""), whose first `bits` bits are 0.
+    counts: numbers by (name, sequence). For each sequence, `events` and `unknown`, the events that
+    the feature map lacks. For the events' times, under the sequence '': `events`, `later` (than
+    the row), `steps` between different times, and `back`, the steps back in time.
+    keys: hashes of each sequence, and under '' of whole rows; only those that start with `bits` 0s.
     """
 
     def __init__(self, table: Table, feature_map: FeatureMap, bits: int, threads: int) -> None:

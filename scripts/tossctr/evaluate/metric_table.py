@@ -1,7 +1,7 @@
 """Read validation predictions, and define the metrics that compare models.
 
 valid_predictions.parquet has columns row int64, label uint8 and logit float32. Models add
-logit_ablated, the logit with empty histories. Blends add logit_best, the best model's logit.
+logit_ablated (with empty histories). Blends add logit_best, the best model's logit.
 
 Metrics that a training monitors are in common/logits.py, so a new metric here retrains nothing.
 """

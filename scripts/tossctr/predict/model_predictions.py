@@ -62,7 +62,7 @@ def predict_validation(
     runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
-    """Write parquet columns row, label, logit and logit_ablated, the logit with empty histories.
+    """Write parquet columns row, label, logit and logit_ablated (with empty histories).
 
     Raises UserError if the model was trained on another draw of rows, or a logit is not finite.
     """

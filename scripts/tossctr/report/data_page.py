@@ -191,7 +191,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
 
 
 def drift_plot(facts: Mapping[str, Any]) -> Figure:
-    """The columns with the most drift from train to test, or to validation without a test."""
+    """The columns with the most drift from train to test rows; if there are none, to validation."""
     last = "test" if facts["rows"]["test"] else "valid"
     columns = pd.DataFrame(facts["columns"]).sort_values(
         f"psi_{last}", ascending=False, kind="stable"

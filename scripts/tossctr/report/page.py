@@ -127,7 +127,7 @@ def formatted(values: pd.Series, form: Callable[[Any], str], missing: str = "") 
 
 
 def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
-    """An entry of metrics.json as `0.703 [0.698, 0.708]`; without interval `0.703`; unknown ''."""
+    """An entry of metrics.json as `0.703 [0.698, 0.708]`, or `0.703`; '' if there is no value."""
     value, low, high = ((entry or {}).get(key) for key in ("value", "low", "high"))
     if pd.isna(value):
         return ""

@@ -29,7 +29,7 @@ from ....features.similarities import similarity_names
 from ..network_settings import ModelConfig
 from .positions import Padded
 
-# Dimensions of a bucket's vector. 4, 8 and 16 give equal AUC (benchmarks/tried.md).
+# Dimensions of a bucket's vector. 4, 8 and 16 give equal AUC.
 BUCKET_DIM = 8
 
 
