@@ -102,10 +102,10 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
 
 
 def are_cut(lengths: np.ndarray) -> bool:
-    """True if histories of these lengths, each counted once, seem to be cut to a maximum length.
+    """True if distinct histories with these lengths seem to be cut to a maximum length.
 
-    They seem cut if the longest histories outnumber the histories that are one event shorter by
-    more than a quarter and three standard errors.
+    Then the longest histories outnumber those that are one event shorter by more than a quarter
+    plus three standard errors.
     """
     longest, one_less = (np.count_nonzero(lengths == lengths.max(initial=0) - i) for i in (0, 1))
     surely_more = 1.25 * one_less + 3 * np.sqrt(longest + one_less)

@@ -88,9 +88,9 @@ class ItemAttribute:
 class ItemVectors:
     """The vectors of a sequence's items (`co_occurrence.py`): F folds, K items, D dimensions.
 
-    `fold_of` says what a train row's fold is: "period", whose vectors come from older periods;
-    "fold", the fold of its group; "history", a hash of the first event, which all rows of a user
-    share.
+    `fold_of` says what determines the vectors of a train row: "period", they are of older periods;
+    "fold", of other folds of groups; "history", of other folds by the hash of a history's first
+    event, which all rows of a user share.
     `codes`, ascending, are the indices that have a vector. `data` is base64 of float32
     [F + 1, K, D], little-endian: the vectors of each fold, then the vectors for rows without fold.
     """

@@ -66,7 +66,7 @@ class Blend:
         return [*self.columns.features]
 
     def score(self, rows: Rows, prior: Prior = "observed") -> np.ndarray:
-        """Click probabilities float64 [rows], at the train click rate, or 50:50 odds if 'balanced'.
+        """Click probabilities float64 [rows]; if 'balanced', for as many clicks as non-clicks.
 
         Raises UserError like `logits`, and for 'balanced' if the models' click rates differ.
         """

@@ -31,8 +31,8 @@ class FESeq(ModelKind):
         if settings["times"] and columns.event_time is None:
             raise UserError(
                 f"model.times of {model}, size {size}, is true, but no group in columns.use has "
-                "times; write times: {<sequence column of event times>: <column of the row's "
-                "time>} in a group, or set model.times to false"
+                "times: add `times: {<sequence column of event times>: <column of the row's "
+                "time>}` to a group, or set model.times to false"
             )
         try:
             # A network without sequences has an empty sequence.
