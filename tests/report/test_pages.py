@@ -73,7 +73,7 @@ def test_the_page_is_also_one_html_file_with_its_plots(tmp_path: Path) -> None:
     write_page(text, tmp_path / "a.md", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
     assert "data:image/svg+xml;base64,PHN2Zy8+" in page
-    assert '<a data-page="c/b.html">' in page
+    assert '<a href="c/b.html" data-page="c/b.html">' in page
 
 
 @pytest.mark.parametrize(

@@ -155,9 +155,8 @@ def percent(share: float) -> str:
 def write_page(text: str, page: Path, view: Path) -> None:
     """Write the Markdown `text` as `page`, and as HTML with embedded plots as `view`.
 
-    Paths of plots in `text` are relative to `page`. In `view`, a link to another page is an `<a>`
-    with the page's HTML file as `data-page`. The report's first page adds the `href`, since the
-    report has no files that a link could name.
+    Paths of plots in `text` are relative to `page`. In `view`, a link to a page names its HTML file,
+    also as `data-page`, by which the first page of the report finds it within the report.
     """
     with atomic_write(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -167,7 +166,7 @@ def write_page(text: str, page: Path, view: Path) -> None:
         return f'src="data:image/svg+xml;base64,{content.decode()}"'
 
     body = markdown(text, extensions=["tables", "md_in_html"])
-    body = re.sub(r'href="([^":]+)\.md"', r'data-page="\1.html"', body)
+    body = re.sub(r'href="([^":]+)\.md"', r'href="\1.html" data-page="\1.html"', body)
     body = re.sub(r'src="([^":]+\.svg)"', embedded, body)
     # Wide tables get a scroll bar of their own.
     body = re.sub(r"(?s)(<table.*?</table>)", r'<div class="wide">\1</div>', body)

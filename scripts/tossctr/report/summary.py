@@ -139,7 +139,8 @@ def write_summary(
         statements.append("There is no submission, since `raw.test` is null.")
     for size, rivals in models.groupby("size", sort=False):
         chosen, decision = _decision(rivals, submitting[size], "Submit" if has_test else "Use")
-        how = [f"`snakemake --cores 4 results/submission_{size}.csv` writes this submission."]
+        target = f"results/submission_{size}.csv"
+        how = [f"`snakemake --cores 4 {target}`, with this run's options, writes this submission."]
         if chosen != BLEND and [chosen] != [*submitting[size]]:
             change = f"{{submission_models: [{chosen}], submission_weights: auto}}"
             how = [f"With `sizes: {{{size}: {change}}}` in the config, {how[0]}"]
