@@ -155,7 +155,7 @@ def percent(share: float) -> str:
 def write_page(text: str, page: Path, view: Path) -> None:
     """Write the Markdown `text` as `page`, and as HTML with embedded plots as `view`.
 
-    Paths of plots in `text` are relative to `page`. In `view`, a link to a page names its HTML file,
+    Paths of plots in `text` are relative to `page`. In `view`, a link to a page has its HTML file,
     also as `data-page`, by which the first page of the report finds it within the report.
     """
     with atomic_write(page) as temporary:
