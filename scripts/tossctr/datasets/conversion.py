@@ -173,7 +173,8 @@ def convert_test(
         return replace(block, row=row - file.first_row, id=ids), strings
 
     words: dict[str, set[str]] = defaultdict(set)
-    batches = file.stream([*columns.features, *filter(None, [columns.id])], BATCH_ROWS)
+    names = [name for name in (*columns.features, columns.id) if name]
+    batches = file.stream(names, BATCH_ROWS)
     with atomic_write(h5) as path, closing(H5Writer(path, columns)) as writer:
         converting = Progress("converted", file.rows)
         for block, strings in prefetch_map(convert, batches, threads):

@@ -231,8 +231,8 @@ def _number_lookup(field: CategoryField) -> Callable[[np.ndarray], np.ndarray]:
 
     def find(raw: np.ndarray) -> np.ndarray:
         index = np.searchsorted(numbers, raw)
-        found = np.where(numbers[index] == raw, index + FIRST_CATEGORY, OUT_OF_VOCABULARY)
-        return np.where(np.isnan(raw), MISSING, found)
+        category = np.where(numbers[index] == raw, index + FIRST_CATEGORY, OUT_OF_VOCABULARY)
+        return np.where(np.isnan(raw), MISSING, category)
 
     return find
 

@@ -145,7 +145,7 @@ class Location:
         paths = self._objects() if self.is_remote else self._local_files()
         if not paths:
             raise UserError(
-                f"{self}: no file with data found (names that begin with _ or . are ignored); "
+                f"{self}: no file with data (names that begin with _ or . are ignored); "
                 f"add the files, mount the disk, or correct the path"
             )
         return [Location(path) for path in sorted(paths)]

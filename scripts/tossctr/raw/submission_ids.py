@@ -43,31 +43,20 @@ def list_parts(
     """
     table = RawTable(TableLocation(raw, delimiter), columns=columns)
     table.check_columns(columns, columns.id)
-    if columns.id:
-        _check_ids(table, columns.id, parts, sample_submission, threads)
-    write_json(parts, asdict(table.listing(rows)))
-
-
-def _check_ids(
-    table: RawTable,
-    id_column: str,
-    parts: Path,
-    sample_submission: str | Path | None,
-    threads: int,
-) -> None:
-    """Raise UserError as `list_parts` does for IDs."""
     listing = Progress("listed", table.rows)
 
     def ids() -> Iterator[pa.Table]:
-        for first_row, batch in table.stream([id_column], _BATCH_ROWS):
+        for first_row, batch in table.stream([columns.id], _BATCH_ROWS):
             where = table.where(first_row)
-            yield pa.table({"id": checked_ids(batch.column(0), first_row, id_column, where)})
+            yield pa.table({"id": checked_ids(batch.column(0), first_row, columns.id, where)})
             listing.advance(len(batch))
 
-    with id_database(parts, threads) as database:
-        add_ids(database, "test", ids(), f"{table.location}: column {id_column!r}")
-        if sample_submission is not None:
-            add_sample(database, sample_submission, id_column, "test", "in the test file")
+    if columns.id:
+        with id_database(parts, threads) as database:
+            add_ids(database, "test", ids(), f"{table.location}: column {columns.id!r}")
+            if sample_submission is not None:
+                add_sample(database, sample_submission, columns.id, "test", "in the test file")
+    write_json(parts, asdict(table.listing(rows)))
 
 
 @contextmanager

@@ -60,15 +60,16 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
         row = wrong[0]
         raise UserError(
             f"{onnx}: not written: {len(wrong):,} of {len(expected):,} rows get other logits than "
-            f"from {model}, such as {exported[row]:.6f} instead of {expected[row]:.6f}; install "
-            f"torch, onnxscript and onnxruntime in the versions of envs/requirements.txt and "
-            f"export again"
+            f"from {model}, such as row {row}: {exported[row]:.6f} instead of {expected[row]:.6f}; "
+            f"install torch, onnxscript and onnxruntime in the versions of envs/requirements.txt "
+            f"and export again"
         )
     largest = float(difference.max())
     about["check"] = {"largest_logit_difference": largest}
     with atomic_write(onnx) as temporary:
         temporary.write_bytes(_content(program, about))
-    logger.info("%s: logits differ from the network's by at most %.1e", onnx, largest)
+    text = "%s: the logits of %d rows differ from the network's by at most %.1e"
+    logger.info(text, onnx, CHECK_ROWS, largest)
 
 
 def _metadata(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
@@ -192,6 +193,6 @@ def check_rows(
         is_empty = random.random() < _EMPTY
         for name in table.sequence_columns:
             events = [] if is_empty else row[name]
-            unknown = random.random(len(events)) < _UNKNOWN * (name in tokens)
+            unknown = random.random(len(events)) < (_UNKNOWN if name in tokens else 0)
             row[name] = [_UNKNOWN_TOKEN if u else event for u, event in zip(unknown, events)]
     return changed
