@@ -12,7 +12,6 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from support.predictions import put_predictions
 from support.raw_tables import raw_table, split_events, to_train_h5
-from tossctr.catalog.schema import SCORES
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
 from tossctr.common.logits import sigmoid
@@ -157,37 +156,26 @@ def noisy(*noises: float) -> tuple[list[np.ndarray], np.ndarray]:
     return logits, label
 
 
-@pytest.mark.parametrize("by", [score.metric for score in SCORES.values()])
-def test_the_less_noise_the_more_weight(by: str) -> None:
+def test_the_less_noise_the_more_weight() -> None:
     logits, label = noisy(0.5, 1.0, 4.0)
-    weights = fit_weights(logits, label, by, 0.5)
+    weights = fit_weights(logits, label)
     assert sum(weights) == pytest.approx(1)
     assert weights[0] > weights[1] > weights[2] >= 0
     # Noises of their own average out best in inverse proportion to their variance.
     assert weights[0] == pytest.approx(0.8, abs=0.12)
 
 
-def test_the_odds_of_the_submission_count_in_the_score() -> None:
-    (logit,), label = noisy(0.3)
-    rate = label.mean()
-    odds = np.log(rate / (1 - rate))
-    models = [logit, logit + np.float32(2)]
-    # The score weighs both classes alike, so it wants the odds moved up to 50:50, once.
-    assert fit_weights(models, label, "score", rate)[1] == pytest.approx(-odds / 2, abs=0.05)
-    assert fit_weights(models, label, "balanced_score", rate)[1] < 0.05
-
-
 def test_no_row_has_a_part_in_its_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, label = noisy(0.5, 1.0)
     seen = []
 
-    def fit(parts: list[np.ndarray], labels: np.ndarray, by: str, click_rate: float) -> Any:
+    def fit(parts: list[np.ndarray], labels: np.ndarray) -> Any:
         seen.append(set(parts[0].tolist()))
         assert labels.sum() == pytest.approx(label.sum() / 2, abs=0.5)
         return np.eye(2)[len(seen) - 1]
 
     monkeypatch.setattr(blending, "bagged_weights", fit)
-    blended = cross_fitted_blend(logits, label, "logloss", 0.5)
+    blended = cross_fitted_blend(logits, label)
     for i, logit in enumerate(logits):
         by_these = blended == logit
         assert by_these.sum() == ROWS / 2
@@ -199,15 +187,15 @@ def test_weights_are_fitted_to_draws_of_the_rows_and_in_the_files_of_the_blend(
 ) -> None:
     logits, label = noisy(0.5, 1.0)
     weights = blend(tmp_path, write_models(tmp_path, logits, label))
-    assert [*weights.values()] == bagged_weights(logits, label, "logloss", 0.3)
-    fitted = fit_weights(logits, label, "logloss", 0.5)
+    assert [*weights.values()] == bagged_weights(logits, label)
+    fitted = fit_weights(logits, label)
     assert [*weights.values()] == pytest.approx(fitted, abs=0.1)
     assert read_json(tmp_path / "training") == {"settings": weights}
     seen = read_predictions(tmp_path / "blend")
     assert metadata_of(seen)["best"] == "a"
     assert seen["logit_best"].to_numpy().tolist() == logits[0].tolist()
     monkeypatch.setattr(blending, "MAX_DRAW_ROWS", ROWS // 4)
-    fewer = bagged_weights(logits, label, "logloss", 0.3)
+    fewer = bagged_weights(logits, label)
     assert fewer == pytest.approx([*weights.values()], abs=0.05)
     assert fewer != [*weights.values()]
 

@@ -162,8 +162,8 @@ class Table(_Block):
     """the roles of the columns"""
     score: ScoreName = "logloss"
     """the score of predictions: `logloss`, `auc`, `average_precision`, or `toss`, the competition's
-    0.5 AP + 0.5 / (1 + WLL) at 50:50 odds. Models are ranked by the score, blend weights are fitted
-    to it, and it sets the default of `submission.prior`"""
+    0.5 AP + 0.5 / (1 + WLL) at 50:50 odds. Models are ranked by it, and it sets the default
+    of `submission.prior`"""
 
 
 # The value of `sampling.split` that uses each of these keys of `columns`.
@@ -219,7 +219,7 @@ class Size(_WithBlocks):
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         "auto"
     )
-    """weights of these models in the blend. `auto`: fitted to the table's score on the validation
+    """weights of these models in the blend. `auto`: those with the lowest logloss on the validation
     rows, never negative; equal if there are fewer than 18 clicks. null: equal"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens with fewer occurrences in training are out of vocabulary"""
