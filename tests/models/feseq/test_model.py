@@ -1,4 +1,4 @@
-"""The packed network against the padded one, what must not change a logit, and dropout."""
+"""The packed network against the padded one, and what must not change a logit."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from tossctr.models.feseq.network import FESeq, FieldSizes
 from tossctr.models.feseq.network.input_layer import OovDropout, field_sizes
 from tossctr.models.feseq.network.pooling import POOLINGS
 from tossctr.models.feseq.network.positions import Packed, Padded
-from tossctr.models.feseq.network.refiner import Dropout, TransformerLayer
+from tossctr.models.feseq.network.refiner import TransformerLayer
 from tossctr.models.feseq.network_file import batch_source
 from tossctr.models.feseq.network_settings import ModelConfig, Numerics
 
@@ -122,41 +122,6 @@ def test_start_values_are_those_of_the_authors() -> None:
     assert first.weight.std().item() == pytest.approx(xavier, rel=0.03)
     assert not sequence[0].any()
     assert not first.bias.any()
-
-
-MANY = 400_000
-
-
-@pytest.mark.parametrize("probability", [0.001, 0.5])
-def test_elements_are_dropped_as_often_as_asked_and_the_mean_stays(probability: float) -> None:
-    torch.manual_seed(0)
-    x = torch.ones(4, MANY // 4, requires_grad=True)
-    y = Dropout(probability).train()(x)
-    dropped = (y == 0).double().flatten()
-    deviation = (probability * (1 - probability) / MANY) ** 0.5
-    assert abs(dropped.mean().item() - probability) < 5 * deviation + 1e-5
-    # Each of the four numbers that share 64 random bits, and no memory from one to the next.
-    for quarter in range(4):
-        assert abs(dropped[quarter::4].mean().item() - probability) < 10 * deviation + 1e-5
-    centred = dropped - dropped.mean()
-    for lag in (1, 2, 4, 1000):
-        assert abs((centred[:-lag] * centred[lag:]).mean()) < 5 * deviation**2 * MANY**0.5
-    kept = y[y != 0]
-    assert kept.min() == kept.max()
-    assert kept[0].item() == pytest.approx(1 / (1 - probability), rel=1e-3)
-    y.backward(torch.full_like(y, 3.0))
-    torch.testing.assert_close(x.grad, 3 * y.detach())
-
-
-def test_masks_follow_the_seed_and_nothing_is_dropped_in_evaluation_or_at_probability_0() -> None:
-    x, dropout = torch.randn(7, 13), Dropout(0.5).train()
-    torch.manual_seed(3)
-    first, second = dropout(x), dropout(x)
-    torch.manual_seed(3)
-    assert torch.equal(dropout(x), first)
-    assert not torch.equal(first, second)
-    for still in (dropout.eval(), Dropout(0.0).train()):
-        assert torch.equal(still(x), x)
 
 
 def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_alone() -> None:

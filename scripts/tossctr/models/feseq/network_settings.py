@@ -92,7 +92,7 @@ class ModelConfig:
     """the output network takes the pooled history times a learned vector that starts at 0"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
     """standard deviation of the initial embeddings"""
-    dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.1
+    dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
     """dropout probability"""
 
     def width(self, fields: int) -> int:

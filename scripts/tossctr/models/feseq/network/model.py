@@ -20,7 +20,7 @@ from .history import DistanceEmbedding, EmbeddingTables, HistoryEmbedding, Inter
 from .input_layer import FieldSizes, InputLayer, OovDropout
 from .pooling import POOLINGS, full_precision
 from .positions import Packed, Padded
-from .refiner import Dropout, SequenceRefiner
+from .refiner import SequenceRefiner
 
 # Rows m of the embedding table of times, as in the paper; times are clamped to m - 2.
 TIME_BUCKETS = 4001
@@ -146,7 +146,7 @@ def output_network(inputs: int, config: ModelConfig) -> nn.Sequential:
         layers += [LowRankCross(inputs, config.mlp_cross_rank)]
     for outputs in config.mlp:
         activation = nn.ReLU() if config.mlp_activation == "relu" else nn.LeakyReLU()
-        layers += [nn.Linear(inputs, outputs), activation, Dropout(config.dropout)]
+        layers += [nn.Linear(inputs, outputs), activation, nn.Dropout(config.dropout)]
         inputs = outputs
     return nn.Sequential(*layers, nn.Linear(inputs, 1))
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ..network_settings import ATTENTION_DIM, DIN_WIDTHS, ModelConfig
 from .positions import Rows
-from .refiner import Dropout
 
 
 def full_precision(x: Tensor) -> torch.autocast:
@@ -75,7 +74,8 @@ class WeightedSumPooling(nn.Module):
 
 
 def _projection(width: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, ATTENTION_DIM, bias=False), nn.PReLU(), Dropout(dropout))
+    linear = nn.Linear(width, ATTENTION_DIM, bias=False)
+    return nn.Sequential(linear, nn.PReLU(), nn.Dropout(dropout))
 
 
 class BilinearScore(nn.Module):
@@ -102,7 +102,7 @@ class DinScore(nn.Module):
         widths = (4 * ATTENTION_DIM, *DIN_WIDTHS)
         layers: list[nn.Module] = []
         for inputs, outputs in zip(widths, DIN_WIDTHS):
-            layers += [nn.Linear(inputs, outputs), Dice(outputs), Dropout(dropout)]
+            layers += [nn.Linear(inputs, outputs), Dice(outputs), nn.Dropout(dropout)]
         self.mlp = nn.Sequential(*layers, nn.Linear(DIN_WIDTHS[-1], 1))
         self.query = nn.Identity()
 

@@ -4,50 +4,12 @@ B rows, N positions of all rows, D width, H heads, E width of a head; see `posit
 """
 
 import math
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..network_settings import ModelConfig
 from .positions import Rows
-
-_VALUES = 1 << 16
-
-
-class Dropout(nn.Dropout):
-    """nn.Dropout with fewer random bits on a CPU, where drawing them takes as long as attention.
-
-    Each element takes 16 of 64 random bits. The probability is rounded to a multiple of 1 / 65,536,
-    and the scale fits the rounded probability.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0 or x.device.type != "cpu":
-            return F.dropout(x, self.p, self.training)
-        # At least one of the 65,536 values keeps an element.
-        return _MaskedScale.apply(x, min(round(self.p * _VALUES), _VALUES - 1))
-
-
-class _MaskedScale(torch.autograd.Function):
-    """Inverted dropout: x * mask / P(mask)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
-        # 64 random bits: in each quarter, `dropped` of the 65,536 values drop an element.
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        values = words.view(torch.int16)[: x.numel()].view(x.shape)
-        # The comparison writes the dtype of x: converting a bool mask would take longer.
-        scale = torch.ge(values, dropped - _VALUES // 2, out=torch.empty_like(x))
-        scale.mul_(_VALUES / (_VALUES - dropped))
-        ctx.save_for_backward(scale)
-        return x * scale
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (scale,) = ctx.saved_tensors
-        return gradients[0] * scale, None
 
 
 class SelfAttention(nn.Module):
@@ -95,7 +57,7 @@ class TransformerLayer(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(width, width), nn.LeakyReLU(), nn.Linear(width, width)
         )
-        self.dropout = Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
         self.norm_1 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
         self.norm_2 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
 
