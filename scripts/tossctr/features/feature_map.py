@@ -121,10 +121,6 @@ class ItemVectors:
         indices[self.codes] = np.arange(1, len(self.codes) + 1)
         return indices
 
-    def without_folds(self) -> "ItemVectors":
-        """The same, with only the vectors for rows without a fold."""
-        return self.from_array(self.sequence, self.fold_of, self.codes, self.vectors[-1:, 1:])
-
 
 @dataclass(frozen=True)
 class FeatureMap:
@@ -182,10 +178,6 @@ class FeatureMap:
         if self.sequences:
             return self
         return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])
-
-    def without_folds(self) -> "FeatureMap":
-        """This map, with only the item vectors for rows without a fold."""
-        return replace(self, item_vectors=[each.without_folds() for each in self.item_vectors])
 
     def to_dict(self) -> dict[str, Any]:
         """The map as plain lists, strings and numbers, for JSON and model files."""

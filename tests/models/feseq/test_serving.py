@@ -108,7 +108,7 @@ def test_raw_values_get_the_logits_that_the_network_gives_the_file(
 ) -> None:
     model = TrainedModel.load(folder / "model.safetensors")
     # Served rows are of no draw.
-    served = replace(model.about, feature_map=model.about.feature_map.without_folds())
+    served = replace(model.about, feature_map=replace(model.about.feature_map, fitted_on=""))
     model = replace(model, about=served)
     with open_table(folder / "valid.h5") as table:
         expected, rows = model.predict(table), raw_rows(table, table.rows, "now")
