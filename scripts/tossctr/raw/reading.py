@@ -218,7 +218,6 @@ class RawTable:
         """Divide the table into parts of about `rows` rows."""
         files, delimiter, parts = self._files, self.location.delimiter, []
         unsplittable = {i for i, file in enumerate(files) if not file.is_splittable}
-        options = [] if delimiter is None else [delimiter]
         for cuts in cut_files([file.group_rows for file in files], rows, unsplittable):
             pieces = [
                 FileSlice(str(files[i].location), files[i].location.version, start, stop)
@@ -227,7 +226,7 @@ class RawTable:
             digested = [
                 (files[i].partition_keys, *astuple(p)[1:]) for (i, *_), p in zip(cuts, pieces)
             ]
-            version = digest_of([*digested, *options])
+            version = digest_of([*digested, delimiter])
             part_rows = sum(piece.stop - piece.start for piece in pieces)
             parts.append(Part(version, part_rows, self._key_types, pieces, delimiter=delimiter))
         return Listing(self.location.name, self.rows, parts)
