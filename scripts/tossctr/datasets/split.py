@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 # and to compute metrics.
 SPLITS = ("train", "validation")
 TRAIN, VALIDATION = 0, 1
-# If the held-out share differs from `valid_share` by a larger factor, a warning is logged.
-_FAR_OFF = 1.5
 # The maximum number of periods.
 PERIODS = 8
 
@@ -144,14 +142,6 @@ def _start(key: np.ndarray, share: float, column: str) -> Any:
             f"another column in columns.time or columns.group, or change sampling.split"
         )
     nearest = int(np.abs(total - cuts - share * total).argmin())
-    held_share = (total - cuts[nearest]) / total
-    if max(held_share / share, share / held_share) > _FAR_OFF:
-        logger.warning(
-            "%s: rows with equal values stay together, so the held-out share is %.3g, not %.3g",
-            column,
-            held_share,
-            share,
-        )
     return values[nearest + 1]
 
 
