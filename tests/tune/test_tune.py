@@ -11,13 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from support.configs import put, shipped
 from support.jobs import run_job
 from support.learnable import make
 from support.raw_tables import raw_table
 from support.trainings import MODEL, TRAIN
 from tossctr import tuning as search
-from tossctr.catalog.check import checked_config
 from tossctr.catalog.model_kinds import kind_of
 from tossctr.catalog.schema import TuneConfig
 from tossctr.common.errors import NotFiniteError, UserError
@@ -105,15 +103,6 @@ def test_the_best_settings_give_the_value_that_was_found(
         assert variant["boosting"].pop("colsample") == 0.5
         assert float(drawn["boosting.l2"]) % 1  # no integer, though its range is given by such
     assert {f"{block}.{key}" for block in variant for key in variant[block]} == {*drawn}
-
-
-def test_the_name_of_a_tuned_variant_is_one_that_a_config_may_have() -> None:
-    config, names = shipped(), ["a"]
-    for _ in range(9):
-        names.append(search.tuned_variant_name("medium", f"len150-{names[-1]}"))
-        put(config, f"variants.{names[-1]}.model.dropout", 0)
-    checked_config(config)
-    assert len(set(names)) == 10
 
 
 def train_by(patch: pytest.MonkeyPatch, run: Callable[..., dict[str, Any]]) -> None:
