@@ -25,7 +25,6 @@ from support.networks import (
     single,
 )
 from support.trainings import CPU, STILL, TRAIN
-from tossctr.common.errors import UserError
 from tossctr.config.declared import Runtime
 from tossctr.features.feature_map import FeatureMap
 from tossctr.models.feseq.network import FESeq
@@ -134,6 +133,3 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     expected = model.predict(data / "valid.h5")
     short_of_memory(monkeypatch, 40)
     np.testing.assert_allclose(model.predict(data / "valid.h5"), expected, rtol=1e-4, atol=1e-5)
-    short_of_memory(monkeypatch, 0)
-    with pytest.raises(UserError, match="too small for the prediction of a single row"):
-        model.predict(data / "valid.h5")
