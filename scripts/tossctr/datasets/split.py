@@ -44,12 +44,6 @@ class Sampling(SettingsBlock):
         """True if validation rows are drawn at random."""
         return self.time is None and self.group is None
 
-    @property
-    def columns(self) -> dict[str, str]:
-        """The columns to read, by config key."""
-        named = {"columns.time": self.time, "columns.group": self.group}
-        return {key: name for key, name in named.items() if name is not None}
-
 
 def read_keys(
     file: RawTable, sampling: Sampling
@@ -70,7 +64,7 @@ def read_keys(
         logger.warning(
             "%s: %s HAS ONE VALUE in all rows, so validation rows are drawn %s",
             file.location,
-            " and ".join({*sampling.columns.values()} - {chosen.group}),
+            " and ".join({*filter(None, (sampling.time, sampling.group))} - {chosen.group}),
             f"by {chosen.group}" if chosen.group else "AT RANDOM",
         )
     return None, group, chosen
@@ -153,7 +147,7 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     groups, the probability of a collision is 1 in 3,000.
     """
     random = np.random.default_rng([seed, 1])
-    hashes, ungrouped = [], 0
+    hashes = []
     for _, batch in file.stream([column], BATCH_ROWS):
         values = batch.column(0)
         try:
@@ -167,16 +161,7 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
         digests = (xxhash.xxh3_64_intdigest(key, seed) for key in keys)
         hashes.append(np.fromiter(digests, np.uint64, len(keys)))
         is_missing = np.array([not key for key in keys])
-        missing = int(is_missing.sum())
-        hashes[-1][is_missing] = random.integers(0, 1 << 64, missing, np.uint64)
-        ungrouped += missing
-    if ungrouped:
-        logger.warning(
-            "%s: rows without %s: %s; each is a separate group",
-            file.location,
-            column,
-            f"{ungrouped:,}",
-        )
+        hashes[-1][is_missing] = random.integers(0, 1 << 64, int(is_missing.sum()), np.uint64)
     return np.concatenate(hashes)
 
 
