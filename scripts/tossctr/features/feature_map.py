@@ -264,7 +264,7 @@ def check_simulated(path: object, is_simulated: bool, is_model_simulated: bool) 
         )
 
 
-def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: str = "") -> Columns:
+def read_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
     """The columns that models with these maps need, each once; `profile` has all categories.
 
     `row_time` is the column of the rows' times. Raises UserError if the models need it and it is
@@ -289,8 +289,6 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
         return tuple(dict.fromkeys(fields))
 
     return Columns(
-        label="",
-        id=id_column,
         profile=names(field.column for m in maps for field in m.categories),
         numeric=names(field.column for m in maps for field in m.numeric),
         sequences=names(field.column for m in maps for field in m.sequences),

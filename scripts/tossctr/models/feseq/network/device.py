@@ -187,8 +187,6 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
             )
         device = torch.device("cuda", ranks.rank)
         torch.cuda.set_device(device)
-    elif ranks.count > 1:
-        logger.warning("device: CPU, shared by all %d processes", ranks.count)
     if device.type == "cuda":
         # Equal runs on a machine get equal results; cuBLAS reads the variable at its start.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
