@@ -187,7 +187,6 @@ def test_all_mistakes_are_listed_at_once_by_their_paths(config: Config) -> None:
         ("table.columns.use", ["bass"], "columns.use"),
         ("sizes.toy.train", {}, "sizes.toy.train.batch_size"),
         ("sizes.toy.model.heads", 5, "model.heads of len100, size toy"),
-        ("sizes.full.submission_models", ["len151"], "max_len 151 is not listed for size full"),
     ],
 )
 def test_values_that_contradict_one_another_are_refused(

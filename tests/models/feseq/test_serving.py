@@ -208,14 +208,6 @@ def test_another_file_or_one_of_a_changed_bit_is_refused(folder: Path, tmp_path:
             Scorer.load(path)
 
 
-def test_logits_that_are_not_finite_are_refused(
-    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scorer, "_run", lambda table, rows: np.full(len(rows), np.nan))
-    with pytest.raises(UserError, match=r"1 of .* predictions are not finite"):
-        scorer.logits(ROW)
-
-
 @pytest.mark.workflow
 def test_the_example_of_the_page_runs_with_what_pip_installs(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "results/toy").mkdir(parents=True)
