@@ -159,8 +159,8 @@ def test_ranks_share_the_batches_of_one_and_end_with_the_same_weights(
 def test_after_a_sudden_end_nothing_runs_and_one_process_goes_on(
     data: Path, alone: Path, tmp_path: Path, end: signal.Signals, ended: slice
 ) -> None:
-    # What a pod of Kubeflow has in its environment counts for nothing: a rank.
-    pod = {"RANK": "1", "WORLD_SIZE": "2"}
+    # What a pod of Kubeflow has in its environment counts for nothing: torchrun's options, a rank.
+    pod = {"PET_NNODES": "2", "PET_NODE_RANK": "1", "RANK": "1", "WORLD_SIZE": "2"}
     process = start(data, tmp_path, MASTER_ADDR="node1", MASTER_PORT="29500", **pod)
     # It is saved before the first evaluation.
     while not (tmp_path / "training_state/state.safetensors").exists():

@@ -90,7 +90,7 @@ def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads // processes)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command.append(f"--nproc-per-node={processes}")
+    command += ["--nnodes=1", f"--nproc-per-node={processes}"]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [*command, *sys.argv])
