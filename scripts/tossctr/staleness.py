@@ -74,7 +74,7 @@ def role_texts(roles: Mapping[str, Any]) -> dict[str, Callable[..., str]]:
     texts = [
         f"column {name}: {role}"
         for role, names in roles.items()
-        for name in ([names] if isinstance(names, str) else names)
+        for name in ([names] if isinstance(names, str) else names or ())
     ]
     texts.append(f"columns {digest(roles)}")
     return {f"column_{i}": lambda wildcards, text=text: text for i, text in enumerate(texts)}

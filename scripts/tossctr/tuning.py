@@ -21,7 +21,7 @@ import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from .catalog.model_kinds import kind_of
-from .catalog.schema import MAX_IN_NAME, TuneConfig, by_block, space_of, takes_fractions
+from .catalog.schema import TuneConfig, by_block, space_of, takes_fractions
 from .common.errors import ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError, UserError
 from .common.files import Output, atomic_write, folder_lock
 from .config.declared import Runtime
@@ -151,14 +151,6 @@ def _drawn_settings(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def tuned_variant_name(size: str, model: str) -> str:
-    """The name of the variant that a search writes; each size and model has its own."""
-    name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
-    if len(name) <= MAX_IN_NAME:
-        return name
-    return f"{name[: MAX_IN_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
 def _write_best(
     path: Path, winner: FrozenTrial, full_name: str, variant: Mapping[str, Any]
 ) -> None:
@@ -169,7 +161,7 @@ def _write_best(
         for block, keys in by_block(_drawn_settings(winner)).items()
         if keys or block in variant
     }
-    content = {"variants": {tuned_variant_name(*full_name.split("/")): blocks}}
+    content = {"variants": {re.sub("[^a-z0-9_]", "_", f"tuned_{full_name}"): blocks}}
     with atomic_write(path) as temporary:
         temporary.write_text(
             f"# The best settings of a search for {full_name}, chosen by the validation rows:\n"

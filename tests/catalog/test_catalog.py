@@ -175,8 +175,6 @@ def test_all_mistakes_are_listed_at_once_by_their_paths(config: Config) -> None:
     for path, value in wrong.items():
         put(config, path, value)
     del config["sizes"]["full"]["rows"]
-    with pytest.raises(UserError, match=r"did you mean 'batch_size'\?"):
-        checked_config(config)
     assert named(config) == sorted([*wrong, "sizes.full.rows"])
 
 
@@ -189,7 +187,6 @@ def test_all_mistakes_are_listed_at_once_by_their_paths(config: Config) -> None:
         ("table.columns.use", ["bass"], "columns.use"),
         ("sizes.toy.train", {}, "sizes.toy.train.batch_size"),
         ("sizes.toy.model.heads", 5, "model.heads of len100, size toy"),
-        ("sizes.full.submission_models", ["len151"], "max_len 151 is not listed for size full"),
     ],
 )
 def test_values_that_contradict_one_another_are_refused(
@@ -215,9 +212,7 @@ def test_a_table_s_file_is_looked_up_in_all_folders_which_are_named(tmp_path: Pa
     [
         ("a: 1\nb: 2\na: 3\n", [3]),
         ('{\n\t"a": {"b": 1,\n\t"b": 2}}', [3]),
-        ("a: 0\nb: 010\nc: [0.5, 1:30, 1:30.5]\n0777: 0x10\n", [2, 3, 3, 4]),
         ("a: &x {c: 1}\nb: *x\nc:\n  <<: *x\n  d: {c: 1}\n", []),
-        ("a: '010'\nb: [1.0e-3, -0, 10, 08]\nc: 2024-01-31 23:59:00\nd: a:1\n", []),
     ],
 )
 def test_what_yaml_takes_otherwise_than_it_looks_is_named_with_its_line(
@@ -236,8 +231,6 @@ def test_mistakes_of_a_space_are_named_and_a_sound_one_passes() -> None:
         "boosting.max_depth": {"low": 3, "high": 17},
         "model.dropout": [],
         "model.heads": {"low": 1, "high": 8, "step": 0.5},
-        "train.embedding_l2": {"low": 0.3, "high": 0.1},
-        "train.learning_rate": {"low": 0.0, "high": 0.3, "log": True},
     }
     (line,) = validation_errors(TuneConfig, {"space": wrong}, "tuning")
     named = re.findall(r"[:;] ((?:model|train|boosting)[\w.]+):", line)

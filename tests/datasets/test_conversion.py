@@ -249,11 +249,6 @@ def test_a_table_that_cannot_be_used_is_refused_by_column_and_row(
     assert "test.h5" not in os.listdir(tmp_path)
 
 
-def test_an_empty_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no rows"):
-        to_test_h5(tmp_path, raw_table()[:0])
-
-
 def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None:
     raw = write_raw(tmp_path, raw_table(100))
     drawn: dict[str, Any] = {"selection": tmp_path / "s.parquet", "parts": tmp_path / "parts.json"}

@@ -21,7 +21,7 @@ from tossctr.batches.batch_source import BatchSource
 from tossctr.common.errors import UserError
 from tossctr.datasets import conversion, opening
 from tossctr.datasets import table as table_module
-from tossctr.datasets.opening import AllRows, open_table, refit_rows
+from tossctr.datasets.opening import AllRows, open_table
 from tossctr.datasets.split import SPLITS
 from tossctr.datasets.table import Block, MemoryTable, RowSubset, Table, monitored_rows
 from tossctr.features.fitting import fit_feature_map
@@ -82,15 +82,6 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
         for part in (some, MemoryTable(valid, valid.read(3, 30), words)):
             assert 0 < len(check_rows(part)) == part.rows < valid.rows
             assert part.identity == valid.identity
-
-
-def test_a_refit_takes_all_held_out_rows_and_as_many_train_rows(files: Files) -> None:
-    with open_table(AllRows(*files)) as together, open_table(files[1]) as valid:
-        table = refit_rows(together, 1)
-        held_out = set(valid.column("row").tolist())
-        rows = check_rows(table)
-        assert held_out < set(rows)
-        assert len(rows) == len(set(rows)) == 2 * len(held_out)
 
 
 def test_files_of_other_draws_or_of_unequal_number_are_refused(

@@ -241,12 +241,6 @@ def test_ids_that_float32_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
         fitted(tmp_path, raw_table(40, age=[2**24 + 2] * 40), with_roles(ids=("age",)))
 
 
-def test_a_table_that_lacks_a_column_is_refused(tmp_path: Path) -> None:
-    h5 = to_test_h5(tmp_path, raw_table(30), columns=with_roles(profile=()))
-    with pytest.raises(UserError, match="'country'"):
-        fit_feature_map(h5, COLUMNS, 1)
-
-
 def test_columns_that_are_mostly_unseen_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

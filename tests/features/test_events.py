@@ -94,14 +94,6 @@ def test_the_columns_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
         assert actual == pytest.approx(expected(row, fields.event_ages), nan_ok=True, abs=1e-5)
 
 
-def test_without_times_only_kinds_are_told(tmp_path: Path) -> None:
-    columns = with_roles(shared=("events",), context=("genre", "shop"))
-    path, fields = fitted(tmp_path, shop_rows(400), columns)
-    with H5Table(path) as train:
-        encoder = FeatureEncoder(fields, train)
-    assert encoder.events.columns == ["item_attributes: genre of events"]
-
-
 def test_kinds_that_a_refit_does_not_find_are_those_of_the_first_training(tmp_path: Path) -> None:
     _, old = fitted(tmp_path, shop_rows(400, items=10))
     _, new = fitted(tmp_path / "new", shop_rows(400, seed=1, items=16))

@@ -100,7 +100,7 @@ def test_files_that_do_not_belong_together_are_refused(
     other_map = replace(model.about.feature_map, fitted_on="another draw")
     replace(model, about=replace(model.about, feature_map=other_map)).save(strange)
     for named, call in {
-        "lacks columns .*4 in all": lambda: model.source(train_h5),
+        "lacks columns .*4 in all": lambda: model.predict(train_h5),
         r"test\.h5: contains test": lambda: predict_validation(saved, data / "test.h5", output),
         r"valid\.h5: has no test rows": lambda: predict_part(saved, valid, output),
         "not made from the same rows": lambda: predict_validation(strange, valid, output),

@@ -11,13 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from support.configs import put, shipped
 from support.jobs import run_job
 from support.learnable import make
 from support.raw_tables import raw_table
 from support.trainings import MODEL, TRAIN
 from tossctr import tuning as search
-from tossctr.catalog.check import checked_config
 from tossctr.catalog.model_kinds import kind_of
 from tossctr.catalog.schema import TuneConfig
 from tossctr.common.errors import NotFiniteError, UserError
@@ -107,15 +105,6 @@ def test_the_best_settings_give_the_value_that_was_found(
     assert {f"{block}.{key}" for block in variant for key in variant[block]} == {*drawn}
 
 
-def test_the_name_of_a_tuned_variant_is_one_that_a_config_may_have() -> None:
-    config, names = shipped(), ["a"]
-    for _ in range(9):
-        names.append(search.tuned_variant_name("medium", f"len150-{names[-1]}"))
-        put(config, f"variants.{names[-1]}.model.dropout", 0)
-    checked_config(config)
-    assert len(set(names)) == 10
-
-
 def train_by(patch: pytest.MonkeyPatch, run: Callable[..., dict[str, Any]]) -> None:
     """Let a function take the place of the trainings, and give their values."""
     entry_point = lambda *_: lambda *_, **__: nullcontext(run)  # noqa: E731
@@ -188,30 +177,14 @@ def test_a_search_that_cannot_be_is_refused_and_leaves_no_best_settings(
     assert not [*tmp_path.glob("**/best.yaml")]
 
 
-def boosted(
-    data: Path, out: Path, *changes: dict[str, Any], report: Any = lambda *_: None
-) -> list[float]:
+def boosted(data: Path, out: Path, *changes: dict[str, Any]) -> list[float]:
     """The values of trials of boosting, one after the other, with changes to its settings."""
     trials = kind_of("boosting").entry_point("trial_runner")
     settings = SETTINGS["boosting-deep"]["boosting"]
     with trials(*files_of(data), out, runtime=RUNTIME, threads=1) as run:
-        return [run({"boosting": settings | change}, report)["value"] for change in changes]
-
-
-def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reports: list[tuple[float, int]] = []
-
-    def fit(train: Any, valid: Any, config: Any, *given: Any, start: Any) -> None:
-        for tree in range(1, 9):
-            given[-1](tree, {"auc": 0.5, "average_precision": 0.5, "logloss": tree / 10})
-
-    monkeypatch.setattr("tossctr.models.boosting.train_trees.fit", fit)
-    rates = ({"learning_rate": rate} for rate in (0.5, 0.25))
-    boosted(data, tmp_path, *rates, report=lambda *given: reports.append(given))
-    # At rate 0.5 two trees are one step, at 0.25 four; the best value so far counts.
-    assert reports == [(-0.1, 1), (-0.1, 2), (-0.1, 3), (-0.1, 4), (-0.1, 1), (-0.1, 2)]
+        return [
+            run({"boosting": settings | change}, lambda *_: None)["value"] for change in changes
+        ]
 
 
 def test_a_trial_that_chooses_its_leaves_forgets_those_of_the_one_before(

@@ -123,7 +123,6 @@ def mark_as_simulated(path: Path) -> None:
     [
         (Path.unlink, "data/h5/toy/train/part000.h5", "missing: in/log.parquet"),
         (mark_as_simulated, TARGET, f"{LOG} is simulated and {NEW} is not"),
-        (Path.touch, "results/toy/len300/model.safetensors", "sizes.toy.max_len is [5, 20]"),
         (Path.touch, "results/submission_fulll.csv", "no size 'fulll' in the config"),
         (Path.touch, "results/summary.md", "results/submission_medium.csv"),
     ],

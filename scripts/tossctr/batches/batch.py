@@ -49,11 +49,6 @@ class PackedLayout:
     max_len: int
     runs: tuple[tuple[int, int], ...]
 
-    @property
-    def longest(self) -> int:
-        """The number of positions of the longest row."""
-        return max((length for _, length in self.runs), default=0)
-
     @classmethod
     def from_histories(cls, history_ST: Tensor, offsets: Tensor, max_len: int) -> "PackedLayout":
         """The layout for packed histories, whose tensors must be on the host."""

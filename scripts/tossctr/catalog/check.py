@@ -1,6 +1,5 @@
 """Validate the config and its table, list all errors, and fill in defaults."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from .schema import SPLIT_BY, Config
 
 # The C loader takes a tenth of the time; some builds of PyYAML lack it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-_IN_BASE_8_OR_60 = re.compile(r"[-+]?0[0-7_]|.*:")
 _HINT = (
     "config/README.md explains every key. YAML reads 1e-3 as text (write 1.0e-3); in a mapping of "
     "--config, Snakemake reads every number as text."
@@ -103,8 +100,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
 def yaml_pitfalls(files: Iterable[Path | str]) -> Iterator[str]:
     """Yield a message with file and line for each text that YAML silently misreads.
 
-    If a mapping repeats a key, YAML keeps only the last value. It reads 010 as 8 (base 8), and
-    1:30 as 90 (base 60).
+    If a mapping repeats a key, YAML keeps only the last value.
     """
     for file in files:
         # A JSON file may hold tabs.
@@ -120,10 +116,4 @@ def yaml_pitfalls(files: Iterable[Path | str]) -> Iterator[str]:
                         line = key.start_mark.line + 1
                         yield f"{file}, line {line}: key {key.value!r} is repeated; keep only one"
                 inner = [child for pair in inner for child in pair]
-            elif getattr(node, "tag", "") in _NUMBERS and _IN_BASE_8_OR_60.match(node.value):
-                yield (
-                    f"{file}, line {node.start_mark.line + 1}: {node.value} is "
-                    f"{yaml.load(node.value, Loader=_LOADER)} in YAML; write the number without a "
-                    f"leading 0 or colon, or text in quotes"
-                )
             nodes += [child for child in inner if child not in nodes]

@@ -27,14 +27,9 @@ class Progress:
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
             rate = (self.done - self._done_before) / max(now - self._started, 1e-9)
-            left = duration((self.total - self.done) / rate) if rate else "?"
+            seconds = round((self.total - self.done) / rate) if rate else 0
             logger.info(
                 "%s %s of %s %s, %s %s/s, %s left",
                 *(self.label, f"{self.done:,}", f"{self.total:,}", self.unit),
-                *(f"{rate:,.0f}", self.unit, left),
+                *(f"{rate:,.0f}", self.unit, timedelta(seconds=seconds) if rate else "?"),
             )
-
-
-def duration(seconds: float) -> str:
-    """The text of a duration, as in 1:02:03 (hours, minutes, seconds)."""
-    return str(timedelta(seconds=round(seconds)))

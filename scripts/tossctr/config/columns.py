@@ -56,16 +56,9 @@ class Columns:
         return self.categorical + self.numeric + self.ragged + times
 
     def to_dict(self, *extra: str) -> dict[str, Any]:
-        """The features' columns by role, for JSON; `extra` adds `label`, `id`, `shared` or `ids`.
-
-        The roles in `extra`, context and times are omitted if empty; so is a comma as separator.
-        """
-        names = ("profile", "numeric", "sequences", "targets")
-        roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
-        optional_names = ("context", "event_time", "row_time", *extra)
-        optional = {name: getattr(self, name) for name in optional_names}
-        optional["separator"] = self.separator if self.separator != SEPARATORS[0] else ""
-        return roles | {name: value for name, value in optional.items() if value}
+        """The features by role, for JSON; `extra` adds `label`, `id`, `shared` or `ids`."""
+        names = ("profile", "numeric", "sequences", "targets", "context", "event_time", "row_time")
+        return {name: getattr(self, name) for name in (*names, "separator", *extra)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":

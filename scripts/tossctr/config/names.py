@@ -48,11 +48,6 @@ def folder_name(path: Path) -> str:
     return "/".join((folder.parent if folder.name == REFIT else folder).parts[-2:])
 
 
-def name_of(path: Path) -> str:
-    """The name of the model whose folder, or refit folder, contains `path`: len150."""
-    return folder_name(path).rpartition("/")[2]
-
-
 def variant_of(model: str) -> str | None:
     """The variant in a model's name: `din` for len150-din, None for len150."""
     return model.partition("-")[2] or None

@@ -13,7 +13,6 @@ the number             the text of an integer
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Self
 
 import numpy as np
 import xxhash
@@ -67,11 +66,6 @@ class CategoryLookup:
         self._codes = codes[order]
         self._values = np.concatenate([[missing], values])[order]
         self._other = other
-
-    @classmethod
-    def indices(cls, words: Sequence[str]) -> Self:
-        """A lookup of the words' indices, counted from 1; missing and other codes give 0."""
-        return cls(words, np.arange(1, len(words) + 1), missing=0, other=0)
 
     def __call__(self, codes: np.ndarray) -> np.ndarray:
         """The value of each code, int64."""

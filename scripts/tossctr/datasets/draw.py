@@ -113,10 +113,6 @@ def draw(
     """Yield the Selection of each part; part i has the rows `bounds[i]` to `bounds[i + 1]`."""
     labels = read_labels(file, label)
     available = len(labels)
-    if rows is not None and rows > available:
-        logger.warning(
-            "%s rows requested, the table has %s: using all", f"{rows:,}", f"{available:,}"
-        )
     rows = min(rows or available, available)
     time, group, sampling = read_keys(file, sampling)
     parts = [slice(*pair) for pair in pairwise(bounds)]

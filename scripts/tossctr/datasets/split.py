@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 # and to compute metrics.
 SPLITS = ("train", "validation")
 TRAIN, VALIDATION = 0, 1
-# If the held-out share differs from `valid_share` by a larger factor, a warning is logged.
-_FAR_OFF = 1.5
 # The maximum number of periods.
 PERIODS = 8
 
@@ -46,12 +44,6 @@ class Sampling(SettingsBlock):
         """True if validation rows are drawn at random."""
         return self.time is None and self.group is None
 
-    @property
-    def columns(self) -> dict[str, str]:
-        """The columns to read, by config key."""
-        named = {"columns.time": self.time, "columns.group": self.group}
-        return {key: name for key, name in named.items() if name is not None}
-
 
 def read_keys(
     file: RawTable, sampling: Sampling
@@ -72,7 +64,7 @@ def read_keys(
         logger.warning(
             "%s: %s HAS ONE VALUE in all rows, so validation rows are drawn %s",
             file.location,
-            " and ".join({*sampling.columns.values()} - {chosen.group}),
+            " and ".join({*filter(None, (sampling.time, sampling.group))} - {chosen.group}),
             f"by {chosen.group}" if chosen.group else "AT RANDOM",
         )
     return None, group, chosen
@@ -144,14 +136,6 @@ def _start(key: np.ndarray, share: float, column: str) -> Any:
             f"another column in columns.time or columns.group, or change sampling.split"
         )
     nearest = int(np.abs(total - cuts - share * total).argmin())
-    held_share = (total - cuts[nearest]) / total
-    if max(held_share / share, share / held_share) > _FAR_OFF:
-        logger.warning(
-            "%s: rows with equal values stay together, so the held-out share is %.3g, not %.3g",
-            column,
-            held_share,
-            share,
-        )
     return values[nearest + 1]
 
 
@@ -163,7 +147,7 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     groups, the probability of a collision is 1 in 3,000.
     """
     random = np.random.default_rng([seed, 1])
-    hashes, ungrouped = [], 0
+    hashes = []
     for _, batch in file.stream([column], BATCH_ROWS):
         values = batch.column(0)
         try:
@@ -177,16 +161,7 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
         digests = (xxhash.xxh3_64_intdigest(key, seed) for key in keys)
         hashes.append(np.fromiter(digests, np.uint64, len(keys)))
         is_missing = np.array([not key for key in keys])
-        missing = int(is_missing.sum())
-        hashes[-1][is_missing] = random.integers(0, 1 << 64, missing, np.uint64)
-        ungrouped += missing
-    if ungrouped:
-        logger.warning(
-            "%s: rows without %s: %s; each is a separate group",
-            file.location,
-            column,
-            f"{ungrouped:,}",
-        )
+        hashes[-1][is_missing] = random.integers(0, 1 << 64, int(is_missing.sum()), np.uint64)
     return np.concatenate(hashes)
 
 

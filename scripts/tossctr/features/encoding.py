@@ -100,7 +100,6 @@ class FeatureEncoder:
         self.similarities = SimilarityColumns(feature_map, split)
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
         self.statistics = [self.statistic_columns.index(column) for column in chosen]
-        self.needs_indices = not {*chosen} <= {*self.history_statistics.columns}
         times = [self.event_time] if self.event_time else []
         # The sequence columns that blocks must have.
         self.history_columns = [*feature_map.history_columns, *times]
@@ -177,8 +176,7 @@ class FeatureEncoder:
         """The numeric and categorical inputs of a block's rows."""
         raw = block.numeric[:, self.numeric_columns]
         if self.statistics:
-            compute = self.all_statistics if self.needs_indices else self.history_statistics
-            raw = np.concatenate([raw, compute(block)[:, self.statistics]], axis=1)
+            raw = np.concatenate([raw, self.all_statistics(block)[:, self.statistics]], axis=1)
         counts = [len(self.feature_map.profile), len(self.feature_map.targets)]
         profile, target, context = np.split(self.categories(block), np.cumsum(counts), axis=1)
         if not self.feature_map.targets:

@@ -121,10 +121,6 @@ class ItemVectors:
         indices[self.codes] = np.arange(1, len(self.codes) + 1)
         return indices
 
-    def without_folds(self) -> "ItemVectors":
-        """The same, with only the vectors for rows without a fold."""
-        return self.from_array(self.sequence, self.fold_of, self.codes, self.vectors[-1:, 1:])
-
 
 @dataclass(frozen=True)
 class FeatureMap:
@@ -182,10 +178,6 @@ class FeatureMap:
         if self.sequences:
             return self
         return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])
-
-    def without_folds(self) -> "FeatureMap":
-        """This map, with only the item vectors for rows without a fold."""
-        return replace(self, item_vectors=[each.without_folds() for each in self.item_vectors])
 
     def to_dict(self) -> dict[str, Any]:
         """The map as plain lists, strings and numbers, for JSON and model files."""
@@ -272,7 +264,7 @@ def check_simulated(path: object, is_simulated: bool, is_model_simulated: bool) 
         )
 
 
-def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: str = "") -> Columns:
+def read_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
     """The columns that models with these maps need, each once; `profile` has all categories.
 
     `row_time` is the column of the rows' times. Raises UserError if the models need it and it is
@@ -297,8 +289,6 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
         return tuple(dict.fromkeys(fields))
 
     return Columns(
-        label="",
-        id=id_column,
         profile=names(field.column for m in maps for field in m.categories),
         numeric=names(field.column for m in maps for field in m.numeric),
         sequences=names(field.column for m in maps for field in m.sequences),

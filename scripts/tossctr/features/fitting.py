@@ -74,7 +74,10 @@ def fit_feature_map(
 def _fit_fields(table: Table, columns: Columns, min_count: int) -> FeatureMap:
     """The feature map, still without item vectors and history statistics."""
     words = {name: table.vocabulary(name) for name in columns.categorical}
-    find = {name: CategoryLookup.indices(each) for name, each in words.items()}
+    find = {
+        name: CategoryLookup(each, np.arange(1, len(each) + 1), missing=0, other=0)
+        for name, each in words.items()
+    }
     word_counts = {name: np.zeros(len(each) + 1, np.int64) for name, each in words.items()}
     counts = {name: ValueCounts() for name in (*columns.sequences, *columns.ids)}
     numeric = NumericFit(columns.numeric)

@@ -68,8 +68,7 @@ class SimilarityColumns:
                 items, item_of = self.vectors[field.column]
                 last = len(items.vectors) - 1
                 fold = np.full(len(block), last)
-                # An export has only the vectors for rows without a fold.
-                if last and (has_fold := self._uses_fold(items.fold_of, block)).any():
+                if (has_fold := self._uses_fold(items.fold_of, block)).any():
                     row_fold = row_folds(items.fold_of, block, field.column, last)
                     fold = np.where(has_fold, row_fold, last)
                 # Index 0 has no vector.

@@ -107,9 +107,7 @@ class Model:
             content = tensors.load(path)
             if (marks := content.pop("marks", None)) != (expected := _header(cls.kind)):
                 raise ValueError(f"{marks}, not {expected}")
-            # Older files have no `id_column`.
-            names = {f.name for f in fields(ModelInfo)} & {*content}
-            shared = {name: content.pop(name) for name in names}
+            shared = {f.name: content.pop(f.name) for f in fields(ModelInfo)}
             plain = json.loads(shared.pop("feature_map").tobytes())
             about = ModelInfo(**shared, feature_map=FeatureMap.from_dict(plain))
             model = cls.from_content(about, content, threads)

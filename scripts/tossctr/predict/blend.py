@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..catalog.loading import load_model
-from ..common.logits import checked_weights, prior_shift, require_finite, sigmoid
+from ..common.logits import checked_weights, mean_logit, prior_shift, require_finite, sigmoid
 from ..config.columns import Columns
 from ..config.declared import Runtime
 from ..config.names import Prior
 from ..datasets.rows import Rows, row_table
 from ..features.feature_map import read_columns
 from ..models.trained import Model
-from .model_predictions import predict_mean
 
 _CPU = Runtime(device="cpu")
 
@@ -79,6 +78,6 @@ class Blend:
         Raises UserError if `row_table` rejects the rows, or if a logit is not finite.
         """
         table = row_table(rows, self.columns, self.models[0].about.simulated)
-        logit = predict_mean(self.models, self.weights, table)
+        logit = mean_logit([model.predict(table) for model in self.models], self.weights)
         require_finite(logit)
         return logit

@@ -88,16 +88,11 @@ def predict_rows(
     """
     for model in models:
         FeatureEncoder(model.about.feature_map, table).warn_of_unknown_values(table)
-    logit = predict_mean(models, weights, table)
+    logit = mean_logit([model.predict(table) for model in models], weights)
     with raise_if_corrupt(table.path):
         ids = pa.array(table.column("id"), pa.binary()).cast(pa.string())
     require_finite(logit, ids)
     return ids, logit
-
-
-def predict_mean(models: Sequence[Model], weights: Sequence[float], table: Table) -> np.ndarray:
-    """The weighted mean float32 [rows] of the models' logits for a table's rows."""
-    return mean_logit([model.predict(table) for model in models], weights)
 
 
 def model_metadata(model: Model) -> dict[str, str]:

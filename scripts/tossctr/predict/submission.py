@@ -14,7 +14,7 @@ from ..common.errors import UserError
 from ..common.files import Output, atomic_write, fingerprint, write_json
 from ..common.logits import checked_weights, mean_logit, prior_shift, sigmoid
 from ..common.parquet import metadata_of, read_table
-from ..config.names import Prior, name_of, require_name
+from ..config.names import Prior, folder_name, require_name
 from ..describe.alarms import log_alarms, read_alarms
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
@@ -56,7 +56,7 @@ def write_submission(
     listed = read_parts(parts).parts
     count = len(listed)
     by_model = [predictions[i : i + count] for i in range(0, len(predictions), count)]
-    names, about_models = [name_of(model) for model in models], []
+    names, about_models = [folder_name(model).rpartition("/")[2] for model in models], []
     for paths, model, name in zip(by_model, models, names, strict=True):
         code = codes.get(name) if codes else None
         full_name = f"{size}/{name}" if size else ""

@@ -7,7 +7,6 @@ bytes, cached until the file system shows a write to the file.
 
 import glob
 import hashlib
-import logging
 import os
 import re
 import time
@@ -25,8 +24,6 @@ from pyarrow import fs
 from ..common.errors import UserError, first_line, join_names
 from ..common.files import digest_of, read_json, write_json
 
-logger = logging.getLogger(__name__)
-
 # Also matches a mistyped s3:/bucket/key, but not the local path C:/.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
 # The value of a missing key in a folder's name, as Hive and Spark write it.
@@ -36,8 +33,6 @@ _HIDDEN = re.compile("(^|/)[_.]")
 _MAX_NAMED = 3
 # Cache of file versions, in the working folder beside Snakemake's records.
 VERSION_CACHE = Path(".snakemake/raw_versions")
-# Files of at least this size are slow to read, so the log names them.
-_LARGE_BYTES = 1 << 30
 # Only versions of older files are cached: two quick writes can leave the same file time.
 MIN_AGE_NS = 2_000_000_000
 # Metadata that change with an object's content, best first: two digests of Google, S3's, a time.
@@ -228,11 +223,7 @@ class TableLocation:
     def version(self) -> str:
         """A digest of the files' content and order, the partition keys and the delimiter."""
         versions = [(file.partition_keys, file.version) for file in self.files]
-        if self.delimiter is not None:
-            return digest_of([versions, self.delimiter])
-        if len(versions) == 1 and not versions[0][0]:
-            return versions[0][1]
-        return digest_of(versions)
+        return digest_of([versions, self.delimiter])
 
 
 def table_locations(configured: Sequence[str], delimiter: str | None = None) -> list[TableLocation]:
@@ -260,8 +251,6 @@ def content_version(path: Path) -> str:
         cached = read_json(cache_file)
         if cached.get("state") == state:
             return str(cached["version"])
-    if state["size"] >= _LARGE_BYTES:
-        logger.info("%s: reading %s bytes to detect changes", path, f"{state['size']:,}")
     started = time.time_ns()
     with open(path, "rb", buffering=0) as file:
         version = hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()

@@ -1,5 +1,6 @@
 """Reads the files of a raw table as one table: checks columns, streams rows."""
 
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.errors import UserError, closest_name, first_line, join_names, row_name
+from ..common.errors import UserError, first_line, join_names, row_name
 from ..common.files import digest_of
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
@@ -191,10 +192,10 @@ class RawTable:
                     join_names([*map(repr, each)], _MAX_NAMED)
                     for each in (file.schema.names, missing)
                 )
-                near = closest_name(missing[0], file.schema.names)
+                near = difflib.get_close_matches(missing[0], file.schema.names, n=1)
                 raise UserError(
                     f"{file.location}: there is no column {absent}; the file has {existing}"
-                    f"{f'; did you mean {near!r}?' if near else '.'} Correct "
+                    f"{f'; did you mean {near[0]!r}?' if near else '.'} Correct "
                     f"`columns` in the table's file (in scripts/score.py: --id_column), or the "
                     f"delimiter of CSV files (raw.delimiter)"
                 )
@@ -217,7 +218,6 @@ class RawTable:
         """Divide the table into parts of about `rows` rows."""
         files, delimiter, parts = self._files, self.location.delimiter, []
         unsplittable = {i for i, file in enumerate(files) if not file.is_splittable}
-        options = [] if delimiter is None else [delimiter]
         for cuts in cut_files([file.group_rows for file in files], rows, unsplittable):
             pieces = [
                 FileSlice(str(files[i].location), files[i].location.version, start, stop)
@@ -226,7 +226,7 @@ class RawTable:
             digested = [
                 (files[i].partition_keys, *astuple(p)[1:]) for (i, *_), p in zip(cuts, pieces)
             ]
-            version = digest_of([*digested, *options])
+            version = digest_of([*digested, delimiter])
             part_rows = sum(piece.stop - piece.start for piece in pieces)
             parts.append(Part(version, part_rows, self._key_types, pieces, delimiter=delimiter))
         return Listing(self.location.name, self.rows, parts)

@@ -188,26 +188,3 @@ def test_a_transformer_layer_is_that_of_pytorch(has_norm: bool, causal: bool) ->
         later = torch.ones(len(row_LD), len(row_LD), dtype=torch.bool).triu(1) if causal else None
         expected.append(theirs(row_LD, later))
     torch.testing.assert_close(ours(torch.cat(rows), Packed(batch)), torch.cat(expected))
-
-
-@pytest.mark.parametrize(
-    ("dtype", "capability", "is_cuda", "width", "flash"),
-    [
-        (torch.bfloat16, (8, 0), True, 24, True),
-        (torch.float16, (7, 5), True, 24, False),
-        (torch.float32, (9, 0), True, 24, False),
-        (torch.bfloat16, (8, 0), False, 24, False),
-        (torch.bfloat16, (8, 0), True, 264, False),
-    ],
-)
-def test_flash_attention_is_for_half_precision_on_new_gpus(
-    monkeypatch: pytest.MonkeyPatch,
-    dtype: torch.dtype,
-    capability: tuple[int, int],
-    is_cuda: bool,
-    width: int,
-    flash: bool,
-) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    qkv: Any = SimpleNamespace(is_cuda=is_cuda, device="cuda", shape=(7, 3, 2, width), dtype=dtype)
-    assert positions.can_use_flash(qkv) == flash

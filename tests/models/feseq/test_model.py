@@ -13,7 +13,6 @@ from support.raw_tables import raw_table, to_train_h5, with_roles
 from tossctr.batches.batch import Batch
 from tossctr.features.feature_map import OUT_OF_VOCABULARY
 from tossctr.features.fitting import fit_feature_map
-from tossctr.features.numeric import BUCKETS
 from tossctr.models.feseq.network import FESeq, FieldSizes
 from tossctr.models.feseq.network.input_layer import OovDropout, field_sizes
 from tossctr.models.feseq.network.pooling import POOLINGS
@@ -149,27 +148,6 @@ def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_
     )
     assert draws.eval()(batch) is batch
     assert OovDropout(0, SIZES).train()(batch) is batch
-
-
-def test_what_a_target_determines_is_missing_where_the_target_is_drawn_as_unknown() -> None:
-    # Numeric column 1 and the block of column 2 need the target.
-    sizes = replace(SIZES, missing=2, of_target=(((1,), (0,)),))
-    batch = make_batch([3] * 200, sizes)
-    numbers = {name: torch.full((200, 3), 0.5) for name in ("minmax", "quantile", "buckets")}
-    batch = replace(batch, numbers={**numbers, "missing": torch.zeros(200, 2)})
-    batch = replace(batch, target_BG=batch.target_BG.clamp(min=OUT_OF_VOCABULARY + 1))
-    draws = OovDropout(0.5, sizes).train()
-    torch.manual_seed(3)
-    after = draws(batch)
-    is_drawn = after.target_BG[:, 0] != batch.target_BG[:, 0]
-    assert 50 < is_drawn.sum() < 150
-    shown = {"minmax": 0.0, "quantile": 0.0, "buckets": BUCKETS}
-    for name, missing in shown.items():
-        expected = numbers[name].clone()
-        expected[is_drawn, 1] = missing
-        assert torch.equal(after.numbers[name], expected)
-    flags = torch.stack([is_drawn, torch.zeros_like(is_drawn)], dim=1)
-    assert torch.equal(after.numbers["missing"], flags.to(torch.float32))
 
 
 def test_rows_drawn_as_unknown_have_the_numbers_of_rows_with_new_targets(

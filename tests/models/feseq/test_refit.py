@@ -143,20 +143,6 @@ def test_its_rows_are_all_validation_rows_and_as_many_others(
     assert draws[0] == draws[1] != draws[2]
 
 
-def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
-    data: Path, tmp_path: Path
-) -> None:
-    rare = tmp_path / "rare.json"
-    fit_feature_map(data / "train.h5", SIMULATED, 40).write(rare)
-    with a_trainer(data, FOUR_EPOCHS, DRAWING, feature_map=rare) as trainer:
-        drawn = trainer.model.oov_dropout.rates.numpy()
-        before, wanted = (
-            source.encoder.oov_rates(source.table) for source in (trainer.train, trainer.valid)
-        )
-    assert before.max() > 0.2
-    np.testing.assert_allclose(before + (1 - before) * drawn, np.maximum(before, wanted), 1e-6)
-
-
 def test_it_says_whose_its_metrics_are_and_resumes(
     data: Path, first: Path, refit: dict[str, Any], tmp_path: Path
 ) -> None:

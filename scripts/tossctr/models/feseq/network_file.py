@@ -1,9 +1,8 @@
 """A trained network: its file, its predictions, and the weights that its refit starts from."""
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +13,6 @@ from torch import Tensor
 from ...batches.batch import Batch
 from ...batches.batch_source import BatchSource
 from ...batches.negatives import NegativeSamplingRate
-from ...common.errors import NotEnoughMemoryError
 from ...common.progress import Progress
 from ...config.declared import Runtime
 from ...datasets.opening import TableSource
@@ -27,13 +25,11 @@ from ...features.feature_map import (
 )
 from ..trained import Model, ModelInfo
 from .network import FESeq
-from .network.device import Machine, Result, deterministic_if_possible, start_runtime
+from .network.device import Machine, deterministic_if_possible, start_runtime
 from .network.input_layer import field_sizes, inputs_of
 from .network.positions import MAX_ROWS
 from .network.refiner import TransformerLayer, attend
 from .network_settings import ModelConfig
-
-logger = logging.getLogger(__name__)
 
 # Positions (rows x max_len) of a forward pass: they fill a GPU (1 GiB at width 200), or fit in the
 # caches of a CPU.
@@ -110,15 +106,22 @@ def predict_logits(
     logits: list[Tensor] = []
 
     def forward(batch: Batch) -> Tensor:
-        with machine.autocast():
-            return model(batch)
+        try:
+            with machine.autocast():
+                return model(batch.to(machine.device))
+        except torch.cuda.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+        # Outside the handler, whose traceback keeps the tensors of the failed attempt.
+        middle = len(batch) // 2
+        halves = batch.rows(0, middle), batch.rows(middle, len(batch))
+        return torch.cat([forward(half) for half in halves])
 
     predicting = Progress("predicted", stop - start)
     batches = source.in_order(start, stop, ablate_histories=ablate_histories)
     for batch in machine.prefetch(batches):
-        for fitting, logit_B in batches_that_fit(forward, batch, machine):
-            indices.append(fitting.row_B.numpy() - start)
-            logits.append(logit_B)
+        logits.append(deterministic_if_possible(partial(forward, batch)))
+        indices.append(batch.row_B.numpy() - start)
         predicting.advance(len(batch))
     model.train(was_training)
     ordered = np.empty(stop - start, np.float32)
@@ -126,33 +129,6 @@ def predict_logits(
         # One copy to the host for all batches: each copy waits for the GPU.
         ordered[np.concatenate(indices)] = torch.cat(logits).float().cpu().numpy()
     return ordered
-
-
-def batches_that_fit(
-    work: Callable[[Batch], Result], batch: Batch, machine: Machine
-) -> Iterator[tuple[Batch, Result]]:
-    """Yield a batch, on the host, with the result of `work` on it, on the device.
-
-    If GPU memory is short, yield the same for the batch's halves, and so on. Raises
-    NotEnoughMemoryError if a single row does not fit.
-    """
-    try:
-        result = deterministic_if_possible(lambda: work(batch.to(machine.device)))
-    except torch.cuda.OutOfMemoryError:
-        if len(batch) == 1:
-            raise NotEnoughMemoryError(
-                "GPU memory is too small for the prediction of a single row; use a smaller max_len "
-                "or model, or check with nvidia-smi what else uses the GPU"
-            ) from None
-    else:
-        yield batch, result
-        return
-    # Outside the handler, whose traceback keeps the tensors of the failed attempt.
-    logger.warning("out of GPU memory: predicting %d rows in two halves", len(batch))
-    torch.cuda.empty_cache()
-    middle = len(batch) // 2
-    for start, stop in ((0, middle), (middle, len(batch))):
-        yield from batches_that_fit(work, batch.rows(start, stop), machine)
 
 
 @dataclass(frozen=True)
@@ -187,14 +163,10 @@ class TrainedModel(Model):
 
     def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
         """Logits float32 [rows]; they assume the click rate of the train rows."""
-        network, source = to_machine(self.network, self.machine), self.source(rows)
-        return predict_logits(network, source, self.machine, ablate_histories=ablate_histories)
-
-    def source(self, rows: TableSource) -> BatchSource:
-        """Batches of `rows`; raises UserError as `check_simulated` does."""
+        network = to_machine(self.network, self.machine)
         source = inference_source(rows, self.about.feature_map, self.config, self.machine)
         check_simulated(source.table.path, source.table.source["simulated"], self.about.simulated)
-        return source
+        return predict_logits(network, source, self.machine, ablate_histories=ablate_histories)
 
 
 def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> TrainedModel:

@@ -74,7 +74,7 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
 
 def _metadata(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
     """The metadata of the exported file."""
-    feature_map = trained.about.feature_map.without_folds()
+    feature_map = trained.about.feature_map
     return {
         "format": FORMAT,
         "version": VERSION,

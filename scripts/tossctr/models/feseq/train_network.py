@@ -24,7 +24,6 @@ from ...features.feature_map import FeatureMap
 from ..base import training_lock
 from ..checkpoint import Checkpoint
 from ..job import TrainJob, open_rows
-from ..trained import ModelInfo
 from .micro_batches import count_parameters, micro_batch_rows
 from .network.device import Machine, Ranks, in_torchrun, process_group, start_runtime
 from .network.input_layer import field_sizes, inputs_of
@@ -88,13 +87,10 @@ def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
     Each process has its rank in the environment (RANK, WORLD_SIZE). torchrun forwards signals to
     all processes, and ends all if one fails.
     """
-    # Kubeflow sets PET_ variables, which are options of torchrun; here `train.gpus` decides.
-    for name in [name for name in os.environ if name.startswith("PET_")]:
-        del os.environ[name]
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads // processes)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command.append(f"--nproc-per-node={processes}")
+    command += ["--nnodes=1", f"--nproc-per-node={processes}"]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [*command, *sys.argv])
@@ -204,10 +200,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
     network, rates = asdict(run.model_config), trainer.model.oov_dropout.rates
     # A refit trains on some rows, but all models of a blend must assume the click rate of all rows.
     rows = run.train.whole if isinstance(run.train, RowSubset) else run.train
-    click_rate = float(rows.column("label").mean())
-    simulated = rows.source["simulated"]
-    names = job.full_name, job.id_column
-    about = ModelInfo({"model": network}, run.feature_map, simulated, click_rate, *names)
+    about = job.model_info(run.feature_map, rows)
     job.write(
         TrainedModel(about, trainer.model),
         [asdict(evaluation) for evaluation in trainer.history],

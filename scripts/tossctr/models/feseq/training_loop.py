@@ -185,8 +185,8 @@ class Trainer:
                     if end_signal and is_saved:
                         logger.warning("interrupted at step %d; the state is saved", self.step)
                 if end_signal:
-                    # The launcher ends all ranks when one has ended.
-                    self.ranks.barrier()
+                    # Waits for all ranks: the launcher ends them when one has ended.
+                    self.ranks.max(0)
                     signals.raise_signal(end_signal)
 
     def _take(self, batch: Batch) -> None:

@@ -53,10 +53,6 @@ class Ranks:
         # On the CPU, so that the host does not wait for the GPU.
         return self._reduce(torch.tensor(numbers), dist.ReduceOp.MAX).tolist()
 
-    def barrier(self) -> None:
-        """Wait until all ranks call this."""
-        self.max(0)
-
     def sum_all(self, tensors: Sequence[Tensor]) -> None:
         """`sum` each tensor: one message per large tensor, one for all small tensors."""
         small = [tensor for tensor in tensors if tensor.numel() <= 1 << 18]
@@ -74,14 +70,7 @@ class Ranks:
 
     def _reduce(self, tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
         if self.count > 1:
-            try:
-                dist.all_reduce(tensor, operation)
-            except RuntimeError as error:
-                reason = first_line(error).partition(". ")[0]
-                raise UserError(
-                    f"the processes of this training lost their connection ({reason}); run the "
-                    f"same command again to resume from the last saved state"
-                ) from None
+            dist.all_reduce(tensor, operation)
         return tensor
 
 
@@ -198,8 +187,6 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
             )
         device = torch.device("cuda", ranks.rank)
         torch.cuda.set_device(device)
-    elif ranks.count > 1:
-        logger.warning("device: CPU, shared by all %d processes", ranks.count)
     if device.type == "cuda":
         # Equal runs on a machine get equal results; cuBLAS reads the variable at its start.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -88,7 +88,8 @@ class Packed:
         # Here, since the import takes a second.
         from torch.nn.attention import varlen
 
-        width, start_B, longest = qkv_N3HE.shape[-1], self.layout.start_B, self.layout.longest
+        width, start_B = qkv_N3HE.shape[-1], self.layout.start_B
+        longest = max((length for _, length in self.layout.runs), default=0)
         # Padding with zeros changes no product; the scale is for the width without zeros.
         query, key, value = F.pad(qkv_N3HE, (0, -width % _MULTIPLE_OF_HEAD)).unbind(1)
         attended_NHE = varlen.varlen_attn(
