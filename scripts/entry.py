@@ -26,6 +26,11 @@ from tossctr.common.files import Output
 from tossctr.common.machine import keep_freed_memory
 from tossctr.common.signals import exit_on_sigterm
 
+# No traceback after Ctrl-C during imports.
+sys.excepthook = lambda kind, *error: (
+    None if issubclass(kind, KeyboardInterrupt) else sys.__excepthook__(kind, *error)
+)
+
 # Wildcards that form the full name of a job's model, such as full/len150.
 NAME_WILDCARDS = ("size", "model", "baseline", "name")
 _LINE = "%%(asctime)s %%(levelname)s %s%%(message)s"

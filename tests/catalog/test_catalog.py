@@ -175,6 +175,8 @@ def test_all_mistakes_are_listed_at_once_by_their_paths(config: Config) -> None:
     for path, value in wrong.items():
         put(config, path, value)
     del config["sizes"]["full"]["rows"]
+    with pytest.raises(UserError, match=r"did you mean 'batch_size'\?"):
+        checked_config(config)
     assert named(config) == sorted([*wrong, "sizes.full.rows"])
 
 

@@ -55,6 +55,12 @@ def test_types_that_cannot_be_used_or_compared_are_refused(
         raw.check(TIMED)
 
 
+def test_a_file_is_not_both_train_and_test(tmp_path: Path) -> None:
+    both = files(tmp_path, train={}, test={})
+    with pytest.raises(UserError, match=r"in raw\.train and in raw\.test"):
+        dataclasses.replace(both, test=both.train).check(COLUMNS)
+
+
 @pytest.fixture
 def raw(tmp_path: Path) -> dict[str, Any]:
     names = {"train": "a.parquet", "test": "b.parquet", "sample_submission": "c.csv"}

@@ -1,5 +1,6 @@
 """Exceptions with messages for the user, and helpers that format these messages."""
 
+import difflib
 from collections.abc import Sequence
 
 
@@ -38,3 +39,9 @@ def join_names(names: Sequence[str], limit: int) -> str:
     """The first `limit` names, comma-separated, and the number of omitted names if any."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def closest_name(name: str, candidates: Sequence[str]) -> str | None:
+    """The candidate that is most similar to `name`; None if no candidate is similar."""
+    matches = difflib.get_close_matches(name, candidates, n=1)
+    return matches[0] if matches else None

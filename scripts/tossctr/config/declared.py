@@ -8,7 +8,7 @@ declarations.
 from collections.abc import Mapping
 from copy import copy
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,8 @@ from pydantic import (
     model_serializer,
 )
 from pydantic.fields import FieldInfo
+
+from ..common.errors import closest_name
 
 # Strict: 1000.0 is not an integer, and true is not a number.
 CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -91,7 +93,9 @@ def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
     for detail in errors:
         loc, text = detail["loc"], detail["msg"].removeprefix("Value error, ")
         if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            text = "unknown key"
+            known = _known_keys(declared, loc[:-1])
+            near, keys = closest_name(str(loc[-1]), known), f"keys are {', '.join(known)}"
+            text = f"unknown key; {f'did you mean {near!r}?' if near else keys}"
         elif detail["type"] != "missing":
             loc = _path(loc, values)
             if detail["type"] != "value_error":
@@ -108,6 +112,14 @@ def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
         except (TypeError, KeyError, IndexError):
             return loc[:i]
     return loc
+
+
+def _known_keys(declared: Any, loc: tuple[Any, ...]) -> list[str]:
+    """The keys that a declared class allows at the location `loc`."""
+    for step in loc:
+        fields = fields_of(declared)
+        declared = fields[step].annotation if step in fields else (get_args(declared) or [None])[-1]
+    return list(fields_of(declared))
 
 
 def fields_of(declared: Any) -> dict[str, FieldInfo]:

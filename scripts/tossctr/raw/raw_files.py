@@ -58,6 +58,12 @@ class RawFiles:
         train.check_columns(columns, columns.label, *train_columns)
         if self.test is None:
             return
+        both = {*map(str, self.train.files)} & {*map(str, self.test.files)}
+        if both:
+            raise UserError(
+                f"{min(both)}: is in raw.train and in raw.test; remove it from one of them, or set "
+                f"raw.test to null"
+            )
         test = RawTable(self.test, columns=columns)
         if train.is_simulated != test.is_simulated:
             simulated, real = (train, test) if train.is_simulated else (test, train)

@@ -1,6 +1,5 @@
 """Reads the files of a raw table as one table: checks columns, streams rows."""
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.errors import UserError, first_line, join_names, row_name
+from ..common.errors import UserError, closest_name, first_line, join_names, row_name
 from ..common.files import digest_of
 from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
@@ -192,10 +191,10 @@ class RawTable:
                     join_names([*map(repr, each)], _MAX_NAMED)
                     for each in (file.schema.names, missing)
                 )
-                near = difflib.get_close_matches(missing[0], file.schema.names, n=1)
+                near = closest_name(missing[0], file.schema.names)
                 raise UserError(
                     f"{file.location}: there is no column {absent}; the file has {existing}"
-                    f"{f'; did you mean {near[0]!r}?' if near else '.'} Correct "
+                    f"{f'; did you mean {near!r}?' if near else '.'} Correct "
                     f"`columns` in the table's file (in scripts/score.py: --id_column), or the "
                     f"delimiter of CSV files (raw.delimiter)"
                 )
