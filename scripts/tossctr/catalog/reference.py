@@ -92,6 +92,8 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if "const" in schema:
         return str(schema["const"])
     bounds = [f"{sign} {schema[key]}" for key, sign in _SIGNS.items() if key in schema]
+    if {"minimum", "maximum"} <= schema.keys():
+        bounds = [f"{schema['minimum']} to {schema['maximum']}"]
     text = " ".join([_WORDS[schema["type"]], " and ".join(bounds)]).strip()
     return f"{text} of: {_allowed(schema['items'])}" if "items" in schema else text
 

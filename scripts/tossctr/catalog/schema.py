@@ -74,21 +74,20 @@ class Raw(_Block):
     """Where the raw data come from."""
 
     source: Literal["auto", "files", "simulated"] = "auto"
-    """`files`: the files named below, which must exist. `simulated`: the simulated data, even if
-    the files exist. `auto`: the files if all exist, simulated data if none does, else an error"""
+    """`files`: the files named below, which must exist. `simulated`: the simulated data. `auto`:
+    the files if all exist; the simulated data if none does and the table has a block `simulation`;
+    else an error"""
     train: Name | Files
     """table with features and label: a file, a list of files, a pattern such as `in/day-*.parquet`,
-    or a folder of files. The suffix gives the format: .csv, .tsv, .csv.gz, .tsv.gz; any other means
-    parquet. If data/raw/train.parquet is named but missing, data/raw/train.csv (or .tsv and so on)
-    is used"""
+    or a folder. Names that end in .csv, .tsv, .csv.gz or .tsv.gz are CSV, all others parquet"""
     test: Name | Files | None = None
-    """table with features and ID, in the form of `train`; null: no test table and no submission"""
+    """table with features and ID, given like `train`; null: no test table and no submission"""
     delimiter: Delimiter | None = None
-    """the character between the values of CSV files, such as `;`; null: a comma, or a tab in .tsv
+    """character between the values of CSV files, such as `;`; null: a comma, or a tab in .tsv
     files"""
     sample_submission: Name | None = None
-    """CSV file, .gz or not. Its IDs set the submission's rows and their order; its other column
-    names the prediction. If null or missing, the test file sets rows and order"""
+    """CSV file. Its IDs set the submission's rows and their order; its other column names the
+    prediction. If null or missing, the test table sets rows and order"""
 
 
 class Simulation(_Block):
@@ -99,54 +98,53 @@ class Simulation(_Block):
     test_rows: Annotated[int, Field(ge=1)] = 20_000
     """rows of the simulated test file"""
     mean_length: Annotated[float, Field(ge=5, le=5000), AS_WRITTEN] = 20
-    """mean events per sequence; the real data have 531. The default is smaller, so that the default
-    run takes minutes"""
+    """mean events per sequence; the real data have 531, which takes longer"""
 
 
 class Group(_Block):
     """A named group of columns."""
 
     profile: list[Name] = []
-    """categorical columns of the row: strings, integers, floats, booleans. Each is repeated at
-    every position of the history, which costs width, memory and time"""
+    """categorical columns of the row: text, integers, floats, booleans. Each is an input at every
+    position of the history, which costs memory and time"""
     context: list[Name] = []
-    """categorical columns of the row that only the output network sees. The values of a column that
-    is also in `numeric` are used as numbers and as categories"""
+    """categorical columns of the row that only the output network sees. Columns that are also in
+    `numeric` are used as numbers and as categories"""
     numeric: list[Name] = []
     """numeric columns; `model.scaling` and `model.numerics` set how a network reads them"""
     sequences: dict[str, Name] = {}
     """`sequence column: target column`. A sequence has a row's events, newest last: tokens joined
-    by `separator`, such as `12,7,301` or `a12,b7`, or a list of integers or texts. The target is
-    the categorical column of the row's item, to which the events are compared. In each row, all
+    by `separator`, such as `12,7,301` or `a12,b7`, or a list of integers or texts. The target
+    column has the category of the row's item, with which the events are compared. In each row, all
     sequences in use must be equally long"""
     times: dict[str, Name] = {}
-    """`column of the events' times: column of the row's time`, at most one such pair. The events'
-    times are a sequence of integers, one for each event. The row's time is an integer or a
-    timestamp (whole seconds since 1970) in the same unit; no row may lack it. An event later
+    """`column of the events' times: column of the row's time`, at most one pair. The events' times
+    are a sequence of integers, one for each event. The row's time is an integer in the same unit;
+    or a timestamp, if the events' times are seconds since 1970. No row may lack it. An event later
     than its row gets the row's time"""
     separator: Separator = SEPARATORS[0]
-    """the character between the tokens of sequences and times in text; it must be the same in all
-    groups in use"""
+    """character between the tokens of sequences and times in text; the same in all groups in use"""
     share_embedding: list[Name] = []
     """sequences whose events are items of their target column. The token a12 and the category `a12`
-    (or 012 and `012`) share an embedding, and `min_count` adds their counts"""
+    (or 012 and `012`) share an embedding, and their counts add up for `min_count`"""
 
 
 class ColumnRoles(_Block):
     """The roles of the columns."""
 
     label: Name
-    """column of the train file with 0 and 1, booleans, or text in one of the pairs yes and no, y
-    and n, true and false, t and f"""
+    """column of the train table with 0 and 1, booleans, or text: yes and no, y and n, true and
+    false, or t and f"""
     id: Name | None = None
-    """column of unique IDs in the test file; null: rows are numbered from 1, in a column `row`"""
+    """column of unique IDs in the test table; null: rows are numbered from 1, in a column `row`"""
     time: Name | None = None
-    """column of the row's time: numbers, timestamps or text; `sampling.split` can hold out the
-    newest rows"""
+    """column of the row's time: whole numbers, dates, timestamps or text; `sampling.split` can hold
+    out the newest rows"""
     group: Name | None = None
-    """column whose equal values form a group of rows, such as a user ID (`sampling.split`)"""
+    """column whose equal values form a group of rows, such as a user ID; `sampling.split` can hold
+    out whole groups"""
     use: Annotated[list[str], Field(min_length=1)]
-    """the column groups that the model sees; columns of other groups are never read"""
+    """names of the column groups in use; columns of other groups are never read"""
     groups: dict[str, Group]
     """the groups by name"""
 
@@ -161,9 +159,9 @@ class Table(_Block):
     columns: ColumnRoles
     """the roles of the columns"""
     score: ScoreName = "logloss"
-    """the score of predictions: `logloss`, `auc`, `average_precision`, or `toss`, the competition's
-    0.5 AP + 0.5 / (1 + WLL) at 50:50 odds. Models are ranked by it, and it sets the default
-    of `submission.prior`"""
+    """the metric that ranks models: `logloss`, `auc`, `average_precision`, or `toss`, the
+    competition's 0.5 AP + 0.5 / (1 + WLL) at 50:50 odds (AP: average precision, WLL: logloss with
+    half the weight on clicks). It also sets the default of `submission.prior`"""
 
 
 # The value of `sampling.split` that uses each of these keys of `columns`.
@@ -174,13 +172,13 @@ class SamplingConfig(SettingsBlock):
     """Which rows are used, and which are held out."""
 
     split: Literal["auto", "random", "newest", "groups"] = "auto"
-    """which rows are held out. `random`: drawn at random. `newest`: the newest by `columns.time`.
-    `groups`: whole groups, drawn at random, so that no value of `columns.group` is in both splits.
-    `auto`: `newest` if `columns.time` has several values, else `groups` if `columns.group` has
-    several, else `random`"""
+    """which rows are held out for validation. `random`: random rows. `newest`: the newest by
+    `columns.time`. `groups`: random groups, so that no value of `columns.group` is in both splits.
+    `auto`: `newest` if `columns.time` has several values, else `groups` if `columns.group` has,
+    else `random`"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
-    """share of the rows held out for validation, stratified by label; for `newest` and `groups`,
-    the nearest share that splits no time and no group"""
+    """share of the rows held out: with `random`, this share of each label; with `newest` and
+    `groups`, the nearest share that splits no time and no group"""
     seed: Seed = 42
     """seed of drawing and shuffling rows"""
 
@@ -197,8 +195,7 @@ class Parts(_Block):
     """The parts of a table."""
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
-    """approximate rows of a part. A job converts or predicts one part; its memory hardly grows with
-    this number"""
+    """approximate rows of a part; a job converts or predicts one part"""
 
 
 class Variant(_WithBlocks):
@@ -209,20 +206,20 @@ class Size(_WithBlocks):
     """The settings of one data size."""
 
     rows: Annotated[int, Field(ge=20)] | None
-    """rows drawn evenly from the whole train file, stratified by label; null: all"""
+    """rows drawn evenly from the train table, stratified by label; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
-    """how many of a history's newest events the Transformer sees; a model's name has this number.
-    Sums and statistics use all events"""
+    """how many of a history's newest events the Transformer sees; each number gives a model, such
+    as `len150`. Other inputs use all events"""
     submission_models: Annotated[list[str], Field(min_length=1)]
-    """names of the models for the submission: `len150`, or `len150-briefing` for a variant. Several
-    models are blended: the submission has the mean of their logits"""
+    """models of the submission, such as `len150` or the variant `len150-briefing`. Several models
+    are blended: the submission has the weighted mean of their logits"""
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         "auto"
     )
-    """weights of these models in the blend. `auto`: those with the lowest logloss on the validation
-    rows, never negative; equal if there are fewer than 18 clicks. null: equal"""
+    """weights of these models in the blend. `auto`: nonnegative weights fitted to the logloss of
+    the validation rows; equal with fewer than 18 clicks or 18 negatives. null: equal"""
     min_count: Annotated[int, Field(ge=1)]
-    """categories and tokens with fewer occurrences in training are out of vocabulary"""
+    """categories and tokens with fewer occurrences in the train rows are out of vocabulary"""
 
     @model_validator(mode="after")
     def _has_a_weight_for_each(self) -> Self:
@@ -247,9 +244,9 @@ class Submission(_Block):
     """The contents of a submission."""
 
     prior: Prior | None = None
-    """`observed`: probabilities at the data's click rate. `balanced`: as if half of the rows were
-    clicks, best for a logloss that weights both classes equally. null: `balanced` for a table with
-    the score toss, else `observed`"""
+    """click rate that the submitted probabilities assume. `observed`: the data's. `balanced`: a
+    half, best for a logloss that weights classes equally. null: `balanced` if the score is toss,
+    else `observed`"""
     refit: bool = True
     """submission models also learn from the held-out rows (docs/validation.md)"""
 
@@ -309,12 +306,12 @@ class TuneConfig(SettingsBlock):
     """How to tune."""
 
     trials: Annotated[int, Field(ge=1)] = 20
-    """number of trainings"""
+    """number of trials"""
     space: Annotated[Mapping[str, Any], AfterValidator(_checked_space)] = {}
     """settings to search, by name, such as `train.learning_rate`: of `model` and `train` for FESeq,
     of `boosting` for boosting. Each has a list of choices, or a range `{low, high}`, optionally
-    with `log: true` or a `step`. A trial with contradictory settings is pruned. A further config
-    file adds settings to the space of config.yaml; to search fewer, remove settings there"""
+    with `log: true` or a `step`. A further config file adds to the space of config.yaml; to search
+    fewer settings, remove them there"""
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -351,8 +348,8 @@ class Config(_WithBlocks):
     scores: dict[
         Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=MAX_IN_NAME)], Name | Files
     ] = Field(default_factory=dict)
-    """tables to score, by name, each in the form of `raw.test`; `results/scores/<name>.parquet` has
-    the probabilities"""
+    """tables to score, by name, each given like `raw.test`; `results/scores/<name>.parquet` has the
+    probabilities"""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     tuning: TuneConfig = Field(default_factory=TuneConfig)
     runtime: Runtime = Field(default_factory=Runtime)

@@ -136,18 +136,16 @@ class Runtime(SettingsBlock):
     """How a run uses the machine."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: CUDA if it is available, else the CPU; the log says which. `cuda`: an error if CUDA
-    is not available, or if XGBoost is the CPU build (docs/boosting.md)"""
+    """`auto`: CUDA if available, else the CPU; the log says which. `cuda`: an error without CUDA,
+    or with XGBoost's CPU build (docs/boosting.md)"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """precision of matrix products at the positions of the history; the output network uses float32
-    (TF32 on GPUs that have it). `auto`: `float32` on the CPU, `bfloat16` on a GPU, `float16` with
-    loss scaling on a GPU without bfloat16 (T4)"""
+    or TF32. `auto`: `float32` on the CPU, `bfloat16` on a GPU, `float16` on a GPU without bfloat16
+    (T4)"""
     memory_gib: Literal["auto"] | Annotated[float, Field(gt=0), AS_WRITTEN] = "auto"
-    """memory in GiB that a training may use. Batches are split into micro-batches that fit. The sum
-    of their gradients is the batch's gradient, but dropout and the statistics of the pooling `din`
-    are per micro-batch. `auto`: the GPU's memory; on a CPU, half of the computer's memory, or of
-    the limit of a Slurm job or container. On a CPU, a micro-batch takes at most 0.5 GiB, since
-    larger micro-batches are no faster"""
+    """memory in GiB that a network's training may use. Batches that do not fit are split into
+    micro-batches, whose gradients add up to the batch's. `auto`: the GPU's memory; on a CPU, half
+    the memory of the computer, Slurm job or container"""
 
 
 # The runtime settings of calls without a config.

@@ -33,10 +33,11 @@ class ModelConfig:
     max_len: Annotated[MaxLen, FROM_NAME]
     """maximum events of a history; longer histories keep their newest events"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
-    """size d of an embedding; `heads` must divide d times the number of embeddings of a position
-    (one for each sequence and profile column, `positions`, `times`)"""
+    """size d of an embedding. A position has one for each sequence and profile column, and one each
+    for `positions` and `times`; `heads` must divide d times their number"""
     interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
-    """type of the interacting layers among the fields of a position"""
+    """type of the interacting layers, which combine the sequence and profile columns of a
+    position"""
     interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
     """number of interacting layers"""
     transformer_layers: Annotated[int, Field(ge=0, le=32)] = 1
@@ -48,48 +49,49 @@ class ModelConfig:
     layer_norm: bool = True
     """layer norm in the Transformer layers"""
     positions: bool = True
-    """a learned embedding of the distance to the target"""
+    """each position has a learned embedding of its distance to the target"""
     times: bool = False
-    """a learned embedding of the time from each event to its row; needs
+    """each position has a learned embedding of the time from its event to the row; needs
     `columns.groups.<group>.times`"""
     pooling: Literal["mean", "target", "weighted_sum", "din"] = "target"
     """how the positions become one vector: `mean`, their mean; `target`, the target's position;
     `weighted_sum`, their sum weighted by the target item's attention; `din`, their sum weighted by
-    a network of 512, 256 and 128 units"""
+    a network with layers of 512, 256 and 128 units"""
     item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
-    """number of interacting layers of the target item, for `weighted_sum` and `din`"""
+    """number of interacting layers of the target item, for the poolings `weighted_sum` and `din`"""
     mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)] = (
         128,
         64,
     )
     """sizes of the output network's hidden layers"""
     mlp_activation: Literal["relu", "leaky_relu"] = "relu"
-    """activation of the output network"""
+    """activation of these hidden layers"""
     mlp_cross_rank: Annotated[int, Field(ge=0, le=4096)] = 64
-    """rank of a cross layer (DCN-v2) before the output network's hidden layers; 0: no layer"""
+    """rank of a cross layer (DCN-v2) before these hidden layers; 0: no cross layer"""
     numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = (
         "direct",
         "buckets",
         "missing",
     )
-    """the inputs made of numeric columns, one or several: `linear`, the value times a learned
-    vector; `direct`, the value; `buckets`, a learned vector for each of 20 quantile buckets;
-    `missing`, a flag for each block of columns that are missing together"""
+    """inputs made of numeric columns: `linear`, the scaled value times a learned vector; `direct`,
+    the scaled value; `buckets`, a learned vector for each of 20 quantile buckets; `missing`, a flag
+    for each set of columns that are missing together"""
     scaling: Literal["minmax", "quantile"] = "quantile"
-    """scaling of numeric values: `minmax`, from the range of the train rows to [0, 1]; `quantile`,
-    to ranks among the train rows"""
+    """scaling of numeric values: `minmax`, from the train rows' range to [0, 1]; `quantile`, to
+    ranks among the train rows"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
-    """numbers about each whole history: logarithms of its `length` and of its number of `distinct`
-    codes, the `entropy` of the codes' shares, the `newest` code, `times` to the row, shares of the
-    target's `item_attributes`, `similarities` of the target to the events (docs/boosting.md)"""
+    """facts about each whole history, for the output network: logarithms of its `length` and of its
+    number of `distinct` tokens, the `entropy` of the tokens' shares, the `newest` token, `times` to
+    the row, shares of the target's `item_attributes`, `similarities` of the target to the events
+    (docs/boosting.md)"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of categories that each step replaces by out of vocabulary, at random. `auto`: by
-    column, the share that gives train rows as many unknown categories as validation rows"""
+    """share of categories that each training step replaces by out of vocabulary, at random. `auto`:
+    by column, the share that gives train rows as many unknown categories as validation rows"""
     pooled_history: bool = True
-    """the output network also takes the target's embedding, the scaled sum of the whole history's
+    """the output network also gets the target's embedding, the scaled sum of the whole history's
     embeddings, and their product"""
     history_gate: bool = True
-    """the output network takes the pooled history times a learned vector that starts at 0"""
+    """the vector from `pooling` is multiplied by a learned vector that starts at 0"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
     """standard deviation of the initial embeddings"""
     dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
@@ -142,35 +144,35 @@ class TrainConfig:
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
     learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
-    """peak learning rate of Adam. `auto`: 0.001, or 0.003 if at least a fifth of the train rows are
-    clicks and a fifth are not"""
+    """peak learning rate of Adam. `auto`: 0.003 if clicks and negatives each are at least a fifth
+    of the train rows, else 0.001"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings' learning rate as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
     """Adam's second moment of embeddings: `weight`, one for each weight; `table`, one for each
-    embedding table (the mean over a batch's codes), so that rare codes move little"""
+    embedding table (the mean over a batch's categories), so that rare categories change little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 1.0
-    """each step shrinks weights by this number times the learning rate (AdamW); biases, norms and
-    embeddings do not shrink"""
+    """each step shrinks weights by this number times the learning rate (AdamW), except biases,
+    norms and embeddings"""
     schedule: Literal["plateau", "cosine"] = "cosine"
-    """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it falls
-    over the steps of all epochs. It never falls below a thousandth of `learning_rate`"""
+    """how the learning rate falls, to at least a thousandth of `learning_rate`: `plateau`, to a
+    tenth after each evaluation without gain; `cosine`, over the steps of all epochs"""
     start_at_click_rate: bool = True
-    """the untrained network predicts the click rate of the train rows instead of 0.5"""
+    """the untrained network predicts the train rows' click rate instead of 0.5"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
     """weight of the squared norm of the embeddings in the loss"""
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
-    """share of the negatives that each epoch draws; predictions are corrected for it. `auto`: 1 for
-    small tables; for larger tables, epochs have 150,000 rows, or more if needed for six negatives
-    per click"""
+    """share of the negatives that each epoch draws; predictions are corrected for it. `auto`: 1 up
+    to 150,000 train rows; beyond, epochs have 150,000 rows, or more if needed for six negatives per
+    click"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
-    """decay of the weights' moving average, which is evaluated and saved in place of the weights;
-    0: no average"""
+    """decay of the weights' moving average, which is evaluated and saved instead of the weights; 0:
+    no average"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
-    """evaluations in an epoch; the last is at its end. `auto`: one, or four in an epoch of more
-    than 2,000 steps; only the epoch's last can change the learning rate or end the training"""
+    """evaluations in an epoch; the last is at its end. `auto`: one, or four in epochs of more than
+    2,000 steps; then only the last can change the learning rate or end the training"""
     patience: Annotated[int, Field(ge=1)] = 6
     """training ends after this many consecutive evaluations without gain"""
     monitor: Annotated[
@@ -179,15 +181,15 @@ class TrainConfig:
         Field(default_factory=lambda: {"logloss": -1}),
         NOT_SEARCHED,
     ]
-    """weights of metrics; a gain is a new maximum of their weighted sum. Weights of `auc`,
-    `average_precision` and `score` are at least 0, weights of `logloss` and `weighted_logloss` at
-    most 0. `balanced_score` and other `balanced_` metrics are at 50:50 odds. With few clicks, the
-    logloss is the least noisy metric"""
+    """weights of metrics; an evaluation gains if the weighted sum is a new maximum. Weights of
+    `auc`, `average_precision` and `score` (the competition's) are at least 0, of `logloss` and
+    `weighted_logloss` at most 0. Metrics such as `balanced_score` are at 50:50 odds. With few
+    clicks, `logloss` is the least noisy"""
     seed: Seed = 42
     """seed of initial weights, dropout and row order"""
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
-    """GPUs of a training, all in one machine; each GPU has a process, and the GPUs share the rows
-    of every batch"""
+    """GPUs of a training, all in one machine; each has a process and a share of every batch
+    (docs/several-gpus.md)"""
 
     def peak_rate(self, click_rate: float) -> float:
         """The peak learning rate, given the click rate of the train rows."""
