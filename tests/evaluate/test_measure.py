@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from support.predictions import put_predictions
@@ -15,10 +16,10 @@ from support.raw_tables import raw_table, split_events, to_train_h5
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
 from tossctr.common.logits import sigmoid
-from tossctr.common.parquet import metadata_of, read_table, write_table
+from tossctr.common.parquet import metadata_of, write_table
 from tossctr.datasets.store import H5Table
 from tossctr.evaluate import blending, measurement
-from tossctr.evaluate.blending import MIN_CLICKS, bagged_weights, cross_fitted_blend, fit_weights
+from tossctr.evaluate.blending import cross_fitted_blend, fit_weights
 from tossctr.evaluate.measurement import write_metrics
 from tossctr.evaluate.metric_table import METRIC_BY_NAME, read_predictions
 
@@ -174,7 +175,7 @@ def test_no_row_has_a_part_in_its_own_weights(monkeypatch: pytest.MonkeyPatch) -
         assert labels.sum() == pytest.approx(label.sum() / 2, abs=0.5)
         return np.eye(2)[len(seen) - 1]
 
-    monkeypatch.setattr(blending, "bagged_weights", fit)
+    monkeypatch.setattr(blending, "fit_weights", fit)
     blended = cross_fitted_blend(logits, label)
     for i, logit in enumerate(logits):
         by_these = blended == logit
@@ -182,32 +183,33 @@ def test_no_row_has_a_part_in_its_own_weights(monkeypatch: pytest.MonkeyPatch) -
         assert seen[i].isdisjoint(logits[0][by_these].tolist())
 
 
-def test_weights_are_fitted_to_draws_of_the_rows_and_in_the_files_of_the_blend(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fitted_weights_are_in_the_files_of_the_blend(tmp_path: Path) -> None:
     logits, label = noisy(0.5, 1.0)
     weights = blend(tmp_path, write_models(tmp_path, logits, label))
-    assert [*weights.values()] == bagged_weights(logits, label)
-    fitted = fit_weights(logits, label)
-    assert [*weights.values()] == pytest.approx(fitted, abs=0.1)
+    assert [*weights.values()] == fit_weights(logits, label)
     assert read_json(tmp_path / "training") == {"settings": weights}
     seen = read_predictions(tmp_path / "blend")
     assert metadata_of(seen)["best"] == "a"
     assert seen["logit_best"].to_numpy().tolist() == logits[0].tolist()
-    monkeypatch.setattr(blending, "MAX_DRAW_ROWS", ROWS // 4)
-    fewer = bagged_weights(logits, label)
-    assert fewer == pytest.approx([*weights.values()], abs=0.05)
-    assert fewer != [*weights.values()]
 
 
-@pytest.mark.parametrize("few", [0, MIN_CLICKS - 1])
+def test_weights_are_the_most_probable_of_all() -> None:
+    logits, label = noisy(0.5, 1.0)
+    first = np.linspace(0, 1, 1001)
+    losses = [
+        log_loss(label, sigmoid(w * logits[0] + (1 - w) * logits[1]), normalize=False)
+        - norm.logpdf([w, 1 - w], 0.5, 0.2).sum()
+        for w in first
+    ]
+    assert fit_weights(logits, label)[0] == pytest.approx(first[np.argmin(losses)], abs=1e-3)
+
+
+@pytest.mark.parametrize("few", [0, 4])
 @pytest.mark.parametrize("of", ["clicks", "others"])
-def test_with_few_clicks_or_others_the_blend_is_the_mean(tmp_path: Path, few: int, of: str) -> None:
-    logits, label = noisy(0.5, 4.0)
+def test_with_few_clicks_or_others_weights_are_nearly_equal(few: int, of: str) -> None:
+    logits, label = noisy(0.5, 1.0)
+    rows = slice(60)
     label[np.cumsum(label) > few] = 0
     label = label if of == "clicks" else 1 - label
-    weights = blend(tmp_path, write_models(tmp_path, logits, label))
-    assert weights == {"a": 0.5, "b": 0.5}
-    for name in ("logit", "logit_ablated"):
-        logit = read_table(tmp_path / "blend", (name,))[name].to_numpy()
-        np.testing.assert_allclose(logit, np.mean(logits, axis=0), rtol=1e-4, atol=1e-5)
+    weights = fit_weights([logit[rows] for logit in logits], label[rows])
+    assert weights == pytest.approx([0.5, 0.5], abs=0.15)

@@ -217,7 +217,7 @@ class Size(_WithBlocks):
         "auto"
     )
     """weights of these models in the blend. `auto`: nonnegative weights fitted to the logloss of
-    the validation rows; equal with fewer than 18 clicks or 18 negatives. null: equal"""
+    the validation rows, nearly equal if clicks are few. null: equal"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens with fewer occurrences in the train rows are out of vocabulary"""
 

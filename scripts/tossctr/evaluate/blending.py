@@ -1,13 +1,11 @@
 """Fit the weights of submission models, and blend their validation predictions.
 
-Weights are fitted to the logloss, whatever the table's score, as it is the least noisy metric. With
-few clicks, even these weights are mostly noise. So they are fitted to several random draws of the
-rows and averaged (bagging, Breiman, Machine Learning 24, 1996). A model that is significantly worse
-than the best can have weight, too: the blend improves if its errors differ from the best model's.
+Weights are fitted to the logloss, whatever the table's score, as it is the least noisy metric. A
+model that is significantly worse than the best can have weight, too: the blend improves if its
+errors differ from the best model's.
 """
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,13 +20,8 @@ from .metric_table import METRIC_BY_NAME, metrics_of, read_same_rows
 
 logger = logging.getLogger(__name__)
 
-# With fewer clicks or negatives, all weights are equal. With at least nine clicks in each half,
-# fitted weights were better on average.
-MIN_CLICKS = 18
-# The number of draws, and their maximum rows. Larger values take longer and change little.
-_DRAWS = 20
-MAX_DRAW_ROWS = 100_000
-_SEED = 20240714
+# Standard deviation of a weight before any row is seen. With few clicks, weights are nearly equal.
+_DEVIATION = 0.2
 
 
 def blend_predictions(
@@ -56,16 +49,9 @@ def blend_predictions(
     sign = METRIC_BY_NAME[by].sign  # negative if lower is better
     values = [sign * metrics_of([by], label, logit, click_rate)[0] for logit in logits]
     best = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
-    clicks, blended = int(label.sum()), None
-    if given is None and min(clicks, len(label) - clicks) < MIN_CLICKS:
-        logger.warning(
-            "the blend's weights are equal: %s clicks in %s validation rows are not enough for a "
-            "fit, which needs %d clicks and as many negatives",
-            *(f"{clicks:,}", f"{len(label):,}", MIN_CLICKS),
-        )
-        given = dict.fromkeys(names, 1 / len(names))
-    elif given is None:
-        given = dict(zip(names, bagged_weights(logits, label)))
+    blended = None
+    if given is None:
+        given = dict(zip(names, fit_weights(logits, label)))
         blended = cross_fitted_blend(logits, label)
     shares = checked_weights(given, names)
     columns = {
@@ -80,45 +66,36 @@ def blend_predictions(
     shown = ", ".join(f"{name} {weight:.2g}" for name, weight in given.items())
     logger.info(
         "blend weights: %s (%s clicks in %s validation rows); best single model: %s",
-        *(shown, f"{clicks:,}", f"{len(label):,}", names[best]),
+        *(shown, f"{label.sum():,}", f"{len(label):,}", names[best]),
     )
 
 
-def bagged_weights(logits: Sequence[np.ndarray], label: np.ndarray) -> list[float]:
-    """The mean over random draws of the rows of the weights from `fit_weights`."""
-    classes = [np.flatnonzero(label == value) for value in (0, 1)]
-    random, share = np.random.default_rng(_SEED), min(1, MAX_DRAW_ROWS / len(label))
-    weights = []
-    for _ in range(_DRAWS):
-        drawn = [random.choice(rows, math.ceil(share * len(rows))) for rows in classes]
-        rows = np.concatenate(drawn)
-        weights.append(fit_weights([z[rows] for z in logits], label[rows]))
-    return np.mean(weights, axis=0).tolist()
+def fit_weights(logits: Sequence[np.ndarray], label: np.ndarray) -> list[float]:
+    """The weights [models] of the most probable blend; they are nonnegative and sum to 1.
 
-
-def fit_weights(logits: Sequence[np.ndarray], label: np.ndarray) -> np.ndarray:
-    """The weights [models] whose mean logit has the lowest logloss.
-
-    They are nonnegative and sum to 1. `logits` has an array [rows] per model.
+    `logits` has an array [rows] per model. The sum of the rows' losses of the mean logit is
+    minimized, plus a penalty: the negative log density of a normal distribution of each weight
+    around equal weights (maximum a posteriori).
     """
-    stacked = np.array(logits, np.float64)
+    stacked, equal = np.array(logits, np.float64), 1 / len(logits)
 
     def loss_and_gradient(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        logit = weights @ stacked
+        logit, off = weights @ stacked, (weights - equal) / _DEVIATION**2
         loss = np.logaddexp(0, logit) - label * logit
-        return float(loss.mean()), (stacked * (sigmoid(logit) - label)).mean(axis=1)
+        gradient = (stacked * (sigmoid(logit) - label)).sum(axis=1) + off
+        return (loss.sum() + (weights - equal) @ off / 2) / len(label), gradient / len(label)
 
     fit = minimize(
         loss_and_gradient,
-        np.full(len(logits), 1 / len(logits)),
+        np.full(len(logits), equal),
         jac=True,
         method="SLSQP",
         bounds=[(0, 1)] * len(logits),
         constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
-        options={"ftol": 1e-9},
+        options={"ftol": 1e-10},
     )
     weights = np.clip(fit.x, 0, 1)
-    return weights / weights.sum()
+    return (weights / weights.sum()).tolist()
 
 
 def cross_fitted_blend(logits: Sequence[np.ndarray], label: np.ndarray) -> np.ndarray:
@@ -128,6 +105,6 @@ def cross_fitted_blend(logits: Sequence[np.ndarray], label: np.ndarray) -> np.nd
     rank[np.argsort(label, kind="stable")] = np.arange(len(label))
     for half in (0, 1):
         is_half = rank % 2 == half
-        weights = bagged_weights([z[~is_half] for z in logits], label[~is_half])
+        weights = fit_weights([z[~is_half] for z in logits], label[~is_half])
         blend[is_half] = mean_logit([z[is_half] for z in logits], weights)
     return blend
