@@ -94,6 +94,11 @@ def test_names_of_columns_stand_in_the_page_as_they_are(tmp_path: Path, name: st
     assert lines == [f"of {name}, too", f"Column {name}. Correct."]
 
 
+def test_columns_of_numbers_are_right_aligned() -> None:
+    table = pd.DataFrame({"a": ["-1.5", ""], "b": ["0.7 [0.6, 0.8] *", "25 %"], "c": ["1", "x"]})
+    assert markdown_table(table).splitlines()[1] == "| ---: | ---: | --- |"
+
+
 # Made-up metrics and histories of models, to be drawn.
 ABOUT = {"full_name": f"full/{LONG}", "simulated_data": True}
 RANDOM = np.random.default_rng(0)
