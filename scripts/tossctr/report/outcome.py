@@ -21,7 +21,7 @@ def result_lines(results: Path, started: float) -> Iterator[str]:
         yield f"{csv}: {about['rows']:,} rows, {about['prior']} odds: {models}{data}"
     summary = results / "summary.md"
     if summary.exists() and summary.stat().st_mtime >= started:
-        yield f"{summary}: {summary.read_text(encoding='utf-8').splitlines()[0].replace('*', '')}"
+        yield f"{summary}: {summary.read_text(encoding='utf-8').splitlines()[2].replace('*', '')}"
 
 
 def failure_lines(log: Path) -> Iterator[str]:
