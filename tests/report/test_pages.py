@@ -41,7 +41,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
 
 def page_of(folder: Path, facts: Facts, *alarms: Alarm) -> str:
     plots = [folder / f"plots/{name}.svg" for name in PLOTS]
-    write_data_page(facts, alarms, plots, folder / "data.md", folder / "data.html")
+    write_data_page(facts | {"label": "y"}, alarms, plots, folder / "data.md", folder / "data.html")
     return (folder / "data.md").read_text()
 
 
@@ -57,6 +57,8 @@ def test_the_page_starts_with_its_alarms_and_says_what_the_facts_say(
     assert "| train | 300 | 75 | 25 % | 300 |" in page
     assert f"{test['auc']:.3f} (age {test['columns']['age']:.3f}" in page
     assert f"| train | {events['mean']['train']:.1f} | {events['longest']['train']} |" in page
+    assert "the label y." in page
+    assert re.search(r"^\| country .* \| 0 % \| 0 % \|$", page, re.M)
 
 
 def test_without_a_test_table_the_page_says_nothing_of_it(tmp_path: Path) -> None:
