@@ -1,7 +1,9 @@
 """Pages and plots say what their inputs say, and are legible whatever these are."""
 
 import re
+import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,6 +24,7 @@ from tossctr.describe.alarms import Alarm
 from tossctr.describe.checks import find_alarms
 from tossctr.report import model_plots as draw
 from tossctr.report.data_page import PLOTS, click_rates_plot, drift_plot, write_data_page
+from tossctr.report.outcome import result_lines
 from tossctr.report.page import alarms_text, escaped, folded, markdown_table, write_page
 
 LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
@@ -99,6 +102,16 @@ def test_names_of_columns_stand_in_the_page_as_they_are(tmp_path: Path, name: st
 def test_columns_of_numbers_are_right_aligned() -> None:
     table = pd.DataFrame({"a": ["-1.5", ""], "b": ["0.7 [0.6, 0.8] *", "25 %"], "c": ["1", "x"]})
     assert markdown_table(table).splitlines()[1] == "| ---: | ---: | --- |"
+
+
+def test_a_run_ends_with_the_alarms_of_new_data_pages_and_the_new_summary(tmp_path: Path) -> None:
+    for size, alarms in (("full", [Alarm("A", "B")]), ("toy", [])):
+        write_json(tmp_path / size / "data.json", {"alarms": [asdict(alarm) for alarm in alarms]})
+    write_page("# A\n\n**Submit** b.\n", tmp_path / "summary.md", tmp_path / "summary.html")
+    lines = [line.removeprefix(f"{tmp_path}/") for line in result_lines(tmp_path, 0)]
+    assert sorted(lines[:2]) == ["full/data.md: alarms: 1", "toy/data.md: alarms: none"]
+    assert lines[2:] == ["summary.md: Submit b."]
+    assert not [*result_lines(tmp_path, time.time() + 9)]
 
 
 # Made-up metrics and histories of models, to be drawn.
