@@ -97,8 +97,7 @@ def alarms_text(alarms: Sequence[Alarm]) -> str:
 
 def plots_text(plots: Sequence[Path], page: Path) -> str:
     """Markdown that shows `plots` on the page with the path `page`."""
-    links = [(path.stem, os.path.relpath(path, page.parent)) for path in plots]
-    return "\n".join(f"![{name}]({link})\n" for name, link in links)
+    return "\n".join(f"![{p.stem}]({os.path.relpath(p, page.parent)})\n" for p in plots)
 
 
 def folded(title: str, *parts: str) -> str:
