@@ -91,7 +91,7 @@ def summary_of(metrics: list[Path], folder: Path, submits: Any = ("len150",), **
         "facts": [],
         "submitting": {"full": submits, "toy": ["len100"]},
         "refit": False,
-        "split": {"time": None, "group": None, "is_auto": True},
+        "split": {"time": None, "group": None},
     }
     outputs = {"plot": "plots/models.svg", "summary": "summary.md", "view": "summary.html"}
     files = {name: folder / file for name, file in outputs.items()}
@@ -102,14 +102,14 @@ def summary_of(metrics: list[Path], folder: Path, submits: Any = ("len150",), **
 def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: Path) -> None:
     alarm = {"text": "Column age alone predicts the clicks", "advice": "Take it out"}
     drawn, facts = tmp_path / "full/len150/importance.svg", tmp_path / "full/data.json"
-    write_json(facts, {"alarms": [alarm]})
+    write_json(facts, {"alarms": [alarm], "is_split_by_time": False})
     drawn.write_text("<svg/>")
-    text = summary_of(metrics, tmp_path, facts=[facts], importances=[drawn])
+    split = {"time": "day", "group": None}
+    text = summary_of(metrics, tmp_path, split=split, facts=[facts], importances=[drawn])
     gain = {"value": 0.02, "low": 0.01, "high": 0.03, "p_value": 0.01}
     given = {"best_model": "len150", "gain_over_best": {"score": {"value": 0.3}, "auc": gain}}
     training = {"settings": {"len150": 0.6, "boosting": 0.4}}
     blend = put_model(tmp_path, "full", "blend", 0.72, training, **given)
-    split = {"time": "day", "group": None, "is_auto": False}
     submits = ["len150", "boosting"]
     blended = summary_of([*metrics, blend], tmp_path, split=split, refit=True, submits=submits)
     for page, answer in (

@@ -157,6 +157,8 @@ def describe(
         return {
             "size": size,
             "simulated_data": bool(train.source["simulated"]),
+            # Other splits have no periods.
+            "is_split_by_time": bool(valid.column("period").any()),
             "rows": {name: sample.rows for name, sample in samples.items()},
             "clicks": {name: samples[name].clicks for name in ("train", "valid")},
             "sampled_rows": {name: len(sample.frame) for name, sample in samples.items()},

@@ -132,7 +132,7 @@ def write_summary(
     models = pd.read_csv(comparison)
     save_svg(models_plot(models), plot)
     decisions: list[str] = []
-    statements = [_split_statement(split)]
+    statements = [_split_statement(split, facts)]
     if "click" not in label:
         statements.append(f"A click is a row with the label {escaped(label)}.")
     if not has_test:
@@ -225,11 +225,11 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tup
     return chosen, f"**{verb} {called.get(chosen, chosen)}**{why}"
 
 
-def _split_statement(split: Mapping[str, Any]) -> str:
+def _split_statement(split: Mapping[str, Any], facts: Sequence[Path]) -> str:
     """How the validation rows were held out, and what else they were used for."""
-    if split["time"]:
-        if_one = " (unless all have the same time, see the log)" if split["is_auto"] else ""
-        held_out = f"the newest by {escaped(split['time'])}{if_one}"
+    # `sampling.split: auto` ignores a time that is the same in all rows.
+    if split["time"] and all(read_json(path)["is_split_by_time"] for path in facts):
+        held_out = f"the newest by {escaped(split['time'])}"
     elif split["group"]:
         held_out = f"rows with a {escaped(split['group'])} that no train row has"
     else:
