@@ -79,8 +79,7 @@ def score_files(
         for each in about:
             check_simulated(file.location, file.is_simulated, each.simulated)
     models = " + ".join(each.full_name or str(path) for each, path in zip(about, model))
-    click_rate = repr(about[0].click_rate)
-    metadata = {"models": models, "prior": prior, "click_rate": click_rate}
+    metadata = {"models": models, "prior": prior, "click_rate": repr(about[0].click_rate)}
     fields = {id_column or ROW_COLUMN: pa.string(), "probability": pa.float32()}
     schema = pa.schema(fields, metadata)
     total = sum(file.rows for file in raw)
