@@ -82,8 +82,7 @@ def score_files(
     metadata = {"models": models, "prior": prior, "click_rate": repr(about[0].click_rate)}
     fields = {id_column or ROW_COLUMN: pa.string(), "probability": pa.float32()}
     schema = pa.schema(fields, metadata)
-    total = sum(file.rows for file in raw)
-    progress = Progress("scored", total)
+    progress, scored = Progress("scored", sum(file.rows for file in raw)), 0
     with (
         scratch_dir(output) as folder,
         atomic_write(output) as temporary,
@@ -96,8 +95,9 @@ def score_files(
             with open_table(h5) as table:
                 ids, logit = predict_rows(blend.models, blend.weights, table)
             if not id_column:
-                ids = row_numbers(progress.done, part.rows)
+                ids = row_numbers(scored, part.rows)
             probability = sigmoid(logit - shift).astype(np.float32)
             writer.write_table(pa.table([ids, probability], schema))
+            scored += part.rows
             progress.advance(part.rows)
-    logger.info("%s: %s rows scored by %s", output, f"{total:,}", models)
+    logger.info("%s: %s rows scored by %s", output, f"{scored:,}", models)
