@@ -117,13 +117,12 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
 
 def _sequence_table(sequence: Mapping[str, Any]) -> str:
     shared = pd.Series({"train": sequence["twice_in_train"], **sequence["in_train"]})
-    unknown = pd.Series({table: sequence[f"unseen_{table}"] for table in COMPARED})
     cells = {
         "events": pd.Series(sequence["mean"]).map("{:,.1f}".format),
         "longest": pd.Series(sequence["longest"]).map("{:,}".format),
         "empty": pd.Series(sequence["none"]).map(percent),
         "shared": shared.map(percent),
-        "unknown codes": unknown.dropna().map(percent),
+        "unknown codes": pd.Series({t: sequence[f"unseen_{t}"] for t in COMPARED}).map(percent),
     }
     return f"### {escaped(sequence['column'])}, {sequence['tokens']:,} codes\n\n{_by_table(cells)}"
 
