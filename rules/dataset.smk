@@ -168,6 +168,7 @@ rule describe:
         "../envs/report.yaml"
     threads: 2
     params:
+        **settings(label=COLUMNS.label),
         **settings(dependencies=dependency_digest("list_parts", "convert_test", test=True)),
         code=code("describe"),
     message:

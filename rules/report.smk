@@ -68,7 +68,7 @@ rule summarize:
                 jobs=compared_jobs,
             ),
             refit=config["submission"]["refit"],
-            split={key: sampling_of(config)[key] for key in ("time", "group", "is_auto")},
+            split={key: sampling_of(config)[key] for key in ("time", "group")},
             submitting={size: submission_models(config, size) for size in config["sizes"]},
             label=COLUMNS.label,
             has_test=RAW.test is not None,

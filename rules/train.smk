@@ -1,7 +1,7 @@
 # Training and tuning of models; a model's name determines its kind.
 import time
 
-from tossctr.common.machine import CPU_WARNED, has_cuda_device
+from tossctr.common.machine import has_cuda_device
 from tossctr.models.base import refuse_second_training, remove_training_states
 from tossctr.report.outcome import failure_lines, result_lines
 
@@ -93,10 +93,8 @@ onstart:
         refuse_second_training(Path(job.output[0]) for job in jobs)
     except UserError as error:
         raise WorkflowError(str(error)) from None
-    # One warning, instead of one per local job.
     if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():
         logger.warning("no CUDA device found: models train and predict on the CPU")
-        os.environ[CPU_WARNED] = "1"
 
 
 onerror:

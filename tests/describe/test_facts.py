@@ -112,6 +112,13 @@ def test_rows_that_are_met_again_are_counted_in_all_rows_and_others_in_a_sample(
 
 
 @pytest.mark.usefixtures("no_adversary")
+@pytest.mark.parametrize("period", [None, np.arange(200) // 100])
+def test_rows_split_by_time_have_periods(tmp_path: Path, period: np.ndarray | None) -> None:
+    facts = facts_of(tmp_path, raw_table(200), None, period=period)
+    assert facts["is_split_by_time"] == (period is not None)
+
+
+@pytest.mark.usefixtures("no_adversary")
 def test_of_many_rows_some_keys_are_kept_with_the_same_shares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

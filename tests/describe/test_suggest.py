@@ -130,6 +130,14 @@ def test_only_what_the_test_table_has_is_learned_from(tmp_path: Path) -> None:
     assert {*columns.features} == {"country", "item", "price", "events"}
 
 
+def test_files_are_found_from_another_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = suggested(Path(), table_of())["raw"]
+    assert raw == {"train": str(tmp_path / "train.parquet"), "test": None, "delimiter": None}
+
+
 def test_a_test_table_needs_no_ids(tmp_path: Path) -> None:
     content = suggested(tmp_path, table_of(), {"uid": ["a"] * ROWS, "price": [0.5] * ROWS})
     assert content["columns"]["id"] is None

@@ -91,7 +91,7 @@ def summary_of(metrics: list[Path], folder: Path, submits: Any = ("len150",), **
         "facts": [],
         "submitting": {"full": submits, "toy": ["len100"]},
         "refit": False,
-        "split": {"time": None, "group": None, "is_auto": True},
+        "split": {"time": None, "group": None},
     }
     outputs = {"plot": "plots/models.svg", "summary": "summary.md", "view": "summary.html"}
     files = {name: folder / file for name, file in outputs.items()}
@@ -102,14 +102,14 @@ def summary_of(metrics: list[Path], folder: Path, submits: Any = ("len150",), **
 def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: Path) -> None:
     alarm = {"text": "Column age alone predicts the clicks", "advice": "Take it out"}
     drawn, facts = tmp_path / "full/len150/importance.svg", tmp_path / "full/data.json"
-    write_json(facts, {"alarms": [alarm]})
+    write_json(facts, {"alarms": [alarm], "is_split_by_time": False})
     drawn.write_text("<svg/>")
-    text = summary_of(metrics, tmp_path, facts=[facts], importances=[drawn])
+    split = {"time": "day", "group": None}
+    text = summary_of(metrics, tmp_path, split=split, facts=[facts], importances=[drawn])
     gain = {"value": 0.02, "low": 0.01, "high": 0.03, "p_value": 0.01}
     given = {"best_model": "len150", "gain_over_best": {"score": {"value": 0.3}, "auc": gain}}
     training = {"settings": {"len150": 0.6, "boosting": 0.4}}
     blend = put_model(tmp_path, "full", "blend", 0.72, training, **given)
-    split = {"time": "day", "group": None, "is_auto": False}
     submits = ["len150", "boosting"]
     blended = summary_of([*metrics, blend], tmp_path, split=split, refit=True, submits=submits)
     for page, answer in (
@@ -137,7 +137,7 @@ def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int)
     aucs = {"len150": 0.9899 if clicks == 100 else 0.7, "boosting": 0.99}
     paths = [put_model(tmp_path, "full", name, auc, **measured) for name, auc in aucs.items()]
     text = summary_of(paths, tmp_path)
-    assert text.startswith("**Submit len150")
+    assert text.splitlines()[2].startswith("**Submit len150")
     claims = [line for line in text.splitlines() if "worth" in line]
     assert [line for line in claims if "not significant" not in line] == []
     assert len(claims) == (clicks == 100)
@@ -148,21 +148,21 @@ def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int)
 @pytest.mark.parametrize(
     ("given", "chosen", "reason", "to_configure"),
     [
-        ({"boosting": 0.99}, "boosting", "significantly worse: len150", "boosting"),
+        ({"boosting": 0.99}, "boosting", "Significantly worse: len150", "boosting"),
         (
             {"boosting": 0.901, "len150": 0.9},
             "len150",
-            "; not significantly worse: len150; significantly worse: logistic",
+            "Not significantly worse: len150. Significantly worse: logistic",
             None,
         ),
-        ({"submits": ["len500"]}, "len150", "the configured len500 is not", "len150"),
-        ({"submits": ["len150", "len500"]}, "len150", "the configured blend is not", "len150"),
+        ({"submits": ["len500"]}, "len150", "configured len500 is not", "len150"),
+        ({"submits": ["len150", "len500"]}, "len150", "configured blend is not", "len150"),
         # A baseline is the best, and cannot be submitted.
-        ({"logistic_regression": 0.99}, "len150", "best AUC but cannot be submitted; si", None),
+        ({"logistic_regression": 0.99}, "len150", "logistic_regression, which cannot", None),
     ],
     ids=str,
 )
-def test_the_first_line_says_what_to_submit(
+def test_the_line_below_the_title_says_what_to_submit(
     tmp_path: Path, given: dict[str, Any], chosen: str, reason: str, to_configure: str | None
 ) -> None:
     """Two models and a baseline; `given` has their AUCs."""
@@ -170,8 +170,8 @@ def test_the_first_line_says_what_to_submit(
     aucs |= {name: given.pop(name) for name in aucs if name in given}
     paths = [put_model(tmp_path, "full", name, auc) for name, auc in aucs.items()]
     lines = summary_of(paths, tmp_path, **given).splitlines()
-    assert lines[0].startswith(f"**Submit {chosen}**")
-    assert reason in lines[0]
+    assert lines[2].startswith(f"**Submit {chosen}**")
+    assert reason in lines[2]
     way = next(line for line in lines if "snakemake" in line)
     assert "`snakemake --cores 4 results/submission_full.csv`" in way
     offered = re.findall(r"`(sizes: .*?)`", way)

@@ -1,7 +1,9 @@
 """Pages and plots say what their inputs say, and are legible whatever these are."""
 
 import re
+import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,6 +24,7 @@ from tossctr.describe.alarms import Alarm
 from tossctr.describe.checks import find_alarms
 from tossctr.report import model_plots as draw
 from tossctr.report.data_page import PLOTS, click_rates_plot, drift_plot, write_data_page
+from tossctr.report.outcome import result_lines
 from tossctr.report.page import alarms_text, escaped, folded, markdown_table, write_page
 
 LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
@@ -41,7 +44,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
 
 def page_of(folder: Path, facts: Facts, *alarms: Alarm) -> str:
     plots = [folder / f"plots/{name}.svg" for name in PLOTS]
-    write_data_page(facts, alarms, plots, folder / "data.md", folder / "data.html")
+    write_data_page(facts | {"label": "y"}, alarms, plots, folder / "data.md", folder / "data.html")
     return (folder / "data.md").read_text()
 
 
@@ -57,6 +60,8 @@ def test_the_page_starts_with_its_alarms_and_says_what_the_facts_say(
     assert "| train | 300 | 75 | 25 % | 300 |" in page
     assert f"{test['auc']:.3f} (age {test['columns']['age']:.3f}" in page
     assert f"| train | {events['mean']['train']:.1f} | {events['longest']['train']} |" in page
+    assert "the label y." in page
+    assert re.search(r"^\| country .* \| 0 % \| 0 % \|$", page, re.M)
 
 
 def test_without_a_test_table_the_page_says_nothing_of_it(tmp_path: Path) -> None:
@@ -92,6 +97,21 @@ def test_names_of_columns_stand_in_the_page_as_they_are(tmp_path: Path, name: st
     )
     assert cells == [name, "1"]
     assert lines == [f"of {name}, too", f"Column {name}. Correct."]
+
+
+def test_columns_of_numbers_are_right_aligned() -> None:
+    table = pd.DataFrame({"a": ["-1.5", ""], "b": ["0.7 [0.6, 0.8] *", "25 %"], "c": ["1", "x"]})
+    assert markdown_table(table).splitlines()[1] == "| ---: | ---: | --- |"
+
+
+def test_a_run_ends_with_the_alarms_of_new_data_pages_and_the_new_summary(tmp_path: Path) -> None:
+    for size, alarms in (("full", [Alarm("A", "B")]), ("toy", [])):
+        write_json(tmp_path / size / "data.json", {"alarms": [asdict(alarm) for alarm in alarms]})
+    write_page("# A\n\n**Submit** b.\n", tmp_path / "summary.md", tmp_path / "summary.html")
+    lines = [line.removeprefix(f"{tmp_path}/") for line in result_lines(tmp_path, 0)]
+    assert sorted(lines[:2]) == ["full/data.md: alarms: 1", "toy/data.md: alarms: none"]
+    assert lines[2:] == ["summary.md: Submit b."]
+    assert not [*result_lines(tmp_path, time.time() + 9)]
 
 
 # Made-up metrics and histories of models, to be drawn.

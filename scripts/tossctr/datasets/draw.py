@@ -154,7 +154,7 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
                 )
         except ValueError as error:
             raise UserError(
-                f"{file.where(first_row)}: label {label!r} has type {column.type}, {error}; labels "
+                f"{file.where(first_row)}: label {label!r}, {error}; labels "
                 f"must be 0 and 1, booleans, or one of the pairs "
                 f"{', '.join(map('/'.join, LABEL_PAIRS))}: correct the column, or columns.label"
             ) from None

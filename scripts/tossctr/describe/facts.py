@@ -157,6 +157,8 @@ def describe(
         return {
             "size": size,
             "simulated_data": bool(train.source["simulated"]),
+            # Other splits have no periods.
+            "is_split_by_time": bool(valid.column("period").any()),
             "rows": {name: sample.rows for name, sample in samples.items()},
             "clicks": {name: samples[name].clicks for name in ("train", "valid")},
             "sampled_rows": {name: len(sample.frame) for name, sample in samples.items()},
@@ -277,12 +279,7 @@ def _sequence(samples: Samples, field: SequenceField) -> Facts:
         "mean": {table: _mean(length) for table, length in lengths.items()},
         "longest": {table: int(length.max()) for table, length in lengths.items()},
         "none": {table: _mean(length == 0) for table, length in lengths.items()},
-        **{
-            f"unseen_{table}": samples[table].share("unknown", "events", name)
-            if samples[table].rows
-            else None
-            for table in COMPARED
-        },
+        **{f"unseen_{t}": samples[t].share("unknown", "events", name) for t in COMPARED},
         "twice_in_train": _mean(keys["train"].duplicated(keep=False)),
         "in_train": {other: _mean(keys[other].isin(keys["train"])) for other in COMPARED},
     }

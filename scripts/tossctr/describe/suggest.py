@@ -1,5 +1,6 @@
 """Write a table file: the roles of columns, guessed from types, names and first rows."""
 
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from ..common.files import Output, atomic_write
 from ..config.columns import SEPARATORS, Columns
 from ..datasets.raw_values import NO_TEXT
 from ..raw.formats import guess_delimiter
-from ..raw.location import TableLocation
+from ..raw.location import Location, TableLocation
 from ..raw.raw_files import RawFiles
 from ..raw.reading import RawTable
 from ..raw.values import LABEL_PAIRS, MEANS_MISSING, as_text, type_name
@@ -90,8 +91,7 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     block |= {"use": ["all"], "groups": {"all": roles}}
     # Raises UserError if the columns cannot have these roles.
     RawFiles(locations[0], locations[1] if test else None, None).check(Columns.from_config(block))
-    paths = [files[0] if files and len(files) == 1 else files for files in (train, test)]
-    raw = {"train": paths[0], "test": paths[1], "delimiter": delimiter}
+    raw = {"train": _paths(train), "test": _paths(test or []), "delimiter": delimiter}
     content = {"raw": raw, "columns": block, "score": "logloss"}
     with atomic_write(output) as temporary:
         temporary.write_text(
@@ -103,6 +103,12 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
         f"{reasons}Wrote {output}; check it. Then describe the data:\n"
         f"    snakemake --cores 4 results/full/data.md --config {shlex.quote(f'table={output}')}"
     )
+
+
+def _paths(files: Sequence[str]) -> str | list[str] | None:
+    """The config's value for these files, valid in every working folder."""
+    paths = [each if Location(each).is_remote else os.path.abspath(each) for each in files]
+    return paths if len(paths) > 1 else next(iter(paths), None)
 
 
 def _delimiter(table: TableLocation) -> str | None:
@@ -224,8 +230,7 @@ def _head(table: RawTable) -> dict[str, _Column]:
     head = table.head(ROWS)
     if not len(head):
         raise UserError(f"{table.location}: the file has no rows; give a file with rows")
-    names = head.column_names
-    return {n: _Column(n, head[n].combine_chunks(), table.has_types) for n in names}
+    return {n: _Column(n, head[n].combine_chunks(), table.has_types) for n in head.column_names}
 
 
 def _typed(values: pa.Array) -> pa.Array:

@@ -1,7 +1,7 @@
-"""Baselines: simple models, fitted to the first train rows.
+"""Baselines: simple models.
 
-`constant` predicts the click rate of these rows. `logistic_regression` is scikit-learn's, on
-numeric columns, history lengths, and columns with few categories.
+`constant` predicts the click rate of the train rows. `logistic_regression` is scikit-learn's, on
+numeric columns, history lengths, and columns with few categories, fitted to the first train rows.
 """
 
 import logging
@@ -30,7 +30,7 @@ from ..features.numeric import count_blocks
 
 logger = logging.getLogger(__name__)
 
-# Maximum train rows, and maximum float32 values (1 GiB), of a fit in memory.
+# Maximum train rows, and maximum float32 values (1 GiB), of logistic regression.
 MAX_ROWS = 1_000_000
 MAX_VALUES = 1 << 28
 # C: the inverse strength of the penalty.
@@ -62,10 +62,10 @@ def fit_baseline(
     with open_table(train) as rows, open_table(valid) as table, threadpool_limits(threads):
         check_same_draw(fields, rows, table, full_name)
         inputs, started = InputColumns(fields), time.monotonic()
-        max_rows = MAX_ROWS
+        max_rows = rows.rows
         if baseline == "logistic_regression":
-            max_rows = min(max_rows, MAX_VALUES // max(1, inputs.count))
-        label = rows.column("label", 0, min(rows.rows, max_rows))
+            max_rows = min(max_rows, MAX_ROWS, MAX_VALUES // max(1, inputs.count))
+        label = rows.column("label", 0, max_rows)
         if label.min() == label.max():
             raise UserError(
                 f"{rows.path}: the first {len(label):,} rows all have label {label[0]}; a baseline "

@@ -79,12 +79,10 @@ def score_files(
         for each in about:
             check_simulated(file.location, file.is_simulated, each.simulated)
     models = " + ".join(each.full_name or str(path) for each, path in zip(about, model))
-    click_rate = repr(about[0].click_rate)
-    metadata = {"models": models, "prior": prior, "click_rate": click_rate}
+    metadata = {"models": models, "prior": prior, "click_rate": repr(about[0].click_rate)}
     fields = {id_column or ROW_COLUMN: pa.string(), "probability": pa.float32()}
     schema = pa.schema(fields, metadata)
-    total = sum(file.rows for file in raw)
-    progress = Progress("scored", total)
+    progress, scored = Progress("scored", sum(file.rows for file in raw)), 0
     with (
         scratch_dir(output) as folder,
         atomic_write(output) as temporary,
@@ -97,8 +95,9 @@ def score_files(
             with open_table(h5) as table:
                 ids, logit = predict_rows(blend.models, blend.weights, table)
             if not id_column:
-                ids = row_numbers(progress.done, part.rows)
+                ids = row_numbers(scored, part.rows)
             probability = sigmoid(logit - shift).astype(np.float32)
             writer.write_table(pa.table([ids, probability], schema))
+            scored += part.rows
             progress.advance(part.rows)
-    logger.info("%s: %s rows scored by %s", output, f"{total:,}", models)
+    logger.info("%s: %s rows scored by %s", output, f"{scored:,}", models)

@@ -14,7 +14,7 @@ from ..common.files import Output, write_json
 from ..describe.alarms import Alarm, log_alarms
 from ..describe.checks import find_alarms
 from ..describe.drift import MUCH_DRIFT, SOME_DRIFT
-from ..describe.facts import describe
+from ..describe.facts import COMPARED, describe
 from .page import (
     GREY,
     SIMULATED,
@@ -57,7 +57,7 @@ _COLUMNS = {
     "AUC": "AUC of the column alone on train rows",
     "PSI": f"population stability index against train; below {SOME_DRIFT}: hardly any drift; from "
     f"{MUCH_DRIFT} on: much drift",
-    "unseen": "share of the test rows with an out-of-vocabulary category",
+    "unseen valid, test": "share of the table's rows with an out-of-vocabulary category",
 }
 
 
@@ -71,11 +71,13 @@ def describe_data(
     view: Output,
     plots: list[Output],
     *,
+    label: str,
     size: str,
     threads: int,
 ) -> None:
     """Describe the rows of one size; write facts with alarms (JSON), page and plots."""
     content = describe(train, valid, test, feature_map, size=size, threads=threads)
+    content["label"] = label
     alarms = find_alarms(content)
     write_data_page(content, alarms, plots, page, view)
     write_json(facts, {**content, "alarms": [asdict(alarm) for alarm in alarms]})
@@ -109,7 +111,8 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
         "sample": pd.Series(facts["sampled_rows"]).map("{:,}".format),
         "adversarial AUC": pd.Series(facts["adversary"]).dropna().map(_adversary),
     }
-    return f"{_by_table(cells)}\n{legend(_ROWS)}"
+    label = f"A click is a row with the label {escaped(facts['label'])}."
+    return f"{label}\n\n{_by_table(cells)}\n{legend(_ROWS)}"
 
 
 def _sequence_table(sequence: Mapping[str, Any]) -> str:
@@ -119,7 +122,7 @@ def _sequence_table(sequence: Mapping[str, Any]) -> str:
         "longest": pd.Series(sequence["longest"]).map("{:,}".format),
         "empty": pd.Series(sequence["none"]).map(percent),
         "shared": shared.map(percent),
-        "unknown codes": pd.Series({"test": sequence["unseen_test"]}).dropna().map(percent),
+        "unknown codes": pd.Series({t: sequence[f"unseen_{t}"] for t in COMPARED}).map(percent),
     }
     return f"### {escaped(sequence['column'])}, {sequence['tokens']:,} codes\n\n{_by_table(cells)}"
 
@@ -147,15 +150,13 @@ def _columns_table(facts: Mapping[str, Any]) -> str:
         "AUC": ("click_auc", "{:.3f}".format),
         "PSI valid": ("psi_valid", "{:.3f}".format),
         "PSI test": ("psi_test", "{:.3f}".format),
-        "unseen": ("unseen_test", percent),
+        "unseen valid": ("unseen_valid", percent),
+        "unseen test": ("unseen_test", percent),
     }
-    table = columns[["column"]].assign(
-        **{
-            heading: formatted(columns[name], form)
-            for heading, (name, form) in shown.items()
-            if facts["rows"]["test"] or not name.endswith("_test")
-        }
-    )
+    table = columns[["column"]].copy()
+    for heading, (name, form) in shown.items():
+        if facts["rows"]["test"] or not name.endswith("_test"):
+            table[heading] = formatted(columns[name], form)
     return markdown_table(table)
 
 
@@ -193,9 +194,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
 def drift_plot(facts: Mapping[str, Any]) -> Figure:
     """The columns with the most drift from train to test rows; if there are none, to validation."""
     last = "test" if facts["rows"]["test"] else "valid"
-    columns = pd.DataFrame(facts["columns"]).sort_values(
-        f"psi_{last}", ascending=False, kind="stable"
-    )[:_MAX_ROWS]
+    columns = pd.DataFrame(facts["columns"]).nlargest(_MAX_ROWS, f"psi_{last}")
     smallest, values = 1e-4, columns[f"psi_{last}"]
     names = columns["column"].map(shorten) + formatted(values, "   {:.3f}".format)
     rows = {"name": names, "value": values.clip(lower=smallest), "low": np.nan, "high": np.nan}

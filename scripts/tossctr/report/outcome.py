@@ -5,13 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..common.files import read_json
+from ..describe.alarms import read_alarms
 
 
 def result_lines(results: Path, started: float) -> Iterator[str]:
-    """Yield a line for each submission written since `started`, and for a summary since then."""
-    for path in results.glob("submission_*.json"):
-        if path.stat().st_mtime < started:
-            continue
+    """Yield a line for each data page, submission and summary that was written since `started`."""
+
+    def written(pattern: str) -> list[Path]:
+        return [path for path in results.glob(pattern) if path.stat().st_mtime >= started]
+
+    for path in written("*/data.json"):
+        yield f"{path.with_suffix('.md')}: alarms: {len(read_alarms(path)) or 'none'}"
+    for path in written("submission_*.json"):
         about = read_json(path)
         names = [name.rpartition("/")[2] for name in about["models"]]
         weights = [f" ({weight:.2g})" if len(names) > 1 else "" for weight in about["weights"]]
@@ -19,9 +24,8 @@ def result_lines(results: Path, started: float) -> Iterator[str]:
         data = ", SIMULATED" if about["simulated_data"] else ""
         csv = path.with_suffix(".csv")
         yield f"{csv}: {about['rows']:,} rows, {about['prior']} odds: {models}{data}"
-    summary = results / "summary.md"
-    if summary.exists() and summary.stat().st_mtime >= started:
-        yield f"{summary}: {summary.read_text(encoding='utf-8').splitlines()[0].replace('*', '')}"
+    for path in written("summary.md"):
+        yield f"{path}: {path.read_text(encoding='utf-8').splitlines()[2].replace('*', '')}"
 
 
 def failure_lines(log: Path) -> Iterator[str]:

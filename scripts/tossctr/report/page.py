@@ -43,6 +43,7 @@ body { margin: 0; }
 .page summary { cursor: pointer; margin: 0.5em 0; font-weight: 600; }
 @media (max-width: 600px) {
   .page table { font-size: 12px; } .page th, .page td { padding: 3px 5px; white-space: normal; }
+  .page.summary :is(th, td):nth-child(n + 5) { display: none; }
 }
 @media print {
   .page table { font-size: 7pt; } .page .wide { overflow: visible; }
@@ -96,8 +97,7 @@ def alarms_text(alarms: Sequence[Alarm]) -> str:
 
 def plots_text(plots: Sequence[Path], page: Path) -> str:
     """Markdown that shows `plots` on the page with the path `page`."""
-    links = [(path.stem, os.path.relpath(path, page.parent)) for path in plots]
-    return "\n".join(f"![{name}]({link})\n" for name, link in links)
+    return "\n".join(f"![{p.stem}]({os.path.relpath(p, page.parent)})\n" for p in plots)
 
 
 def folded(title: str, *parts: str) -> str:
@@ -114,9 +114,10 @@ def legend(columns: Mapping[str, str]) -> str:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A Markdown table of escaped cells, without the index."""
+    """A Markdown table of escaped cells, without the index; numbers are right-aligned."""
     cells = table.astype(str).map(escaped).to_numpy().tolist()
-    lines = [[str(name) for name in table], ["---"] * len(table.columns), *cells]
+    numeric = [all(re.match(r"(-?\d[^(]*)?$", c) for c in column) for column in zip(*cells)]
+    lines = [[str(name) for name in table], ["---:" if each else "---" for each in numeric], *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -176,7 +177,7 @@ def write_page(text: str, page: Path, view: Path) -> None:
             f'<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{html.escape(title.removeprefix('# '))}</title>\n<style>\n{_STYLE}</style>\n"
-            f'<main class="page">\n{body}\n</main>\n</html>\n',
+            f'<main class="page {page.stem}">\n{body}\n</main>\n</html>\n',
             encoding="utf-8",
         )
 

@@ -132,7 +132,7 @@ def write_summary(
     models = pd.read_csv(comparison)
     save_svg(models_plot(models), plot)
     decisions: list[str] = []
-    statements = [_split_statement(split)]
+    statements = [_split_statement(split, facts)]
     if "click" not in label:
         statements.append(f"A click is a row with the label {escaped(label)}.")
     if not has_test:
@@ -149,7 +149,7 @@ def write_summary(
         statements += [" ".join([decision, *how])] if decisions else how
         statements += _statements(rivals, submitting[size], refit and has_test)
         decisions.append(decision)
-    sections = [f"{decisions[0]}\n", "# Click models on their validation rows\n"]
+    sections = ["# Click models on their validation rows\n", f"{decisions[0]}\n"]
     if models["simulated_data"].any():
         sections.append(SIMULATED)
     sections += [plots_text([plot], summary), "## All models\n", _table(models)]
@@ -204,35 +204,32 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tup
     best, names = rivals.iloc[0], rivals["model"]
     configured = BLEND if len(submitting) > 1 else submitting[0]
     called = {BLEND: f"the blend of {' and '.join(submitting)}"}
+    counts = f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} validation rows"
     if not best["enough_clicks"]:
         return configured, (
-            f"**{verb} {called.get(configured, configured)}, as configured**: "
-            f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} validation rows are not "
-            f"enough to compare models; this needs {FEW_CLICKS} clicks and as many negatives."
+            f"**{verb} {called.get(configured, configured)}**, as configured. {counts} are not "
+            f"enough to compare models. This needs {FEW_CLICKS} clicks and as many negatives."
         )
     is_level = rivals["behind_p_value"] >= SIGNIFICANCE  # also true of the best
     can_submit = names.map(is_model) | (names == configured)
     candidates = [*names[can_submit & is_level]] or [*names[can_submit]]
     chosen = configured if configured in candidates else candidates[0]
-    missing = "" if configured in [*names] else f"the configured {configured} is not trained; "
-    baseline = "" if can_submit.iloc[0] else " but cannot be submitted"
-    why = f"{missing}{best['model']} has the best {_metric(rivals).heading}{baseline}"
-    as_configured = ""
-    if chosen == configured != best["model"] and chosen in [*names[is_level]]:
-        as_configured, why = ", as configured", f"no model is significantly better; {why}"
-    worse = "significantly worse"
-    for phrase, is_listed in ((f"not {worse}", is_level), (worse, ~is_level)):
+    is_tied = chosen == configured != best["model"] and chosen in [*names[is_level]]
+    why = ", as configured: no model is significantly better." if is_tied else "."
+    why += "" if configured in [*names] else f" The configured {configured} is not trained."
+    baseline = "" if can_submit.iloc[0] else ", which cannot be submitted"
+    why += f" Best {_metric(rivals).heading} on {counts}: {best['model']}{baseline}."
+    for phrase, is_listed in (("Not significantly", is_level), ("Significantly", ~is_level)):
         listed = [*names[is_listed & (names != best["model"])]]
-        why += f"; {phrase}: {join_names(listed, 5)}" if listed else ""
-    counts = f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} validation rows"
-    return chosen, f"**{verb} {called.get(chosen, chosen)}**{as_configured}: {why} ({counts})."
+        why += f" {phrase} worse: {join_names(listed, 5)}." if listed else ""
+    return chosen, f"**{verb} {called.get(chosen, chosen)}**{why}"
 
 
-def _split_statement(split: Mapping[str, Any]) -> str:
+def _split_statement(split: Mapping[str, Any], facts: Sequence[Path]) -> str:
     """How the validation rows were held out, and what else they were used for."""
-    if split["time"]:
-        if_one = " (unless all have the same time, see the log)" if split["is_auto"] else ""
-        held_out = f"the newest by {escaped(split['time'])}{if_one}"
+    # `sampling.split: auto` ignores a time that is the same in all rows.
+    if split["time"] and all(read_json(path)["is_split_by_time"] for path in facts):
+        held_out = f"the newest by {escaped(split['time'])}"
     elif split["group"]:
         held_out = f"rows with a {escaped(split['group'])} that no train row has"
     else:

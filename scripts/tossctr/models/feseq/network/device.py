@@ -19,7 +19,7 @@ from torch.utils._triton import has_triton
 
 from ....batches.batch import Batch
 from ....common.errors import UserError, first_line
-from ....common.machine import CPU_WARNED, machine_memory, peak_memory, processors
+from ....common.machine import machine_memory, peak_memory, processors
 from ....common.prefetch import prefetch_map
 from ....common.signals import default_signal_handlers
 from ....config.declared import Runtime
@@ -165,7 +165,7 @@ def can_compile(device: torch.device) -> bool:
 
 
 def choose_device(name: str, ranks: Ranks) -> torch.device:
-    """The device; for `auto`, CUDA if it is available, else the CPU, with a warning.
+    """The device; for `auto`, CUDA if it is available, else the CPU.
 
     Raises UserError if `name` is `cuda` and CUDA is missing, or if there are fewer GPUs than ranks.
     """
@@ -173,9 +173,8 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
         raise UserError("runtime.device is cuda, but PyTorch finds no CUDA device; use auto or cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-        # A local Snakemake has warned already, once for all of its jobs.
-        if name == "cpu" and not os.environ.get(CPU_WARNED):
-            logger.warning("no CUDA device found: running on the CPU")
+        if name == "cpu":
+            logger.info("no CUDA device found: running on the CPU")
     device = torch.device(name)
     if device.type == "cuda" and ranks.count > 1:
         devices = torch.cuda.device_count()
