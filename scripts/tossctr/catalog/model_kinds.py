@@ -10,6 +10,7 @@ Rules and scripts know models only by name:
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,10 @@ def compared_models(
             case ["scores", size, name, _] | [size, name, _, *_] if is_model(name):
                 requested.append((size, name))
     # After a failed training there are only the metrics: Snakemake removes the model file.
-    files = [*results.glob(f"*/*/{MODEL_FILE}"), *results.glob("*/*/metrics.json")]
-    trained = sorted({path.parts[-3:-1] for path in files})
+    # Path.glob would raise if a running job removes a file meanwhile.
+    names = (MODEL_FILE, "metrics.json")
+    files = [path for name in names for path in glob(f"{results}/*/*/{name}")]
+    trained = sorted({Path(path).parts[-3:-1] for path in files})
     chosen: list[tuple[str, str]] = []
     for size in config["sizes"]:
         jobs = [job for job in (*requested, *trained) if job[0] == size and is_valid(*job)]

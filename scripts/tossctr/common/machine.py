@@ -9,8 +9,6 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# Environment variable of jobs: set if Snakemake has warned that there is no CUDA device.
-CPU_WARNED = "TOSSCTR_CPU_WARNED"
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
