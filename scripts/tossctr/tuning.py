@@ -88,7 +88,12 @@ def tune_model(
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
     _write_best(best, winner, f"{size}/{model}", variant)
-    logger.info("best monitor %.5f, by %s; see %s", winner.value, _drawn_settings(winner), best)
+    logger.info(
+        "best train.monitor: %.5f, with the settings %s; see %s",
+        winner.value,
+        _drawn_settings(winner),
+        best,
+    )
 
 
 def _search(

@@ -137,8 +137,8 @@ LABELS = [0, 1, 1, 0, 0, 1]
         ([0, 1, 1, 0, None, None], r"row 5 .from 1.: None .*2 such rows"),
         (["0", "1", "0", "1", "yes", "no"], r"'y'.*row 5 .from 1.: .*'yes'"),
         (["no", "yes", "yes", "no", "n", "yes"], r"row 5 .from 1.: 'n' is neither"),
-        ([0, 0, 1, 0], r"'y' is 1 in 1 of 4"),
-        (pa.array([], pa.int8()), r"'y' is 1 in 0 of 0"),
+        ([0, 0, 1, 0], r"1 of 4 rows have 'y' = 1"),
+        (pa.array([], pa.int8()), r"0 of 0 rows have 'y' = 1"),
     ],
 )
 def test_labels_of_any_number_type_are_read_or_refused_with_their_row(

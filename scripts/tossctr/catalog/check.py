@@ -21,7 +21,7 @@ _HINT = (
 )
 
 
-def with_table(
+def with_table_file(
     config: Mapping[str, Any], folders: Sequence[Path] = ()
 ) -> tuple[dict[str, Any], list[Path]]:
     """The config with the content of its table file as `table`, and a list of the files read.

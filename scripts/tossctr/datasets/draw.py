@@ -165,8 +165,8 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
     clicks = int(labels.sum())
     if not 2 <= clicks <= len(labels) - 2:
         raise UserError(
-            f"{file.location}: label {label!r} is 1 in {clicks:,} of {len(labels):,} rows; give at "
-            f"least two rows of each label, for train and validation"
+            f"{file.location}: {clicks:,} of {len(labels):,} rows have {label!r} = 1; give at "
+            f"least two rows with 1 and two with 0, for train and validation"
         )
     return labels
 

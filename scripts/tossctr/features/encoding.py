@@ -60,7 +60,7 @@ DEFAULT_INPUTS = Inputs()
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Inputs of rows: `numbers` float32 by numeric encoding, categories int64 [rows, fields]."""
+    """Encoded rows: `numbers` has a float32 array per encoding; categories int64 [rows, fields]."""
 
     numbers: Mapping[str, np.ndarray]
     profile: np.ndarray

@@ -67,7 +67,7 @@ class Packed:
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
         """Attention: each position's weighted mean of its row's values [N, H, E]."""
-        attend = self.flash_attention if can_use_flash(qkv_N3HE) else self.attention_by_length
+        attend = self.flash_attention if can_use_flash(qkv_N3HE) else self.attend_by_length
         return attend(qkv_N3HE, causal)
 
     def attend_from_targets(self, query_BHD: Tensor, x_ND: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class Packed:
         assert isinstance(attended_NHE, Tensor)
         return attended_NHE[..., :width]
 
-    def attention_by_length(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
+    def attend_by_length(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
         """Attention by one call per run of rows of equal length."""
         attended = []
         runs = qkv_N3HE.split([rows * length for rows, length in self.layout.runs])
