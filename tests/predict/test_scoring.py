@@ -98,6 +98,8 @@ def test_a_blend_in_memory_gives_rows_the_scores_of_their_file(model: Path, tmp_
     np.testing.assert_allclose(blend.score(rows[7], "balanced"), expected[7:8], 0, 1e-6)
     assert blend.logits(table[:0]).shape == (0,)
     assert len(str(blend.about)) < 800
+    with pytest.raises(UserError, match="balnced"):
+        blend.score(rows, "balnced")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="the rows: column 'price'"):
         blend.score({**rows[0], "price": "cheap"})
 

@@ -83,12 +83,15 @@ def checked_weights(
 
 
 def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
-    """The constant to subtract from logits: 0 for the prior `observed`, else the train log odds.
+    """The constant to subtract from logits: 0 for `observed`, the train log odds for `balanced`.
 
-    `click_rates` are those of the models' train rows. Raises UserError if they differ.
+    `click_rates` are those of the models' train rows. Raises UserError if they differ, or for
+    another prior.
     """
     if prior == "observed":
         return np.float32(0)
+    if prior != "balanced":
+        raise UserError(f"prior is 'observed' or 'balanced', not {prior!r}")
     rates = set(click_rates)
     if len(rates) > 1:
         raise UserError(
