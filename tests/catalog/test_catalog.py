@@ -233,6 +233,8 @@ def test_mistakes_of_a_space_are_named_and_a_sound_one_passes() -> None:
         "boosting.max_depth": {"low": 3, "high": 17},
         "model.dropout": [],
         "model.heads": {"low": 1, "high": 8, "step": 0.5},
+        "train.embedding_l2": {"low": 0.3, "high": 0.1},
+        "train.learning_rate": {"low": 0.0, "high": 0.3, "log": True},
     }
     (line,) = validation_errors(TuneConfig, {"space": wrong}, "tuning")
     named = re.findall(r"[:;] ((?:model|train|boosting)[\w.]+):", line)

@@ -177,14 +177,30 @@ def test_a_search_that_cannot_be_is_refused_and_leaves_no_best_settings(
     assert not [*tmp_path.glob("**/best.yaml")]
 
 
-def boosted(data: Path, out: Path, *changes: dict[str, Any]) -> list[float]:
+def boosted(
+    data: Path, out: Path, *changes: dict[str, Any], report: Any = lambda *_: None
+) -> list[float]:
     """The values of trials of boosting, one after the other, with changes to its settings."""
     trials = kind_of("boosting").entry_point("trial_runner")
     settings = SETTINGS["boosting-deep"]["boosting"]
     with trials(*files_of(data), out, runtime=RUNTIME, threads=1) as run:
-        return [
-            run({"boosting": settings | change}, lambda *_: None)["value"] for change in changes
-        ]
+        return [run({"boosting": settings | change}, report)["value"] for change in changes]
+
+
+def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[tuple[float, int]] = []
+
+    def fit(train: Any, valid: Any, config: Any, *given: Any, start: Any) -> None:
+        for tree in range(1, 9):
+            given[-1](tree, {"auc": 0.5, "average_precision": 0.5, "logloss": tree / 10})
+
+    monkeypatch.setattr("tossctr.models.boosting.train_trees.fit", fit)
+    rates = ({"learning_rate": rate} for rate in (0.5, 0.25))
+    boosted(data, tmp_path, *rates, report=lambda *given: reports.append(given))
+    # At rate 0.5 two trees are one step, at 0.25 four; the best value so far counts.
+    assert reports == [(-0.1, 1), (-0.1, 2), (-0.1, 3), (-0.1, 4), (-0.1, 1), (-0.1, 2)]
 
 
 def test_a_trial_that_chooses_its_leaves_forgets_those_of_the_one_before(

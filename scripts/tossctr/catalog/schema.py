@@ -279,6 +279,14 @@ class Range(SettingsBlock):
     log: bool = False
     step: Annotated[_Number, Field(gt=0)] | None = None
 
+    @model_validator(mode="after")
+    def _is_valid(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError("low must be less than high")
+        if self.log and (self.step is not None or self.low <= 0):
+            raise ValueError("log: true needs low > 0 and no step")
+        return self
+
 
 def _space_errors(path: str, values: Any) -> Iterator[str]:
     block, _, key = path.partition(".")

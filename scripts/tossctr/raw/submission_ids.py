@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from ..common.errors import UserError, row_name
+from ..common.errors import UserError, first_line, row_name
 from ..common.files import Output, scratch_dir, write_json
 from ..common.progress import Progress
 from ..config.columns import Columns
@@ -61,11 +61,21 @@ def list_parts(
 
 @contextmanager
 def id_database(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
-    """Yield an empty database that spills to a folder beside `target`."""
-    with scratch_dir(target) as folder, duckdb.connect(folder / "ids.duckdb") as database:
-        database.execute(f"SET memory_limit = '500MB'; SET threads = {threads}")
-        database.execute("SET temp_directory = ?", [str(folder)])
-        yield database
+    """Yield an empty database that spills to a folder beside `target`.
+
+    Raises UserError if DuckDB fails, for example on a full disk.
+    """
+    with scratch_dir(target) as folder:
+        try:
+            with duckdb.connect(folder / "ids.duckdb") as database:
+                database.execute(f"SET memory_limit = '500MB'; SET threads = {threads}")
+                database.execute("SET temp_directory = ?", [str(folder)])
+                yield database
+        except duckdb.Error as error:
+            raise UserError(
+                f"{target}: comparing its IDs failed ({first_line(error)}); if the disk of "
+                f"{folder.parent} is full, free some space and run the same command again"
+            ) from None
 
 
 def add_ids(

@@ -22,8 +22,8 @@ from tossctr.datasets.store import H5Table
 from tossctr.datasets.table import Table
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import MISSING, OUT_OF_VOCABULARY, FeatureMap
+from tossctr.models.boosting import boosting, train_trees, trees
 from tossctr.models.boosting import features as features_module
-from tossctr.models.boosting import train_trees, trees
 from tossctr.models.boosting.boosting import BoostingConfig
 from tossctr.models.boosting.features import Features, fit_features, replace_with_oov
 from tossctr.models.boosting.tree_file import load
@@ -221,6 +221,16 @@ def test_rows_without_any_click_are_a_clear_error(tmp_path: Path) -> None:
     no_clicks = make(tmp_path, raw_table(40, y=[0] * 39 + [1]), valid_rows=[39])
     with pytest.raises(UserError, match=r"label is 0 in all rows \(39\).*raise sizes"):
         train(no_clicks, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("builds", "device", "gpus"), [([], "auto", 1), ([], "cpu", 0), (["xgboost-cpu"], "auto", 0)]
+)
+def test_a_gpu_is_asked_for_where_one_may_be_used(
+    builds: list[str], device: str, gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boosting, "distributions", lambda name: builds)
+    assert boosting.KIND.gpus({"runtime": {"device": device}}, "toy", "boosting") == gpus
 
 
 def test_known_categories_are_drawn_as_unknown_at_their_share() -> None:

@@ -1,4 +1,4 @@
-"""What can be known of a GPU without one: compiled layers, where tensors are, memory."""
+"""What can be known of a GPU without one: precision, compiled layers, where tensors are, memory."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -25,15 +25,41 @@ from support.networks import (
     single,
 )
 from support.trainings import CPU, STILL, TRAIN
+from tossctr.common.errors import UserError
+from tossctr.config.declared import Runtime
 from tossctr.features.feature_map import FeatureMap
 from tossctr.models.feseq.network import FESeq
-from tossctr.models.feseq.network.device import Machine
+from tossctr.models.feseq.network import device as runtime
+from tossctr.models.feseq.network.device import Machine, start_runtime
 from tossctr.models.feseq.network.pooling import POOLINGS
 from tossctr.models.feseq.network_file import to_machine
 from tossctr.models.feseq.training_step import Stepper, make_optimizer
 
 # It stands for a GPU: its tensors have shapes, but no values.
 META = torch.device("meta")
+
+
+def test_float32_is_exact_on_a_gpu_and_layers_are_compiled_where_there_is_a_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # PyTorch finds a CUDA device, which nothing may compute on.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", str)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda _: None)
+    products: list[str] = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", products.append)
+    (tmp_path / "Python.h").touch()
+    monkeypatch.delenv("CC", raising=False)
+    for precision in ("bfloat16", "float32"):
+        for lacking in (None, "Triton", "gcc", "Python.h"):
+            monkeypatch.setattr(runtime, "has_triton", lambda lacking=lacking: lacking != "Triton")
+            monkeypatch.setattr(runtime, "which", {"gcc": None if lacking == "gcc" else "gcc"}.get)
+            folder = tmp_path / ("none" if lacking == "Python.h" else "")
+            monkeypatch.setattr(runtime, "get_path", lambda name, folder=folder: str(folder))
+            machine = start_runtime(Runtime(device="cuda", precision=precision), threads=1)
+            assert machine.compile == (lacking is None)
+    assert products == ["high"] * 4 + ["highest"] * 4
+    assert not start_runtime(Runtime(device="cpu"), threads=1).compile
 
 
 # Two epochs with rows of other lengths.
@@ -108,3 +134,6 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     expected = model.predict(data / "valid.h5")
     short_of_memory(monkeypatch, 40)
     np.testing.assert_allclose(model.predict(data / "valid.h5"), expected, rtol=1e-4, atol=1e-5)
+    short_of_memory(monkeypatch, 0)
+    with pytest.raises(UserError, match="too small for the prediction of a single row"):
+        model.predict(data / "valid.h5")

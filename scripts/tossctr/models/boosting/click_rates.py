@@ -60,6 +60,7 @@ class ClickRate(NamedTuple):
 def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[ClickRate]:
     """The click rates of the sets `clicks` and `ids`."""
     fields = feature_map.category_fields
+    names = {field.column for field in fields}.union(feature_map.history_columns)
     rates = []
     for i, field in enumerate(fields):
         is_item = field in feature_map.targets
@@ -68,6 +69,9 @@ def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[Cli
     for i, sequence in enumerate(feature_map.sequences):
         target, name, size = len(feature_map.profile) + i, sequence.column, sequence.size
         pair = f"{name} with {fields[target].column}"
+        while pair in names:  # a column may have any name
+            pair += "'"
+        names.add(pair)
         rates += [
             ClickRate(name, "clicks", target, size, i),
             ClickRate(pair, "clicks", target, size, i, fields[target].size),

@@ -1,5 +1,6 @@
 """A trained network: its file, its predictions, and the weights that its refit starts from."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -13,6 +14,7 @@ from torch import Tensor
 from ...batches.batch import Batch
 from ...batches.batch_source import BatchSource
 from ...batches.negatives import NegativeSamplingRate
+from ...common.errors import NotEnoughMemoryError
 from ...common.progress import Progress
 from ...config.declared import Runtime
 from ...datasets.opening import TableSource
@@ -30,6 +32,8 @@ from .network.input_layer import field_sizes, inputs_of
 from .network.positions import MAX_ROWS
 from .network.refiner import TransformerLayer, attend
 from .network_settings import ModelConfig
+
+logger = logging.getLogger(__name__)
 
 # Positions (rows x max_len) of a forward pass: they fill a GPU (1 GiB at width 200), or fit in the
 # caches of a CPU.
@@ -111,8 +115,13 @@ def predict_logits(
                 return model(batch.to(machine.device))
         except torch.cuda.OutOfMemoryError:
             if len(batch) == 1:
-                raise
+                raise NotEnoughMemoryError(
+                    "GPU memory is too small for the prediction of a single row; use a smaller "
+                    "max_len or model, or check with nvidia-smi what else uses the GPU"
+                ) from None
+        logger.warning("out of GPU memory: predicting %d rows in two halves", len(batch))
         # Outside the handler, whose traceback keeps the tensors of the failed attempt.
+        torch.cuda.empty_cache()
         middle = len(batch) // 2
         halves = batch.rows(0, middle), batch.rows(middle, len(batch))
         return torch.cat([forward(half) for half in halves])

@@ -70,7 +70,14 @@ class Ranks:
 
     def _reduce(self, tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
         if self.count > 1:
-            dist.all_reduce(tensor, operation)
+            try:
+                dist.all_reduce(tensor, operation)
+            except RuntimeError as error:
+                reason = first_line(error).partition(". ")[0]
+                raise UserError(
+                    f"the processes of this training lost their connection ({reason}); run the "
+                    f"same command again to resume from the last saved state"
+                ) from None
         return tensor
 
 
