@@ -159,6 +159,7 @@ def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int)
         ({"submits": ["len150", "len500"]}, "len150", "configured blend is not", "len150"),
         # A baseline is the best, and cannot be submitted.
         ({"logistic_regression": 0.99}, "len150", "logistic_regression, which cannot", None),
+        ({"len150": 0.501, "constant": 0.5}, "len150", "better than a constant", None),
     ],
     ids=str,
 )
@@ -167,7 +168,7 @@ def test_the_line_below_the_title_says_what_to_submit(
 ) -> None:
     """Two models and a baseline; `given` has their AUCs."""
     aucs = {"len150": 0.8, "boosting": 0.5, "logistic_regression": 0.5}
-    aucs |= {name: given.pop(name) for name in aucs if name in given}
+    aucs |= {name: given.pop(name) for name in (*aucs, "constant") if name in given}
     paths = [put_model(tmp_path, "full", name, auc) for name, auc in aucs.items()]
     lines = summary_of(paths, tmp_path, **given).splitlines()
     assert lines[2].startswith(f"**Submit {chosen}**")

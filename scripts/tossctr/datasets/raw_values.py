@@ -37,7 +37,7 @@ _TEXT_TOKEN = rf"^[^{NO_TEXT.pattern[1:-1]}]+$"
 _LIST_TOKEN = r"^[^\x00]+$"
 _WANTED = {
     _INTEGER: f"a non-negative integer of at most {_MAX_DIGITS} digits, as event times must be",
-    _TEXT_TOKEN: "a token: join tokens by commas, or by the `separator` of the group of columns, "
+    _TEXT_TOKEN: "a token: join tokens by the `separator` of the table's file (default: a comma), "
     "without blanks, commas, quotes, brackets, | or ; in a token, for example 12,a7,301; or "
     "write lists, whose tokens may contain these characters",
     _LIST_TOKEN: "a token: write a text or an integer, or leave it out",

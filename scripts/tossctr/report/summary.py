@@ -222,6 +222,8 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tup
     for phrase, is_listed in (("Not significantly", is_level), ("Significantly", ~is_level)):
         listed = [*names[is_listed & (names != best["model"])]]
         why += f" {phrase} worse: {join_names(listed, 5)}." if listed else ""
+    if "constant" in [*names[is_level]]:
+        why += " No model is significantly better than a constant, the click rate."
     return chosen, f"**{verb} {called.get(chosen, chosen)}**{why}"
 
 
