@@ -86,8 +86,8 @@ class Raw(_Block):
     """character between the values of CSV files, such as `;`; null: a comma, or a tab in .tsv
     files"""
     sample_submission: Name | None = None
-    """CSV file. Its IDs set the submission's rows and their order; its other column names the
-    prediction. If null or missing, the test table sets rows and order"""
+    """CSV file. Its IDs set the submission's rows and their order; the prediction takes the name
+    of its other column. If null or missing, the test table sets rows and order"""
 
 
 class Simulation(_Block):
@@ -125,8 +125,9 @@ class Group(_Block):
     separator: Separator = SEPARATORS[0]
     """character between the tokens of sequences and times in text; the same in all groups in use"""
     share_embedding: list[Name] = []
-    """sequences whose events are items of their target column. The token a12 and the category `a12`
-    (or 012 and `012`) share an embedding, and their counts add up for `min_count`"""
+    """sequences whose events are items of their target column. A token and
+    an equal category, such as `a12` or `012`, share an embedding; for `min_count`, their counts add
+    up"""
 
 
 class ColumnRoles(_Block):
@@ -160,8 +161,9 @@ class Table(_Block):
     """the roles of the columns"""
     score: ScoreName = "logloss"
     """the metric that ranks models: `logloss`, `auc`, `average_precision`, or `toss`, the
-    competition's 0.5 AP + 0.5 / (1 + WLL) at 50:50 odds (AP: average precision, WLL: logloss with
-    half the weight on clicks). It also sets the default of `submission.prior`"""
+    competition's 0.5 AP + 0.5 / (1 + WLL) at 50:50 odds (AP: average precision, WLL:
+    logloss in which clicks and negatives have equal total weight). It also sets the default of
+    `submission.prior`"""
 
 
 # The value of `sampling.split` that uses each of these keys of `columns`.
@@ -258,8 +260,9 @@ class Evaluation(_Block):
         *BASELINES,
         "boosting",
     ]
-    """what models are compared with: `constant`, the click rate; `logistic_regression`, on ranks of
-    numeric columns and history lengths, and on columns with few categories; or a model's name"""
+    """the baselines that models are compared with: `constant`, the click rate;
+    `logistic_regression`, on ranks of numeric columns and history lengths, and on columns with few
+    categories; or a model's name"""
 
 
 _SEARCHED = {
@@ -316,10 +319,10 @@ class TuneConfig(SettingsBlock):
     trials: Annotated[int, Field(ge=1)] = 20
     """number of trials"""
     space: Annotated[Mapping[str, Any], AfterValidator(_checked_space)] = {}
-    """settings to search, by name, such as `train.learning_rate`: of `model` and `train` for FESeq,
-    of `boosting` for boosting. Each has a list of choices, or a range `{low, high}`, optionally
-    with `log: true` or a `step`. A further config file adds to the space of config.yaml; to search
-    fewer settings, remove them there"""
+    """settings to search, by name, such as `train.learning_rate`. FESeq searches those of
+    `model` and `train`, boosting those of `boosting`. Each has a list of choices, or a range `{low,
+    high}`, optionally with `log: true` or a `step`. A further config file adds to the space of
+    config.yaml; to search fewer settings, remove them there"""
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

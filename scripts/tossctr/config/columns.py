@@ -117,7 +117,7 @@ def _check_histories(
 ) -> None:
     """Raise UserError if sequences, times and separators of the groups are inconsistent."""
     if times and not sequences:
-        raise UserError(f"columns: times {times} without a sequence; add a sequence")
+        raise UserError(f"columns: event times {times}, but no sequence of events; add one")
     if len(times) > 1:
         raise UserError(f"columns: several pairs of times, {times}; use only one pair")
     if len({*separators.values()}) > 1:

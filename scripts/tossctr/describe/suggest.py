@@ -203,7 +203,7 @@ class _Column:
             f"{self.kind} cannot be a feature; a history needs an item column, which shares its "
             f"values or is named like an item, and must be as long as other histories in each row; "
             f"times of events need columns.time": not self.is_plain,
-            "it is a list as text; write its tokens, joined by commas": self.matches(r"^\[.*\]$"),
+            "it is lists written as text, such as [1, 2]; write 1,2": self.matches(r"^\[.*\]$"),
             "nearly all rows differ: it is an ID, free text, numbers not written like 1234.5, or a "
             "history without an item column": is_name
             and len(self.distinct) > 0.5 * len(self.present) + 1,

@@ -51,7 +51,7 @@ class Inputs:
         return [*feature_map.numeric, *chosen]
 
     def newest_fields(self, feature_map: FeatureMap) -> Sequence[CategoryField | SequenceField]:
-        """The sequences whose newest code is a further context category."""
+        """The sequences whose newest code is also used as a context category."""
         return feature_map.sequences if "newest" in self.statistics else []
 
 

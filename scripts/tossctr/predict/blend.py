@@ -23,7 +23,7 @@ _CPU = Runtime(device="cpu")
 class Blend:
     """One or several models of any kind, and their `weights` in the mean of the logits.
 
-    A row needs the `columns`. Several threads may use a blend at once.
+    Rows to predict must have all `columns`. Several threads may use a blend at once.
     """
 
     models: Sequence[Model]

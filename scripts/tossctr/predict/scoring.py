@@ -56,9 +56,9 @@ def score_files(
     or with the weights in the file `fitted`. The prior 'balanced' shifts logits to 50:50 odds, as
     in a submission. `id_column` defaults to the ID column of the first model's table; if that has
     none, rows are numbered from 1 in a column `row`. `row_time` is the column of the rows' times,
-    for models with times. Columns that no model needs, such as the label, are not read. A part of
-    about `part_rows` rows at a time is stored beside `output`, so memory does not grow with the
-    rows.
+    for models with times. Columns that no model needs, such as the label, are not read. About
+    `part_rows` rows at a time are stored in a temporary file beside `output`, so memory does not
+    grow with the rows.
 
     Raises UserError, and writes nothing, if a file has no rows, lacks a column, or a row has no ID.
     """

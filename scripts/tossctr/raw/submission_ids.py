@@ -81,9 +81,10 @@ def id_database(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
 def add_ids(
     database: DuckDBPyConnection, name: str, pieces: Iterable[pa.Table], where: str
 ) -> None:
-    """Create table `name` from `pieces` with a string column `id`; add their row numbers as `row`.
+    """Create the table `name` of all `pieces`, which have a string column `id`; number its rows.
 
-    Raises UserError if an ID is repeated; the message calls the table `where`.
+    The column `row` counts from 0 over all pieces. Raises UserError if an ID is repeated; `where`
+    says in the message where the IDs are from.
     """
     first = 0
     for i, piece in enumerate(pieces):

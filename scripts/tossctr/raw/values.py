@@ -171,5 +171,7 @@ def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.St
     ids = checked_text(column, name, path)
     if ids.null_count:
         row = first_row + pc.index(ids.is_null(), True).as_py()
-        raise UserError(f"{path}: ID {name!r} is missing in {row_name(row)}; give every row an ID")
+        raise UserError(
+            f"{path}: column {name!r} has no ID in {row_name(row)}; give every row an ID"
+        )
     return ids

@@ -33,8 +33,8 @@ class ModelConfig:
     max_len: Annotated[MaxLen, FROM_NAME]
     """maximum events of a history; longer histories keep their newest events"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
-    """size d of an embedding. A position has one for each sequence and profile column, and one each
-    for `positions` and `times`; `heads` must divide d times their number"""
+    """size d of an embedding. A position has n embeddings: one for each sequence and profile
+    column, one for `positions`, one for `times`. `heads` must divide n * d"""
     interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
     """type of the interacting layers, which combine the sequence and profile columns of a
     position"""
@@ -80,10 +80,10 @@ class ModelConfig:
     """scaling of numeric values: `minmax`, from the train rows' range to [0, 1]; `quantile`, to
     ranks among the train rows"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
-    """facts about each whole history, for the output network: logarithms of its `length` and of its
-    number of `distinct` tokens, the `entropy` of the tokens' shares, the `newest` token, `times` to
-    the row, shares of the target's `item_attributes`, `similarities` of the target to the events
-    (docs/boosting.md)"""
+    """facts about each whole history, for the output network (docs/boosting.md): `length`, its
+    logarithm; `distinct`, the logarithm of the number of distinct tokens; `entropy`, of the tokens'
+    shares; `newest`, the newest token; `times`, from events to the row; `item_attributes`, shares
+    of events with the target's attributes; `similarities`, of the target to the events"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
     """share of categories that each training step replaces by out of vocabulary, at random. `auto`:
     by column, the share that gives train rows as many unknown categories as validation rows"""
@@ -150,13 +150,14 @@ class TrainConfig:
     """the embeddings' learning rate as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
     """Adam's second moment of embeddings: `weight`, one for each weight; `table`, one for each
-    embedding table (the mean over a batch's categories), so that rare categories change little"""
+    embedding table: the mean over a batch's categories. With `table`, rare categories change
+    little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 1.0
     """each step shrinks weights by this number times the learning rate (AdamW), except biases,
     norms and embeddings"""
     schedule: Literal["plateau", "cosine"] = "cosine"
-    """how the learning rate falls, to at least a thousandth of `learning_rate`: `plateau`, to a
-    tenth after each evaluation without gain; `cosine`, over the steps of all epochs"""
+    """how the learning rate falls. `plateau`: to a tenth after each evaluation without gain.
+    `cosine`: over the steps of all epochs. It never falls below a thousandth of `learning_rate`"""
     start_at_click_rate: bool = True
     """the untrained network predicts the train rows' click rate instead of 0.5"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
@@ -164,15 +165,16 @@ class TrainConfig:
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
-    """share of the negatives that each epoch draws; predictions are corrected for it. `auto`: 1 up
-    to 150,000 train rows; beyond, epochs have 150,000 rows, or more if needed for six negatives per
-    click"""
+    """share of the negatives that each epoch draws; predictions are corrected for it. `auto`: all
+    negatives of up to 150,000 train rows; of more rows, so many that an epoch has 150,000 rows, but
+    at least six per click"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
     """decay of the weights' moving average, which is evaluated and saved instead of the weights; 0:
     no average"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
-    """evaluations in an epoch; the last is at its end. `auto`: one, or four in epochs of more than
-    2,000 steps; then only the last can change the learning rate or end the training"""
+    """evaluations in an epoch; the last is at its end. `auto`: one in epochs of up to
+    2,000 steps. Longer epochs have four, of which only the last can change the learning rate or end
+    the training"""
     patience: Annotated[int, Field(ge=1)] = 6
     """training ends after this many consecutive evaluations without gain"""
     monitor: Annotated[

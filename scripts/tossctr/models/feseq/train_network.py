@@ -100,8 +100,8 @@ def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
 class TrainingRun:
     """The rows and settings of one training.
 
-    A refit has no `valid` rows. It starts from the weights of `first_model`, the model of the first
-    training; `first_training` is the content of the first training.json.
+    A refit has no `valid` rows. It starts from the weights of `first_model`, which was trained
+    before it; `first_training` is the content of that model's training.json.
     """
 
     train: Table

@@ -130,7 +130,7 @@ class Packed:
         return self.sums(x_NX) / self.layout.start_B.diff()[:, None]
 
     def at_positions(self, x_BX: Tensor) -> Tensor:
-        """Each row's vector at all of its positions [N, X]."""
+        """Repeat each row's vector for each of its positions; the result is [N, X]."""
         return _SumOrRepeat.apply(x_BX, self.layout.start_B, self.layout.row_N, False)
 
     def softmax(self, score_N: Tensor) -> Tensor:
