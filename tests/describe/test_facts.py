@@ -112,10 +112,10 @@ def test_rows_that_are_met_again_are_counted_in_all_rows_and_others_in_a_sample(
 
 
 @pytest.mark.usefixtures("no_adversary")
-@pytest.mark.parametrize("period", [None, np.arange(200) // 100])
-def test_rows_split_by_time_have_periods(tmp_path: Path, period: np.ndarray | None) -> None:
-    facts = facts_of(tmp_path, raw_table(200), None, period=period)
-    assert facts["is_split_by_time"] == (period is not None)
+@pytest.mark.parametrize(("by", "column"), [(None, ""), ("time", "period"), ("group", "fold")])
+def test_facts_name_what_the_rows_are_split_by(tmp_path: Path, by: str | None, column: str) -> None:
+    marks = {column: np.arange(200) // 100} if column else {}
+    assert facts_of(tmp_path, raw_table(200), None, **marks)["split_by"] == by
 
 
 @pytest.mark.usefixtures("no_adversary")

@@ -102,7 +102,8 @@ def summary_of(metrics: list[Path], folder: Path, submits: Any = ("len150",), **
 def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: Path) -> None:
     alarm = {"text": "Column age alone predicts the clicks", "advice": "Take it out"}
     drawn, facts = tmp_path / "full/len150/importance.svg", tmp_path / "full/data.json"
-    write_json(facts, {"alarms": [alarm], "is_split_by_time": False})
+    write_json(facts, {"alarms": [alarm], "split_by": None})
+    write_json(by_time := tmp_path / "toy/data.json", {"alarms": [], "split_by": "time"})
     drawn.write_text("<svg/>")
     split = {"time": "day", "group": None}
     text = summary_of(metrics, tmp_path, split=split, facts=[facts], importances=[drawn])
@@ -111,7 +112,8 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     training = {"settings": {"len150": 0.6, "boosting": 0.4}}
     blend = put_model(tmp_path, "full", "blend", 0.72, training, **given)
     submits = ["len150", "boosting"]
-    blended = summary_of([*metrics, blend], tmp_path, split=split, refit=True, submits=submits)
+    options = {"split": split, "facts": [by_time], "refit": True, "submits": submits}
+    blended = summary_of([*metrics, blend], tmp_path, **options)
     for page, answer in (
         (text, "SIMULATED DATA"),
         (text, "0.0800 [0.0500, 0.1100], significant"),

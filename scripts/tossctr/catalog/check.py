@@ -1,5 +1,6 @@
 """Validate the config and its table, list all errors, and fill in defaults."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from .schema import SPLIT_BY, Config
 
 # The C loader takes a tenth of the time; some builds of PyYAML lack it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_HINT = (
-    "config/README.md explains every key. YAML reads 1e-3 as text (write 1.0e-3); in a mapping of "
-    "--config, Snakemake reads every number as text."
+_HINT = "config/README.md explains every key."
+_NUMBER_HINT = (
+    " YAML reads 1e-3 as text (write 1.0e-3); in a mapping of --config, Snakemake reads every "
+    "number as text."
 )
 
 
@@ -60,7 +62,8 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
         lines = [*_contradictions(full)]
     if lines:
         listed = "\n".join(f"  - {line}" for line in dict.fromkeys(lines))
-        raise UserError(f"the config has errors:\n{listed}\n{_HINT}")
+        hint = _NUMBER_HINT if re.search("valid (number|integer)", listed) else ""
+        raise UserError(f"the config has errors:\n{listed}\n{_HINT}{hint}")
     return full
 
 

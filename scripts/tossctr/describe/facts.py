@@ -36,6 +36,8 @@ MIN_EVENTS = 5
 POSITION_BINS, _MAX_CATEGORIES = 20, 31
 # `test_scale` needs this many nonzero values in train and as many in test.
 _MIN_FOR_SCALE = 20
+# What a split by time or group stores in its rows; a random split stores zeros.
+_SPLIT_MARKS = {"time": "period", "group": "fold"}
 # Facts that only some columns have.
 _OPTIONAL_FACTS = ("low", "high", "test_outside", "test_scale", "unseen_valid", "unseen_test")
 
@@ -157,8 +159,7 @@ def describe(
         return {
             "size": size,
             "simulated_data": bool(train.source["simulated"]),
-            # Other splits have no periods.
-            "is_split_by_time": bool(valid.column("period").any()),
+            "split_by": next((by for by, n in _SPLIT_MARKS.items() if valid.column(n).any()), None),
             "rows": {name: sample.rows for name, sample in samples.items()},
             "clicks": {name: samples[name].clicks for name in ("train", "valid")},
             "sampled_rows": {name: len(sample.frame) for name, sample in samples.items()},

@@ -135,9 +135,9 @@ def _measure(
         content["share_of_best"] = (expected - 0.5) / (best - 0.5)
     write_json(metrics, content)
     shown = ", ".join(
-        f"{name} {entry['value']:.5f}"
-        for name, entry in content["metrics"].items()
-        if entry["value"] is not None
+        f"{METRIC_BY_NAME[name].heading} {value:.5f}"
+        for name in ("auc", "logloss")
+        if (value := content["metrics"][name]["value"]) is not None
     )
     logger.info("%s rows, %d clicks: %s", f"{content['rows']:,}", content["clicks"], shown)
 

@@ -194,9 +194,8 @@ class RawTable:
                 near = closest_name(missing[0], file.schema.names)
                 raise UserError(
                     f"{file.location}: there is no column {absent}; the file has {existing}"
-                    f"{f'; did you mean {near!r}?' if near else '.'} Correct `columns` in the "
-                    f"table's file, or the delimiter of CSV files (raw.delimiter). In "
-                    f"scripts/score.py: --model of this file's table, --id_column or --delimiter"
+                    f"{f'; did you mean {near!r}?' if near else '.'} Correct the table's `columns` "
+                    f"or `raw.delimiter`; in score.py --model, --id_column or --delimiter"
                 )
 
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:

@@ -39,8 +39,8 @@ _MAX_PANELS, _MAX_ROWS = 6, 25
 _ROWS = {
     "sample": "number of evenly spaced rows that most other statistics describe",
     "adversarial AUC": "how well boosting separates the table's rows from train rows; 0.5: not at "
-    "all. If validation and test rows have similar values, metrics account for the difference. In "
-    "brackets: AUC lost if a column is shuffled",
+    "all. A high value does no harm if validation and test rows have similar values: metrics then "
+    "account for the difference. In brackets: AUC lost if a column is shuffled",
 }
 _SEQUENCES = {
     "events": "mean per row",
@@ -112,7 +112,8 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
         "adversarial AUC": pd.Series(facts["adversary"]).dropna().map(_adversary),
     }
     label = f"A click is a row with the label {escaped(facts['label'])}."
-    return f"{label}\n\n{_by_table(cells)}\n{legend(_ROWS)}"
+    meanings = "\n".join(f"- **{name}**: {meaning}" for name, meaning in _ROWS.items())
+    return f"{label}\n\n{_by_table(cells)}\n{meanings}\n"
 
 
 def _sequence_table(sequence: Mapping[str, Any]) -> str:

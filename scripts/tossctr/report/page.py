@@ -43,7 +43,8 @@ body { margin: 0; }
 .page summary { cursor: pointer; margin: 0.5em 0; font-weight: 600; }
 @media (max-width: 600px) {
   .page table { font-size: 12px; } .page th, .page td { padding: 3px 5px; white-space: normal; }
-  .page.summary :is(th, td):nth-child(n + 5) { display: none; }
+  .page.summary :is(th, td):nth-child(n + 4) { display: none; }
+  .page.summary .wide + details li:nth-child(n + 3) { display: none; }
 }
 @media print {
   .page table { font-size: 7pt; } .page .wide { overflow: visible; }
@@ -169,7 +170,8 @@ def write_page(text: str, page: Path, view: Path) -> None:
     body = markdown(text, extensions=["tables", "md_in_html"])
     body = re.sub(r'href="([^":]+)\.md"', r'href="\1.html" data-page="\1.html"', body)
     body = re.sub(r'src="([^":]+\.svg)"', embedded, body)
-    # Wide tables get a scroll bar of their own.
+    # Intervals are not broken. Wide tables get a scroll bar of their own.
+    body = re.sub(r"(\[-?[\d.]+), ", r"\1,&nbsp;", body)
     body = re.sub(r"(?s)(<table.*?</table>)", r'<div class="wide">\1</div>', body)
     title = next(line for line in text.splitlines() if line.startswith("# "))
     with atomic_write(view) as temporary:

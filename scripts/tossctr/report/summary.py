@@ -156,7 +156,7 @@ def write_summary(
     for path in facts:
         page = os.path.relpath(path.with_suffix(".md"), summary.parent)
         alarms = alarms_text(read_alarms(path))
-        sections.append(f"## Alarms of the data: [{page}]({page})\n\n{alarms}")
+        sections.append(f"## Alarms: [data of size {path.parent.name}]({page})\n\n{alarms}")
     listed = "\n".join(f"- {line}" for line in statements)
     sections.append(folded("The submission, and how far to trust the metrics", listed))
     if importances:
@@ -189,6 +189,7 @@ def models_plot(models: pd.DataFrame) -> Figure:
         "Each model is compared with the best on the same rows, so differences can be significant "
         "although intervals overlap.",
         BARS_NOTE,
+        "The baseline constant is not drawn.",
         middle=np.nan,
         label=metric.heading,
     )
@@ -229,10 +230,11 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tup
 
 def _split_statement(split: Mapping[str, Any], facts: Sequence[Path]) -> str:
     """How the validation rows were held out, and what else they were used for."""
-    # `sampling.split: auto` ignores a time that is the same in all rows.
-    if split["time"] and all(read_json(path)["is_split_by_time"] for path in facts):
+    # `sampling.split: auto` ignores a time or group that is the same in all rows.
+    by = {read_json(path)["split_by"] for path in facts}
+    if by == {"time"}:
         held_out = f"the newest by {escaped(split['time'])}"
-    elif split["group"]:
+    elif by == {"group"}:
         held_out = f"rows with a {escaped(split['group'])} that no train row has"
     else:
         held_out = (
@@ -271,18 +273,18 @@ def _table(models: pd.DataFrame) -> str:
     columns = {
         "model": models["size"] + " " + models["model"],
         metric.heading: models.apply(value_text, axis=1, name=metric.name, digits=metric.digits),
-        "AUC": models.apply(value_text, axis=1, name="auc"),
         "behind": models.apply(value_text, axis=1, name="behind") + np.where(is_worse, " *", ""),
+        "AUC": models.apply(value_text, axis=1, name="auc"),
         "train rows": formatted(models["train_rows"], "{:,.0f}".format),
         "train": formatted(models["train_seconds"], "{:.0f} s".format),
         "MiB": formatted(models["peak_memory_mib"], "{:,.0f}".format),
     }
     meanings = {
         metric.heading: f"{metric.note}, with a 95 % interval from {FEW_CLICKS} clicks on",
-        "AUC": METRIC_BY_NAME["auc"].note,
         "behind": f"how much worse the {metric.heading} is than the size's best {metric.heading}; "
         f"\\* marks a significant difference (p < {SIGNIFICANCE} after Holm's correction for the "
         f"number of models)",
+        "AUC": METRIC_BY_NAME["auc"].note,
         "train rows": "rows that the model was trained on",
         "train": "duration of the training",
         "MiB": "peak memory of the training",
