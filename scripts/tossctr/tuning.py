@@ -34,11 +34,11 @@ RANDOM_TRIALS = 8
 SEED = 42  # of the samplers
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
-# Reports the monitor's value at a step (percent of an epoch, or trees times learning rate); raises
-# optuna.TrialPruned to end the trial.
+# Reports a trial's value so far, at a step (percent of an epoch, or trees times learning rate).
+# Raises optuna.TrialPruned to end the trial.
 Report = Callable[[float, int], None]
 # Trains a model with given settings; a model kind's `trial_runner` yields this function. It returns
-# the metrics of the best evaluation, and the monitor's value as `value`. It raises
+# the metrics of the best evaluation; `value` is what the search maximizes. It raises
 # ImpossibleNetworkError, NotEnoughMemoryError or NotFiniteError if the settings do not work.
 RunTrial = Callable[[Settings, Report], dict[str, Any]]
 
@@ -61,10 +61,10 @@ def tune_model(
 ) -> None:
     """Search the settings of a model; write `trials` (CSV), then `best` (YAML).
 
-    `settings` are the model's settings by block; `variant` has the settings that its variant sets.
-    The study is in the folder `study` beside `best`. An interrupted search resumes if settings,
-    space, data and the digest `code` are the same. Raises UserError if the space has no settings of
-    this model, or if no trial completes.
+    `settings` are the model's settings by block; `variant` has those that the model's variant sets.
+    Optuna's study is in the folder `study` beside `best`. An interrupted search resumes if
+    settings, space, data and the digest `code` are the same. Raises UserError if `tuning.space` has
+    no settings of this model, or if no trial completes.
     """
     space = space_of(tuning.space, settings)
     if not space:
@@ -83,13 +83,13 @@ def tune_model(
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     if not complete:
         raise UserError(
-            f"no trial completed ({len(finished)} tried); the last trial ended with: "
-            f"{finished[-1].user_attrs.get('reason')}"
+            f"no trial completed ({len(finished)} tried); change tuning.space. The last trial "
+            f"ended with: {finished[-1].user_attrs.get('reason')}"
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
     _write_best(best, winner, f"{size}/{model}", variant)
     logger.info(
-        "best train.monitor: %.5f, with the settings %s; see %s",
+        "best trial: value %.5f on the validation rows, with the settings %s; see %s",
         winner.value,
         _drawn_settings(winner),
         best,
@@ -120,7 +120,7 @@ def _search(
 
 
 def run_trial(run: RunTrial, trial: Trial, settings: Settings, space: Mapping[str, Any]) -> float:
-    """Train with settings drawn from `space`; return the monitor's value."""
+    """Train with settings drawn from `space`; return the value that the search maximizes."""
     drawn = by_block({path: _draw(trial, path, values) for path, values in sorted(space.items())})
 
     def report(value: float, step: int) -> None:
@@ -170,7 +170,7 @@ def _write_best(
     with atomic_write(path) as temporary:
         temporary.write_text(
             f"# The best settings of a search for {full_name}, chosen by the validation rows:\n"
-            f"# monitor {winner.value:.5f}, {metrics} on these rows.\n"
+            f"# value {winner.value:.5f}, {metrics} on these rows.\n"
             f"{yaml.safe_dump(content, sort_keys=False)}"
         )
 

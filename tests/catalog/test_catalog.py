@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from support.configs import CONFIG, Config, put, shipped
-from tossctr.catalog.check import checked_config, with_table_file, yaml_pitfalls
+from tossctr.catalog.check import checked_config, repeated_keys, with_table_file
 from tossctr.catalog.model_kinds import check_job, compared_models, model_settings
 from tossctr.catalog.reference import key_rows, with_tables
 from tossctr.catalog.schema import TuneConfig
@@ -222,7 +222,7 @@ def test_what_yaml_takes_otherwise_than_it_looks_is_named_with_its_line(
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    named = [line.removeprefix(f"{file}, line ").split(":")[0] for line in yaml_pitfalls([file])]
+    named = [line.removeprefix(f"{file}, line ").split(":")[0] for line in repeated_keys([file])]
     assert sorted(map(int, named)) == lines
 
 

@@ -28,8 +28,8 @@ def with_table_file(
 ) -> tuple[dict[str, Any], list[Path]]:
     """The config with the content of its table file as `table`, and a list of the files read.
 
-    A relative path is looked up in the `folders` in order. A mapping `table` is kept. Raises
-    UserError if the file is missing or not YAML.
+    A relative path is looked up in `folders`, in order. If `table` is a mapping, the config stays
+    as it is. Raises UserError if the file is missing or not YAML.
     """
     name = config.get("table")
     if not isinstance(name, str):
@@ -52,10 +52,10 @@ def with_table_file(
 def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
     """The config with defaults for missing keys; its `table` must be a mapping.
 
-    Raises a UserError that lists all errors in the config and the YAML pitfalls in its `files`.
+    Raises a UserError that lists all errors in the config, and repeated keys in its `files`.
     """
     full: dict[str, Any] = {}
-    if not (lines := [*yaml_pitfalls(files), *validation_errors(Config, config)]):
+    if not (lines := [*repeated_keys(files), *validation_errors(Config, config)]):
         full = Config(**config).model_dump(mode="json", warnings=False)
         defaults = {name: defaults_of(keys) for name, keys in blocks().items()}
         full |= {name: values | full[name] for name, values in defaults.items()}
@@ -95,15 +95,15 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     split, table = config["sampling"]["split"], config["table"]
     for key, split_by_key in SPLIT_BY.items():
         if split == split_by_key and table["columns"][key] is None:
-            yield f"sampling.split: {split} needs a column; name it in the table's columns.{key}"
+            yield f"sampling.split: {split} needs a column: set columns.{key} in the table file"
     if table["raw"]["source"] == "simulated" and table["simulation"] is None:
-        yield "raw.source: simulated needs the table's block simulation; add it"
+        yield "raw.source: simulated needs a block simulation; add it to the table file"
 
 
-def yaml_pitfalls(files: Iterable[Path | str]) -> Iterator[str]:
-    """Yield a message with file and line for each text that YAML silently misreads.
+def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:
+    """Yield a message with file and line for each key that a mapping repeats.
 
-    If a mapping repeats a key, YAML keeps only the last value.
+    YAML would silently keep only the last value.
     """
     for file in files:
         # A JSON file may hold tabs.

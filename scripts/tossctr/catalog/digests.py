@@ -1,4 +1,4 @@
-"""Digests that make a job stale if they change: of its code, and of everything upstream."""
+"""Digests of a job's code, and of everything upstream; the job is stale if a digest changes."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
@@ -43,13 +43,13 @@ class Digests:
         self._code = cache(code.digest)
 
     def code(self, script: str, model: str = "") -> str:
-        """The digest of a script's code, including the entry point of the model's kind, if any."""
+        """The digest of a script's code, and of the model kind's entry point that it runs."""
         has_entry_point = model and script in ENTRY_POINTS
         modules = [kind_of(model).module_of(ENTRY_POINTS[script])] if has_entry_point else []
         return self._code(script, *modules)
 
     def model_params(self) -> dict[str, Any]:
-        """Params of a rule: the settings of the job's model by dotted name."""
+        """Params of a rule: the settings of the job's model, by name such as train.seed."""
 
         def value(block: str, key: str, wildcards: Any) -> Any:
             values = model_settings(self.config, wildcards.size, wildcards.model)
@@ -63,20 +63,20 @@ class Digests:
         rounding = {n: values.pop(n) for n in [*values] if n.endswith(f".{ROUNDING_KEY}")}
         return settings(**values) | untracked(**rounding)
 
-    def predictions(self, size: str) -> dict[str, str]:
-        """The digest of the prediction code of each submission model of a size, by model name."""
+    def prediction_code(self, size: str) -> dict[str, str]:
+        """The digest of the code that predicts, for each submission model of a size, by name."""
         return {name: self.code("predict", name) for name in submission_models(self.config, size)}
 
     def dependencies(
         self, jobs: Iterable[Job], scripts: Iterable[str] = (), test: bool = False
     ) -> str:
-        """The digest of everything that a final file depends on through its `jobs`.
+        """The digest of everything that a final file depends on, if it is made from `jobs`.
 
-        Snakemake removes the outputs of a failed step, and rebuilds none of them while a final file
-        from their earlier versions exists; this digest makes that file stale. It covers the raw
-        files (with `test`, also the test table's), the settings of data and models, and the code of
-        trainings, baselines, blends and intermediate `scripts`. A blend depends on all submission
-        models.
+        Snakemake removes the outputs of a failed step. If a final file from their earlier versions
+        exists, Snakemake would not rebuild them; this digest makes the final file stale. It covers
+        the train table's files (with `test`, also the test table's), the settings of data and
+        models, and the code of trainings, baselines, blends and the `scripts` between. A blend
+        depends on all submission models.
         """
         config, jobs = self.config, list(jobs)
         for size in [size for size, name in jobs if name == BLEND]:
@@ -120,7 +120,7 @@ class Digests:
 
 
 class Scoring(NamedTuple):
-    """What a file of scores depends on: the raw `files`, and the `models` of a `size`.
+    """What a file of scores is made from: the tables `files`, and the `models` of a `size`.
 
     `weights` are the models' weights in the mean of the logits; None if weights are fitted.
     """
@@ -148,8 +148,8 @@ def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scorin
         check_job(config, columns, {"size": size, "model": model})
     if name not in config["scores"]:
         raise UserError(
-            f"the config's scores have no {name!r}, only: {', '.join(config['scores']) or 'none'}; "
-            f"add `scores: {{{name}: <file>}}`"
+            f"the config's block scores has no {name!r}; it has: "
+            f"{', '.join(config['scores']) or 'no names'}. Add `scores: {{{name}: <file>}}`"
         )
     configured = config["scores"][name]
     files = table_locations(

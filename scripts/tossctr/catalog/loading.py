@@ -40,5 +40,5 @@ def load_model(
 
 
 def export_model(model: Path, valid: list[Path], onnx: Output, *, full_name: str = "") -> None:
-    """Write a model as ONNX; raises UserError if its logits of rows of `valid` differ."""
+    """Write a model as ONNX; raises UserError if it then gives other logits for `valid` rows."""
     kind_of_file(model).entry_point("export")(model, valid, onnx, full_name=full_name)

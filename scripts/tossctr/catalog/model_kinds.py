@@ -44,7 +44,7 @@ def is_model(name: str) -> bool:
 
 @cache
 def blocks() -> dict[str, Any]:
-    """The declared settings of all kinds, by block of the config."""
+    """The classes of the settings of all model kinds, by block of the config."""
     return {name: keys for kind in MODEL_KINDS.values() for name, keys in kind.blocks.items()}
 
 
@@ -76,12 +76,12 @@ def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[st
 
 
 def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
-    """The names of a size's submission models."""
+    """The names of the models in a size's submission."""
     return size_block(config, size)["submission_models"]
 
 
 def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float] | None:
-    """The weights (sum 1) of a size's submission models in the mean of the logits, by name.
+    """The weights of a size's submission models in the blend, by name; they sum to 1.
 
     None if the weights are to be fitted to the validation rows.
     """
@@ -99,10 +99,10 @@ def compared_models(
 ) -> list[tuple[str, str]]:
     """Size and name of each model in the comparison.
 
-    The sizes are those of `targets` that are a submission or a model's file; without such targets,
-    all sizes with a trained model. For each size, the comparison has the targets' models, the
-    trained models that the config can still train, the baselines, and the blend if all submission
-    models are compared. Raises UserError if there is no model.
+    If some `targets` are submissions or files of a model, the comparison has only their sizes; else
+    all sizes with a trained model. For each size, it has the models of the targets, the trained
+    models that the config can still train, the baselines, and, if all submission models are among
+    these, the blend. Raises UserError if there is no model.
     """
     columns = Columns.from_config(config["table"]["columns"])
 

@@ -46,7 +46,7 @@ ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
 
 @dataclass(frozen=True)
 class TableScore:
-    """A score: the name of its metric in evaluate/metric_table.py, and the odds that suit it."""
+    """A score: its metric in evaluate/metric_table.py, and the prior of submissions by default."""
 
     metric: str
     prior: Prior = "observed"
@@ -66,7 +66,7 @@ def table_score(config: Mapping[str, Any]) -> TableScore:
 
 
 def submission_prior(config: Mapping[str, Any]) -> Prior:
-    """The odds of a submission: `submission.prior`; if null, the odds of the table's score."""
+    """The prior of a submission: `submission.prior`; if null, that of the table's score."""
     return config["submission"]["prior"] or table_score(config).prior
 
 
@@ -120,8 +120,8 @@ class Group(_Block):
     times: dict[str, Name] = {}
     """`column of the events' times: column of the row's time`, at most one pair. The events' times
     are a sequence of integers, one for each event. The row's time is an integer in the same unit;
-    or a timestamp, if the events' times are seconds since 1970. No row may lack it. An event later
-    than its row gets the row's time"""
+    or a timestamp, if the events' times are seconds since 1970. Each row must have a time. An event
+    later than its row gets the row's time"""
     separator: Separator = SEPARATORS[0]
     """character between the tokens of sequences and times in text; the same in all groups in use"""
     share_embedding: list[Name] = []
@@ -179,8 +179,8 @@ class SamplingConfig(SettingsBlock):
     `auto`: `newest` if `columns.time` has several values, else `groups` if `columns.group` has,
     else `random`"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
-    """share of the rows held out: with `random`, this share of each label; with `newest` and
-    `groups`, the nearest share that splits no time and no group"""
+    """share of the rows held out: with `random`, of each label's rows; with `newest` and `groups`,
+    the nearest share that splits no time and no group"""
     seed: Seed = 42
     """seed of drawing and shuffling rows"""
 
@@ -250,7 +250,7 @@ class Submission(_Block):
     half, best for a logloss that weights classes equally. null: `balanced` if the score is toss,
     else `observed`"""
     refit: bool = True
-    """submission models also learn from the held-out rows (docs/validation.md)"""
+    """submission models also learn from the validation rows (docs/validation.md)"""
 
 
 class Evaluation(_Block):
@@ -314,7 +314,7 @@ def _checked_space(space: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class TuneConfig(SettingsBlock):
-    """How to tune."""
+    """A search for better settings."""
 
     trials: Annotated[int, Field(ge=1)] = 20
     """number of trials"""
@@ -331,7 +331,7 @@ def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
-    """True if the setting `path` with a range `values` accepts fractions."""
+    """True if the setting `path`, searched in the range `values`, may be a fraction."""
     return not any(_space_errors(path, [(values["low"] + values["high"]) / 2]))
 
 

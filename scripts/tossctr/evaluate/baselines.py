@@ -1,4 +1,4 @@
-"""Baselines: simple models.
+"""Baselines: simple models with which the trained models are compared.
 
 `constant` predicts the click rate of the train rows. `logistic_regression` is scikit-learn's, on
 numeric columns, history lengths, and columns with few categories, fitted to the first train rows.
@@ -52,9 +52,9 @@ def fit_baseline(
 ) -> None:
     """Fit a baseline and predict the validation rows.
 
-    Writes `predictions` (row, label, logit) and `training` (JSON), whose `seconds` are for reading
-    and fitting. Train tables are shuffled, so the first rows of a large table suffice. Raises
-    UserError if all these rows have the same label.
+    Writes `predictions` (row, label, logit) and `training` (JSON), whose `seconds` are for reading,
+    fitting and predicting. Train tables are shuffled, so the first rows of a large table suffice.
+    Raises UserError if all these rows have the same label.
     """
     # Log warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
@@ -69,12 +69,12 @@ def fit_baseline(
         if label.min() == label.max():
             raise UserError(
                 f"{rows.path}: the first {len(label):,} rows all have label {label[0]}; a baseline "
-                f"needs rows of both labels"
+                f"needs both labels, so raise sizes.<size>.rows"
             )
         logit = np.full(table.rows, log_odds(label.mean()), np.float32)
         settings: dict[str, float] = {}
         if baseline == "logistic_regression" and not inputs.count:
-            logger.warning("%s: without input columns it predicts the click rate", baseline)
+            logger.warning("%s predicts the click rate: it has no input columns", baseline)
         elif baseline == "logistic_regression":
             logit, settings["C"] = _logistic_regression(inputs, rows, label, table, threads)
         seconds = time.monotonic() - started
@@ -139,7 +139,7 @@ class InputColumns:
     def read(
         self, table: Table, what: str, threads: int, rows: int | None = None
     ) -> Iterator[np.ndarray]:
-        """Yield the first `rows` of a table (None: all) in blocks float32 [rows, columns]."""
+        """Yield blocks float32 [rows, columns] of a table's first `rows` (None: all)."""
         encoder = FeatureEncoder(self.feature_map, table, INPUTS)
         rows = table.rows if rows is None else rows
 

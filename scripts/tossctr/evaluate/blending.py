@@ -1,8 +1,8 @@
 """Fit the weights of submission models, and blend their validation predictions.
 
 Weights are fitted to the logloss, whatever the table's score, as it is the least noisy metric. A
-model that is significantly worse than the best can have weight, too: the blend improves if its
-errors differ from the best model's.
+significantly worse model can have weight, too: if its errors differ from the best model's, the
+blend is better with it.
 """
 
 import logging
@@ -35,11 +35,11 @@ def blend_predictions(
 ) -> None:
     """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
 
-    `given` has the weights by model name; a name is the folder of a file in `predictions`. If
-    `given` is None, weights are fitted to the rows, and each half of the rows is blended with
-    weights fitted to the other half. The file `blend` also has the logits of the best model by the
-    metric `by`. The file `training` has the weights as settings. Raises UserError if the files have
-    different rows.
+    `given` has the weights by model name; the folder of each file in `predictions` is the name. If
+    `given` is None, weights are fitted to all rows, but each half of the rows is blended with
+    weights fitted to the other half. The file `blend` also has the logits of the model with the
+    best metric `by`. The file `training` has the weights as settings. Raises UserError if the files
+    have different rows.
     """
     tables = read_same_rows(predictions)
     names = [path.absolute().parent.name for path in predictions]
@@ -71,11 +71,11 @@ def blend_predictions(
 
 
 def fit_weights(logits: Sequence[np.ndarray], label: np.ndarray) -> list[float]:
-    """The weights [models] of the most probable blend; they are nonnegative and sum to 1.
+    """The weights [models] of the best blend by logloss; they are nonnegative and sum to 1.
 
-    `logits` has an array [rows] per model. The sum of the rows' losses of the mean logit is
-    minimized, plus a penalty: the negative log density of a normal distribution of each weight
-    around equal weights (maximum a posteriori).
+    `logits` has an array [rows] per model. The fit minimizes the sum of the logloss over the rows,
+    plus a penalty: the negative log density of a normal distribution around equal weights (maximum
+    a posteriori).
     """
     stacked, equal = np.array(logits, np.float64), 1 / len(logits)
 
@@ -99,7 +99,7 @@ def fit_weights(logits: Sequence[np.ndarray], label: np.ndarray) -> list[float]:
 
 
 def cross_fitted_blend(logits: Sequence[np.ndarray], label: np.ndarray) -> np.ndarray:
-    """Blended logits float32 [rows]: each half of the rows has weights fitted to the other."""
+    """Blended logits float32 [rows]; the weights for each half are fitted to the other half."""
     blend, rank = np.empty(len(label), np.float32), np.empty(len(label), np.int64)
     # Each half has every other click and every other negative.
     rank[np.argsort(label, kind="stable")] = np.arange(len(label))

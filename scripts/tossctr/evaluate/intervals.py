@@ -16,7 +16,7 @@ from ..config.names import FEW_CLICKS
 RESAMPLES = 200
 _SEED = 20240714
 
-# Has `value`, `low`, `high`, and for a difference `p_value`; None if unknown.
+# `value` and its interval from `low` to `high`; a difference also has a `p_value`. None: unknown.
 Entry = dict[str, float | None]
 
 
@@ -34,9 +34,9 @@ def bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Metrics of models on the rows, and on resamples of the rows.
 
-    Returns arrays [models, metrics] and [resamples, models, metrics]; the second is NaN with too
-    few clicks. `logits` has an array [rows] per model; `measure(label, logit, weight=...)` returns
-    the metrics.
+    Returns arrays [models, metrics] and [resamples, models, metrics]; with too few clicks, the
+    second is NaN. `logits` has an array [rows] per model; `measure(label, logit, weight=...)`
+    returns the metrics.
     """
     rows, models = len(label), []
     for logit in logits:
@@ -57,7 +57,7 @@ def bootstrap(
 
 
 def intervals(values: np.ndarray, samples: np.ndarray, **extra: np.ndarray) -> list[Entry]:
-    """Entries of `values` [n], with percentiles of `samples` [resamples, n] and `extra` [n]."""
+    """Entries of `values` [n], with 95 % intervals of `samples` [resamples, n], and `extra` [n]."""
     low, high = np.quantile(samples, (0.025, 0.975), axis=0)
     columns = {"value": values, "low": low, "high": high, **extra}
     return [
@@ -84,7 +84,7 @@ def differences(values: np.ndarray, samples: np.ndarray, reference: int = 0) -> 
     """Each metric of the model `reference` minus that of each model, as entries [models][metrics].
 
     `values` and `samples` come from `bootstrap`. The p-values of a metric are corrected for the
-    number of comparisons, one less than the models.
+    number of comparisons, which is one less than the number of models.
     """
     values, samples = values[reference] - values, samples[:, [reference]] - samples
     p_values = np.vectorize(_p_value)(values, samples.std(axis=0, ddof=1))

@@ -29,7 +29,7 @@ from .metric_table import METRIC_BY_NAME, expected_metric, metrics_of, read_pred
 
 logger = logging.getLogger(__name__)
 
-# Maximum slices of a column, for columns such as IDs.
+# Maximum slices of a column: a column such as an ID has more values.
 MAX_SLICES = 1_000
 
 # Slices by history length start at these lengths.
@@ -48,8 +48,8 @@ def write_metrics(
 ) -> None:
     """Write metrics.json of a model's validation predictions; results/README.md describes it.
 
-    `truth` has the true probabilities of a simulated file. Raises UserError if the predictions are
-    of other rows than `valid`, or of another model than `full_name`.
+    The file `truth` has the true click probabilities of simulated rows. Raises UserError if the
+    predictions are of other rows than `valid`, or of another model than `full_name`.
     """
     logits = read_predictions(predictions, full_name)
     with open_table(valid) as table:
@@ -72,7 +72,7 @@ def measure_scores(
     delimiter: Delimiter | None = None,
     threads: int = 1,
 ) -> None:
-    """Write metrics.json of the `scores` of raw tables `input` with labels."""
+    """Write metrics.json of `scores`, given the scored raw tables `input`, which have labels."""
     files = [RawTable(table, columns=columns) for table in table_locations(input, delimiter)]
     label = np.concatenate([read_labels(file, columns.label) for file in files])
     scored = read_table(scores, ["probability"])

@@ -1,7 +1,7 @@
 """Read validation predictions, and define the metrics that compare models.
 
-valid_predictions.parquet has columns row int64, label uint8 and logit float32. Models add
-logit_ablated (with empty histories). Blends add logit_best, the best model's logit.
+valid_predictions.parquet has columns row int64, label uint8 and logit float32. Models and blends
+add logit_ablated, the logit with empty histories. Blends add logit_best, the best model's logit.
 
 Metrics that a training monitors are in common/logits.py, so a new metric here retrains nothing.
 """
@@ -26,7 +26,7 @@ CALIBRATION_BINS = 20
 
 
 def read_predictions(path: Path, full_name: str = "") -> pa.Table:
-    """Read a model's validation predictions, including optional logits.
+    """Read a model's validation predictions, with `logit_ablated` and `logit_best` if it has them.
 
     Raises UserError if the predictions are of another model than `full_name`.
     """
@@ -36,7 +36,7 @@ def read_predictions(path: Path, full_name: str = "") -> pa.Table:
 
 
 def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
-    """Read the predictions of several models, each from its folder.
+    """Read the predictions of several models; a file's folder has the model's name.
 
     Raises UserError if the files have different rows.
     """
@@ -51,10 +51,10 @@ def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
 
 
 def calibration_error(rows: LabelledLogits) -> float:
-    """The root mean square of the bins' gaps: mean prediction minus share of clicks.
+    """The root mean square of the bins' gaps; a gap is mean prediction minus share of clicks.
 
-    A gap's variance, estimated from the bin's residuals, is subtracted from the squared gap (Kumar,
-    Liang & Ma, NeurIPS 2019). A bin with one row has the gap 0.
+    From each squared gap, the gap's variance is subtracted, estimated from the bin's residuals
+    (Kumar, Liang & Ma, NeurIPS 2019). A bin with one row has the gap 0.
     """
     residual, bins = sigmoid(rows.logit) - rows.label, calibration_bins(rows.logit)
     count, weight = np.bincount(bins), np.bincount(bins, rows.weight)

@@ -1,9 +1,9 @@
 """Permutation importance: the AUC that a model loses if a column or the history is changed.
 
-In a change, each row gets the value of its donor, a row drawn at random (Breiman, Machine Learning
-45, 2001). All changes use the same rows and donors, so the losses are comparable. The rows are
-validation rows, at most MAX_CLASS_ROWS of each class: an AUC does not depend on the click rate, and
-its error depends most on the number of clicks. Donors have the click rate of the validation file.
+To change a column, each row gets the value of its donor, a row drawn at random (Breiman, Machine
+Learning 45, 2001). All changes use the same rows and donors, so the losses are comparable. The rows
+are the first validation rows of each class, at most MAX_CLASS_ROWS: an AUC does not depend on the
+click rate. Donors are drawn with the click rate of the validation file.
 """
 
 from collections.abc import Iterator
@@ -43,9 +43,9 @@ def measure_importance(
 ) -> None:
     """Write the AUC that a model loses with each change of its rows, as JSON.
 
-    The file has `full_name`, `simulated_data`, `rows`, `clicks`, `auc`, and a list `changes` of
-    `changed` (a name) and `auc_lost` (value, low, high, p_value), the largest loss first. P-values
-    are corrected for the number of changes.
+    The file has `full_name`, `simulated_data`, `rows`, `clicks`, `auc` and a list `changes`, the
+    largest loss first. A change has `changed` (a column, or the history) and `auc_lost` (value,
+    low, high, p_value). P-values are corrected for the number of changes.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
@@ -78,7 +78,7 @@ def measure_importance(
 
 
 def select_rows(table: Table) -> tuple[Block, np.ndarray]:
-    """The first rows of each class, and the index [rows] of each row's donor among them."""
+    """The first rows of each class, and for each row the index of its donor among them."""
     is_click = table.column("label") == 1
     clicks, negatives = np.flatnonzero(is_click), np.flatnonzero(~is_click)
     max_negatives = min(MAX_CLASS_ROWS, MAX_NEGATIVES_PER_CLICK * max(1, len(clicks)))

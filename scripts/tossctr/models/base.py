@@ -16,7 +16,7 @@ from ..config.names import MODEL_FILE, Settings, variant_of
 
 @dataclass(frozen=True)
 class ModelKind:
-    """A model kind. The module `models/<name>/<name>.py` defines one as KIND.
+    """A kind of model, such as boosting. The module `models/<name>/<name>.py` defines it as KIND.
 
     Rules import that module, so it imports only what settings need. Jobs call entry points:
     functions in other modules of the folder, which are imported when the job runs.
@@ -56,7 +56,7 @@ class ModelKind:
         if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
             raise UserError(
                 f"{model}: variants.{variant} has no settings of {blocks}, so it would equal "
-                f"{model.partition('-')[0]}; add a block, or use {model.partition('-')[0]}"
+                f"{model.partition('-')[0]}; add such settings, or use {model.partition('-')[0]}"
             )
         return {block: block_settings(config, size, block, variant) for block in self.blocks}
 
@@ -72,8 +72,8 @@ class ModelKind:
         """The dotted name of an entry point's module; raises UserError if there is none."""
         if entry_point not in self.entry_points:
             raise UserError(
-                f"the model kind {self.name} has no entry point {entry_point!r}; use a model of "
-                f"another kind (docs/serving.md, docs/own-model.md)"
+                f"models of the kind {self.name} have no entry point {entry_point!r}; use a model "
+                f"of another kind (docs/serving.md, docs/own-model.md)"
             )
         return f"{self.package}.{self.entry_points[entry_point]}"
 
@@ -83,7 +83,7 @@ class ModelKind:
 
 
 def training_state(model: Path) -> Path:
-    """The folder, beside the model file, of a training's saved state and lock."""
+    """The folder with the saved state and the lock of a model's training, beside its file."""
     return model.with_name("training_state")
 
 
@@ -93,7 +93,7 @@ def training_lock(model: Path) -> AbstractContextManager[None]:
 
 
 def refuse_second_training(models: Iterable[Path]) -> None:
-    """Raise UserError if a process still trains one of the models after its Snakemake ended."""
+    """Raise UserError if a process of an earlier Snakemake run still trains one of the models."""
     for model in models:
         if training_state(model).exists():
             with training_lock(model):

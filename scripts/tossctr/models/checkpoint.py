@@ -22,8 +22,8 @@ SECONDS_BETWEEN_SAVES = 600
 class Checkpoint:
     """The saved state of a job's training, in the folder `training_state` beside the model file.
 
-    A state of other settings, data or code is ignored. The folder stays after the training: a job
-    whose process succeeds can still fail, and lose its files.
+    A state of other settings, data or code is ignored. The folder stays after the training, as
+    Snakemake may still fail the job and remove the model file.
     """
 
     def __init__(self, job: TrainJob) -> None:
@@ -32,9 +32,9 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def load(self, convert: Callable[[np.ndarray], Any] = np.asarray) -> dict[str, Any] | None:
-        """The saved state; None, with a warning, if it is damaged or belongs to other settings.
+        """The saved state; None if there is none, or with a warning if it cannot be used.
 
-        `convert` turns each of its arrays into a tensor.
+        `convert` turns each array of the state into a tensor.
         """
         try:
             content = tensors.load(self.file, convert)
@@ -56,7 +56,7 @@ class Checkpoint:
         try:
             tensors.save({"key": self.key, "state": state}, self.file)
         except OSError as error:
-            logger.warning("cannot save the state of the training, which goes on: %s", error)
+            logger.warning("the training goes on, but its state cannot be saved: %s", error)
             return False
         return True
 

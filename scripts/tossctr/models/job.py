@@ -30,7 +30,7 @@ def open_rows(
 ) -> Iterator[OpenRows]:
     """The feature map and the rows of a training; in a refit, validation rows are train rows, too.
 
-    Raises UserError unless all files come from one draw, for the size in `full_name`.
+    Raises UserError unless all files have the same draw of rows, for the size in `full_name`.
     """
     fields = FeatureMap.read(feature_map)
     rows = AllRows(train, valid) if is_refit else train
@@ -43,11 +43,11 @@ def open_rows(
 class TrainJob:
     """The training of one model.
 
-    Files to read: `train` rows, `valid` rows, `feature_map`. Files to write: `model`, `history`
-    (CSV), `training` (JSON). `settings` are by block. A refit has `refit_of`, the training.json of
-    the first training, and `first_model`, its model: it also learns from the validation rows, and
-    keeps the choices of the first training. The model file stores `id_column`. `code` is a digest
-    of the code; saved states of other code are ignored.
+    It reads the files `train` and `valid` (rows) and `feature_map`. It writes `model`, `history`
+    (CSV) and `training` (JSON). `settings` are by block. A refit also learns from the validation
+    rows, and keeps the choices of the first training, whose training.json is `refit_of` and whose
+    model is `first_model`. The model file stores `id_column`. `code` is a digest of the code; a
+    saved state of other code is ignored.
     """
 
     train: Files
@@ -82,7 +82,7 @@ class TrainJob:
         return open_rows(*files, is_refit=self.refit_of is not None)
 
     def model_info(self, feature_map: FeatureMap, train: Table) -> ModelInfo:
-        """The facts that the model stores; raises UserError if all labels are equal."""
+        """The facts that the model file stores; raises UserError if all labels are equal."""
         click_rate = float(train.column("label").mean())
         if click_rate in (0, 1):
             raise UserError(
@@ -94,7 +94,7 @@ class TrainJob:
         return ModelInfo(self.settings, feature_map, simulated, click_rate, *names)
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
-        """Write `history` (a mapping per line), training.json with `facts`, and the model, last."""
+        """Write `history` (a mapping per line), then training.json with `facts`, then the model."""
         with atomic_write(self.history) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else [])
             writer.writeheader()

@@ -27,12 +27,12 @@ _DAMAGE_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, Ty
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The facts of a training that all models store.
+    """The facts of a training that every model file stores.
 
     `settings` are by block. `feature_map` encodes rows. `simulated` is true if the train rows are
     simulated. `click_rate` is the share of clicks in the train rows. `full_name` is size and name,
-    such as full/len150; '' if the model was trained by hand. `id_column` is the ID column of the
-    table; '' if it has none.
+    such as full/len150; '' if no job of the workflow trained the model. `id_column` is the ID
+    column of the table; '' if it has none.
     """
 
     settings: Settings
@@ -47,8 +47,8 @@ class ModelInfo:
 class Model:
     """A trained model.
 
-    Each model kind derives a dataclass whose fields are what the model learned; the file stores the
-    fields. If a field is not an array or a plain value, the class overrides `content` and
+    Each model kind derives a dataclass; its fields are what the model learned, and the model file
+    stores them. If a field is not an array or a plain value, the class overrides `content` and
     `from_content`. Predictions use `threads` threads.
     """
 
@@ -99,9 +99,9 @@ class Model:
     def load(
         cls, path: Path, full_name: str = "", runtime: Runtime | None = None, threads: int = 1
     ) -> Self:
-        """Read a file that `save` wrote.
+        """Read a model from its file.
 
-        Raises UserError for another file, and for a model with another `full_name`.
+        Raises UserError if `save` did not write it, or if the model has another `full_name`.
         """
         try:
             content = tensors.load(path)

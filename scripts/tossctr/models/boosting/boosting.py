@@ -24,14 +24,14 @@ class BoostingConfig(SettingsBlock):
     max_depth: Annotated[int, Field(ge=1, le=16)] = 6
     """maximum depth of a tree"""
     min_child_weight: Literal["auto"] | Annotated[float, Field(ge=0), AS_WRITTEN] = "auto"
-    """minimum sum of p (1 - p), with the prediction p, over the rows of a leaf. `auto`: 20, or less
-    if clicks are few or if less lowers the logloss of held-out train rows (docs/boosting.md)"""
+    """minimum sum of p (1 - p) over a leaf's rows; p is the predicted probability. `auto`: 20, or
+    less if clicks are few or if cross-validation chooses less (docs/boosting.md)"""
     l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 1
     """L2 penalty of the leaf values"""
     colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5
     """share of the features drawn for each tree"""
     features: Literal["auto"] | list[FeatureSet] = "auto"
-    """sets of features besides numeric columns, columns with few categories, and history lengths.
+    """sets of features added to numeric columns, columns with few categories, and history lengths.
     `auto`: the sets that lower the held-out logloss by more than the gain's standard error
     (docs/boosting.md)"""
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
@@ -50,7 +50,7 @@ class Boosting(ModelKind):
     """The model kind boosting."""
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
-        """1; 0 if the device is the CPU, or XGBoost is the CPU build (PyPI's `xgboost-cpu`)."""
+        """1; or 0 if the config's device is `cpu` or XGBoost is PyPI's `xgboost-cpu`."""
         is_cpu_build = any(distributions(name="xgboost-cpu"))
         return int(config["runtime"]["device"] != "cpu" and not is_cpu_build)
 

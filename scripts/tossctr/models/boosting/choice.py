@@ -1,10 +1,9 @@
 """Chooses the sets of features and `min_child_weight` before a training.
 
-Features of users and ads help if the same users and ads come again, and mislead otherwise; the
-validation rows show it. Small leaves learn more, or memorize noise; a cross-validation of train
-rows shows it. Changes are tried one after the other, in short trainings. A change is kept if its
-gain in the logloss of held-out rows exceeds the gain's standard error; if not, the model stays
-simpler.
+Features of users and ads help only if the same users and ads come again; the validation rows show
+whether they do. Small leaves learn details or memorize noise; a cross-validation of train rows
+shows which. Changes are tried one after the other, in short trainings. A change is kept if it
+lowers the logloss of held-out rows by more than the standard error of this gain.
 
 Held-out rows are the validation rows. If validation rows are few and drawn at random, a
 cross-validation of train rows adds more.
@@ -39,10 +38,10 @@ Split = tuple[Table, Table, Features, Features]
 
 
 class Choice(NamedTuple):
-    """The chosen values, and all changes in the order in which they were `tried`.
+    """The chosen values, and the changes that were `tried`, in order.
 
-    A change's `gain` is how much it lowers the logloss of `rows` held-out rows, compared with the
-    changes kept before; `error` is the gain's standard error over the rows.
+    Each change is a mapping. `gain` is how much the change lowers the logloss of `rows` held-out
+    rows; `error` is the gain's standard error; `kept` is true if the change was kept.
     """
 
     min_child_weight: float
@@ -50,7 +49,7 @@ class Choice(NamedTuple):
     tried: list[dict[str, Any]]
 
 
-def choose(
+def choose_settings(
     rows: tuple[Table, Table],
     features: tuple[Features, Features],
     config: BoostingConfig,
@@ -59,8 +58,8 @@ def choose(
 ) -> Choice:
     """Choose `min_child_weight` and the sets of features, where `config` has `auto`.
 
-    `rows` are the train rows and the validation rows; `features` has the features of each, with all
-    sets.
+    `rows` are the train rows and the validation rows; `features` has the features of each, with
+    those of all sets.
     """
     train, valid = (RowSubset(table, np.arange(min(table.rows, _MAX_ROWS))) for table in rows)
     few = RowSubset(train, np.arange(min(train.rows, _FOLDED_ROWS)))
@@ -118,7 +117,7 @@ class _Trials:
         """True if the change `what` lowers the mean loss by more than its standard error."""
         gains, rows = before - after, len(after)
         gain, error = float(gains.mean()), float(gains.std() / np.sqrt(rows))
-        text = "%s (%s): logloss of %s held-out rows %+.5f +- %.5f"
+        text = "%s: %s; changes the logloss of %s held-out rows by %+.5f, standard error %.5f"
         kept = "kept" if gain > error else "not kept"
         logger.info(text, what, kept, f"{rows:,}", -gain, error)
         numbers = {"rows": rows, "gain": gain, "error": error}

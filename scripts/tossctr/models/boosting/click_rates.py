@@ -1,10 +1,10 @@
 """Click rates of categories and tokens: target encoding without a row's own label.
 
-If rows have a time, the rates of a train row come only from older periods, as do the rates of later
-rows (ordered target statistics: Prokhorenkova et al., CatBoost, NeurIPS 2018). If not, train rows
-are split into folds, by a hash of their number in the raw file, and the rates of a train row come
-from the other folds (Micci-Barreca, SIGKDD Explorations 2001). The rates of all other rows come
-from all train rows.
+If rows are split by time, the rates of a train row come only from the train rows of older periods
+(ordered target statistics: Prokhorenkova et al., CatBoost, NeurIPS 2018). If not, train rows are
+divided into folds, by a hash of their number in the raw file, and the rates of a train row come
+from the other folds (Micci-Barreca, SIGKDD Explorations 2001). The rates of validation and test
+rows come from all train rows.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ _SHIFT = np.uint64(44)
 class ClickRate(NamedTuple):
     """A click rate: of a category, of a sequence's tokens, or of pairs of the target and a token.
 
-    `field` is the index, in `category_fields`, of the category or of the sequence's target.
-    Categories and tokens are below `size`, targets below `targets`; 1 if the rate is not by target.
+    `field` is the index, in `category_fields`, of the category or of the sequence's target. `size`
+    is the number of categories or tokens; `targets`, the number of targets in pairs, else 1.
     """
 
     name: str
@@ -40,7 +40,7 @@ class ClickRate(NamedTuple):
 
     @property
     def slots(self) -> int:
-        """The number of slots: one for each category, token, or pair, up to MAX_SLOTS."""
+        """The number of slots, at most MAX_SLOTS: a slot counts one category, token or pair."""
         return min(self.targets * self.size, MAX_SLOTS)
 
     def slots_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
@@ -80,7 +80,7 @@ def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[Cli
 
 
 class ClickCounts:
-    """Counts each slot's occurrences and clicks, uint32 [folds, slots]; a fold may be a period."""
+    """Counts occurrences and clicks, uint32 [folds, slots]. Periods are folds, too."""
 
     def __init__(self, slots: int, folds: int) -> None:
         self.seen, self.clicks = np.zeros((2, folds, slots), np.uint32)
@@ -90,14 +90,14 @@ class ClickCounts:
         _add(self.seen, self.clicks, fold, slots.values, slots.offsets, label)
 
     def out_of_fold(self) -> np.ndarray:
-        """Log odds float32 [folds, slots]; a fold's are computed from all other folds."""
+        """Log odds float32 [folds, slots]; those of a fold are computed from all other folds."""
         seen, clicks = self.seen.sum(0), self.clicks.sum(0)
         return np.stack(
             [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
         )
 
     def ordered(self) -> np.ndarray:
-        """Log odds float32 [folds, slots]; a fold's are computed from earlier folds."""
+        """Log odds float32 [folds, slots]; those of a period are computed from older periods."""
         sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
         return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
 
@@ -124,8 +124,8 @@ class ClickCounts:
     def prior_count(self) -> float:
         """The variance of clicks within slots, divided by the variance of rates between slots.
 
-        Folds separate the two: a slot's rate differs from the folds' rates in the same direction in
-        all folds (Buhlmann and Straub's credibility, MVSB 1970).
+        The folds separate the two: a slot whose true rate is high has a high rate in all folds,
+        noise differs between folds (Buhlmann and Straub's credibility, MVSB 1970).
         """
         total, excess_total, excess_squares, seen_squares = np.zeros((4, self.seen.shape[1]))
         for seen, clicks in zip(self.seen, self.clicks):

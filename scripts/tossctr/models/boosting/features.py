@@ -1,19 +1,19 @@
-"""The features of boosting: the same number for every row, however long its histories are.
+"""The features of boosting. Their number is the same for short and long histories.
 
 Every model has:
 
     numerics            raw, NaN where missing
     categories          indices, for columns with few categories
-    lengths             of the histories, which are not cut
+    lengths             of whole histories
 
 A model can also have these sets:
 
     histories           statistics of histories (`features/history_statistics.py`), and the
                         shares of a history's commonest codes
     similarities        of a target to the events of its history (`features/similarities.py`)
-    clicks              click rates (`click_rates.py`) as log odds: of categories; and, as means
-                        over the newest events, of tokens and of pairs of target and token
-    ids                 click rates of IDs, and of columns with many categories, such as users
+    clicks              log odds of click rates (`click_rates.py`) of categories; and their means
+                        over the newest tokens, and over these tokens' pairs with the target
+    ids                 log odds of click rates of IDs, and of columns with many categories
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,12 +63,12 @@ _MISSING, _LARGEST = -3e38, 1e38
 
 @dataclass(frozen=True)
 class Features:
-    """Computes the features of rows, from the sets `sets`.
+    """Computes the features of rows: those always used, and those of `sets`.
 
-    `few_columns` names the columns of few categories. `tables` has log odds float32 [folds, slots]
-    by name of the click rate; a row takes those of its fold or, if `by_period`, of its period.
+    `few_columns` names the columns with few categories. `tables` has the log odds of each click
+    rate, float32 [folds, slots]; a row takes those of its fold or, if `by_period`, of its period.
     `top_codes` has the commonest codes of each sequence column. `oov_dropout` has, by field, the
-    share of known categories to replace by unknown; None: no replacement.
+    share of known categories to replace by an unknown one; None: no replacement.
     """
 
     feature_map: FeatureMap
@@ -171,13 +171,13 @@ def fit_features(
 ) -> tuple[Features, Features]:
     """Features for the train rows, without each row's own click, and for all other rows.
 
-    In each column, the share `oov_rates` of the train rows gets an unknown category: later rows may
+    `oov_rates` is, by column, the share of train rows that get an unknown category: later rows may
     have new categories, and trees would otherwise trust known categories too much. If `by_period`,
-    click rates come from older rows, where every category is new at first, so only `few_columns`
-    need this. By default, `by_period` is true if there are several periods, and `few_columns` are
-    the columns of at most MAX_CATEGORIES categories; a refit, which may have more of both, passes
-    the first training's values. Reads the train file once. Raises UserError if the file lacks a
-    column of the feature map.
+    click rates come from older periods, and only `few_columns` get unknown categories: in other
+    columns, categories have no click rates at first anyway. By default, `by_period` is true if
+    there are several periods, and `few_columns` have at most MAX_CATEGORIES categories. A refit,
+    which may have more of both, passes the first training's values. Raises UserError if the train
+    file lacks a column of the feature map.
     """
     fields, periods = feature_map.category_fields, period_count(train)
     by_period = periods > 1 if by_period is None else by_period

@@ -23,7 +23,7 @@ from ..base import training_lock
 from ..checkpoint import Checkpoint
 from ..job import TrainJob, open_rows
 from .boosting import FEATURE_SETS, BoostingConfig
-from .choice import Choice, choose
+from .choice import Choice, choose_settings
 from .features import Features, fit_features, oov_rates
 from .tree_file import BoostedModel, booster_bytes, read_booster
 from .trees import METRICS, Matrix, choose_device, fit, quantile_matrix
@@ -68,7 +68,7 @@ def train(job: TrainJob) -> None:
 
 
 class FittedFeatures(NamedTuple):
-    """Features of train rows and of all other rows; the wanted OOV rates by column; the choice."""
+    """Features of train rows and of other rows; shares of unknown categories; chosen settings."""
 
     train_features: Features
     features: Features
@@ -77,7 +77,7 @@ class FittedFeatures(NamedTuple):
 
 
 class BaggedMatrices(NamedTuple):
-    """A bag's binned train and validation rows (None in a refit), and `start` for `fit`."""
+    """A bag's train rows and validation rows (None in a refit), and the `start` of `fit`."""
 
     train: Matrix
     valid: Matrix | None
@@ -88,8 +88,8 @@ class BaggedMatrices(NamedTuple):
 class BoostingRun:
     """The rows, settings, device and threads of one training.
 
-    A large matrix goes into a file in `folder`, if given. In a refit, `valid` is None, since the
-    validation rows are among the train rows, and `first_training` has the first training.json.
+    A large matrix goes into a file in `folder`, if given. In a refit, the validation rows are among
+    the train rows, so `valid` is None; `first_training` is the first training's training.json.
     """
 
     train: Table
@@ -110,7 +110,7 @@ class BoostingRun:
         )
 
     def make_features(self) -> FittedFeatures:
-        """The features of train and validation rows, from the configured or chosen sets."""
+        """The features of all rows, and the values of settings that are `auto`."""
         config, first, valid = self.config, self.first_training, self.valid
         rates = first.get("oov_rates", {})
         if valid is not None:
@@ -127,7 +127,8 @@ class BoostingRun:
         if valid is None:
             choice = Choice(*(first[name] for name in Choice._fields))
         else:
-            choice = choose((self.train, valid), fitted, config, self.device, self.threads)
+            options = (config, self.device, self.threads)
+            choice = choose_settings((self.train, valid), fitted, *options)
         train_features, features = (replace(each, sets=choice.sets) for each in fitted)
         return FittedFeatures(train_features, features, rates, choice)
 
@@ -165,7 +166,7 @@ class BoostingRun:
     def grow(
         self, fitted: FittedFeatures, checkpoint: Checkpoint
     ) -> tuple[list[xgboost.Booster], list[dict[str, float]], dict[str, Any]]:
-        """The trees of all bags, the history of the first bag, and facts for training.json.
+        """The trees of all bags, the first bag's metrics by tree, and facts for training.json.
 
         The validation rows decide the number of trees; a refit takes the number and the metrics
         from the first training. `checkpoint` has the bags that an interrupted training finished.
@@ -174,7 +175,7 @@ class BoostingRun:
         boosters = [read_booster(each) for each in state["boosters"]]
         curves, logits, bag = state["curves"], [], None
         if boosters:
-            logger.info("resuming an interrupted training: finished bags: %d", len(boosters))
+            logger.info("resuming an interrupted training with %d finished bags", len(boosters))
         for number in range(self.config.bags):
             if bag is None or self.negative_sampling_rate < 1:
                 bag = None  # frees memory and the file for the next bag
@@ -220,8 +221,8 @@ def trial_runner(
 ) -> Iterator[Any]:
     """Yields the function that trains a trial: a `tuning.RunTrial`.
 
-    A trial grows one bag. The next trial reuses its binned rows if features and rows are the same.
-    A large matrix goes into a file in `folder`.
+    A trial grows one bag. The next trial reuses its matrices if features and rows are the same. A
+    large matrix goes into a file in `folder`.
     """
     device = choose_device(runtime.device)
     # The features and the binned rows of the last trial.

@@ -15,9 +15,9 @@ from .features import Features
 
 @dataclass(frozen=True)
 class BoostedModel(Model):
-    """The mean of the logits of XGBoost boosters, which predict on the CPU.
+    """Predicts the mean of the boosters' logits, on the CPU.
 
-    `features` encodes rows that are not train rows.
+    `features` computes the features of rows that are not train rows.
     """
 
     kind = "boosting"

@@ -1,7 +1,7 @@
-"""XGBoost's quantile matrix of rows, with two bytes per feature, and the trees that grow on it.
+"""XGBoost's quantile matrix of rows, and the trees that grow on it.
 
-A matrix is in memory or, if the CPU trains on a large table, in a file. A tree maps the file's
-pages while it reads them, and the system caches the pages that fit.
+A matrix takes two bytes per row and feature. It is in memory or, if the CPU trains on a large
+table, in a file. XGBoost maps the file's pages, and the system caches those that fit.
 """
 
 import errno
@@ -101,9 +101,8 @@ def quantile_matrix(
 ) -> Matrix:
     """The quantile matrix of a table's rows and labels, with the bins of the matrix `like`.
 
-    Without `like`, bins are quantiles of the first rows, since train rows are shuffled: quantiles
-    of all rows would take another pass, and a third more memory. A large matrix goes into a file in
-    `folder`, if given. Raises UserError if there are no features.
+    Without `like`, bins are quantiles of the first rows, which are random, as tables are shuffled.
+    A large matrix goes into a file in `folder`, if given. Raises UserError without features.
     """
     types = [type_ for _, type_ in features.columns()]
     if not types:
@@ -177,10 +176,11 @@ def fit(
     *,
     start: float | None = None,
 ) -> tuple[xgboost.Booster, dict[str, list[float]]]:
-    """Train; return the trees up to the best, and the validation metrics after each tree.
+    """Train; return the booster, and the validation metrics after each tree.
 
-    Without validation rows, it returns all trees and no metrics. `after_tree` may raise to end the
-    training. `start` is the probability before the first tree; by default, the share of clicks.
+    The booster ends with the tree of the lowest validation logloss. Without validation rows, it has
+    all trees, and there are no metrics. `after_tree` may raise to end the training. `start` is the
+    probability before the first tree; None: the share of clicks.
     """
     settings = {
         "objective": "binary:logistic",
