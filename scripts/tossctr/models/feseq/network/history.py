@@ -1,4 +1,4 @@
-"""Embeds the positions of histories, and lets their fields interact (FESEQ sections 1 to 3).
+"""Embeds the positions of histories, and combines the fields of each by interacting layers.
 
 B rows, N positions, U distinct positions, V distinct events (see `positions.py`), G targets, S
 sequence fields (= G), P profile fields, F = S + P fields at a position, d embedding size.
@@ -30,10 +30,10 @@ class EmbeddingTables(nn.ModuleList):
 
 
 class HistoryEmbedding(nn.Module):
-    """Embeds the fields of every distinct position: an event or the target, and the row's profile.
+    """Embeds the fields of positions: the codes of an event or the target, and the row's profile.
 
-    Rows repeat their codes many times, and the interacting layers see only a position's codes and
-    its row's profile, so each distinct position is computed once.
+    Events of a row often repeat, with the same fields. So each distinct event of a row is computed
+    once, here and in the interacting layers.
     """
 
     def __init__(self, sizes: FieldSizes, embedding_dim: int) -> None:
@@ -61,7 +61,7 @@ class HistoryEmbedding(nn.Module):
 
 
 class DistanceEmbedding(nn.Module):
-    """A learned embedding of the distance to the target, at most `longest`; the target has 0."""
+    """A learned embedding of the distance to the target, in events or time; at most `longest`."""
 
     def __init__(self, size: int, longest: int, embedding_dim: int) -> None:
         super().__init__()
@@ -99,10 +99,10 @@ class CrossV2(nn.Linear):
 
 
 class Interaction(nn.Module):
-    """Interacting layers among the fields of a position; all positions share them.
+    """Interacting layers, which combine the fields of a position; all positions share them.
 
-    `autoint` takes the F fields as vectors, `crossnetv2` takes one vector of width F * d. The
-    output keeps the dtype of the fields under autocast, because the refiner adds to it.
+    `autoint` takes F vectors, one for each field; `crossnetv2` takes one vector of width F * d. The
+    output keeps the dtype of the fields under autocast, because the refiner adds to the output.
     """
 
     def __init__(self, name: str, layers: int, fields: int, embedding_dim: int) -> None:

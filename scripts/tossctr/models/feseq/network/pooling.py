@@ -1,4 +1,4 @@
-"""Sequence pooling: one vector per row from the row's positions (FESEQ section 4).
+"""Sequence pooling: one vector per row from the row's positions.
 
 B rows, N positions of all rows (see `positions.py`), D width, A attention width.
 """
@@ -14,10 +14,10 @@ from .positions import Rows
 
 
 def full_precision(x: Tensor) -> torch.autocast:
-    """A context without autocast, for products of vectors of whole rows, which are little work.
+    """A context without autocast, for products of vectors of whole rows: they take little time.
 
-    Pooled vectors of different rows differ little, and bfloat16 rounds logits near -4 to steps of
-    0.016.
+    Pooled vectors of different rows differ little, and bfloat16 rounds logits between -2 and -4 to
+    multiples of 0.016.
     """
     return torch.autocast(x.device.type, enabled=False)
 
@@ -37,7 +37,7 @@ class MeanPooling(nn.Module):
 
 
 class TargetPooling(MeanPooling):
-    """The refined target position [B, D]; the last refiner layer computes no other position."""
+    """The target position [B, D]; the refiner's last layer computes only these positions."""
 
     only_targets = True
 

@@ -1,4 +1,4 @@
-"""Sequence refiner: Transformer layers over the positions of a history (FESEQ section 3).
+"""Sequence refiner: Transformer layers over the positions of a row.
 
 B rows, N positions of all rows, D width, H heads, E width of a head; see `positions.py`.
 """
@@ -28,10 +28,10 @@ class SelfAttention(nn.Module):
         return self.project_out(self.attend(qkv_N3HE, rows, self.causal).flatten(-2))
 
     def of_targets(self, x_ND: Tensor, rows: Rows) -> Tensor:
-        """The output of `forward` at the target positions [B, D], without projecting all positions.
+        """The output of `forward` at the target positions [B, D]; does not project all positions.
 
-        A query times a projected key is a projected query times the position; the softmax ignores
-        the keys' bias. A mean of projected values is the projection of the mean.
+        It projects the query by the weights of the keys (the softmax ignores their bias), compares
+        it with unprojected positions, and projects their weighted mean by the weights of values.
         """
         query_HED, key_HED, value_HED = self.project_in.weight.unflatten(0, (3, self.heads, -1))
         query_bias_HE, _, value_bias_HE = self.project_in.bias.unflatten(0, (3, self.heads, -1))
@@ -44,7 +44,7 @@ class SelfAttention(nn.Module):
 
 
 def attend(qkv_N3HE: Tensor, rows: Rows, causal: bool) -> Tensor:
-    """Attention: each position's weighted mean of its row's values [N, H, E]."""
+    """Attention: for each position, the weighted mean of its row's values [N, H, E]."""
     return rows.attend(qkv_N3HE, causal)
 
 
