@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .input_layer import FieldSizes
-from .positions import Rows
+from .positions import BatchRows
 
 
 class EmbeddingTables(nn.ModuleList):
@@ -44,14 +44,14 @@ class HistoryEmbedding(nn.Module):
             for size, target, is_shared in zip_longest(sizes.sequence, self.target, sizes.shared)
         )
 
-    def forward(self, rows: Rows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:
+    def forward(self, rows: BatchRows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:
         """The fields' embeddings [U, F, d]."""
         event_VSd, profile_VPd = self.sequence(rows.codes_SV), rows.at_events(profile_BPd)
         event_VFd = torch.cat([event_VSd, profile_VPd], dim=-2)
         target_BFd = torch.cat([self.target(target_BG.T), profile_BPd], dim=-2)
         return rows.concat(event_VFd, target_BFd)
 
-    def pooled_history(self, rows: Rows, target_BG: Tensor) -> Tensor:
+    def pooled_history(self, rows: BatchRows, target_BG: Tensor) -> Tensor:
         """The target, history sum / sqrt(history length), and their product [B, 3 * G * d]."""
         target_BX = self.target(target_BG.T).flatten(1)
         sums = [rows.event_sum(i, table) for i, table in enumerate(self.sequence)]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..network_settings import ATTENTION_DIM, DIN_WIDTHS, ModelConfig
-from .positions import Rows
+from .positions import BatchRows
 
 
 def full_precision(x: Tensor) -> torch.autocast:
@@ -32,7 +32,7 @@ class MeanPooling(nn.Module):
         super().__init__()
         self.out_width = width
 
-    def forward(self, refined_ND: Tensor, rows: Rows, item_BE: Tensor | None) -> Tensor:
+    def forward(self, refined_ND: Tensor, rows: BatchRows, item_BE: Tensor | None) -> Tensor:
         return rows.means(refined_ND)
 
 
@@ -41,7 +41,7 @@ class TargetPooling(MeanPooling):
 
     only_targets = True
 
-    def forward(self, refined_BD: Tensor, rows: Rows, item_BE: Tensor | None) -> Tensor:
+    def forward(self, refined_BD: Tensor, rows: BatchRows, item_BE: Tensor | None) -> Tensor:
         return refined_BD
 
 
@@ -64,7 +64,7 @@ class WeightedSumPooling(nn.Module):
         self.score = DinScore(config.dropout) if config.pooling == "din" else BilinearScore()
         self.out = nn.Sequential(nn.Linear(ATTENTION_DIM, ATTENTION_DIM), nn.PReLU())
 
-    def forward(self, refined_ND: Tensor, rows: Rows, item_BE: Tensor) -> Tensor:
+    def forward(self, refined_ND: Tensor, rows: BatchRows, item_BE: Tensor) -> Tensor:
         query_NA = rows.at_positions(self.score.query(self.query(item_BE)))
         score_N = self.score(query_NA, self.key(refined_ND))
         weight_N = rows.softmax(score_N.to(refined_ND.dtype))

@@ -255,7 +255,7 @@ class Padded:
         return (weight_BW[:, None] @ event_BWX).squeeze(1)
 
 
-Rows = Packed | Padded
+BatchRows = Packed | Padded
 
 
 def can_use_flash(qkv_N3HE: Tensor) -> bool:
