@@ -104,7 +104,7 @@ def test_validation_rows_of_one_label_end_a_training(
 ) -> None:
     with a_trainer(data, TRAIN) as trainer:
         monkeypatch.setattr(trainer.valid.table, "column", lambda name: np.zeros(100))
-        with pytest.raises(NotFiniteError, match="both labels"):
+        with pytest.raises(NotFiniteError, match="if none or all are"):
             trainer.evaluate()
 
 

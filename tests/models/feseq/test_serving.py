@@ -25,7 +25,7 @@ from tossctr.datasets.opening import open_table
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq import onnx_export
 from tossctr.models.feseq.network.pooling import POOLINGS
-from tossctr.models.feseq.network.positions import Rows
+from tossctr.models.feseq.network.positions import BatchRows
 from tossctr.models.feseq.network_file import TrainedModel
 from tossctr.models.feseq.onnx_export import raw_rows
 from tossctr.models.feseq.scorer import Scorer
@@ -66,7 +66,7 @@ class EveryPooling(nn.Module):
         )
         self.out_width = sum(part.out_width for part in self.parts)
 
-    def forward(self, refined: torch.Tensor, rows: Rows, item: torch.Tensor) -> torch.Tensor:
+    def forward(self, refined: torch.Tensor, rows: BatchRows, item: torch.Tensor) -> torch.Tensor:
         given = {False: refined, True: rows.targets(refined)}
         return torch.cat([part(given[part.only_targets], rows, item) for part in self.parts], 1)
 

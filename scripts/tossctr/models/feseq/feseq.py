@@ -1,4 +1,4 @@
-"""The model kind FESeq: its settings, and the GPUs of its jobs."""
+"""The model kind FESeq: its settings, and the number of GPUs of its jobs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ class FESeq(ModelKind):
         return {**settings, "model": {**settings["model"], "max_len": max_len}}
 
     def check(self, config: Mapping[str, Any], columns: Columns, size: str, model: str) -> None:
-        """Raise UserError if `columns` lack times, or if heads do not divide the width."""
+        """Raise UserError if `times` needs a missing column, or `heads` do not divide the width."""
         settings = self.settings(config, size, model)["model"]
         if settings["times"] and columns.event_time is None:
             raise UserError(
@@ -42,7 +42,7 @@ class FESeq(ModelKind):
             raise UserError(f"model.heads of {model}, size {size}: {error}") from None
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
-        """`train.gpus`."""
+        """The number of GPUs of a training: `train.gpus`."""
         return self.settings(config, size, model)["train"]["gpus"]
 
 

@@ -1,4 +1,4 @@
-"""Chooses the rows of a micro-batch that fit in memory, by a measurement before the first step."""
+"""Measures the memory of a training step, and chooses how many rows a micro-batch has."""
 
 import logging
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ CPU_BYTES = 1 << 29
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Bytes of a training step: `fixed`, plus `per_row` for each row of full length."""
+    """The memory of a training step, in bytes: `fixed`, plus `per_row` for each full row."""
 
     fixed: int
     per_row: int
@@ -39,7 +39,7 @@ class StepMemory:
     def measure(
         cls, network: FESeq, config: ModelConfig, sizes: FieldSizes, precision: torch.dtype
     ) -> "StepMemory":
-        """Measure a step with one row and a step with three rows.
+        """Compute both fields from a step with one row and a step with three rows.
 
         `network` is on the CPU, where autograd saves as many bytes as on a GPU.
         """
@@ -52,11 +52,11 @@ class StepMemory:
         return cls(parameters + one - per_row, per_row)
 
     def bytes_needed(self, rows: int) -> int:
-        """The bytes of a step with micro-batches of `rows` rows, SPARE_SHARE included."""
+        """The memory that micro-batches of `rows` rows need, in bytes, SPARE_SHARE included."""
         return int((self.fixed + rows * self.per_row) / (1 - SPARE_SHARE))
 
     def rows_that_fit(self, memory: int) -> int:
-        """The rows of the largest micro-batch that fits in `memory` bytes; 0 if no row fits."""
+        """How many rows fit in a micro-batch, given `memory` bytes; 0 if not even one does."""
         return max(0, int((memory * (1 - SPARE_SHARE) - self.fixed) // self.per_row))
 
 
@@ -67,7 +67,7 @@ def micro_batch_rows(
     machine: Machine,
     batch_rows: int,
 ) -> int:
-    """The rows of a micro-batch: as many as fit in memory, and on a CPU in CPU_BYTES.
+    """The number of rows of a micro-batch: as many as fit in memory, and on a CPU in CPU_BYTES.
 
     Raises NotEnoughMemoryError if not even one row fits in memory.
     """
@@ -83,7 +83,7 @@ def micro_batch_rows(
     rows = min(rows, max(1, CPU_BYTES // needed.per_row) if on_cpu else MAX_ROWS)
     if rows < batch_rows:
         logger.info(
-            "batches of %d rows are computed in micro-batches of %d rows; gradients add up",
+            "batches of %d rows are computed in micro-batches of %d rows",
             *(batch_rows, rows),
         )
     return rows
@@ -117,7 +117,7 @@ def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
 
 
 def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
-    """A batch of rows with max_len events each, all different if the tables are large enough.
+    """A batch of full rows: max_len events each, all different if the tables are large enough.
 
     Sums over longer histories, some 10 bytes per further event, are ignored.
     """

@@ -52,7 +52,7 @@ def to_machine(network: FESeq, machine: Machine) -> FESeq:
         # Otherwise earlier networks of the process, as in a search, count towards Dynamo's limit.
         torch.compiler.reset()
         refiner = network.refiner
-        # A layer for targets only gains little, and a batch's lengths would be compiled into it.
+        # A layer of targets alone gains little, and a batch's lengths would be compiled into it.
         for layer in refiner.layers[: len(refiner.layers) - refiner.only_targets]:
             assert isinstance(layer, TransformerLayer)
             # Otherwise a batch's lengths would be compiled into the layer.
@@ -86,7 +86,7 @@ def inference_source(
     config: ModelConfig,
     machine: Machine,
 ) -> BatchSource:
-    """A BatchSource of `h5` with batches of the right size for inference."""
+    """A BatchSource of `h5` with batches of POSITIONS_PER_BATCH positions, for predictions."""
     batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
     batch_rows = min(batch_rows, MAX_ROWS)
     return batch_source(h5, feature_map, config, batch_rows)
@@ -102,7 +102,7 @@ def predict_logits(
     stop: int | None = None,
     ablate_histories: bool = False,
 ) -> np.ndarray:
-    """Logits of rows `start` to `stop`, float32, in file order; histories can be ablated."""
+    """Float32 logits of rows `start` to `stop`, in order; `ablate_histories` empties histories."""
     stop = source.rows if stop is None else stop
     was_training = model.training
     model.eval()
@@ -231,7 +231,7 @@ def _stacked_rows(*fields: tuple[_Field, _Field]) -> Tensor:
 
 
 def extend_map(old: FeatureMap, new: FeatureMap) -> FeatureMap:
-    """The feature map `new` of all rows, with the parts of `old` on which trained weights depend.
+    """The feature map of a refit: `new`, with the parts of `old` on which trained weights depend.
 
     These parts are the numeric columns' fields, the event ages, and the item attributes.
     """

@@ -102,8 +102,8 @@ class ModelConfig:
         width = self.embedding_dim * (fields + self.positions + self.times)
         if width % self.heads:
             raise ImpossibleNetworkError(
-                f"{self.heads} heads do not divide the width {width} of a position, "
-                f"embedding_dim {self.embedding_dim} times {width // self.embedding_dim} embeddings"
+                f"{self.heads} heads do not divide the width {width} of a position, embedding_dim "
+                f"{self.embedding_dim} times {width // self.embedding_dim} embeddings; change heads"
             )
         return width
 

@@ -40,16 +40,16 @@ _EMPTY, _MISSING, _UNKNOWN = 0.1, 0.05, 0.05
 def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> None:
     """Write a trained network and its feature map as one ONNX file.
 
-    As a check, the network and the file both score 1,000 rows of `valid`, some with an empty
-    history, unknown or missing values. Raises UserError, and writes nothing, if two logits of
-    a row differ by more than MAX_DIFFERENCE.
+    As a check, the network and the file both predict 1,000 rows of `valid`. Some of these rows get
+    an empty history, unknown values or missing values. Raises UserError, and writes nothing, if
+    the two logits of a row differ by more than MAX_DIFFERENCE.
     """
     trained = TrainedModel.load(model, full_name)
     with open_table(valid) as table:
         FeatureEncoder(trained.about.feature_map, table)  # refuses a table without its columns
         row_time = table.source.get("row_time")
         tokens = {field.column for field in trained.about.feature_map.sequences}
-        rows = check_rows(table, CHECK_ROWS, row_time, tokens)
+        rows = rows_for_check(table, CHECK_ROWS, row_time, tokens)
     about = _metadata(trained, row_time)
     program = onnx_program(trained)
     scorer = Scorer(_content(program, about), name=str(onnx))
@@ -89,7 +89,7 @@ def _metadata(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
 
 
 def onnx_program(trained: TrainedModel) -> Any:
-    """The network as an ONNX program, for any number of rows and events."""
+    """The network as an ONNX program that takes any number of rows and events."""
     rows, events, whole = (
         torch.export.Dim(name, max=1 << 20) for name in ("rows", "events", "whole")
     )
@@ -155,7 +155,7 @@ def _content(program: Any, about: Mapping[str, Any]) -> bytes:
 
 
 def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[str, Any]]:
-    """A table's first rows: raw values by column name, with the row's time in column `row_time`."""
+    """A table's first `rows` rows: raw values by column name; column `row_time` has the time."""
     block = table.read(0, min(rows, table.rows))
     columns = dict(zip(table.numeric_columns, block.numeric.T.tolist()))
     for name, codes in zip(table.categorical_columns, block.categorical.T):
@@ -172,7 +172,7 @@ def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[
     return [dict(zip(columns, row)) for row in zip(*columns.values())]
 
 
-def check_rows(
+def rows_for_check(
     table: Table, rows: int, row_time: str | None, tokens: set[str]
 ) -> list[dict[str, Any]]:
     """The first `rows` rows as raw values, repeated if the table has fewer, with random changes.

@@ -29,10 +29,10 @@ _POSITIONS_PER_RUN = 1 << 13
 
 
 class Scorer:
-    """Scores rows of raw values with an exported model.
+    """Scores rows of raw values with an exported model, whose file has `content`.
 
-    Several threads may use it; a call computes on up to `threads` cores. Raises UserError, with
-    `name`, if `content` is not an exported model.
+    Several threads may share a scorer; a call computes on up to `threads` cores. Raises UserError
+    if `content` is not an exported model; the message begins with `name`.
     """
 
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
@@ -80,7 +80,7 @@ class Scorer:
         return row_table(rows, self.columns, self.about["simulated"])
 
     def score(self, rows: Rows) -> np.ndarray:
-        """Click probabilities float64 [rows], at the click rate of the train rows.
+        """Click probabilities float64 [rows], which assume the click rate of the train rows.
 
         Rows map column names to raw values (see `row_table`); further columns are ignored.
         """

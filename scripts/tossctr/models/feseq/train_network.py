@@ -98,10 +98,10 @@ def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """The rows and settings of one training.
+    """The rows and settings of one training: a first training, or a refit.
 
-    A refit has no `valid` rows. It starts from the weights of `first_model`, which was trained
-    before it; `first_training` is the content of that model's training.json.
+    A refit has no `valid` rows. It starts from the weights of `first_model`, the model of the first
+    training, whose training.json has the content `first_training`.
     """
 
     train: Table
@@ -154,7 +154,7 @@ class TrainingRun:
 
     @property
     def categories(self) -> list[str]:
-        """The columns of the network's categories; '' for the target if the table has none."""
+        """The network's columns of categories; '' is the target of a table without histories."""
         newest = inputs_of(self.model_config).newest_fields(self.feature_map)
         fields = self.feature_map.for_networks().category_fields
         return [field.column for field in (*fields, *newest)]
@@ -162,8 +162,8 @@ class TrainingRun:
     def oov_rates(self, train: BatchSource, valid: BatchSource | None) -> dict[str, float]:
         """The rates of OovDropout by column; a refit takes the first training's rates.
 
-        They make train rows have as many unknown categories as validation rows. The newest codes
-        have no rate.
+        With these rates, a column has as many unknown categories in train rows as in validation
+        rows. The newest codes have no rate.
         """
         if valid is None:
             return self.first_training["oov_rates"]
@@ -175,9 +175,9 @@ class TrainingRun:
 
 @contextmanager
 def open_run(job: TrainJob) -> Iterator[TrainingRun]:
-    """The run of a job, with open files.
+    """The run of a job; its files are open until the context ends.
 
-    A refit is an epoch over the held-out rows and as many train rows, at a lower learning rate.
+    A refit is one epoch over the held-out rows and as many train rows, at a lower learning rate.
     """
     model_config = ModelConfig(**job.settings["model"])
     config = TrainConfig(**job.settings["train"])
@@ -238,7 +238,7 @@ def trial_runner(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Yields the function that trains a trial: a `tuning.RunTrial`."""
+    """Yield the function that trains the network of one trial of a search: a `tuning.RunTrial`."""
     machine = start_runtime(runtime, threads)
     with open_rows(train_h5, valid_h5, feature_map) as (fields, train, valid):
 

@@ -45,17 +45,17 @@ class Evaluation:
 
 
 class Trainer:
-    """A training. `fit` puts the best weights into `model`, and fills `history`.
+    """Trains `model`: `fit` gives it the best weights, and fills `history` with the evaluations.
 
-    With a `checkpoint`, the training resumes from the saved state, if any. It saves its state
-    regularly, before each evaluation, and when a signal ends the process. `micro_rows` is the
-    maximum of rows of a micro-batch. `after_evaluation` may raise to end the training.
+    With a `checkpoint`, the training resumes from the saved state, if there is one. It saves its
+    state regularly, before each evaluation, and when a signal ends the process. Micro-batches have
+    at most `micro_rows` rows. `after_evaluation` may raise an exception, which ends the training.
 
-    Without `valid`, all epochs are trained, the last weights are kept, and `metrics` replaces the
-    metrics of evaluations.
+    Without `valid`, as in a refit, all epochs are trained and the last weights are kept; `history`
+    then has the given `metrics`.
 
-    Each rank has a trainer. The trainers train on shares of the same batches, predict shares of the
-    validation rows, and take the same decisions.
+    Each rank has a trainer. All trainers take the same decisions. Each trains on its share of every
+    batch, and predicts its share of the validation rows.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Trainer:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the last step; epochs count from 1."""
+        """The epoch of the last step; the first epoch is 1."""
         return max(0, self.step - 1) // self.steps_per_epoch + 1
 
     @property
@@ -124,7 +124,7 @@ class Trainer:
 
     @property
     def is_over(self) -> bool:
-        """True after the last step, or after `patience` evaluations without gain."""
+        """True after the last step, or after `patience` consecutive evaluations without gain."""
         recent = [*self._gains().values()][-self.config.patience :]
         return self.step == self.steps or (len(recent) > 0 and not any(recent))
 
@@ -233,9 +233,9 @@ class Trainer:
         label, logit = self.valid.table.column("label"), self._predict()
         if not (0 < label.sum() < len(label) and np.isfinite(logit).all()):
             raise NotFiniteError(
-                f"cannot compute validation metrics at step {self.step}: they need both labels "
-                f"({int(label.sum()):,} of {len(label):,} rows are clicks) and finite predictions; "
-                f"raise sampling.valid_share or lower train.learning_rate"
+                f"cannot compute validation metrics at step {self.step}: {int(label.sum()):,} of "
+                f"{len(label):,} rows are clicks; if none or all are, raise sampling.valid_share; "
+                f"otherwise a prediction is not finite: lower train.learning_rate"
             )
         names = dict.fromkeys(("auc", "logloss", *self.config.monitor))
         metrics: dict[str, float] = dict(
@@ -254,7 +254,7 @@ class Trainer:
         return self.ranks.sum(logit).numpy()
 
     def save(self) -> bool:
-        """Save the state; return True if this rank has saved it."""
+        """Save the state; return True if this rank is the one that wrote it."""
         if self.checkpoint is None:
             return False
         state = {  # all ranks take part
@@ -285,9 +285,9 @@ class Trainer:
 
 
 def evaluated_batches(per_epoch: int | str, batches: int) -> set[int]:
-    """The numbers, from 1 to `batches`, of the batches of an epoch after which to evaluate.
+    """After which batches of an epoch to evaluate; an epoch's batches count from 1 to `batches`.
 
-    `per_epoch` is their number; "auto": 1, or EVALUATIONS_OF_A_LONG_EPOCH in a long epoch.
+    `per_epoch` is how many evaluations an epoch has: a number or "auto", as in TrainConfig.
     """
     if isinstance(per_epoch, str):
         per_epoch = EVALUATIONS_OF_A_LONG_EPOCH if batches > LONG_EPOCH_STEPS else 1

@@ -31,10 +31,10 @@ CUT_FACTOR, MIN_RATE = 0.1, 1e-3
 class Stepper:
     """Takes the steps of a training.
 
-    A batch is split into micro-batches of at most `micro_rows` rows, and their gradients add up, so
-    a step needs the memory of a micro-batch. The size of micro-batches and the number of ranks
-    change only draws of dropout. If a CUDA device runs out of memory, `micro_rows` is halved and
-    the step is repeated.
+    Gradients are summed over micro-batches of at most `micro_rows` rows, so a step needs the memory
+    of one micro-batch. `micro_rows` and the number of ranks change results only by rounding, draws
+    of dropout and, with pooling `din`, statistics of batch norms. If a GPU runs out of memory,
+    `micro_rows` is halved and the step is repeated.
 
     The random draws of a step depend only on the seed, the step's number and the rank.
     """
@@ -63,7 +63,7 @@ class Stepper:
         self._loss_sum, self._loss_count = 0.0, 0
 
     def take(self, batch: Batch) -> None:
-        """Update the model with a batch, which may be on the host."""
+        """Take one step: update the model's weights with a batch, which may be on the host."""
         self.step += 1
         loss = self._gradients_that_fit(batch)
         self._sum_over_ranks()
@@ -83,7 +83,7 @@ class Stepper:
         return mean
 
     def state_dict(self) -> dict[str, Any]:
-        """The state from which another stepper continues; the model is not part of it."""
+        """The state from which another stepper continues; it does not include the model."""
         self._read_losses()
         return {
             "step": self.step,
@@ -94,7 +94,7 @@ class Stepper:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load the state of another stepper, with the smaller `micro_rows` of both."""
+        """Load the state of another stepper; keep the smaller of both steppers' `micro_rows`."""
         self.step = state["step"]
         self.micro_rows = min(self.micro_rows, state["micro_rows"])
         self._loss_sum, self._loss_count = state["loss"]
@@ -208,13 +208,13 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
 
 
 class TableAdam(AdamW):
-    """AdamW that, in groups with `by_table`, has one second moment per table: the weights' mean.
+    """AdamW, except for groups with `by_table`, where each embedding table has one second moment.
 
-    Adam's steps are about as large as the learning rate. So a rare code moves equally far for a
-    negative and for a click, although the click's gradient is fifty times larger if 2 % of the rows
-    are clicks. With one second moment for all codes, steps are proportional to gradients. Adam-mini
-    (Zhang et al., arXiv:2406.16793) has this formula for blocks of other weights. Here, codes that
-    are not in the batch do not count, so steps do not grow with the vocabulary.
+    This second moment follows the mean squared gradient of the codes in the batch. Adam has one per
+    weight, so a rare code moves equally far for a negative and for a click, although the click's
+    gradient is fifty times larger if 2 % of the rows are clicks. With one for the table, steps are
+    proportional to gradients. Codes that are not in the batch do not count, so steps do not grow
+    with the vocabulary. Adam-mini (Zhang et al., arXiv:2406.16793) does this for other weights.
     """
 
     @torch.no_grad()
@@ -256,7 +256,7 @@ class TableAdam(AdamW):
 
 
 def embedding_parameters(model: FESeq) -> list[Tensor]:
-    """The weights of all embedding tables, and the vectors of numeric embeddings."""
+    """The weights of all embedding tables, and the learned vectors of numeric columns."""
     tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
     return [*tables, *model.inputs.numeric_vectors()]
 
@@ -264,7 +264,7 @@ def embedding_parameters(model: FESeq) -> list[Tensor]:
 def learning_rate(
     peak: float, schedule: str, step: int, steps: int, cuts: Collection[int] = ()
 ) -> float:
-    """The learning rate of a step; steps count from 1 to `steps`. The first one's is near `peak`.
+    """The learning rate of step number `step`, from 1 to `steps`; it starts near `peak`.
 
     `cosine`: the rate follows half a cosine over all steps. `plateau`: it falls to a tenth after
     each step in `cuts`.
@@ -279,6 +279,6 @@ def learning_rate(
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Set the learning rate; each group's is multiplied by its `rate_factor`."""
+    """Set the learning rate of each parameter group: `rate` times its `rate_factor`, if any."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("rate_factor", 1)

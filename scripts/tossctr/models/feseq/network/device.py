@@ -34,7 +34,7 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's rank among the `count` processes of a training; 1 process by default."""
+    """This process's rank among the `count` processes of a training; by default, the only one."""
 
     rank: int = 0
     count: int = 1
@@ -54,7 +54,7 @@ class Ranks:
         return self._reduce(torch.tensor(numbers), dist.ReduceOp.MAX).tolist()
 
     def sum_all(self, tensors: Sequence[Tensor]) -> None:
-        """`sum` each tensor: one message per large tensor, one for all small tensors."""
+        """Sum each tensor over all ranks, in place; all small tensors travel in one message."""
         small = [tensor for tensor in tensors if tensor.numel() <= 1 << 18]
         for tensor in tensors:
             if tensor.numel() > 1 << 18:
@@ -83,7 +83,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Machine:
-    """How models run: it changes results only by rounding and by draws of dropout."""
+    """The device and precision that models run with, and the memory and ranks of a training."""
 
     device: torch.device
     precision: torch.dtype = torch.float32
@@ -92,7 +92,7 @@ class Machine:
     compile: bool = False
 
     def autocast(self) -> AbstractContextManager[None]:
-        """A context in which products of positions have `precision`.
+        """A context in which matrix products of positions have `precision`.
 
         Sums, norms and vectors of whole rows stay in float32.
         """
@@ -100,13 +100,13 @@ class Machine:
         return torch.autocast(self.device.type, self.precision, enabled=enabled)
 
     def prefetch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; for a GPU, pinned in advance, so that steps do not wait for copies."""
+        """The same batches; for a GPU, in pinned memory, so that steps do not wait for copies."""
         return prefetch_map(Batch.pinned, batches) if self.device.type == "cuda" else batches
 
     def memory(self) -> int:
-        """Bytes that a training may use: `memory_gib`, or all of a GPU, or half of the computer's.
+        """This rank's memory in bytes: `memory_gib`, else a GPU's, else half of the computer's.
 
-        Free memory does not matter, since it would change rounding. Ranks on a CPU share the bytes.
+        Ranks on a CPU share it equally. Free memory does not matter: it would change rounding.
         """
         sharing = 1 if self.device.type == "cuda" else self.ranks.count
         if self.memory_gib is not None:
@@ -123,9 +123,9 @@ class Machine:
 
 
 def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) -> Machine:
-    """Set the threads of this process, at most one per CPU, and choose device and precision.
+    """Set this process's threads, at most one per CPU, and choose its device and precision.
 
-    Each of several `ranks` gets a share of the threads, and a GPU.
+    With several `ranks`, each gets a share of `threads`, and a GPU of its own.
     """
     ranks = ranks or Ranks()
     torch.set_num_threads(max(1, min(threads // ranks.count, processors())))
@@ -144,7 +144,7 @@ def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) ->
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto`: float32 on a CPU, bfloat16 on a GPU, float16 on an older GPU such as a T4."""
+    """The named precision; `auto`: float32 on a CPU, bfloat16 on a GPU, float16 on an older GPU."""
     if name == "auto":
         if device.type != "cuda":
             return torch.float32
@@ -167,12 +167,12 @@ def can_compile(device: torch.device) -> bool:
     }
     missing = [need for need, is_there in needs.items() if not is_there]
     if missing:
-        logger.warning("layers are not compiled, so training is slower: missing %s", missing[0])
+        logger.warning("layers are not compiled, so training is slower; missing: %s", missing[0])
     return not missing
 
 
 def choose_device(name: str, ranks: Ranks) -> torch.device:
-    """The device; for `auto`, CUDA if it is available, else the CPU.
+    """The named device, for this rank; `auto` is CUDA if it is available, else the CPU.
 
     Raises UserError if `name` is `cuda` and CUDA is missing, or if there are fewer GPUs than ranks.
     """
@@ -224,7 +224,7 @@ def deterministic_if_possible(work: Callable[[], Result]) -> Result:
 def in_torchrun() -> bool:
     """True if torchrun has started this process.
 
-    The variable RANK does not show it: Kubernetes also sets RANK in pods of single processes.
+    The variable RANK does not tell this, since Kubernetes sets it in pods of one process, too.
     """
     return "TORCHELASTIC_RUN_ID" in os.environ
 

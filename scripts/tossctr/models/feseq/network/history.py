@@ -1,4 +1,4 @@
-"""Embeds the positions of histories, and lets their fields interact (FESEQ sections 1 to 3).
+"""Embeds the positions of histories, and combines the fields of each by interacting layers.
 
 B rows, N positions, U distinct positions, V distinct events (see `positions.py`), G targets, S
 sequence fields (= G), P profile fields, F = S + P fields at a position, d embedding size.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .input_layer import FieldSizes
-from .positions import Rows
+from .positions import BatchRows
 
 
 class EmbeddingTables(nn.ModuleList):
@@ -30,10 +30,10 @@ class EmbeddingTables(nn.ModuleList):
 
 
 class HistoryEmbedding(nn.Module):
-    """Embeds the fields of every distinct position: an event or the target, and the row's profile.
+    """Embeds the fields of positions: the codes of an event or the target, and the row's profile.
 
-    Rows repeat their codes many times, and the interacting layers see only a position's codes and
-    its row's profile, so each distinct position is computed once.
+    Events of a row often repeat, with the same fields. So each distinct event of a row is computed
+    once, here and in the interacting layers.
     """
 
     def __init__(self, sizes: FieldSizes, embedding_dim: int) -> None:
@@ -44,14 +44,14 @@ class HistoryEmbedding(nn.Module):
             for size, target, is_shared in zip_longest(sizes.sequence, self.target, sizes.shared)
         )
 
-    def forward(self, rows: Rows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:
+    def forward(self, rows: BatchRows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:
         """The fields' embeddings [U, F, d]."""
         event_VSd, profile_VPd = self.sequence(rows.codes_SV), rows.at_events(profile_BPd)
         event_VFd = torch.cat([event_VSd, profile_VPd], dim=-2)
         target_BFd = torch.cat([self.target(target_BG.T), profile_BPd], dim=-2)
         return rows.concat(event_VFd, target_BFd)
 
-    def pooled_history(self, rows: Rows, target_BG: Tensor) -> Tensor:
+    def pooled_history(self, rows: BatchRows, target_BG: Tensor) -> Tensor:
         """The target, history sum / sqrt(history length), and their product [B, 3 * G * d]."""
         target_BX = self.target(target_BG.T).flatten(1)
         sums = [rows.event_sum(i, table) for i, table in enumerate(self.sequence)]
@@ -61,7 +61,7 @@ class HistoryEmbedding(nn.Module):
 
 
 class DistanceEmbedding(nn.Module):
-    """A learned embedding of the distance to the target, at most `longest`; the target has 0."""
+    """A learned embedding of the distance to the target, in events or time; at most `longest`."""
 
     def __init__(self, size: int, longest: int, embedding_dim: int) -> None:
         super().__init__()
@@ -99,10 +99,10 @@ class CrossV2(nn.Linear):
 
 
 class Interaction(nn.Module):
-    """Interacting layers among the fields of a position; all positions share them.
+    """Interacting layers, which combine the fields of a position; all positions share them.
 
-    `autoint` takes the F fields as vectors, `crossnetv2` takes one vector of width F * d. The
-    output keeps the dtype of the fields under autocast, because the refiner adds to it.
+    `autoint` takes F vectors, one for each field; `crossnetv2` takes one vector of width F * d. The
+    output keeps the dtype of the fields under autocast, because the refiner adds to the output.
     """
 
     def __init__(self, name: str, layers: int, fields: int, embedding_dim: int) -> None:

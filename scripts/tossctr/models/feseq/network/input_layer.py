@@ -1,13 +1,13 @@
-"""A network's inputs: the sizes of tables, and the layer for numeric and context columns.
+"""A network's inputs: the sizes of embedding tables, and layers for numeric and context columns.
 
 Numeric columns, by the layers in `model.numerics`:
 
-    linear      x · v, with a learned vector v per column (as in the briefing)
-    direct      x as it is
-    buckets     a learned vector for each quantile bucket of the column, and for missing
-    missing     a flag for each block of columns that are missing together
+    linear      the scaled value x times a learned vector v of the column
+    direct      the scaled value
+    buckets     a learned vector for each quantile bucket of the column, and one for missing values
+    missing     a flag for each missing block: a set of columns that are missing together
 
-Categories that only the output network takes:
+Context columns, which are categories that only the output network takes:
 
     context     a learned vector for each category
 
@@ -35,12 +35,12 @@ BUCKET_DIM = 8
 
 @dataclass(frozen=True)
 class FieldSizes:
-    """The table sizes of categorical fields, padding included, and the number of numeric columns.
+    """The sizes of the fields' embedding tables, padding included, and numbers of columns.
 
-    `context`: table sizes of the context categories. `missing`: the number of missing blocks.
-    `shared`: for each sequence field, true if it uses the table of its target field; () if none
-    does. `of_target`: for each target field, the numeric columns that depend on the target's code,
-    and their missing blocks; () if there are none.
+    `numeric`: the number of numeric columns. `missing`: the number of missing blocks. `shared`: for
+    each sequence field, true if it uses the table of its target field; () if none does.
+    `of_target`: for each target field, the indices of the numeric columns that depend on the
+    target's code, and of their missing blocks; () if there are none.
     """
 
     profile: tuple[int, ...]
@@ -54,7 +54,7 @@ class FieldSizes:
 
 
 def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
-    """The sizes for a network of `config` on rows of `feature_map`."""
+    """The sizes of a network of `config` for rows of `feature_map`."""
     inputs, network_map = inputs_of(config), feature_map.for_networks()
     context = [*feature_map.context_fields, *inputs.newest_fields(feature_map)]
     numeric, of_target = inputs.numeric_fields(feature_map), []
@@ -88,17 +88,17 @@ def inputs_of(config: ModelConfig) -> Inputs:
 
 
 def encodings_by_layer(config: ModelConfig) -> dict[str, str]:
-    """The numeric encoding of each numeric layer of the network."""
+    """For each layer in `model.numerics`, the encoding of the numeric columns that it takes."""
     return {name: name if name in ENCODINGS else config.scaling for name in config.numerics}
 
 
 def column_count(encoding: str, sizes: FieldSizes) -> int:
-    """The number of columns of a numeric encoding."""
+    """The number of columns that the numeric inputs have in this encoding."""
     return sizes.missing if encoding == "missing" else sizes.numeric
 
 
 class NumericEmbedding(nn.Module):
-    """Embeds numeric columns: x · v, with a learned vector v per column."""
+    """Embeds numeric columns: each value times a learned vector of its column."""
 
     def __init__(self, columns: int, embedding_dim: int) -> None:
         super().__init__()
@@ -156,12 +156,12 @@ class InputLayer(nn.Module):
         return torch.cat(vectors, dim=1)
 
     def numeric_vectors(self) -> list[nn.Parameter]:
-        """The learned vectors outside nn.Embedding."""
+        """The learned vectors of NumericEmbedding."""
         return [p for layer in self.layers.values() for p in layer.parameters(recurse=False)]
 
 
 class OovDropout(nn.Module):
-    """In training, randomly replaces categories by out of vocabulary.
+    """In training, randomly replaces categories by the code for out-of-vocabulary ones.
 
     If a target's code is replaced, numeric columns that depend on it become missing. `rates` has
     one rate for all columns, or the rates of the profile, target and context columns.
@@ -175,7 +175,7 @@ class OovDropout(nn.Module):
         self.is_needed = rate > 0
 
     def set_rates(self, rates: Sequence[float]) -> None:
-        """Set the rates of all columns [P + G + C]."""
+        """Set one rate for each profile, target and context column, in this order [P + G + C]."""
         self.rates = torch.tensor(rates, dtype=torch.float32, device=self.rates.device)
         self.is_needed = any(rates)
 

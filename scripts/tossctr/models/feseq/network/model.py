@@ -3,7 +3,7 @@
 Yuan, Zhu, Li, Liu, Guo, Appl. Sci. 2024, 14(7), 2760, doi:10.3390/app14072760. Shapes:
 
     B  rows of a batch          P  profile fields         d  embedding size
-    N  positions of all rows    G  target fields          D  width of a position, d * (F + 1 or 2)
+    N  positions of all rows    G  target fields          D  width of a position, ModelConfig.width
     U  distinct positions       S  sequence fields (= G)  F  fields at a position, S + P
 """
 
@@ -96,7 +96,7 @@ class FESeq(nn.Module):
     def init_output_bias(self, click_rate: float) -> None:
         """Set the output bias so that the untrained network predicts this click rate.
 
-        With a bias of 0, all vectors would learn the low rate in the first thousand steps.
+        With a bias of 0, the first thousand steps would train all weights for the low click rate.
         """
         bias = self.mlp[-1].get_parameter("bias")
         bias.fill_(log_odds(click_rate) - self.logit_shift.shift.item())
@@ -109,7 +109,7 @@ class FESeq(nn.Module):
 
 
 class LogitShift(nn.Module):
-    """Outside training, corrects the odds for negative sampling.
+    """Outside training, adds `shift` to the logits, to correct them for negative sampling.
 
     If negatives are drawn with probability p, a network learns odds that are 1 / p times too high;
     `shift` is log p.
@@ -128,7 +128,7 @@ class LogitShift(nn.Module):
 class LowRankCross(nn.Sequential):
     """A low-rank cross layer of DCN-v2: x <- x * (U V^T x + b) + x (Wang et al., WWW 2021, eq. 2).
 
-    As the first cross layer, it has x0 = x. Its output has products of two inputs.
+    The paper multiplies by the first layer's input x0; here, the layer is the first, so x0 = x.
     """
 
     def __init__(self, width: int, rank: int) -> None:

@@ -1,4 +1,4 @@
-"""Sequence pooling: one vector per row from the row's positions (FESEQ section 4).
+"""Sequence pooling: one vector per row from the row's positions.
 
 B rows, N positions of all rows (see `positions.py`), D width, A attention width.
 """
@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..network_settings import ATTENTION_DIM, DIN_WIDTHS, ModelConfig
-from .positions import Rows
+from .positions import BatchRows
 
 
 def full_precision(x: Tensor) -> torch.autocast:
-    """A context without autocast, for products of vectors of whole rows, which are little work.
+    """A context without autocast, for products of vectors of whole rows: they take little time.
 
-    Pooled vectors of different rows differ little, and bfloat16 rounds logits near -4 to steps of
-    0.016.
+    Pooled vectors of different rows differ little, and bfloat16 rounds logits between -2 and -4 to
+    multiples of 0.016.
     """
     return torch.autocast(x.device.type, enabled=False)
 
@@ -32,16 +32,16 @@ class MeanPooling(nn.Module):
         super().__init__()
         self.out_width = width
 
-    def forward(self, refined_ND: Tensor, rows: Rows, item_BE: Tensor | None) -> Tensor:
+    def forward(self, refined_ND: Tensor, rows: BatchRows, item_BE: Tensor | None) -> Tensor:
         return rows.means(refined_ND)
 
 
 class TargetPooling(MeanPooling):
-    """The refined target position [B, D]; the last refiner layer computes no other position."""
+    """The target position [B, D]; the refiner's last layer computes only these positions."""
 
     only_targets = True
 
-    def forward(self, refined_BD: Tensor, rows: Rows, item_BE: Tensor | None) -> Tensor:
+    def forward(self, refined_BD: Tensor, rows: BatchRows, item_BE: Tensor | None) -> Tensor:
         return refined_BD
 
 
@@ -64,7 +64,7 @@ class WeightedSumPooling(nn.Module):
         self.score = DinScore(config.dropout) if config.pooling == "din" else BilinearScore()
         self.out = nn.Sequential(nn.Linear(ATTENTION_DIM, ATTENTION_DIM), nn.PReLU())
 
-    def forward(self, refined_ND: Tensor, rows: Rows, item_BE: Tensor) -> Tensor:
+    def forward(self, refined_ND: Tensor, rows: BatchRows, item_BE: Tensor) -> Tensor:
         query_NA = rows.at_positions(self.score.query(self.query(item_BE)))
         score_N = self.score(query_NA, self.key(refined_ND))
         weight_N = rows.softmax(score_N.to(refined_ND.dtype))

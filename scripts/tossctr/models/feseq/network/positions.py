@@ -53,7 +53,7 @@ class Packed:
         return elapsed_N.masked_fill(self.age_N == 0, 0)
 
     def at_events(self, x_BCX: Tensor) -> Tensor:
-        """Each row's vectors, repeated at its distinct events [V, C, X]."""
+        """Each row's vectors, repeated for each of its distinct events [V, C, X]."""
         # Unlike indexing, an embedding sums its gradient in a fixed order on all threads.
         return F.embedding(self.layout.row_V, x_BCX.flatten(1)).unflatten(1, x_BCX.shape[1:])
 
@@ -62,11 +62,11 @@ class Packed:
         return torch.cat([event_VCX, target_BCX])
 
     def spread(self, x_UX: Tensor) -> Tensor:
-        """Each position's vector [N, X], from the vectors of distinct positions."""
+        """The vector of each position [N, X], from the vectors of distinct positions."""
         return F.embedding(self.layout.slot_N, x_UX)
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """Attention: each position's weighted mean of its row's values [N, H, E]."""
+        """Attention: for each position, the weighted mean of its row's values [N, H, E]."""
         attend = self.flash_attention if can_use_flash(qkv_N3HE) else self.attend_by_length
         return attend(qkv_N3HE, causal)
 
@@ -84,7 +84,7 @@ class Packed:
         return torch.cat(means)
 
     def flash_attention(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """Attention by one call of flash attention for all rows."""
+        """`attend` by one call of flash attention for all rows."""
         # Here, since the import takes a second.
         from torch.nn.attention import varlen
 
@@ -107,7 +107,7 @@ class Packed:
         return attended_NHE[..., :width]
 
     def attend_by_length(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """Attention by one call per run of rows of equal length."""
+        """`attend` by one call for each run of rows with equally many positions."""
         attended = []
         runs = qkv_N3HE.split([rows * length for rows, length in self.layout.runs])
         for run_N3HE, shape in zip(runs, self.layout.runs):
@@ -130,7 +130,7 @@ class Packed:
         return self.sums(x_NX) / self.layout.start_B.diff()[:, None]
 
     def at_positions(self, x_BX: Tensor) -> Tensor:
-        """Repeat each row's vector for each of its positions; the result is [N, X]."""
+        """Each row's vector, repeated for each of its positions [N, X]."""
         return _SumOrRepeat.apply(x_BX, self.layout.start_B, self.layout.row_N, False)
 
     def softmax(self, score_N: Tensor) -> Tensor:
@@ -155,9 +155,9 @@ class Packed:
 
 @dataclass
 class Padded:
-    """Left-padded rows, as an exported model takes them, with the operations of Packed.
+    """The rows of a batch, left-padded, as an exported model takes them; same methods as Packed.
 
-    A row of length n has its events in the last n columns; other columns are ignored.
+    A row of n events has them in the last n columns; other columns are ignored.
     """
 
     numbers: Mapping[str, Tensor]
@@ -255,11 +255,11 @@ class Padded:
         return (weight_BW[:, None] @ event_BWX).squeeze(1)
 
 
-Rows = Packed | Padded
+BatchRows = Packed | Padded
 
 
 def can_use_flash(qkv_N3HE: Tensor) -> bool:
-    """True in half precision on a GPU of compute capability 8.0 or newer, if heads are not wide."""
+    """True for half precision, compute capability 8.0 or newer, and heads at most 256 wide."""
     return (
         qkv_N3HE.is_cuda
         and qkv_N3HE.dtype in (torch.float16, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Sequence refiner: Transformer layers over the positions of a history (FESEQ section 3).
+"""Sequence refiner: Transformer layers over the positions of a row.
 
 B rows, N positions of all rows, D width, H heads, E width of a head; see `positions.py`.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..network_settings import ModelConfig
-from .positions import Rows
+from .positions import BatchRows
 
 
 class SelfAttention(nn.Module):
@@ -23,15 +23,15 @@ class SelfAttention(nn.Module):
         self.project_out = nn.Linear(width, width)
         self.attend = attend
 
-    def forward(self, x_ND: Tensor, rows: Rows) -> Tensor:
+    def forward(self, x_ND: Tensor, rows: BatchRows) -> Tensor:
         qkv_N3HE = self.project_in(x_ND).unflatten(-1, (3, self.heads, -1))
         return self.project_out(self.attend(qkv_N3HE, rows, self.causal).flatten(-2))
 
-    def of_targets(self, x_ND: Tensor, rows: Rows) -> Tensor:
-        """The output of `forward` at the target positions [B, D], without projecting all positions.
+    def of_targets(self, x_ND: Tensor, rows: BatchRows) -> Tensor:
+        """The output of `forward` at the target positions [B, D]; does not project all positions.
 
-        A query times a projected key is a projected query times the position; the softmax ignores
-        the keys' bias. A mean of projected values is the projection of the mean.
+        It projects the query by the weights of the keys (the softmax ignores their bias), compares
+        it with unprojected positions, and projects their weighted mean by the weights of values.
         """
         query_HED, key_HED, value_HED = self.project_in.weight.unflatten(0, (3, self.heads, -1))
         query_bias_HE, _, value_bias_HE = self.project_in.bias.unflatten(0, (3, self.heads, -1))
@@ -43,8 +43,8 @@ class SelfAttention(nn.Module):
         return self.project_out(value_BHE.flatten(1))
 
 
-def attend(qkv_N3HE: Tensor, rows: Rows, causal: bool) -> Tensor:
-    """Attention: each position's weighted mean of its row's values [N, H, E]."""
+def attend(qkv_N3HE: Tensor, rows: BatchRows, causal: bool) -> Tensor:
+    """Attention: for each position, the weighted mean of its row's values [N, H, E]."""
     return rows.attend(qkv_N3HE, causal)
 
 
@@ -61,7 +61,7 @@ class TransformerLayer(nn.Module):
         self.norm_1 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
         self.norm_2 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
 
-    def forward(self, x_ND: Tensor, rows: Rows, only_targets: bool = False) -> Tensor:
+    def forward(self, x_ND: Tensor, rows: BatchRows, only_targets: bool = False) -> Tensor:
         """All positions [N, D]; if `only_targets`, the target positions [B, D]."""
         if only_targets:
             x_XD, attended_XD = rows.targets(x_ND), self.attention.of_targets(x_ND, rows)
@@ -83,7 +83,7 @@ class SequenceRefiner(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.only_targets = only_targets
 
-    def forward(self, x_ND: Tensor, rows: Rows) -> Tensor:
+    def forward(self, x_ND: Tensor, rows: BatchRows) -> Tensor:
         """All positions [N, D]; if `only_targets`, the target positions [B, D]."""
         for i, layer in enumerate(self.layers, 1):
             x_ND = layer(x_ND, rows, self.only_targets and i == len(self.layers))
