@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
+from ...batches.negatives import AUTO_ROWS
 from ...common.errors import ImpossibleNetworkError
 from ...config.declared import AS_WRITTEN, CLOSED, FROM_NAME, NOT_SEARCHED, Seed
 
@@ -145,7 +146,7 @@ class TrainConfig:
     """passes over the train rows"""
     learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
     """peak learning rate of Adam. `auto`: 0.003 if clicks and negatives each are at least a fifth
-    of the train rows, else 0.001"""
+    of the train rows; else 0.002 for more than 150,000 train rows, and 0.001 for fewer"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings' learning rate as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
@@ -193,11 +194,13 @@ class TrainConfig:
     """GPUs of a training, all in one machine; each has a process and a share of every batch
     (docs/several-gpus.md)"""
 
-    def peak_rate(self, click_rate: float) -> float:
-        """The peak learning rate, given the click rate of the train rows."""
+    def peak_rate(self, rows: int, click_rate: float) -> float:
+        """The peak learning rate, given the number of train rows and their click rate."""
         if self.learning_rate != "auto":
             return self.learning_rate
-        return 3e-3 if DENSE_CLICKS <= click_rate <= 1 - DENSE_CLICKS else 1e-3
+        if DENSE_CLICKS <= click_rate <= 1 - DENSE_CLICKS:
+            return 3e-3
+        return 2e-3 if rows > AUTO_ROWS else 1e-3
 
     def batch_rows(self, rows: int) -> int:
         """The rows of a batch: `batch_size`, or fewer if an epoch of `rows` has too few steps."""

@@ -78,7 +78,7 @@ class Trainer:
         self.checkpoint, self.metrics = checkpoint, metrics
         self.after_evaluation = after_evaluation
         self.click_rate = float(train.table.column("label").mean())
-        self.peak_rate = config.peak_rate(self.click_rate)
+        self.peak_rate = config.peak_rate(train.rows, self.click_rate)
         self.steps_per_epoch = train.batches_per_epoch
         self.steps = config.epochs * self.steps_per_epoch
         self.evaluated_after = evaluated_batches(config.evaluations_per_epoch, self.steps_per_epoch)
