@@ -24,8 +24,8 @@ class NumericField:
 
     `knots` ascend and are distinct. `ranks[i]` is the share of values below `knots[i]`, plus half
     the share of values equal to `knots[i]`; a frequent value counts at most 1 / BUCKETS.
-    Columns with the same `missing_block` are missing in exactly the same rows; None if a column is
-    never missing in train rows.
+    Columns with the same `missing_block` are missing in exactly the same rows. It is None if the
+    column is never missing in train rows.
     """
 
     column: str
@@ -58,7 +58,7 @@ class NumericFit:
         self.missing += (missing.T @ missing).astype(np.int64)
 
     def fields(self, first_block: int = 0) -> list[NumericField]:
-        """The columns' fields; missing blocks are numbered from `first_block` on."""
+        """The columns' fields; `first_block` is the number of their first missing block."""
         sample, rows = np.concatenate(self.sample)[:SAMPLE_ROWS], self.missing.diagonal()
         # For each column, the first column that is missing in exactly the same rows.
         is_same = (self.missing == rows) & (self.missing == rows[:, None])
@@ -128,7 +128,7 @@ class NumericEncoder:
 
         minmax     scaled from the train rows' range to [0, 1] and clipped; missing is 0
         quantile   rank, scaled: uniform ranks have mean 0 and deviation 1; missing is 0
-        buckets    number of the quantile bucket, from 0; missing is BUCKETS
+        buckets    number of the quantile bucket, from 0 on; missing is BUCKETS
         missing    for each missing block, 1 if its columns are missing, else 0
         """
         encoded = {}
