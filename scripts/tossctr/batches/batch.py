@@ -147,7 +147,7 @@ class Batch:
         """The number of rows over which a step averages its loss, with those of other ranks."""
         return len(self) if self.global_rows is None else self.global_rows
 
-    def rows(self, start: int, stop: int) -> "Batch":
+    def slice(self, start: int, stop: int) -> "Batch":
         """A batch of the rows from `start` up to `stop`."""
         if (start, stop) == (0, len(self)):
             return self

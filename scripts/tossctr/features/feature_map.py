@@ -264,7 +264,7 @@ def check_simulated(path: object, is_simulated: bool, is_model_simulated: bool) 
         )
 
 
-def read_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
+def needed_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
     """The columns that models with these maps need, each once; `profile` has all categories.
 
     `row_time` is the column of the rows' times. Raises UserError if it is None but the models need

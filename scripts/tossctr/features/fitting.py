@@ -29,7 +29,7 @@ from .feature_map import (
     require_columns,
 )
 from .history_statistics import age_quantiles
-from .numeric import SAMPLE_ROWS, NumericField, NumericFit, count_blocks
+from .numeric import SAMPLE_ROWS, NumericField, NumericFit, count_missing_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def _statistics(table: Table, fitted: FeatureMap) -> list[NumericField]:
     statistics = NumericFit(encoder.statistic_columns)
     for block in table.blocks(encoder.history_columns, SAMPLE_ROWS if statistics.columns else 0):
         statistics.add(encoder.all_statistics(block))
-    return statistics.fields(count_blocks(fitted.numeric))
+    return statistics.fields(count_missing_blocks(fitted.numeric))
 
 
 def _fit_shared_fields(

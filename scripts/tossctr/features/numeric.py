@@ -57,14 +57,14 @@ class NumericFit:
         missing = np.isnan(values[~finite.all(1)]).astype(np.float32)
         self.missing += (missing.T @ missing).astype(np.int64)
 
-    def fields(self, first_block: int = 0) -> list[NumericField]:
-        """The columns' fields; `first_block` is the number of their first missing block."""
+    def fields(self, first_missing_block: int = 0) -> list[NumericField]:
+        """The columns' fields; `first_missing_block` is the number of their first missing block."""
         sample, rows = np.concatenate(self.sample)[:SAMPLE_ROWS], self.missing.diagonal()
         # For each column, the first column that is missing in exactly the same rows.
         is_same = (self.missing == rows) & (self.missing == rows[:, None])
         twin = [int(same.argmax()) if same.any() else -1 for same in is_same & (rows > 0)]
         distinct = dict.fromkeys(i for i in twin if i >= 0)
-        blocks = {i: block for block, i in enumerate(distinct, first_block)}
+        blocks = {i: block for block, i in enumerate(distinct, first_missing_block)}
         # A column without finite values has no range; the range 0 to 0 encodes it as 0.
         has_range = self.low <= self.high
         low, high = (np.where(has_range, each, 0).tolist() for each in (self.low, self.high))
@@ -99,7 +99,7 @@ def _cap_at_a_bucket(count: np.ndarray) -> np.ndarray:
     return np.minimum(count, limit[np.argmax(frequent <= limit)])
 
 
-def count_blocks(fields: Sequence[NumericField]) -> int:
+def count_missing_blocks(fields: Sequence[NumericField]) -> int:
     """The number of distinct missing blocks of the fields."""
     return len({field.missing_block for field in fields} - {None})
 

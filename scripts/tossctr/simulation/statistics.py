@@ -1,4 +1,4 @@
-"""Published statistics of the real files, fitted effects, and related functions."""
+"""Published statistics of the real files, fitted effects, and functions of them."""
 
 import json
 import math
@@ -25,7 +25,7 @@ def load_statistics() -> Mapping[str, Any]:
 
 
 def missing_shares(column: str) -> tuple[float, float]:
-    """A column's share of missing values in the file, and in the sample that gave its quantiles.
+    """A column's share of missing values in the file, and in the sample of its quantiles.
 
     The columns of a block are missing in the same rows. There are three blocks: the 18 `feat_a_*`,
     feat_e_3, and 77 columns including gender, age group and all `history_*`.
@@ -52,7 +52,7 @@ def click_rate() -> float:
 
 @cache
 def category_log_odds(column: str) -> Floats32:
-    """Log-odds by code of a category, relative to the mean; the last, 0, is for code -1."""
+    """Log-odds of a click by code, minus the log-odds of all rows; the last, 0, is for code -1."""
     measured = load_statistics()["categories"][column]
     rate = np.array([*measured["click_rate"].values(), click_rate()])
     mean = click_rate()
