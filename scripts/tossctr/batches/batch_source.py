@@ -73,7 +73,7 @@ class BatchSource:
 
         To resume an interrupted epoch, `first_batch` batches are skipped. With several ranks, rank
         r gets every `ranks`-th row of each batch, from row r on, so that all ranks have similar
-        history lengths. The ranks' shares together are a single rank's batch; one may be empty.
+        history lengths. Together, their shares are the batch of a single rank; some may be empty.
         """
         random = np.random.default_rng([seed, epoch])
         starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
@@ -91,7 +91,7 @@ class BatchSource:
     def in_order(
         self, start: int = 0, stop: int | None = None, *, ablate_histories: bool = False
     ) -> Iterator[Batch]:
-        """Batches of rows `start` to `stop` (exclusive), longest histories of a window first.
+        """Batches of rows `start` up to `stop`; each window has its longest histories first.
 
         `ablate_histories` empties all histories, without a change of the rows' order.
         """

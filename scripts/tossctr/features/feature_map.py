@@ -88,9 +88,9 @@ class ItemAttribute:
 class ItemVectors:
     """The vectors of a sequence's items (`co_occurrence.py`): F folds, K items, D dimensions.
 
-    A train row gets vectors that were computed without its fold. `fold_of` says what a fold is: a
-    "period", with vectors from older periods; a "fold" of groups; or rows whose "history" has a
-    first event of the same hash, as all rows of a user have.
+    A train row gets vectors that were computed without its fold. `fold_of` is "period" if folds are
+    periods (the vectors are from older periods), "fold" if they are sets of groups, and "history"
+    if the hash of a history's first event, which all rows of a user share, gives the fold.
     `codes`, ascending, are the indices that have a vector. `data` is base64 of float32
     [F + 1, K, D], little-endian: the vectors of each fold, then the vectors for rows without fold.
     """
@@ -276,7 +276,7 @@ def needed_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
         raise UserError(
             f"row_time is {row_time!r}, and the models read the events' times from {named}. "
             f"Models with events' times need the column of the rows' times (--row_time, or "
-            f"columns.groups.<group>.times in the config); for other models, leave it out"
+            f"columns.groups.<group>.times in the config); other models must not get one"
         )
     separators = {m.separator for m in maps if m.sequences}
     if len(separators) > 1:

@@ -5,8 +5,8 @@ effect of the user is added. Only other rows of the user, which have the same se
 
 Log-odds of values are in `statistics.json`, under `effects`: `benchmarks/twin.py --solve` fits them
 to the published click rates. The strengths of further effects were tuned until models had about the
-scores of the real rows; the same benchmark prints both. The seed in the config changes the rows,
-but not the coefficients.
+same scores as on the real rows; the same benchmark prints both. The seed in the config changes the
+rows, but not the coefficients.
 
 Shape legend: R rows, V tokens.
 """

@@ -25,7 +25,7 @@ def load_statistics() -> Mapping[str, Any]:
 
 
 def missing_shares(column: str) -> tuple[float, float]:
-    """A column's share of missing values in the file, and in the sample of its quantiles.
+    """A column's share of missing values in the file, and in the sample that gave its quantiles.
 
     The columns of a block are missing in the same rows. There are three blocks: the 18 `feat_a_*`,
     feat_e_3, and 77 columns including gender, age group and all `history_*`.
