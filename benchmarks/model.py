@@ -155,7 +155,7 @@ def plain_samples(
     while most:
         try:
             starts = [(b, i) for b in batches for i in range(0, len(b), most)]
-            parts = [b.rows(i, min(i + most, len(b))) for b, i in starts]
+            parts = [b.slice(i, min(i + most, len(b))) for b, i in starts]
             return samples(work, parts, case.machine, seconds), most
         except torch.cuda.OutOfMemoryError:
             most //= 2

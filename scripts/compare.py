@@ -1,4 +1,4 @@
-"""Compare trained models in one table."""
+"""Compare baselines and trained models in one table."""
 
 from entry import run_script
 from tossctr.report.summary import write_comparison

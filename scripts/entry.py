@@ -39,11 +39,11 @@ _LINE = "%%(asctime)s %%(levelname)s %s%%(message)s"
 def run_script(main: Any, on_result: Callable[[Any], None] | None = None) -> None:
     """Call `main`, a function or class, and pass its result to `on_result`.
 
-    In a job, parameters get the inputs, outputs, wildcards and settings (params `name=value`) of
-    the same name; `threads`; the digest `code`; the config block `runtime`; and the model's
-    `full_name`. At the shell, parameters are options `--name value`. Values are converted to the
-    annotated types. After a UserError, or an error of the operating system, the script ends with
-    the message and no traceback.
+    In a Snakemake job, each parameter gets the input, output, wildcard or setting (params
+    `name=value`) of its name. `threads`, `code` (a digest), `runtime` (a config block) and the
+    model's `full_name` are given, too. At the shell, parameters are options `--name value`. Values
+    are converted to the annotated types. After a UserError, or an error of the operating system,
+    the script ends with the message and no traceback.
     """
     # Snakemake runs a copy of the script, with a global `snakemake` and the original `__file__`.
     job = getattr(sys.modules["__main__"], "snakemake", None)
@@ -111,7 +111,7 @@ def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
 
 
 def read_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Parse texts `name=<JSON value>` to a dict; a dotted name becomes a nested dict.
+    """Parse texts `name=<JSON value>` into a dict; a dotted name becomes a nested dict.
 
     ["rows=5", "model.heads=2"]:   {"rows": 5, "model": {"heads": 2}}
     """

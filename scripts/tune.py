@@ -1,4 +1,4 @@
-"""Search better settings of one model."""
+"""Search for better settings of one model."""
 
 from entry import run_script
 from tossctr.tuning import tune_model

@@ -41,7 +41,7 @@ from tossctr.datasets.draw import Selection, sample, write_selections
 from tossctr.datasets.raw_values import NO_TEXT, parse_sequences
 from tossctr.datasets.split import Sampling
 from tossctr.datasets.store import H5Table
-from tossctr.features.feature_map import FeatureMap, read_columns
+from tossctr.features.feature_map import FeatureMap, needed_columns
 from tossctr.features.fitting import fit_feature_map
 
 
@@ -218,7 +218,7 @@ def test_histories_with_another_separator_and_words_for_labels_read_the_same(
     assert [*map(content, plain)] == [*map(content, others)]
     # Who scores rows by a model knows what joins their events.
     feature_map = FeatureMap.from_dict(fit_feature_map(others[0], columns, 1).to_dict())
-    assert read_columns([feature_map], None).separator == "|"
+    assert needed_columns([feature_map], None).separator == "|"
 
 
 TEN = [f"U{i}" for i in range(10)]

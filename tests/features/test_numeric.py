@@ -11,7 +11,7 @@ from tossctr.features.numeric import (
     NumericEncoder,
     NumericField,
     NumericFit,
-    count_blocks,
+    count_missing_blocks,
 )
 
 FINITE = st.floats(-1e6, 1e6, width=32)
@@ -85,7 +85,7 @@ def test_columns_missing_in_the_same_rows_are_one_block_however_the_rows_are_cut
     values[others, 1] = np.nan
     fields = fit(values[:37], values[37:])
     assert [field.missing_block for field in fields] == [0, 1, None, 0, None]
-    assert count_blocks(fields) == 2
+    assert count_missing_blocks(fields) == 2
     flags = NumericEncoder(fields, ["missing"])(values)["missing"]
     assert np.array_equal(flags, np.stack([some, others], axis=1).astype(np.float32))
 

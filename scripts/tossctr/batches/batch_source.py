@@ -22,12 +22,12 @@ WINDOW_ROWS = 65_536
 
 
 class BatchSource:
-    """Batches of a table, encoded by a feature map, with positions for `max_len` events of a row.
+    """Batches of a table, encoded by a feature map; `max_len` events of a row have positions.
 
     `rows` is anything that `open_table` opens. `batch_rows` is a number, or a function from the
-    rows of an epoch to a number. An epoch has all clicks, and draws a share of the negatives:
-    `negative_sampling_rate`, or all if `auto` finds few rows. Attributes: `rows_per_epoch`, and
-    `sampling_rate`, the exact share of the drawn negatives.
+    number of rows of an epoch to it. An epoch has all clicks and a random share of the negatives,
+    `negative_sampling_rate`; for `auto`, `resolve_sampling_rate` chooses the share. Attributes:
+    `rows_per_epoch`, and `sampling_rate`, the exact share of negatives that an epoch has.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class BatchSource:
     ) -> Iterator[Batch]:
         """Batches of an epoch: each row once, in an order that depends only on `seed` and `epoch`.
 
-        Blocks are read in random order, several for a window. Within a window, rows are shuffled,
-        then grouped by history length, so that a batch has little padding. The groups come in
-        random order, so a row's turn does not depend on its length. Rows left over in the last
-        window, chosen at random, form a smaller batch.
+        Blocks are read in random order, and several blocks form a window. Within a window, rows are
+        shuffled, then divided into batches of similar history lengths. These batches come in random
+        order, so a row's place in the epoch does not depend on its length. Rows left over in the
+        last window, chosen at random, form a smaller batch.
 
         To resume an interrupted epoch, `first_batch` batches are skipped. With several ranks, rank
-        r gets every `ranks`-th row of each batch, from row r on, so all ranks have similar history
-        lengths. The ranks' shares together are the batches of a single rank. A share may be empty.
+        r gets every `ranks`-th row of each batch, from row r on, so that all ranks have similar
+        history lengths. Together, their shares are the batch of a single rank; some may be empty.
         """
         random = np.random.default_rng([seed, epoch])
         starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
@@ -91,9 +91,9 @@ class BatchSource:
     def in_order(
         self, start: int = 0, stop: int | None = None, *, ablate_histories: bool = False
     ) -> Iterator[Batch]:
-        """Batches of the rows from `start` up to `stop`; each window begins with its longest rows.
+        """Batches of rows `start` up to `stop`; each window has its longest histories first.
 
-        `ablate_histories` empties all histories; the order of the rows stays the same.
+        `ablate_histories` empties all histories, without a change of the rows' order.
         """
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)

@@ -17,9 +17,9 @@ NegativeSamplingRate = float | Literal["auto"]
 
 
 def resolve_sampling_rate(rate: NegativeSamplingRate, label: np.ndarray, key: str) -> float:
-    """The share of the negatives to train on: `rate`, or for `auto` the share that is chosen.
+    """The share of the negatives to train on: `rate`, or the share that `auto` chooses.
 
-    `label` [train rows]. The choice is logged with the setting's name `key`.
+    `label` has the train rows' labels. The choice is logged with the setting's name `key`.
     """
     if rate != "auto":
         return rate
@@ -29,7 +29,7 @@ def resolve_sampling_rate(rate: NegativeSamplingRate, label: np.ndarray, key: st
     if drawn == negatives:
         return 1.0
     logger.info(
-        "%s auto: each epoch has all %s clicks and a share of %.3g of the %s negatives",
+        "%s is auto: each epoch has all %s clicks and a share of %.3g of the %s negatives",
         *(key, f"{clicks:,}", drawn / negatives, f"{negatives:,}"),
     )
     return drawn / negatives
@@ -38,9 +38,9 @@ def resolve_sampling_rate(rate: NegativeSamplingRate, label: np.ndarray, key: st
 class NegativeSampler:
     """Draws all clicks and a fixed number of negatives from each block of consecutive rows.
 
-    Each negative of a block is equally likely. `rows` is the number of rows of an epoch;
-    `sampling_rate` is the exact share of drawn negatives. The click odds among all rows are the
-    odds among drawn rows, times `sampling_rate`.
+    The negatives of a block are equally likely. Attributes: `rows` is the number of rows of an
+    epoch, `sampling_rate` the exact share of drawn negatives. The odds of a click among all rows
+    are the odds among drawn rows, times `sampling_rate`.
     """
 
     def __init__(self, label: np.ndarray, rate: float, block_rows: int, key: str) -> None:
@@ -53,7 +53,7 @@ class NegativeSampler:
         negatives, drawn = int(negatives_K.sum()), int(self.drawn_K.sum())
         if not drawn:
             raise UserError(
-                f"{key} is {rate:g}: it draws none of {negatives:,} negatives; raise it"
+                f"{key} is {rate:g}, which draws none of {negatives:,} negatives; raise it"
             )
         self.rows = len(label) - negatives + drawn
         self.sampling_rate = drawn / negatives
@@ -61,7 +61,7 @@ class NegativeSampler:
     def draw_rows(self, first_row: int, label: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         """The indices of the drawn rows in the block at `first_row`, ascending.
 
-        They depend only on the arguments. `label` [rows of the block].
+        They depend only on the arguments. `label` has the labels of the block's rows.
         """
         block = first_row // self.block_rows
         # Not 0: default_rng ignores a trailing 0, and [seed, epoch] already orders the blocks.

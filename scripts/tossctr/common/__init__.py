@@ -1,1 +1,1 @@
-"""Helpers for every stage: user errors, atomic file writes, progress, signals, threads."""
+"""Helpers for all stages: errors for users, atomic file writes, progress, signals, threads."""

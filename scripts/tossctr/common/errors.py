@@ -31,12 +31,12 @@ def first_line(error: BaseException) -> str:
 
 
 def row_name(row: int) -> str:
-    """The text for a 0-based row index in messages, where rows count from 1."""
+    """The name of a row in messages, where rows count from 1; `row` counts from 0."""
     return f"row {row + 1} (from 1)"
 
 
 def join_names(names: Sequence[str], limit: int) -> str:
-    """The first `limit` names, comma-separated, and the number of omitted names if any."""
+    """The first `limit` names, separated by commas, and the number of further names, if any."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 

@@ -98,8 +98,8 @@ def read_json(
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: damaged, or not a {kind} of this workflow ({first_line(error)}); give "
-            f"another. If the workflow made this file, delete it and run the same command again. "
-            f"If Snakemake then has nothing to do, also delete the command's target"
+            f"another file. If the workflow made this file, delete it and run the same command "
+            f"again. If Snakemake then has nothing to do, also delete the command's target"
         ) from None
     try:
         if missing := [key for key in keys if key not in content]:
@@ -129,10 +129,10 @@ def raise_if_corrupt(path: Path) -> Iterator[None]:
 
 
 def fingerprint(path: Path) -> str:
-    """A digest of a file's size and last 64 KiB, hence cheap for large files.
+    """A digest of a file's size and last 64 KiB, which is cheap for large files, too.
 
-    The end of a parquet file has its statistics, that of a model file its checksum. Modification
-    times are ignored.
+    A parquet file ends with its statistics, and a model file with its checksum. The modification
+    time is ignored.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -144,8 +144,8 @@ def fingerprint(path: Path) -> str:
 def folder_lock(folder: Path, activity: str) -> Iterator[None]:
     """Lock a folder of saved state; raises UserError if another process has locked it.
 
-    The message says what that process does: `activity`, such as "is training". The lock ends with
-    its process. If the file system has no locks, a warning is logged and the folder is not locked.
+    In the message, `activity` says what the other process does, such as "is training". The lock
+    ends with its process. If the file system has no locks, only a warning is logged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     owner, job = folder / "owner", os.environ.get("SLURM_JOB_ID")

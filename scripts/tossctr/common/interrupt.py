@@ -12,7 +12,7 @@ import psutil
 def end_jobs_on_interrupt() -> None:
     """Let SIGINT end the scripts of this Snakemake; by default, Snakemake waits for them.
 
-    Each script gets SIGTERM, which scripts ignore after Ctrl-C, since Ctrl-C reaches them, too.
+    Each script gets SIGTERM. Ctrl-C also sends SIGINT to the scripts, which then ignore SIGTERM.
     """
 
     def end(number: int, _: FrameType | None) -> None:

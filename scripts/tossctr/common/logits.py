@@ -31,7 +31,7 @@ def log_odds(probability: float) -> float:
 def require_finite(logit: np.ndarray, ids: Any = None) -> None:
     """Raise UserError if a logit [rows] is not finite; the message names the first such row.
 
-    The row is named by its ID in `ids`, an Arrow array of strings; None: by its number.
+    `ids`, an Arrow array of strings, gives the row's name; without `ids`, it is the row's number.
     """
     wrong = np.flatnonzero(~np.isfinite(logit))
     if len(wrong):
@@ -59,25 +59,25 @@ def checked_weights(
     """The weight of each model in the blend, in the order of `models`.
 
     `weights` maps names to weights, or lists weights in the order of `models`; None: equal weights.
-    `fitted` is a JSON file of weights by name. Raises UserError if both are given, if they are
-    for other models, if a weight is negative, or if the sum is 0 or infinite.
+    `fitted` is a JSON file of weights by name. Raises UserError if `weights` and `fitted` are both
+    given, if they name other models, if a weight is negative, or if the sum is 0 or infinite.
     """
     if fitted is not None:
         if weights is not None:
-            raise UserError(f"weights {weights} and weights in {fitted} are given; give only one")
+            raise UserError(f"weights {weights} and the file {fitted} are given; give one of them")
         weights = read_json(fitted)
     if isinstance(weights, Mapping):
         if sorted(weights) != sorted(models):
             raise UserError(
                 f"{f'{fitted}: ' if fitted else ''}weights of {', '.join(weights) or 'none'} for "
-                f"the models {', '.join(models)}; give the weights of these models"
+                f"the models {', '.join(models)}; give one weight for each of these models"
             )
         weights = [weights[model] for model in models]
     weights = [1.0] * len(models) if weights is None else [*weights]
     if len(weights) != len(models) or min(weights) < 0 or not 0 < sum(weights) < np.inf:
         raise UserError(
-            f"weights {weights} for the models {', '.join(models)}; give one per "
-            f"model: none below 0, not all 0"
+            f"weights {weights} for the models {', '.join(models)}; give one weight for each "
+            f"model, none below 0, with a positive and finite sum"
         )
     return weights
 
@@ -85,13 +85,13 @@ def checked_weights(
 def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
     """The constant to subtract from logits: 0 for `observed`, the train log odds for `balanced`.
 
-    `click_rates` are those of the models' train rows. Raises UserError if they differ, or for
-    another prior.
+    `click_rates` has the click rate of each model's train rows. Raises UserError for another prior,
+    or if the prior is balanced and the click rates differ.
     """
     if prior == "observed":
         return np.float32(0)
     if prior != "balanced":
-        raise UserError(f"prior is 'observed' or 'balanced', not {prior!r}")
+        raise UserError(f"prior is {prior!r}; give 'observed' or 'balanced'")
     rates = set(click_rates)
     if len(rates) > 1:
         raise UserError(
@@ -103,7 +103,7 @@ def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
 
 @dataclass(frozen=True, eq=False)
 class LabelledLogits:
-    """Labels (0 or 1), logits and sample weights, each [rows], with a property for each metric.
+    """Labels (0 or 1), logits and sample weights, each [rows]; each metric is a property.
 
     A row with weight 2 counts as two rows.
     """

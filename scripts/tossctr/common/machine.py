@@ -39,8 +39,7 @@ def processors() -> int:
 def machine_memory(root: Path = Path("/")) -> int:
     """The memory in bytes: the computer's, or the limit of the Slurm job or container if lower.
 
-    The limits are those of the process's control group and of its parent groups. A process that
-    exceeds one of them is killed.
+    A process is killed if it exceeds the limit of its control group or of a parent group.
     """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     groups = root / "sys/fs/cgroup"

@@ -21,9 +21,9 @@ def prefetch_map(
     """Yield `function(item)` for each item, in order, computed in advance by `threads` threads.
 
     One more thread iterates over `items`. Threads help if `function` releases the GIL, as Arrow,
-    NumPy, Numba and file reads do. At most `buffer` results (default: `threads` + 1) wait
-    while the caller uses a result. An error in `items` or in `function` is raised where the failed
-    result would be yielded.
+    NumPy, Numba and file reads do. While the caller uses a result, up to `buffer` further results
+    are computed (default: `threads` + 1). An error in `items` or in `function` is raised where the
+    failed result would be yielded.
     """
     iterator = iter(items)
     with ThreadPoolExecutor(threads) as workers, ThreadPoolExecutor(1) as maker:

@@ -12,7 +12,7 @@ SECONDS_BETWEEN_LINES = 20
 class Progress:
     """Counts finished units of work, and logs the count, `total`, the rate and the time left.
 
-    `label` is a past participle such as 'converted'. An earlier process finished `done` units.
+    `label` is a past participle such as 'converted'. `done` units were finished before the start.
     """
 
     def __init__(self, label: str, total: int, unit: str = "rows", *, done: int = 0) -> None:

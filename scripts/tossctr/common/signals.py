@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 def exit_on_sigterm() -> None:
     """Make SIGTERM raise SystemExit, so that `finally` blocks remove incomplete files.
 
-    After a first SIGTERM or Ctrl-C, further SIGTERMs are ignored while files are closed: a
+    After the first SIGTERM or Ctrl-C, further SIGTERMs are ignored, so that files can be closed: a
     scheduler may repeat the signal, and Snakemake sends it after Ctrl-C (`end_jobs_on_interrupt`).
     """
 
@@ -29,7 +29,7 @@ def exit_on_sigterm() -> None:
 
 @contextmanager
 def default_signal_handlers() -> Iterator[None]:
-    """A context in which SIGTERM and Ctrl-C kill the process, for C++ calls that block handlers."""
+    """A context in which SIGTERM and Ctrl-C kill the process; C++ calls delay other handlers."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number, handler in handlers.items():
         if handler != signal.SIG_IGN:
@@ -68,7 +68,7 @@ class DeferredSignals:
             self.raise_signal(self.received)
 
     def raise_signal(self, number: int) -> NoReturn:
-        """Restore the previous handlers; raise signal `number`, or SystemExit if it has none."""
+        """Restore the previous handlers; raise the signal, or SystemExit if it has no handler."""
         self._restore()
         self.received = 0
         # Python's default for SIGTERM is not callable, and would not close files.

@@ -44,7 +44,7 @@ def save(content: Mapping[str, Any], path: Path) -> None:
 
 
 def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array) -> dict[str, Any]:
-    """Read a file of `save`; each tensor is `convert(array)`, and tuples become lists.
+    """Read a file that `save` wrote; each tensor is `convert(array)`; tuples become lists.
 
     Raises ValueError for another format or damaged bytes, OSError for an unreadable file.
     """
@@ -56,7 +56,7 @@ def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array)
 
 
 def peek(path: Path, name: str) -> Any:
-    """A plain value at the top level of a file of `save`; tensors are not read.
+    """Read one plain value at the top level of a file that `save` wrote, but no tensors.
 
     Raises ValueError for another format, KeyError for an unknown `name`.
     """

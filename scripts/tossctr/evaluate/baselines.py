@@ -26,7 +26,7 @@ from ..datasets.opening import open_table
 from ..datasets.table import Block, Table
 from ..features.encoding import FeatureEncoder, Inputs
 from ..features.feature_map import MAX_CATEGORIES, FeatureMap, check_same_draw
-from ..features.numeric import count_blocks
+from ..features.numeric import count_missing_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,8 @@ class InputColumns:
         sizes = [field.size for field in feature_map.category_fields]
         self.one_hot = [(i, size) for i, size in enumerate(sizes) if size <= MAX_CATEGORIES]
         numbers = INPUTS.numeric_fields(feature_map)
-        self.count = len(numbers) + count_blocks(numbers) + sum(size for _, size in self.one_hot)
+        self.count = len(numbers) + count_missing_blocks(numbers)
+        self.count += sum(size for _, size in self.one_hot)
 
     def read(
         self, table: Table, what: str, threads: int, rows: int | None = None

@@ -2,8 +2,7 @@
 
 Two items co-occur if one follows the other within WINDOW events of a history. A singular value
 decomposition reduces the items' positive pointwise mutual information (PPMI) to DIMENSIONS
-(Levy and Goldberg, NeurIPS 2014), and each vector is scaled to length 1. Clicks are not needed: a
-table of few clicks has many events.
+(Levy and Goldberg, NeurIPS 2014), and each vector is scaled to length 1. Labels are not used.
 
 Legend: F folds, K items with a vector, D dimensions.
 """
@@ -39,7 +38,7 @@ def fit_item_vectors(
 ) -> list[ItemVectors]:
     """The item vectors of each sequence that shares its target's codes, fitted on `table`.
 
-    The train files decide what a fold is, so a refit uses the same folds.
+    The train files decide how rows are divided into folds, so a refit uses the same folds.
     """
     fields = [field for field in sequences if field.shared_with]
     with open_table(train_h5) as train:
@@ -78,7 +77,7 @@ def _vector_items(table: Table, field: SequenceField) -> np.ndarray:
 def _has_whole_histories(train: Table, sequence: str) -> bool:
     """True if histories keep their first event, by which all rows of a user get the same fold.
 
-    If histories are cut, item vectors would leak labels.
+    With cut histories, item vectors would leak labels.
     """
     keys = [np.empty((0, 2), np.uint64)]
     for block in train.blocks([sequence], _COMMON_ROWS):
@@ -92,9 +91,8 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
         return True
     logger.warning(
         "column %r: many histories have %d events and none has more, so the table seems to keep "
-        "only the newest events. Then similarities could leak labels, so they are left out; to "
-        "have them, name the column of users in columns.group, or the column of times in "
-        "columns.time",
+        "only the newest events. Similarities could leak labels, so this column gets none. To have "
+        "them, name the column of users in columns.group, or the column of times in columns.time",
         sequence,
         int(lengths.max()),
     )
@@ -104,8 +102,8 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
 def are_cut(lengths: np.ndarray) -> bool:
     """True if distinct histories with these lengths seem to be cut to a maximum length.
 
-    Then the longest histories outnumber those that are one event shorter by more than a quarter
-    plus three standard errors.
+    That is so if the histories of the greatest length outnumber those that are one event shorter
+    by more than a quarter plus three standard errors.
     """
     longest, one_less = (np.count_nonzero(lengths == lengths.max(initial=0) - i) for i in (0, 1))
     surely_more = 1.25 * one_less + 3 * np.sqrt(longest + one_less)
@@ -115,7 +113,7 @@ def are_cut(lengths: np.ndarray) -> bool:
 class CoOccurrences:
     """Counts how often pairs of a sequence's items co-occur: `counts` uint32 [F, K, K].
 
-    `items` are the indices of the K items, ascending and below `size`.
+    `items` has the K items' indices in the feature map, ascending and below `size`.
     """
 
     def __init__(self, items: np.ndarray, size: int, folds: int) -> None:
@@ -125,13 +123,13 @@ class CoOccurrences:
         self.counts = np.zeros((folds, len(items), len(items)), np.uint32)
 
     def add(self, fold: np.ndarray, histories: Ragged) -> None:
-        """Count the pairs of some rows' histories (indices); `fold` [rows] has the rows' folds."""
+        """Count the pairs in some rows' histories of indices; `fold` [rows] has the rows' folds."""
         _count(self.slot[histories.values], histories.offsets, fold, self.counts)
 
     def vectors(self, sequence: str, fold_of: str) -> ItemVectors | None:
-        """The items' vectors; None if fewer than two folds have pairs.
+        """The items' vectors; None if fewer than two folds have pairs of items.
 
-        A fold's vectors come from all other folds or, if folds are periods, from earlier folds.
+        A fold's vectors come from all other folds or, if folds are periods, from earlier periods.
         """
         if np.count_nonzero(self.counts.any(axis=(1, 2))) < 2:
             return None
@@ -145,7 +143,7 @@ class CoOccurrences:
 
 
 def ppmi_vectors(counts: np.ndarray) -> np.ndarray:
-    """Vectors float32 [K, D] of K items; `counts` [K, K]: how often an item follows another."""
+    """Vectors float32 [K, D] of items; counts[i, j]: how often item j follows item i."""
     vectors = np.zeros((len(counts), DIMENSIONS), np.float32)
     both = counts.astype(np.float64)
     both = both + both.T

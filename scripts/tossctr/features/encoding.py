@@ -19,7 +19,7 @@ from .feature_map import (
     CategoryField,
     FeatureMap,
     SequenceField,
-    read_columns,
+    needed_columns,
     require_columns,
 )
 from .history_statistics import EventColumns, HistoryColumns, elapsed, statistic_of
@@ -36,8 +36,8 @@ _MAX_OOV_RATE = 0.5
 class Inputs:
     """Which inputs a model takes besides profile, target, context and histories.
 
-    `numbers` names numeric encodings (`numeric.ENCODINGS`), `statistics` statistics of histories.
-    If `whole_histories`, the model also sums over all events, not only over its `max_len` newest.
+    `numbers` has names of numeric encodings (`ENCODINGS`), `statistics` names of history statistics
+    (`statistic_of`). `whole_histories`: batches keep all events, not only the `max_len` newest.
     """
 
     numbers: Sequence[str] = ("minmax",)
@@ -60,7 +60,7 @@ DEFAULT_INPUTS = Inputs()
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Encoded rows: `numbers` has a float32 array per encoding; categories int64 [rows, fields]."""
+    """Encoded rows: numbers float32, by encoding; categories of each role int64 [rows, fields]."""
 
     numbers: Mapping[str, np.ndarray]
     profile: np.ndarray
@@ -71,16 +71,16 @@ class EncodedRows:
 class FeatureEncoder:
     """Encodes blocks of one table.
 
-    All rows are encoded alike, with one exception: for a row that the feature map was fitted on,
-    item vectors may be those of the other folds (`similarities.py`). Raises UserError if the table
-    lacks a column.
+    All rows are encoded alike, except that rows of the draw that the feature map was fitted on may
+    get the item vectors of their fold (`similarities.py`). Raises UserError if the table lacks a
+    column.
     """
 
     def __init__(
         self, feature_map: FeatureMap, table: Table, inputs: Inputs = DEFAULT_INPUTS
     ) -> None:
         self.event_time = feature_map.event_time
-        require_columns(table, read_columns([feature_map], self.event_time))
+        require_columns(table, needed_columns([feature_map], self.event_time))
         self.inputs, self.feature_map = inputs, feature_map
         self._categories = [
             (table.categorical_columns.index(field.column), _text_lookup(field))
@@ -122,7 +122,7 @@ class FeatureEncoder:
         return np.concatenate([statistics, events, similarities], axis=1)
 
     def known_categories(self, categories: np.ndarray) -> dict[str, np.ndarray]:
-        """Indices of `categories` by column, int64 [rows]; -1, which no event has, if unknown."""
+        """Indices of `categories` by column, int64 [rows]; -1 if unknown, which no event has."""
         columns = (field.column for field in self.feature_map.category_fields)
         return dict(zip(columns, np.where(categories < FIRST_CATEGORY, -1, categories).T))
 
@@ -145,7 +145,7 @@ class FeatureEncoder:
         return np.column_stack(indices)
 
     def oov_rates(self, table: Table, rows: int | None = None) -> np.ndarray:
-        """The share of rows, or of the first `rows`, with an unknown category, [fields]."""
+        """The share of rows with an unknown category, [fields]; `rows` limits the rows read."""
         unknown = np.zeros(len(self.feature_map.category_fields))
         rows = table.rows if rows is None else min(rows, table.rows)
         for block in table.blocks([], rows):
@@ -153,12 +153,12 @@ class FeatureEncoder:
         return unknown / max(1, rows)
 
     def warn_of_unknown_values(self, table: Table) -> None:
-        """Warn of each column of text and sequence whose values are mostly unknown to the model.
+        """Log a warning for each text column or sequence whose values are mostly unknown.
 
-        Predictions are possible, but the train table most likely writes its values differently.
-        Only the first block's histories are read.
+        Rows can be predicted, but the train table probably writes these values differently. Of the
+        histories, only the first block is read.
         """
-        text = "column %r: %.0f %% of the %s; do both files write values in the same way?"
+        text = "column %r: %.0f %% of the %s; check that they are written as in the train file"
         for field, share in zip(self.feature_map.categories, self.oov_rates(table)):
             if share > _MAX_OOV_RATE:
                 new = min({*table.vocabulary(field.column)}.difference(field.vocabulary))

@@ -24,7 +24,7 @@ from .numeric import NumericField
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
-# Columns of more categories have no input for each category.
+# Columns with more categories get no separate input for each category.
 MAX_CATEGORIES = 64
 # Smaller tokens are counted and looked up in arrays (16 MiB), larger tokens by search.
 DENSE_LIMIT = 1 << 21
@@ -34,9 +34,9 @@ DIMENSIONS = 24
 
 @dataclass(frozen=True)
 class CategoryField:
-    """A column of categories and its vocabulary: the raw strings that have an index of their own.
+    """A column of categories and its vocabulary: the raw strings that have separate indices.
 
-    The vocabulary of a numeric column is its numbers, ascending.
+    The vocabulary of a numeric column has numbers, ascending.
     """
 
     column: str
@@ -52,8 +52,8 @@ class CategoryField:
 class SequenceField:
     """A sequence column and its vocabulary: tokens (`categories.py`), ascending.
 
-    If the target column `shared_with` shares the vocabulary, its vocabulary begins with these
-    tokens, and `other_words` words that are not tokens follow.
+    `shared_with` is the target column that shares the vocabulary, if any: the target's vocabulary
+    has these tokens first, then `other_words` words that are not tokens.
     """
 
     column: str
@@ -88,9 +88,9 @@ class ItemAttribute:
 class ItemVectors:
     """The vectors of a sequence's items (`co_occurrence.py`): F folds, K items, D dimensions.
 
-    `fold_of` says what determines the vectors of a train row: "period", they are of older periods;
-    "fold", of other folds of groups; "history", of other folds by the hash of a history's first
-    event, which all rows of a user share.
+    A train row gets vectors that were computed without its fold. `fold_of` is "period" if folds are
+    periods (the vectors are from older periods), "fold" if they are sets of groups, and "history"
+    if the hash of a history's first event, which all rows of a user share, gives the fold.
     `codes`, ascending, are the indices that have a vector. `data` is base64 of float32
     [F + 1, K, D], little-endian: the vectors of each fold, then the vectors for rows without fold.
     """
@@ -116,7 +116,7 @@ class ItemVectors:
         return np.pad(shaped.astype(np.float32), ((0, 0), (1, 0), (0, 0)))
 
     def indices(self, size: int) -> np.ndarray:
-        """For each index of the sequence, its item in `vectors`, int64 [size]."""
+        """The position in `vectors` of each index of the sequence, int64 [size]; 0: no vector."""
         indices = np.zeros(size, np.int64)
         indices[self.codes] = np.arange(1, len(self.codes) + 1)
         return indices
@@ -124,7 +124,7 @@ class ItemVectors:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
+    """The fields of a model, in the order of its inputs; `targets[i]` belongs to `sequences[i]`.
 
     `context`: categories that only the output network takes. `ids`: numeric columns that are also
     context categories.
@@ -224,8 +224,8 @@ def require_columns(table: Table, columns: Columns) -> None:
         if missing:
             raise UserError(
                 f"{table.path}: lacks columns that the features need, such as {missing[0]!r} "
-                f"({len(missing)} in all); the file was made with another columns.use. Delete it "
-                f"and run snakemake again, or use a model trained with its columns"
+                f"({len(missing)} in all); the file was made with another columns.use. Delete the "
+                f"file and run snakemake again, or use a model that was trained on its columns"
             )
 
 
@@ -239,7 +239,7 @@ def check_same_draw(
     """Raise UserError unless all files come from one draw: rows of two draws may overlap.
 
     `train` must have train rows and `valid` validation rows, unless both are the same table. Their
-    size must be the size in the model's `full_name`. Messages name the feature map `fitted`.
+    size must be that of the model's `full_name`. Messages call the feature map `fitted`.
     """
     for table in (train, valid):
         require_drawn(table)
@@ -255,7 +255,7 @@ def check_same_draw(
 
 
 def check_simulated(path: object, is_simulated: bool, is_model_simulated: bool) -> None:
-    """Raise UserError if either a file or a model's train rows are simulated, and the other not."""
+    """Raise UserError if a file is simulated and a model's train rows are real, or the reverse."""
     if is_simulated != is_model_simulated:
         names = {True: "simulated", False: "real"}
         raise UserError(
@@ -264,11 +264,11 @@ def check_simulated(path: object, is_simulated: bool, is_model_simulated: bool) 
         )
 
 
-def read_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
+def needed_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
     """The columns that models with these maps need, each once; `profile` has all categories.
 
-    `row_time` is the column of the rows' times. Raises UserError if the models need it and it is
-    None, if they do not need it and it is given, or if their separators differ.
+    `row_time` is the column of the rows' times. Raises UserError if it is None but the models need
+    it, if it is given but they do not, or if the models' separators or event times differ.
     """
     event_times = {m.event_time for m in maps if m.event_time}
     if len(event_times) > 1 or bool(event_times) != (row_time is not None):
@@ -276,7 +276,7 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
         raise UserError(
             f"row_time is {row_time!r}, and the models read the events' times from {named}. "
             f"Models with events' times need the column of the rows' times (--row_time, or "
-            f"columns.groups.<group>.times in the config); for other models, leave it out"
+            f"columns.groups.<group>.times in the config); other models must not get one"
         )
     separators = {m.separator for m in maps if m.sequences}
     if len(separators) > 1:

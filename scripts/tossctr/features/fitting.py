@@ -29,7 +29,7 @@ from .feature_map import (
     require_columns,
 )
 from .history_statistics import age_quantiles
-from .numeric import SAMPLE_ROWS, NumericField, NumericFit, count_blocks
+from .numeric import SAMPLE_ROWS, NumericField, NumericFit, count_missing_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def fit_feature_map(
     """The feature map of the train rows and, in a refit, of the validation rows.
 
     Vocabularies have the values that occur at least `min_count` times. All rows are read once, in
-    blocks; item vectors, history statistics and event ages come from samples, which are read again.
+    blocks. Samples are read again for item vectors, history statistics and event ages.
     Raises UserError for a test table.
     """
     with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
@@ -165,7 +165,7 @@ def _statistics(table: Table, fitted: FeatureMap) -> list[NumericField]:
     statistics = NumericFit(encoder.statistic_columns)
     for block in table.blocks(encoder.history_columns, SAMPLE_ROWS if statistics.columns else 0):
         statistics.add(encoder.all_statistics(block))
-    return statistics.fields(count_blocks(fitted.numeric))
+    return statistics.fields(count_missing_blocks(fitted.numeric))
 
 
 def _fit_shared_fields(
@@ -236,8 +236,8 @@ class ValueCounts:
 class ItemAttributeFit:
     """Tests whether a category is an item attribute: a function of the target item, like a genre.
 
-    It notes the category of each item's first row, and counts later rows that contradict the first.
-    `items` are the words of the target, `attributes` the words of the category.
+    It stores the category of each item's first row, and counts later rows with another category.
+    `items` are the words of the target column, `attributes` those of the category's column.
     """
 
     def __init__(self, items: Sequence[str], attributes: Sequence[str]) -> None:
@@ -247,7 +247,7 @@ class ItemAttributeFit:
         self.rows, self.contradictions = 0, 0
 
     def add(self, item: np.ndarray, attribute: np.ndarray) -> None:
-        """Add rows, given by the numbers of their words, int64 [rows]; 0 is missing."""
+        """Add rows: the words' numbers, counted from 1, int64 [rows]; 0 is missing."""
         if self.contradictions > _MAX_CONTRADICTIONS * max(self.rows, _MIN_ROWS_TO_REJECT):
             return
         present = (item > 0) & (attribute > 0)
@@ -273,7 +273,7 @@ class ItemAttributeFit:
     def field(
         self, sequence: str, target: CategoryField, attribute: CategoryField
     ) -> ItemAttribute:
-        """The attribute of the sequence's items, by the indices of the vocabularies."""
+        """The attribute of the sequence's items, as indices of both vocabularies."""
         index = {word: i for i, word in enumerate(attribute.vocabulary, FIRST_CATEGORY)}
         indices = [PADDING, *(index.get(word, PADDING) for word in self.attributes)]
         index_of = {word: indices[i] for word, i in zip(self.items, self.attribute_of[1:])}

@@ -1,14 +1,14 @@
-"""Statistics of a row's history: numbers that need no network.
+"""Statistics of a row's history, which are computed without a network.
 
     length           events
     distinct         different codes
     entropy          of the codes' shares, in nats; 0 without events
     target_count     events with the target's code
-    target_recency   1 / age of the newest event with the target's code, 1 for the last; else 0
+    target_recency   1 / n if the n-th newest event is the newest with the target's code; else 0
 
-As numeric columns of networks, the first three describe the raw codes of whole histories. Counts
-have long tails and become log(1 + count). If events have times, there are more columns,
-log(1 + time), which are missing if the row has no such event:
+Networks get the first three as numeric columns, computed from the raw codes of whole histories.
+Counts have long tails, so columns have log(1 + count). If events have times, there are also columns
+of log(1 + time), which are missing if the row has no such event:
 
     times: newest, tenth newest, oldest     from that event to the row
     times: newest target of HISTORY         from the newest event with the target's code
@@ -16,7 +16,7 @@ log(1 + time), which are missing if the row has no such event:
     times: events within AGE                log(1 + events not older than AGE); each AGE is a
                                             quantile of the ages of the train rows' events
 
-In tables without times, too:
+Tables with and without times have these columns:
 
     item_attributes: ATTRIBUTE of HISTORY   the share of the events with the target's attribute
 
@@ -114,12 +114,12 @@ class HistoryColumns:
 
 
 def statistic_of(column: str) -> str:
-    """The statistic of a numeric column: `length` for `length of HISTORY`."""
+    """The statistic's name at the start of a column's name: `length` of `length of HISTORY`."""
     return column.partition(" of ")[0].partition(":")[0]
 
 
 def newest_column(column: str, sequence: str) -> str:
-    """The column of the time from the newest event with the row's value in `column`."""
+    """The name of the column with the time since the newest event with the row's `column` value."""
     return f"times: newest {column} of {sequence}"
 
 
@@ -132,7 +132,7 @@ def elapsed(block: Block, event_time: str) -> Ragged:
 
 
 def age_quantiles(table: Table, event_time: str | None) -> list[float]:
-    """Distinct quantiles of the ages of the first rows' events, ascending; [] without times."""
+    """Distinct quantiles, ascending, of the ages of the first rows' events; [] without times."""
     if event_time is None:
         return []
     ages = [np.empty(0)]
@@ -176,7 +176,7 @@ class EventColumns:
     ) -> np.ndarray:
         """The columns for some rows, float32 [rows, columns].
 
-        `histories` are the rows' indices, by sequence of the feature map; `ages` comes from
+        `histories` has the events' indices for each sequence of the feature map; `ages` comes from
         `elapsed`; `categories` has indices by column, int64 [rows], -1 if unknown.
         """
         offsets, events = histories[0].offsets, dict(zip(self.sequences, histories))

@@ -24,8 +24,8 @@ class NumericField:
 
     `knots` ascend and are distinct. `ranks[i]` is the share of values below `knots[i]`, plus half
     the share of values equal to `knots[i]`; a frequent value counts at most 1 / BUCKETS.
-    Columns with the same `missing_block` are missing in exactly the same rows; None if a column is
-    never missing in train rows.
+    Columns with the same `missing_block` are missing in exactly the same rows. It is None if the
+    column is never missing in train rows.
     """
 
     column: str
@@ -57,14 +57,14 @@ class NumericFit:
         missing = np.isnan(values[~finite.all(1)]).astype(np.float32)
         self.missing += (missing.T @ missing).astype(np.int64)
 
-    def fields(self, first_block: int = 0) -> list[NumericField]:
-        """The columns' fields; missing blocks are numbered from `first_block` on."""
+    def fields(self, first_missing_block: int = 0) -> list[NumericField]:
+        """The columns' fields; `first_missing_block` is the number of their first missing block."""
         sample, rows = np.concatenate(self.sample)[:SAMPLE_ROWS], self.missing.diagonal()
         # For each column, the first column that is missing in exactly the same rows.
         is_same = (self.missing == rows) & (self.missing == rows[:, None])
         twin = [int(same.argmax()) if same.any() else -1 for same in is_same & (rows > 0)]
         distinct = dict.fromkeys(i for i in twin if i >= 0)
-        blocks = {i: block for block, i in enumerate(distinct, first_block)}
+        blocks = {i: block for block, i in enumerate(distinct, first_missing_block)}
         # A column without finite values has no range; the range 0 to 0 encodes it as 0.
         has_range = self.low <= self.high
         low, high = (np.where(has_range, each, 0).tolist() for each in (self.low, self.high))
@@ -99,7 +99,7 @@ def _cap_at_a_bucket(count: np.ndarray) -> np.ndarray:
     return np.minimum(count, limit[np.argmax(frequent <= limit)])
 
 
-def count_blocks(fields: Sequence[NumericField]) -> int:
+def count_missing_blocks(fields: Sequence[NumericField]) -> int:
     """The number of distinct missing blocks of the fields."""
     return len({field.missing_block for field in fields} - {None})
 
@@ -128,7 +128,7 @@ class NumericEncoder:
 
         minmax     scaled from the train rows' range to [0, 1] and clipped; missing is 0
         quantile   rank, scaled: uniform ranks have mean 0 and deviation 1; missing is 0
-        buckets    number of the quantile bucket, from 0; missing is BUCKETS
+        buckets    number of the quantile bucket, from 0 on; missing is BUCKETS
         missing    for each missing block, 1 if its columns are missing, else 0
         """
         encoded = {}

@@ -1,4 +1,4 @@
-"""How similar a row's target is to its history, by the cosine of item vectors.
+"""How similar a row's target is to the events of its history: cosines of item vectors.
 
     similarities: TARGET and all events of HISTORY      cosine to the sum of the events' vectors
     similarities: TARGET and newest event of HISTORY    cosine to the newest event with a vector
@@ -8,8 +8,8 @@ A value is missing if the target or all events lack a vector. The columns need h
 share their target's codes.
 
 Vectors from a user's later rows would leak a row's label: a clicked item occurs in the next
-history. So a train row's fold has vectors from the rows of other folds. A row held out at random
-also uses its fold's vectors, since later rows of its user may be train rows.
+history. So the vectors for a train row come from rows of other folds. The same holds for a row held
+out at random, since later rows of its user may be train rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from ..common.arrays import Ragged, hash_below
 from ..datasets.table import Block
 from .feature_map import FeatureMap, SequenceField
 
-# What of the history the target is compared with.
+# The parts of the history that the target is compared with.
 COMPARISONS = ("all events", "newest event", "nearest event")
 
 
@@ -38,7 +38,7 @@ def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
 class SimilarityColumns:
     """Computes the similarity columns of a feature map's histories.
 
-    `split` is the rows' split in the draw that the feature map was fitted on; None for other rows.
+    `split` is the split of the rows if they come from the feature map's draw; else None.
     """
 
     def __init__(self, feature_map: FeatureMap, split: str | None) -> None:
@@ -56,8 +56,8 @@ class SimilarityColumns:
     ) -> np.ndarray:
         """The columns for a block's rows, float32 [rows, columns].
 
-        `histories` are the rows' indices, by sequence of the feature map; `categories` has the
-        targets' indices by column, int64 [rows], -1 if unknown.
+        `histories` has the events' indices for each sequence of the feature map; `categories` has
+        the targets' indices by column, int64 [rows], -1 if unknown.
         """
         columns = [np.empty((len(block), 0), np.float32)]
         for field, history in zip(self.sequences, histories):
@@ -92,7 +92,7 @@ class SimilarityColumns:
 
 
 def row_folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarray:
-    """The fold of each row, int64 [rows] below `count`: by its `sequence`'s events, or a column."""
+    """The fold of each row, int64 [rows] below `count`; `sequence` has the histories."""
     if fold_of == "history":
         given = block.first_events
         first = first_events(block.sequences[sequence]) if given is None else given[sequence]
@@ -103,7 +103,7 @@ def row_folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarr
 def first_events(history: Ragged) -> np.ndarray:
     """The first token of each history, uint64 [rows]; 0 without events.
 
-    Indices would not do: they change when a refit extends the feature map.
+    Indices cannot replace tokens: they change when a refit extends the feature map.
     """
     first, has_events = np.zeros(len(history), np.uint64), history.lengths > 0
     first[has_events] = history.values[history.offsets[:-1][has_events]]

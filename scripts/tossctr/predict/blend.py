@@ -13,7 +13,7 @@ from ..config.columns import Columns
 from ..config.declared import Runtime
 from ..config.names import Prior
 from ..datasets.rows import Rows, row_table
-from ..features.feature_map import read_columns
+from ..features.feature_map import needed_columns
 from ..models.trained import Model
 
 _CPU = Runtime(device="cpu")
@@ -23,7 +23,7 @@ _CPU = Runtime(device="cpu")
 class Blend:
     """One or several models of any kind, and their `weights` in the mean of the logits.
 
-    Rows to predict must have all `columns`. Several threads may use a blend at once.
+    Rows to score must have all `columns`. Several threads may use a blend at once.
     """
 
     models: Sequence[Model]
@@ -41,16 +41,16 @@ class Blend:
         row_time: str | None = None,
         runtime: Runtime = _CPU,
     ) -> "Blend":
-        """Load the models from their files; `weights` default to the file `fitted`, or are equal.
+        """Load the models from their files, with `weights`, those in `fitted`, or equal weights.
 
-        `row_time` is the column of the rows' times, for models with times; the default `runtime` is
-        the CPU. Raises UserError if a file is not a model, if the weights are of other models, or
-        if the models use columns differently.
+        `row_time` is the column of the rows' times, for models that use times of events. Raises
+        UserError if a file is not a model, if the weights are of other models, or if the models
+        have different separators or columns of times.
         """
         loaded = [load_model(path, runtime=runtime, threads=threads) for path in models]
         names = [each.about.full_name.rpartition("/")[2] for each in loaded]
         model_weights = checked_weights(weights, names, Path(fitted) if fitted else None)
-        columns = read_columns([each.about.feature_map for each in loaded], row_time)
+        columns = needed_columns([each.about.feature_map for each in loaded], row_time)
         return cls(loaded, model_weights, columns)
 
     @property
@@ -65,7 +65,7 @@ class Blend:
         return [*self.columns.features]
 
     def score(self, rows: Rows, prior: Prior = "observed") -> np.ndarray:
-        """Click probabilities float64 [rows]; if 'balanced', for as many clicks as non-clicks.
+        """Click probabilities float64 [rows], at the train rows' odds or, if 'balanced', at 50:50.
 
         Raises UserError like `logits`, and for 'balanced' if the models' click rates differ.
         """

@@ -51,19 +51,19 @@ def score_files(
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
 
-    `input` lists raw tables, local or remote, in the order of the output; `delimiter` is needed for
-    CSV files whose names do not imply it. The logits of several models are averaged with `weights`,
-    or with the weights in the file `fitted`. The prior 'balanced' shifts logits to 50:50 odds, as
-    in a submission. `id_column` defaults to the ID column of the first model's table; if that has
-    none, rows are numbered from 1 in a column `row`. `row_time` is the column of the rows' times,
-    for models with times. Columns that no model needs, such as the label, are not read. About
-    `part_rows` rows at a time are stored in a temporary file beside `output`, so memory does not
-    grow with the rows.
+    `input` lists raw tables, local or remote, in the order of the output. By default, the names of
+    CSV files decide the `delimiter`. The logits of several models are averaged with `weights`, or
+    with the weights in the file `fitted`. The prior 'balanced' shifts logits to 50:50 odds, as in a
+    submission. `id_column` defaults to the ID column of the first model's table; if that has none,
+    rows are numbered from 1 in a column `row`. `row_time` is the column of the rows' times, for
+    models that use times of events. Columns that no model needs, such as the label, are not read.
+    About `part_rows` rows at a time, or a whole CSV file, are stored in a temporary file beside
+    `output`.
 
     Raises UserError, and writes nothing, if a file has no rows, lacks a column, or a row has no ID.
     """
     if output.suffix != ".parquet":
-        raise UserError(f"{output}: scores are parquet; name a file that ends in .parquet")
+        raise UserError(f"{output}: scores are parquet files; give a name that ends in .parquet")
     blend = Blend.load(model, weights, fitted, threads, row_time=row_time, runtime=runtime)
     about = [each.about for each in blend.models]
     shift = prior_shift(prior, (each.click_rate for each in about))

@@ -47,7 +47,7 @@ def write_submission(
     """Write the CSV with `join_predictions`, and its models, weights and prior as JSON.
 
     `predictions` lists the first model's files, one for each part in `parts`, then the next
-    model's. Logits are averaged with `weights` by model name, or with the weights in the file
+    model's files. Logits are averaged with `weights` by model name, or with the weights in the file
     `fitted`. The prior 'balanced' shifts logits to 50:50 odds. Alarms in `facts` are logged.
     `codes` has the digest of the prediction code by model name; None accepts any code.
 
@@ -90,7 +90,7 @@ def _checked_metadata(
 ) -> Mapping[str, str]:
     """The first file's metadata; raises UserError if a file is of another part, model or code.
 
-    A killed Snakemake may not have recorded the code of a file.
+    This is checked since a killed Snakemake may not have recorded which code wrote a file.
     """
     digest = fingerprint(model)
     file_metadata = [metadata_of(read_table(path, ())) for path in paths]

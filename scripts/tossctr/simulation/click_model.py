@@ -1,12 +1,12 @@
 """The true click model: logit = intercept + strength x effect, over the table `EFFECTS`.
 
-Each effect is a function of a row's columns, history and day, and can in principle be learned. A
-random effect of the user is added, which only the user's other rows (of equal sequence) reveal.
+Each effect is a function of a row's columns, history and day, which a model can learn. A random
+effect of the user is added. Only other rows of the user, which have the same sequence, reveal it.
 
 Log-odds of values are in `statistics.json`, under `effects`: `benchmarks/twin.py --solve` fits them
-to the published click rates. The strengths of further effects were tuned until models scored about
-as on the real rows; the same benchmark prints both scores. Coefficients do not depend on the
-configured seed, which only changes the rows.
+to the published click rates. The strengths of further effects were tuned until models had about the
+same scores as on the real rows; the same benchmark prints both. The seed in the config changes the
+rows, but not the coefficients.
 
 Shape legend: R rows, V tokens.
 """
@@ -59,7 +59,7 @@ _RULES, _CONDITIONS, _MIN_SHARE = 80, 4, 0.01
 
 @dataclass(frozen=True)
 class RowInputs:
-    """Inputs of the effects: columns, histories, and the mean length for drawing histories."""
+    """Inputs of the effects: columns, histories, and the mean history length in the config."""
 
     columns: ColumnArrays
     sequences: Ragged
@@ -67,7 +67,7 @@ class RowInputs:
 
 
 def draw_rows(rng: np.random.Generator, users: Users, day: Days, mean_length: float) -> RowInputs:
-    """Draw the columns and histories of one row per user; `day` has the calendar days, 0 to 7."""
+    """Draw one row for each user: columns and history; `day` has the calendar days, 0 to 7."""
     columns = draw_columns(rng, users, day)
     return RowInputs(columns, draw_sequences(users, columns["LENGTH"], mean_length), mean_length)
 
@@ -84,13 +84,13 @@ def _solved(name: str) -> Floats32:
 
 
 def missing_block_index(columns: ColumnArrays) -> NDArray[np.int8]:
-    """The missing block of each row, [R]: 0: the block of 77 columns, 1: feat_a only, -1: none."""
+    """What is missing in each row, [R]: 0: the block of 77 columns, 1: only feat_a, -1: neither."""
     shared = columns["gender"] < 0
     return np.where(shared, 0, np.where(np.isnan(columns["feat_a_1"]), 1, -1)).astype(np.int8)
 
 
 def last_token_index(sequences: Ragged) -> NDArray[np.int8]:
-    """The index of each row's last event code among the published last codes, [R]; else -1."""
+    """The index of each row's last event code in the published click rates, [R]; else -1."""
     published = load_statistics()["sequence"]["last_token_click_rate"]
     index_V = np.full(len(vocabulary()), -1, dtype=np.int8)
     for index, code in enumerate(published):
@@ -140,9 +140,9 @@ def _pairs(rows: RowInputs) -> Floats32:
 
 
 def _rules(rows: RowInputs) -> Floats32:
-    """Weights of rules: conditions that one to four columns are above, or not above, a threshold.
+    """The sum of the weights of the rules that hold; a rule compares columns with thresholds.
 
-    A rare rule has a large weight, so that models improve with more train rows.
+    A rule that rarely holds has a large weight, so that models improve with more train rows.
     """
     effect = np.zeros(len(rows.columns["hour"]), dtype=np.float32)
     for weight, conditions in _drawn_rules():
@@ -244,7 +244,7 @@ def user_effect(users: Users) -> Floats:
 
 
 def mean_over_users(logit: Floats32 | Floats) -> Floats:
-    """The click probability averaged over all values of `user_effect`, same shape as `logit`."""
+    """The click probability by `click_logit`, averaged over the distribution of `user_effect`."""
     return np.interp(logit, *_mean_table())
 
 

@@ -1,4 +1,4 @@
-"""Event sequences: a Markov chain with the measured successors, which depends on an interest.
+"""Event sequences, from a Markov chain for each interest; together, these fit the data.
 
 A token is an index into `vocabulary()`; an event code is its text in the file. Sequences are
 `Ragged` rows of tokens (uint16), the oldest event first.
@@ -23,7 +23,7 @@ INTERESTS = 8
 MEAN_SEGMENT = 60.0
 # The mean length of the real sequences.
 REAL_MEAN = 530.751
-# Above 1, users prefer a few interests; below 1, users are similar.
+# Above 1, each user prefers a few interests; below 1, users are similar.
 _PREFERENCE = 2.0
 # The factor by which an interest raises the probability of its tokens.
 _TILT = 40.0
@@ -61,7 +61,7 @@ def _end_shares(event: str) -> Floats:
 
 @cache
 def measured_successors() -> Floats:
-    """The successor probabilities [V, V]; unpublished mass is distributed like `token_shares`."""
+    """Each token's successor probabilities [V, V]; the unpublished rest is as `token_shares`."""
     share_V = token_shares()
     probability = np.tile(share_V, (len(share_V), 1))
     for code, successors in load_statistics()["sequence"]["successors"].items():
@@ -81,9 +81,9 @@ def interest_chains() -> Floats:
     """Successor probabilities by interest, [K, V, V].
 
     Each token belongs to one or two interests, which make it _TILT times likelier. Then two
-    corrections alternate until the mixture of interests fits the data: one for the successors, per
-    pair of tokens, and one for the token shares, per target token. The correction for successors is
-    the weaker one, since they were counted on fewer rows than the shares.
+    corrections alternate until all interests together fit the data: a factor for each pair of
+    tokens fits the successors, a factor for each next token fits the token shares. The first is
+    weaker, since successors were counted on fewer rows.
     """
     share_V, successors_VV = token_shares(), measured_successors()
     rng = np.random.default_rng(_WORLD_SEED)
@@ -131,7 +131,7 @@ def _next_token_table() -> NDArray[np.uint16]:
 
 
 def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
-    """Lengths [R] of at least 1: the published quantiles at normal scores, scaled to the mean."""
+    """Lengths [R], at least 1: the published quantiles at `score`, scaled to `mean_length`."""
     published = load_statistics()["sequence"]["lengths"]
     logs = np.log(published["values"])
     length = np.exp(np.interp(normal_cdf(score), published["levels"], logs))
@@ -139,7 +139,7 @@ def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
 
 
 def draw_sequences(users: Users, score: Floats32, mean_length: float) -> Ragged:
-    """Draw an event sequence for each row; its length depends on `score`.
+    """Draw an event sequence for each row; its length depends on the normal score `score`.
 
     Rows of one user have equal sequences.
     """

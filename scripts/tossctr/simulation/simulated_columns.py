@@ -8,8 +8,8 @@ depends on the inventory). Adverts and history columns differ by row. Two latent
 user relate columns to clicks: LENGTH through the sequence, RATE through the history columns.
 
 Each creative belongs to one ad set, and each ad set to one campaign; ad sets have lifetimes.
-Adverts do not depend on the configured seed. Over all rows, IDs and attributes of adverts have the
-measured quantiles.
+Adverts do not depend on the seed in the config. Over all rows, IDs and attributes of adverts have
+the measured quantiles.
 
 Shape legend: R rows of the chunk, A creatives, C columns, U user columns.
 """
@@ -52,7 +52,7 @@ ADVERT_COLUMNS = {
     # l_feat_16 is 3 - l_feat_1; l_feat_17 equals l_feat_9.
     **dict.fromkeys(("l_feat_16", "l_feat_17"), AD_SET),
 }
-# Invented lifetime and spread of popularity of adverts, such that a day has some hundred ad sets.
+# Invented lifetime and popularity of adverts; with these, a day has some hundred ad sets.
 _MEAN_LIFE_DAYS = 2.5
 _LOG_POPULARITY = 1.2
 # Tail index of group sizes: 1.6 creatives per ad set (max 158), 2.1 ad sets per campaign (max 125).
@@ -90,8 +90,8 @@ def day_of(row: NDArray[np.int64], total_rows: int) -> Days:
 def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> ColumnArrays:
     """Draw all columns except the sequence, for one row per user on calendar days 0 to 7.
 
-    The result also has `calendar_day`, and the score `LENGTH` for `draw_sequences`. The columns of
-    a block are missing together, in all rows of a user or in none, as one number per user decides.
+    The result also has `calendar_day`, and the score `LENGTH` for `draw_sequences`. One random
+    number of a user decides which blocks of columns are missing, in all rows of the user.
     """
     level = {"gender": uniform(users, Draw.GENDER), "age_group": uniform(users, Draw.AGE_GROUP)}
     level |= {name: rng.random(len(users)) for name in ("inventory_id", "hour")}

@@ -1,4 +1,4 @@
-"""Writes the stand-in chunk by chunk, with bounded memory."""
+"""Writes the files of the simulated stand-in chunk by chunk, with bounded memory."""
 
 import logging
 from typing import Any, Literal
@@ -43,8 +43,8 @@ def simulate_split(
     train file of the same seed, which has `train_rows` rows.
 
     `truth` has, in the same order, `row` (train) or `ID` (test), `probability`, and
-    `probability_of_new_user`, which does not depend on the user. Each chunk is a row group with a
-    separate random stream.
+    `probability_of_new_user`, the mean over all users. Each chunk is a row group with a separate
+    random stream.
     """
     is_train = split == "train"
     names = load_statistics()["column_order"]

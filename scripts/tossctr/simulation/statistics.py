@@ -1,4 +1,4 @@
-"""Published statistics of the real files, fitted effects, and related functions."""
+"""Published statistics of the real files, fitted effects, and functions of them."""
 
 import json
 import math
@@ -52,7 +52,7 @@ def click_rate() -> float:
 
 @cache
 def category_log_odds(column: str) -> Floats32:
-    """Log-odds by code of a category, relative to the mean; the last, 0, is for code -1."""
+    """Log-odds of a click by code, minus the log-odds of all rows; the last, 0, is for code -1."""
     measured = load_statistics()["categories"][column]
     rate = np.array([*measured["click_rate"].values(), click_rate()])
     mean = click_rate()

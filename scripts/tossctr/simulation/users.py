@@ -1,7 +1,7 @@
 """The user of each row, and random numbers that are equal in all rows of a user.
 
-A user is a uint64, computed from seed, split and row number. All random numbers of a user are
-computed from the user. So any chunk can be drawn independently, with bounded memory.
+A user is a uint64 that is computed from seed, split and row number. The user's random numbers are
+computed from this number. So any chunk can be drawn independently, with bounded memory.
 
 Shape legend: R rows.
 """
@@ -83,7 +83,7 @@ def test_users(seed: int, row: Indices, train_rows: int) -> Users:
 
 
 def new_users(seed: int, rows: int) -> Users:
-    """`rows` distinct users who are in no file."""
+    """`rows` distinct users who are in neither file."""
     return _returning(seed, _NEW_USERS, np.arange(rows), 0.0)
 
 

@@ -52,7 +52,7 @@ def test_logits_and_gradients_are_those_of_padded_rows(
     logits, expected = model(batch), model(Padded.from_batch(batch, filled=3))
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     # Its neighbours in a batch change no logit.
-    alone = torch.cat([model(batch.rows(row, row + 1)) for row in range(len(batch))])
+    alone = torch.cat([model(batch.slice(row, row + 1)) for row in range(len(batch))])
     torch.testing.assert_close(logits, alone, rtol=0, atol=1e-12)
     weight_B = torch.linspace(0.5, 2, len(lengths), dtype=torch.float64)
     got, want = (gradients(model, (each * weight_B).sum()) for each in (logits, expected))

@@ -123,7 +123,7 @@ def predict_logits(
         # Outside the handler, whose traceback keeps the tensors of the failed attempt.
         torch.cuda.empty_cache()
         middle = len(batch) // 2
-        halves = batch.rows(0, middle), batch.rows(middle, len(batch))
+        halves = batch.slice(0, middle), batch.slice(middle, len(batch))
         return torch.cat([forward(half) for half in halves])
 
     predicting = Progress("predicted", stop - start)

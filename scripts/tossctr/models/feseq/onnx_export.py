@@ -20,7 +20,7 @@ from ...datasets.categories import codes_of, words_by_token
 from ...datasets.opening import Files, open_table
 from ...datasets.table import Table
 from ...features.encoding import FeatureEncoder
-from ...features.feature_map import read_columns
+from ...features.feature_map import needed_columns
 from .network import FESeq
 from .network.input_layer import column_count, field_sizes, inputs_of
 from .network.positions import Padded
@@ -82,7 +82,7 @@ def _metadata(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
         "simulated": trained.about.simulated,
         "click_rate": trained.about.click_rate,
         "max_len": trained.config.max_len,
-        "row_time": read_columns([feature_map], row_time).row_time,
+        "row_time": needed_columns([feature_map], row_time).row_time,
         "inputs": asdict(inputs_of(trained.config)),
         "feature_map": feature_map.to_dict(),
     }

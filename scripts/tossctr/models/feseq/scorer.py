@@ -15,7 +15,7 @@ from ...common.machine import processors
 from ...datasets.rows import Rows, row_table
 from ...datasets.table import MemoryTable
 from ...features.encoding import FeatureEncoder, Inputs
-from ...features.feature_map import FeatureMap, read_columns
+from ...features.feature_map import FeatureMap, needed_columns
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Scorer:
             # Not in `about`, since it is too long to print.
             self.feature_map = FeatureMap.from_dict(about.pop("feature_map"))
             self.about, inputs = about, Inputs(**about["inputs"])
-            self.columns = read_columns([self.feature_map], about["row_time"])
+            self.columns = needed_columns([self.feature_map], about["row_time"])
             self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
             # The first call compiles the encoder.
             row = dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}

@@ -169,7 +169,7 @@ class Stepper:
         self.scaler.scale(total)
         for start in range(0, rows, self.micro_rows):
             stop = min(start + self.micro_rows, rows)
-            micro_batch = batch.rows(start, stop).to(self.machine.device)
+            micro_batch = batch.slice(start, stop).to(self.machine.device)
             assert micro_batch.label_B is not None, "a train file has labels"
             with self.machine.autocast():
                 logit_B = self.model(micro_batch)
