@@ -137,11 +137,10 @@ class Runtime(SettingsBlock):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: CUDA if available, else the CPU; the log says which. `cuda`: an error without CUDA,
-    or with XGBoost's CPU build (docs/boosting.md)"""
+    for boosting also with XGBoost's CPU build (docs/boosting.md)"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """precision of matrix products at the positions of the history; the output network uses float32
-    or TF32. `auto`: `float32` on the CPU, `bfloat16` on a GPU, `float16` on a GPU without bfloat16
-    (T4)"""
+    """precision of matrix products at the history's positions. `auto`: `float32` on a CPU,
+    `bfloat16` on a GPU, `float16` on a GPU without bfloat16 (T4)"""
     memory_gib: Literal["auto"] | Annotated[float, Field(gt=0), AS_WRITTEN] = "auto"
     """memory in GiB that a network's training may use. Batches that do not fit are split into
     micro-batches, whose gradients add up to the batch's. `auto`: the GPU's memory; on a CPU, half
