@@ -80,7 +80,7 @@ def defaults_of(declared: Any) -> dict[str, Any]:
 
 
 def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
-    """The errors in `values` of a declared class, one line each; `path` is their config key."""
+    """A line for each error in `values` of a declared class; `path` is their key in the config."""
     if not isinstance(values, Mapping):
         return [f"{path}: must be a mapping, not {values!r}"]
     errors: list[Any] = []
@@ -115,7 +115,7 @@ def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
 
 
 def _known_keys(declared: Any, loc: tuple[Any, ...]) -> list[str]:
-    """The keys that a declared class allows at the location `loc`."""
+    """The keys that a declared class allows in the block at the location `loc`."""
     for step in loc:
         fields = fields_of(declared)
         declared = fields[step].annotation if step in fields else (get_args(declared) or [None])[-1]
