@@ -143,7 +143,7 @@ def compared(path, among=lambda size, name: True):
 
 
 def scored_files(scoring, column=COLUMNS.id):
-    """The local files of a scoring, which are checked before models train and old scores go."""
+    """The local files of a scoring, checked before Snakemake trains or removes old scores."""
     if workflow.is_main_process:
         check_local_tables(scoring.files, COLUMNS, column)
     return local_files(*scoring.files)

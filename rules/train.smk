@@ -5,7 +5,7 @@ from tossctr.common.machine import has_cuda_device
 from tossctr.models.base import refuse_second_training, remove_training_states
 from tossctr.report.outcome import failure_lines, result_lines
 
-# Files of this run are newer.
+# Files that this run writes are newer.
 STARTED = time.time()
 
 

@@ -86,8 +86,8 @@ class Raw(_Block):
     """character between the values of CSV files, such as `;`; null: a comma, or a tab in .tsv
     files"""
     sample_submission: Name | None = None
-    """CSV file. Its IDs set the submission's rows and their order; its other column names the
-    column of predictions. If null or missing, the test table sets rows and order"""
+    """CSV file. Its IDs set the submission's rows and their order; its other column sets the
+    name of the predictions. If null or missing, the test table sets rows and order"""
 
 
 class Simulation(_Block):

@@ -90,8 +90,8 @@ class Columns:
         roles = Counter([config["label"], id_column, *features]) | Counter(context)
         if twice := [name for name, count in roles.items() if count > 1]:
             raise UserError(
-                f"columns: more than one role in label, id and the groups in use: "
-                f"{', '.join(map(repr, twice))}; give each column one role"
+                f"columns with several roles: {', '.join(map(repr, twice))}; name each only once "
+                f"in label, id and the groups in use"
             )
         event_time, row_time = times[0] if times else (None, None)
         return cls(
@@ -118,7 +118,9 @@ def _check_histories(
 ) -> None:
     """Raise UserError if sequences, times and separators of the groups are inconsistent."""
     if times and not sequences:
-        raise UserError(f"columns: there are event times, {times}, but no sequence; add one")
+        raise UserError(
+            f"columns: there are event times, {times}, but no sequence of events; add one"
+        )
     if len(times) > 1:
         raise UserError(f"columns: several pairs of times, {times}; use only one pair")
     if len({*separators.values()}) > 1:

@@ -3,7 +3,7 @@
 The random numbers of a part depend only on its number and the seed. So if a size has all rows and
 validation rows are random, replacing one part hardly ever changes the Selections of the others.
 
-Suffixes of names are shapes. P: parts. 22: splits (train, validation), labels. 2: splits or labels.
+Suffixes give shapes. P: parts; 22: splits (train, validation) by labels; 2: splits or labels.
 """
 
 import hashlib

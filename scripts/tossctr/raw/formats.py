@@ -225,10 +225,7 @@ def guess_delimiter(location: Location) -> str:
 def open_csv(
     location: Location, names: Sequence[str] = (), *, delimiter: str = ","
 ) -> pacsv.CSVStreamingReader:
-    """A reader of the columns `names` as bytes, or of all columns as Arrow guesses their types.
-
-    Empty values are null.
-    """
+    """A reader of the columns `names` as bytes, or of all with guessed types; empty is null."""
     return pacsv.open_csv(
         location.open_stream(),
         # Threads do not speed up reading, and make row numbers unknown.

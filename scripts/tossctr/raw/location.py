@@ -81,7 +81,7 @@ class Location:
 
     @cached_property
     def version(self) -> str:
-        """The digest of the file's content at the first call; of an object, `object_version`."""
+        """A digest of the file's content at the first call; for an object, see `object_version`."""
         with self.reading():
             if not self.is_remote:
                 return content_version(Path(self.configured))

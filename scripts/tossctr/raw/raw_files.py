@@ -36,7 +36,7 @@ class RawFiles:
         return bool(self.why_simulated)
 
     def has_version(self, location: str | Location | TableLocation) -> bool:
-        """False for the stand-in, which is tracked by its settings; else True."""
+        """True if a location is tracked by version; the stand-in is tracked by its settings."""
         return not self.is_simulated or str(location) not in (str(self.train), str(self.test))
 
     def version(self, location: Location | TableLocation | None) -> str | None:

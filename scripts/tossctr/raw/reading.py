@@ -112,7 +112,7 @@ class RawTable:
         return int(self._first_rows[-1] - self.first_row)
 
     def where(self, row: int) -> str:
-        """The file that contains a row, for messages; in a table of several, with its first row."""
+        """For messages: the file that has the row; in a table of several, also its first row."""
         if len(self._files) == 1:
             return str(self._files[0].location)
         number = int(np.searchsorted(self._first_rows[:-1], row, side="right")) - 1
@@ -215,7 +215,7 @@ class RawTable:
                 )
 
     def listing(self, rows: int) -> Listing:
-        """The table's parts of about `rows` rows."""
+        """All parts of the table, each of about `rows` rows."""
         files, delimiter, parts = self._files, self.location.delimiter, []
         unsplittable = {i for i, file in enumerate(files) if not file.is_splittable}
         for cuts in cut_files([file.group_rows for file in files], rows, unsplittable):

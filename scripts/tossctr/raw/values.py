@@ -72,7 +72,7 @@ def type_name(arrow_type: pa.DataType) -> str:
 
 
 def text_format(arrow_type: pa.DataType) -> str:
-    """A name, which is equal for types whose equal values become the same text (`as_text`)."""
+    """A name that two types share if their equal values become the same text (`as_text`)."""
     if pa.types.is_timestamp(arrow_type):
         return "timestamp with a zone" if arrow_type.tz else "timestamp"
     return type_name(arrow_type).replace("integer", "float")
