@@ -244,7 +244,7 @@ class Submission(_Block):
     """The contents of a submission."""
 
     prior: Prior | None = None
-    """click rate that the submitted probabilities assume. `observed`: the train table's.
+    """click rate that the submitted probabilities assume. `observed`: the train rows'.
     `balanced`: 0.5, best for a logloss that weights clicks and negatives equally. null: `balanced`
     if the score is `toss`, else `observed`"""
     refit: bool = True
