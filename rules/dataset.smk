@@ -135,8 +135,8 @@ for size in config["sizes"] if workflow.is_main_process else ():
     listing = f"data/samples/{size}.json"
     if Path(f"data/h5/{size}/feature_map.json").exists() and not Path(listing).exists():
         logger.warning(
-            f"{listing} is missing: it was deleted, or its step failed. Existing metrics and plots "
-            f"of size {size} may be of other rows; add {listing} to the targets"
+            f"{listing} is missing: it was deleted, or its step failed. Without it, Snakemake "
+            f"keeps outdated metrics and plots of size {size}; add {listing} to the targets"
         )
 
 

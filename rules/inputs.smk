@@ -5,7 +5,7 @@ from tossctr.catalog.digests import scoring_of
 from tossctr.catalog.model_kinds import check_job, compared_models
 from tossctr.raw.location import Location
 from tossctr.raw.parts import part_name, read_parts
-from tossctr.raw.raw_files import check_local
+from tossctr.raw.raw_files import check_local_tables
 
 # The model that predicts the test file.
 LAST_MODEL = "results/{size}/{model}/model.safetensors"
@@ -27,7 +27,7 @@ def local_files(*locations):
 def upstream(job):
     """The list of drawn rows, and the feature maps, for the size of a job or a scoring.
 
-    Inputs of rules that do not read them: without them, Snakemake does not rebuild missing files.
+    Rules have these inputs, without reading them, so that Snakemake rebuilds missing files.
     """
     return collect(["data/samples/{size}.json", *FEATURE_MAPS], size=job.size)
 
@@ -45,8 +45,8 @@ def listed_parts(table, wildcards):
     """The parts of a raw table, known after the checkpoint `sample` or `list_parts`."""
     if table is None:
         raise UserError(
-            "raw.test is null, so there are no rows to predict: for a submission, set raw.test to the "
-            "test file; for scores of other files, see docs/scoring.md"
+            "raw.test is null, so there are no rows to predict. For a submission, set raw.test to the "
+            "test file; to predict other files, see docs/scoring.md"
         )
     if table is RAW.test:
         return read_parts(Path(checkpoints.list_parts.get().output.parts)).parts
@@ -110,12 +110,12 @@ def plot_data(wildcards):
     if wildcards.plot == "importance":
         return f"results/{wildcards.size}/{wildcards.name}/importance.json"
     if not kind.has_learning_curves:
-        raise UserError(f"{wildcards.name} has no learning curves; request them of a network")
+        raise UserError(f"{wildcards.name} has no learning curves; request those of a network")
     return f"results/{wildcards.size}/{wildcards.name}/history.csv"
 
 
 def targets():
-    """The target files of this call; a target rule, such as `all`, is replaced by its inputs."""
+    """The requested files; a requested rule, such as `all`, is replaced by its inputs."""
     settings = workflow.dag_settings
     # There are no targets if jobs are started by name (on another host, or by hand).
     requested = settings.targets or {workflow.default_target} if not settings.target_jobs else ()
@@ -145,7 +145,7 @@ def compared(path, among=lambda size, name: True):
 def scored_files(scoring, column=COLUMNS.id):
     """The local files of a scoring, checked before Snakemake trains or removes old scores."""
     if workflow.is_main_process:
-        check_local(scoring.files, COLUMNS, column)
+        check_local_tables(scoring.files, COLUMNS, column)
     return local_files(*scoring.files)
 
 

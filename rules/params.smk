@@ -35,7 +35,7 @@ def code(script):
 
 
 def column_params(*extra):
-    """Params: the columns by role, and texts of the roles, which Snakemake compares."""
+    """Params: the columns by role for the script, and as texts, which Snakemake compares."""
     roles = COLUMNS.to_dict(*extra)
     return role_texts(roles) | untracked(columns=roles)
 
@@ -62,5 +62,5 @@ def dependency_digest(
     jobs=lambda wildcards: [(wildcards.size, wildcards.get("model") or wildcards.get("name", ""))],
     test=False,
 ):
-    """A digest of everything that a final file depends on, for the models (size, name) of `jobs`."""
+    """A digest of all that a final file depends on; `jobs` gives its models as (size, name)."""
     return no_traceback(lambda wildcards: DIGESTS.dependencies(jobs(wildcards), scripts, test))

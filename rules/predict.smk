@@ -27,11 +27,11 @@ rule submit:
         raw_files=local_files(RAW.sample_submission),
         parts=rules.list_parts.output.parts,
         predictions=parts_of(RAW.test, rules.predict.output.predictions),
-        # So that a dry run shows trainings before the parts are known.
+        # Listed so that a dry run shows trainings before the parts are known.
         models=of_submission_models(LAST_MODEL),
         upstream=upstream,
         fitted=branch(size_weights, then=[], otherwise=rules.blend.output.weights),
-        # For its alarms. With `ancient`, Snakemake would ignore other reasons to run this rule.
+        # Its alarms are logged. It is not `ancient`, which would hide other reasons to run this rule.
         facts=rules.describe.output.facts,
     output:
         submission="results/submission_{size}.csv",

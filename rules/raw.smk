@@ -15,7 +15,7 @@ rule simulate:
         **settings(
             rows=lambda wildcards: TABLE["simulation"][f"{wildcards.split}_rows"],
             mean_length=TABLE["simulation"]["mean_length"],
-            # Some test users come from the train file, which depends on no test setting.
+            # Some test users are users of the train file. The train file depends on no test setting.
             train_rows=lambda wildcards: (
                 TABLE["simulation"]["train_rows"] if wildcards.split == "test" else 0
             ),

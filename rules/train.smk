@@ -5,7 +5,7 @@ from tossctr.common.machine import has_cuda_device
 from tossctr.models.base import refuse_second_training, remove_training_states
 from tossctr.report.outcome import failure_lines, result_lines
 
-# This run's files are newer.
+# Files that this run writes are newer.
 STARTED = time.time()
 
 
@@ -86,7 +86,7 @@ rule tune:
 
 
 onstart:
-    # Before Snakemake removes the log of a training that another Snakemake started and that still runs.
+    # Checked before Snakemake removes the log of a training that another Snakemake still runs.
     trainings = (rules.train.rule.name, rules.refit.rule.name)
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name in trainings]
     try:

@@ -22,9 +22,9 @@ from .common.errors import UserError
 from .common.files import read_json, write_json
 
 PACKAGE = "tossctr"
-# Modules that change no output, left out of digests with the modules that only they import. They
-# show progress, check settings, or declare how a run uses the machine. `model_kinds` imports all
-# model kinds; a rule's digest names the entry points of its job's kind.
+# Modules that digests leave out, with the modules that only they import, since they change no
+# output: they show progress, check settings, or declare how a run uses the machine. `model_kinds`
+# imports all model kinds; instead, a rule's digest has the entry points of its job's kind.
 UNTRACKED = {
     "tossctr/common/progress.py",
     "tossctr/config/declared.py",
@@ -37,9 +37,9 @@ UNTRACKED = {
 def settings(**values: Any) -> dict[str, Callable[..., str]]:
     """Params by name: texts `name=value`. A step is stale when one of its texts changes.
 
-    A value may be a function of the wildcards; an Ellipsis means that the job lacks the setting.
-    A mapping gives a param for each key, such as `sampling.seed=1`. Params are functions, because
-    Snakemake reads braces in a plain text as wildcards.
+    A value may be a function of the wildcards; the value Ellipsis means that the job lacks this
+    setting. A mapping gives a param for each key, such as `sampling.seed=1`. The params are
+    functions, because Snakemake reads braces in a plain text as wildcards.
     """
     single: dict[str, Any] = {}
     for name, value in values.items():
@@ -58,7 +58,7 @@ def _text(name: str, value: Any, wildcards: Any) -> str:
 def untracked(**values: Any) -> dict[str, Callable[..., str]]:
     """Params by name that never make a step stale, such as the number of GPUs.
 
-    They depend on `resources`, and Snakemake does not compare such params.
+    They are functions of `resources`, and Snakemake does not compare such params.
     """
     return {
         name: lambda wildcards, resources, text=text: text(wildcards)
@@ -69,7 +69,7 @@ def untracked(**values: Any) -> dict[str, Callable[..., str]]:
 def role_texts(roles: Mapping[str, Any]) -> dict[str, Callable[..., str]]:
     """Params of the columns' roles: a text for each column, and a digest of all roles in order.
 
-    From the texts, Snakemake names the columns that were added, removed or changed.
+    Snakemake's reason for a rerun shows the texts, so it names the changed columns.
     """
     texts = [
         f"column {name}: {role}"
@@ -81,14 +81,14 @@ def role_texts(roles: Mapping[str, Any]) -> dict[str, Callable[..., str]]:
 
 
 def digest(value: Any) -> str:
-    """A digest of a value that JSON can hold."""
+    """A digest of a value that can be written as JSON."""
     return _hash(json.dumps(value, sort_keys=True).encode())
 
 
 class CodeDigests:
-    """Digests of the scripts in a folder and of the package in it, by path in the folder.
+    """Digests of the scripts in `folder` and of the package's modules, by path in the folder.
 
-    Computing them takes a second, so the file `cache` stores them by the files' content.
+    Computing them takes a second, so the file `cache` stores them by the modules' content.
     """
 
     def __init__(self, folder: Path, cache: Path | None = None) -> None:
@@ -118,10 +118,7 @@ class CodeDigests:
         return digest(self.by_file(f"{script}.py", *paths))
 
     def by_file(self, *names: str) -> list[str]:
-        """`path@digest` of files, of all modules that they import, and of their data files.
-
-        Data files are the JSON files in the folders of modules.
-        """
+        """`path@digest` of files, of all modules that they import, and of their JSON files."""
         files = self.with_imports(*names, without=UNTRACKED)
         digests = {name: self.digests[name] for name in files}
         for folder in {(self.folder / name).parent for name in digests if "/" in name}:

@@ -201,7 +201,7 @@ def test_a_sample_is_compared_with_the_test_file_before_anything_is_trained(fold
     sample.write_text("uid,y\n1,0\n2,0\n3,0\n")
     list_parts(test, COLUMNS, parts, rows=3, sample_submission=sample)
     assert read_parts(parts).rows == 3
-    with pytest.raises(UserError, match=r"test\.parquet: the file has no rows"):
+    with pytest.raises(UserError, match=r"test\.parquet: there are no rows"):
         list_parts(write_raw(folder, raw_table(0), "test"), COLUMNS, parts, rows=3)
 
 

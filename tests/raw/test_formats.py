@@ -104,7 +104,7 @@ GOOD = 'y,uid,price,country,note\n0,a,1.5,"k\nr",\n'
         (GOOD.replace("country", "Stra\xdfe").encode("latin-1"), "cannot be read: 'utf-8'"),
         (GOOD.replace("note", "price"), "column 'price' occurs twice"),
         ("", "cannot be read: Empty"),
-        ("y,uid,price,country\n", "the file has no rows"),
+        ("y,uid,price,country\n", "there are no rows"),
         (GOOD.replace(",", ";"), "there is no column 'country', 'price', 'y'.*raw.delimiter"),
     ],
 )

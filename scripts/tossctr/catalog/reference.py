@@ -64,7 +64,7 @@ def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, st
                 path,
                 _allowed(schema["properties"][name]),
                 default,
-                meanings.get(name) or "settings that differ here",
+                meanings.get(name) or f"`{name}` keys to override",
             )
 
 

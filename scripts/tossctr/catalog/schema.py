@@ -46,7 +46,7 @@ ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
 
 @dataclass(frozen=True)
 class TableScore:
-    """A score: its metric in evaluate/metric_table.py, and the prior of submissions by default."""
+    """A score: its metric's name in evaluate/metric_table.py, and the default prior for it."""
 
     metric: str
     prior: Prior = "observed"
@@ -66,7 +66,7 @@ def table_score(config: Mapping[str, Any]) -> TableScore:
 
 
 def submission_prior(config: Mapping[str, Any]) -> Prior:
-    """The prior of a submission: `submission.prior`; if null, that of the table's score."""
+    """The click rate that a submission assumes: `submission.prior`, or the default of the score."""
     return config["submission"]["prior"] or table_score(config).prior
 
 
@@ -74,20 +74,20 @@ class Raw(_Block):
     """Where the raw data come from."""
 
     source: Literal["auto", "files", "simulated"] = "auto"
-    """`files`: the files named below, which must exist. `simulated`: the simulated data. `auto`:
-    the files if all exist; the simulated data if none does and the table has a block `simulation`;
+    """`files`: the files named below, which must exist. `simulated`: simulated data. `auto`: the
+    files if all exist; simulated data if none exists and the table file has a block `simulation`;
     else an error"""
     train: Name | Files
     """table with features and label: a file, a list of files, a pattern such as `in/day-*.parquet`,
-    or a folder. Names that end in .csv, .tsv, .csv.gz or .tsv.gz are CSV, all others parquet"""
+    or a folder. Files that end in .csv, .tsv, .csv.gz or .tsv.gz are CSV, all others parquet"""
     test: Name | Files | None = None
     """table with features and ID, given like `train`; null: no test table and no submission"""
     delimiter: Delimiter | None = None
     """character between the values of CSV files, such as `;`; null: a comma, or a tab in .tsv
     files"""
     sample_submission: Name | None = None
-    """CSV file. Its IDs set the submission's rows and their order; the prediction takes the name
-    of its other column. If null or missing, the test table sets rows and order"""
+    """CSV file. Its IDs set the submission's rows and their order; its other column sets the
+    name of the predictions. If null or missing, the test table sets rows and order"""
 
 
 class Simulation(_Block):
@@ -98,36 +98,35 @@ class Simulation(_Block):
     test_rows: Annotated[int, Field(ge=1)] = 20_000
     """rows of the simulated test file"""
     mean_length: Annotated[float, Field(ge=5, le=5000), AS_WRITTEN] = 20
-    """mean events per sequence; the real data have 531, which takes longer"""
+    """mean events per sequence; the real data have 531"""
 
 
 class Group(_Block):
     """A named group of columns."""
 
     profile: list[Name] = []
-    """categorical columns of the row: text, integers, floats, booleans. Each is an input at every
-    position of the history, which costs memory and time"""
+    """categorical columns of the row: text, integers, floats, booleans. The network reads them at
+    every position of the history, which costs memory and time"""
     context: list[Name] = []
-    """categorical columns of the row that only the output network sees. Columns that are also in
-    `numeric` are used as numbers and as categories"""
+    """further categorical columns of the row, which the network reads only once. A column may be
+    both here and in `numeric`: it is then used as a number and as a category"""
     numeric: list[Name] = []
     """numeric columns; `model.scaling` and `model.numerics` set how a network reads them"""
     sequences: dict[str, Name] = {}
     """`sequence column: target column`. A sequence has a row's events, newest last: tokens joined
     by `separator`, such as `12,7,301` or `a12,b7`, or a list of integers or texts. The target
-    column has the category of the row's item, with which the events are compared. In each row, all
-    sequences in use must be equally long"""
+    column has the row's item, with which the events are compared. In each row, all sequences in use
+    must have equally many events"""
     times: dict[str, Name] = {}
     """`column of the events' times: column of the row's time`, at most one pair. The events' times
     are a sequence of integers, one for each event. The row's time is an integer in the same unit;
     or a timestamp, if the events' times are seconds since 1970. Each row must have a time. An event
     later than its row gets the row's time"""
     separator: Separator = SEPARATORS[0]
-    """character between the tokens of sequences and times in text; the same in all groups in use"""
+    """character between the tokens of a text. All groups in use must have the same"""
     share_embedding: list[Name] = []
-    """sequences whose events are items of their target column. A token and
-    an equal category, such as `a12` or `012`, share an embedding; for `min_count`, their counts add
-    up"""
+    """sequences whose events are items of their target column. An item then has one embedding, as
+    an event and as a target; `min_count` applies to the sum of both counts"""
 
 
 class ColumnRoles(_Block):
@@ -137,7 +136,8 @@ class ColumnRoles(_Block):
     """column of the train table with 0 and 1, booleans, or text: yes and no, y and n, true and
     false, or t and f"""
     id: Name | None = None
-    """column of unique IDs in the test table; null: rows are numbered from 1, in a column `row`"""
+    """column of unique IDs in the test table; null: the submission has row numbers from 1 in a
+    column `row`"""
     time: Name | None = None
     """column of the row's time: whole numbers, dates, timestamps or text; `sampling.split` can hold
     out the newest rows"""
@@ -160,13 +160,12 @@ class Table(_Block):
     columns: ColumnRoles
     """the roles of the columns"""
     score: ScoreName = "logloss"
-    """the metric that ranks models: `logloss`, `auc`, `average_precision`, or `toss`, the
-    competition's 0.5 AP + 0.5 / (1 + WLL) at 50:50 odds (AP: average precision, WLL:
-    logloss in which clicks and negatives have equal total weight). It also sets the default of
-    `submission.prior`"""
+    """the metric that ranks models. `toss` is the competition's: 0.5 AP + 0.5 / (1 + WLL), with the
+    average precision AP, and WLL, a logloss in which clicks and negatives have equal total weight.
+    The score also sets the default of `submission.prior`"""
 
 
-# The value of `sampling.split` that uses each of these keys of `columns`.
+# Keys of `columns`, and the value of `sampling.split` that splits rows by this column.
 SPLIT_BY = {"time": "newest", "group": "groups"}
 
 
@@ -175,12 +174,11 @@ class SamplingConfig(SettingsBlock):
 
     split: Literal["auto", "random", "newest", "groups"] = "auto"
     """which rows are held out for validation. `random`: random rows. `newest`: the newest by
-    `columns.time`. `groups`: random groups, so that no value of `columns.group` is in both splits.
-    `auto`: `newest` if `columns.time` has several values, else `groups` if `columns.group` has,
-    else `random`"""
+    `columns.time`. `groups`: all rows of random groups (`columns.group`). `auto`: `newest` if the
+    time column has several values, else `groups` if the group column has several, else `random`"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
-    """share of the rows held out: with `random`, of each label's rows; with `newest` and `groups`,
-    the nearest share that splits no time and no group"""
+    """share of the rows held out. With `random`, it is the share of each label. With `newest` and
+    `groups`, it is approximate, since all rows of a time or group stay together"""
     seed: Seed = 42
     """seed of drawing and shuffling rows"""
 
@@ -197,7 +195,7 @@ class Parts(_Block):
     """The parts of a table."""
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
-    """approximate rows of a part; a job converts or predicts one part"""
+    """approximate number of rows in a part. Tables are processed in parts, each by its own job"""
 
 
 class Variant(_WithBlocks):
@@ -208,20 +206,20 @@ class Size(_WithBlocks):
     """The settings of one data size."""
 
     rows: Annotated[int, Field(ge=20)] | None
-    """rows drawn evenly from the train table, stratified by label; null: all"""
+    """number of rows drawn evenly from the train table, with its click rate; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
-    """how many of a history's newest events the Transformer sees; each number gives a model, such
-    as `len150`. Other inputs use all events"""
+    """how many of a history's newest events become positions of the network; each number gives a
+    model, such as `len150`. Other inputs use all events"""
     submission_models: Annotated[list[str], Field(min_length=1)]
-    """models of the submission, such as `len150` or the variant `len150-briefing`. Several models
-    are blended: the submission has the weighted mean of their logits"""
+    """names of the submission's models, such as `len150` or `len150-briefing`. Several models are
+    blended: the submission has the weighted mean of their logits"""
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         "auto"
     )
-    """weights of these models in the blend. `auto`: nonnegative weights fitted to the logloss of
-    the validation rows, nearly equal if clicks are few. null: equal"""
+    """weights of these models in the blend. `auto`: weights from 0 to 1 with the lowest validation
+    logloss, but nearly equal if clicks are few. null: equal weights"""
     min_count: Annotated[int, Field(ge=1)]
-    """categories and tokens with fewer occurrences in the train rows are out of vocabulary"""
+    """categories and tokens that occur less often in the train rows are treated as unknown"""
 
     @model_validator(mode="after")
     def _has_a_weight_for_each(self) -> Self:
@@ -246,9 +244,9 @@ class Submission(_Block):
     """The contents of a submission."""
 
     prior: Prior | None = None
-    """click rate that the submitted probabilities assume. `observed`: the data's. `balanced`: a
-    half, best for a logloss that weights classes equally. null: `balanced` if the score is toss,
-    else `observed`"""
+    """click rate that the submitted probabilities assume. `observed`: the train rows'.
+    `balanced`: 0.5, best for a logloss that weights clicks and negatives equally. null: `balanced`
+    if the score is `toss`, else `observed`"""
     refit: bool = True
     """submission models also learn from the validation rows (docs/validation.md)"""
 
@@ -260,7 +258,7 @@ class Evaluation(_Block):
         *BASELINES,
         "boosting",
     ]
-    """the baselines that models are compared with: `constant`, the click rate;
+    """baselines to compare models with: `constant`, the click rate;
     `logistic_regression`, on ranks of numeric columns and history lengths, and on columns with few
     categories; or a model's name"""
 
@@ -314,24 +312,24 @@ def _checked_space(space: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class TuneConfig(SettingsBlock):
-    """A search for better settings."""
+    """The search for better settings."""
 
     trials: Annotated[int, Field(ge=1)] = 20
     """number of trials"""
     space: Annotated[Mapping[str, Any], AfterValidator(_checked_space)] = {}
     """settings to search, by name, such as `train.learning_rate`. FESeq searches those of
     `model` and `train`, boosting those of `boosting`. Each has a list of choices, or a range `{low,
-    high}`, optionally with `log: true` or a `step`. A further config file adds to the space of
-    config.yaml; to search fewer settings, remove them there"""
+    high}`, optionally with `log: true` or a `step`. Another config file can only add settings; to
+    remove some, edit config.yaml"""
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The settings in `space` that belong to the blocks `names`."""
+    """The part of a search space whose settings are in the blocks `names`."""
     return {path: values for path, values in space.items() if path.split(".")[0] in names}
 
 
 def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
-    """True if the setting `path`, searched in the range `values`, may be a fraction."""
+    """True if the setting `path`, searched in the range `values`, accepts fractions."""
     return not any(_space_errors(path, [(values["low"] + values["high"]) / 2]))
 
 
@@ -359,8 +357,8 @@ class Config(_WithBlocks):
     scores: dict[
         Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=MAX_IN_NAME)], Name | Files
     ] = Field(default_factory=dict)
-    """tables to score, by name, each given like `raw.test`; `results/scores/<name>.parquet` has the
-    probabilities"""
+    """further tables to predict, by name, each given like `raw.test`;
+    `results/scores/<name>.parquet` gets the probabilities"""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     tuning: TuneConfig = Field(default_factory=TuneConfig)
     runtime: Runtime = Field(default_factory=Runtime)

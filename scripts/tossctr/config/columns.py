@@ -20,10 +20,11 @@ _MAX_IN_RANGE = 100_000
 class Columns:
     """The columns in use, by role; `label` and `id` are '' if nothing reads them.
 
-    `sequences[i]` is the history of the target item `targets[i]`; sequences in `shared` share the
-    vocabulary of their target. Only the output network reads the categories `context` and, as
-    categories, the numeric columns `ids`. A table with times has both `event_time` (a sequence with
-    a time per event) and `row_time`. `separator` separates the tokens of text sequences.
+    `sequences[i]` is the history of the target item in column `targets[i]`; sequences in `shared`
+    have the vocabulary of their target. `context` are categories that only the output network
+    reads; `ids` are numeric columns that it also reads as categories. `event_time` (a sequence with
+    a time per event) and `row_time` are both set or both None. `separator` separates the tokens of
+    text sequences.
     """
 
     label: str = ""
@@ -89,8 +90,8 @@ class Columns:
         roles = Counter([config["label"], id_column, *features]) | Counter(context)
         if twice := [name for name, count in roles.items() if count > 1]:
             raise UserError(
-                f"columns: {', '.join(map(repr, twice))} named more than once by label, ID and the "
-                f"groups in use; give each column one role"
+                f"columns with several roles: {', '.join(map(repr, twice))}; name each only once "
+                f"in label, id and the groups in use"
             )
         event_time, row_time = times[0] if times else (None, None)
         return cls(
@@ -117,14 +118,17 @@ def _check_histories(
 ) -> None:
     """Raise UserError if sequences, times and separators of the groups are inconsistent."""
     if times and not sequences:
-        raise UserError(f"columns: event times {times}, but no sequence of events; add one")
+        raise UserError(
+            f"columns: there are event times, {times}, but no sequence of events; add one"
+        )
     if len(times) > 1:
         raise UserError(f"columns: several pairs of times, {times}; use only one pair")
     if len({*separators.values()}) > 1:
         raise UserError(f"columns: several separators, {separators}; use only one")
     if unknown := {*shared}.difference(name for name, _ in sequences):
         raise UserError(
-            f"columns: share_embedding has {min(unknown)!r}, which is no sequence of a group in use"
+            f"columns: share_embedding has {min(unknown)!r}, which is no sequence of a group in "
+            f"use; remove it there, or add it to `sequences`"
         )
 
 

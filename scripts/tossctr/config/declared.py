@@ -80,7 +80,7 @@ def defaults_of(declared: Any) -> dict[str, Any]:
 
 
 def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
-    """The errors in `values` of a declared class, one line each; `path` is their config key."""
+    """A line for each error in `values` of a declared class; `path` is their key in the config."""
     if not isinstance(values, Mapping):
         return [f"{path}: must be a mapping, not {values!r}"]
     errors: list[Any] = []
@@ -115,7 +115,7 @@ def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
 
 
 def _known_keys(declared: Any, loc: tuple[Any, ...]) -> list[str]:
-    """The keys that a declared class allows at the location `loc`."""
+    """The keys that a declared class allows in the block at the location `loc`."""
     for step in loc:
         fields = fields_of(declared)
         declared = fields[step].annotation if step in fields else (get_args(declared) or [None])[-1]
@@ -137,11 +137,10 @@ class Runtime(SettingsBlock):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: CUDA if available, else the CPU; the log says which. `cuda`: an error without CUDA,
-    or with XGBoost's CPU build (docs/boosting.md)"""
+    for boosting also with XGBoost's CPU build (docs/boosting.md)"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """precision of matrix products at the positions of the history; the output network uses float32
-    or TF32. `auto`: `float32` on the CPU, `bfloat16` on a GPU, `float16` on a GPU without bfloat16
-    (T4)"""
+    """precision of matrix products at the history's positions. `auto`: `float32` on a CPU,
+    `bfloat16` on a GPU, `float16` on a GPU without bfloat16 (T4)"""
     memory_gib: Literal["auto"] | Annotated[float, Field(gt=0), AS_WRITTEN] = "auto"
     """memory in GiB that a network's training may use. Batches that do not fit are split into
     micro-batches, whose gradients add up to the batch's. `auto`: the GPU's memory; on a CPU, half

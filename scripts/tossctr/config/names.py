@@ -12,7 +12,7 @@ BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
 # The click rate that probabilities assume: of the data, or 0.5.
 Prior = Literal["observed", "balanced"]
-# Folds of the train rows: features of a row are fitted to the other folds.
+# The number of folds of the train rows: features of a row are fitted to the other folds.
 FOLDS = 5
 # Pattern of the optional variant at the end of a model's name.
 VARIANT = r"(?:-[a-z][a-z0-9_]*)?"
@@ -31,9 +31,9 @@ MODEL_FILE = "model.safetensors"
 
 
 def require_name(path: Path, name: str, expected: str) -> None:
-    """Raise UserError if a file's `name`, such as full/len150 or full, is not `expected`.
+    """Raise UserError unless the size or model of a file, such as full/len150, is `expected`.
 
-    Unknown names are '', and are not compared.
+    A name that is '' is unknown, and is not compared.
     """
     if name and expected and name != expected:
         raise UserError(
@@ -42,8 +42,8 @@ def require_name(path: Path, name: str, expected: str) -> None:
         )
 
 
-def folder_name(path: Path) -> str:
-    """Size and name of the model whose folder, or refit folder, contains `path`: full/len150."""
+def model_of_file(path: Path) -> str:
+    """The size and name, such as full/len150, of the model whose (refit) folder contains `path`."""
     folder = path.absolute().parent
     return "/".join((folder.parent if folder.name == REFIT else folder).parts[-2:])
 

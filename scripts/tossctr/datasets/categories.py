@@ -31,7 +31,7 @@ def is_number(word: str) -> bool:
 
 
 def normalize_words(words: Iterable[str]) -> list[str]:
-    """The words; True and False become true and false, as in other file formats."""
+    """The words, with True and False as true and false, which other file formats have."""
     return [_BOOLEANS.get(word, word) for word in words]
 
 
@@ -51,12 +51,12 @@ def tokens_of(codes: np.ndarray) -> np.ndarray:
 
 
 def words_by_token(words: Sequence[str]) -> dict[int, str]:
-    """A dict from tokens to words, in the order of `words`."""
+    """The word of each token, in the order of `words`."""
     return dict(zip(tokens_of(codes_of(words)).tolist(), words))
 
 
 class CategoryLookup:
-    """Maps the codes of `words` to `values` [words], 0 to `missing`, and other codes to `other`."""
+    """Maps the codes of `words` to `values` [words], 0 to `missing`, and others to `other`."""
 
     def __init__(
         self, words: Sequence[str], values: np.ndarray, *, missing: int, other: int
@@ -74,6 +74,6 @@ class CategoryLookup:
 
 
 def most_frequent(count: np.ndarray, limit: int) -> np.ndarray:
-    """The indices of the `limit` highest counts, descending, without zeros; ties: lower first."""
+    """The indices of the `limit` highest counts above 0, descending; ties by ascending index."""
     order = np.argsort(-count, kind="stable")[:limit]
     return order[count[order] > 0]

@@ -46,7 +46,7 @@ def convert_train(
     size: str = "",
     code: str = "",
 ) -> None:
-    """Write the selected rows of `raw` to the H5 files `train` and `valid`.
+    """Write the drawn rows of `raw`, listed in `selection`, to the H5 files `train` and `valid`.
 
     `raw` is a table of one part, or the files of part number `part` in the listing `parts`. Rows
     are shuffled in chunks of up to SHUFFLED_BYTES. The H5 attribute `source` records `size` and
@@ -154,7 +154,7 @@ def convert_test(
     threads: int = 1,
     code: str = "",
 ) -> None:
-    """Write `raw` to H5 in file order; with `part`, `raw` must name the part's files.
+    """Write the rows of `raw` to the file `h5` in order; with `part`, `raw` names the part's files.
 
     Without an ID column, a row's ID is its number in the part, from 1. Reads the files once, with
     bounded memory.

@@ -1,9 +1,9 @@
 """Draws the rows of a size from the raw table, and splits them: a Selection for each part.
 
-The random numbers of a part depend only on its number and the seed. So if a size has all rows,
-replacing one part keeps the Selections of the others, unless a split would be empty without it.
+The random numbers of a part depend only on its number and the seed. So if a size has all rows and
+validation rows are random, replacing one part hardly ever changes the Selections of the others.
 
-Shape legend: P parts; first 2: splits (train, validation); second 2: labels.
+Suffixes give shapes. P: parts; 22: splits (train, validation) by labels; 2: splits or labels.
 """
 
 import hashlib
@@ -77,8 +77,8 @@ class Selection:
         selection = cls(*(column.to_numpy() for column in table.columns))
         if digest not in (None, selection.digest):
             raise UserError(
-                f"{path}: does not match the JSON file of the same name; delete it and run "
-                f"snakemake again"
+                f"{path}: does not match {path.with_suffix('.json').name}; delete {path.name} and "
+                f"run the same command again"
             )
         return selection
 
@@ -94,7 +94,7 @@ def sample(
     parts: Output,
     delimiter: str | None = None,
 ) -> None:
-    """Draw `rows` rows (None: all) of a train table; write the Selections and the list of parts.
+    """Draw `rows` rows (None: all) of a train table; write their Selections and the list of parts.
 
     Each part has about `part_rows` drawn rows.
     """
@@ -150,7 +150,7 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
                 row = pc.index(wrong, True).as_py()
                 raise ValueError(
                     f"{row_name(first_row + row)}: {column[row].as_py()!r} is neither "
-                    f"{' nor '.join(pair or ('1', '0'))} ({count:,} such rows in this batch)"
+                    f"{' nor '.join(pair or ('1', '0'))} (at least {count:,} such rows)"
                 )
         except ValueError as error:
             raise UserError(
@@ -174,9 +174,9 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
 def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
     """The number of rows to draw by part, split and label, int64 [P, 2, 2]; the sum is `rows`.
 
-    `count_P2` has the available rows by part and label. Each label gets its proportional share, but
-    at least two rows. About `valid_share` of the drawn rows are validation rows, at least one of
-    each label.
+    `count_P2` has the number of available rows by part and label. Each label gets its proportional
+    share, but at least two rows. About `valid_share` of the drawn rows are validation rows, at
+    least one of each label.
     """
     total_2 = count_P2.sum(axis=0)
     quota_P22 = np.zeros((len(count_P2), 2, 2), np.int64)
@@ -191,8 +191,8 @@ def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
 def split_quotas(count_P22: np.ndarray, rows: int) -> np.ndarray:
     """Like `quotas`, for rows that are already split.
 
-    `count_P22` has the available rows by part, split and label. Each split, and each label in a
-    split, gets its proportional share, but at least one row of each label.
+    `count_P22` has the number of available rows by part, split and label. Each split, and each
+    label in a split, gets its proportional share, and each label at least one row.
     """
     quota_P22 = np.zeros_like(count_P22)
     size_2 = count_P22.sum(axis=(0, 2))
@@ -210,12 +210,12 @@ def select_rows(
     part: int = 0,
     row_splits: Sequence[np.ndarray] | None = None,
 ) -> Selection:
-    """Draw the quota of each split and label from a part's rows, by stratified sampling.
+    """Draw the rows of a part: as many of each split and label as `quota_22` says.
 
     A label's rows are divided into as many equal intervals as its quota, and one row is drawn from
     each interval, so every day of a file sorted by day is sampled. Validation rows are drawn in the
-    same way from the drawn rows. If rows are already split, `row_splits` has the split, period and
-    fold of each row, and each split is drawn from its own rows.
+    same way from the drawn rows. If the table is already split, `row_splits` has the split, period
+    and fold of each row, and each split is drawn from its own rows.
     """
     random = np.random.default_rng([seed, 0, part])
     split, period, fold = row_splits or np.zeros((3, len(labels)), np.uint8)

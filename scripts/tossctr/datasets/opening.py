@@ -22,9 +22,9 @@ class FilesTable(Table):
     """The rows of several files as one table, in runs of RUN_ROWS that alternate between files.
 
     Runs are ordered by the fractional parts of multiples of the golden ratio, so consecutive runs
-    are an even sample of all files. Rows are numbered across the raw table. `splits` has each
-    split's files, one per part of the raw table; `tables` lists them all, split after split. Raises
-    UserError if the files are not of one draw.
+    are an even sample of all files. Row numbers count across the raw table. `splits` has the files
+    of each split, one for each part of the raw table; `tables` lists all files, split after split.
+    Raises UserError if the files are not of one draw.
     """
 
     def __init__(self, splits: Sequence[Sequence[Table]]) -> None:
@@ -70,7 +70,7 @@ class FilesTable(Table):
         return Block.concatenate(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows `start` to `stop` of one of a block's arrays."""
+        """The array `name` of a Block, for rows `start` to `stop`."""
         pieces = []
         for file, first, last in self._ranges(start, self.rows if stop is None else stop):
             values = self.tables[file].column(name, first, last)
@@ -113,17 +113,17 @@ class AllRows:
     valid: Files
 
 
-# A file, in stored order; the files of a split, or of both splits; or an open table.
+# One H5 file, whose rows keep their order; the files of a split, or of both; or an open table.
 TableSource = Path | Sequence[Path] | AllRows | Table
 
 
-def open_table(rows: TableSource) -> Table:
-    """Open `rows` as a table; raises UserError if the files are not of one draw."""
-    if isinstance(rows, Table):
-        return rows
-    if isinstance(rows, Path):
-        return H5Table(rows)
-    splits = [rows.train, rows.valid] if isinstance(rows, AllRows) else [rows]
+def open_table(source: TableSource) -> Table:
+    """Open `source` as a table; raises UserError if its files are not of one draw."""
+    if isinstance(source, Table):
+        return source
+    if isinstance(source, Path):
+        return H5Table(source)
+    splits = [source.train, source.valid] if isinstance(source, AllRows) else [source]
     with ExitStack() as stack:
         whole = FilesTable(
             [
@@ -136,7 +136,7 @@ def open_table(rows: TableSource) -> Table:
 
 
 def refit_rows(table: Table, seed: int) -> Table:
-    """All validation rows of an open AllRows table, and equally many random train rows."""
+    """The rows of a refit: all validation rows of `table` (of AllRows), and as many train rows."""
     assert isinstance(table, FilesTable), "a table of AllRows"
     lengths = np.diff(table._ends, prepend=0)
     is_train = np.repeat([file < table.parts for file, _, _ in table._runs], lengths)

@@ -29,25 +29,25 @@ _MAX_DIGITS = 18
 _INTEGER = f"^[0-9]{{1,{_MAX_DIGITS}}}$"
 # As in a category, 007 is a text.
 _NUMBER = f"^(0|[1-9][0-9]{{0,{_MAX_DIGITS - 1}}})$"
-# At index n, the smallest number with n digits; 0 has one digit.
+# At index n, the smallest number with n digits; the number 0 has one digit.
 _LEAST = np.array([0, 0, *(10**n for n in range(1, _MAX_DIGITS))], np.uint64)
 # Characters that tokens in text must not contain: separators, brackets and quotes of lists.
 NO_TEXT = re.compile(r"""[\x00\s\v,|;\[\]{}"']""", re.ASCII)
 _TEXT_TOKEN = rf"^[^{NO_TEXT.pattern[1:-1]}]+$"
 _LIST_TOKEN = r"^[^\x00]+$"
 _WANTED = {
-    _INTEGER: f"a non-negative integer of at most {_MAX_DIGITS} digits, as event times must be",
-    _TEXT_TOKEN: "a token: join tokens by the `separator` of the table's file (default: a comma), "
-    "without blanks, commas, quotes, brackets, | or ; in a token, for example 12,a7,301; or "
-    "write lists, whose tokens may contain these characters",
-    _LIST_TOKEN: "a token: write a text or an integer, or leave it out",
+    _INTEGER: f"must be a non-negative integer of at most {_MAX_DIGITS} digits, as an event's time",
+    _TEXT_TOKEN: "is empty or has a blank, comma, quote, bracket, | or ;. Join tokens by the "
+    "`separator` of the table's file (default: a comma), for example 12,a7,301; or write lists, "
+    "whose tokens may contain these characters",
+    _LIST_TOKEN: "is missing, empty or has a NUL byte; write a text or an integer, or leave it out",
 }
 
 
 def convert_batch(
     batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: str
 ) -> tuple[Block, RawStrings]:
-    """Convert the features of `batch`; also return the strings of categories and text tokens.
+    """Convert the features of `batch` to a Block; also return the raw strings by column.
 
     `rows` are the rows' numbers in the raw file `path`. Batches can be converted in parallel.
     """
@@ -73,9 +73,9 @@ def convert_batch(
         if len(unequal):
             i = unequal[0]
             raise UserError(
-                f"{path}: {row_name(rows[i])}: sequence {first!r} has "
+                f"{path}, {row_name(rows[i])}: sequence {first!r} has "
                 f"{sequences[first].lengths[i]} events, {name!r} has {sequences[name].lengths[i]}; "
-                f"the sequences of a row must have equal lengths"
+                f"give all sequences of a row equally many events"
             )
     time = None
     if columns.row_time:
@@ -116,7 +116,7 @@ def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.
         raise UserError(
             f"{path}: column {name!r}, {row_name(rows[bad[0]])}: the row's time is missing or "
             f"negative; give each row a non-negative integer in the unit of the events' times, or "
-            f"a timestamp from 1970 on, or remove `times` from the config"
+            f"a timestamp from 1970 on, or remove `times` from the table's file"
         )
     return counts // _PER_SECOND[column.type.unit] if is_timestamp else counts
 
@@ -219,7 +219,7 @@ def _from_lists(
         row = rows[np.searchsorted(offsets, bad[0], side="right") - 1]
         token = tokens[int(bad[0])].cast(pa.binary()).as_py()
         shown = None if token is None else token.decode(errors="backslashreplace")
-        raise UserError(f"{where}, {row_name(row)}: token {shown!r} is not {_WANTED[pattern]}")
+        raise UserError(f"{where}, {row_name(row)}: token {shown!r} {_WANTED[pattern]}")
     is_integer = pc.match_substring_regex(distinct, _INTEGER if pattern == _INTEGER else _NUMBER)
     words = distinct.filter(pc.invert(is_integer)).to_pylist()
     chosen, values = np.asarray(is_integer), np.empty(len(distinct), np.int64)

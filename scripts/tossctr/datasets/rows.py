@@ -19,11 +19,10 @@ _NAME = "the rows"
 
 
 def row_table(rows: Rows, columns: Columns, simulated: bool) -> MemoryTable:
-    """Convert the features of `rows` as for raw files; other columns are ignored.
+    """Convert the features of `rows` as those of raw files; other columns are ignored.
 
     A column must have one type, as in parquet. None, NaN and pandas.NA are missing values or empty
-    histories. Raises UserError that names the column if a value is invalid or a row lacks the
-    column.
+    histories. If a value is invalid or a row lacks a column, raises UserError with its name.
     """
     header = Header(
         Path(_NAME),

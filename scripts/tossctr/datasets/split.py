@@ -48,10 +48,10 @@ class Sampling(SettingsBlock):
 def read_keys(
     file: RawTable, sampling: Sampling
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
-    """Read what rows are split by: times [rows] or None, groups [rows] or None, and `sampling`.
+    """Read the column that splits the rows: return times or None, groups or None, and `sampling`.
 
-    At most one array is returned; the returned `sampling` names only the column in use. See
-    `Sampling` for `is_auto`.
+    At most one array [rows] is returned, none if rows are split at random. The returned `sampling`
+    names only the column in use.
     """
     time = file.times(sampling.time) if sampling.time else None
     if time is not None and not (sampling.is_auto and (time == time[:1]).all()):
@@ -77,11 +77,11 @@ def split_rows(
     sampling: Sampling,
     where: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Split, period and fold of each row of a file, as in a Selection.
+    """The split, period and fold of each row of a file, as in a Selection.
 
-    `time` and `group` [rows] are from `read_keys`; messages call the file `where`. Held out are the
-    newest times, or random groups. Rows with one time or group stay together, so the held-out share
-    is only close to `valid_share`. Raises UserError if a split has no rows of a label.
+    `time` and `group` [rows] are from `read_keys`; `where` names the file in messages. The newest
+    times, or random groups, are held out. All rows of a time or group stay together, so the
+    held-out share is only close to `valid_share`. Raises UserError if a split lacks a label.
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "time or group is given"

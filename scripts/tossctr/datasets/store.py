@@ -68,7 +68,7 @@ class _File(io.FileIO):
 
 
 class H5Writer:
-    """Appends blocks to an H5 file; integers and IDs get the smallest dtype for their values."""
+    """Appends blocks to an H5 file; integers and IDs get the smallest dtype that holds them."""
 
     def __init__(self, path: Path, columns: Columns) -> None:
         self._disk = _File(path, "w+")
@@ -95,7 +95,7 @@ class H5Writer:
     def finish(
         self, words: Mapping[str, Collection[str]], source: Mapping[str, Any], split: str = ""
     ) -> None:
-        """Write vocabularies (`words`) and attributes, and close; H5Table needs a finished file."""
+        """Write vocabularies (`words` by column) and attributes, and close the file."""
         for name, strings in words.items():
             if strings or name not in self.columns.ragged:
                 text = "".join(f"{word}\0" for word in sorted(strings)).encode()
@@ -198,7 +198,7 @@ class H5Table(Table):
             return self.file[name][:].tobytes().decode().split("\0")[:-1]
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows `start` to `stop` of one of a block's arrays."""
+        """The array `name` of a Block, for rows `start` to `stop`."""
         with raise_if_corrupt(self.path):
             return self._data[name][start:stop]
 

@@ -21,8 +21,8 @@ class Block:
     `sequences` by column name, in unsigned integers; `row` int64 [rows]. The further arrays may be
     None: `label` uint8 [rows]; `period` and `fold` uint8 [rows], as in a Selection; `id` bytes
     [rows]; `time` int64 [rows]; `index` int64 [rows], the rows' indices in their table;
-    `first_events` [rows], with a uint64 field for each sequence: the first token before permutation
-    importance changed the sequence.
+    `first_events` [rows], with a uint64 field for each sequence: its first token, before
+    permutation importance shuffles the sequence.
     """
 
     numeric: np.ndarray
@@ -87,10 +87,10 @@ class Block:
 class Header:
     """Properties of a whole table.
 
-    Messages call the table `path`. The columns are those of `numeric`, `categorical` and
-    `sequences` in its blocks. `source` describes the raw table, and says if it is `simulated`.
-    `identity` is equal for the train and validation rows of one draw. `split` is "train",
-    "validation" or "".
+    `path` names the table in messages. The columns are those of `numeric`, `categorical` and
+    `sequences` in its blocks. `source` describes the raw table, and says if it is `simulated`. The
+    train and validation rows of one draw have the same `identity`. `split` is "train",
+    "validation", or "" for other rows.
     """
 
     path: Path
@@ -120,7 +120,7 @@ class Table(Header, ABC):
 
     @abstractmethod
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows `start` to `stop` of one of a block's arrays, such as `label` or `row`."""
+        """The array `name` of a Block, such as `label`, for rows `start` to `stop`."""
 
     @abstractmethod
     def vocabulary(self, column: str) -> list[str]:
@@ -164,7 +164,7 @@ class MemoryTable(Table):
         return replace(rows, sequences={name: rows.sequences[name] for name in names})
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows `start` to `stop` of one of the block's arrays."""
+        """The array `name` of the block, for rows `start` to `stop`."""
         return getattr(self.block, name)[start:stop]
 
     def vocabulary(self, column: str) -> list[str]:
@@ -191,7 +191,7 @@ class RowSubset(Table):
         return Block.concatenate(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows `start` to `stop` of one of a block's arrays."""
+        """The array `name` of a Block, for rows `start` to `stop`."""
         return self.whole.column(name)[self.indices[start:stop]]
 
     def vocabulary(self, column: str) -> list[str]:
@@ -204,7 +204,7 @@ class RowSubset(Table):
 
 
 def monitored_rows(table: Table) -> Table:
-    """The first validation rows: at least MONITORED_ROWS, with MONITORED_CLICKS clicks.
+    """The first rows of a validation table: MONITORED_ROWS, or more for MONITORED_CLICKS clicks.
 
     Rows of an H5 table are shuffled, so the first rows are a random sample.
     """
@@ -219,7 +219,7 @@ def period_count(table: Table) -> int:
 
 
 def require_drawn(table: Table) -> None:
-    """Raise UserError if the rows are test rows, not drawn train or validation rows."""
+    """Raise UserError if the table has test rows instead of drawn train or validation rows."""
     if "draw" not in table.source:
         raise UserError(
             f"{table.path}: contains test rows; give H5 files of train or validation rows"
@@ -227,7 +227,7 @@ def require_drawn(table: Table) -> None:
 
 
 def draw_mismatch(first: object, second: object) -> UserError:
-    """The error for two files whose rows were drawn separately, so that rows may overlap."""
+    """The error for two files that are not of one draw, so that they may have rows in common."""
     return UserError(
         f"{first} and {second} were not made from the same rows and columns; give files of one "
         f"draw. If the workflow made both files, delete their folders in data/h5 and run the same "

@@ -229,7 +229,7 @@ def _head(table: RawTable) -> dict[str, _Column]:
     """The columns of the first rows."""
     head = table.head(ROWS)
     if not len(head):
-        raise UserError(f"{table.location}: the file has no rows; give a file with rows")
+        raise UserError(f"{table.location}: there are no rows; give a file with rows")
     return {n: _Column(n, head[n].combine_chunks(), table.has_types) for n in head.column_names}
 
 

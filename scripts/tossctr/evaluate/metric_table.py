@@ -19,7 +19,7 @@ from ..common import logits
 from ..common.errors import UserError
 from ..common.logits import BALANCED, LabelledLogits, sigmoid
 from ..common.parquet import metadata_of, read_table
-from ..config.names import folder_name, require_name
+from ..config.names import model_of_file, require_name
 
 # Bins of the calibration error, with about equally many rows each.
 CALIBRATION_BINS = 20
@@ -40,7 +40,7 @@ def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
 
     Raises UserError if the files have different rows.
     """
-    tables = [read_predictions(path, folder_name(path)) for path in paths]
+    tables = [read_predictions(path, model_of_file(path)) for path in paths]
     for path, table in zip(paths, tables):
         if not table["row"].equals(tables[0]["row"]):
             raise UserError(

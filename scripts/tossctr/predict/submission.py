@@ -14,11 +14,11 @@ from ..common.errors import UserError
 from ..common.files import Output, atomic_write, fingerprint, write_json
 from ..common.logits import checked_weights, mean_logit, prior_shift, sigmoid
 from ..common.parquet import metadata_of, read_table
-from ..config.names import Prior, folder_name, require_name
+from ..config.names import Prior, model_of_file, require_name
 from ..describe.alarms import log_alarms, read_alarms
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
-from ..raw.raw_files import label_name
+from ..raw.raw_files import prediction_column
 from ..raw.submission_ids import add_ids, add_sample, fetch_row, id_database
 from ..raw.values import ROW_COLUMN, row_numbers
 
@@ -56,7 +56,7 @@ def write_submission(
     listed = read_parts(parts).parts
     count = len(listed)
     by_model = [predictions[i : i + count] for i in range(0, len(predictions), count)]
-    names, about_models = [folder_name(model).rpartition("/")[2] for model in models], []
+    names, about_models = [model_of_file(model).rpartition("/")[2] for model in models], []
     for paths, model, name in zip(by_model, models, names, strict=True):
         code = codes.get(name) if codes else None
         full_name = f"{size}/{name}" if size else ""
@@ -129,7 +129,7 @@ def join_predictions(
     """
     listed = "predicted AS listed"
     if sample_submission is not None:
-        label_column = label_name(Location(sample_submission), id_column, label_column)
+        label_column = prediction_column(Location(sample_submission), id_column, label_column)
         listed = "sample AS listed JOIN predicted USING (id)"
     with id_database(submission) as database:
         add_ids(database, "predicted", _average(by_model, weights, id_column), "the predictions")

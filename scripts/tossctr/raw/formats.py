@@ -37,11 +37,12 @@ _BUFFER_BYTES = {False: 1 << 16, True: 1 << 22}
 
 
 class RawFile(ABC):
-    """A file of a raw table; all rows are read, or those of `file_slice`.
+    """A file of a raw table; all its rows are read, or those of `file_slice`.
 
     `schema` has the file's columns except `duplicate_columns`, whose names occur more than once.
-    `partition_keys` has the columns from folders named key=value. `group_rows` lists the rows of
-    each row group. If not `is_splittable`, the file has no types and must be read from its start.
+    `partition_keys` has the values of columns from folders named key=value. `group_rows` lists the
+    number of rows in each row group. A file that is not `is_splittable` must be read from its
+    start, and has no types.
     """
 
     is_splittable = True
@@ -141,7 +142,7 @@ class ParquetFile(RawFile):
 
 
 class CsvFile(RawFile):
-    """A CSV or TSV file; roles in `columns` give types, and columns without a role are text."""
+    """A CSV or TSV file; the roles in `columns` give types, and all other columns are text."""
 
     is_splittable = False
 
@@ -209,12 +210,14 @@ class CsvFile(RawFile):
             is_missing = pc.is_in(plain, value_set=_NO_NUMBER)
             return cast_rows(pc.if_else(is_missing, None, plain), wanted, first_row)
         except ValueError as error:
-            raise UserError(f"{self.location}: column {name!r}, {error}") from None
+            raise UserError(
+                f"{self.location}: column {name!r}, {error}; correct the value or the column's role"
+            ) from None
 
 
 def guess_delimiter(location: Location) -> str:
-    """The most frequent of `,` `;` tab and `|` in the header of a CSV file."""
-    with location.open_text() as stream:
+    """The delimiter of a CSV file: of `,` `;` tab and `|`, the most frequent in the header."""
+    with location.open_stream() as stream:
         header = stream.read(1 << 16).split(b"\n")[0].decode(errors="replace")
     return max(",;\t|", key=header.count)
 
@@ -222,9 +225,9 @@ def guess_delimiter(location: Location) -> str:
 def open_csv(
     location: Location, names: Sequence[str] = (), *, delimiter: str = ","
 ) -> pacsv.CSVStreamingReader:
-    """A reader of the columns `names` as bytes, or of all columns; an empty value is null."""
+    """A reader of the columns `names` as bytes, or of all with guessed types; empty is null."""
     return pacsv.open_csv(
-        location.open_text(),
+        location.open_stream(),
         # Threads do not speed up reading, and make row numbers unknown.
         read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
         parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),

@@ -40,9 +40,9 @@ _DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 
 
 class Location:
-    """A file or folder, given by a path or URI; `str` returns the user's text.
+    """A file, folder or pattern, given by a path or URI; `str` returns the user's text.
 
-    The constructor sends no request to a store. The context `reading` converts errors to a
+    The constructor sends no request to a store. Errors that occur in the context `reading` become a
     UserError with the location and pyarrow's message.
     """
 
@@ -81,7 +81,7 @@ class Location:
 
     @cached_property
     def version(self) -> str:
-        """A digest of the file's content at the first call; remote: from the store's digest."""
+        """A digest of the file's content at the first call; for an object, see `object_version`."""
         with self.reading():
             if not self.is_remote:
                 return content_version(Path(self.configured))
@@ -90,7 +90,7 @@ class Location:
 
     @property
     def partition_keys(self) -> dict[str, str | None]:
-        """The columns from folders named key=value directly above a file; None if missing.
+        """The values of columns from folders named key=value directly above a file; None: missing.
 
         in/day=2/country=KR/part-0.parquet:   {"day": "2", "country": "KR"}
         """
@@ -106,7 +106,7 @@ class Location:
         system, path = self._system_and_path
         return system.open_input_file(path)
 
-    def open_text(self) -> pa.NativeFile:
+    def open_stream(self) -> pa.NativeFile:
         """Open the file as a stream of bytes, decompressed if its name ends in .gz."""
         system, path = self._system_and_path
         compression = "gzip" if path.lower().endswith(".gz") else None
@@ -114,7 +114,7 @@ class Location:
 
     @contextmanager
     def reading(self, state: object = None) -> Iterator[None]:
-        """Raise UserError if reading fails in the block, or if the file's state is not `state`."""
+        """Raise UserError if reading fails in the block, or the state after it is not `state`."""
         failed = None
         try:
             yield
@@ -209,14 +209,13 @@ class TableLocation:
     def files(self) -> list[Location]:
         """The files in row order: paths as listed; the files of each path sorted.
 
-        Raises UserError if a folder or pattern has no file, or if a file occurs twice, also by a
-        link.
+        Raises UserError if a folder or pattern has no file, or if two paths or links name one file.
         """
         return _distinct(file for entry in self._entries for file in entry.files)
 
     @property
     def missing(self) -> list[str]:
-        """The configured local files that do not exist; empty if a path is remote."""
+        """The configured files that do not exist; empty if any path is remote."""
         return [] if self.is_remote else [str(file) for file in self.files if file.is_missing]
 
     @property
@@ -262,7 +261,7 @@ def content_version(path: Path) -> str:
 
 
 def file_state(path: Path) -> dict[str, int]:
-    """A file's size, inode, mtime and ctime; programs cannot set ctime back."""
+    """A file's size, inode, mtime and ctime; each write changes ctime, even if mtime is reset."""
     status = os.stat(path)
     times = {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
     return {"size": status.st_size, **times, "inode": status.st_ino}

@@ -1,9 +1,9 @@
 """Parts of a raw table: ranges of rows, each converted by one job.
 
 Small files are combined into a part. A large file is cut between its row groups, or within large
-row groups. A part depends only on its own files, so replacing a file does not change other parts:
+row groups. Files of 2, 1, 1 and 9 rows, in parts of about 4 rows:
 
-    files of 2, 1, 1 and 9 rows, in parts of about 4:   [2 1 1] [5 of 9] [4 of 9]
+    [2 1 1] [5 of 9] [4 of 9]
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -32,7 +32,7 @@ class Part:
     """One part of a raw table.
 
     `version` changes with the content, order and partition keys of the part's files. `key_types`
-    has the types of all columns from folders key=value. `draw` is the digest of the part's
+    has the types of the table's columns from folders key=value. `draw` is the digest of the part's
     Selection, if it is of a train table. `delimiter` separates the values of CSV files; None: a tab
     in TSV files, a comma in CSV files.
     """
@@ -72,9 +72,9 @@ def cut_files(
 ) -> list[list[tuple[int, int, int]]]:
     """Divide files into parts of about `rows` rows; `group_rows` has each file's row group sizes.
 
-    File numbers in `unsplittable` are not cut. A part is a list of (file number, first row, end).
-    Files without rows are in no part. Small files are combined until their sum is nearest to
-    `rows`, so a slightly longer file rarely changes later parts.
+    Files whose numbers are in `unsplittable` are not cut. A part is a list of (file number, first
+    row, end). Files without rows are in no part. Small files are combined until their sum is
+    nearest to `rows`, so a slightly longer file rarely changes later parts.
     """
     parts: list[list[tuple[int, int, int]]] = [[]]
     waiting = 0  # rows of the last part

@@ -36,11 +36,11 @@ class RawFiles:
         return bool(self.why_simulated)
 
     def has_version(self, location: str | Location | TableLocation) -> bool:
-        """True for a file tracked by content; False for the stand-in, tracked by its settings."""
+        """True if a location is tracked by version; the stand-in is tracked by its settings."""
         return not self.is_simulated or str(location) not in (str(self.train), str(self.test))
 
     def version(self, location: Location | TableLocation | None) -> str | None:
-        """The version of a location; None for None and for the stand-in."""
+        """The version of a location; None for the stand-in, or without a location."""
         return location.version if location and self.has_version(location) else None
 
     def check(self, columns: Columns, *train_columns: str) -> None:
@@ -51,7 +51,7 @@ class RawFiles:
         not opened, since it may not exist yet.
         """
         if self.sample_submission is not None:
-            label_name(self.sample_submission, columns.id, columns.label)
+            prediction_column(self.sample_submission, columns.id, columns.label)
         if self.is_simulated:
             return
         train = RawTable(self.train, columns=columns)
@@ -75,8 +75,8 @@ class RawFiles:
         test.check_same_types(train, columns)
 
 
-def check_local(tables: Iterable[TableLocation], columns: Columns, column: str) -> None:
-    """Check the features and `column` in each table that is local and exists."""
+def check_local_tables(tables: Iterable[TableLocation], columns: Columns, column: str) -> None:
+    """Check the features, and `column`, in each local table whose files exist."""
     for table in tables:
         if not table.is_remote and not table.missing:
             RawTable(table, columns=columns).check_columns(columns, column)
@@ -85,9 +85,9 @@ def check_local(tables: Iterable[TableLocation], columns: Columns, column: str) 
 def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles:
     """Choose the user's files if they exist, else the stand-in; `raw` is the config block.
 
-    Remote files and broken links (disks that are not mounted) count as existing. Raises UserError
-    if a file is missing and `source` is `files`, or there is no stand-in, or the other table
-    exists.
+    Remote files and broken links (disks that are not mounted) count as existing. The stand-in is
+    used only if `source` allows it, `has_stand_in` is true, and all tables are missing; otherwise,
+    a missing file raises UserError.
     """
     # The sample is used with both sources: its IDs are compared with those of the test table.
     sample = raw["sample_submission"] and Location(raw["sample_submission"])
@@ -109,11 +109,11 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
             or not has_stand_in
             or not all(table.missing for table in tables)
         ):
-            instead = ", or set raw.source: simulated (never mixed with real data)"
+            instead = ", or set raw.source: simulated to use simulated data for both"
             raise UserError(
                 f"raw.source is {raw['source']}, and raw files are missing: "
                 f"{', '.join(missing)}{where}; add them, or correct raw.train and raw.test "
-                f"(raw.test: null for no test table){instead if has_stand_in else ''}"
+                f"(null: no test table){instead if has_stand_in else ''}"
             )
         why_simulated = f"no {' and no '.join(missing)}{where}"
     train, test = (TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test"))
@@ -121,7 +121,7 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
 
 
 def _default_file(name: str, configured: str | list[str]) -> str | list[str]:
-    """`configured`; if it is the default, the existing file data/raw/{name}.* instead.
+    """`configured`; if that is the default path, the existing file data/raw/{name}.* instead.
 
     Raises UserError if such files exist, but not exactly one has a known format.
     """
@@ -136,16 +136,16 @@ def _default_file(name: str, configured: str | list[str]) -> str | list[str]:
     return known[0]
 
 
-def label_name(location: Location, id_column: str, label_column: str) -> str:
-    """The name of the predictions in a sample submission: its column other than the ID.
+def prediction_column(location: Location, id_column: str, label_column: str) -> str:
+    """The name of a submission's predictions: the column beside the IDs in the sample submission.
 
-    The name is `label_column`, the train table's label, if there is no other column, or if it is
-    among several. Raises UserError if the ID is missing, or if several columns lack the label.
+    It is `label_column`, the train table's label, if the sample has this column, or only IDs.
+    Raises UserError if the sample lacks the IDs, or has several other columns without the label.
     """
     if not id_column:
         raise UserError(
-            f"{location}: a sample submission lists IDs, and columns.id is null: name the ID "
-            f"column there, or set raw.sample_submission to null"
+            f"{location}: a sample submission needs an ID column, but columns.id is null; set "
+            f"columns.id, or set raw.sample_submission to null"
         )
     with location.reading():
         header = open_csv(location, delimiter=guess_delimiter(location)).schema.names
@@ -156,7 +156,7 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
         return other_names[0]
     raise UserError(
         f"{location}: the header {','.join(header)[:200]!r} must have the ID {id_column!r}, and "
-        f"one other column or the label {label_column!r}: correct the file, columns.id, "
+        f"either one other column or the label {label_column!r}; correct the file, columns.id, "
         f"columns.label or raw.sample_submission"
     )
 

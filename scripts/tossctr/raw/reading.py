@@ -34,10 +34,10 @@ class RawTable:
     folder key=value above a file adds a column `key` (int64 if all values are integers, else
     string), unless the file has a column `key`. The type of a column is pyarrow's permissive
     promotion of its types in all files. With `part`, `raw` names the part's files, which must be
-    unchanged. CSV columns get types from their roles in `columns`, or are text. `unusable` maps
-    each column that has conflicting types or occurs twice in a file to an error message. Columns
-    in `incomplete` are missing from some files. Raises UserError if a file cannot be opened, or if
-    only some files are simulated.
+    unchanged. CSV columns get types from their roles in `columns`, or are text. `unusable` has an
+    error message for each column that has conflicting types or is twice in a file. `incomplete` has
+    the columns that some files lack. Raises UserError if a file cannot be opened, or if only some
+    files are simulated.
     """
 
     def __init__(
@@ -65,7 +65,8 @@ class RawTable:
         self.is_simulated = files[0].is_simulated
         for file in files:
             if file.is_simulated != self.is_simulated:
-                raise UserError(f"{file.location}: simulated and real files cannot be one table")
+                text = "simulated and real files cannot be one table; remove those of one kind"
+                raise UserError(f"{file.location}: {text}")
         # From all folders, even for a part: a value 07 in any folder makes the column text.
         self._key_types = part.key_types if part else _key_types(files)
         self.schema_arrow, self.unusable = self._joined_schema()
@@ -89,8 +90,8 @@ class RawTable:
                 except pa.ArrowException as error:
                     unusable.setdefault(
                         field.name,
-                        f"{file.location}: column {field.name!r} conflicts with earlier "
-                        f"files: {first_line(error)}; write all files with one type",
+                        f"{file.location}: column {field.name!r} conflicts with its type in "
+                        f"earlier files: {first_line(error)}; write all files with one type",
                     )
         usable = [field for name, field in fields.items() if name not in unusable]
         return pa.schema(usable), unusable
@@ -111,7 +112,7 @@ class RawTable:
         return int(self._first_rows[-1] - self.first_row)
 
     def where(self, row: int) -> str:
-        """For messages: the file that contains a row; with several files also its first row."""
+        """For messages: the file that has the row; in a table of several, also its first row."""
         if len(self._files) == 1:
             return str(self._files[0].location)
         number = int(np.searchsorted(self._first_rows[:-1], row, side="right")) - 1
@@ -133,7 +134,7 @@ class RawTable:
                     row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
-        """`rows` rows, equally many from the start of each file; only columns of all files."""
+        """`rows` rows, equally many from each file's start; without `incomplete` columns."""
         usable = [field for field in self.schema_arrow if field.name not in self.incomplete]
         schema, batches = pa.schema(usable), []
         for file in self._files:
@@ -149,7 +150,7 @@ class RawTable:
     def times(self, column: str) -> np.ndarray:
         """The rows' times [rows]: numbers, or datetime64 for dates and ISO 8601 texts.
 
-        The texts of a column must be all integers, all ISO 8601 with zone, or all without. Raises
+        Texts must be all integers, all ISO 8601 with a zone, or all ISO 8601 without. Raises
         UserError if the column or a value is missing or has another type.
         """
         pieces, read_as = [], None
@@ -173,11 +174,11 @@ class RawTable:
     def check_columns(self, columns: Columns, *extra: str) -> None:
         """Raise UserError if there are no rows, or a column in use is missing or unusable.
 
-        `extra` names further columns: the label or the ID ('': none), and the columns of the split.
+        `extra` names further columns that must exist: label or ID ('': none), time and group.
         """
         self.require_usable([name for name in (*columns.features, *extra) if name])
         if all(file.is_empty for file in self._files):
-            raise UserError(f"{self.location}: the file has no rows; give a file with rows")
+            raise UserError(f"{self.location}: there are no rows; give a file with rows")
         check_types(self.schema_arrow, columns, str(self.location))
 
     def require_usable(self, names: Sequence[str]) -> None:
@@ -194,8 +195,9 @@ class RawTable:
                 near = closest_name(missing[0], file.schema.names)
                 raise UserError(
                     f"{file.location}: there is no column {absent}; the file has {existing}"
-                    f"{f'; did you mean {near!r}?' if near else '.'} Correct the table's `columns` "
-                    f"or `raw.delimiter`; in score.py --model, --id_column or --delimiter"
+                    f"{f'; did you mean {near!r}?' if near else '.'} Correct `columns` in the "
+                    f"table's file, or the delimiter of CSV files (raw.delimiter). With "
+                    f"scripts/score.py, correct --model, --id_column or --delimiter"
                 )
 
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:
@@ -213,7 +215,7 @@ class RawTable:
                 )
 
     def listing(self, rows: int) -> Listing:
-        """Divide the table into parts of about `rows` rows."""
+        """All parts of the table, each of about `rows` rows."""
         files, delimiter, parts = self._files, self.location.delimiter, []
         unsplittable = {i for i, file in enumerate(files) if not file.is_splittable}
         for cuts in cut_files([file.group_rows for file in files], rows, unsplittable):

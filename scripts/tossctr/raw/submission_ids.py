@@ -1,4 +1,4 @@
-"""Checks that the IDs of test table, predictions and sample submission are unique and equal.
+"""Checks that the test table, the predictions and the sample submission have the same, unique IDs.
 
 DuckDB compares and joins many millions of IDs in little memory; larger data spill to a temporary
 folder on disk.
@@ -36,7 +36,7 @@ def list_parts(
     delimiter: str | None = None,
     threads: int = 1,
 ) -> None:
-    """Write a JSON listing of a test table's parts, each of about `rows` rows.
+    """Check a test table, and write a JSON listing of its parts, each of about `rows` rows.
 
     Raises UserError if a file lacks a column, a column's type differs between files, an ID is
     missing or repeated, or the sample submission has other IDs.
@@ -81,9 +81,9 @@ def id_database(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
 def add_ids(
     database: DuckDBPyConnection, name: str, pieces: Iterable[pa.Table], where: str
 ) -> None:
-    """Create the table `name` of all `pieces`, which have a string column `id`; number its rows.
+    """Create the table `name` from `pieces`, which have a string column `id`.
 
-    The column `row` counts from 0 over all pieces. Raises UserError if an ID is repeated; `where`
+    Its column `row` counts from 0 over all pieces. Raises UserError if an ID is repeated; `where`
     says in the message where the IDs are from.
     """
     first = 0
@@ -114,8 +114,8 @@ def add_sample(
 ) -> None:
     """Add the IDs of a sample submission as the table `sample`.
 
-    Raises UserError if the file cannot be read, an ID is repeated, or the table `name` has other
-    IDs; the message says where those are: `location`, such as "in the test file".
+    Raises UserError if the file cannot be read, an ID is repeated, or the IDs differ from those of
+    the table `name`. The message calls that table `location`, such as "in the test file".
     """
     add_ids(database, "sample", sample_ids(path, id_column), str(path))
     is_lacking, is_extra = (f"FILTER (WHERE {table}.row IS NULL)" for table in (name, "sample"))

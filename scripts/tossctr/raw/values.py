@@ -15,7 +15,7 @@ from ..config.columns import Columns
 
 # Missing values as written by R, pandas, Python, databases and Excel, in lower case.
 MEANS_MISSING = ("na", "nan", "<na>", "nat", "none", "null", r"\n", "n/a", "#n/a")
-# Labels of clicks and negatives as words; case and surrounding blanks are ignored.
+# Words for the labels 1 and 0; case and surrounding blanks are ignored.
 LABEL_PAIRS = (("yes", "no"), ("y", "n"), ("true", "false"), ("t", "f"))
 # The column of row numbers in a file of predictions, if the table has no IDs.
 ROW_COLUMN = "row"
@@ -65,14 +65,14 @@ def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.A
 
 @cache
 def type_name(arrow_type: pa.DataType) -> str:
-    """A type's name in messages; '' for null, as pandas writes a column without values."""
+    """A type's name in messages; '' for the type null of a column without values."""
     if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
         return f"list of {type_name(decoded_type(arrow_type.value_type))}"
     return next((name for name, fits in _NAMES.items() if fits(arrow_type)), str(arrow_type))
 
 
 def text_format(arrow_type: pa.DataType) -> str:
-    """A name for the text format of a type: equal if equal values become the same text."""
+    """A name that two types share if their equal values become the same text (`as_text`)."""
     if pa.types.is_timestamp(arrow_type):
         return "timestamp with a zone" if arrow_type.tz else "timestamp"
     return type_name(arrow_type).replace("integer", "float")
@@ -92,8 +92,8 @@ def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
             if type_name(column_type) not in allowed:
                 can_be = " or ".join(each for each in allowed if each.strip() == each != "")
                 raise UserError(
-                    f"{where}: column {name!r} has type {column_type}, cannot be {role}; convert "
-                    f"it to {can_be}"
+                    f"{where}: column {name!r} has type {column_type} and cannot be {role}; "
+                    f"convert it to {can_be}"
                 )
 
 
@@ -118,7 +118,7 @@ def _number_as_text(value: Any) -> str:
 
 
 def drop_zero_decimals(texts: pa.Array) -> pa.Array:
-    """CSV texts with 38.0 replaced by 38; pandas writes 38.0 if the column has missing values."""
+    """The texts, with 38.0 as 38: pandas writes 38.0 to CSV if the column has missing values."""
     return pc.replace_substring_regex(texts, r"^(-?(?:0|[1-9]\d*))\.0$", r"\1")
 
 
@@ -155,14 +155,14 @@ def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
     except pa.ArrowException as error:
         raise UserError(
             f"{path}: column {name!r} of type {column.type} cannot be read as UTF-8 text "
-            f"({first_line(error)}); write it as strings (bytes as hexadecimal digits) or "
-            f"integers, or use another column"
+            f"({first_line(error)}); write it as integers or strings (bytes as hexadecimal "
+            f"digits), or use another column"
         ) from None
     return texts
 
 
 def row_numbers(rows: int, count: int) -> pa.StringArray:
-    """The numbers, as IDs, of `count` rows after the first `rows` rows."""
+    """IDs of `count` rows without an ID column: their numbers, from `rows` + 1."""
     return pa.array(np.arange(rows + 1, rows + count + 1)).cast(pa.string())
 
 

@@ -21,8 +21,8 @@ Statistic = Literal[
 ATTENTION_DIM = 128
 # Hidden layers of the pooling `din`, as in DIN's published code.
 DIN_WIDTHS = (512, 256, 128)
-# With `learning_rate: auto`, the least share of clicks, and of negatives, for the higher rate: with
-# fewer clicks in a batch, gradients are noisier.
+# With `learning_rate: auto`, the higher rate needs at least this share of clicks, and of negatives:
+# with fewer clicks in a batch, gradients are noisier.
 DENSE_CLICKS = 0.2
 MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -35,10 +35,9 @@ class ModelConfig:
     """maximum events of a history; longer histories keep their newest events"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
     """size d of an embedding. A position has n embeddings: one for each sequence and profile
-    column, one for `positions`, one for `times`. `heads` must divide n * d"""
+    column, one if `positions` is true, one if `times` is. `heads` must divide n * d"""
     interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
-    """type of the interacting layers, which combine the sequence and profile columns of a
-    position"""
+    """type of the interacting layers, which combine a position's sequence and profile columns"""
     interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
     """number of interacting layers"""
     transformer_layers: Annotated[int, Field(ge=0, le=32)] = 1
@@ -57,9 +56,9 @@ class ModelConfig:
     pooling: Literal["mean", "target", "weighted_sum", "din"] = "target"
     """how the positions become one vector: `mean`, their mean; `target`, the target's position;
     `weighted_sum`, their sum weighted by the target item's attention; `din`, their sum weighted by
-    a network with layers of 512, 256 and 128 units"""
+    a small network"""
     item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
-    """number of interacting layers of the target item, for the poolings `weighted_sum` and `din`"""
+    """number of interacting layers for the target item; only with `weighted_sum` and `din`"""
     mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)] = (
         128,
         64,
@@ -81,18 +80,18 @@ class ModelConfig:
     """scaling of numeric values: `minmax`, from the train rows' range to [0, 1]; `quantile`, to
     ranks among the train rows"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
-    """facts about each whole history, for the output network (docs/boosting.md): `length`, its
-    logarithm; `distinct`, the logarithm of the number of distinct tokens; `entropy`, of the tokens'
-    shares; `newest`, the newest token; `times`, from events to the row; `item_attributes`, shares
-    of events with the target's attributes; `similarities`, of the target to the events"""
+    """facts about each whole history, for the output network: log `length`; log number of
+    `distinct` tokens; `entropy` of the tokens' shares; `newest` token; `times` since events;
+    `item_attributes`, shares of events that share an attribute, such as the genre, with the target;
+    `similarities` of the target to the events (docs/boosting.md)"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of categories that each training step replaces by out of vocabulary, at random. `auto`:
-    by column, the share that gives train rows as many unknown categories as validation rows"""
+    """share of categories that each training step treats as unknown, at random. `auto`: for each
+    column, the share that makes unknown categories as frequent as in the validation rows"""
     pooled_history: bool = True
-    """the output network also gets the target's embedding, the scaled sum of the whole history's
-    embeddings, and their product"""
+    """the output network also gets the target's embedding, the sum of the whole history's
+    embeddings divided by the root of its length, and the product of both"""
     history_gate: bool = True
-    """the vector from `pooling` is multiplied by a learned vector that starts at 0"""
+    """the vector from `pooling` is multiplied by a learned vector, initially 0"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
     """standard deviation of the initial embeddings"""
     dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
@@ -109,8 +108,8 @@ class ModelConfig:
         return width
 
 
-# The metrics of `monitor`; common/logits.py computes them. A lower logloss is better, and a higher
-# value of any other metric. `balanced_` metrics are at 50:50 odds.
+# The metrics of `monitor`, which common/logits.py computes. Lower is better for loglosses, higher
+# for all others. `balanced_` metrics are at 50:50 odds.
 Monitored = Literal[
     "auc",
     "average_precision",
@@ -141,7 +140,7 @@ class TrainConfig:
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
     """maximum rows of a step"""
     min_steps_per_epoch: Annotated[int, Field(ge=1, le=1_000_000)] = 200
-    """batches are smaller than `batch_size` if an epoch would otherwise have fewer steps"""
+    """minimum steps of an epoch; batches are made smaller than `batch_size` if needed"""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
     learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
@@ -150,15 +149,15 @@ class TrainConfig:
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings' learning rate as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
-    """Adam's second moment of embeddings: `weight`, one for each weight; `table`, one for each
-    embedding table: the mean over a batch's categories. With `table`, rare categories change
-    little"""
+    """Adam's second moment of embeddings. `weight`: one for each weight. `table`: one for each
+    embedding table, the mean over a batch's categories, so that rare categories change little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 1.0
     """each step shrinks weights by this number times the learning rate (AdamW), except biases,
     norms and embeddings"""
     schedule: Literal["plateau", "cosine"] = "cosine"
-    """how the learning rate falls. `plateau`: to a tenth after each evaluation without gain.
-    `cosine`: over the steps of all epochs. It never falls below a thousandth of `learning_rate`"""
+    """how the learning rate falls. `plateau`: to a tenth after each evaluation without gain (see
+    `monitor`). `cosine`: along half a cosine over all steps. The minimum is a thousandth of the
+    peak"""
     start_at_click_rate: bool = True
     """the untrained network predicts the train rows' click rate instead of 0.5"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
@@ -167,27 +166,26 @@ class TrainConfig:
         "auto"
     )
     """share of the negatives that each epoch draws; predictions are corrected for it. `auto`: all
-    negatives of up to 150,000 train rows; of more rows, so many that an epoch has 150,000 rows, but
-    at least six per click"""
+    negatives of up to 150,000 train rows. With more rows, negatives fill an epoch to 150,000 rows,
+    but there are at least six for each click"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
-    """decay of the weights' moving average, which is evaluated and saved instead of the weights; 0:
-    no average"""
+    """decay of the weights' moving average, which is evaluated and saved instead of the weights.
+    0: no average"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
-    """evaluations in an epoch; the last is at its end. `auto`: one in epochs of up to
-    2,000 steps. Longer epochs have four, of which only the last can change the learning rate or end
-    the training"""
+    """evaluations in an epoch; the last is at its end. `auto`: one if an epoch has at most 2,000
+    steps; else four, of which only the last can change the learning rate or end the training"""
     patience: Annotated[int, Field(ge=1)] = 6
-    """training ends after this many consecutive evaluations without gain"""
+    """training ends after this many consecutive evaluations without gain (see `monitor`)"""
     monitor: Annotated[
         Mapping[Monitored, Annotated[float, AS_WRITTEN]],
         AfterValidator(_rewards_gain),
         Field(default_factory=lambda: {"logloss": -1}),
         NOT_SEARCHED,
     ]
-    """weights of metrics; an evaluation gains if the weighted sum is a new maximum. Weights of
-    `auc`, `average_precision` and `score` (the competition's) are at least 0, of `logloss` and
-    `weighted_logloss` at most 0. Metrics such as `balanced_score` are at 50:50 odds. With few
-    clicks, `logloss` is the least noisy"""
+    """weights of validation metrics. An evaluation is a gain if their weighted sum is a new
+    maximum. `auc`, `average_precision` and `score` (the competition's) need weights of at least 0,
+    `logloss` and `weighted_logloss` of at most 0. With `balanced_` before its name, a metric is
+    computed after predictions are converted to a click rate of 0.5"""
     seed: Seed = 42
     """seed of initial weights, dropout and row order"""
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
