@@ -114,7 +114,7 @@ CHANGES: dict[str, Change] = {
     "raw.source": set_to("table.raw.source", "files"),
     "nothing": lambda *_: None,
     "test file replaced, time kept": replace_test,
-    "two labels of the train file swapped; same size, time and final bytes": swap_labels,
+    "two labels of the train file swapped; same file size, time and last bytes": swap_labels,
     "raw files touched": lambda folder, *_: [path.touch() for path in (folder / "in").iterdir()],
     "runtime.*": set_to("runtime", RUNTIME),
     "boosting.max_depth, if boosting is not submitted": set_to("boosting.max_depth", 3),

@@ -90,8 +90,8 @@ class Columns:
         roles = Counter([config["label"], id_column, *features]) | Counter(context)
         if twice := [name for name, count in roles.items() if count > 1]:
             raise UserError(
-                f"columns with several roles: {', '.join(map(repr, twice))}; name each only once "
-                f"in label, id and the groups in use"
+                f"columns with several roles: {', '.join(map(repr, twice))}; each column has "
+                f"one role: the label, the ID, or one in the groups of columns.use"
             )
         event_time, row_time = times[0] if times else (None, None)
         return cls(

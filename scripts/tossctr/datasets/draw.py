@@ -156,7 +156,8 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
             raise UserError(
                 f"{file.where(first_row)}: label {label!r}, {error}; labels "
                 f"must be 0 and 1, booleans, or one of the pairs "
-                f"{', '.join(map('/'.join, LABEL_PAIRS))}: correct the column, or columns.label"
+                f"{', '.join(map('/'.join, LABEL_PAIRS))}. Correct the values, or name another "
+                f"column in columns.label"
             ) from None
         pieces.append(numbers.to_numpy().astype(np.uint8))
     if pair is not None:

@@ -111,9 +111,9 @@ def are_cut(lengths: np.ndarray) -> bool:
 
 
 class CoOccurrences:
-    """Counts how often pairs of a sequence's items co-occur: `counts` uint32 [F, K, K].
+    """Counts how often two items occur in one history: `counts` uint32 [folds, K, K].
 
-    `items` has the K items' indices in the feature map, ascending and below `size`.
+    `items` has the indices of the K counted items in the vocabulary of `size` items, ascending.
     """
 
     def __init__(self, items: np.ndarray, size: int, folds: int) -> None:

@@ -132,7 +132,7 @@ def elapsed(block: Block, event_time: str) -> Ragged:
 
 
 def age_quantiles(table: Table, event_time: str | None) -> list[float]:
-    """Distinct quantiles, ascending, of the ages of the first rows' events; [] without times."""
+    """Distinct quantiles, ascending, of the events' ages in the first rows; [] without times."""
     if event_time is None:
         return []
     ages = [np.empty(0)]

@@ -203,15 +203,15 @@ class RawTable:
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:
         """Raise UserError if a categorical column or the rows' time differs in type between tables.
 
-        Values are compared as text, so 7 differs from 07 and true.
+        Categories are compared as text, so 7, 07 and true are three categories.
         """
         for name in (*columns.categorical, *([columns.row_time] if columns.row_time else [])):
             types = [table.schema_arrow.field(name).type for table in (other, self)]
             if len({*map(text_format, types)} - {""}) > 1:
                 raise UserError(
                     f"column {name!r} has type {types[0]} in {other.location} and {types[1]} in "
-                    f"{self.location}; values are compared as text: write the column with one "
-                    f"type in both tables"
+                    f"{self.location}, so equal values would differ as text; write the column "
+                    f"with one type in both tables"
                 )
 
     def listing(self, rows: int) -> Listing:

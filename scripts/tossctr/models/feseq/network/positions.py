@@ -143,7 +143,7 @@ class Packed:
         return (weight_N1 / self.at_positions(self.sums(weight_N1))).squeeze(1)
 
     def event_sum(self, sequence: int, table: nn.Module) -> Tensor:
-        """The sum of the vectors of each row's whole history [B, X], from `table`."""
+        """For each row, the sum [B, X] of its events' vectors in `table`, over all its events."""
         return F.embedding_bag(
             self.batch.history_ST[sequence],
             table.get_parameter("weight"),
