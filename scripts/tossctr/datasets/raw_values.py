@@ -38,8 +38,8 @@ _LIST_TOKEN = r"^[^\x00]+$"
 _WANTED = {
     _INTEGER: f"must be a non-negative integer of at most {_MAX_DIGITS} digits, as an event's time",
     _TEXT_TOKEN: "is empty or has a blank, comma, quote, bracket, | or ;. Join tokens by the "
-    "`separator` of the table's file (default: a comma), for example 12,a7,301; or write lists, "
-    "whose tokens may contain these characters",
+    "separator that the table's file names, for example 12,a7,301; or write lists, whose tokens "
+    "may contain these characters",
     _LIST_TOKEN: "is missing, empty or has a NUL byte; write a text or an integer, or leave it out",
 }
 
@@ -154,7 +154,8 @@ def parse_sequences(
     # `_from_lists` checks the tokens; '' becomes null.
     lists = pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), separator)
     pattern = _INTEGER if times else _TEXT_TOKEN
-    return _from_lists(lists, pattern, f"{path}: column {name!r}", rows)
+    where = f"{path}: column {name!r} (separator: {separator!r})"
+    return _from_lists(lists, pattern, where, rows)
 
 
 # A single loop: faster variants (by a quarter) take a second longer to compile.

@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -99,10 +100,10 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
             f"{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1_000)}{reasons}",
             encoding="utf-8",
         )
-    return (
-        f"{reasons}Wrote {output}; check it. Then describe the data:\n"
-        f"    snakemake --cores 4 results/full/data.md --config {shlex.quote(f'table={output}')}"
-    )
+    command = ["snakemake", "--cores", "4", "results/full/data.md", "--config", f"table={output}"]
+    if not Path("Snakefile").exists():  # in a working folder
+        command[1:1] = ["--snakefile", str(Path(__file__).parents[3] / "Snakefile")]
+    return f"{reasons}Wrote {output}; check it. Then describe the data:\n    {shlex.join(command)}"
 
 
 def _paths(files: Sequence[str]) -> str | list[str] | None:

@@ -56,7 +56,8 @@ _COLUMNS = {
     "low, high": "range in all train rows",
     "AUC": "AUC of the column alone on train rows",
     "PSI": f"population stability index against train; below {SOME_DRIFT}: hardly any drift; from "
-    f"{MUCH_DRIFT} on: much drift",
+    f"{MUCH_DRIFT} on: much drift. Drift alone raises no alarm: if validation rows drift like test "
+    f"rows, metrics account for it",
     "unseen valid, test": "share of the table's rows with an out-of-vocabulary category",
 }
 

@@ -43,8 +43,11 @@ body { margin: 0; }
 .page summary { cursor: pointer; margin: 0.5em 0; font-weight: 600; }
 @media (max-width: 600px) {
   .page table { font-size: 12px; } .page th, .page td { padding: 3px 5px; white-space: normal; }
-  .page.summary :is(th, td):nth-child(n + 4) { display: none; }
-  .page.summary .wide + details li:nth-child(n + 3) { display: none; }
+  .page.summary table { width: 100%; }
+  .page.summary tr { display: grid; grid-template-columns: repeat(3, 1fr);
+    border-bottom: 1px solid #ddd; }
+  .page.summary :is(th, td) { border: 0; text-align: left !important; }
+  .page.summary :is(th, td):first-child { grid-column: 1 / -1; font-weight: 600; }
 }
 @media print {
   .page table { font-size: 7pt; } .page .wide { overflow: visible; }
@@ -170,8 +173,8 @@ def write_page(text: str, page: Path, view: Path) -> None:
     body = markdown(text, extensions=["tables", "md_in_html"])
     body = re.sub(r'href="([^":]+)\.md"', r'href="\1.html" data-page="\1.html"', body)
     body = re.sub(r'src="([^":]+\.svg)"', embedded, body)
-    # Intervals are not broken. Wide tables get a scroll bar of their own.
-    body = re.sub(r"(\[-?[\d.]+), ", r"\1,&nbsp;", body)
+    # Intervals and percentages are not broken. Wide tables get a scroll bar of their own.
+    body = re.sub(r"(?<=\d) %|(?<=\d,) (?=-?[\d.]+\])", lambda space: f"&nbsp;{space[0][1:]}", body)
     body = re.sub(r"(?s)(<table.*?</table>)", r'<div class="wide">\1</div>', body)
     title = next(line for line in text.splitlines() if line.startswith("# "))
     with atomic_write(view) as temporary:

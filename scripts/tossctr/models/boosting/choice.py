@@ -117,9 +117,12 @@ class _Trials:
         """True if the change `what` lowers the mean loss by more than its standard error."""
         gains, rows = before - after, len(after)
         gain, error = float(gains.mean()), float(gains.std() / np.sqrt(rows))
-        text = "%s: %s; changes the logloss of %s held-out rows by %+.5f, standard error %.5f"
+        text = (
+            "%s: %s. The gain in logloss on %s held-out rows is %.5f; to be kept, it must exceed "
+            "its standard error, %.5f"
+        )
         kept = "kept" if gain > error else "not kept"
-        logger.info(text, what, kept, f"{rows:,}", -gain, error)
+        logger.info(text, what, kept, f"{rows:,}", gain, error)
         numbers = {"rows": rows, "gain": gain, "error": error}
         self.tried.append({"what": what, **numbers, "kept": gain > error})
         return gain > error
