@@ -29,6 +29,8 @@ rule all:
             )
         ),
         "results/summary.md",
+    message:
+        "All files are complete"
 
 
 if TABLE["simulation"]:
