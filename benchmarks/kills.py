@@ -84,7 +84,7 @@ AIMS = {
     "train": Aim("train", "Training len100 on", state=f"results/toy/len100/{STATE}"),
     "refit": Aim(
         "train",
-        "Training len100 on the held-out rows",
+        "Retraining len100 with the validation rows",
         (*BEFORE_TRAINING, MODEL),
         f"results/toy/len100/refit/{STATE}",
         {"submission": {"refit": True}},
