@@ -120,8 +120,8 @@ class Group(_Block):
     separator: Separator = SEPARATORS[0]
     """character between tokens; the same in all sets in use"""
     share_embedding: list[Name] = []
-    """history columns whose tokens are values of their target column. Both then share embeddings,
-    and events can be compared with the target; `min_count` counts both together"""
+    """history columns whose tokens are values of their target column. Tokens and targets then share
+    embeddings and can be compared; `min_count` counts them together"""
 
 
 class ColumnRoles(_Block):
@@ -137,7 +137,7 @@ class ColumnRoles(_Block):
     group: Name | None = None
     """column such as a user ID: rows with the same value are a group; see `sampling.split`"""
     use: Annotated[list[str], Field(min_length=1)]
-    """names of the column sets (`groups`) in use; other columns are never read"""
+    """names of the column sets in use, each a `<group>` below; other columns are never read"""
     groups: dict[str, Group]
     """the groups by name"""
 

@@ -34,8 +34,8 @@ class ModelConfig:
     max_len: Annotated[MaxLen, FROM_NAME]
     """maximum events of a history; longer histories keep their newest events"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
-    """size of an embedding. A position has one for each history and profile column, one for
-    `positions`, and one for `times`; `heads` must divide the sum of their sizes"""
+    """size of an embedding. A position has one for each history and profile column, and one each if
+    `positions` and `times` are true; `heads` must divide the sum of their sizes"""
     interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
     """type of the interacting layers: self-attention (AutoInt) or cross layers (DCN-v2)"""
     interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
@@ -76,7 +76,8 @@ class ModelConfig:
     vector. `direct`: the scaled value. `buckets`: a learned vector for each of 20 quantile buckets.
     `missing`: a flag for each set of columns that are missing together"""
     scaling: Literal["minmax", "quantile"] = "quantile"
-    """scaling of numeric values. `minmax`: to [0, 1]. `quantile`: to ranks among the train rows"""
+    """scaling of numeric values. `minmax`: from the train rows' range to [0, 1]. `quantile`: to
+    ranks among the train rows"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
     """the output network's facts about whole histories. `length` and `distinct`: log numbers of
     events and of distinct tokens. `entropy`: of the tokens' shares. `newest`: the newest token.
