@@ -74,78 +74,70 @@ class Raw(_Block):
     """Where the raw data come from."""
 
     source: Literal["auto", "files", "simulated"] = "auto"
-    """`files`: the files named below, which must exist. `simulated`: simulated data. `auto`: the
-    files if all exist; simulated data if none exists and the table file has a block `simulation`;
-    else an error"""
+    """`files`: read the files below. `simulated`: simulate rows. `auto`: read the files, but
+    simulate rows if all are missing and the table file has a block `simulation`"""
     train: Name | Files
-    """table with features and label: a file, a list of files, a pattern such as `in/day-*.parquet`,
-    or a folder. Files that end in .csv, .tsv, .csv.gz or .tsv.gz are CSV, all others parquet"""
+    """train rows: a file, a list of files, a pattern such as `in/day-*.parquet`, or a folder. Files
+    that end in .csv, .tsv, .csv.gz or .tsv.gz are CSV, all others parquet"""
     test: Name | Files | None = None
-    """table with features and ID, given like `train`; null: no test table and no submission"""
+    """rows to predict, given like `train`; null: no submission"""
     delimiter: Delimiter | None = None
-    """character between the values of CSV files, such as `;`; null: a comma, or a tab in .tsv
-    files"""
+    """delimiter of CSV files, such as `;`; null: a comma, or a tab in .tsv files"""
     sample_submission: Name | None = None
-    """CSV file. Its IDs set the submission's rows and their order; its other column sets the
-    name of the predictions. If null or missing, the test table sets rows and order"""
+    """CSV file whose IDs set the submission's rows and order. Its other column names the
+    predictions. If null or missing: IDs of the test table"""
 
 
 class Simulation(_Block):
     """Simulated data in place of the raw files, with the columns of the Toss table."""
 
     train_rows: Annotated[int, Field(ge=200)] = 58_000
-    """rows of the simulated train file"""
+    """number of simulated train rows"""
     test_rows: Annotated[int, Field(ge=1)] = 20_000
-    """rows of the simulated test file"""
+    """number of simulated test rows"""
     mean_length: Annotated[float, Field(ge=5, le=5000), AS_WRITTEN] = 20
-    """mean events per sequence; the real data have 531"""
+    """mean events of a history; the competition's data have 531"""
 
 
 class Group(_Block):
     """A named group of columns."""
 
     profile: list[Name] = []
-    """categorical columns of the row: text, integers, floats, booleans. The network reads them at
-    every position of the history, which costs memory and time"""
+    """categorical columns that the network reads at every position of the history, which costs
+    memory and time"""
     context: list[Name] = []
-    """further categorical columns of the row, which the network reads only once. A column may be
-    both here and in `numeric`: it is then used as a number and as a category"""
+    """categorical columns that the network reads only once; a column may be in both `context` and
+    `numeric`"""
     numeric: list[Name] = []
-    """numeric columns; `model.scaling` and `model.numerics` set how a network reads them"""
+    """numeric columns; see `model.numerics`"""
     sequences: dict[str, Name] = {}
-    """`sequence column: target column`. A sequence has a row's events, newest last: tokens joined
-    by `separator`, such as `12,7,301` or `a12,b7`, or a list of integers or texts. The target
-    column has the row's item, with which the events are compared. In each row, all sequences in use
-    must have equally many events"""
+    """`history column: target column`. A history is a text of tokens joined by `separator`, such as
+    `12,7,301`, or a list; the newest event is last. All histories of a row must be equally long"""
     times: dict[str, Name] = {}
-    """`column of the events' times: column of the row's time`, at most one pair. The events' times
-    are a sequence of integers, one for each event. The row's time is an integer in the same unit;
-    or a timestamp, if the events' times are seconds since 1970. Each row must have a time. An event
-    later than its row gets the row's time"""
+    """`column of event times: column of the row's time`, such as `page_times: visit_time`; at most
+    one pair. Event times are a history of integers. The row's time is an integer in the same unit,
+    or a timestamp if event times are seconds since 1970; it must not be missing"""
     separator: Separator = SEPARATORS[0]
-    """character between the tokens of a text. All groups in use must have the same"""
+    """character between tokens; the same in all sets in use"""
     share_embedding: list[Name] = []
-    """sequences whose events are items of their target column. An item then has one embedding, as
-    an event and as a target; `min_count` applies to the sum of both counts"""
+    """history columns whose tokens are values of their target column. Tokens and targets then share
+    embeddings and can be compared; `min_count` counts them together"""
 
 
 class ColumnRoles(_Block):
     """The roles of the columns."""
 
     label: Name
-    """column of the train table with 0 and 1, booleans, or text: yes and no, y and n, true and
-    false, or t and f"""
+    """clicks in the train table: 0 and 1, booleans, or text (yes/no, y/n, true/false, t/f)"""
     id: Name | None = None
     """column of unique IDs in the test table; null: the submission has row numbers from 1 in a
     column `row`"""
     time: Name | None = None
-    """column of the row's time: whole numbers, dates, timestamps or text; `sampling.split` can hold
-    out the newest rows"""
+    """the row's time: whole numbers, dates, timestamps or text; see `sampling.split`"""
     group: Name | None = None
-    """column whose equal values form a group of rows, such as a user ID; `sampling.split` can hold
-    out whole groups"""
+    """column such as a user ID: rows with the same value are a group; see `sampling.split`"""
     use: Annotated[list[str], Field(min_length=1)]
-    """names of the column groups in use; columns of other groups are never read"""
+    """names of the column sets in use, each a `<group>` below; other columns are never read"""
     groups: dict[str, Group]
     """the groups by name"""
 
@@ -160,9 +152,8 @@ class Table(_Block):
     columns: ColumnRoles
     """the roles of the columns"""
     score: ScoreName = "logloss"
-    """the metric that ranks models. `toss` is the competition's: 0.5 AP + 0.5 / (1 + WLL), with the
-    average precision AP, and WLL, a logloss in which clicks and negatives have equal total weight.
-    The score also sets the default of `submission.prior`"""
+    """metric that ranks models. `toss` is the competition's: 0.5 AP + 0.5 / (1 + WLL). AP is the
+    average precision, WLL a logloss in which clicks and negatives have equal total weight"""
 
 
 # Keys of `columns`, and the value of `sampling.split` that splits rows by this column.
@@ -173,12 +164,10 @@ class SamplingConfig(SettingsBlock):
     """Which rows are used, and which are held out."""
 
     split: Literal["auto", "random", "newest", "groups"] = "auto"
-    """which rows are held out for validation. `random`: random rows. `newest`: the newest by
-    `columns.time`. `groups`: all rows of random groups (`columns.group`). `auto`: `newest` if the
-    time column has several values, else `groups` if the group column has several, else `random`"""
+    """which rows to hold out. `auto`: the newest with a time column, else whole groups with a group
+    column, else random rows (docs/validation.md)"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
-    """share of the rows held out. With `random`, it is the share of each label. With `newest` and
-    `groups`, it is approximate, since all rows of a time or group stay together"""
+    """share of rows to hold out; approximate, since rows of a time or group stay together"""
     seed: Seed = 42
     """seed of drawing and shuffling rows"""
 
@@ -195,7 +184,7 @@ class Parts(_Block):
     """The parts of a table."""
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
-    """approximate number of rows in a part. Tables are processed in parts, each by its own job"""
+    """approximate rows of a part; each part of a table has its own job"""
 
 
 class Variant(_WithBlocks):
@@ -206,20 +195,20 @@ class Size(_WithBlocks):
     """The settings of one data size."""
 
     rows: Annotated[int, Field(ge=20)] | None
-    """number of rows drawn evenly from the train table, with its click rate; null: all"""
+    """number of train rows to draw at random; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
-    """how many of a history's newest events become positions of the network; each number gives a
-    model, such as `len150`. Other inputs use all events"""
+    """each number gives a network: 150 gives `len150`, whose positions are the newest 150 events.
+    Its other inputs use all events"""
     submission_models: Annotated[list[str], Field(min_length=1)]
-    """names of the submission's models, such as `len150` or `len150-briefing`. Several models are
-    blended: the submission has the weighted mean of their logits"""
+    """models in the submission, such as `len150-briefing` or `boosting`. Several models are
+    blended, by the weighted mean of their logits"""
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         "auto"
     )
-    """weights of these models in the blend. `auto`: weights from 0 to 1 with the lowest validation
-    logloss, but nearly equal if clicks are few. null: equal weights"""
+    """weights of the blend. `auto`: the lowest validation logloss, but nearly equal weights if
+    clicks are few. null: equal weights"""
     min_count: Annotated[int, Field(ge=1)]
-    """categories and tokens that occur less often in the train rows are treated as unknown"""
+    """categories and tokens with fewer occurrences in the train rows count as unknown"""
 
     @model_validator(mode="after")
     def _has_a_weight_for_each(self) -> Self:
@@ -244,9 +233,9 @@ class Submission(_Block):
     """The contents of a submission."""
 
     prior: Prior | None = None
-    """click rate that the submitted probabilities assume. `observed`: the train rows'.
-    `balanced`: 0.5, best for a logloss that weights clicks and negatives equally. null: `balanced`
-    if the score is `toss`, else `observed`"""
+    """click rate that submitted probabilities assume. `observed`: that of the train rows.
+    `balanced`: 0.5, best for the score `toss`. null: `balanced` for the score `toss`, else
+    `observed`"""
     refit: bool = True
     """submission models also learn from the validation rows (docs/validation.md)"""
 
@@ -258,9 +247,8 @@ class Evaluation(_Block):
         *BASELINES,
         "boosting",
     ]
-    """baselines to compare models with: `constant`, the click rate;
-    `logistic_regression`, on ranks of numeric columns and history lengths, and on columns with few
-    categories; or a model's name"""
+    """baselines in the comparison. `constant`: the click rate. `logistic_regression`: on numeric
+    columns, history lengths, and columns with few categories. A model's name: that model"""
 
 
 _SEARCHED = {
@@ -317,8 +305,7 @@ class TuneConfig(SettingsBlock):
     trials: Annotated[int, Field(ge=1)] = 20
     """number of trials"""
     space: Annotated[Mapping[str, Any], AfterValidator(_checked_space)] = {}
-    """settings to search, by name, such as `train.learning_rate`. FESeq searches those of
-    `model` and `train`, boosting those of `boosting`. Each has a list of choices, or a range `{low,
+    """settings to search, such as `train.learning_rate`: a list of choices, or a range `{low,
     high}`, optionally with `log: true` or a `step`. Another config file can only add settings; to
     remove some, edit config.yaml"""
 
@@ -346,7 +333,7 @@ class Config(_WithBlocks):
     """TossCTR FESeq config"""
 
     table: Table
-    """path of the table file, or its keys as a mapping"""
+    """path of the table file, or its content"""
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     parts: Parts = Field(default_factory=Parts)
     sizes: Sizes
@@ -357,8 +344,8 @@ class Config(_WithBlocks):
     scores: dict[
         Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=MAX_IN_NAME)], Name | Files
     ] = Field(default_factory=dict)
-    """further tables to predict, by name, each given like `raw.test`;
-    `results/scores/<name>.parquet` gets the probabilities"""
+    """further tables to predict, by name, each given like `raw.test`. Probabilities go to
+    `results/scores/<name>.parquet`"""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     tuning: TuneConfig = Field(default_factory=TuneConfig)
     runtime: Runtime = Field(default_factory=Runtime)

@@ -136,15 +136,15 @@ class Runtime(SettingsBlock):
     """How a run uses the machine."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: CUDA if available, else the CPU; the log says which. `cuda`: an error without CUDA,
-    for boosting also with XGBoost's CPU build (docs/boosting.md)"""
+    """`auto`: CUDA if available, else the CPU. `cuda`: an error without CUDA; boosting also needs
+    XGBoost's CUDA build (docs/boosting.md)"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """precision of matrix products at the history's positions. `auto`: `float32` on a CPU,
     `bfloat16` on a GPU, `float16` on a GPU without bfloat16 (T4)"""
     memory_gib: Literal["auto"] | Annotated[float, Field(gt=0), AS_WRITTEN] = "auto"
-    """memory in GiB that a network's training may use. Batches that do not fit are split into
-    micro-batches, whose gradients add up to the batch's. `auto`: the GPU's memory; on a CPU, half
-    the memory of the computer, Slurm job or container"""
+    """GiB of memory for a network's training. Larger batches are split into micro-batches with the
+    same total gradient. `auto`: the GPU's memory; on a CPU, half the memory of the machine or
+    job"""
 
 
 # The runtime settings of calls without a config.

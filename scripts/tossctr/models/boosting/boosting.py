@@ -24,24 +24,21 @@ class BoostingConfig(SettingsBlock):
     max_depth: Annotated[int, Field(ge=1, le=16)] = 6
     """maximum depth of a tree"""
     min_child_weight: Literal["auto"] | Annotated[float, Field(ge=0), AS_WRITTEN] = "auto"
-    """minimum sum of p (1 - p), with the prediction p, over the rows of a leaf. `auto`: 20, or less
-    if clicks are few or a smaller value lowers the logloss of held-out train rows
+    """minimum sum of p (1 - p) over the rows of a leaf, with the prediction p. `auto`: 20 or less
     (docs/boosting.md)"""
     l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 1
     """L2 penalty of the leaf values"""
     colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5
     """share of the features drawn for each tree"""
     features: Literal["auto"] | list[FeatureSet] = "auto"
-    """sets of features besides numeric columns, columns with few categories, and history
-    lengths. `auto`: the sets that clearly lower the validation logloss (docs/boosting.md)"""
+    """sets of features (docs/boosting.md). `auto`: the sets that clearly lower the validation
+    logloss"""
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
-    """share of the negatives that trees are trained on, drawn at random; predictions are corrected
-    for it. `auto`: as for `train.negative_sampling_rate`"""
+    """share of the negatives to train on; see `train.negative_sampling_rate`"""
     bags: Annotated[int, Field(ge=1, le=100), NOT_SEARCHED] = 3
-    """number of tree ensembles whose logits are averaged; each has its own seed and draw of
-    negatives"""
+    """number of tree ensembles whose logits are averaged; each has its own seed and negatives"""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """seed of the draws of rows and features"""
 

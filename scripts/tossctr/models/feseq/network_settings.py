@@ -34,10 +34,10 @@ class ModelConfig:
     max_len: Annotated[MaxLen, FROM_NAME]
     """maximum events of a history; longer histories keep their newest events"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
-    """size d of an embedding. A position has n embeddings: one for each sequence and profile
-    column, one if `positions` is true, one if `times` is. `heads` must divide n * d"""
+    """size of an embedding. A position has one for each history and profile column, and one each if
+    `positions` and `times` are true; `heads` must divide the sum of their sizes"""
     interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
-    """type of the interacting layers, which combine a position's sequence and profile columns"""
+    """type of the interacting layers: self-attention (AutoInt) or cross layers (DCN-v2)"""
     interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
     """number of interacting layers"""
     transformer_layers: Annotated[int, Field(ge=0, le=32)] = 1
@@ -49,49 +49,47 @@ class ModelConfig:
     layer_norm: bool = True
     """layer norm in the Transformer layers"""
     positions: bool = True
-    """each position has a learned embedding of its distance to the target"""
+    """each position has an embedding of its distance to the target, in events"""
     times: bool = False
-    """each position has a learned embedding of the time from its event to the row; needs
-    `columns.groups.<group>.times`"""
+    """each position has an embedding of its event's age; needs `columns.groups.<group>.times`"""
     pooling: Literal["mean", "target", "weighted_sum", "din"] = "target"
-    """how the positions become one vector: `mean`, their mean; `target`, the target's position;
-    `weighted_sum`, their sum weighted by the target item's attention; `din`, their sum weighted by
-    a small network"""
+    """how positions become one vector. `mean`: their mean. `target`: the target's position.
+    `weighted_sum`: their sum, weighted by attention from the target. `din`: their sum, weighted by
+    DIN's small network"""
     item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
-    """number of interacting layers for the target item; only with `weighted_sum` and `din`"""
+    """number of interacting layers for the target, with `weighted_sum` and `din`"""
     mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)] = (
         128,
         64,
     )
     """sizes of the output network's hidden layers"""
     mlp_activation: Literal["relu", "leaky_relu"] = "relu"
-    """activation of these hidden layers"""
+    """activation of the output network"""
     mlp_cross_rank: Annotated[int, Field(ge=0, le=4096)] = 64
-    """rank of a cross layer (DCN-v2) before these hidden layers; 0: no cross layer"""
+    """rank of a cross layer (DCN-v2) before the output network; 0: no cross layer"""
     numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = (
         "direct",
         "buckets",
         "missing",
     )
-    """inputs made of numeric columns: `linear`, the scaled value times a learned vector; `direct`,
-    the scaled value; `buckets`, a learned vector for each of 20 quantile buckets; `missing`, a flag
-    for each set of columns that are missing together"""
+    """inputs of the output network for a numeric column. `linear`: the scaled value times a learned
+    vector. `direct`: the scaled value. `buckets`: a learned vector for each of 20 quantile buckets.
+    `missing`: a flag for each set of columns that are missing together"""
     scaling: Literal["minmax", "quantile"] = "quantile"
-    """scaling of numeric values: `minmax`, from the train rows' range to [0, 1]; `quantile`, to
+    """scaling of numeric values. `minmax`: from the train rows' range to [0, 1]. `quantile`: to
     ranks among the train rows"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
-    """facts about each whole history, for the output network: log `length`; log number of
-    `distinct` tokens; `entropy` of the tokens' shares; `newest` token; `times` since events;
-    `item_attributes`, shares of events that share an attribute, such as the genre, with the target;
-    `similarities` of the target to the events (docs/boosting.md)"""
+    """the output network's facts about whole histories. `length` and `distinct`: log numbers of
+    events and of distinct tokens. `entropy`: of the tokens' shares. `newest`: the newest token.
+    docs/boosting.md explains the others"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of categories that each training step treats as unknown, at random. `auto`: for each
-    column, the share that makes unknown categories as frequent as in the validation rows"""
+    """share of categories that a training step treats as unknown. `auto`: unknown categories are as
+    frequent as in validation rows"""
     pooled_history: bool = True
-    """the output network also gets the target's embedding, the sum of the whole history's
-    embeddings divided by the root of its length, and the product of both"""
+    """the output network also gets embeddings of the target and of the whole history, and their
+    product"""
     history_gate: bool = True
-    """the vector from `pooling` is multiplied by a learned vector, initially 0"""
+    """the vector from `pooling` is multiplied by a learned vector that starts at 0"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
     """standard deviation of the initial embeddings"""
     dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
@@ -138,59 +136,55 @@ class TrainConfig:
     """The settings of a training."""
 
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
-    """maximum rows of a step"""
+    """maximum rows of a batch"""
     min_steps_per_epoch: Annotated[int, Field(ge=1, le=1_000_000)] = 200
-    """minimum steps of an epoch; batches are made smaller than `batch_size` if needed"""
+    """minimum steps of an epoch; batches shrink if needed"""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
     learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
-    """peak learning rate of Adam. `auto`: 0.003 if clicks and negatives each are at least a fifth
-    of the train rows; else 0.002 for more than 150,000 train rows, and 0.001 for fewer"""
+    """peak learning rate of Adam. `auto`: 0.003 for a click rate of 20 to 80 %. For other rates,
+    0.002 with more than 150,000 train rows, and 0.001 with fewer"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
-    """the embeddings' learning rate as a multiple of `learning_rate`"""
+    """learning rate of embeddings, as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
-    """Adam's second moment of embeddings. `weight`: one for each weight. `table`: one for each
-    embedding table, the mean over a batch's categories, so that rare categories change little"""
+    """what has a second moment in Adam. `weight`: each weight of an embedding. `table`: each whole
+    embedding table, so that embeddings of rare categories change little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 1.0
-    """each step shrinks weights by this number times the learning rate (AdamW), except biases,
-    norms and embeddings"""
+    """weight decay of AdamW; biases, norms and embeddings have none"""
     schedule: Literal["plateau", "cosine"] = "cosine"
     """how the learning rate falls. `plateau`: to a tenth after each evaluation without gain (see
-    `monitor`). `cosine`: along half a cosine over all steps. The minimum is a thousandth of the
-    peak"""
+    `monitor`). `cosine`: along half a cosine over all steps"""
     start_at_click_rate: bool = True
     """the untrained network predicts the train rows' click rate instead of 0.5"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
-    """weight of the squared norm of the embeddings in the loss"""
+    """weight of the embeddings' squared norm in the loss"""
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
-    """share of the negatives that each epoch draws; predictions are corrected for it. `auto`: all
-    negatives of up to 150,000 train rows. With more rows, negatives fill an epoch to 150,000 rows,
-    but there are at least six for each click"""
+    """share of the negatives that each epoch draws; predictions are corrected for it. `auto`: all,
+    with up to 150,000 train rows; else enough for an epoch of 150,000 rows, and at least six per
+    click"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
-    """decay of the weights' moving average, which is evaluated and saved instead of the weights.
-    0: no average"""
+    """decay of the weights' moving average, which is evaluated and saved; 0: no average"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
-    """evaluations in an epoch; the last is at its end. `auto`: one if an epoch has at most 2,000
-    steps; else four, of which only the last can change the learning rate or end the training"""
+    """evaluations in an epoch, the last at its end. `auto`: one, or four if an epoch has more than
+    2,000 steps; of these, only the last counts for `schedule` and `patience`"""
     patience: Annotated[int, Field(ge=1)] = 6
-    """training ends after this many consecutive evaluations without gain (see `monitor`)"""
+    """evaluations in a row without gain (see `monitor`) that end a training"""
     monitor: Annotated[
         Mapping[Monitored, Annotated[float, AS_WRITTEN]],
         AfterValidator(_rewards_gain),
         Field(default_factory=lambda: {"logloss": -1}),
         NOT_SEARCHED,
     ]
-    """weights of validation metrics. An evaluation is a gain if their weighted sum is a new
-    maximum. `auc`, `average_precision` and `score` (the competition's) need weights of at least 0,
-    `logloss` and `weighted_logloss` of at most 0. With `balanced_` before its name, a metric is
-    computed after predictions are converted to a click rate of 0.5"""
+    """validation metrics and their weights. An evaluation is a gain if the weighted sum is the
+    highest so far. Weights of `logloss` and `weighted_logloss` are at most 0; those of `auc`,
+    `average_precision` and `score`, at least 0. `balanced_` before a name: at a click rate of 0.5.
+    The competition's score is `balanced_score`"""
     seed: Seed = 42
     """seed of initial weights, dropout and row order"""
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
-    """GPUs of a training, all in one machine; each has a process and a share of every batch
-    (docs/several-gpus.md)"""
+    """GPUs of a training, all in one machine (docs/several-gpus.md)"""
 
     def peak_rate(self, rows: int, click_rate: float) -> float:
         """The peak learning rate, given the number of train rows and their click rate."""
