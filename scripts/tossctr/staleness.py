@@ -37,7 +37,7 @@ UNTRACKED = {
 def settings(**values: Any) -> dict[str, Callable[..., str]]:
     """Params by name: texts `name=value`. A step is stale when one of its texts changes.
 
-    A value may be a function of the wildcards; the value Ellipsis means that the job lacks this
+    A value may be a function of the wildcards; Ellipsis (`...`) means that the job lacks this
     setting. A mapping gives a param for each key, such as `sampling.seed=1`. The params are
     functions, because Snakemake reads braces in a plain text as wildcards.
     """

@@ -21,7 +21,7 @@ from tossctr.batches.batch_source import BatchSource
 from tossctr.common.errors import UserError
 from tossctr.datasets import conversion, opening
 from tossctr.datasets import table as table_module
-from tossctr.datasets.opening import AllRows, open_table
+from tossctr.datasets.opening import TrainAndValidation, open_table
 from tossctr.datasets.split import SPLITS
 from tossctr.datasets.table import Block, MemoryTable, RowSubset, Table, monitored_rows
 from tossctr.features.fitting import fit_feature_map
@@ -70,7 +70,7 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
     with (
         open_table(files[0]) as train,
         open_table(files[1]) as valid,
-        open_table(AllRows(*files)) as together,
+        open_table(TrainAndValidation(*files)) as together,
     ):
         rows = check_rows(train) + check_rows(valid)
         assert (train.split, valid.split) == SPLITS
@@ -91,9 +91,9 @@ def test_files_of_other_draws_or_of_unequal_number_are_refused(
     other = to_train_parts(tmp_path, TABLE, 150, row_group_size=20, seed=4)
     toy = to_train_h5(tmp_path, TABLE, size="toy")[0]
     for rows, named in (
-        (AllRows(train[:1], other[1][:1]), r"part000\.h5 and .*part000\.h5"),
+        (TrainAndValidation(train[:1], other[1][:1]), r"part000\.h5 and .*part000\.h5"),
         ([train[0], toy], r"part000\.h5 and .*train\.h5"),
-        (AllRows(train, valid[:3]), r"train/part000\.h5 and .*valid/part000\.h5"),
+        (TrainAndValidation(train, valid[:3]), r"train/part000\.h5 and .*valid/part000\.h5"),
     ):
         with pytest.raises(UserError, match=named):
             open_table(rows)

@@ -21,7 +21,7 @@ from support.raw_tables import (
 )
 from tossctr.common.files import read_json
 from tossctr.config.names import FOLDS
-from tossctr.datasets.opening import AllRows, open_table
+from tossctr.datasets.opening import TrainAndValidation, open_table
 from tossctr.datasets.store import H5Table
 from tossctr.datasets.table import Block, RowSubset
 from tossctr.features import co_occurrence
@@ -59,7 +59,7 @@ def fitted(folder: Path, rows: pa.Table, **arrays: Any) -> tuple[list[Path], Fea
     return list(files), fit_feature_map(files[0], COLUMNS, 1)
 
 
-def block_of(files: Path | AllRows) -> Block:
+def block_of(files: Path | TrainAndValidation) -> Block:
     """All rows of the files."""
     with open_table(files) as table:
         return table.read(0, table.rows)
@@ -96,7 +96,7 @@ def cosines(history: list[int], target: int, vectors: np.ndarray) -> list[float]
     return [mean @ item / np.linalg.norm(mean), each[-1], max(each)]
 
 
-def statistics(files: Path | AllRows, fields: FeatureMap) -> np.ndarray:
+def statistics(files: Path | TrainAndValidation, fields: FeatureMap) -> np.ndarray:
     """What all rows' histories tell, similarities last."""
     with open_table(files) as table:
         block = table.read(0, table.rows)
@@ -153,7 +153,7 @@ def test_some_rows_have_the_vectors_that_all_have(tmp_path: Path) -> None:
     (train, valid), fields = fitted(tmp_path, cluster_rows(), fold=numbers)
     refit = fit_feature_map(train, COLUMNS, 1, valid)
     rows = np.arange(0, ROWS - VALID, 7)
-    for files, feature_map in ((train, fields), (AllRows(train, valid), refit)):
+    for files, feature_map in ((train, fields), (TrainAndValidation(train, valid), refit)):
         actual = statistics(files, feature_map)
         without_folds = statistics(files, replace(feature_map, fitted_on="another draw"))
         assert np.nanmax(np.abs(without_folds - actual)) > 0.01
@@ -172,7 +172,7 @@ def test_a_refit_has_the_folds_of_the_first_training(tmp_path: Path, kind: str) 
     (train, valid), first = fitted(tmp_path, cluster_rows(), period=period)
     refit = fit_feature_map(train, COLUMNS, 1, valid)
     fold_of_rows = []
-    for files, feature_map in ((train, first), (AllRows(train, valid), refit)):
+    for files, feature_map in ((train, first), (TrainAndValidation(train, valid), refit)):
         (items,) = feature_map.item_vectors
         assert items.fold_of == kind
         block = block_of(files)

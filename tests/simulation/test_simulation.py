@@ -118,7 +118,12 @@ def test_users_come_back_with_all_that_is_their_own(simulated: Simulated) -> Non
     is_last = long_train["day_of_week"] == "7"
     on_last_day = long_train["seq"][is_last].isin(long_train["seq"][~is_last]).mean()
     assert 0.1 < long_test["seq"].isin(long_train["seq"]).mean() < 0.2 < on_last_day < 0.4
-    own = ["seq", "gender", "age_group", *{*simulated_columns.user_columns()} - {"feat_e_3"}]
+    own = [
+        "seq",
+        "gender",
+        "age_group",
+        *{*simulated_columns.numeric_user_columns()} - {"feat_e_3"},
+    ]
     of_user = train.groupby(users.train_users(SEED, np.arange(ROWS)))
     assert (of_user[own].nunique(dropna=False) == 1).all(axis=None)
     assert (train["hour"] != of_user["hour"].transform("first")).mean() > 0.2

@@ -21,7 +21,7 @@ from tossctr.config.declared import Runtime
 from tossctr.config.names import MODEL_FILE, REFIT
 from tossctr.datasets.conversion import convert_test, convert_train
 from tossctr.datasets.draw import sample
-from tossctr.datasets.opening import AllRows, open_table
+from tossctr.datasets.opening import TrainAndValidation, open_table
 from tossctr.datasets.split import Sampling
 from tossctr.evaluate.blending import blend_predictions
 from tossctr.evaluate.measurement import write_metrics
@@ -196,7 +196,11 @@ def check_submission(
         logit += weight * np.concatenate([loaded.predict(part) for part in parts])
     if submission_prior(config) == "balanced":
         train = h5_files(out, "train")
-        rows = AllRows(train, h5_files(out, "valid")) if config["submission"]["refit"] else train
+        rows = (
+            TrainAndValidation(train, h5_files(out, "valid"))
+            if config["submission"]["refit"]
+            else train
+        )
         with open_table(rows) as table_of_fit:
             clicks = table_of_fit.column("label").mean()
         logit = logit - np.log(clicks / (1 - clicks))

@@ -1,7 +1,8 @@
 """A batch: a model's inputs for some rows, and the layout of their events.
 
 The layout is computed on the host, so that a GPU does not wait for it. Legend: B rows, T events of
-all rows, N positions (each row's newest events, then its target), V distinct events of rows.
+all rows, N positions (each row's newest events, then its target), V distinct events of rows,
+P profile columns, G targets, C context columns, S sequences.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,8 +34,8 @@ class PackedLayout:
         event_V     0   1   3                       first occurrences of a row's distinct events
         row_V       0   0   2                       their rows
 
-    Rows repeat events many times. `slot_N` is each position's index in the list of the distinct
-    events `event_V`, followed by the targets.
+    `slot_N` is each position's index in the list of the distinct events `event_V`, followed by the
+    targets.
     Tensors are int32; `start_B` has B + 1 entries. Only the newest `max_len` events of a row have
     positions. `runs` has a pair for each run of consecutive rows of equal length, (number of rows,
     positions per row): ((1, 4), (1, 1), (1, 2)).
@@ -122,7 +123,7 @@ class Batch:
     row_B: int64, index of each row in its table
     label_B: float32; None without labels
     layout: positions of the target and the newest events
-    global_rows: if this is one rank's share of a batch, the batch's number of rows; else None
+    global_rows: if this is one rank's (one GPU's) share of a batch, the batch's rows; else None
 
         histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
     """

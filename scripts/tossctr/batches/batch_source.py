@@ -22,12 +22,13 @@ WINDOW_ROWS = 65_536
 
 
 class BatchSource:
-    """Batches of a table, encoded by a feature map; `max_len` events of a row have positions.
+    """Batches of a table, encoded by a feature map.
 
-    `rows` is anything that `open_table` opens. `batch_rows` is a number, or a function from the
-    number of rows of an epoch to it. An epoch has all clicks and a random share of the negatives,
+    The newest `max_len` events of a row have positions, the inputs of a Transformer. `rows` is
+    anything that `open_table` opens. `batch_rows` is a number, or a function from an epoch's number
+    of rows to it. An epoch has all clicks and a random share of the negatives,
     `negative_sampling_rate`; for `auto`, `resolve_sampling_rate` chooses the share. Attributes:
-    `rows_per_epoch`, and `sampling_rate`, the exact share of negatives that an epoch has.
+    `rows_per_epoch`, and `sampling_rate`, the exact share of negatives in an epoch.
     """
 
     def __init__(

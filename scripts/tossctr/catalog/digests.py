@@ -72,11 +72,11 @@ class Digests:
     ) -> str:
         """The digest of everything that a final file depends on, if it is made from `jobs`.
 
-        Snakemake removes the outputs of a failed step. If a final file from their earlier versions
-        exists, Snakemake would not rebuild them; this digest makes the final file stale. It covers
-        the train table's files (with `test`, also the test table's), the settings of data and
-        models, and the code of trainings, baselines, blends and the `scripts` between. A blend
-        depends on all submission models.
+        Snakemake removes the outputs of a failed step, but would not rebuild them while an older
+        final file exists. A changed digest makes the final file stale. The digest covers the train
+        table's files (with `test`, also the test table's), the settings of data and models, and the
+        code of trainings, baselines, blends and the `scripts` between. A blend depends on all
+        submission models.
         """
         config, jobs = self.config, list(jobs)
         for size in [size for size, name in jobs if name == BLEND]:

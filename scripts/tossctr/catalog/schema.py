@@ -46,7 +46,7 @@ ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
 
 @dataclass(frozen=True)
 class TableScore:
-    """A score: its metric's name in evaluate/metric_table.py, and the default prior for it."""
+    """A score: its metric in evaluate/metric_table.py, and its default for `submission.prior`."""
 
     metric: str
     prior: Prior = "observed"

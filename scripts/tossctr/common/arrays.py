@@ -14,7 +14,9 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Ragged:
-    """Row i is values[offsets[i]:offsets[i+1]]; `offsets` is int64 [rows + 1].
+    """Rows of different lengths: row i is values[offsets[i]:offsets[i+1]].
+
+    `offsets` is int64 [rows + 1].
 
     rows [[7, 8], [], [9]]:   values [7, 8, 9], offsets [0, 2, 2, 3]
     """
@@ -31,7 +33,7 @@ class Ragged:
         return np.diff(self.offsets)
 
     def take(self, rows: np.ndarray, newest: int | None = None) -> "Ragged":
-        """Copy the rows at these indices, in this order; keep the last `newest` values of each."""
+        """Copy the rows at these indices, in this order, with at most the last `newest` values."""
         ends = self.offsets[1:][rows]
         lengths = ends - self.offsets[:-1][rows]
         if newest is not None:

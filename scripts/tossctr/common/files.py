@@ -43,7 +43,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
 def scratch_dir(target: Path, ending: str = "work") -> Iterator[Path]:
     """Yield an empty folder beside `target`, and remove it afterwards.
 
-    The folder's name contains host and process ID, so two writers never share a folder. Folders of
+    Its name has host, process ID and `ending`, so two writers never share a folder. Folders of
     killed writers are removed. Raises UserError if `target` is a folder or a URI.
     """
     target = Path(target)
@@ -88,13 +88,13 @@ def read_json(
 ) -> Any:
     """Read a file that `write_json` wrote, and return `parse(content)`.
 
-    Messages call the file a `kind`. Raises UserError if the file is damaged, was edited, lacks one
-    of the `keys`, or cannot be parsed.
+    Raises UserError if the file is damaged, was edited, lacks one of the `keys`, or cannot be
+    parsed; the message calls the file a `kind`.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("digest", None) != digest_of(content):
-            raise ValueError("edited, or of another version")
+            raise ValueError("it was edited, or another version wrote it")
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: damaged, or not a {kind} of this workflow ({first_line(error)}); give "
@@ -107,7 +107,7 @@ def read_json(
         return parse(content)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
-            f"{path}: not a {kind} of this version of the workflow; give a current {kind}"
+            f"{path}: not a {kind} of this version of the workflow; make the {kind} again"
         ) from None
 
 
@@ -129,10 +129,10 @@ def raise_if_corrupt(path: Path) -> Iterator[None]:
 
 
 def fingerprint(path: Path) -> str:
-    """A digest of a file's size and last 64 KiB, which is cheap for large files, too.
+    """A digest of a file's size and last 64 KiB; fast even for large files.
 
-    A parquet file ends with its statistics, and a model file with its checksum. The modification
-    time is ignored.
+    It changes with the content: a parquet file ends with its statistics, and a model file with its
+    checksum. The modification time is ignored.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Logits, probabilities, the weighted mean of several models' logits, and metrics."""
+"""Logits, probabilities, the weighted mean (blend) of several models' logits, and metrics."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,11 +60,12 @@ def checked_weights(
 
     `weights` maps names to weights, or lists weights in the order of `models`; None: equal weights.
     `fitted` is a JSON file of weights by name. Raises UserError if `weights` and `fitted` are both
-    given, if they name other models, if a weight is negative, or if the sum is 0 or infinite.
+    given, if their names differ from `models`, if a weight is negative, or if the sum is 0 or
+    infinite.
     """
     if fitted is not None:
         if weights is not None:
-            raise UserError(f"weights {weights} and the file {fitted} are given; give one of them")
+            raise UserError(f"both weights {weights} and the file {fitted} are given; give one")
         weights = read_json(fitted)
     if isinstance(weights, Mapping):
         if sorted(weights) != sorted(models):
@@ -83,15 +84,16 @@ def checked_weights(
 
 
 def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
-    """The constant to subtract from logits: 0 for `observed`, the train log odds for `balanced`.
+    """The constant to subtract from logits, so that probabilities assume the click rate `prior`.
 
-    `click_rates` has the click rate of each model's train rows. Raises UserError for another prior,
-    or if the prior is balanced and the click rates differ.
+    For `observed`, the click rate of the train rows, it is 0. For `balanced`, a click rate of 0.5,
+    it is the train rows' log odds of a click. `click_rates` has one click rate for each model.
+    Raises UserError for another prior, or if the prior is balanced and the click rates differ.
     """
     if prior == "observed":
         return np.float32(0)
     if prior != "balanced":
-        raise UserError(f"prior is {prior!r}; give 'observed' or 'balanced'")
+        raise UserError(f"the prior is {prior!r}; give 'observed' or 'balanced'")
     rates = set(click_rates)
     if len(rates) > 1:
         raise UserError(

@@ -16,8 +16,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 def keep_freed_memory() -> None:
     """Configure glibc to keep freed memory instead of returning it to the kernel.
 
-    Each batch frees and allocates the same large arrays. Page faults in new arrays take 10 to 40 %
-    of a training step on a CPU, and half the time of a conversion. Does nothing without glibc.
+    Each batch frees and allocates the same large arrays; page faults in them would take 10 to 40 %
+    of a training step on a CPU. Does nothing without glibc.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
@@ -39,7 +39,7 @@ def processors() -> int:
 def machine_memory(root: Path = Path("/")) -> int:
     """The memory in bytes: the computer's, or the limit of the Slurm job or container if lower.
 
-    A process is killed if it exceeds the limit of its control group or of a parent group.
+    The limit is the lowest of the process's control group and its parents.
     """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     groups = root / "sys/fs/cgroup"

@@ -20,11 +20,12 @@ _MAX_IN_RANGE = 100_000
 class Columns:
     """The columns in use, by role; `label` and `id` are '' if nothing reads them.
 
-    `sequences[i]` is the history of the target item in column `targets[i]`; sequences in `shared`
-    have the vocabulary of their target. `context` are categories that only the output network
-    reads; `ids` are numeric columns that it also reads as categories. `event_time` (a sequence with
-    a time per event) and `row_time` are both set or both None. `separator` separates the tokens of
-    text sequences.
+    A network reads the categories `profile` with each event, and `context` once, in its output
+    network. It also reads the `numeric` columns in `ids` as context categories. `sequences[i]` is
+    a history of events, and `targets[i]` the column of the item that is compared with them; they
+    have one vocabulary if the sequence is in `shared`. `event_time` is the sequence of the events'
+    times, and `row_time` the column of the row's time; both are set or both None. `separator`
+    separates the tokens of text sequences.
     """
 
     label: str = ""
@@ -42,7 +43,7 @@ class Columns:
 
     @property
     def categorical(self) -> tuple[str, ...]:
-        """Profile, target and context columns, in the order of `categorical` in H5."""
+        """Profile, target and context columns, in the order of the H5 array `categorical`."""
         return self.profile + self.targets + self.context
 
     @property
@@ -119,12 +120,18 @@ def _check_histories(
     """Raise UserError if sequences, times and separators of the groups are inconsistent."""
     if times and not sequences:
         raise UserError(
-            f"columns: there are event times, {times}, but no sequence of events; add one"
+            f"columns: the groups in use have `times`, {times}, but no `sequences`; add a sequence"
         )
     if len(times) > 1:
-        raise UserError(f"columns: several pairs of times, {times}; use only one pair")
+        raise UserError(
+            f"columns: the groups in use have several entries in `times`, {times}; keep one column "
+            f"of events' times, with one column of the row's time"
+        )
     if len({*separators.values()}) > 1:
-        raise UserError(f"columns: several separators, {separators}; use only one")
+        raise UserError(
+            f"columns: the groups in use have different separators, {separators}; give all the "
+            f"same `separator`"
+        )
     if unknown := {*shared}.difference(name for name, _ in sequences):
         raise UserError(
             f"columns: share_embedding has {min(unknown)!r}, which is no sequence of a group in "

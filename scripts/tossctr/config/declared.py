@@ -80,7 +80,7 @@ def defaults_of(declared: Any) -> dict[str, Any]:
 
 
 def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
-    """A line for each error in `values` of a declared class; `path` is their key in the config."""
+    """A line for each error in `values` of a declared class; the config's key `path` has them."""
     if not isinstance(values, Mapping):
         return [f"{path}: must be a mapping, not {values!r}"]
     errors: list[Any] = []

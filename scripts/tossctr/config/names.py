@@ -31,9 +31,9 @@ MODEL_FILE = "model.safetensors"
 
 
 def require_name(path: Path, name: str, expected: str) -> None:
-    """Raise UserError unless the size or model of a file, such as full/len150, is `expected`.
+    """Raise UserError if the file `path` was made for `name`, a size or model, not for `expected`.
 
-    A name that is '' is unknown, and is not compared.
+    A name is full or full/len150, for example; '' is unknown, and is not compared.
     """
     if name and expected and name != expected:
         raise UserError(
@@ -43,7 +43,7 @@ def require_name(path: Path, name: str, expected: str) -> None:
 
 
 def model_of_file(path: Path) -> str:
-    """The size and name, such as full/len150, of the model whose (refit) folder contains `path`."""
+    """The model, such as full/len150, whose folder, or subfolder `refit`, contains `path`."""
     folder = path.absolute().parent
     return "/".join((folder.parent if folder.name == REFIT else folder).parts[-2:])
 

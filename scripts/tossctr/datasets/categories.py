@@ -56,7 +56,7 @@ def words_by_token(words: Sequence[str]) -> dict[int, str]:
 
 
 class CategoryLookup:
-    """Maps the codes of `words` to `values` [words], 0 to `missing`, and others to `other`."""
+    """Maps codes: those of `words` to `values` [words], 0 to `missing`, others to `other`."""
 
     def __init__(
         self, words: Sequence[str], values: np.ndarray, *, missing: int, other: int

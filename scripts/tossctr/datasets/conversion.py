@@ -156,8 +156,7 @@ def convert_test(
 ) -> None:
     """Write the rows of `raw` to the file `h5` in order; with `part`, `raw` names the part's files.
 
-    Without an ID column, a row's ID is its number in the part, from 1. Reads the files once, with
-    bounded memory.
+    Without an ID column, a row's ID is its number in the part, from 1.
     """
     file = RawTable(raw, part, columns)
     file.check_columns(columns, columns.id)

@@ -1,7 +1,7 @@
-"""Draws the rows of a size from the raw table, and splits them: a Selection for each part.
+"""Draws the rows of a size (toy, medium, full) from the train table, and splits each part's rows.
 
-The random numbers of a part depend only on its number and the seed. So if a size has all rows and
-validation rows are random, replacing one part hardly ever changes the Selections of the others.
+The random numbers of a part depend only on its number and the seed. So if all rows are drawn and
+validation rows are random, replacing one part of the table rarely changes rows of other parts.
 
 Suffixes give shapes. P: parts; 22: splits (train, validation) by labels; 2: splits or labels.
 """
@@ -50,7 +50,8 @@ class Selection:
 
     `row` int64: the row's number in the part. `split` int8: TRAIN or VALIDATION. `position` int64:
     the rank of the row in the shuffled order of its split. `period` uint8: the row's time interval,
-    0 is the oldest; 0 without times. `fold` uint8: the fold of the row's group; 0 without groups.
+    0 is the oldest; 0 without times. `fold` uint8: a number from 0 to FOLDS - 1, equal in all rows
+    of a group; 0 without groups.
     """
 
     row: np.ndarray
@@ -94,7 +95,7 @@ def sample(
     parts: Output,
     delimiter: str | None = None,
 ) -> None:
-    """Draw `rows` rows (None: all) of a train table; write their Selections and the list of parts.
+    """Draw `rows` rows (None: all) of a train table; write the drawn rows and a list of the parts.
 
     Each part has about `part_rows` drawn rows.
     """
@@ -192,8 +193,8 @@ def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
 def split_quotas(count_P22: np.ndarray, rows: int) -> np.ndarray:
     """Like `quotas`, for rows that are already split.
 
-    `count_P22` has the number of available rows by part, split and label. Each split, and each
-    label in a split, gets its proportional share, and each label at least one row.
+    `count_P22` has the number of available rows by part, split and label. Each label of each split
+    gets its proportional share, and at least one row.
     """
     quota_P22 = np.zeros_like(count_P22)
     size_2 = count_P22.sum(axis=(0, 2))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..common.arrays import GOLDEN
 from .store import H5Table
-from .table import Block, RowSubset, Table, draw_mismatch, require_drawn
+from .table import Block, RowSubset, Table, draw_mismatch_error, reject_test_rows
 
 # Consecutive rows of a file that are read at once: reading them takes as long as seeking.
 RUN_ROWS = 512
@@ -21,10 +21,9 @@ Files = Path | Sequence[Path]
 class FilesTable(Table):
     """The rows of several files as one table, in runs of RUN_ROWS that alternate between files.
 
-    Runs are ordered by the fractional parts of multiples of the golden ratio, so consecutive runs
-    are an even sample of all files. Row numbers count across the raw table. `splits` has the files
-    of each split, one for each part of the raw table; `tables` lists all files, split after split.
-    Raises UserError if the files are not of one draw.
+    Consecutive runs are an even sample of all files. Row numbers count across the raw table.
+    `splits` lists the files of each split (such as train), one for each part of the raw table.
+    Raises UserError if the files are from different draws of rows.
     """
 
     def __init__(self, splits: Sequence[Sequence[Table]]) -> None:
@@ -32,12 +31,12 @@ class FilesTable(Table):
         first, parts = tables[0], len(splits[0])
         for table in tables:
             if len(splits) > 1:
-                require_drawn(table)
+                reject_test_rows(table)
             if _layout(table) != _layout(first):
-                raise draw_mismatch(first.path, table.path)
+                raise draw_mismatch_error(first.path, table.path)
         for split in splits:
             if [table.identity for table in split] != [table.identity for table in splits[0]]:
-                raise draw_mismatch(first.path, split[0].path)
+                raise draw_mismatch_error(first.path, split[0].path)
         *first_rows, raw_rows = np.cumsum([0, *(t.source["rows"] for t in splits[0])]).tolist()
         header = first.as_dict() | {"source": {**first.source, "rows": raw_rows}}
         identities = [table.identity for table in tables]
@@ -106,24 +105,24 @@ def _layout(table: Table) -> tuple[object, ...]:
 
 
 @dataclass(frozen=True)
-class AllRows:
-    """The train and the validation rows of one draw."""
+class TrainAndValidation:
+    """The files of train rows and of validation rows, to be opened as one table."""
 
     train: Files
     valid: Files
 
 
 # One H5 file, whose rows keep their order; the files of a split, or of both; or an open table.
-TableSource = Path | Sequence[Path] | AllRows | Table
+TableSource = Path | Sequence[Path] | TrainAndValidation | Table
 
 
 def open_table(source: TableSource) -> Table:
-    """Open `source` as a table; raises UserError if its files are not of one draw."""
+    """Open `source` as a table; raises UserError if its files are from different draws of rows."""
     if isinstance(source, Table):
         return source
     if isinstance(source, Path):
         return H5Table(source)
-    splits = [source.train, source.valid] if isinstance(source, AllRows) else [source]
+    splits = [source.train, source.valid] if isinstance(source, TrainAndValidation) else [source]
     with ExitStack() as stack:
         whole = FilesTable(
             [
@@ -136,8 +135,11 @@ def open_table(source: TableSource) -> Table:
 
 
 def refit_rows(table: Table, seed: int) -> Table:
-    """The rows of a refit: all validation rows of `table` (of AllRows), and as many train rows."""
-    assert isinstance(table, FilesTable), "a table of AllRows"
+    """The rows for a network's refit: all validation rows, and equally many random train rows.
+
+    `table` has the rows of a TrainAndValidation.
+    """
+    assert isinstance(table, FilesTable), "a table of TrainAndValidation"
     lengths = np.diff(table._ends, prepend=0)
     is_train = np.repeat([file < table.parts for file, _, _ in table._runs], lengths)
     train, valid = np.flatnonzero(is_train), np.flatnonzero(~is_train)

@@ -47,7 +47,7 @@ _WANTED = {
 def convert_batch(
     batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: str
 ) -> tuple[Block, RawStrings]:
-    """Convert the features of `batch` to a Block; also return the raw strings by column.
+    """Return the features of `batch` as a Block, and the texts that occur in it, by column.
 
     `rows` are the rows' numbers in the raw file `path`. Batches can be converted in parallel.
     """
@@ -130,12 +130,12 @@ def parse_sequences(
     times: bool = False,
     separator: str = ",",
 ) -> tuple[Ragged, list[str]]:
-    """Parse a sequence column to ragged rows; also return the tokens that are not integers.
+    """Parse a sequence column: return the rows' tokens as integers, and the tokens that were texts.
 
-    Values are texts of tokens joined by `separator`, or lists of integers or texts; null and '' are
-    empty sequences. A token of up to 18 digits without a leading 0 is an integer. With `times`, all
-    tokens must be integers, which may have leading zeros. `rows` are the rows' numbers in the file
-    `path`. Raises UserError with the row and value of the first invalid token.
+    Values are tokens joined by `separator`, or lists; null and '' are empty sequences. A token of
+    up to 18 digits without a leading 0 is an integer; any other is a text, which becomes a hash.
+    With `times`, all tokens must be integers, which may have leading zeros. `rows` are the rows'
+    numbers in the file `path`. Raises UserError with the row and value of the first invalid token.
     """
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         pattern = _INTEGER if times else _LIST_TOKEN

@@ -22,7 +22,7 @@ def row_table(rows: Rows, columns: Columns, simulated: bool) -> MemoryTable:
     """Convert the features of `rows` as those of raw files; other columns are ignored.
 
     A column must have one type, as in parquet. None, NaN and pandas.NA are missing values or empty
-    histories. If a value is invalid or a row lacks a column, raises UserError with its name.
+    histories. Raises UserError with the column's name for an invalid value or a missing column.
     """
     header = Header(
         Path(_NAME),

@@ -30,7 +30,7 @@ PERIODS = 8
 class Sampling(SettingsBlock):
     """How rows are held out: the newest by column `time`, groups by column `group`, or at random.
 
-    With `is_auto`, the first of the two columns that has several values is used, if any.
+    With `is_auto`, `time` is used if it has several values, else `group` if it has, else neither.
     """
 
     time: str | None = None
@@ -48,10 +48,10 @@ class Sampling(SettingsBlock):
 def read_keys(
     file: RawTable, sampling: Sampling
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
-    """Read the column that splits the rows: return times or None, groups or None, and `sampling`.
+    """Read the column that splits the rows: return (times, groups, `sampling`).
 
-    At most one array [rows] is returned, none if rows are split at random. The returned `sampling`
-    names only the column in use.
+    One of times and groups is an array [rows], the other None; both are None if rows are split at
+    random. The returned `sampling` names only the column in use.
     """
     time = file.times(sampling.time) if sampling.time else None
     if time is not None and not (sampling.is_auto and (time == time[:1]).all()):
@@ -77,7 +77,7 @@ def split_rows(
     sampling: Sampling,
     where: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The split, period and fold of each row of a file, as in a Selection.
+    """The split, period and fold of each row of a file; see `Selection` in `draw.py`.
 
     `time` and `group` [rows] are from `read_keys`; `where` names the file in messages. The newest
     times, or random groups, are held out. All rows of a time or group stay together, so the

@@ -18,11 +18,11 @@ class Block:
     """Some rows of a click table, encoded as in H5 (`store.py`).
 
     `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
-    `sequences` by column name, in unsigned integers; `row` int64 [rows]. The further arrays may be
-    None: `label` uint8 [rows]; `period` and `fold` uint8 [rows], as in a Selection; `id` bytes
-    [rows]; `time` int64 [rows]; `index` int64 [rows], the rows' indices in their table;
-    `first_events` [rows], with a uint64 field for each sequence: its first token, before
-    permutation importance shuffles the sequence.
+    `sequences` by column name, in unsigned integers; `row` int64 [rows]. Other arrays may be None:
+    `label` uint8 [rows]; `period` and `fold` uint8 [rows], see `Selection`; `id` bytes [rows];
+    `time` int64 [rows]; `index` int64 [rows], the rows' indices in their table; `first_events`
+    [rows], the first token (uint64) of each sequence, by name, kept when permutation importance
+    shuffles sequences.
     """
 
     numeric: np.ndarray
@@ -87,10 +87,9 @@ class Block:
 class Header:
     """Properties of a whole table.
 
-    `path` names the table in messages. The columns are those of `numeric`, `categorical` and
-    `sequences` in its blocks. `source` describes the raw table, and says if it is `simulated`. The
-    train and validation rows of one draw have the same `identity`. `split` is "train",
-    "validation", or "" for other rows.
+    `path` names the table in messages. Columns are in the order of the blocks' arrays. `source`
+    describes the raw table, and says if it is `simulated`. Train and validation rows that were
+    drawn together have the same `identity`. `split` is "train", "validation", or "" for other rows.
     """
 
     path: Path
@@ -204,9 +203,10 @@ class RowSubset(Table):
 
 
 def monitored_rows(table: Table) -> Table:
-    """The first rows of a validation table: MONITORED_ROWS, or more for MONITORED_CLICKS clicks.
+    """A sample of validation rows for the evaluations during a training.
 
-    Rows of an H5 table are shuffled, so the first rows are a random sample.
+    It has the first MONITORED_ROWS rows, or more until there are MONITORED_CLICKS clicks. Rows of
+    an H5 table are shuffled.
     """
     clicks = np.cumsum(table.column("label"), dtype=np.int64)
     count = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)
@@ -218,18 +218,18 @@ def period_count(table: Table) -> int:
     return int(table.column("period").max()) + 1
 
 
-def require_drawn(table: Table) -> None:
-    """Raise UserError if the table has test rows instead of drawn train or validation rows."""
+def reject_test_rows(table: Table) -> None:
+    """Raise UserError if the table has test rows, not train or validation rows."""
     if "draw" not in table.source:
         raise UserError(
             f"{table.path}: contains test rows; give H5 files of train or validation rows"
         )
 
 
-def draw_mismatch(first: object, second: object) -> UserError:
-    """The error for two files that are not of one draw, so that they may have rows in common."""
+def draw_mismatch_error(first: object, second: object) -> UserError:
+    """The error for two files from different draws of rows: a row may be in both."""
     return UserError(
-        f"{first} and {second} were not made from the same rows and columns; give files of one "
-        f"draw. If the workflow made both files, delete their folders in data/h5 and run the same "
-        f"command again"
+        f"{first} and {second} were not made from the same rows and columns; give files that one "
+        f"run made. If the workflow made both files, delete their folders in data/h5 and run the "
+        f"same command again"
     )

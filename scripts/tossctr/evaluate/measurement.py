@@ -21,7 +21,7 @@ from ..datasets.categories import CategoryLookup
 from ..datasets.conversion import convert_test
 from ..datasets.draw import read_labels
 from ..datasets.opening import open_table
-from ..datasets.table import Table, require_drawn
+from ..datasets.table import Table, reject_test_rows
 from ..raw.location import table_locations
 from ..raw.reading import RawTable
 from .intervals import auc_interval, bootstrap, differences, has_enough_clicks, intervals
@@ -53,7 +53,7 @@ def write_metrics(
     """
     logits = read_predictions(predictions, full_name)
     with open_table(valid) as table:
-        require_drawn(table)
+        reject_test_rows(table)
         for name in ("row", "label"):
             if not np.array_equal(logits[name].to_numpy(), table.column(name)):
                 raise UserError(

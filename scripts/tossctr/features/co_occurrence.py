@@ -36,9 +36,9 @@ _CO_OCCURRENCE_ROWS, _COMMON_ROWS = 1_000_000, 100_000
 def fit_item_vectors(
     table: Table, train_h5: Files, sequences: Sequence[SequenceField]
 ) -> list[ItemVectors]:
-    """The item vectors of each sequence that shares its target's codes, fitted on `table`.
+    """The item vectors of each sequence that shares its target's vocabulary, fitted on `table`.
 
-    The train files decide how rows are divided into folds, so a refit uses the same folds.
+    The train files decide how folds are formed, also if `table` has the validation rows, too.
     """
     fields = [field for field in sequences if field.shared_with]
     with open_table(train_h5) as train:

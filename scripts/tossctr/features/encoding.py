@@ -60,7 +60,7 @@ DEFAULT_INPUTS = Inputs()
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Encoded rows: numbers float32, by encoding; categories of each role int64 [rows, fields]."""
+    """Numbers by encoding, float32; categories by role, int64: each [rows, columns]."""
 
     numbers: Mapping[str, np.ndarray]
     profile: np.ndarray
@@ -71,9 +71,9 @@ class EncodedRows:
 class FeatureEncoder:
     """Encodes blocks of one table.
 
-    All rows are encoded alike, except that rows of the draw that the feature map was fitted on may
-    get the item vectors of their fold (`similarities.py`). Raises UserError if the table lacks a
-    column.
+    Rows that were drawn for the feature map may get the item vectors of their fold
+    (`similarities.py`); otherwise, all rows are encoded alike. Raises UserError if the table lacks
+    a column.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class FeatureEncoder:
         return np.column_stack(indices)
 
     def oov_rates(self, table: Table, rows: int | None = None) -> np.ndarray:
-        """The share of rows with an unknown category, [fields]; `rows` limits the rows read."""
+        """The share of unknown values by column, [category_fields], in all or `rows` first rows."""
         unknown = np.zeros(len(self.feature_map.category_fields))
         rows = table.rows if rows is None else min(rows, table.rows)
         for block in table.blocks([], rows):
@@ -155,8 +155,8 @@ class FeatureEncoder:
     def warn_of_unknown_values(self, table: Table) -> None:
         """Log a warning for each text column or sequence whose values are mostly unknown.
 
-        Rows can be predicted, but the train table probably writes these values differently. Of the
-        histories, only the first block is read.
+        The train table probably writes these values differently. Of the histories, only the first
+        block is read.
         """
         text = "column %r: %.0f %% of the %s; check that they are written as in the train file"
         for field, share in zip(self.feature_map.categories, self.oov_rates(table)):

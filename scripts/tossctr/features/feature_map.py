@@ -19,7 +19,7 @@ from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..config.columns import SEPARATORS, Columns
 from ..config.names import require_name
-from ..datasets.table import Table, draw_mismatch, require_drawn
+from ..datasets.table import Table, draw_mismatch_error, reject_test_rows
 from .numeric import NumericField
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
@@ -74,9 +74,10 @@ class SequenceField:
 
 @dataclass(frozen=True)
 class ItemAttribute:
-    """A categorical column that is a function of a sequence's items, such as a film's genre.
+    """A categorical column that depends only on the target item, such as a film's genre.
 
-    `of_code[i]` is the category's index for index i of the sequence; PADDING if unknown.
+    `of_code[i]` is the category's index for the item with index i in `sequence`; PADDING if
+    unknown.
     """
 
     column: str
@@ -88,9 +89,12 @@ class ItemAttribute:
 class ItemVectors:
     """The vectors of a sequence's items (`co_occurrence.py`): F folds, K items, D dimensions.
 
-    A train row gets vectors that were computed without its fold. `fold_of` is "period" if folds are
-    periods (the vectors are from older periods), "fold" if they are sets of groups, and "history"
-    if the hash of a history's first event, which all rows of a user share, gives the fold.
+    A train row gets vectors that were computed without its fold. `fold_of` says what a fold is:
+
+        period     a time interval; its vectors are from older intervals
+        fold       a set of groups
+        history    rows with one hash of the first event, which all rows of a user share
+
     `codes`, ascending, are the indices that have a vector. `data` is base64 of float32
     [F + 1, K, D], little-endian: the vectors of each fold, then the vectors for rows without fold.
     """
@@ -126,14 +130,12 @@ class ItemVectors:
 class FeatureMap:
     """The fields of a model, in the order of its inputs; `targets[i]` belongs to `sequences[i]`.
 
-    `context`: categories that only the output network takes. `ids`: numeric columns that are also
-    context categories.
+    A field is a column with its vocabulary or range. `context`: categories that only the output
+    network takes. `ids`: numeric columns that are also context categories.
     `statistics`: numeric columns computed from whole histories (`history_statistics.py`,
     `similarities.py`); their ranges come from a sample.
     `event_time`: the sequence column of the events' times; None without times.
     `event_ages`: quantiles of the time from an event to its row, in the train rows.
-    `item_attributes`: categories that are functions of items.
-    `item_vectors`: for histories that share their target's codes.
     `separator`: the character between the tokens of a sequence in text.
     `fitted_on`: the train table's identity.
     """
@@ -236,13 +238,13 @@ def check_same_draw(
     full_name: str = "",
     fitted: object = "the feature map",
 ) -> None:
-    """Raise UserError unless all files come from one draw: rows of two draws may overlap.
+    """Raise UserError if the files are from different draws of rows, which may overlap.
 
     `train` must have train rows and `valid` validation rows, unless both are the same table. Their
     size must be that of the model's `full_name`. Messages call the feature map `fitted`.
     """
     for table in (train, valid):
-        require_drawn(table)
+        reject_test_rows(table)
     require_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])
     if train is not valid and (train.split, valid.split) != ("train", "validation"):
         raise UserError(
@@ -251,7 +253,7 @@ def check_same_draw(
         )
     for other, identity in ((valid.path, valid.identity), (fitted, feature_map.fitted_on)):
         if identity != train.identity:
-            raise draw_mismatch(train.path, other)
+            raise draw_mismatch_error(train.path, other)
 
 
 def check_simulated(path: object, is_simulated: bool, is_model_simulated: bool) -> None:
@@ -265,7 +267,7 @@ def check_simulated(path: object, is_simulated: bool, is_model_simulated: bool) 
 
 
 def needed_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
-    """The columns that models with these maps need, each once; `profile` has all categories.
+    """The columns that models with these maps need, each once, all categories as `profile`.
 
     `row_time` is the column of the rows' times. Raises UserError if it is None but the models need
     it, if it is given but they do not, or if the models' separators or event times differ.

@@ -14,8 +14,8 @@ from ..common.files import Output
 from ..common.progress import Progress
 from ..config.columns import Columns
 from ..datasets.categories import CategoryLookup, is_number, words_by_token
-from ..datasets.opening import AllRows, Files, open_table
-from ..datasets.table import Table, require_drawn
+from ..datasets.opening import Files, TrainAndValidation, open_table
+from ..datasets.table import Table, reject_test_rows
 from .co_occurrence import fit_item_vectors
 from .encoding import FeatureEncoder
 from .feature_map import (
@@ -59,13 +59,12 @@ def fit_feature_map(
 ) -> FeatureMap:
     """The feature map of the train rows and, in a refit, of the validation rows.
 
-    Vocabularies have the values that occur at least `min_count` times. All rows are read once, in
-    blocks. Samples are read again for item vectors, history statistics and event ages.
-    Raises UserError for a test table.
+    Vocabularies have the values that occur at least `min_count` times. Raises UserError for a test
+    table.
     """
-    with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
+    with open_table(TrainAndValidation(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(table, columns)
-        require_drawn(table)
+        reject_test_rows(table)
         fitted = _fit_fields(table, columns, min_count)
         fitted = replace(fitted, item_vectors=fit_item_vectors(table, train_h5, fitted.sequences))
         return replace(fitted, statistics=_statistics(table, fitted))
@@ -141,9 +140,9 @@ def _fit_fields(table: Table, columns: Columns, min_count: int) -> FeatureMap:
         separator=columns.separator,
         event_ages=age_quantiles(table, columns.event_time),
         item_attributes=[
-            fit.field(sequence, dict(zip(target_of, targets))[sequence], fields[attribute])
+            fit.item_attribute(sequence, dict(zip(target_of, targets))[sequence], fields[attribute])
             for (sequence, attribute), fit in attributes.items()
-            if fit.is_function()
+            if fit.is_item_attribute()
         ],
     )
 
@@ -234,7 +233,7 @@ class ValueCounts:
 
 
 class ItemAttributeFit:
-    """Tests whether a category is an item attribute: a function of the target item, like a genre.
+    """Tests whether a category depends only on the target item: then it is an item attribute.
 
     It stores the category of each item's first row, and counts later rows with another category.
     `items` are the words of the target column, `attributes` those of the category's column.
@@ -259,7 +258,7 @@ class ItemAttributeFit:
         self.contradictions += int((self.attribute_of[item] != attribute).sum())
         self.counts += np.bincount(attribute, minlength=len(self.counts))
 
-    def is_function(self) -> bool:
+    def is_item_attribute(self) -> bool:
         """True if each item nearly always has the same attribute, and items share attributes."""
         items, attributes = int((self.attribute_of > 0).sum()), int((self.counts > 0).sum())
         further_rows, rare_rows = self.rows - items, self.rows - int(self.counts.max())
@@ -270,10 +269,10 @@ class ItemAttributeFit:
             and self.contradictions <= _MAX_CONTRADICTIONS_RARE * rare_rows
         )
 
-    def field(
+    def item_attribute(
         self, sequence: str, target: CategoryField, attribute: CategoryField
     ) -> ItemAttribute:
-        """The attribute of the sequence's items, as indices of both vocabularies."""
+        """The ItemAttribute of the items of `sequence`, as indices of both vocabularies."""
         index = {word: i for i, word in enumerate(attribute.vocabulary, FIRST_CATEGORY)}
         indices = [PADDING, *(index.get(word, PADDING) for word in self.attributes)]
         index_of = {word: indices[i] for word, i in zip(self.items, self.attribute_of[1:])}

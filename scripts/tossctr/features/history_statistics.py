@@ -20,7 +20,7 @@ Tables with and without times have these columns:
 
     item_attributes: ATTRIBUTE of HISTORY   the share of the events with the target's attribute
 
-An item attribute is a category that is a function of the target item, such as a film's genre.
+An item attribute is a category that depends only on the target item, such as a film's genre.
 Columns that name the target or an attribute need histories that share their target's codes.
 """
 
@@ -94,7 +94,7 @@ def _describe(
 
 
 class HistoryColumns:
-    """Computes CODE_STATISTICS of `sequences` as numeric columns."""
+    """Computes length, distinct and entropy of each of `sequences` as numeric columns."""
 
     def __init__(self, sequences: Sequence[str]) -> None:
         self.sequences = sequences

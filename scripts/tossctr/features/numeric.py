@@ -1,7 +1,7 @@
 """Fits numeric columns, and encodes them as scaled values, ranks, buckets, or missing flags.
 
-Distributions are fitted on the first train rows, which are shuffled; ranges and missing blocks are
-fitted on all rows.
+A missing block is a set of columns that are missing in the same rows. Distributions are fitted on
+the first train rows, which are shuffled; ranges and missing blocks are fitted on all rows.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ class NumericField:
 
     `knots` ascend and are distinct. `ranks[i]` is the share of values below `knots[i]`, plus half
     the share of values equal to `knots[i]`; a frequent value counts at most 1 / BUCKETS.
-    Columns with the same `missing_block` are missing in exactly the same rows. It is None if the
-    column is never missing in train rows.
+    `missing_block` is the number of the column's missing block; None if the column is never missing
+    in train rows.
     """
 
     column: str

@@ -38,7 +38,7 @@ def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
 class SimilarityColumns:
     """Computes the similarity columns of a feature map's histories.
 
-    `split` is the split of the rows if they come from the feature map's draw; else None.
+    `split` is the split of the rows if they were drawn for the feature map; else None.
     """
 
     def __init__(self, feature_map: FeatureMap, split: str | None) -> None:
@@ -92,7 +92,7 @@ class SimilarityColumns:
 
 
 def row_folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarray:
-    """The fold of each row, int64 [rows] below `count`; `sequence` has the histories."""
+    """The fold of each row, int64 [rows] below `count`; `fold_of` as in ItemVectors."""
     if fold_of == "history":
         given = block.first_events
         first = first_events(block.sequences[sequence]) if given is None else given[sequence]

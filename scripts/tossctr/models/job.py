@@ -15,7 +15,7 @@ from ..common.files import Output, atomic_write, read_json, write_json
 from ..common.machine import peak_memory
 from ..config.declared import DEFAULT_RUNTIME, Runtime
 from ..config.names import Settings
-from ..datasets.opening import AllRows, Files, open_table
+from ..datasets.opening import Files, TrainAndValidation, open_table
 from ..datasets.table import Table, monitored_rows
 from ..features.feature_map import FeatureMap, check_same_draw
 from .trained import Model, ModelInfo
@@ -33,7 +33,7 @@ def open_rows(
     Raises UserError unless all files have the same draw of rows, for the size in `full_name`.
     """
     fields = FeatureMap.read(feature_map)
-    rows = AllRows(train, valid) if is_refit else train
+    rows = TrainAndValidation(train, valid) if is_refit else train
     with open_table(rows) as table, nullcontext() if is_refit else open_table(valid) as valid_table:
         check_same_draw(fields, table, table if valid_table is None else valid_table, full_name)
         yield fields, table, None if valid_table is None else monitored_rows(valid_table)

@@ -40,9 +40,9 @@ class RawFile(ABC):
     """A file of a raw table; all its rows are read, or those of `file_slice`.
 
     `schema` has the file's columns except `duplicate_columns`, whose names occur more than once.
-    `partition_keys` has the values of columns from folders named key=value. `group_rows` lists the
-    number of rows in each row group. A file that is not `is_splittable` must be read from its
-    start, and has no types.
+    `partition_keys` maps columns to values, both from the names key=value of folders above the
+    file. `group_rows` lists the number of rows in each row group. A file that is not
+    `is_splittable`, such as CSV, must be read from its start, and its columns have no types.
     """
 
     is_splittable = True
@@ -216,7 +216,7 @@ class CsvFile(RawFile):
 
 
 def guess_delimiter(location: Location) -> str:
-    """The delimiter of a CSV file: of `,` `;` tab and `|`, the most frequent in the header."""
+    """The delimiter of a CSV file: the most frequent of `,` `;` tab and `|` in its header."""
     with location.open_stream() as stream:
         header = stream.read(1 << 16).split(b"\n")[0].decode(errors="replace")
     return max(",;\t|", key=header.count)
@@ -225,7 +225,7 @@ def guess_delimiter(location: Location) -> str:
 def open_csv(
     location: Location, names: Sequence[str] = (), *, delimiter: str = ","
 ) -> pacsv.CSVStreamingReader:
-    """A reader of the columns `names` as bytes, or of all with guessed types; empty is null."""
+    """Open a CSV file to read `names` as bytes, or all columns as guessed types; empty is null."""
     return pacsv.open_csv(
         location.open_stream(),
         # Threads do not speed up reading, and make row numbers unknown.

@@ -42,8 +42,7 @@ _DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 class Location:
     """A file, folder or pattern, given by a path or URI; `str` returns the user's text.
 
-    The constructor sends no request to a store. Errors that occur in the context `reading` become a
-    UserError with the location and pyarrow's message.
+    The constructor sends no request to a store.
     """
 
     def __init__(self, configured: str | Path) -> None:
@@ -114,7 +113,7 @@ class Location:
 
     @contextmanager
     def reading(self, state: object = None) -> Iterator[None]:
-        """Raise UserError if reading fails in the block, or the state after it is not `state`."""
+        """A context: raises UserError if reading fails, or the file's state is then not `state`."""
         failed = None
         try:
             yield
@@ -134,8 +133,8 @@ class Location:
     def files(self) -> list["Location"]:
         """The file itself, or all files in the folder or matching the pattern, sorted by path.
 
-        Folders are searched recursively; names in them that begin with _ or . are ignored. A file
-        need not exist. Raises UserError if a folder or pattern has no files.
+        Folders are searched recursively; names in them that begin with _ or . are ignored. A single
+        file need not exist. Raises UserError if a folder or pattern has no files.
         """
         paths = self._objects() if self.is_remote else self._local_files()
         if not paths:
@@ -220,7 +219,7 @@ class TableLocation:
 
     @property
     def version(self) -> str:
-        """A digest of the files' content and order, the partition keys and the delimiter."""
+        """A digest of the files' content and order, their folders key=value, and the delimiter."""
         versions = [(file.partition_keys, file.version) for file in self.files]
         return digest_of([versions, self.delimiter])
 
@@ -243,7 +242,7 @@ def _distinct(named: Iterable[Location]) -> list[Location]:
 
 
 def content_version(path: Path) -> str:
-    """The XXH3 digest (128 bits) of a file's content, cached by path and `file_state`."""
+    """The XXH3 digest (128 bits) of a file's content, cached until `file_state` changes."""
     cache_file = VERSION_CACHE / f"{digest_of(os.path.realpath(path))[:16]}.json"
     state = file_state(path)
     with suppress(OSError, UserError):

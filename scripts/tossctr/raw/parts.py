@@ -31,10 +31,10 @@ class FileSlice:
 class Part:
     """One part of a raw table.
 
-    `version` changes with the content, order and partition keys of the part's files. `key_types`
-    has the types of the table's columns from folders key=value. `draw` is the digest of the part's
-    Selection, if it is of a train table. `delimiter` separates the values of CSV files; None: a tab
-    in TSV files, a comma in CSV files.
+    `version` changes with the content and order of the part's files and their folders key=value.
+    `key_types` has the types of the columns from such folders. `draw`, in a train table, is the
+    digest of the part's drawn rows (`Selection`). `delimiter` separates the values of CSV files;
+    None: a tab in TSV files, a comma in CSV files.
     """
 
     version: str
@@ -70,10 +70,10 @@ def read_parts(path: Path) -> Listing:
 def cut_files(
     group_rows: Sequence[Sequence[int]], rows: int, unsplittable: Collection[int] = ()
 ) -> list[list[tuple[int, int, int]]]:
-    """Divide files into parts of about `rows` rows; `group_rows` has each file's row group sizes.
+    """Divide files into parts of about `rows` rows: lists of (file number, first row, end).
 
-    Files whose numbers are in `unsplittable` are not cut. A part is a list of (file number, first
-    row, end). Files without rows are in no part. Small files are combined until their sum is
+    `group_rows` has the sizes of each file's row groups. Files whose numbers are in `unsplittable`
+    are not cut. Files without rows are in no part. Small files are combined until their sum is
     nearest to `rows`, so a slightly longer file rarely changes later parts.
     """
     parts: list[list[tuple[int, int, int]]] = [[]]

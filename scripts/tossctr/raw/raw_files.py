@@ -22,7 +22,7 @@ _RECORDS = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
 class RawFiles:
     """The locations of the raw data; `test` is None without a test table.
 
-    `why_simulated` is the reason for using the stand-in; '' for the user's files.
+    `why_simulated` is the reason for using the simulated stand-in; '' for the user's files.
     """
 
     train: TableLocation
@@ -36,7 +36,7 @@ class RawFiles:
         return bool(self.why_simulated)
 
     def has_version(self, location: str | Location | TableLocation) -> bool:
-        """True if a location is tracked by version; the stand-in is tracked by its settings."""
+        """True unless the location is a table of the stand-in, which is tracked by its settings."""
         return not self.is_simulated or str(location) not in (str(self.train), str(self.test))
 
     def version(self, location: Location | TableLocation | None) -> str | None:
@@ -83,11 +83,14 @@ def check_local_tables(tables: Iterable[TableLocation], columns: Columns, column
 
 
 def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles:
-    """Choose the user's files if they exist, else the stand-in; `raw` is the config block.
+    """Choose the user's files or the simulated stand-in, by `source` in the config's block `raw`.
 
-    Remote files and broken links (disks that are not mounted) count as existing. The stand-in is
-    used only if `source` allows it, `has_stand_in` is true, and all tables are missing; otherwise,
-    a missing file raises UserError.
+        files        the user's files
+        simulated    the stand-in
+        auto         the user's files; the stand-in if all tables are missing and `has_stand_in`
+
+    Else, missing files raise UserError. Remote files and broken links (disks that are not mounted)
+    count as existing.
     """
     # The sample is used with both sources: its IDs are compared with those of the test table.
     sample = raw["sample_submission"] and Location(raw["sample_submission"])
@@ -137,7 +140,7 @@ def _default_file(name: str, configured: str | list[str]) -> str | list[str]:
 
 
 def prediction_column(location: Location, id_column: str, label_column: str) -> str:
-    """The name of a submission's predictions: the column beside the IDs in the sample submission.
+    """The column of predictions in a submission: the sample submission's column beside the IDs.
 
     It is `label_column`, the train table's label, if the sample has this column, or only IDs.
     Raises UserError if the sample lacks the IDs, or has several other columns without the label.

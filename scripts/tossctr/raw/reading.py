@@ -30,14 +30,15 @@ _INTEGER = re.compile("0|-?[1-9][0-9]{0,17}")
 class RawTable:
     """The files of a raw table, or of one part, as one table.
 
-    Rows are numbered across files in order; `first_row` is the first row's number in its file. A
-    folder key=value above a file adds a column `key` (int64 if all values are integers, else
-    string), unless the file has a column `key`. The type of a column is pyarrow's permissive
-    promotion of its types in all files. With `part`, `raw` names the part's files, which must be
-    unchanged. CSV columns get types from their roles in `columns`, or are text. `unusable` has an
-    error message for each column that has conflicting types or is twice in a file. `incomplete` has
-    the columns that some files lack. Raises UserError if a file cannot be opened, or if only some
-    files are simulated.
+    With `part`, `raw` names the part's files, which must be unchanged. Rows are numbered across
+    files in order; `first_row` is the first row's number in its file. A folder key=value above a
+    file adds a column `key` (int64 if all values are integers, else string), unless the file has
+    it. A column's type is pyarrow's permissive promotion of its types in all files. CSV columns get
+    types from their roles in `columns`, or are text.
+
+    `unusable` maps columns that have conflicting types, or are twice in a file, to error messages.
+    `incomplete` has the columns that some files lack. Raises UserError if a file cannot be opened,
+    or if only some files are simulated.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class RawTable:
         return int(self._first_rows[-1] - self.first_row)
 
     def where(self, row: int) -> str:
-        """For messages: the file that has the row; in a table of several, also its first row."""
+        """For messages: the file that has the row and, if there are several, its first row."""
         if len(self._files) == 1:
             return str(self._files[0].location)
         number = int(np.searchsorted(self._first_rows[:-1], row, side="right")) - 1
@@ -134,7 +135,7 @@ class RawTable:
                     row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
-        """`rows` rows, equally many from each file's start; without `incomplete` columns."""
+        """`rows` rows, from the starts of all files alike, without `incomplete` columns."""
         usable = [field for field in self.schema_arrow if field.name not in self.incomplete]
         schema, batches = pa.schema(usable), []
         for file in self._files:
@@ -200,7 +201,7 @@ class RawTable:
                 )
 
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:
-        """Raise UserError if a categorical column or the rows' time differs in type between tables.
+        """Raise UserError if categories or times of rows have another type in the table `other`.
 
         Categories are compared as text, so 7, 07 and true are three categories.
         """

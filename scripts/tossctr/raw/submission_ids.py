@@ -61,7 +61,7 @@ def list_parts(
 
 @contextmanager
 def id_database(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
-    """Yield an empty database that spills to a folder beside `target`.
+    """Yield an empty DuckDB database in a temporary folder beside `target`.
 
     Raises UserError if DuckDB fails, for example on a full disk.
     """
@@ -81,10 +81,10 @@ def id_database(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
 def add_ids(
     database: DuckDBPyConnection, name: str, pieces: Iterable[pa.Table], where: str
 ) -> None:
-    """Create the table `name` from `pieces`, which have a string column `id`.
+    """Create the database's table `name` from `pieces`, which have a string column `id`.
 
-    Its column `row` counts from 0 over all pieces. Raises UserError if an ID is repeated; `where`
-    says in the message where the IDs are from.
+    The table's column `row` numbers all rows from 0. Raises UserError if an ID is repeated; the
+    message says `where` the IDs are from.
     """
     first = 0
     for i, piece in enumerate(pieces):

@@ -65,14 +65,14 @@ def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.A
 
 @cache
 def type_name(arrow_type: pa.DataType) -> str:
-    """A type's name in messages; '' for the type null of a column without values."""
+    """A type's name in messages; '' for null, the type of a column without values."""
     if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
         return f"list of {type_name(decoded_type(arrow_type.value_type))}"
     return next((name for name, fits in _NAMES.items() if fits(arrow_type)), str(arrow_type))
 
 
 def text_format(arrow_type: pa.DataType) -> str:
-    """A name that two types share if their equal values become the same text (`as_text`)."""
+    """The format of a type's texts (`as_text`): types of one format write equal values alike."""
     if pa.types.is_timestamp(arrow_type):
         return "timestamp with a zone" if arrow_type.tz else "timestamp"
     return type_name(arrow_type).replace("integer", "float")
@@ -138,7 +138,7 @@ def label_pair(labels: pa.Array) -> tuple[str, str] | None:
 
 
 def labels_as_numbers(labels: pa.Array, pair: tuple[str, str] | None) -> pa.Array:
-    """Replace the words of `pair` by 1 and 0, other texts by null; None: labels unchanged."""
+    """Replace the words of `pair` by 1 and 0, other texts by null; None: change nothing."""
     if pair is None:
         return labels
     words = pc.ascii_lower(pc.ascii_trim_whitespace(labels))
@@ -162,7 +162,7 @@ def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
 
 
 def row_numbers(rows: int, count: int) -> pa.StringArray:
-    """IDs of `count` rows without an ID column: their numbers, from `rows` + 1."""
+    """IDs for `count` rows of a table without an ID column: numbers from `rows` + 1."""
     return pa.array(np.arange(rows + 1, rows + count + 1)).cast(pa.string())
 
 

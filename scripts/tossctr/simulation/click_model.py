@@ -1,12 +1,11 @@
-"""The true click model: logit = intercept + strength x effect, over the table `EFFECTS`.
+"""The true click model: logit = intercept + the sum of strength x effect over `EFFECTS`.
 
 Each effect is a function of a row's columns, history and day, which a model can learn. A random
 effect of the user is added. Only other rows of the user, which have the same sequence, reveal it.
 
-Log-odds of values are in `statistics.json`, under `effects`: `benchmarks/twin.py --solve` fits them
-to the published click rates. The strengths of further effects were tuned until models had about the
-same scores as on the real rows; the same benchmark prints both. The seed in the config changes the
-rows, but not the coefficients.
+Some effects are log-odds in `statistics.json`, which `benchmarks/twin.py --solve` fits to the
+published click rates. The strengths of the others were tuned until models had about the same scores
+as on the real rows. The seed in the config changes the rows, but not the effects.
 
 Shape legend: R rows, V tokens.
 """
@@ -30,7 +29,7 @@ from .simulated_columns import (
     ColumnArrays,
     Days,
     draw_columns,
-    user_columns,
+    numeric_user_columns,
 )
 from .statistics import (
     Floats,
@@ -84,13 +83,13 @@ def _solved(name: str) -> Floats32:
 
 
 def missing_block_index(columns: ColumnArrays) -> NDArray[np.int8]:
-    """What is missing in each row, [R]: 0: the block of 77 columns, 1: only feat_a, -1: neither."""
+    """What each row lacks, [R]: 0: the block of 77 columns, 1: only feat_a_*, -1: neither."""
     shared = columns["gender"] < 0
     return np.where(shared, 0, np.where(np.isnan(columns["feat_a_1"]), 1, -1)).astype(np.int8)
 
 
 def last_token_index(sequences: Ragged) -> NDArray[np.int8]:
-    """The index of each row's last event code in the published click rates, [R]; else -1."""
+    """The index of each row's last event among the published click rates, [R]; -1 if absent."""
     published = load_statistics()["sequence"]["last_token_click_rate"]
     index_V = np.full(len(vocabulary()), -1, dtype=np.int8)
     for index, code in enumerate(published):
@@ -157,7 +156,7 @@ def _rules(rows: RowInputs) -> Floats32:
 def _drawn_rules() -> list[tuple[float, list[tuple[str, float, bool]]]]:
     """The weight and (column, threshold, is_above) conditions of rules of similar variance."""
     rng = np.random.default_rng(_RULES_SEED)
-    names = [name for name in [*user_columns(), *ADVERT_COLUMNS] if _splits(name)]
+    names = [name for name in [*numeric_user_columns(), *ADVERT_COLUMNS] if _splits(name)]
     names += 3 * ["inventory_id", "age_group", "hour"]
     rules: list[tuple[float, list[tuple[str, float, bool]]]] = []
     while len(rules) < _RULES:
@@ -244,7 +243,7 @@ def user_effect(users: Users) -> Floats:
 
 
 def mean_over_users(logit: Floats32 | Floats) -> Floats:
-    """The click probability by `click_logit`, averaged over the distribution of `user_effect`."""
+    """The click probability for this `click_logit` of a random user: a mean over `user_effect`."""
     return np.interp(logit, *_mean_table())
 
 

@@ -1,4 +1,4 @@
-"""Event sequences, from a Markov chain for each interest; together, these fit the data.
+"""Event sequences, from a Markov chain for each interest; all chains together fit the data.
 
 A token is an index into `vocabulary()`; an event code is its text in the file. Sequences are
 `Ragged` rows of tokens (uint16), the oldest event first.
@@ -82,8 +82,7 @@ def interest_chains() -> Floats:
 
     Each token belongs to one or two interests, which make it _TILT times likelier. Then two
     corrections alternate until all interests together fit the data: a factor for each pair of
-    tokens fits the successors, a factor for each next token fits the token shares. The first is
-    weaker, since successors were counted on fewer rows.
+    tokens fits the successors, a factor for each next token fits the token shares.
     """
     share_V, successors_VV = token_shares(), measured_successors()
     rng = np.random.default_rng(_WORLD_SEED)
@@ -107,6 +106,7 @@ def interest_chains() -> Floats:
             occupancy_KV = np.matmul(left_KV[:, None, :], chain_KVV)[:, 0, :]
         joint_VV = np.einsum("kv,kvw->vw", occupancy_KV, chain_KVV)
         realised_V = _normalised(joint_VV.sum(axis=0))
+        # Weaker than the next line, since successors were counted on fewer rows.
         pair_VV *= (successors_VV / _normalised(joint_VV)) ** 0.15
         pair_VV = _normalised(pair_VV * (target_V / realised_V) ** 0.8)
     return _normalised(pair_VV * tilt_KV[:, None, :])
@@ -131,7 +131,7 @@ def _next_token_table() -> NDArray[np.uint16]:
 
 
 def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
-    """Lengths [R], at least 1: the published quantiles at `score`, scaled to `mean_length`."""
+    """Lengths [R], at least 1, for standard normal `score` [R], scaled to `mean_length`."""
     published = load_statistics()["sequence"]["lengths"]
     logs = np.log(published["values"])
     length = np.exp(np.interp(normal_cdf(score), published["levels"], logs))
@@ -139,7 +139,7 @@ def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
 
 
 def draw_sequences(users: Users, score: Floats32, mean_length: float) -> Ragged:
-    """Draw an event sequence for each row; its length depends on the normal score `score`.
+    """Draw an event sequence for each row; `draw_lengths` gives its length for `score`.
 
     Rows of one user have equal sequences.
     """

@@ -132,14 +132,14 @@ def _category(column: str, level: Floats) -> NDArray[np.int8]:
 
 
 @cache
-def user_columns() -> list[str]:
-    """The names of the user columns, [U]; in a user's rows, only feat_e_3 varies."""
+def numeric_user_columns() -> list[str]:
+    """The numeric columns that describe a user, [U]; in a user's rows, only feat_e_3 varies."""
     return [name for name in load_statistics()["numeric"] if name not in ADVERT_COLUMNS]
 
 
 def _user_scores(users: Users) -> dict[str, Floats32]:
     """Normal scores [R] of all user columns, LENGTH and RATE, by name."""
-    factor_UU, names = copula_factor(tuple(user_columns())), user_columns()
+    factor_UU, names = copula_factor(tuple(numeric_user_columns())), numeric_user_columns()
     normal_UR = normals(users, len(names) + 2)
     scores = dict(zip(names, ordered_dot(factor_UU, normal_UR[:-2]), strict=True))
     for (score, loadings), noise_R in zip(_SCORES.items(), normal_UR[-2:], strict=True):
@@ -151,9 +151,9 @@ def _user_scores(users: Users) -> dict[str, Floats32]:
 def _user_numbers(
     scores: Mapping[str, Floats32], is_exclusive: NDArray[np.bool_]
 ) -> dict[str, Floats32]:
-    """The values of `user_columns`, with the measured quantiles and rank correlations."""
+    """The values of `numeric_user_columns`, with the measured quantiles and rank correlations."""
     drawn = {}
-    for column in user_columns():
+    for column in numeric_user_columns():
         level_R = normal_cdf(scores[column])
         if column == "feat_e_3":
             share = _exclusive_share()

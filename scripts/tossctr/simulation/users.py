@@ -1,7 +1,7 @@
 """The user of each row, and random numbers that are equal in all rows of a user.
 
-A user is a uint64 that is computed from seed, split and row number. The user's random numbers are
-computed from this number. So any chunk can be drawn independently, with bounded memory.
+A user is a uint64 that is computed from seed, split and row number; the user's random numbers are
+computed from it. So any chunk can be drawn independently, with bounded memory.
 
 Shape legend: R rows.
 """

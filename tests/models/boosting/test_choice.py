@@ -13,7 +13,7 @@ from tossctr.common.arrays import Ragged, hash_below
 from tossctr.common.errors import UserError
 from tossctr.common.files import read_json
 from tossctr.config.names import FOLDS
-from tossctr.datasets.opening import AllRows
+from tossctr.datasets.opening import TrainAndValidation
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.boosting import choice, click_rates, train_trees
 from tossctr.models.boosting.boosting import BoostingConfig
@@ -46,7 +46,10 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(
     assert training["sets"] == [name for name in names if tried[f"features {name}"]["kept"]]
     assert "histories" in training["sets"]
     assert list(training["model"].features.sets) == training["sets"]
-    rows, all_rows = AllRows(learnable / "train.h5", learnable / "valid.h5"), tmp_path / "all.json"
+    rows, all_rows = (
+        TrainAndValidation(learnable / "train.h5", learnable / "valid.h5"),
+        tmp_path / "all.json",
+    )
     fit_feature_map(rows, COLUMNS, 1).write(all_rows)
     files = {"refit_of": tmp_path / "first/training.json", "feature_map": all_rows}
     again = trained(learnable, tmp_path / "refit", files, bags=2)
