@@ -33,7 +33,7 @@ from tossctr.config.declared import Runtime
 from tossctr.features.feature_map import FeatureMap
 from tossctr.models.base import block_settings
 from tossctr.models.feseq.network.device import Machine, start_runtime
-from tossctr.models.feseq.network.positions import Padded
+from tossctr.models.feseq.network.positions import PaddedRows
 from tossctr.models.feseq.network_file import (
     batch_source,
     build_model,
@@ -86,7 +86,7 @@ class Case:
         def step(batch: Batch) -> float:
             batch = batch.to(self.machine.device)
             loss = F.binary_cross_entropy_with_logits(
-                plain(Padded.from_batch(batch, self.config.max_len)), batch.label_B
+                plain(PaddedRows.from_batch(batch, self.config.max_len)), batch.label_B
             )
             optimizer.zero_grad()
             loss.backward()
@@ -112,14 +112,14 @@ class Case:
 
         def step(batch: Batch) -> torch.Tensor:
             with torch.no_grad():
-                padded = Padded.from_batch(batch.to(self.machine.device), self.config.max_len)
+                padded = PaddedRows.from_batch(batch.to(self.machine.device), self.config.max_len)
                 return plain(padded).cpu()
 
         return step
 
 
 def _of_all_positions(
-    forward: Callable[..., Tensor], x_ND: Tensor, rows: Padded, only_targets: bool = False
+    forward: Callable[..., Tensor], x_ND: Tensor, rows: PaddedRows, only_targets: bool = False
 ) -> Tensor:
     return rows.targets(forward(x_ND, rows)) if only_targets else forward(x_ND, rows)
 

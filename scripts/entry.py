@@ -39,11 +39,11 @@ _LINE = "%%(asctime)s %%(levelname)s %s%%(message)s"
 def run_script(main: Any, on_result: Callable[[Any], None] | None = None) -> None:
     """Call `main`, a function or class, and pass its result to `on_result`.
 
-    In a Snakemake job, each parameter gets the input, output, wildcard or setting (params
-    `name=value`) of its name. `threads`, `code` (a digest), `runtime` (a config block) and the
-    model's `full_name` are given, too. At the shell, parameters are options `--name value`. Values
-    are converted to the annotated types. After a UserError, or an error of the operating system,
-    the script ends with the message and no traceback.
+    In a Snakemake job, a parameter gets the job's input, output, wildcard or setting of the same
+    name; also `threads`, `code` (a digest), `runtime` (from the config) and the model's
+    `full_name`. At the shell, parameters are options `--name value`. Values are converted to the
+    annotated types. After a UserError, or an error of the operating system, the script ends with
+    the message and no traceback.
     """
     # Snakemake runs a copy of the script, with a global `snakemake` and the original `__file__`.
     job = getattr(sys.modules["__main__"], "snakemake", None)

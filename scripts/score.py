@@ -1,4 +1,4 @@
-"""Score new rows with the submission models.
+"""Score new rows with trained models.
 
 At the shell, give --model and --input once or more:
     python scripts/score.py --model model.safetensors --input new.parquet --output scores.parquet

@@ -61,10 +61,10 @@ def tune_model(
 ) -> None:
     """Search the settings of a model; write `trials` (CSV), then `best` (YAML).
 
-    `settings` are the model's settings by block; `variant` has those that the model's variant sets.
-    Optuna's study is in the folder `study` beside `best`. An interrupted search resumes if
-    settings, space, data and the digest `code` are the same. Raises UserError if `tuning.space` has
-    no settings of this model, or if no trial completes.
+    `settings` are the model's settings by block of the config; `variant` has those that the model's
+    variant sets. Optuna's study is in the folder `study` beside `best`. An interrupted search
+    resumes if settings, space, data and the digest `code` are the same. Raises UserError if
+    `tuning.space` has no settings of this model, or if no trial completes.
     """
     space = space_of(tuning.space, settings)
     if not space:

@@ -119,8 +119,8 @@ class Digests:
         )
 
 
-class Scoring(NamedTuple):
-    """What a file of scores is made from: the tables `files`, and the `models` of a `size`.
+class ScoreRequest(NamedTuple):
+    """What a file of scores needs: tables to score (`files`), and `models` of one `size`.
 
     `weights` are the models' weights in the mean of the logits; None if weights are fitted.
     """
@@ -136,8 +136,8 @@ class Scoring(NamedTuple):
         return [(self.size, name) for name in (self.models if self.weights else [BLEND])]
 
 
-def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scoring:
-    """The `Scoring` of results/scores/{path}.parquet.
+def score_request(config: Mapping[str, Any], columns: Columns, path: str) -> ScoreRequest:
+    """What results/scores/{path}.parquet is made from.
 
     `path` is {name}, {size}/{name} or {size}/{model}/{name}, with a {name} of the config's
     `scores`. Raises UserError for an unknown name, size or model.
@@ -158,4 +158,4 @@ def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scorin
     )
     weights = dict.fromkeys(models, 1.0) or submission_weights(config, size)
     models = models or submission_models(config, size)
-    return Scoring(files, size, models, None if weights is None else [*weights.values()])
+    return ScoreRequest(files, size, models, None if weights is None else [*weights.values()])

@@ -1,4 +1,4 @@
-"""The checks that find alarms in the facts of `describe`."""
+"""The checks that find alarms (faults of the data) in the statistics of `describe`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -85,7 +85,7 @@ _TABLE_CHECKS = (
 
 
 def find_alarms(facts: Mapping[str, Any]) -> list[Alarm]:
-    """The alarms of all checks, given the facts of `describe`."""
+    """The faults of the data that the checks find in `facts`, the result of `describe`."""
     columns = pd.DataFrame(facts["columns"])
     # A fact that a column's role does not have is None.
     numbers = columns.columns.difference(["column", "role"])

@@ -1,4 +1,4 @@
-"""Statistics of sampled columns, and drift between train and another table."""
+"""Statistics of sampled columns, and drift (differences) between train and another table."""
 
 from typing import Any
 
@@ -28,10 +28,9 @@ _MAX_COLUMNS = 5
 def column_auc(values: np.ndarray, label: np.ndarray, is_category: bool) -> float | None:
     """The AUC of a single column `values` [rows] as a score for `label` [rows].
 
-    A row's score is the click rate of its value, learned on the other half of the rows; over 1,000
-    distinct numbers are first cut into 200 ranges. For numbers, the number and its negative are
-    tried as well, with NaN as the largest, and the best AUC counts. None with fewer than 10 clicks
-    or 10 negatives.
+    A row's score is the click rate of its value, learned on the other half of the rows. Over 1,000
+    distinct numbers are first cut into 200 ranges. For numbers, the best AUC counts: that score,
+    the number, or its negative. None with fewer than 10 clicks or 10 negatives.
     """
     if min(label.sum(), (1 - label).sum()) < MIN_CLICKS:
         return None
@@ -51,8 +50,9 @@ def column_auc(values: np.ndarray, label: np.ndarray, is_category: bool) -> floa
 def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> float:
     """The population stability index of a column's values in two tables.
 
-    It sums (a - b) * ln(a / b) over levels; a and b are the level's shares of rows, after half a
-    row is added to each level. Missing values are one level; all rarer categories are another.
+    It sums (a - b) * ln(a / b) over levels: values, deciles, or the commonest categories. a and b
+    are a level's shares of rows, after half a row is added to each level. Missing values are one
+    level, rarer categories another.
     """
     present = train[~np.isnan(train)]
     values, counts = np.unique(present, return_counts=True)
@@ -71,12 +71,11 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
 
 
 def adversarial_auc(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None:
-    """The adversarial AUC: how well boosting separates the rows of `other` from those of `train`.
+    """How well boosting separates the rows of `other` from those of `train` (adversarial AUC).
 
-    Boosting trains on half of the rows; `auc` is measured on the other half. `is_significant` is
-    true if `auc` is significantly above 0.5; `columns` then has the AUC lost by shuffling a column,
-    for the 5 largest losses. Both tables are sampled to equally many rows. None if a table has
-    fewer than 20 rows.
+    Both tables are sampled to equally many rows. Boosting trains on half of them; `auc` is measured
+    on the other half. If `auc` is significantly above 0.5 (`is_significant`), `columns` has the 5
+    columns whose shuffling loses most AUC. None if a table has fewer than 20 rows.
     """
     rows = min(len(train), len(other), _MAX_ROWS)
     if rows < 20 or not len(train.columns):

@@ -44,16 +44,16 @@ _OPTIONAL_FACTS = ("low", "high", "test_outside", "test_scale", "unseen_valid", 
 Facts = dict[str, Any]
 
 
-class Sample:
-    """A sample of a table's rows; `rows`, `clicks` and `keys` cover the whole table.
+class TableSample:
+    """A sample of a table's rows. `rows`, `clicks` and `keys` cover the whole table.
 
     label: uint8 [sample], or [0] without labels. row: int64 [sample], numbers in the raw file.
-    frame [sample, columns]: numeric columns, codes of categories, and each sequence's length and
-    newest token plus one; a code of 0 is missing.
-    counts: numbers by (name, sequence). For each sequence, `events` and `unknown`, the events that
-    the feature map lacks. For the events' times, under the sequence '': `events`, `later` (than
-    the row), `steps` between different times, and `back`, the steps back in time.
-    keys: hashes of each sequence, and under '' of whole rows; only those that start with `bits` 0s.
+    frame [sample, columns]: numbers, codes of categories, and each history's length and newest
+    event plus one. A code of 0 is missing.
+    counts: by (name, history). `events` counts events; `unknown`, those that the feature map lacks.
+    Under the history '', times of events count: `events`, `later` (than the row), `steps` between
+    different times, and `back` (steps back in time).
+    keys: hashes of each history, and under '' of whole rows; only those that start with `bits` 0s.
     """
 
     def __init__(self, table: Table, feature_map: FeatureMap, bits: int, threads: int) -> None:
@@ -80,7 +80,7 @@ class Sample:
         self.keys = {n: pd.Series(np.concatenate([each[n] for each in keys])) for n in keys[0]}
 
     def share(self, part: str, whole: str, sequence: str = "") -> float:
-        """The count `part` divided by the count `whole`, such as "later" by "events"."""
+        """The count `part` divided by the count `whole`, such as `later` by `events`."""
         return self.counts[part, sequence] / max(1, self.counts[whole, sequence])
 
     def _frame(self, block: Block) -> pd.DataFrame:
@@ -128,7 +128,7 @@ def _hashes(rows: Iterable[np.ndarray]) -> np.ndarray:
     return np.fromiter((xxhash.xxh3_64_intdigest(row.data) for row in rows), np.uint64)
 
 
-Samples = Mapping[str, Sample]
+Samples = Mapping[str, TableSample]
 
 
 def describe(
@@ -140,10 +140,10 @@ def describe(
     size: str,
     threads: int = 1,
 ) -> Facts:
-    """The facts of a size's tables, ready for JSON.
+    """Statistics of the train, validation and test rows, ready for JSON.
 
-    Rows, clicks, and repeated rows and sequences are counted in all rows; other facts are those of
-    a sample of `sampled_rows` rows. Without test files, the test table has 0 rows.
+    Rows, clicks, and repeated rows and histories are counted in all rows. Other statistics are of a
+    sample of `sampled_rows` rows. Without test files, the test table has 0 rows.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with ExitStack() as stack:
@@ -154,7 +154,7 @@ def describe(
         tables = {"train": train, "valid": valid, "test": test}
         largest = max(table.rows for table in tables.values())
         bits = max(0, int(np.ceil(np.log2(max(1, largest) / MAX_KEYS))))
-        samples = {n: Sample(table, feature_map, bits, threads) for n, table in tables.items()}
+        samples = {n: TableSample(table, feature_map, bits, threads) for n, table in tables.items()}
         numbers = _numbers(samples)
         return {
             "size": size,

@@ -1,4 +1,4 @@
-"""Write a table file: the roles of columns, guessed from types, names and first rows."""
+"""Write a table file (YAML): the roles of columns, guessed from types, names and first rows."""
 
 import os
 import re
@@ -60,7 +60,7 @@ _MISSING = f"^(|{'|'.join(map(re.escape, MEANS_MISSING))})$"
 
 
 def suggest_columns(train: list[str], output: Output, *, test: list[str] | None = None) -> str:
-    """Write a table file for the train table and, if given, the test table.
+    """Write a table file (YAML) with guessed roles of columns.
 
     Returns a text for the user: the columns left out and the next command. Raises UserError if a
     table has no rows, no label or no feature.
@@ -164,15 +164,15 @@ class _Column:
 
     @property
     def has_times(self) -> bool:
-        """True if all events are integers, with at least 8 digits unless named like a time."""
+        """True if all events are integers; they need 8 digits if the name is not like a time."""
         digits = "[0-9]+" if self.is_named(_TIME) else "[0-9]{8,}"
         are_integers = pc.match_substring_regex(self.events.flatten(), f"^{digits}$")
         return pc.all(are_integers).as_py() is not False
 
     def overlap(self, item: "_Column") -> float:
-        """The share of events that are item values, or of rows whose item is an event.
+        """The share of events that are values of `item`, or of `item` values that are events.
 
-        Returns the smaller share, since unrelated small numbers overlap; 0 below the minimum.
+        The smaller of both shares counts, since unrelated small numbers overlap. 0 if it is low.
         """
         if not item.is_category or item is self:
             return 0
@@ -183,7 +183,7 @@ class _Column:
         return share if share >= (_MIN_OVERLAP if is_sure else _NEARLY_ALL) else 0
 
     def item_column(self, others: Sequence["_Column"]) -> "_Column | None":
-        """The history's item column: with the best overlap, else named like an item, else None."""
+        """The column of `others` with the values of this history: by overlap, else by name."""
         if best := max(filter(self.overlap, others), key=self.overlap, default=None):
             return best
         is_sure = self.kind != "text" or self.matches("^[0-9]*(,[0-9]+)*$")
@@ -191,8 +191,8 @@ class _Column:
         likely = named if is_sure and not self.is_written_number else []
         return max(likely, key=lambda c: len(c.distinct), default=None)
 
-    def exclusion(self, other: "_Column | None") -> str:
-        """Why the column cannot be a feature, or ''; `other` is the test column of its name."""
+    def reason_to_exclude(self, other: "_Column | None") -> str:
+        """Why the column cannot be a feature, or ''. `other` is this column in the test table."""
         if other is None:
             return "the test file does not have this column"
         if not len(self.present) or not len(other.present):
@@ -272,7 +272,7 @@ def _roles(
     group: _Column | None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The names of features by role, and the reasons why columns are left out."""
-    faults = {c.name: c.exclusion(in_test.get(c.name)) for c in features}
+    faults = {c.name: c.reason_to_exclude(in_test.get(c.name)) for c in features}
     items = [c for c in features if not faults[c.name]]
     filled = {name for name, column in in_test.items() if len(column.present)}
     histories = [c for c in features if c.events is not None and c.name in filled]

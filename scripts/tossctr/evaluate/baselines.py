@@ -52,9 +52,8 @@ def fit_baseline(
 ) -> None:
     """Fit a baseline and predict the validation rows.
 
-    Writes `predictions` (row, label, logit) and `training` (JSON), whose `seconds` are for reading,
-    fitting and predicting. Train tables are shuffled, so the first rows of a large table suffice.
-    Raises UserError if all these rows have the same label.
+    Writes `predictions` (row, label, logit) and `training` (JSON). Only the first rows of a large
+    train table are used; tables are shuffled. Raises UserError if these rows have equal labels.
     """
     # Log warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
@@ -102,7 +101,7 @@ def _logistic_regression(
 ) -> tuple[np.ndarray, float]:
     """The logits of the validation rows, and the C with the lowest logloss on these rows.
 
-    Weights are fitted to the first train rows, with labels `label`.
+    `label` has the labels of the train rows to use, the first rows.
     """
     x, stop = np.empty((len(label), inputs.count), np.float32), 0
     for block in inputs.read(train, "read", threads, len(label)):
@@ -125,8 +124,8 @@ def _logistic_regression(
 class InputColumns:
     """The input columns of logistic regression.
 
-    They are the ranks of numeric columns and history lengths (mean 0, standard deviation 1), flags
-    of missing values, and one-hot encodings of columns with at most MAX_CATEGORIES categories.
+    These are ranks of numeric columns and history lengths (mean 0, standard deviation 1), flags of
+    missing values, and one-hot encodings of columns with at most MAX_CATEGORIES categories.
     """
 
     def __init__(self, feature_map: FeatureMap) -> None:

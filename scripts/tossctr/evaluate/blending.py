@@ -1,8 +1,7 @@
 """Fit the weights of submission models, and blend their validation predictions.
 
-Weights are fitted to the logloss, whatever the table's score, as it is the least noisy metric. A
-significantly worse model can have weight, too: if its errors differ from the best model's, the
-blend is better with it.
+Weights are fitted to the logloss, the least noisy metric. A worse model can have weight, too: if
+its errors differ from the best model's, the blend is better with it.
 """
 
 import logging
@@ -33,13 +32,12 @@ def blend_predictions(
     *,
     by: str,
 ) -> None:
-    """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
+    """Write the weighted mean of the models' logits (`blend`), and the `weights` (JSON).
 
-    `given` has the weights by model name; the folder of each file in `predictions` is the name. If
-    `given` is None, weights are fitted to all rows, but each half of the rows is blended with
-    weights fitted to the other half. The file `blend` also has the logits of the model with the
-    best metric `by`. The file `training` has the weights as settings. Raises UserError if the files
-    have different rows.
+    `given` has the weights by model name. If it is None, weights are fitted to all rows, but each
+    half of the rows is blended with weights fitted to the other half. A model's name is the folder
+    of its file in `predictions`. `blend` also has the logits of the model with the best metric
+    `by`. `training` has the weights as settings. Raises UserError if the files have different rows.
     """
     tables = read_same_rows(predictions)
     names = [path.absolute().parent.name for path in predictions]
@@ -73,9 +71,8 @@ def blend_predictions(
 def fit_weights(logits: Sequence[np.ndarray], label: np.ndarray) -> list[float]:
     """The weights [models] of the best blend by logloss; they are nonnegative and sum to 1.
 
-    `logits` has an array [rows] per model. The fit minimizes the sum of the logloss over the rows,
-    plus a penalty: the negative log density of a normal distribution around equal weights (maximum
-    a posteriori).
+    `logits` has an array [rows] per model. The fit is maximum a posteriori. Its prior is a normal
+    distribution around equal weights.
     """
     stacked, equal = np.array(logits, np.float64), 1 / len(logits)
 

@@ -34,9 +34,9 @@ def bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Metrics of models on the rows, and on resamples of the rows.
 
-    Returns arrays [models, metrics] and [resamples, models, metrics]; with too few clicks, the
-    second is NaN. `logits` has an array [rows] per model; `measure(label, logit, weight=...)`
-    returns the metrics.
+    `logits` has an array [rows] per model. `measure(label, logit, weight=...)` returns the metrics.
+    Returns arrays [models, metrics] and [resamples, models, metrics]. With too few clicks, the
+    second is NaN.
     """
     rows, models = len(label), []
     for logit in logits:
@@ -57,7 +57,7 @@ def bootstrap(
 
 
 def intervals(values: np.ndarray, samples: np.ndarray, **extra: np.ndarray) -> list[Entry]:
-    """Entries of `values` [n], with 95 % intervals of `samples` [resamples, n], and `extra` [n]."""
+    """Each of `values` [n] with a 95 % interval from `samples` [resamples, n], and `extra` [n]."""
     low, high = np.quantile(samples, (0.025, 0.975), axis=0)
     columns = {"value": values, "low": low, "high": high, **extra}
     return [
@@ -81,10 +81,10 @@ def auc_interval(auc: float, clicks: int, negatives: int) -> Entry:
 
 
 def differences(values: np.ndarray, samples: np.ndarray, reference: int = 0) -> list[list[Entry]]:
-    """Each metric of the model `reference` minus that of each model, as entries [models][metrics].
+    """Metrics of the model `reference` minus those of each model, as [models][metrics].
 
-    `values` and `samples` come from `bootstrap`. The p-values of a metric are corrected for the
-    number of comparisons, which is one less than the number of models.
+    `values` and `samples` come from `bootstrap`. Each difference has an interval and a p-value,
+    corrected for the number of comparisons.
     """
     values, samples = values[reference] - values, samples[:, [reference]] - samples
     p_values = np.vectorize(_p_value)(values, samples.std(axis=0, ddof=1))

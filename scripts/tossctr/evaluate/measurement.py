@@ -48,8 +48,8 @@ def write_metrics(
 ) -> None:
     """Write metrics.json of a model's validation predictions; results/README.md describes it.
 
-    The file `truth` has the true click probabilities of simulated rows. Raises UserError if the
-    predictions are of other rows than `valid`, or of another model than `full_name`.
+    `truth` has the true click probabilities of simulated rows. Raises UserError if the predictions
+    are of other rows than `valid`, or of another model than `full_name`.
     """
     logits = read_predictions(predictions, full_name)
     with open_table(valid) as table:
@@ -72,7 +72,7 @@ def measure_scores(
     delimiter: Delimiter | None = None,
     threads: int = 1,
 ) -> None:
-    """Write metrics.json of `scores`, given the scored raw tables `input`, which have labels."""
+    """Write metrics.json of the file `scores`, by the labels in the scored raw tables `input`."""
     files = [RawTable(table, columns=columns) for table in table_locations(input, delimiter)]
     label = np.concatenate([read_labels(file, columns.label) for file in files])
     scored = read_table(scores, ["probability"])
@@ -143,7 +143,7 @@ def _measure(
 
 
 def _slices(table: Table) -> Iterator[tuple[str, np.ndarray, list[str]]]:
-    """Yield the slices by each categorical column, and by the length of the first history.
+    """Yield slices of the rows: by each categorical column, and by length of the first history.
 
     Each item has the column's name, the index [rows] of each row's slice, and the slices' names.
     """

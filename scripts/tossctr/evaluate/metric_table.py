@@ -51,10 +51,10 @@ def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
 
 
 def calibration_error(rows: LabelledLogits) -> float:
-    """The root mean square of the bins' gaps; a gap is mean prediction minus share of clicks.
+    """The root mean square, over bins, of mean prediction minus share of clicks.
 
-    From each squared gap, the gap's variance is subtracted, estimated from the bin's residuals
-    (Kumar, Liang & Ma, NeurIPS 2019). A bin with one row has the gap 0.
+    From each square, the estimated variance of the difference is subtracted (Kumar, Liang & Ma,
+    NeurIPS 2019). A bin with one row counts 0.
     """
     residual, bins = sigmoid(rows.logit) - rows.label, calibration_bins(rows.logit)
     count, weight = np.bincount(bins), np.bincount(bins, rows.weight)
@@ -67,7 +67,7 @@ def calibration_error(rows: LabelledLogits) -> float:
 
 
 def calibration_bins(logit: np.ndarray) -> np.ndarray:
-    """The index [rows] of each row's bin of the calibration error; equal logits share a bin."""
+    """The index of each row's bin for the calibration error [rows]; equal logits share a bin."""
     edges = np.sort(logit)[np.arange(1, CALIBRATION_BINS) * len(logit) // CALIBRATION_BINS]
     return np.searchsorted(np.unique(edges), logit, side="right")
 

@@ -2,8 +2,7 @@
 
 To change a column, each row gets the value of its donor, a row drawn at random (Breiman, Machine
 Learning 45, 2001). All changes use the same rows and donors, so the losses are comparable. The rows
-are the first validation rows of each class, at most MAX_CLASS_ROWS: an AUC does not depend on the
-click rate. Donors are drawn with the click rate of the validation file.
+are the first validation rows of each class. Donors are drawn with the click rate of all rows.
 """
 
 from collections.abc import Iterator
@@ -78,7 +77,7 @@ def measure_importance(
 
 
 def select_rows(table: Table) -> tuple[Block, np.ndarray]:
-    """The first rows of each class, and for each row the index of its donor among them."""
+    """The first rows of each class, and for each row the index of a random other row (donor)."""
     is_click = table.column("label") == 1
     clicks, negatives = np.flatnonzero(is_click), np.flatnonzero(~is_click)
     max_negatives = min(MAX_CLASS_ROWS, MAX_NEGATIVES_PER_CLICK * max(1, len(clicks)))

@@ -1,1 +1,1 @@
-"""The interface that all model kinds share, and a folder for each: FESeq and boosting."""
+"""Models: a folder for each kind (FESeq, boosting), and the interface that both kinds share."""

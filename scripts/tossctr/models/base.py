@@ -1,4 +1,4 @@
-"""The interface between a model kind and the rules and scripts."""
+"""The interface by which Snakemake's rules and scripts use a model kind."""
 
 import shutil
 from collections.abc import Iterable, Mapping
@@ -18,8 +18,8 @@ from ..config.names import MODEL_FILE, Settings, variant_of
 class ModelKind:
     """A kind of model, such as boosting. The module `models/<name>/<name>.py` defines it as KIND.
 
-    Rules import that module, so it imports only what settings need. Jobs call entry points:
-    functions in other modules of the folder, which are imported when the job runs.
+    All rules import that module, so it imports only what settings need. A job calls an entry point,
+    one of these functions in another module of the same folder:
 
         train(job)       trains a model; see `models.job.TrainJob`
         load             loads a model from its file, to predict; see `models.trained.Model`
@@ -48,7 +48,10 @@ class ModelKind:
         return self.package.rpartition(".")[2]
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """The settings of a model, by block; raises UserError if its variant does not exist."""
+        """The settings of a model, by block of the config.
+
+        Raises UserError if the variant in `model`, as in len150-mine, is not in the config.
+        """
         variant, blocks = variant_of(model), " or ".join(self.blocks)
         if variant and variant not in config["variants"]:
             variants = ", ".join(config["variants"]) or "none"
@@ -61,7 +64,7 @@ class ModelKind:
         return {block: block_settings(config, size, block, variant) for block in self.blocks}
 
     def check(self, config: Mapping[str, Any], columns: Columns, size: str, model: str) -> None:
-        """Raise UserError if the model cannot be trained on a table with these columns."""
+        """Raise UserError if a table with these `columns` cannot train the model."""
         self.settings(config, size, model)
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
@@ -69,26 +72,26 @@ class ModelKind:
         return 0
 
     def module_of(self, entry_point: str) -> str:
-        """The dotted name of an entry point's module; raises UserError if there is none."""
+        """The dotted name of the module with this function; raises UserError if there is none."""
         if entry_point not in self.entry_points:
             raise UserError(
-                f"models of the kind {self.name} have no entry point {entry_point!r}; use a model "
-                f"of another kind (docs/serving.md, docs/own-model.md)"
+                f"models of the kind {self.name} have no function {entry_point!r}; use a model of "
+                f"another kind (docs/serving.md, docs/own-model.md)"
             )
         return f"{self.package}.{self.entry_points[entry_point]}"
 
     def entry_point(self, name: str) -> Any:
-        """The entry point of this name; raises UserError if there is none."""
+        """The function of this name, such as `train`; raises UserError if there is none."""
         return getattr(import_module(self.module_of(name)), name)
 
 
 def training_state(model: Path) -> Path:
-    """The folder with the saved state and the lock of a model's training, beside its file."""
+    """The folder beside a model file with the lock and the saved state of the model's training."""
     return model.with_name("training_state")
 
 
 def training_lock(model: Path) -> AbstractContextManager[None]:
-    """Lock the training of a model; raises UserError if another process is training it."""
+    """Lock a model for training; raises UserError if another process is training the model."""
     return folder_lock(training_state(model), "is training this model already")
 
 
@@ -101,14 +104,14 @@ def refuse_second_training(models: Iterable[Path]) -> None:
 
 
 def remove_training_states(results: Path) -> None:
-    """Remove the training states of all models whose model file exists."""
+    """Remove the `training_state` folders of all models whose model file exists."""
     for depth in ("*/*", "*/*/*"):
         for model in results.glob(f"{depth}/{MODEL_FILE}"):
             shutil.rmtree(training_state(model), ignore_errors=True)
 
 
 def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
-    """The config's block of a size; raises UserError if the size does not exist."""
+    """The config's entry `sizes.<size>`; raises UserError if there is none."""
     if size not in config["sizes"]:
         raise UserError(f"no size {size!r} in the config; sizes: {', '.join(config['sizes'])}")
     return config["sizes"][size]
@@ -117,7 +120,7 @@ def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
 def block_settings(
     config: Mapping[str, Any], size: str, block: str, variant: str | None = None
 ) -> dict[str, Any]:
-    """A block's settings: the size overrides shared settings, the variant overrides both."""
+    """A block of settings: `sizes.<size>` overrides shared settings, the variant overrides both."""
     changes = config["variants"][variant] if variant else {}
     size_settings = size_block(config, size)
     return config.get(block, {}) | size_settings.get(block, {}) | changes.get(block, {})

@@ -20,10 +20,10 @@ SECONDS_BETWEEN_SAVES = 600
 
 
 class Checkpoint:
-    """The saved state of a job's training, in the folder `training_state` beside the model file.
+    """The saved state of a training, in the folder `training_state` beside the model file.
 
-    A state of other settings, data or code is ignored. The folder stays after the training, as
-    Snakemake may still fail the job and remove the model file.
+    A saved state is ignored if settings, data or code have changed. The folder stays after the
+    training, since Snakemake may still fail the job and remove the model file.
     """
 
     def __init__(self, job: TrainJob) -> None:
@@ -32,9 +32,9 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def load(self, convert: Callable[[np.ndarray], Any] = np.asarray) -> dict[str, Any] | None:
-        """The saved state; None if there is none, or with a warning if it cannot be used.
+        """The saved state. None if there is none; None and a warning if it cannot be used.
 
-        `convert` turns each array of the state into a tensor.
+        `convert` is applied to each array of the state.
         """
         try:
             content = tensors.load(self.file, convert)
@@ -51,7 +51,7 @@ class Checkpoint:
         return None
 
     def save(self, state: dict[str, Any]) -> bool:
-        """Save a state; if that fails (full disk), keep the saved one, warn, and return False."""
+        """Save a state. If the disk is full, keep the previous state, warn, and return False."""
         self._saved_at = time.monotonic()
         try:
             tensors.save({"key": self.key, "state": state}, self.file)

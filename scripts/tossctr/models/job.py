@@ -28,9 +28,10 @@ OpenRows = tuple[FeatureMap, Table, Table | None]
 def open_rows(
     train: Files, valid: Files, feature_map: Path, full_name: str = "", *, is_refit: bool = False
 ) -> Iterator[OpenRows]:
-    """The feature map and the rows of a training; in a refit, validation rows are train rows, too.
+    """Open the feature map, the train rows and the validation rows of a training.
 
-    Raises UserError unless all files have the same draw of rows, for the size in `full_name`.
+    In a refit, the train rows include the validation rows, which are None. Raises UserError unless
+    all files come from the same draw of rows, of the size in `full_name`.
     """
     fields = FeatureMap.read(feature_map)
     rows = TrainAndValidation(train, valid) if is_refit else train
@@ -41,13 +42,15 @@ def open_rows(
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
-    """The training of one model.
+    """The files and settings of the training of one model.
 
-    It reads the files `train` and `valid` (rows) and `feature_map`. It writes `model`, `history`
-    (CSV) and `training` (JSON). `settings` are by block. A refit also learns from the validation
-    rows, and keeps the choices of the first training, whose training.json is `refit_of` and whose
-    model is `first_model`. The model file stores `id_column`. `code` is a digest of the code; a
-    saved state of other code is ignored.
+    Inputs are rows (`train`, `valid`) and `feature_map`. Outputs are `model`, `history` (CSV) and
+    `training` (JSON). `settings` are by block of the config. The model file stores `id_column`.
+    Saved states are ignored if `code`, a digest of the code, has changed.
+
+    A refit is a second training, on train and validation rows. It keeps what the first training
+    chose, such as the number of trees. `refit_of` is the first training's training.json, and
+    `first_model` its model.
     """
 
     train: Files
@@ -67,7 +70,7 @@ class TrainJob:
     started: float = field(default_factory=time.monotonic, init=False, compare=False)
 
     def first_training(self) -> dict[str, Any]:
-        """In a refit, the content of the first training's training.json; else {}.
+        """The content of the file `refit_of`; {} if this is not a refit.
 
         Raises UserError if the file is not a training.json.
         """
@@ -77,12 +80,15 @@ class TrainJob:
         return read_json(self.refit_of, kind="training.json", keys=keys)
 
     def open_rows(self) -> AbstractContextManager[OpenRows]:
-        """Open the feature map, the train rows and the validation rows (None in a refit)."""
+        """Open the feature map, the train rows, and the validation rows (None in a refit)."""
         files = (self.train, self.valid, self.feature_map, self.full_name)
         return open_rows(*files, is_refit=self.refit_of is not None)
 
     def model_info(self, feature_map: FeatureMap, train: Table) -> ModelInfo:
-        """The facts that the model file stores; raises UserError if all labels are equal."""
+        """What the model file stores about the training.
+
+        Raises UserError if all labels are equal.
+        """
         click_rate = float(train.column("label").mean())
         if click_rate in (0, 1):
             raise UserError(
@@ -94,7 +100,10 @@ class TrainJob:
         return ModelInfo(self.settings, feature_map, simulated, click_rate, *names)
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
-        """Write `history` (a mapping per line), then training.json with `facts`, then the model."""
+        """Write history.csv, then training.json, then the model.
+
+        Each mapping in `history` is a line. training.json includes `facts`.
+        """
         with atomic_write(self.history) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else [])
             writer.writeheader()

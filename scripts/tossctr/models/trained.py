@@ -1,4 +1,4 @@
-"""A trained model of any kind, and its safetensors file, which has all that predictions need."""
+"""A trained model of any kind. Its safetensors file has all that predictions need."""
 
 import json
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ _DAMAGE_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, Ty
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The facts of a training that every model file stores.
+    """What every model file stores about the training.
 
-    `settings` are by block. `feature_map` encodes rows. `simulated` is true if the train rows are
-    simulated. `click_rate` is the share of clicks in the train rows. `full_name` is size and name,
-    such as full/len150; '' if no job of the workflow trained the model. `id_column` is the ID
-    column of the table; '' if it has none.
+    `settings` are by block of the config. `feature_map` encodes rows. `simulated` is true if the
+    train rows are simulated. `click_rate` is the share of clicks in the train rows. `full_name` is
+    size and name, such as full/len150; '' if no job of the workflow trained the model. `id_column`
+    is the table's ID column; '' if there is none.
     """
 
     settings: Settings
@@ -47,9 +47,9 @@ class ModelInfo:
 class Model:
     """A trained model.
 
-    Each model kind derives a dataclass; its fields are what the model learned, and the model file
-    stores them. If a field is not an array or a plain value, the class overrides `content` and
-    `from_content`. Predictions use `threads` threads.
+    Each model kind derives a dataclass. The fields of that dataclass are what the model learned,
+    and are stored in the model file. If a field is not an array or a plain value, the class
+    overrides `content` and `from_content`. Predictions use `threads` threads.
     """
 
     # The model kind's name; equals its folder.
@@ -59,11 +59,11 @@ class Model:
     threads: int = field(default=1, kw_only=True, compare=False)
 
     def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
-        """Logits of a block, float32 [rows]; they assume the click rate of the train rows."""
+        """Logits of a block of rows, float32 [rows], at the click rate of the train rows."""
         raise NotImplementedError
 
     def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
-        """Logits float32 [rows], in the order of the rows; `ablate_histories` empties histories."""
+        """Logits float32 [rows]; with `ablate_histories`, as if all histories were empty."""
         table = open_table(rows)
         check_simulated(table.path, table.source["simulated"], self.about.simulated)
         encoder = FeatureEncoder(self.about.feature_map, table)
@@ -78,13 +78,13 @@ class Model:
         return np.concatenate(logits)
 
     def content(self) -> dict[str, Any]:
-        """What the file stores, by name: arrays, plain values, or mappings of both."""
+        """What the model file stores, by name: arrays, plain values, or mappings of these."""
         shared = {f.name for f in fields(Model)}
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in shared}
 
     @classmethod
     def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
-        """The model whose `content()` is `content`."""
+        """The model that gave this `content`."""
         return cls(about, **content, threads=threads)
 
     def save(self, path: Path) -> None:
@@ -101,7 +101,7 @@ class Model:
     ) -> Self:
         """Read a model from its file.
 
-        Raises UserError if `save` did not write it, or if the model has another `full_name`.
+        Raises UserError if the file is not from `save`, or if the model has another `full_name`.
         """
         try:
             content = tensors.load(path)
@@ -122,7 +122,7 @@ def _header(kind: str) -> dict[str, Any]:
 
 
 def damaged_model_error(path: Path, error: Exception) -> UserError:
-    """The error to raise for a file that is not a complete model."""
+    """The UserError for a file that is not a complete model."""
     return UserError(
         f"{path}: not a complete model file of this workflow ({first_line(error)}); use another "
         f"file. If the workflow made the file, delete it and run the same command again, or "

@@ -23,7 +23,7 @@ _CPU = Runtime(device="cpu")
 class Blend:
     """One or several models of any kind, and their `weights` in the mean of the logits.
 
-    Rows to score must have all `columns`. Several threads may use a blend at once.
+    Rows to score need all `columns`. Several threads may share a blend.
     """
 
     models: Sequence[Model]
@@ -41,7 +41,7 @@ class Blend:
         row_time: str | None = None,
         runtime: Runtime = _CPU,
     ) -> "Blend":
-        """Load the models from their files, with `weights`, those in `fitted`, or equal weights.
+        """Load models from their files; without `weights` or the file `fitted`, they weigh equally.
 
         `row_time` is the column of the rows' times, for models that use times of events. Raises
         UserError if a file is not a model, if the weights are of other models, or if the models
@@ -65,15 +65,16 @@ class Blend:
         return [*self.columns.features]
 
     def score(self, rows: Rows, prior: Prior = "observed") -> np.ndarray:
-        """Click probabilities float64 [rows], at the train rows' odds or, if 'balanced', at 50:50.
+        """Click probabilities float64 [rows], at the click rate of the train rows.
 
-        Raises UserError like `logits`, and for 'balanced' if the models' click rates differ.
+        For the prior 'balanced', they assume that half of the rows are clicks. Raises UserError
+        like `logits`, and for 'balanced' if the models have different click rates.
         """
         shift = prior_shift(prior, (each.about.click_rate for each in self.models))
         return sigmoid(self.logits(rows) - shift)
 
     def logits(self, rows: Rows) -> np.ndarray:
-        """The weighted mean float32 [rows] of the models' logits, as in a submission.
+        """The weighted mean of the models' logits, float32 [rows].
 
         Raises UserError if `row_table` rejects the rows, or if a logit is not finite.
         """

@@ -33,9 +33,9 @@ def predict_part(
     threads: int = 1,
     code: str = "",
 ) -> None:
-    """Predict the rows of a part; write parquet columns id (string) and logit (float32).
+    """Predict one part of the test table; write parquet columns id (string) and logit (float32).
 
-    The file's metadata has `model_metadata` and digests of the part, the model file and the code.
+    The metadata has `model_metadata`, and digests of part, model file and code.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(h5) as test:
@@ -62,9 +62,9 @@ def predict_validation(
     runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
-    """Write parquet columns row, label, logit and logit_ablated (with empty histories).
+    """Write parquet columns row, label, logit and logit_ablated (as if histories were empty).
 
-    Raises UserError if the model was trained on another draw of rows, or a logit is not finite.
+    Raises UserError if the rows are not of the model's draw of rows, or a logit is not finite.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
@@ -81,9 +81,9 @@ def predict_validation(
 def predict_rows(
     models: Sequence[Model], weights: Sequence[float], table: Table
 ) -> tuple[pa.StringArray, np.ndarray]:
-    """The IDs of a test table, and the weighted mean float32 [rows] of the models' logits.
+    """The IDs of a table, and the weighted mean of the models' logits, float32 [rows].
 
-    Warns of columns whose values are mostly unknown to a model. Raises UserError if a logit is not
+    Warns of columns whose values a model mostly does not know. Raises UserError if a logit is not
     finite.
     """
     for model in models:
@@ -96,5 +96,5 @@ def predict_rows(
 
 
 def model_metadata(model: Model) -> dict[str, str]:
-    """Click rate and full name, as metadata of prediction files."""
+    """A model's click rate and full name, as metadata of prediction files."""
     return {"click_rate": repr(model.about.click_rate), "full_name": model.about.full_name}

@@ -51,14 +51,12 @@ def score_files(
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
 
-    `input` lists raw tables, local or remote, in the order of the output. By default, the names of
-    CSV files decide the `delimiter`. The logits of several models are averaged with `weights`, or
-    with the weights in the file `fitted`. The prior 'balanced' shifts logits to 50:50 odds, as in a
-    submission. `id_column` defaults to the ID column of the first model's table; if that has none,
-    rows are numbered from 1 in a column `row`. `row_time` is the column of the rows' times, for
-    models that use times of events. Columns that no model needs, such as the label, are not read.
-    About `part_rows` rows at a time, or a whole CSV file, are stored in a temporary file beside
-    `output`.
+    `input` lists raw tables, local or remote. By default, the names of CSV files decide the
+    `delimiter`. The logits of several models are averaged with `weights`, or with those in the file
+    `fitted`. The prior 'balanced' assumes that half of the rows are clicks. `id_column` is by
+    default the ID column of the first model's table. If that has none, a column `row` numbers the
+    rows from 1. `row_time` is the column of the rows' times, for models that use times of events.
+    A temporary file beside `output` has about `part_rows` rows at a time, or a whole CSV file.
 
     Raises UserError, and writes nothing, if a file has no rows, lacks a column, or a row has no ID.
     """

@@ -44,12 +44,12 @@ def write_submission(
     sample_submission: str | Path | None = None,
     facts: Path | None = None,
 ) -> None:
-    """Write the CSV with `join_predictions`, and its models, weights and prior as JSON.
+    """Write the submission CSV, and a JSON file `about` its models, weights and prior.
 
-    `predictions` lists the first model's files, one for each part in `parts`, then the next
-    model's files. Logits are averaged with `weights` by model name, or with the weights in the file
-    `fitted`. The prior 'balanced' shifts logits to 50:50 odds. Alarms in `facts` are logged.
-    `codes` has the digest of the prediction code by model name; None accepts any code.
+    `predictions` lists the files of the first model, one for each part in `parts`, then those of
+    the next model. Logits are averaged with `weights` by model name, or with those in the file
+    `fitted`. The prior 'balanced' assumes that half of the rows are clicks. The alarms in data.json
+    (`facts`) are logged. `codes` has a digest of the prediction code by model name, if checked.
 
     Raises UserError, and writes nothing, if predictions are of other parts, models or code.
     """
@@ -90,7 +90,7 @@ def _checked_metadata(
 ) -> Mapping[str, str]:
     """The first file's metadata; raises UserError if a file is of another part, model or code.
 
-    This is checked since a killed Snakemake may not have recorded which code wrote a file.
+    A killed Snakemake may not have recorded which code wrote a file.
     """
     digest = fingerprint(model)
     file_metadata = [metadata_of(read_table(path, ())) for path in paths]
@@ -101,7 +101,7 @@ def _checked_metadata(
         if wrong:
             raise UserError(
                 f"{path}: these predictions are not of the current {wrong[0]}; predict again. "
-                f"If the workflow made this file, delete it and data/h5/test/{path.stem}.h5, and "
+                f"If the workflow made this file, delete it and data/h5/test/{path.stem}.h5. Then "
                 f"run the same command again"
             )
     return file_metadata[0]
@@ -117,13 +117,12 @@ def join_predictions(
     sample_submission: str | Path | None = None,
     shift: float | np.float32 = 0.0,
 ) -> tuple[int, float]:
-    """Write a CSV with columns `id_column` and `label_column`, the probabilities of a click.
+    """Write a CSV of IDs (`id_column`) and click probabilities (`label_column`).
 
-    If `id_column` is '', rows are numbered from 1 in a column `row`.
-
-    The logits of several models are averaged with `weights`, and `shift` is subtracted. If given,
-    `sample_submission` determines the IDs, their order and the label's name; otherwise the IDs are
-    those of the predictions. Returns the number of rows and the mean probability.
+    If `id_column` is '', a column `row` numbers the rows from 1. The logits of several models are
+    averaged with `weights`; then `shift` is subtracted. `sample_submission`, if given, determines
+    the IDs, their order and the name of the label. Returns the number of rows and the mean
+    probability.
 
     Raises UserError, and writes nothing, if IDs are repeated, or differ from those of the sample.
     """

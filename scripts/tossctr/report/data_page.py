@@ -19,8 +19,8 @@ from .page import (
     GREY,
     SIMULATED,
     alarms_text,
+    collapsed,
     escaped,
-    folded,
     formatted,
     interval_panels,
     legend,
@@ -76,7 +76,7 @@ def describe_data(
     size: str,
     threads: int,
 ) -> None:
-    """Describe the rows of one size; write facts with alarms (JSON), page and plots."""
+    """Describe the rows of one size; write statistics with alarms (JSON), page and plots."""
     content = describe(train, valid, test, feature_map, size=size, threads=threads)
     content["label"] = label
     alarms = find_alarms(content)
@@ -97,9 +97,9 @@ def write_data_page(
     sections += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
     sections.append(plots_text(plots[:1], page))
     if tables := [_sequence_table(sequence) for sequence in facts["sequences"]]:
-        sections.append(folded("Sequences", legend(_SEQUENCES), *tables))
-    sections.append(folded("Click rates", plots_text(plots[1:], page)))
-    sections.append(folded("Columns", legend(_COLUMNS), _columns_table(facts)))
+        sections.append(collapsed("Sequences", legend(_SEQUENCES), *tables))
+    sections.append(collapsed("Click rates", plots_text(plots[1:], page)))
+    sections.append(collapsed("Columns", legend(_COLUMNS), _columns_table(facts)))
     write_page("\n".join(sections), page, view)
 
 
@@ -194,7 +194,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
 
 
 def drift_plot(facts: Mapping[str, Any]) -> Figure:
-    """The columns with the most drift from train to test rows; if there are none, to validation."""
+    """The columns that differ most between train and test (without test: validation) rows."""
     last = "test" if facts["rows"]["test"] else "valid"
     columns = pd.DataFrame(facts["columns"]).nlargest(_MAX_ROWS, f"psi_{last}")
     smallest, values = 1e-4, columns[f"psi_{last}"]

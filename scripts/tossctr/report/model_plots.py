@@ -99,7 +99,7 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str
 
 
 def binned_clicks(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
-    """By bin: rows, clicks, mean `predicted`, and the 95 % interval of the share of clicks."""
+    """A row per bin: rows, clicks, mean `predicted`, and the 95 % interval of the click rate."""
     rows = pd.DataFrame({"predicted": sigmoid(logit).clip(MIN_PROBABILITY, 1), "label": label})
     bins = rows.groupby(calibration_bins(logit)).agg(
         predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
@@ -129,7 +129,7 @@ def slices_plot(measured: Mapping[str, Any]) -> Figure:
 
 
 def importance_plot(importance: Mapping[str, Any], about: Mapping[str, Any]) -> Figure:
-    """The changes with the largest losses of AUC."""
+    """The columns whose permutation loses most AUC."""
     changes = importance["changes"]
     shown = changes[:MAX_COLUMNS]
     rows = _intervals(pd.json_normalize(shown), "auc_lost").assign(

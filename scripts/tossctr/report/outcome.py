@@ -29,7 +29,7 @@ def result_lines(results: Path, started: float) -> Iterator[str]:
 
 
 def failure_lines(log: Path) -> Iterator[str]:
-    """Yield the last error of each failed job, from the logs that Snakemake's `log` names."""
+    """Yield the last error of each failed job, from the job logs named in Snakemake's `log`."""
     paths = re.findall(r"^ +log: (.+) \(check log file", log.read_text(errors="replace"), re.M)
     for path in dict.fromkeys(paths):
         # A job that is killed at its start has no log.

@@ -104,7 +104,7 @@ def plots_text(plots: Sequence[Path], page: Path) -> str:
     return "\n".join(f"![{p.stem}]({os.path.relpath(p, page.parent)})\n" for p in plots)
 
 
-def folded(title: str, *parts: str) -> str:
+def collapsed(title: str, *parts: str) -> str:
     """A collapsed section of Markdown, which opens by a click on its title."""
     return "\n\n".join(
         ['<details markdown="1">', f"<summary>{title}</summary>", *parts, "</details>\n"]
@@ -114,7 +114,7 @@ def folded(title: str, *parts: str) -> str:
 def legend(columns: Mapping[str, str]) -> str:
     """A collapsed list of the meanings of a table's columns."""
     lines = [f"- **{name}**: {meaning}" for name, meaning in columns.items()]
-    return folded("What the columns mean", "\n".join(lines))
+    return collapsed("What the columns mean", "\n".join(lines))
 
 
 def markdown_table(table: pd.DataFrame) -> str:
@@ -141,7 +141,7 @@ def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
 
 
 def value_text(model: pd.Series, name: str, digits: int = 4) -> str:
-    """The value `name` of a row of comparison.csv, with its interval."""
+    """The value of a column `name` in a row of comparison.csv, with its interval."""
     ends = {end: model[f"{name}_{end}"] for end in ("low", "high")}
     return with_interval({"value": model[name], **ends}, digits)
 
@@ -160,8 +160,8 @@ def percent(share: float) -> str:
 def write_page(text: str, page: Path, view: Path) -> None:
     """Write the Markdown `text` as `page`, and as HTML with embedded plots as `view`.
 
-    Paths of plots in `text` are relative to `page`. In `view`, a link to a page has its HTML file,
-    also as `data-page`, by which the first page of the report finds it within the report.
+    Paths of plots in `text` are relative to `page`. In `view`, links to pages lead to HTML files;
+    their attribute `data-page` is for Snakemake's report.
     """
     with atomic_write(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -219,7 +219,7 @@ def interval_panels(
     middle: float,
     label: str,
 ) -> Figure:
-    """A column of panels: each row of a table is a point with its name and 95 % interval.
+    """A panel for each table; each row of a table is a point with its name and 95 % interval.
 
     Tables have `name`, `value`, `low`, `high` and `p_value`. A point is orange if its p-value is
     significant, hollow if it is NaN. A dotted line is at `middle`.

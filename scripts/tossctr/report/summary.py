@@ -23,9 +23,9 @@ from .page import (
     BARS_NOTE,
     SIMULATED,
     alarms_text,
+    collapsed,
     difference_text,
     escaped,
-    folded,
     formatted,
     interval_panels,
     legend,
@@ -41,10 +41,10 @@ from .page import (
 def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) -> None:
     """Write a CSV with a row per model: metrics, difference to the best model, costs, settings.
 
-    Sizes with more validation rows come first; within a size, models are sorted by `metric`, the
-    table's score. `metrics` lists files results/{size}/{name}/metrics.json; other files are read
-    from their folders. Raises UserError if a file is of another model, or if models of a size have
-    different validation rows.
+    Sizes with more validation rows come first; within a size, models are sorted by `metric`.
+    `metrics` lists files results/{size}/{name}/metrics.json; other files are read from the same
+    folders. Raises UserError if a file is of another model, or if models of a size have different
+    validation rows.
     """
     models = pd.DataFrame([_row(path, metric) for path in metrics], metrics)
     # A missing value would turn integers into floats.
@@ -95,10 +95,7 @@ def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
 
 
 def _behind(metrics: list[Path], metric: str) -> pd.DataFrame:
-    """The best model's metric minus each model's, with an interval, for models of one size.
-
-    All models predict the same rows, so their common noise cancels out.
-    """
+    """The best model's metric minus each model's, with an interval, for models of one size."""
     tables = read_same_rows([path.with_name("valid_predictions.parquet") for path in metrics])
     measure = partial(metrics_of, [metric], click_rate=float(metadata_of(tables[0])["click_rate"]))
     logits = [table["logit"].to_numpy() for table in tables]
@@ -123,11 +120,11 @@ def write_summary(
     label: str = "clicked",
     has_test: bool = True,
 ) -> None:
-    """Plot the table's score of all models, and write the page as Markdown and as HTML.
+    """Plot the scores of all models, and write the page as Markdown and as HTML.
 
-    The page also shows `importances`, plots of single models. `facts` are the sizes' data.json.
-    `submitting` has the submission models by size. Without a test table (`has_test`), nothing is
-    submitted or retrained. `refit`, `split` and `label` are settings.
+    The page also shows `importances`, plots of single models. `facts` lists a data.json for each
+    size. `submitting` has the submission models by size. Without a test table (`has_test`), nothing
+    is submitted or retrained. `refit`, `split` and `label` are settings.
     """
     models = pd.read_csv(comparison)
     save_svg(models_plot(models), plot)
@@ -158,9 +155,9 @@ def write_summary(
         alarms = alarms_text(read_alarms(path))
         sections.append(f"## Alarms: [data of size {path.parent.name}]({page})\n\n{alarms}")
     listed = "\n".join(f"- {line}" for line in statements)
-    sections.append(folded("The submission, and how far to trust the metrics", listed))
+    sections.append(collapsed("The submission, and how far to trust the metrics", listed))
     if importances:
-        sections.append(folded("Importance of columns", plots_text(importances, summary)))
+        sections.append(collapsed("Importance of columns", plots_text(importances, summary)))
     write_page("\n".join(sections), summary, view)
 
 
@@ -199,8 +196,8 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tup
     """The model or blend to submit for a size, and a sentence with the reason.
 
     `rivals` are the size's rows of comparison.csv, the best first. `submitting` are the configured
-    submission models. A model is significantly worse than the best if the p-value of the
-    difference, corrected for the number of models, is below SIGNIFICANCE.
+    submission models. A model is significantly worse if the corrected p-value is below
+    SIGNIFICANCE.
     """
     best, names = rivals.iloc[0], rivals["model"]
     configured = BLEND if len(submitting) > 1 else submitting[0]

@@ -17,7 +17,7 @@ from tossctr.models.feseq.network import FESeq, positions
 from tossctr.models.feseq.network.history import Interaction
 from tossctr.models.feseq.network.input_layer import InputLayer
 from tossctr.models.feseq.network.pooling import WeightedSumPooling
-from tossctr.models.feseq.network.positions import Packed, Padded
+from tossctr.models.feseq.network.positions import PackedRows, PaddedRows
 from tossctr.models.feseq.network.refiner import TransformerLayer
 
 FIELDS, D = 3, 4
@@ -82,7 +82,7 @@ def test_the_weighted_sum_is_that_of_the_paper(kind: str) -> None:
         alpha = torch.stack([score(kind, w, query, project("key", x)) for x in row]).softmax(0)
         u = sum(a * project("value", x) for a, x in zip(alpha, row))
         expected.append(F.prelu(w["out.0.weight"] @ u + w["out.0.bias"], w["out.1.weight"]))
-    torch.testing.assert_close(pooling(x_ND, Packed(batch), item_BE), torch.stack(expected))
+    torch.testing.assert_close(pooling(x_ND, PackedRows(batch), item_BE), torch.stack(expected))
 
 
 def test_numbers_enter_as_value_scaled_vector_bucket_and_flag_of_each_block() -> None:
@@ -114,7 +114,7 @@ def test_pooled_histories_are_target_scaled_sum_and_product() -> None:
         item, total = target[index], sequence[codes].sum(0)
         scaled = total / max(1, len(codes)) ** 0.5
         expected.append(torch.cat([item, scaled, item * scaled]))
-    made = network.history.pooled_history(Packed(batch), batch.target_BG)
+    made = network.history.pooled_history(PackedRows(batch), batch.target_BG)
     torch.testing.assert_close(made, torch.stack(expected))
 
 
@@ -164,7 +164,7 @@ def test_flash_attention_equals_attention_over_padded_rows(
     monkeypatch.setattr(positions, "can_use_flash", lambda qkv: True)
     config = replace(CONFIG, causal=causal, embedding_dim=embedding_dim)
     model, batch = make_model(config), make_batch([3, 0, 6])
-    logits, expected = model(batch), model(Padded.from_batch(batch))
+    logits, expected = model(batch), model(PaddedRows.from_batch(batch))
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     assert len(calls) == config.transformer_layers
     got, want = (gradients(model, logit_B.sum()) for logit_B in (logits, expected))
@@ -187,4 +187,4 @@ def test_a_transformer_layer_is_that_of_pytorch(has_norm: bool, causal: bool) ->
     for row_LD in rows:
         later = torch.ones(len(row_LD), len(row_LD), dtype=torch.bool).triu(1) if causal else None
         expected.append(theirs(row_LD, later))
-    torch.testing.assert_close(ours(torch.cat(rows), Packed(batch)), torch.cat(expected))
+    torch.testing.assert_close(ours(torch.cat(rows), PackedRows(batch)), torch.cat(expected))

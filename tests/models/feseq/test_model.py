@@ -16,7 +16,7 @@ from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq.network import FESeq, FieldSizes
 from tossctr.models.feseq.network.input_layer import OovDropout, field_sizes
 from tossctr.models.feseq.network.pooling import POOLINGS
-from tossctr.models.feseq.network.positions import Packed, Padded
+from tossctr.models.feseq.network.positions import PackedRows, PaddedRows
 from tossctr.models.feseq.network.refiner import TransformerLayer
 from tossctr.models.feseq.network_file import batch_source
 from tossctr.models.feseq.network_settings import ModelConfig, Numerics
@@ -49,7 +49,7 @@ def test_logits_and_gradients_are_those_of_padded_rows(
 ) -> None:
     model, batch = make_model(replace(CONFIG, **variant), SIZED), make_batch(lengths, SIZED)
     # Whatever stands in the padding.
-    logits, expected = model(batch), model(Padded.from_batch(batch, filled=3))
+    logits, expected = model(batch), model(PaddedRows.from_batch(batch, filled=3))
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     # Its neighbours in a batch change no logit.
     alone = torch.cat([model(batch.slice(row, row + 1)) for row in range(len(batch))])
@@ -64,7 +64,7 @@ def test_logits_and_gradients_are_those_of_padded_rows(
 def test_a_layer_of_targets_alone_is_the_whole_layer_at_the_targets(causal: bool) -> None:
     layer = TransformerLayer(replace(CONFIG, causal=causal, heads=2), 6).double().eval()
     batch = make_batch([9, 0, 31, 4, 4])
-    for rows in (Packed(batch), Padded.from_batch(batch, filled=3)):
+    for rows in (PackedRows(batch), PaddedRows.from_batch(batch, filled=3)):
         x_ND = torch.randn(*rows.age_N.shape, 6, dtype=torch.float64)
         expected = rows.targets(layer(x_ND, rows))
         torch.testing.assert_close(
@@ -101,7 +101,7 @@ def test_half_precision_rounds_positions_and_not_the_logit(variant: dict[str, An
 
 
 def test_pooled_rows_that_differ_little_stay_apart_in_half_precision() -> None:
-    rows = Packed(make_batch([6, 0, 3] * 20))
+    rows = PackedRows(make_batch([6, 0, 3] * 20))
     torch.manual_seed(0)
     refined_ND = 1 + 1e-4 * torch.randn(len(rows.age_N), 4)
     pooling = POOLINGS["mean"](CONFIG, 4, 4)

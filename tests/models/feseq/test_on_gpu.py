@@ -135,5 +135,5 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     short_of_memory(monkeypatch, 40)
     np.testing.assert_allclose(model.predict(data / "valid.h5"), expected, rtol=1e-4, atol=1e-5)
     short_of_memory(monkeypatch, 0)
-    with pytest.raises(UserError, match="too small for the prediction of a single row"):
+    with pytest.raises(UserError, match="too small to predict a single row"):
         model.predict(data / "valid.h5")

@@ -32,7 +32,12 @@ from support.trainings import (
 from tossctr.common.errors import UserError
 from tossctr.config.declared import Runtime
 from tossctr.models.feseq import train_network
-from tossctr.models.feseq.network.device import Ranks, choose_device, process_group, start_runtime
+from tossctr.models.feseq.network.device import (
+    ProcessRank,
+    choose_device,
+    process_group,
+    start_runtime,
+)
 from tossctr.models.feseq.training_step import Stepper
 
 # Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.
@@ -186,4 +191,4 @@ def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match=r"train.gpus is 4, but PyTorch finds only 1 CUDA device"):
-        choose_device("auto", Ranks(1, 4))
+        choose_device("auto", ProcessRank(1, 4))

@@ -102,7 +102,7 @@ def test_out_of_gpu_memory_halves_the_micro_batch_and_repeats_the_step(
         weights(short.model), weights(uninterrupted.model), rtol=0, atol=1e-9
     )
     short_of_memory(monkeypatch, 0)
-    with pytest.raises(UserError, match="too small for the training of a single row"):
+    with pytest.raises(UserError, match="too small to train on a single row"):
         short.take(batch)
 
 

@@ -47,7 +47,7 @@ class Boosting(ModelKind):
     """The model kind boosting."""
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
-        """1; or 0 if the config's device is `cpu` or XGBoost is PyPI's `xgboost-cpu`."""
+        """1, or 0 if the config's device is `cpu` or the package `xgboost-cpu` is installed."""
         is_cpu_build = any(distributions(name="xgboost-cpu"))
         return int(config["runtime"]["device"] != "cpu" and not is_cpu_build)
 

@@ -1,12 +1,11 @@
 """Chooses the sets of features and `min_child_weight` before a training.
 
-Features of users and ads help only if the same users and ads come again; the validation rows show
-whether they do. Small leaves learn details or memorize noise; a cross-validation of train rows
-shows which. Changes are tried one after the other, in short trainings. A change is kept if it
-lowers the logloss of held-out rows by more than the standard error of this gain.
+Features of users and ads help only if the same users and ads come again. Small leaves learn details
+or memorize noise. So short trainings try one change after the other. A change is kept if it lowers
+the logloss of held-out rows by more than the standard error of this gain.
 
-Held-out rows are the validation rows. If validation rows are few and drawn at random, a
-cross-validation of train rows adds more.
+For sets of features, validation rows are held out. If these are few and drawn at random, a
+cross-validation of train rows adds more. For `min_child_weight`, only train rows are held out.
 """
 
 import logging
@@ -37,11 +36,11 @@ _FOLDED_ROWS, _FOLDS = 20_000, 3
 Split = tuple[Table, Table, Features, Features]
 
 
-class Choice(NamedTuple):
-    """The chosen values, and the changes that were `tried`, in order.
+class ChosenSettings(NamedTuple):
+    """The chosen settings, and the changes that were `tried`, in order.
 
-    Each change is a mapping. `gain` is how much the change lowers the logloss of `rows` held-out
-    rows; `error` is the gain's standard error; `kept` is true if the change was kept.
+    A change is a mapping with its name (`what`). It lowers the logloss of `rows` held-out rows by
+    `gain`, with the standard error `error`. `kept` is true if the change was kept.
     """
 
     min_child_weight: float
@@ -55,11 +54,11 @@ def choose_settings(
     config: BoostingConfig,
     device: str,
     threads: int,
-) -> Choice:
+) -> ChosenSettings:
     """Choose `min_child_weight` and the sets of features, where `config` has `auto`.
 
-    `rows` are the train rows and the validation rows; `features` has the features of each, with
-    those of all sets.
+    `rows` are the train rows and the validation rows. `features` has the features of each, from all
+    sets.
     """
     train, valid = (RowSubset(table, np.arange(min(table.rows, _MAX_ROWS))) for table in rows)
     few = RowSubset(train, np.arange(min(train.rows, _FOLDED_ROWS)))
@@ -80,8 +79,8 @@ def choose_settings(
         leaf = float(config.min_child_weight)
     elif has_clicks:
         # With fewer clicks, the sample fills leaves less than all rows do: small leaves would win.
-        leaf = trials.choose_leaf(few, replace(features[0], sets=sets), leaf)
-    return Choice(leaf, sets, trials.tried)
+        leaf = trials.choose_min_child_weight(few, replace(features[0], sets=sets), leaf)
+    return ChosenSettings(leaf, sets, trials.tried)
 
 
 def _cross_validation(rows: Table, features: Features) -> Iterator[Split]:
@@ -128,7 +127,7 @@ class _Trials:
         return gain > error
 
     def choose_sets(self, splits: Sequence[Split], leaf: float) -> list[str]:
-        """The sets that lower the mean logloss of the held-out rows of all splits."""
+        """The sets of features that lower the mean logloss of held-out rows over all splits."""
 
         def losses(sets: Sequence[str]) -> np.ndarray:
             return np.concatenate([self._losses_of(split, sets, leaf) for split in splits])
@@ -144,7 +143,7 @@ class _Trials:
         return sets
 
     def _losses_of(self, split: Split, sets: Sequence[str], leaf: float) -> np.ndarray:
-        """The logloss of each held-out row of a split, with these sets."""
+        """The logloss of each held-out row of a split, with these sets of features."""
         train, held = split[:2]
         train_features, held_features = (replace(each, sets=sets) for each in split[2:])
         if not train_features.columns():
@@ -154,7 +153,7 @@ class _Trials:
         binned = quantile_matrix(held, held_features, like=matrix, threads=self.threads)
         return self.losses_by_row(matrix, binned, leaf)
 
-    def choose_leaf(self, rows: Table, features: Features, leaf: float) -> float:
+    def choose_min_child_weight(self, rows: Table, features: Features, leaf: float) -> float:
         """The best `min_child_weight` in cross-validation: `leaf`, a quarter of it, and so on."""
         fold = np.arange(rows.rows) % _FOLDS
         train = quantile_matrix(rows, features, threads=self.threads)

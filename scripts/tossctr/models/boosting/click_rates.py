@@ -1,10 +1,9 @@
-"""Click rates of categories and tokens: target encoding without a row's own label.
+"""Click rates of categories and history events: target encoding without a row's own label.
 
-If rows are split by time, the rates of a train row come only from the train rows of older periods
-(ordered target statistics: Prokhorenkova et al., CatBoost, NeurIPS 2018). If not, train rows are
-divided into folds, by a hash of their number in the raw file, and the rates of a train row come
-from the other folds (Micci-Barreca, SIGKDD Explorations 2001). The rates of validation and test
-rows come from all train rows.
+If rows are split by time, the rates of a train row come only from train rows of older periods
+(ordered target statistics: Prokhorenkova et al., CatBoost, NeurIPS 2018). If not, a hash divides
+train rows into folds, and the rates of a train row come from the other folds (Micci-Barreca,
+SIGKDD Explorations 2001). The rates of validation and test rows come from all train rows.
 """
 
 from collections.abc import Sequence
@@ -25,10 +24,11 @@ _SHIFT = np.uint64(44)
 
 
 class ClickRate(NamedTuple):
-    """A click rate: of a category, of a sequence's tokens, or of pairs of the target and a token.
+    """What click rates are counted for: categories, history events, or pairs of target and event.
 
-    `field` is the index, in `category_fields`, of the category or of the sequence's target. `size`
-    is the number of categories or tokens; `targets`, the number of targets in pairs, else 1.
+    `field` is the index, in `category_fields`, of the categorical column or of the history's target
+    column. `size` is the number of categories or of distinct events. `targets` is the number of
+    targets in pairs, else 1.
     """
 
     name: str
@@ -40,11 +40,11 @@ class ClickRate(NamedTuple):
 
     @property
     def slots(self) -> int:
-        """The number of slots, at most MAX_SLOTS: a slot counts one category, token or pair."""
+        """The number of slots, at most MAX_SLOTS. A slot counts one category, event or pair."""
         return min(self.targets * self.size, MAX_SLOTS)
 
     def slots_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
-        """The slots of each row, from its categories int64 [rows, fields] and histories."""
+        """The indices of each row's slots, from categories int64 [rows, fields] and histories."""
         category = np.ascontiguousarray(categories[:, self.field])
         if self.sequence is None:
             slots, offsets = category, np.arange(len(category) + 1)
@@ -58,7 +58,7 @@ class ClickRate(NamedTuple):
 
 
 def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[ClickRate]:
-    """The click rates of the sets `clicks` and `ids`."""
+    """All click rates that can be features (the sets `clicks` and `ids`)."""
     fields = feature_map.category_fields
     names = {field.column for field in fields}.union(feature_map.history_columns)
     rates = []
@@ -80,36 +80,39 @@ def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[Cli
 
 
 class ClickCounts:
-    """Counts occurrences and clicks, uint32 [folds, slots]. Periods are folds, too."""
+    """Counts occurrences and clicks of slots (categories, events or pairs), uint32 [folds, slots].
+
+    Periods are folds, too.
+    """
 
     def __init__(self, slots: int, folds: int) -> None:
         self.seen, self.clicks = np.zeros((2, folds, slots), np.uint32)
 
     def add(self, fold: np.ndarray, slots: Ragged, label: np.ndarray) -> None:
-        """Count the slots of some rows; `fold` and `label` are int64 [rows]."""
+        """Count the slots of further rows; `fold` and `label` are int64 [rows]."""
         _add(self.seen, self.clicks, fold, slots.values, slots.offsets, label)
 
-    def out_of_fold(self) -> np.ndarray:
-        """Log odds float32 [folds, slots]; those of a fold are computed from all other folds."""
+    def log_odds_of_others(self) -> np.ndarray:
+        """Log odds of clicks, float32 [folds, slots]; those of a fold are from all other folds."""
         seen, clicks = self.seen.sum(0), self.clicks.sum(0)
         return np.stack(
             [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
         )
 
-    def ordered(self) -> np.ndarray:
-        """Log odds float32 [folds, slots]; those of a period are computed from older periods."""
+    def log_odds_of_older(self) -> np.ndarray:
+        """Log odds of clicks, float32 [periods, slots]; those of a period are from older ones."""
         sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
         return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
 
-    def full(self) -> np.ndarray:
-        """Log odds float32 [1, slots] from all rows."""
+    def log_odds_of_all(self) -> np.ndarray:
+        """Log odds of clicks, float32 [1, slots], from all rows."""
         return self._log_odds(self.seen.sum(0), self.clicks.sum(0))[None]
 
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
-        """The slots' log odds minus the log odds of all rows, float32 [slots].
+        """The log odds of each slot minus the log odds of all rows, float32 [slots].
 
-        Each slot gets `prior_count` more occurrences at the click rate of all rows. All folds use
-        this rate, since a rate without a fold's clicks would leak them.
+        Each slot gets `prior_count` more occurrences at the click rate of all rows. A rate without
+        the clicks of a fold would leak them.
         """
         rate, count = self.rate, self.prior_count
         odds = (clicks + count * rate) / (seen - clicks + count * (1 - rate))
@@ -124,8 +127,8 @@ class ClickCounts:
     def prior_count(self) -> float:
         """The variance of clicks within slots, divided by the variance of rates between slots.
 
-        The folds separate the two: a slot whose true rate is high has a high rate in all folds,
-        noise differs between folds (Buhlmann and Straub's credibility, MVSB 1970).
+        Noise differs between the folds, a slot's true rate does not. So the folds separate the two
+        variances (Buhlmann and Straub's credibility, MVSB 1970).
         """
         total, excess_total, excess_squares, seen_squares = np.zeros((4, self.seen.shape[1]))
         for seen, clicks in zip(self.seen, self.clicks):
@@ -167,10 +170,10 @@ def mean_over_newest(
     offsets: np.ndarray,
     windows: np.ndarray,
 ) -> np.ndarray:
-    """The means of the values of each row's newest slots, float32 [rows, windows].
+    """The mean value of each row's newest n slots, for each n of `windows`, float32 [rows, n].
 
-    `table` has the values [folds, slots]; `windows` are numbers of slots, ascending. A row with
-    fewer slots gives the mean of all its slots; a row without slots gives NaN.
+    `table` has the values [folds, slots]. `windows` ascend. A row with fewer slots gives the mean
+    of all, a row without slots NaN.
     """
     means = np.empty((len(fold), len(windows)), np.float32)
     for row in range(len(fold)):

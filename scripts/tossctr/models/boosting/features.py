@@ -1,4 +1,4 @@
-"""The features of boosting. Their number is the same for short and long histories.
+"""The features of boosting, equally many for short and long histories.
 
 Every model has:
 
@@ -11,9 +11,9 @@ A model can also have these sets:
     histories           statistics of histories (`features/history_statistics.py`), and the
                         shares of a history's commonest codes
     similarities        of a target to the events of its history (`features/similarities.py`)
-    clicks              log odds of click rates (`click_rates.py`) of categories; and their means
-                        over the newest tokens, and over these tokens' pairs with the target
-    ids                 log odds of click rates of IDs, and of columns with many categories
+    clicks              log odds of clicks (`click_rates.py`) by category; and their means over the
+                        newest events, and over the pairs of these events with the target
+    ids                 log odds of clicks by ID, and by category for columns with many categories
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,10 +65,10 @@ _MISSING, _LARGEST = -3e38, 1e38
 class Features:
     """Computes the features of rows: those always used, and those of `sets`.
 
-    `few_columns` names the columns with few categories. `tables` has the log odds of each click
-    rate, float32 [folds, slots]; a row takes those of its fold or, if `by_period`, of its period.
-    `top_codes` has the commonest codes of each sequence column. `oov_dropout` has, by field, the
-    share of known categories to replace by an unknown one; None: no replacement.
+    `few_columns` names the columns with few categories. `tables` has the log odds of clicks,
+    float32 [folds, slots]. A row takes those of its fold or, if `by_period`, of its period.
+    `top_codes` has the commonest events of each history column. `oov_dropout` has the share of
+    categories of each column to replace by "unknown"; None: no replacement.
     """
 
     feature_map: FeatureMap
@@ -82,7 +82,7 @@ class Features:
 
     @cached_property
     def low_cardinality(self) -> list[int]:
-        """The indices of the category fields in `few_columns`."""
+        """The indices, in `category_fields`, of `few_columns`."""
         fields = enumerate(self.feature_map.category_fields)
         return [i for i, field in fields if field.column in self.few_columns]
 
@@ -147,7 +147,7 @@ class Features:
         return np.nan_to_num(rows, copy=False, nan=_MISSING, posinf=_LARGEST, neginf=-_LARGEST)
 
     def fold(self, block: Block) -> np.ndarray:
-        """The fold of each row, an index of `tables`, int64 [rows]."""
+        """The fold or period of each row, int64 [rows]: the first index of `tables`."""
         if not self.by_period:
             return hash_below(block.row, self.folds)
         assert block.period is not None, "a train file has periods"
@@ -171,13 +171,11 @@ def fit_features(
 ) -> tuple[Features, Features]:
     """Features for the train rows, without each row's own click, and for all other rows.
 
-    `oov_rates` is, by column, the share of train rows that get an unknown category: later rows may
-    have new categories, and trees would otherwise trust known categories too much. If `by_period`,
-    click rates come from older periods, and only `few_columns` get unknown categories: in other
-    columns, categories have no click rates at first anyway. By default, `by_period` is true if
-    there are several periods, and `few_columns` have at most MAX_CATEGORIES categories. A refit,
-    which may have more of both, passes the first training's values. Raises UserError if the train
-    file lacks a column of the feature map.
+    `oov_rates` is, by column, the share of train rows that get an unknown category, as later rows
+    may. Otherwise, trees would trust known categories too much. If `by_period` (default: if there
+    are several periods), click rates come from older periods, and only `few_columns` get unknown
+    categories. By default, `few_columns` have at most MAX_CATEGORIES categories. A refit passes the
+    values of the first training. Raises UserError if the train file lacks a column.
     """
     fields, periods = feature_map.category_fields, period_count(train)
     by_period = periods > 1 if by_period is None else by_period
@@ -197,10 +195,10 @@ def fit_features(
         for sequence, count in zip(feature_map.sequences, events)
     }
     tables = {
-        name: count.ordered() if by_period else count.out_of_fold()
+        name: count.log_odds_of_older() if by_period else count.log_odds_of_others()
         for name, count in counts.items()
     }
-    full_tables = {name: count.full() for name, count in counts.items()}
+    full_tables = {name: count.log_odds_of_all() for name, count in counts.items()}
     return (
         replace(train_features, tables=tables, top_codes=top_codes, oov_dropout=dropout),
         replace(features, tables=full_tables, top_codes=top_codes),
@@ -212,8 +210,8 @@ def _count(
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Add the clicks of all rows to `counts`.
 
-    Returns, by field, the number of rows with an unknown category and the number of rows with a
-    known category; and, by sequence, the number of events of each code.
+    Returns the number of rows with an unknown and with a known category, by column; and how often
+    each event occurs, by history.
     """
     feature_map, encoder = features.feature_map, FeatureEncoder(features.feature_map, train)
     oov_rows, known_rows = np.zeros((2, len(feature_map.category_fields)))
@@ -236,9 +234,9 @@ def _count(
 
 
 def replace_with_oov(categories: np.ndarray, row: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Categories int64 [rows, columns], with shares `rates` [columns] of known categories replaced.
+    """Replace shares `rates` [columns] of the known categories int64 [rows, columns] by "unknown".
 
-    The draws depend only on `row` int64 [rows], the rows' numbers in the raw file.
+    The draws depend only on the numbers `row` int64 [rows] of rows in the raw file.
     """
     columns = len(rates)
     draw = hash_below(row[:, None] * columns + np.arange(columns), _DRAWS)

@@ -1,4 +1,4 @@
-"""Trains a boosting model: from H5 files and a feature map to the model and its metrics."""
+"""Trains a boosting model on H5 files. The model averages bags: tree ensembles with own seeds."""
 
 import logging
 import math
@@ -23,7 +23,7 @@ from ..base import training_lock
 from ..checkpoint import Checkpoint
 from ..job import TrainJob, open_rows
 from .boosting import FEATURE_SETS, BoostingConfig
-from .choice import Choice, choose_settings
+from .choice import ChosenSettings, choose_settings
 from .features import Features, fit_features, oov_rates
 from .tree_file import BoostedModel, booster_bytes, read_booster
 from .trees import METRICS, Matrix, choose_device, fit, quantile_matrix
@@ -34,9 +34,9 @@ logger = logging.getLogger(__name__)
 def train(job: TrainJob) -> None:
     """Train a model and write its files.
 
-    A refit takes the number of trees and the validation metrics from the first training. The same
-    data, settings and number of threads give the same model on the same machine. An interrupted
-    training resumes after its last finished bag.
+    A refit takes the number of trees and the validation metrics from the first training. An
+    interrupted training resumes after the last finished bag, one of the averaged tree ensembles.
+    The same data, settings and number of threads give the same model on the same machine.
     """
     config = BoostingConfig(**job.settings["boosting"])
     device, first = choose_device(job.runtime.device), job.first_training()
@@ -73,11 +73,14 @@ class FittedFeatures(NamedTuple):
     train_features: Features
     features: Features
     oov_rates: Mapping[str, float]
-    choice: Choice
+    choice: ChosenSettings
 
 
-class BaggedMatrices(NamedTuple):
-    """A bag's train rows and validation rows (None in a refit), and the `start` of `fit`."""
+class BagMatrices(NamedTuple):
+    """The rows on which one of the averaged tree ensembles (bags) is trained.
+
+    `valid` is None in a refit. `start` is the probability before the first tree.
+    """
 
     train: Matrix
     valid: Matrix | None
@@ -88,8 +91,8 @@ class BaggedMatrices(NamedTuple):
 class BoostingRun:
     """The rows, settings, device and threads of one training.
 
-    A large matrix goes into a file in `folder`, if given. In a refit, the validation rows are among
-    the train rows, so `valid` is None; `first_training` is the first training's training.json.
+    A large matrix goes into a file in `folder`, if given. A refit trains on the validation rows,
+    too, so `valid` is None; `first_training` is the training.json of the first training.
     """
 
     train: Table
@@ -125,7 +128,7 @@ class BoostingRun:
             few_columns=first.get("few_columns"),
         )
         if valid is None:
-            choice = Choice(*(first[name] for name in Choice._fields))
+            choice = ChosenSettings(*(first[name] for name in ChosenSettings._fields))
         else:
             options = (config, self.device, self.threads)
             choice = choose_settings((self.train, valid), fitted, *options)
@@ -138,8 +141,8 @@ class BoostingRun:
             return self.config
         return self.config.model_copy(update={"min_child_weight": fitted.choice.min_child_weight})
 
-    def bin_rows(self, fitted: FittedFeatures, bag: int) -> BaggedMatrices:
-        """Draw the negatives of a bag, and bin its rows."""
+    def bin_rows(self, fitted: FittedFeatures, bag: int) -> BagMatrices:
+        """Draw the negatives of a bag (one of the averaged ensembles), and bin all its rows."""
         train, valid, start = self.train, None, None
         share, threads = self.negative_sampling_rate, self.threads
         if share < 1:
@@ -161,15 +164,15 @@ class BoostingRun:
             f"{valid.num_row():,}" if valid else "no",
             matrix.num_col(),
         )
-        return BaggedMatrices(matrix, valid, start)
+        return BagMatrices(matrix, valid, start)
 
     def grow(
         self, fitted: FittedFeatures, checkpoint: Checkpoint
     ) -> tuple[list[xgboost.Booster], list[dict[str, float]], dict[str, Any]]:
-        """The trees of all bags, the first bag's metrics by tree, and facts for training.json.
+        """The trees of all bags, the metrics of the first bag by tree, and facts for training.json.
 
-        The validation rows decide the number of trees; a refit takes the number and the metrics
-        from the first training. `checkpoint` has the bags that an interrupted training finished.
+        A bag is one of the averaged tree ensembles. Validation rows decide the number of trees; a
+        refit takes number and metrics from the first training. `checkpoint` has finished bags.
         """
         state = checkpoint.load() or {"boosters": [], "curves": []}
         boosters = [read_booster(each) for each in state["boosters"]]
@@ -219,10 +222,10 @@ def trial_runner(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Yields the function that trains a trial: a `tuning.RunTrial`.
+    """Yield a function that trains trees with given settings: a `tuning.RunTrial`.
 
-    A trial grows one bag. The next trial reuses its matrices if features and rows are the same. A
-    large matrix goes into a file in `folder`.
+    A trial reuses the matrices of the last trial if features and rows are the same. A large matrix
+    goes into a file in `folder`.
     """
     device = choose_device(runtime.device)
     # The features and the binned rows of the last trial.

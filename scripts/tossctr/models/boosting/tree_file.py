@@ -1,4 +1,4 @@
-"""A trained boosting model: XGBoost's trees, and the features that they take."""
+"""A trained boosting model: XGBoost's trees, and the computation of their features."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,7 @@ from .features import Features
 
 @dataclass(frozen=True)
 class BoostedModel(Model):
-    """Predicts the mean of the boosters' logits, on the CPU.
-
-    `features` computes the features of rows that are not train rows.
-    """
+    """Predicts the mean logit of several tree ensembles (`boosters`), on the CPU."""
 
     kind = "boosting"
 
@@ -51,7 +48,7 @@ class BoostedModel(Model):
         return cls(about, boosters, features, threads=threads)
 
     def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
-        """Logits float32 [rows of the block]."""
+        """Logits of a block of rows, float32 [rows]."""
         rows = self.features.matrix(encoder, block)
         logits = [
             booster.inplace_predict(rows, predict_type="margin", validate_features=False)

@@ -99,10 +99,10 @@ def quantile_matrix(
     threads: int,
     folder: Path | None = None,
 ) -> Matrix:
-    """The quantile matrix of a table's rows and labels, with the bins of the matrix `like`.
+    """XGBoost's matrix of binned rows and their labels, with the bins of the matrix `like`.
 
-    Without `like`, bins are quantiles of the first rows, which are random, as tables are shuffled.
-    A large matrix goes into a file in `folder`, if given. Raises UserError without features.
+    Without `like`, bins are quantiles of the first rows (tables are shuffled). A large matrix goes
+    into a file in `folder`, if given. Raises UserError if there are no features.
     """
     types = [type_ for _, type_ in features.columns()]
     if not types:
@@ -176,10 +176,10 @@ def fit(
     *,
     start: float | None = None,
 ) -> tuple[xgboost.Booster, dict[str, list[float]]]:
-    """Train; return the booster, and the validation metrics after each tree.
+    """Train; return the trees, and the validation metrics after each tree.
 
-    The booster ends with the tree of the lowest validation logloss. Without validation rows, it has
-    all trees, and there are no metrics. `after_tree` may raise to end the training. `start` is the
+    Trees after the lowest validation logloss are dropped. Without validation rows, all trees are
+    kept, and there are no metrics. `after_tree` may raise to end the training. `start` is the
     probability before the first tree; None: the share of clicks.
     """
     settings = {

@@ -14,7 +14,10 @@ class FESeq(ModelKind):
     """The model kind FESeq."""
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """Settings of network and training; raises UserError if the size lacks this max_len."""
+        """The settings of network and training, by block of the config.
+
+        Raises UserError if `sizes.<size>.max_len` does not list the model's max_len.
+        """
         settings = super().settings(config, size, model)
         max_len = int(model.partition("-")[0].removeprefix("len"))
         listed = size_block(config, size)["max_len"]

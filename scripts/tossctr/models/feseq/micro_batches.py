@@ -1,4 +1,4 @@
-"""Measures the memory of a training step, and chooses how many rows a micro-batch has."""
+"""Measures the memory of a training step, and chooses micro-batches that fit in memory."""
 
 import logging
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ CPU_BYTES = 1 << 29
 
 @dataclass(frozen=True)
 class StepMemory:
-    """The memory of a training step, in bytes: `fixed`, plus `per_row` for each full row."""
+    """The memory of a training step, in bytes: `fixed`, plus `per_row` for each longest row."""
 
     fixed: int
     per_row: int
@@ -39,9 +39,9 @@ class StepMemory:
     def measure(
         cls, network: FESeq, config: ModelConfig, sizes: FieldSizes, precision: torch.dtype
     ) -> "StepMemory":
-        """Compute both fields from a step with one row and a step with three rows.
+        """Measure a step with one row and a step with three rows.
 
-        `network` is on the CPU, where autograd saves as many bytes as on a GPU.
+        `network` must be on the CPU, where autograd saves as many bytes as on a GPU.
         """
         with torch.random.fork_rng(devices=[]):
             one, three = (
@@ -52,11 +52,11 @@ class StepMemory:
         return cls(parameters + one - per_row, per_row)
 
     def bytes_needed(self, rows: int) -> int:
-        """The memory that micro-batches of `rows` rows need, in bytes, SPARE_SHARE included."""
+        """Bytes for micro-batches of `rows` rows. A share SPARE_SHARE of them stays free."""
         return int((self.fixed + rows * self.per_row) / (1 - SPARE_SHARE))
 
     def rows_that_fit(self, memory: int) -> int:
-        """How many rows fit in a micro-batch, given `memory` bytes; 0 if not even one does."""
+        """How many rows of a micro-batch fit in `memory` bytes; 0 if not even one does."""
         return max(0, int((memory * (1 - SPARE_SHARE) - self.fixed) // self.per_row))
 
 
@@ -67,17 +67,17 @@ def micro_batch_rows(
     machine: Machine,
     batch_rows: int,
 ) -> int:
-    """The number of rows of a micro-batch: as many as fit in memory, and on a CPU in CPU_BYTES.
+    """The number of rows of a micro-batch: at most `batch_rows`, and as many as fit in memory.
 
-    Raises NotEnoughMemoryError if not even one row fits in memory.
+    On a CPU, they also fit in CPU_BYTES. Raises NotEnoughMemoryError if one row does not fit.
     """
     needed = StepMemory.measure(network, config, sizes, machine.precision)
     rows = min(batch_rows, needed.rows_that_fit(machine.memory()))
     if rows == 0:
         raise NotEnoughMemoryError(
-            f"{machine.memory() / 2**20:,.0f} MiB of memory are too few for the training of a "
-            f"single row ({needed.bytes_needed(1) / 2**20:,.0f} MiB); raise runtime.memory_gib, or "
-            f"use a smaller max_len or model"
+            f"{machine.memory() / 2**20:,.0f} MiB of memory are too few: to train on a single row "
+            f"takes {needed.bytes_needed(1) / 2**20:,.0f} MiB; raise runtime.memory_gib, or use a "
+            f"smaller max_len or model"
         )
     on_cpu = machine.device.type == "cpu"
     rows = min(rows, max(1, CPU_BYTES // needed.per_row) if on_cpu else MAX_ROWS)
@@ -95,7 +95,7 @@ def count_parameters(network: FESeq) -> int:
 
 
 def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
-    """The bytes that autograd saves for `batch` except weights, and bytes of gradients."""
+    """The bytes that autograd saves for `batch` (without weights), and the bytes of gradients."""
     seen = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     # Kept alive: otherwise a later storage could get the same address.
     storages: list[torch.UntypedStorage] = []
@@ -117,9 +117,9 @@ def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
 
 
 def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
-    """A batch of full rows: max_len events each, all different if the tables are large enough.
+    """A batch of rows with max_len events each, for measurements.
 
-    Sums over longer histories, some 10 bytes per further event, are ignored.
+    All events differ if the embedding tables are large enough.
     """
     events = rows * config.max_len
     history_ST = torch.stack([torch.arange(events) % size for size in sizes.sequence])

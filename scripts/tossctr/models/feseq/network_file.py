@@ -1,4 +1,4 @@
-"""A trained network: its file, its predictions, and the weights that its refit starts from."""
+"""A trained network: its file, its predictions, and the start of a refit from its weights."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -41,12 +41,12 @@ POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
 
 
 def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
-    """An untrained network for rows of `feature_map`."""
+    """An untrained network for rows that `feature_map` encodes."""
     return FESeq(config, field_sizes(config, feature_map))
 
 
 def to_machine(network: FESeq, machine: Machine) -> FESeq:
-    """Move the network to the machine's device, compile its layers if possible, and return it."""
+    """Move a network to the machine's device, compile its layers if possible, and return it."""
     network.to(machine.device)
     if machine.compile:
         # Otherwise earlier networks of the process, as in a search, count towards Dynamo's limit.
@@ -69,7 +69,7 @@ def batch_source(
     batch_rows: int | Callable[[int], int],
     negative_sampling_rate: NegativeSamplingRate = 1.0,
 ) -> BatchSource:
-    """A BatchSource of `h5` with the inputs of a network of `config`."""
+    """A source of batches from `h5`, with the inputs that a network of `config` takes."""
     return BatchSource(
         h5,
         feature_map,
@@ -86,7 +86,7 @@ def inference_source(
     config: ModelConfig,
     machine: Machine,
 ) -> BatchSource:
-    """A BatchSource of `h5` with batches of POSITIONS_PER_BATCH positions, for predictions."""
+    """A source of batches for predictions; batches have about POSITIONS_PER_BATCH positions."""
     batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
     batch_rows = min(batch_rows, MAX_ROWS)
     return batch_source(h5, feature_map, config, batch_rows)
@@ -102,7 +102,10 @@ def predict_logits(
     stop: int | None = None,
     ablate_histories: bool = False,
 ) -> np.ndarray:
-    """Float32 logits of rows `start` to `stop`, in order; `ablate_histories` empties histories."""
+    """Float32 logits of rows `start` to `stop`, in their order.
+
+    `ablate_histories` predicts as if all histories were empty.
+    """
     stop = source.rows if stop is None else stop
     was_training = model.training
     model.eval()
@@ -116,7 +119,7 @@ def predict_logits(
         except torch.cuda.OutOfMemoryError:
             if len(batch) == 1:
                 raise NotEnoughMemoryError(
-                    "GPU memory is too small for the prediction of a single row; use a smaller "
+                    "GPU memory is too small to predict a single row; use a smaller "
                     "max_len or model, or check with nvidia-smi what else uses the GPU"
                 ) from None
         logger.warning("out of GPU memory: predicting %d rows in two halves", len(batch))
@@ -142,7 +145,7 @@ def predict_logits(
 
 @dataclass(frozen=True)
 class TrainedModel(Model):
-    """A trained network, and the machine that it predicts on."""
+    """A trained network, with the device and precision that it predicts with (`machine`)."""
 
     kind = "feseq"
 
@@ -171,7 +174,7 @@ class TrainedModel(Model):
         return cls(about, network, threads=threads)
 
     def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
-        """Logits float32 [rows]; they assume the click rate of the train rows."""
+        """Logits float32 [rows]; with `ablate_histories`, as if all histories were empty."""
         network = to_machine(self.network, self.machine)
         source = inference_source(rows, self.about.feature_map, self.config, self.machine)
         check_simulated(source.table.path, source.table.source["simulated"], self.about.simulated)
@@ -179,7 +182,7 @@ class TrainedModel(Model):
 
 
 def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> TrainedModel:
-    """The model in a file, ready to predict on this machine."""
+    """Load a model from its file, ready to predict on this machine."""
     return replace(TrainedModel.load(path, full_name), machine=start_runtime(runtime, threads))
 
 
@@ -189,9 +192,9 @@ _Field = CategoryField | SequenceField
 
 @torch.no_grad()
 def copy_weights(trained: TrainedModel, network: FESeq, feature_map: FeatureMap) -> None:
-    """Copy a trained network's weights into `network`, whose `feature_map` extends the trained one.
+    """Copy the weights of a trained network into `network`, to start a refit.
 
-    New rows of embedding tables keep their initial values.
+    Categories that only `feature_map`, that of `network`, has keep their initial embeddings.
     """
     rows, weights = _table_rows(trained, feature_map), trained.network.state_dict()
     for name, value in network.state_dict().items():
@@ -199,7 +202,7 @@ def copy_weights(trained: TrainedModel, network: FESeq, feature_map: FeatureMap)
 
 
 def _table_rows(trained: TrainedModel, new: FeatureMap) -> Mapping[str, Tensor]:
-    """The new index of each old row, by name of the embedding table's weight."""
+    """For each embedding table, by name: the new index of each old row."""
     old = trained.about.feature_map
     targets = [*zip(old.targets, new.targets)]
     # A shared sequence has the indices of its target.
@@ -230,10 +233,11 @@ def _stacked_rows(*fields: tuple[_Field, _Field]) -> Tensor:
     return torch.cat(rows)
 
 
-def extend_map(old: FeatureMap, new: FeatureMap) -> FeatureMap:
-    """The feature map of a refit: `new`, with the parts of `old` on which trained weights depend.
+def refit_feature_map(old: FeatureMap, new: FeatureMap) -> FeatureMap:
+    """The feature map of a refit: `new`, but with the parts of `old` that trained weights expect.
 
-    These parts are the numeric columns' fields, the event ages, and the item attributes.
+    These are the scaling of numeric columns, the ages at which events are counted, and the item
+    attributes, such as a film's genre.
     """
     attributes = {(each.column, each.sequence): each for each in new.item_attributes}
     return replace(
@@ -249,7 +253,7 @@ def extend_map(old: FeatureMap, new: FeatureMap) -> FeatureMap:
 
 
 def _reindexed(each: ItemAttribute, old: FeatureMap, new: FeatureMap) -> ItemAttribute:
-    """An item attribute of `old` with the indices of `new`, which rejected the attribute."""
+    """An item attribute that only `old` has, with the indices of `new`."""
     at = old.history_columns.index(each.sequence)
     name = [field.column for field in old.categories].index(each.column)
     codes = np.zeros(new.targets[at].size, np.int64)
@@ -259,7 +263,10 @@ def _reindexed(each: ItemAttribute, old: FeatureMap, new: FeatureMap) -> ItemAtt
 
 
 def _new_indices(old: _Field, new: _Field) -> np.ndarray:
-    """The index in `new` of each index of `old`, int64 [old.size]; not for shared sequences."""
+    """The index in `new` of each index of `old`, int64 [old.size].
+
+    Not for a sequence that shares the table of its target.
+    """
     start = old.size - len(old.vocabulary)
     index = {word: i for i, word in enumerate(new.vocabulary, start)}
     return np.array([*range(start), *(index[word] for word in old.vocabulary)], np.int64)

@@ -1,4 +1,4 @@
-"""Exports a trained network to ONNX, and checks that its logits stay the same."""
+"""Exports a trained network to ONNX, and checks that the logits stay the same."""
 
 import io
 import json
@@ -23,7 +23,7 @@ from ...features.encoding import FeatureEncoder
 from ...features.feature_map import needed_columns
 from .network import FESeq
 from .network.input_layer import column_count, field_sizes, inputs_of
-from .network.positions import Padded
+from .network.positions import PaddedRows
 from .network_file import TrainedModel
 from .scorer import FORMAT, METADATA, VERSION, Scorer, with_checksum
 
@@ -40,9 +40,9 @@ _EMPTY, _MISSING, _UNKNOWN = 0.1, 0.05, 0.05
 def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> None:
     """Write a trained network and its feature map as one ONNX file.
 
-    As a check, the network and the file both predict 1,000 rows of `valid`. Some of these rows get
-    an empty history, unknown values or missing values. Raises UserError, and writes nothing, if
-    the two logits of a row differ by more than MAX_DIFFERENCE.
+    As a check, network and file predict 1,000 rows of `valid`. Some of these rows get an empty
+    history, unknown values or missing values. Raises UserError, and writes nothing, if the two
+    logits of a row differ by more than MAX_DIFFERENCE.
     """
     trained = TrainedModel.load(model, full_name)
     with open_table(valid) as table:
@@ -95,7 +95,7 @@ def onnx_program(trained: TrainedModel) -> Any:
     )
     sizes = field_sizes(trained.config, trained.about.feature_map)
     sequences = len(sizes.sequence)
-    # In the order of Padded's fields; keys are the names of the graph's inputs.
+    # In the order of the fields of PaddedRows; keys are the names of the graph's inputs.
     shapes: dict[str, tuple[Any, ...]] = {
         "profile": (rows, len(sizes.profile)),
         "target": (rows, len(sizes.target)),
@@ -136,14 +136,14 @@ def onnx_program(trained: TrainedModel) -> Any:
 
 
 class _PaddedFESeq(nn.Module):
-    """FESeq with Padded's fields as arguments."""
+    """FESeq with the fields of PaddedRows as arguments."""
 
     def __init__(self, network: FESeq) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, numbers: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
-        return self.network(Padded(numbers, *inputs))
+        return self.network(PaddedRows(numbers, *inputs))
 
 
 def _content(program: Any, about: Mapping[str, Any]) -> bytes:
@@ -155,7 +155,7 @@ def _content(program: Any, about: Mapping[str, Any]) -> bytes:
 
 
 def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[str, Any]]:
-    """A table's first `rows` rows: raw values by column name; column `row_time` has the time."""
+    """The first `rows` rows of a table: raw values by column name, also the time `row_time`."""
     block = table.read(0, min(rows, table.rows))
     columns = dict(zip(table.numeric_columns, block.numeric.T.tolist()))
     for name, codes in zip(table.categorical_columns, block.categorical.T):
@@ -175,10 +175,10 @@ def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[
 def rows_for_check(
     table: Table, rows: int, row_time: str | None, tokens: set[str]
 ) -> list[dict[str, Any]]:
-    """The first `rows` rows as raw values, repeated if the table has fewer, with random changes.
+    """The first `rows` rows of a table as raw values, with random changes.
 
-    Some histories become empty, some values missing, and some categories and tokens unknown.
-    `tokens` names the columns of tokens.
+    Rows repeat if the table has fewer. Some histories become empty, some values missing, and some
+    categories and history events unknown. `tokens` names the history columns, times excepted.
     """
     random = np.random.default_rng(0)
     raw = raw_rows(table, rows, row_time)

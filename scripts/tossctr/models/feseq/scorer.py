@@ -29,10 +29,11 @@ _POSITIONS_PER_RUN = 1 << 13
 
 
 class Scorer:
-    """Scores rows of raw values with an exported model, whose file has `content`.
+    """Scores rows of raw values with an exported model.
 
-    Several threads may share a scorer; a call computes on up to `threads` cores. Raises UserError
-    if `content` is not an exported model; the message begins with `name`.
+    `content` is the content of the file model.onnx. Several threads may share a scorer. A call
+    computes on up to `threads` cores. If `content` is not an exported model, raises a UserError
+    that begins with `name`.
     """
 
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
@@ -67,7 +68,7 @@ class Scorer:
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
-        """Load a file `model.onnx`; raises UserError if it is not an exported model."""
+        """Load a file model.onnx; raises UserError if it is not an exported model."""
         return cls(Path(path).read_bytes(), threads, str(path))
 
     @property
@@ -76,20 +77,20 @@ class Scorer:
         return [*self.columns.features]
 
     def table(self, rows: Rows) -> MemoryTable:
-        """The rows as a table; raises UserError for invalid rows, see `row_table`."""
+        """The rows as a table; raises UserError if `row_table` rejects them."""
         return row_table(rows, self.columns, self.about["simulated"])
 
     def score(self, rows: Rows) -> np.ndarray:
-        """Click probabilities float64 [rows], which assume the click rate of the train rows.
+        """Click probabilities float64 [rows], at the click rate of the train rows.
 
-        Rows map column names to raw values (see `row_table`); further columns are ignored.
+        Rows map column names to raw values (see `row_table`). Further columns are ignored.
         """
         return sigmoid(self.logits(rows))
 
     def logits(self, rows: Rows) -> np.ndarray:
-        """The logits float32 [rows], which can be averaged with other models' logits.
+        """Logits float32 [rows], which can be averaged with other models' logits.
 
-        Raises UserError for invalid rows (see `row_table`), and if a logit is not finite.
+        Raises UserError if `row_table` rejects the rows, or if a logit is not finite.
         """
         table = self.table(rows)
         logits = np.empty(table.rows, np.float32)
@@ -130,14 +131,14 @@ class Scorer:
 
 
 def with_checksum(model: bytes) -> bytes:
-    """A serialized ONNX model, with the SHA-256 of its bytes as a further entry of its metadata."""
+    """Add the SHA-256 of a serialized ONNX model to its metadata; returns the new bytes."""
     entry = b"\x0a\x06sha256\x12\x40" + hashlib.sha256(model).hexdigest().encode()
     # Field 14 of a ModelProto; serialized protocol buffers can be concatenated.
     return model + b"\x72" + bytes([len(entry)]) + entry
 
 
 def _padded(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Packed rows left-padded with zeros, int64 [rows, columns]; there is at least one column."""
+    """The rows, left-padded with zeros, int64 [rows, columns]; `offsets` are their bounds."""
     lengths = np.diff(offsets)
     longest = max(1, int(lengths.max(initial=0)))
     padded = np.zeros((len(lengths), longest), np.int64)

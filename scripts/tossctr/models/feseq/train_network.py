@@ -1,4 +1,4 @@
-"""Trains an FESeq model: from H5 files and a feature map to the model and its metrics."""
+"""Trains an FESeq model on H5 files."""
 
 import ctypes
 import logging
@@ -25,15 +25,15 @@ from ..base import training_lock
 from ..checkpoint import Checkpoint
 from ..job import TrainJob, open_rows
 from .micro_batches import count_parameters, micro_batch_rows
-from .network.device import Machine, Ranks, in_torchrun, process_group, start_runtime
+from .network.device import Machine, ProcessRank, in_torchrun, process_group, start_runtime
 from .network.input_layer import field_sizes, inputs_of
 from .network_file import (
     TrainedModel,
     batch_source,
     build_model,
     copy_weights,
-    extend_map,
     inference_source,
+    refit_feature_map,
 )
 from .network_settings import ModelConfig, TrainConfig
 from .training_loop import Trainer
@@ -53,15 +53,17 @@ def train(job: TrainJob) -> None:
     """Train a model and write its files.
 
     `job.settings` has the blocks `model` and `train`. With several `gpus`, torchrun replaces this
-    process and runs the same command in a process per GPU. The state is saved in the folder
-    `training_state` beside the model. An interrupted training resumes from it if settings, data and
-    `job.code` are the same; on the same machine, it gives the same model as an uninterrupted one.
+    process and runs the same command in a process per GPU.
+
+    The folder `training_state` beside the model has the saved state. An interrupted training
+    resumes from this state if settings, data and `job.code` are the same. On the same machine, the
+    model is then the same as without an interruption.
     """
     gpus = TrainConfig(**job.settings["train"]).gpus
     if gpus > 1 and not in_torchrun():
         _run_under_torchrun(gpus, job.threads)
     with ExitStack() as stack:
-        ranks = Ranks()
+        ranks = ProcessRank()
         if in_torchrun():
             if sys.platform == "linux":
                 # Otherwise this process would survive if its launcher is killed.
@@ -84,7 +86,7 @@ def train(job: TrainJob) -> None:
 def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
     """Replace this process by torchrun, which runs the same command in `processes` processes.
 
-    Each process has its rank in the environment (RANK, WORLD_SIZE). torchrun forwards signals to
+    The environment of each process has its rank (RANK, WORLD_SIZE). torchrun forwards signals to
     all processes, and ends all if one fails.
     """
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
@@ -98,10 +100,10 @@ def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """The rows and settings of one training: a first training, or a refit.
+    """The rows and settings of one training.
 
-    A refit has no `valid` rows. It starts from the weights of `first_model`, the model of the first
-    training, whose training.json has the content `first_training`.
+    A refit trains on the validation rows, too, so `valid` is None. It starts from the weights of
+    `first_model`, the model of a first training. `first_training` is the training.json of that.
     """
 
     train: Table
@@ -113,9 +115,9 @@ class TrainingRun:
     first_training: Mapping[str, Any] = field(default_factory=dict)
 
     def trainer(self, machine: Machine, **options: Any) -> Trainer:
-        """A trainer with initial weights, and micro-batches that fit in memory.
+        """A Trainer with initial weights, and micro-batches that fit in memory.
 
-        `options` go to Trainer. Raises ImpossibleNetworkError if `heads` do not divide the width.
+        `options` are for Trainer. Raises ImpossibleNetworkError if `heads` do not divide the width.
         """
         model_config, config, fields = self.model_config, self.config, self.feature_map
         rows = self.first_training.get("batch_rows", config.batch_rows)
@@ -154,16 +156,16 @@ class TrainingRun:
 
     @property
     def categories(self) -> list[str]:
-        """The network's columns of categories; '' is the target of a table without histories."""
+        """The network's categorical columns; '' is the target in a table without histories."""
         newest = inputs_of(self.model_config).newest_fields(self.feature_map)
         fields = self.feature_map.for_networks().category_fields
         return [field.column for field in (*fields, *newest)]
 
     def oov_rates(self, train: BatchSource, valid: BatchSource | None) -> dict[str, float]:
-        """The rates of OovDropout by column; a refit takes the first training's rates.
+        """For each column, the share of categories that training replaces by "unknown".
 
-        With these rates, a column has as many unknown categories in train rows as in validation
-        rows. The newest codes have no rate.
+        Replaced at these rates, unknown categories are as frequent in train rows as in validation
+        rows. A refit takes the rates of the first training.
         """
         if valid is None:
             return self.first_training["oov_rates"]
@@ -175,9 +177,9 @@ class TrainingRun:
 
 @contextmanager
 def open_run(job: TrainJob) -> Iterator[TrainingRun]:
-    """The run of a job; its files are open until the context ends.
+    """Open the rows of a job, until the context ends.
 
-    A refit is one epoch over the held-out rows and as many train rows, at a lower learning rate.
+    A refit is one epoch over the validation rows and as many train rows, at a low learning rate.
     """
     model_config = ModelConfig(**job.settings["model"])
     config = TrainConfig(**job.settings["train"])
@@ -187,7 +189,7 @@ def open_run(job: TrainJob) -> Iterator[TrainingRun]:
             yield TrainingRun(train, valid, feature_map, model_config, config)
             return
         first_model = TrainedModel.load(job.first_model)
-        feature_map = extend_map(first_model.about.feature_map, feature_map)
+        feature_map = refit_feature_map(first_model.about.feature_map, feature_map)
         rate = first_facts["peak_rate"] * _REFIT_RATE
         config = replace(config, epochs=1, learning_rate=rate, schedule="cosine")
         rows = refit_rows(train, config.seed)
@@ -238,7 +240,7 @@ def trial_runner(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Yield the function that trains the network of one trial of a search: a `tuning.RunTrial`."""
+    """Yield a function that trains a network with given settings: a `tuning.RunTrial`."""
     machine = start_runtime(runtime, threads)
     with open_rows(train_h5, valid_h5, feature_map) as (fields, train, valid):
 

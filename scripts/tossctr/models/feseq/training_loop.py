@@ -1,4 +1,4 @@
-"""The loop of one training: steps, evaluations, early stopping, best weights, saved states."""
+"""The training loop: steps, evaluations, early stopping, best weights, saved states."""
 
 import logging
 import time
@@ -32,7 +32,10 @@ EVALUATIONS_OF_A_LONG_EPOCH = 4
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A row of history.csv. `train_loss` is the mean loss since the previous evaluation."""
+    """A row of history.csv, the best of which has the largest `monitor`.
+
+    `train_loss` is the mean loss since the previous evaluation.
+    """
 
     epoch: int
     step: int
@@ -45,17 +48,17 @@ class Evaluation:
 
 
 class Trainer:
-    """Trains `model`: `fit` gives it the best weights, and fills `history` with the evaluations.
+    """Trains `model`: `fit` gives it the best weights, and lists the evaluations in `history`.
 
-    With a `checkpoint`, the training resumes from the saved state, if there is one. It saves its
-    state regularly, before each evaluation, and when a signal ends the process. Micro-batches have
+    With a `checkpoint`, a training resumes from the saved state, if there is one. The state is
+    saved regularly, before each evaluation, and when a signal ends the process. Micro-batches have
     at most `micro_rows` rows. `after_evaluation` may raise an exception, which ends the training.
 
-    Without `valid`, as in a refit, all epochs are trained and the last weights are kept; `history`
-    then has the given `metrics`.
+    Without `valid`, as in a refit, the last weights are kept, and `history` has the given
+    `metrics`.
 
-    Each rank has a trainer. All trainers take the same decisions. Each trains on its share of every
-    batch, and predicts its share of the validation rows.
+    On several GPUs, each process has a trainer. All take the same decisions. Each trains on a share
+    of every batch, and predicts a share of the validation rows.
     """
 
     def __init__(
@@ -119,7 +122,7 @@ class Trainer:
 
     @property
     def best(self) -> Evaluation:
-        """The evaluation with the largest monitor."""
+        """The evaluation with the largest `monitor`."""
         return max(self.history, key=lambda evaluation: evaluation.monitor)
 
     @property
@@ -137,7 +140,7 @@ class Trainer:
         return self.step > evaluated and (is_due or self.step == self.steps)
 
     def _gains(self) -> dict[int, bool]:
-        """By step of an evaluation, true if its monitor exceeds all earlier ones.
+        """For the step of each evaluation: true if `monitor` is larger than ever before.
 
         Evaluations that cannot change the learning rate or end the training are left out.
         """
@@ -168,8 +171,8 @@ class Trainer:
     def _train_until_evaluation(self, batches: Iterator[Batch], bar: Progress) -> None:
         """Take steps until an evaluation is due.
 
-        A signal to any rank ends the process after the step, when the state is saved. During an
-        evaluation, a signal ends the process at once: the state was saved before it.
+        A signal to any process ends all processes after the current step and a save. During an
+        evaluation, a signal ends the process at once, since the state was saved before.
         """
         with DeferredSignals() as signals:
             while not self._is_evaluation_due:
@@ -234,8 +237,8 @@ class Trainer:
         if not (0 < label.sum() < len(label) and np.isfinite(logit).all()):
             raise NotFiniteError(
                 f"cannot compute validation metrics at step {self.step}: {int(label.sum()):,} of "
-                f"{len(label):,} rows are clicks; if none or all are, raise sampling.valid_share; "
-                f"otherwise a prediction is not finite: lower train.learning_rate"
+                f"{len(label):,} rows are clicks. If none or all are, raise sampling.valid_share. "
+                f"Otherwise, a prediction is not finite: lower train.learning_rate"
             )
         names = dict.fromkeys(("auc", "logloss", *self.config.monitor))
         metrics: dict[str, float] = dict(
@@ -245,7 +248,7 @@ class Trainer:
         return {**metrics, "monitor": monitor}
 
     def _predict(self) -> np.ndarray:
-        """Logits of all validation rows; each rank predicts a share of them."""
+        """Logits of all validation rows; each process predicts a share of them."""
         assert self.valid is not None, "a refit is not evaluated"
         start, stop = self.ranks.share(self.valid.rows)
         logit = torch.zeros(self.valid.rows)
@@ -254,7 +257,7 @@ class Trainer:
         return self.ranks.sum(logit).numpy()
 
     def save(self) -> bool:
-        """Save the state; return True if this rank is the one that wrote it."""
+        """Save the state; true if this process wrote it (the processes share one state)."""
         if self.checkpoint is None:
             return False
         state = {  # all ranks take part
@@ -285,9 +288,9 @@ class Trainer:
 
 
 def evaluated_batches(per_epoch: int | str, batches: int) -> set[int]:
-    """After which batches of an epoch to evaluate; an epoch's batches count from 1 to `batches`.
+    """The numbers, from 1 to `batches`, of the batches of an epoch after which to evaluate.
 
-    `per_epoch` is how many evaluations an epoch has: a number or "auto", as in TrainConfig.
+    `per_epoch` is the number of evaluations, or "auto", as in TrainConfig.
     """
     if isinstance(per_epoch, str):
         per_epoch = EVALUATIONS_OF_A_LONG_EPOCH if batches > LONG_EPOCH_STEPS else 1

@@ -1,4 +1,4 @@
-"""One training step: loss, gradients in micro-batches, mixed precision, Adam, learning rate."""
+"""A training step: loss, gradients in micro-batches, mixed precision, Adam, learning rate."""
 
 import logging
 import math
@@ -32,11 +32,11 @@ class Stepper:
     """Takes the steps of a training.
 
     Gradients are summed over micro-batches of at most `micro_rows` rows, so a step needs the memory
-    of one micro-batch. `micro_rows` and the number of ranks change results only by rounding, draws
-    of dropout and, with pooling `din`, statistics of batch norms. If a GPU runs out of memory,
-    `micro_rows` is halved and the step is repeated.
+    of one micro-batch. If a GPU runs out of memory, `micro_rows` is halved and the step is
+    repeated. `micro_rows` and the number of processes change results only by rounding, draws of
+    dropout and, with pooling `din`, statistics of batch norms.
 
-    The random draws of a step depend only on the seed, the step's number and the rank.
+    The random draws of a step depend only on the seed, the step's number and the process's rank.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Stepper:
         self._loss_sum, self._loss_count = 0.0, 0
 
     def take(self, batch: Batch) -> None:
-        """Take one step: update the model's weights with a batch, which may be on the host."""
+        """Take one step: update the model's weights with a batch, on the GPU or the host."""
         self.step += 1
         loss = self._gradients_that_fit(batch)
         self._sum_over_ranks()
@@ -83,7 +83,7 @@ class Stepper:
         return mean
 
     def state_dict(self) -> dict[str, Any]:
-        """The state from which another stepper continues; it does not include the model."""
+        """The state from which another stepper continues, without the model's weights."""
         self._read_losses()
         return {
             "step": self.step,
@@ -94,7 +94,7 @@ class Stepper:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load the state of another stepper; keep the smaller of both steppers' `micro_rows`."""
+        """Load the state of another stepper; the smaller `micro_rows` of both counts."""
         self.step = state["step"]
         self.micro_rows = min(self.micro_rows, state["micro_rows"])
         self._loss_sum, self._loss_count = state["loss"]
@@ -104,7 +104,7 @@ class Stepper:
             self.scaler.load_state_dict(state["scaler"])
 
     def _sum_over_ranks(self) -> None:
-        """Sum the ranks' gradients, and average the running statistics of batch norms."""
+        """Sum the gradients of all processes, and average the statistics of batch norms."""
         if self.ranks.count == 1:
             return
         for parameter in self.model.parameters():
@@ -143,8 +143,8 @@ class Stepper:
                 rows = min(len(batch), self.micro_rows)
                 if rows == 1:
                     raise NotEnoughMemoryError(
-                        "GPU memory is too small for the training of a single row; use a smaller "
-                        "max_len or model"
+                        "GPU memory is too small to train on a single row; use a smaller max_len "
+                        "or model"
                     ) from None
             # Outside the handler, whose traceback keeps the tensors of the failed step.
             self.micro_rows = -(-rows // 2)
@@ -156,9 +156,9 @@ class Stepper:
             torch.cuda.empty_cache()
 
     def _gradients(self, batch: Batch) -> Tensor:
-        """Compute the gradients of the batch's mean loss; return the loss without the penalty.
+        """Compute the gradients of the batch's mean loss; return the loss without L2 penalty.
 
-        If several ranks share the batch, both are this rank's terms of the sums.
+        If several processes share the batch, the sums of their gradients and losses count.
         """
         random = np.random.SeedSequence([self.config.seed, self.step, self.ranks.rank])
         torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))
@@ -189,7 +189,10 @@ class Stepper:
 
 
 def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
-    """AdamW with three groups: weights (with weight decay), biases and norms, embeddings."""
+    """AdamW for three groups of parameters: weights, biases and norms, embeddings.
+
+    Only the weights decay.
+    """
     embeddings = embedding_parameters(model)
     ids = {id(parameter) for parameter in embeddings}
     layers = [parameter for parameter in model.parameters() if id(parameter) not in ids]
@@ -208,18 +211,18 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
 
 
 class TableAdam(AdamW):
-    """AdamW, except for groups with `by_table`, where each embedding table has one second moment.
+    """AdamW, but an embedding table in a group with `by_table` has one second moment.
 
-    This second moment follows the mean squared gradient of the codes in the batch. Adam has one per
-    weight, so a rare code moves equally far for a negative and for a click, although the click's
-    gradient is fifty times larger if 2 % of the rows are clicks. With one for the table, steps are
-    proportional to gradients. Codes that are not in the batch do not count, so steps do not grow
-    with the vocabulary. Adam-mini (Zhang et al., arXiv:2406.16793) does this for other weights.
+    Adam has a second moment per weight, so a rare category moves equally far for a negative and for
+    a click. But if 2 % of the rows are clicks, the gradient of a click is fifty times larger. With
+    one second moment, steps are proportional to gradients. It follows the mean squared gradient of
+    the categories in the batch, so steps do not grow with the vocabulary. Adam-mini (Zhang et al.,
+    arXiv:2406.16793) does this for other weights.
     """
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update each parameter that has a gradient; change nothing if gradients overflowed."""
+        """Update all parameters that have gradients; change nothing if a gradient overflowed."""
         groups = [group for group in self.param_groups if group.get("by_table")]
         tables = [(t, t.grad, g) for g in groups for t in g["params"] if t.grad is not None]
         for table, _, _ in tables:
@@ -264,10 +267,10 @@ def embedding_parameters(model: FESeq) -> list[Tensor]:
 def learning_rate(
     peak: float, schedule: str, step: int, steps: int, cuts: Collection[int] = ()
 ) -> float:
-    """The learning rate of step number `step`, from 1 to `steps`; it starts near `peak`.
+    """The learning rate of a step with a number from 1 to `steps`.
 
-    `cosine`: the rate follows half a cosine over all steps. `plateau`: it falls to a tenth after
-    each step in `cuts`.
+    The rate falls from `peak`. With the schedule `cosine`, it follows half a cosine over all steps;
+    with `plateau`, it falls to a tenth after each step in `cuts`.
     """
     rate, floor = peak, peak * MIN_RATE
     if schedule == "cosine":

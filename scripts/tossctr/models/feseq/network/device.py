@@ -27,14 +27,17 @@ from ....config.declared import Runtime
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-# Ranks may wait while one rank writes a large state to a slow disk.
+# Processes may wait while one of them writes a large state to a slow disk.
 _TIMEOUT = timedelta(hours=2)
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """This process's rank among the `count` processes of a training; by default, the only one."""
+class ProcessRank:
+    """This process's number (`rank`) among the `count` processes of a training, and their sums.
+
+    By default, it is the only process.
+    """
 
     rank: int = 0
     count: int = 1
@@ -45,16 +48,16 @@ class Ranks:
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Sum a tensor over all ranks, in place, and return it."""
+        """Sum a tensor over all processes, in place, and return it."""
         return self._reduce(tensor, dist.ReduceOp.SUM)
 
     def max(self, *numbers: int) -> list[int]:
-        """The maximum of each number over all ranks."""
+        """The maximum of each number over all processes."""
         # On the CPU, so that the host does not wait for the GPU.
         return self._reduce(torch.tensor(numbers), dist.ReduceOp.MAX).tolist()
 
     def sum_all(self, tensors: Sequence[Tensor]) -> None:
-        """Sum each tensor over all ranks, in place; all small tensors travel in one message."""
+        """Sum each tensor over all processes, in place. All small tensors go in one message."""
         small = [tensor for tensor in tensors if tensor.numel() <= 1 << 18]
         for tensor in tensors:
             if tensor.numel() > 1 << 18:
@@ -65,7 +68,7 @@ class Ranks:
                 tensor.copy_(summed.view_as(tensor))
 
     def share(self, total: int) -> tuple[int, int]:
-        """The start and stop of this rank's share of `total` items."""
+        """The start and stop of this process's share of `total` items."""
         return total * self.rank // self.count, total * (self.rank + 1) // self.count
 
     def _reduce(self, tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
@@ -83,30 +86,27 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Machine:
-    """The device and precision that models run with, and the memory and ranks of a training."""
+    """What a model runs on: device, precision, memory, and the processes of a training."""
 
     device: torch.device
     precision: torch.dtype = torch.float32
     memory_gib: float | None = None
-    ranks: Ranks = field(default_factory=Ranks)
+    ranks: ProcessRank = field(default_factory=ProcessRank)
     compile: bool = False
 
     def autocast(self) -> AbstractContextManager[None]:
-        """A context in which matrix products of positions have `precision`.
-
-        Sums, norms and vectors of whole rows stay in float32.
-        """
+        """A context in which matrix products have `precision`; sums and norms stay in float32."""
         enabled = self.precision != torch.float32
         return torch.autocast(self.device.type, self.precision, enabled=enabled)
 
     def prefetch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; for a GPU, in pinned memory, so that steps do not wait for copies."""
+        """The same batches; for a GPU, prefetched in pinned memory."""
         return prefetch_map(Batch.pinned, batches) if self.device.type == "cuda" else batches
 
     def memory(self) -> int:
-        """This rank's memory in bytes: `memory_gib`, else a GPU's, else half of the computer's.
+        """The memory of this process in bytes: `memory_gib`, or all of a GPU, or half of the host.
 
-        Ranks on a CPU share it equally. Free memory does not matter: it would change rounding.
+        Processes on a CPU share it equally. Free memory does not matter: it would change rounding.
         """
         sharing = 1 if self.device.type == "cuda" else self.ranks.count
         if self.memory_gib is not None:
@@ -116,18 +116,18 @@ class Machine:
         return machine_memory() // 2 // sharing
 
     def peak_memory(self) -> int:
-        """The peak memory of this process so far, in bytes: the GPU's, or the host's."""
+        """The peak memory of this process so far, in bytes: on the GPU, or else on the host."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         return peak_memory()
 
 
-def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) -> Machine:
+def start_runtime(runtime: Runtime, threads: int, ranks: ProcessRank | None = None) -> Machine:
     """Set this process's threads, at most one per CPU, and choose its device and precision.
 
-    With several `ranks`, each gets a share of `threads`, and a GPU of its own.
+    Several processes share `threads`, and each gets a GPU of its own.
     """
-    ranks = ranks or Ranks()
+    ranks = ranks or ProcessRank()
     torch.set_num_threads(max(1, min(threads // ranks.count, processors())))
     device = choose_device(runtime.device, ranks)
     precision = choose_precision(runtime.precision, device)
@@ -144,7 +144,10 @@ def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) ->
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The named precision; `auto`: float32 on a CPU, bfloat16 on a GPU, float16 on an older GPU."""
+    """The named precision; `auto`: float32 on a CPU, bfloat16 on a GPU, float16 on an old GPU.
+
+    Raises UserError for float16 on a CPU.
+    """
     if name == "auto":
         if device.type != "cuda":
             return torch.float32
@@ -157,7 +160,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def can_compile(device: torch.device) -> bool:
-    """True on a GPU if torch.compile has all that it needs; warns if something is missing."""
+    """True on a GPU if torch.compile has all that it needs. Warns if something is missing."""
     if device.type == "cpu":
         return False
     needs = {
@@ -171,10 +174,10 @@ def can_compile(device: torch.device) -> bool:
     return not missing
 
 
-def choose_device(name: str, ranks: Ranks) -> torch.device:
-    """The named device, for this rank; `auto` is CUDA if it is available, else the CPU.
+def choose_device(name: str, ranks: ProcessRank) -> torch.device:
+    """The named device, for this process; `auto` is CUDA if it is available, else the CPU.
 
-    Raises UserError if `name` is `cuda` and CUDA is missing, or if there are fewer GPUs than ranks.
+    Raises UserError if `name` is `cuda` and CUDA is missing, or if GPUs are fewer than processes.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("runtime.device is cuda, but PyTorch finds no CUDA device; use auto or cpu")
@@ -205,9 +208,9 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
 
 
 def deterministic_if_possible(work: Callable[[], Result]) -> Result:
-    """The result of `work`.
+    """The result of `work`, by deterministic algorithms.
 
-    If a GPU has no deterministic algorithm for it, warn, allow other algorithms, and repeat `work`.
+    If the GPU has none for `work`, warn, allow other algorithms, and repeat `work`.
     """
     try:
         return work()
@@ -222,20 +225,17 @@ def deterministic_if_possible(work: Callable[[], Result]) -> Result:
 
 
 def in_torchrun() -> bool:
-    """True if torchrun has started this process.
-
-    The variable RANK does not tell this, since Kubernetes sets it in pods of one process, too.
-    """
+    """True if torchrun has started this process. (Kubernetes also sets the variable RANK.)"""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 @contextmanager
-def process_group() -> Iterator[Ranks]:
-    """Join the process group that torchrun's environment variables describe.
+def process_group() -> Iterator[ProcessRank]:
+    """Join the other processes of a training, as torchrun's environment variables describe them.
 
     NCCL sends tensors on GPUs; Gloo sends tensors on the CPU.
     """
-    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    ranks = ProcessRank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if ranks.count == 1:
         yield ranks
         return

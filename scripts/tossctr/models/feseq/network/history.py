@@ -1,7 +1,8 @@
-"""Embeds the positions of histories, and combines the fields of each by interacting layers.
+"""Embeds the fields of positions, and combines the fields of each position.
 
-B rows, N positions, U distinct positions, V distinct events (see `positions.py`), G targets, S
-sequence fields (= G), P profile fields, F = S + P fields at a position, d embedding size.
+A position is an event of a row's history, or the row's target. B rows, N positions, U distinct
+positions, V distinct events (see `positions.py`), G target fields, S sequence fields (= G), P
+profile fields, F = S + P fields at a position, d embedding size.
 """
 
 import math
@@ -16,24 +17,23 @@ from .positions import BatchRows
 
 
 class EmbeddingTables(nn.ModuleList):
-    """One embedding table per field."""
+    """One embedding table per field, that is, per categorical column."""
 
     def __init__(self, sizes: Sequence[int], embedding_dim: int) -> None:
         super().__init__(nn.Embedding(size, embedding_dim) for size in sizes)
         self.embedding_dim = embedding_dim
 
     def forward(self, index_FX: Tensor) -> Tensor:
-        """Embeddings [X, F, d] of indices [F, X]; X may be several axes."""
+        """Embeddings [..., fields, d] of indices [fields, ...]."""
         if not self:
             return torch.zeros(*index_FX.shape[1:], 0, self.embedding_dim, device=index_FX.device)
         return torch.stack([table(index_X) for table, index_X in zip(self, index_FX)], dim=-2)
 
 
-class HistoryEmbedding(nn.Module):
-    """Embeds the fields of positions: the codes of an event or the target, and the row's profile.
+class FieldEmbedding(nn.Module):
+    """Embeds the fields of each position: those of an event or the target, and the row's profile.
 
-    Events of a row often repeat, with the same fields. So each distinct event of a row is computed
-    once, here and in the interacting layers.
+    Equal events of a row are embedded once, since histories often repeat events.
     """
 
     def __init__(self, sizes: FieldSizes, embedding_dim: int) -> None:
@@ -45,14 +45,17 @@ class HistoryEmbedding(nn.Module):
         )
 
     def forward(self, rows: BatchRows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:
-        """The fields' embeddings [U, F, d]."""
+        """Embeddings [distinct positions, fields, d]."""
         event_VSd, profile_VPd = self.sequence(rows.codes_SV), rows.at_events(profile_BPd)
         event_VFd = torch.cat([event_VSd, profile_VPd], dim=-2)
         target_BFd = torch.cat([self.target(target_BG.T), profile_BPd], dim=-2)
         return rows.concat(event_VFd, target_BFd)
 
     def pooled_history(self, rows: BatchRows, target_BG: Tensor) -> Tensor:
-        """The target, history sum / sqrt(history length), and their product [B, 3 * G * d]."""
+        """Target t, history sum h / sqrt(history length), and t * h; [rows, 3 * G * d] in all.
+
+        The sum is over the embeddings of all events. G is the number of target fields.
+        """
         target_BX = self.target(target_BG.T).flatten(1)
         sums = [rows.event_sum(i, table) for i, table in enumerate(self.sequence)]
         length_B1 = rows.events_B.clamp(min=1)[:, None]
@@ -61,7 +64,10 @@ class HistoryEmbedding(nn.Module):
 
 
 class DistanceEmbedding(nn.Module):
-    """A learned embedding of the distance to the target, in events or time; at most `longest`."""
+    """Embeds the distance from an event to the target, in events or in time.
+
+    Distances above `longest` share an embedding.
+    """
 
     def __init__(self, size: int, longest: int, embedding_dim: int) -> None:
         super().__init__()
@@ -69,14 +75,14 @@ class DistanceEmbedding(nn.Module):
         self.longest = longest
 
     def forward(self, distance_N: Tensor) -> Tensor:
-        """Embeddings [N, d]."""
+        """Embeddings [positions, d]."""
         return self.table(distance_N.clamp(max=self.longest))
 
 
 class AutoInt(nn.Module):
-    """Self-attention with one head over the F fields of a position (paper, eq. 1-3).
+    """Self-attention with one head over the fields of a position (FESeq paper, eq. 1-3).
 
-    E <- ReLU(softmax(Q K^T / sqrt(d)) V + E), where Q, K and V are E times a d x d matrix.
+    E [fields, d] <- ReLU(softmax(Q K^T / sqrt(d)) V + E). Q, K and V are E times a d x d matrix.
     """
 
     def __init__(self, embedding_dim: int) -> None:
@@ -99,10 +105,10 @@ class CrossV2(nn.Linear):
 
 
 class Interaction(nn.Module):
-    """Interacting layers, which combine the fields of a position; all positions share them.
+    """Layers that combine the fields of a position. All positions share their weights.
 
-    `autoint` takes F vectors, one for each field; `crossnetv2` takes one vector of width F * d. The
-    output keeps the dtype of the fields under autocast, because the refiner adds to the output.
+    `autoint` takes one vector for each field; `crossnetv2` takes their concatenation. The output
+    has the dtype of the fields, also under autocast, since later layers add to the output.
     """
 
     def __init__(self, name: str, layers: int, fields: int, embedding_dim: int) -> None:
@@ -114,7 +120,7 @@ class Interaction(nn.Module):
         )
 
     def forward(self, fields_FD: Tensor) -> Tensor:
-        """Fields [..., F, d] to vectors [..., F * d]."""
+        """From [..., fields, d] to [..., fields * d]."""
         x = x0 = fields_FD if self.on_fields else fields_FD.flatten(-2)
         for layer in self.layers:
             x = layer(x0, x).to(x0.dtype)

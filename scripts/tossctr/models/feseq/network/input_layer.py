@@ -1,13 +1,13 @@
-"""A network's inputs: the sizes of embedding tables, and layers for numeric and context columns.
+"""Sizes of embedding tables, and the layers for numeric and context columns.
 
-Numeric columns, by the layers in `model.numerics`:
+`model.numerics` lists the layers for numeric columns:
 
-    linear      the scaled value x times a learned vector v of the column
+    linear      the scaled value times a learned vector of the column
     direct      the scaled value
     buckets     a learned vector for each quantile bucket of the column, and one for missing values
     missing     a flag for each missing block: a set of columns that are missing together
 
-Context columns, which are categories that only the output network takes:
+Context columns are categories that only the output network takes:
 
     context     a learned vector for each category
 
@@ -27,7 +27,7 @@ from ....features.history_statistics import newest_column
 from ....features.numeric import BUCKETS, ENCODINGS, MISSING_VALUE
 from ....features.similarities import similarity_names
 from ..network_settings import ModelConfig
-from .positions import Padded
+from .positions import PaddedRows
 
 # Dimensions of a bucket's vector. 4, 8 and 16 give equal AUC.
 BUCKET_DIM = 8
@@ -35,12 +35,12 @@ BUCKET_DIM = 8
 
 @dataclass(frozen=True)
 class FieldSizes:
-    """The sizes of the fields' embedding tables, padding included, and numbers of columns.
+    """Sizes of embedding tables, one per categorical column, and numbers of other columns.
 
-    `numeric`: the number of numeric columns. `missing`: the number of missing blocks. `shared`: for
-    each sequence field, true if it uses the table of its target field; () if none does.
-    `of_target`: for each target field, the indices of the numeric columns that depend on the
-    target's code, and of their missing blocks; () if there are none.
+    `numeric`: the number of numeric columns. `missing`: the number of missing blocks, sets of
+    columns that are missing together. `shared`: for each sequence column, true if it uses the table
+    of its target column. `of_target`: for each target column, the indices of the numeric columns
+    that depend on its category, and of their missing blocks. () means none.
     """
 
     profile: tuple[int, ...]
@@ -54,7 +54,7 @@ class FieldSizes:
 
 
 def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
-    """The sizes of a network of `config` for rows of `feature_map`."""
+    """The sizes of a network with the settings `config`, for rows that `feature_map` encodes."""
     inputs, network_map = inputs_of(config), feature_map.for_networks()
     context = [*feature_map.context_fields, *inputs.newest_fields(feature_map)]
     numeric, of_target = inputs.numeric_fields(feature_map), []
@@ -79,7 +79,7 @@ def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
 
 
 def inputs_of(config: ModelConfig) -> Inputs:
-    """The inputs that a network of `config` takes."""
+    """The inputs that a network with the settings `config` takes."""
     return Inputs(
         numbers=tuple(dict.fromkeys(encodings_by_layer(config).values())),
         statistics=config.history_statistics,
@@ -88,7 +88,7 @@ def inputs_of(config: ModelConfig) -> Inputs:
 
 
 def encodings_by_layer(config: ModelConfig) -> dict[str, str]:
-    """For each layer in `model.numerics`, the encoding of the numeric columns that it takes."""
+    """For each layer in `model.numerics`, the encoding of numeric columns that it takes."""
     return {name: name if name in ENCODINGS else config.scaling for name in config.numerics}
 
 
@@ -105,15 +105,12 @@ class NumericEmbedding(nn.Module):
         self.vector = nn.Parameter(torch.empty(columns, embedding_dim))
 
     def forward(self, x_BC: Tensor) -> Tensor:
-        """Embeddings [B, C, d]."""
+        """Embeddings [rows, columns, d]."""
         return x_BC[..., None] * self.vector
 
 
 class StackedEmbedding(nn.Module):
-    """Embeds columns of buckets or categories.
-
-    One table stacks the tables of all columns, so that one lookup serves all columns.
-    """
+    """Embeds columns of buckets or categories, all from one table, so that one lookup suffices."""
 
     def __init__(self, sizes: tuple[int, ...], embedding_dim: int) -> None:
         super().__init__()
@@ -122,12 +119,12 @@ class StackedEmbedding(nn.Module):
         self.register_buffer("first", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
 
     def forward(self, index_BC: Tensor) -> Tensor:
-        """Embeddings [B, C, d]."""
+        """Embeddings [rows, columns, d]."""
         return self.table(index_BC.long() + self.first)
 
 
 class InputLayer(nn.Module):
-    """The layers for numeric and context columns, as `config` sets them."""
+    """The layers for numeric columns and for context columns."""
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
@@ -150,7 +147,7 @@ class InputLayer(nn.Module):
         self.layers = nn.ModuleDict(layers)
 
     def forward(self, numbers: Mapping[str, Tensor], context_BC: Tensor) -> Tensor:
-        """The concatenated outputs of all layers [B, out_width]."""
+        """The concatenated outputs of all layers [rows, out_width]."""
         values = [*(numbers[encoding] for encoding in self.encodings.values()), context_BC]
         vectors = [layer(x_BC).flatten(1) for layer, x_BC in zip(self.layers.values(), values)]
         return torch.cat(vectors, dim=1)
@@ -161,10 +158,10 @@ class InputLayer(nn.Module):
 
 
 class OovDropout(nn.Module):
-    """In training, randomly replaces categories by the code for out-of-vocabulary ones.
+    """In training, replaces random categories by the one for unknown (out-of-vocabulary) values.
 
-    If a target's code is replaced, numeric columns that depend on it become missing. `rates` has
-    one rate for all columns, or the rates of the profile, target and context columns.
+    If a target is replaced, numeric columns that depend on it become missing. `rates` has the
+    probability for all columns, or one each for the profile, target and context columns.
     """
 
     def __init__(self, rate: float, sizes: FieldSizes) -> None:
@@ -175,11 +172,11 @@ class OovDropout(nn.Module):
         self.is_needed = rate > 0
 
     def set_rates(self, rates: Sequence[float]) -> None:
-        """Set one rate for each profile, target and context column, in this order [P + G + C]."""
+        """Set the rate of each column: profile columns first, then target, then context columns."""
         self.rates = torch.tensor(rates, dtype=torch.float32, device=self.rates.device)
         self.is_needed = any(rates)
 
-    def forward(self, batch: Batch | Padded) -> Batch | Padded:
+    def forward(self, batch: Batch | PaddedRows) -> Batch | PaddedRows:
         if not self.training or not self.is_needed:
             return batch
         categories = [batch.profile_BP, batch.target_BG, batch.context_BC]

@@ -1,6 +1,7 @@
 """FESeq, the Feature-Interaction-Enhanced Sequential Transformer for click-through rates.
 
-Yuan, Zhu, Li, Liu, Guo, Appl. Sci. 2024, 14(7), 2760, doi:10.3390/app14072760. Shapes:
+Yuan, Zhu, Li, Liu, Guo, Appl. Sci. 2024, 14(7), 2760, doi:10.3390/app14072760. A position is an
+event of a row, or its target (the item shown). A field is a categorical column. Shapes:
 
     B  rows of a batch          P  profile fields         d  embedding size
     N  positions of all rows    G  target fields          D  width of a position, ModelConfig.width
@@ -16,10 +17,10 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from ....common.logits import log_odds
 from ..network_settings import ModelConfig
-from .history import DistanceEmbedding, EmbeddingTables, HistoryEmbedding, Interaction
+from .history import DistanceEmbedding, EmbeddingTables, FieldEmbedding, Interaction
 from .input_layer import FieldSizes, InputLayer, OovDropout
 from .pooling import POOLINGS, full_precision
-from .positions import Packed, Padded
+from .positions import PackedRows, PaddedRows
 from .refiner import SequenceRefiner
 
 # Rows m of the embedding table of times, as in the paper; times are clamped to m - 2.
@@ -27,7 +28,7 @@ TIME_BUCKETS = 4001
 
 
 class FESeq(nn.Module):
-    """The FESeq network; `forward` gives the click logits of a batch."""
+    """The FESeq network, from batches to click logits."""
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
@@ -36,7 +37,7 @@ class FESeq(nn.Module):
         self.oov_dropout = OovDropout(0 if config.oov_rate == "auto" else config.oov_rate, sizes)
         self.inputs = InputLayer(config, sizes)
         self.profile = EmbeddingTables(sizes.profile, d)
-        self.history = HistoryEmbedding(sizes, d)
+        self.history = FieldEmbedding(sizes, d)
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
         self.position = None
         if config.positions:  # target 0, newest event 1, ...
@@ -68,13 +69,13 @@ class FESeq(nn.Module):
         for vector in self.inputs.numeric_vectors():
             nn.init.normal_(vector, std=config.embedding_std)
 
-    def forward(self, batch: Batch | Padded) -> Tensor:
-        """The logits [B] of a batch."""
+    def forward(self, batch: Batch | PaddedRows) -> Tensor:
+        """Logits [rows]."""
         batch = self.oov_dropout(batch)
-        rows = Packed(batch) if isinstance(batch, Batch) else batch
+        rows = PackedRows(batch) if isinstance(batch, Batch) else batch
         profile_BPd = self.profile(batch.profile_BP.T)
         fields_UX = self.interaction(self.history(rows, batch.target_BG, profile_BPd))
-        vectors = [rows.spread(fields_UX)]
+        vectors = [rows.repeat_distinct(fields_UX)]
         if self.position is not None:
             vectors.append(self.position(rows.age_N))
         if self.time is not None:
@@ -96,23 +97,23 @@ class FESeq(nn.Module):
     def init_output_bias(self, click_rate: float) -> None:
         """Set the output bias so that the untrained network predicts this click rate.
 
-        With a bias of 0, the first thousand steps would train all weights for the low click rate.
+        With a bias of 0, the first thousand steps would mostly learn the low click rate.
         """
         bias = self.mlp[-1].get_parameter("bias")
         bias.fill_(log_odds(click_rate) - self.logit_shift.shift.item())
 
     @torch.no_grad()
     def set_logit_shift(self, shift: float) -> None:
-        """Set the logit shift, and change the output bias so that predictions stay equal."""
+        """Set `logit_shift`, and change the output bias so that predictions stay equal."""
         self.mlp[-1].get_parameter("bias").add_(self.logit_shift.shift - shift)
         self.logit_shift.shift.fill_(shift)
 
 
 class LogitShift(nn.Module):
-    """Outside training, adds `shift` to the logits, to correct them for negative sampling.
+    """Corrects predicted logits for negative sampling; does nothing in training.
 
-    If negatives are drawn with probability p, a network learns odds that are 1 / p times too high;
-    `shift` is log p.
+    If negatives are drawn with probability p, the learned odds are 1 / p times too high. So `shift`
+    is log p, and is added.
     """
 
     def __init__(self) -> None:
@@ -121,26 +122,26 @@ class LogitShift(nn.Module):
         self.register_buffer("shift", torch.zeros(()))
 
     def forward(self, logit_B: Tensor) -> Tensor:
-        """The corrected logits [B]."""
+        """The corrected logits [rows]."""
         return logit_B if self.training else logit_B + self.shift
 
 
 class LowRankCross(nn.Sequential):
     """A low-rank cross layer of DCN-v2: x <- x * (U V^T x + b) + x (Wang et al., WWW 2021, eq. 2).
 
-    The paper multiplies by the first layer's input x0; here, the layer is the first, so x0 = x.
+    The paper multiplies by the input x0 of the first cross layer. Here, that is x.
     """
 
     def __init__(self, width: int, rank: int) -> None:
         super().__init__(nn.Linear(width, rank, bias=False), nn.Linear(rank, width))
 
     def forward(self, x_BX: Tensor) -> Tensor:
-        """[B, width]."""
+        """From [rows, width] to [rows, width]."""
         return torch.addcmul(x_BX, x_BX, super().forward(x_BX))
 
 
 def output_network(inputs: int, config: ModelConfig) -> nn.Sequential:
-    """The layers from all features [B, inputs] to the logit [B, 1]."""
+    """The last layers, from all features [rows, inputs] to the logit [rows, 1]."""
     layers: list[nn.Module] = []
     if config.mlp_cross_rank:
         layers += [LowRankCross(inputs, config.mlp_cross_rank)]

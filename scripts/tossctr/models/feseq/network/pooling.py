@@ -1,4 +1,4 @@
-"""Sequence pooling: one vector per row from the row's positions.
+"""Pooling: one vector per row from the row's positions.
 
 B rows, N positions of all rows (see `positions.py`), D width, A attention width.
 """
@@ -14,7 +14,7 @@ from .positions import BatchRows
 
 
 def full_precision(x: Tensor) -> torch.autocast:
-    """A context without autocast, for products of vectors of whole rows: they take little time.
+    """A context without autocast, for layers after the pooling, which take little time.
 
     Pooled vectors of different rows differ little, and bfloat16 rounds logits between -2 and -4 to
     multiples of 0.016.
@@ -23,7 +23,7 @@ def full_precision(x: Tensor) -> torch.autocast:
 
 
 class MeanPooling(nn.Module):
-    """The mean over a row's positions [B, D]."""
+    """The mean over each row's positions [rows, width]."""
 
     needs_item = False
     only_targets = False
@@ -37,7 +37,7 @@ class MeanPooling(nn.Module):
 
 
 class TargetPooling(MeanPooling):
-    """The target position [B, D]; the refiner's last layer computes only these positions."""
+    """The target position of each row [rows, width]; the last layer computes only these."""
 
     only_targets = True
 
@@ -46,10 +46,10 @@ class TargetPooling(MeanPooling):
 
 
 class WeightedSumPooling(nn.Module):
-    """Attention of the target item over the positions (paper, eq. 8-16).
+    """Attention of the target item to the positions of its row (FESeq paper, eq. 8-16).
 
-    q = W_q e_out, K = F W_K, V = F W_V, each with PReLU and dropout; a score per position; softmax
-    alpha over the row; u = PReLU((sum_t alpha_t V_t) W_u + b) [B, A].
+    q = W_q e_out, K = F W_K, V = F W_V, each with PReLU and dropout. alpha is the softmax of the
+    positions' scores. The result is PReLU((sum_t alpha_t V_t) W_u + b) [rows, ATTENTION_DIM].
     """
 
     needs_item = True
@@ -79,23 +79,26 @@ def _projection(width: int, dropout: float) -> nn.Sequential:
 
 
 class BilinearScore(nn.Module):
-    """The score q^T W K_t / sqrt(d_h); W starts as the identity (paper, eq. 12)."""
+    """Score of position t: q^T W K_t / sqrt(d_h); W is first the identity (FESeq paper, eq. 12)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.bilinear = nn.Parameter(torch.eye(ATTENTION_DIM))
 
     def query(self, query_BA: Tensor) -> Tensor:
-        """q^T W [B, A], computed once per row."""
+        """q^T W [rows, ATTENTION_DIM]."""
         return query_BA @ self.bilinear
 
     def forward(self, query_NA: Tensor, key_NA: Tensor) -> Tensor:
-        """The score of each position [N], from its key and its row's query."""
+        """The score of each position [positions], from its key and the query of its row."""
         return (query_NA * key_NA).sum(-1) * (1 / math.sqrt(ATTENTION_DIM))
 
 
 class DinScore(nn.Module):
-    """The score of DIN (Zhou et al., KDD 2018): an MLP with Dice on [q, K_t, q - K_t, q * K_t]."""
+    """Score of position t as in DIN (Zhou et al., KDD 2018).
+
+    It is an MLP with the activation Dice on [q, K_t, q - K_t, q * K_t].
+    """
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
@@ -107,14 +110,14 @@ class DinScore(nn.Module):
         self.query = nn.Identity()
 
     def forward(self, query_NA: Tensor, key_NA: Tensor) -> Tensor:
-        """The score of each position [N]."""
+        """The score of each position [positions]."""
         vectors = [query_NA, key_NA, query_NA - key_NA, query_NA * key_NA]
         pair_NX = torch.cat(vectors, dim=-1).flatten(0, -2)
         return self.mlp(pair_NX).view(key_NA.shape[:-1])
 
 
 class Dice(nn.Module):
-    """p x + alpha (1 - p) x, with p = sigmoid(batch norm of x) (Zhou et al., eq. 3)."""
+    """DIN's activation p x + alpha (1 - p) x, p = sigmoid(batch norm of x) (Zhou et al., eq. 3)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -122,7 +125,7 @@ class Dice(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(width))
 
     def forward(self, x_NA: Tensor) -> Tensor:
-        """Activations [N, A]."""
+        """Activations [positions, width]."""
         norm = self.norm
         # A single position has no variance, so it uses the running statistics.
         normed_NA = (

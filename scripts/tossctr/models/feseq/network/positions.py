@@ -1,14 +1,14 @@
-"""The positions of a batch's rows: each row's newest events, oldest first, then its target.
+"""The positions of rows: each row's newest events, oldest first, then its target.
 
 FESeq reads rows in one of two forms, which give the same logits:
 
-    Packed      no padding, each distinct event of a row once; for training and prediction
-    Padded      left-padded rows; for the exported graph, and as a reference in tests
+    PackedRows  no padding, each distinct event of a row once; for training and prediction
+    PaddedRows  left-padded rows; for the exported graph, and as a reference in tests
 
 B rows, T events of all rows, N positions of all rows, U distinct positions, V distinct events, S
 sequence fields, H heads, E width of a head, C columns of a target or a profile, X any width. In
 the padded form, N and U are two axes B, L, and V is two axes B, L - 1. L is the number of positions
-of the longest row, cut to max_len; W is the number of events of the longest whole history.
+of the longest row, cut to max_len. W is the number of events of the longest whole history.
 """
 
 import math
@@ -30,8 +30,11 @@ _MULTIPLE_OF_HEAD, _WIDEST_HEAD = 8, 256
 _HIDDEN = 1e5
 
 
-class Packed:
-    """The rows of a batch without padding; gradients are summed in a fixed order."""
+class PackedRows:
+    """The rows of a batch without padding; each distinct event of a row is computed once.
+
+    Gradients are summed in a fixed order.
+    """
 
     def __init__(self, batch: Batch) -> None:
         self.batch, self.layout = batch, batch.layout
@@ -41,37 +44,40 @@ class Packed:
 
     @property
     def codes_SV(self) -> Tensor:
-        """The codes of the distinct events [S, V]."""
+        """The codes of the distinct events [sequence fields, V]."""
         return self.batch.history_ST.index_select(1, self.layout.event_V)
 
     @property
     def elapsed_N(self) -> Tensor:
-        """The time from each position to its row [N]; 0 for the target."""
+        """The time from each position's event to its row [N]; 0 for a target."""
         assert self.batch.elapsed_T is not None, "a model with times needs a table with times"
         event_N = self.batch.offsets[1:].index_select(0, self.layout.row_N) - self.age_N
         elapsed_N = F.pad(self.batch.elapsed_T, (0, 1)).index_select(0, event_N)
         return elapsed_N.masked_fill(self.age_N == 0, 0)
 
     def at_events(self, x_BCX: Tensor) -> Tensor:
-        """Each row's vectors, repeated for each of its distinct events [V, C, X]."""
+        """Each row's vectors, repeated for each distinct event of the row [V, columns, width]."""
         # Unlike indexing, an embedding sums its gradient in a fixed order on all threads.
         return F.embedding(self.layout.row_V, x_BCX.flatten(1)).unflatten(1, x_BCX.shape[1:])
 
     def concat(self, event_VCX: Tensor, target_BCX: Tensor) -> Tensor:
-        """The distinct positions [U, C, X]: events, then targets."""
+        """The distinct positions [U, columns, width]: events, then targets."""
         return torch.cat([event_VCX, target_BCX])
 
-    def spread(self, x_UX: Tensor) -> Tensor:
-        """The vector of each position [N, X], from the vectors of distinct positions."""
+    def repeat_distinct(self, x_UX: Tensor) -> Tensor:
+        """The vectors of all N positions, from the vectors of the U distinct positions."""
         return F.embedding(self.layout.slot_N, x_UX)
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """Attention: for each position, the weighted mean of its row's values [N, H, E]."""
+        """For each position, the weighted mean of its row's values [N, heads, head width]."""
         attend = self.flash_attention if can_use_flash(qkv_N3HE) else self.attend_by_length
         return attend(qkv_N3HE, causal)
 
     def attend_from_targets(self, query_BHD: Tensor, x_ND: Tensor) -> Tensor:
-        """For each query, the mean of its row's positions x by softmax(query . x) [B, H, D]."""
+        """For each row and head, the mean of the row's positions x [rows, heads, width].
+
+        The weights of the mean are softmax(query . x).
+        """
         runs = zip(
             query_BHD.split([rows for rows, _ in self.layout.runs]),
             x_ND.split([rows * length for rows, length in self.layout.runs]),
@@ -84,7 +90,7 @@ class Packed:
         return torch.cat(means)
 
     def flash_attention(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """`attend` by one call of flash attention for all rows."""
+        """The result of `attend`, by one call of flash attention for all rows."""
         # Here, since the import takes a second.
         from torch.nn.attention import varlen
 
@@ -107,7 +113,7 @@ class Packed:
         return attended_NHE[..., :width]
 
     def attend_by_length(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """`attend` by one call for each run of rows with equally many positions."""
+        """The result of `attend`, by one call for each run of rows with equally many positions."""
         attended = []
         runs = qkv_N3HE.split([rows * length for rows, length in self.layout.runs])
         for run_N3HE, shape in zip(runs, self.layout.runs):
@@ -118,19 +124,19 @@ class Packed:
         return attended[0] if len(attended) == 1 else torch.cat(attended)
 
     def targets(self, x_NX: Tensor) -> Tensor:
-        """The target positions [B, X]."""
+        """The target position of each row [rows, width]."""
         return F.embedding(self.layout.start_B[1:] - 1, x_NX)
 
     def sums(self, x_NX: Tensor) -> Tensor:
-        """The sum over each row's positions [B, X]."""
+        """The sum over each row's positions [rows, width]."""
         return _SumOrRepeat.apply(x_NX, self.layout.start_B, self.layout.row_N, True)
 
     def means(self, x_NX: Tensor) -> Tensor:
-        """The mean over each row's positions [B, X]."""
+        """The mean over each row's positions [rows, width]."""
         return self.sums(x_NX) / self.layout.start_B.diff()[:, None]
 
     def at_positions(self, x_BX: Tensor) -> Tensor:
-        """Each row's vector, repeated for each of its positions [N, X]."""
+        """Each row's vector, repeated for each position of the row [N, width]."""
         return _SumOrRepeat.apply(x_BX, self.layout.start_B, self.layout.row_N, False)
 
     def softmax(self, score_N: Tensor) -> Tensor:
@@ -143,7 +149,7 @@ class Packed:
         return (weight_N1 / self.at_positions(self.sums(weight_N1))).squeeze(1)
 
     def event_sum(self, sequence: int, table: nn.Module) -> Tensor:
-        """For each row, the sum [B, X] of its events' vectors in `table`, over all its events."""
+        """The sum of the embeddings, from `table`, of each row's whole history [rows, width]."""
         return F.embedding_bag(
             self.batch.history_ST[sequence],
             table.get_parameter("weight"),
@@ -154,10 +160,11 @@ class Packed:
 
 
 @dataclass
-class Padded:
-    """The rows of a batch, left-padded, as an exported model takes them; same methods as Packed.
+class PaddedRows:
+    """The rows of a batch, left-padded, as an exported model takes them.
 
-    A row of n events has them in the last n columns; other columns are ignored.
+    The methods are those of PackedRows. The events of a row are in its last columns; the columns
+    before are ignored.
     """
 
     numbers: Mapping[str, Tensor]
@@ -180,8 +187,8 @@ class Padded:
         self.is_position_BL = F.pad(is_event_BH, (0, 1), value=True)
 
     @classmethod
-    def from_batch(cls, batch: Batch, longest: int = 1, filled: int = 0) -> "Padded":
-        """The rows of a batch, left-padded with `filled` to at least `longest` events."""
+    def from_batch(cls, batch: Batch, longest: int = 1, filled: int = 0) -> "PaddedRows":
+        """The rows of a batch, padded on the left with `filled` to at least `longest` events."""
         length_B, max_len = batch.offsets.diff(), batch.layout.max_len
         events = max(longest, int(length_B.max()))
         is_event_BW = _is_newest(length_B, events)
@@ -211,14 +218,13 @@ class Padded:
     def concat(self, event_VCX: Tensor, target_BCX: Tensor) -> Tensor:
         return torch.cat([event_VCX, target_BCX[:, None]], dim=1)
 
-    def spread(self, x_UX: Tensor) -> Tensor:
+    def repeat_distinct(self, x_UX: Tensor) -> Tensor:
         return x_UX
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """Attention as in Packed, with a bias that hides the keys of padding.
+        """Attention as in PackedRows, with a bias that hides the keys of padding.
 
-        The bias is a further column of the keys, where queries have 1: it needs no pass over the
-        scores.
+        The bias is a further column of the keys, where queries have a 1.
         """
         query, key, value = (x.transpose(1, 2) for x in qkv_N3HE.unbind(2))
         bias = (self.is_position_BL.to(query.dtype) - 1) * _HIDDEN
@@ -255,11 +261,11 @@ class Padded:
         return (weight_BW[:, None] @ event_BWX).squeeze(1)
 
 
-BatchRows = Packed | Padded
+BatchRows = PackedRows | PaddedRows
 
 
 def can_use_flash(qkv_N3HE: Tensor) -> bool:
-    """True for half precision, compute capability 8.0 or newer, and heads at most 256 wide."""
+    """True for half precision on a GPU (compute capability 8.0 or newer), heads up to 256 wide."""
     return (
         qkv_N3HE.is_cuda
         and qkv_N3HE.dtype in (torch.float16, torch.bfloat16)
@@ -279,7 +285,7 @@ def _bags(x_NX: Tensor, start_B: Tensor, mode: str) -> Tensor:
 
 
 class _SumOrRepeat(torch.autograd.Function):
-    """Sums over rows' positions, or repeats rows at them; each is the gradient of the other."""
+    """The sum over each row's positions or, as its gradient, a row's vector at each position."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, start_B: Tensor, row_N: Tensor, is_sum: bool) -> Tensor:

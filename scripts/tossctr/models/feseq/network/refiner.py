@@ -1,4 +1,4 @@
-"""Sequence refiner: Transformer layers over the positions of a row.
+"""Transformer layers over the positions of a row: its events, then its target.
 
 B rows, N positions of all rows, D width, H heads, E width of a head; see `positions.py`.
 """
@@ -28,10 +28,10 @@ class SelfAttention(nn.Module):
         return self.project_out(self.attend(qkv_N3HE, rows, self.causal).flatten(-2))
 
     def of_targets(self, x_ND: Tensor, rows: BatchRows) -> Tensor:
-        """The output of `forward` at the target positions [B, D]; does not project all positions.
+        """The output of `forward` at the target positions [rows, width], in less time.
 
-        It projects the query by the weights of the keys (the softmax ignores their bias), compares
-        it with unprojected positions, and projects their weighted mean by the weights of values.
+        It computes no keys and values. It projects the query by the weights of the keys (the
+        softmax ignores their bias), and the mean of the positions by the weights of the values.
         """
         query_HED, key_HED, value_HED = self.project_in.weight.unflatten(0, (3, self.heads, -1))
         query_bias_HE, _, value_bias_HE = self.project_in.bias.unflatten(0, (3, self.heads, -1))
@@ -44,12 +44,15 @@ class SelfAttention(nn.Module):
 
 
 def attend(qkv_N3HE: Tensor, rows: BatchRows, causal: bool) -> Tensor:
-    """Attention: for each position, the weighted mean of its row's values [N, H, E]."""
+    """For each position, the weighted mean of its row's values [positions, heads, width]."""
     return rows.attend(qkv_N3HE, causal)
 
 
 class TransformerLayer(nn.Module):
-    """Post-norm layer: S = Norm(x + Drop(MH(x))), out = Norm(S + Drop(W2 LeakyReLU(W1 S)))."""
+    """A post-norm layer, with multi-head attention MH and dropout.
+
+    S = Norm(x + Drop(MH(x))), out = Norm(S + Drop(W2 LeakyReLU(W1 S))).
+    """
 
     def __init__(self, config: ModelConfig, width: int) -> None:
         super().__init__()
@@ -62,7 +65,7 @@ class TransformerLayer(nn.Module):
         self.norm_2 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
 
     def forward(self, x_ND: Tensor, rows: BatchRows, only_targets: bool = False) -> Tensor:
-        """All positions [N, D]; if `only_targets`, the target positions [B, D]."""
+        """All positions [N, width]; if `only_targets`, the target positions [rows, width]."""
         if only_targets:
             x_XD, attended_XD = rows.targets(x_ND), self.attention.of_targets(x_ND, rows)
         else:
@@ -84,7 +87,7 @@ class SequenceRefiner(nn.Module):
         self.only_targets = only_targets
 
     def forward(self, x_ND: Tensor, rows: BatchRows) -> Tensor:
-        """All positions [N, D]; if `only_targets`, the target positions [B, D]."""
+        """All positions [N, width]; if `only_targets`, the target positions [rows, width]."""
         for i, layer in enumerate(self.layers, 1):
             x_ND = layer(x_ND, rows, self.only_targets and i == len(self.layers))
         return rows.targets(x_ND) if self.only_targets and not self.layers else x_ND
