@@ -40,7 +40,7 @@ from tossctr.models.base import block_settings
 from tossctr.models.feseq.micro_batches import StepMemory, full_rows
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine, start_runtime
-from tossctr.models.feseq.network.input_layer import field_sizes
+from tossctr.models.feseq.network.input_layer import input_sizes
 from tossctr.models.feseq.training_step import Stepper
 
 # Section, case, our value, the value compared with, ratio, note.
@@ -157,7 +157,7 @@ def memory(setting: Setting) -> Iterator[Row]:
         machine = setting.machine(precision)
         for max_len in setting.lengths:
             case = setting.case("full", max_len, machine)
-            sizes = field_sizes(case.config, case.fields)
+            sizes = input_sizes(case.config, case.fields)
             network = FESeq(case.config, sizes)
             needed = StepMemory.measure(network, case.config, sizes, machine.precision)
             free = machine.memory()
@@ -176,7 +176,7 @@ def small_cards(setting: Setting) -> Iterator[Row]:
     """Steps of full settings in less memory: micro-batches by the estimate, and by halving."""
     machine, rows = setting.machine(), setting.batch_rows("full")
     case = setting.case("full", setting.lengths[0], machine)
-    sizes = field_sizes(case.config, case.fields)
+    sizes = input_sizes(case.config, case.fields)
     batch = full_rows(case.config, sizes, rows)
     network = FESeq(case.config, sizes)
     needed = StepMemory.measure(network, case.config, sizes, machine.precision)

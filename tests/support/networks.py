@@ -9,7 +9,7 @@ import torch
 from tossctr.batches.batch import Batch, PackedLayout
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.numeric import BUCKETS, ENCODINGS
-from tossctr.models.feseq.network import FESeq, FieldSizes
+from tossctr.models.feseq.network import FESeq, InputSizes
 from tossctr.models.feseq.network_file import TrainedModel, build_model
 from tossctr.models.feseq.network_settings import ModelConfig, Numerics
 from tossctr.models.trained import ModelInfo
@@ -31,10 +31,10 @@ WHOLE = ModelConfig(
     mlp_cross_rank=2,
 )
 
-SIZES = FieldSizes(profile=(5, 7, 4), target=(6,), sequence=(11,), numeric=3)
+SIZES = InputSizes(profile=(5, 7, 4), target=(6,), sequence=(11,), numeric=3)
 
 
-def make_model(config: ModelConfig = CONFIG, sizes: FieldSizes = SIZES, seed: int = 0) -> FESeq:
+def make_model(config: ModelConfig = CONFIG, sizes: InputSizes = SIZES, seed: int = 0) -> FESeq:
     """A float64 model in evaluation mode whose weights are large enough for all parts to matter."""
     torch.manual_seed(seed)
     model = FESeq(config, sizes).double().eval()
@@ -58,7 +58,7 @@ def random_model(
     return TrainedModel(ModelInfo({"model": asdict(config)}, feature_map, simulated, 0.2), network)
 
 
-def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> Batch:
+def make_batch(lengths: list[int], sizes: InputSizes = SIZES, seed: int = 0) -> Batch:
     """A batch of rows with histories of these lengths, and positions for the newest 6 events."""
     random = torch.Generator().manual_seed(seed)
 

@@ -10,7 +10,7 @@ from ..common.errors import UserError
 logger = logging.getLogger(__name__)
 
 # With `auto`, an epoch has this many rows, and at least this many negatives for each click.
-# Larger epochs made networks worse and trees no better (benchmarks/tried.md).
+# Larger epochs take longer and gain little (benchmarks/tried.md).
 AUTO_ROWS = 150_000
 MIN_NEGATIVES_PER_CLICK = 6
 NegativeSamplingRate = float | Literal["auto"]

@@ -17,7 +17,7 @@ from tossctr.datasets.opening import TrainAndValidation
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.boosting import choice, click_rates, train_trees
 from tossctr.models.boosting.boosting import BoostingConfig
-from tossctr.models.boosting.click_rates import ClickCounts, ClickRate, mean_over_newest
+from tossctr.models.boosting.click_rates import ClickCounts, ClickRateSpec, mean_over_newest
 from tossctr.models.boosting.tree_file import load
 
 
@@ -155,7 +155,7 @@ def counted_rows() -> tuple[Any, ...]:
     histories = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(300)]
     label = (random.random(300) < 0.3).astype(np.int64)
     fold, target = hash_below(np.arange(300), FOLDS), random.integers(0, 3, 300)
-    by_target = ClickRate("", "clicks", field=0, size=7, sequence=0, targets=3)
+    by_target = ClickRateSpec("", "clicks", field=0, size=7, sequence=0, targets=3)
     slots = by_target.slots_of(target[:, None], [ragged(histories, np.int64)])
     counts = ClickCounts(21, FOLDS)
     counts.add(fold, slots, label)
@@ -208,7 +208,7 @@ def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
 
 def test_too_many_pairs_share_slots() -> None:
     tokens, target = np.random.default_rng(0).integers(0, 1 << 12, (2, 20_000))
-    pairs = ClickRate("", "clicks", field=0, size=1 << 12, sequence=0, targets=1 << 12)
+    pairs = ClickRateSpec("", "clicks", field=0, size=1 << 12, sequence=0, targets=1 << 12)
     slots = pairs.slots_of(target[:, None], [Ragged(tokens, np.arange(20_001))]).values
     assert pairs.slots == click_rates.MAX_SLOTS > slots.max()
     # As many as so many balls in so many boxes leave alone.

@@ -13,8 +13,8 @@ from support.raw_tables import raw_table, to_train_h5, with_roles
 from tossctr.batches.batch import Batch
 from tossctr.features.feature_map import OUT_OF_VOCABULARY
 from tossctr.features.fitting import fit_feature_map
-from tossctr.models.feseq.network import FESeq, FieldSizes
-from tossctr.models.feseq.network.input_layer import OovDropout, field_sizes
+from tossctr.models.feseq.network import FESeq, InputSizes
+from tossctr.models.feseq.network.input_layer import OovDropout, input_sizes
 from tossctr.models.feseq.network.pooling import POOLINGS
 from tossctr.models.feseq.network.positions import PackedRows, PaddedRows
 from tossctr.models.feseq.network.refiner import TransformerLayer
@@ -31,7 +31,7 @@ VARIANTS: list[dict[str, Any]] = [
     shipped()["variants"]["feseq_paper"]["model"] | {"mlp": (8,), "dropout": 0.0},
 ]
 # Two sequences, whose events are often equal, one with its target's table; fields of all kinds.
-SIZED = FieldSizes(
+SIZED = InputSizes(
     profile=(5, 7),
     target=(6, 4),
     sequence=(4, 4),
@@ -112,7 +112,7 @@ def test_pooled_rows_that_differ_little_stay_apart_in_half_precision() -> None:
 
 def test_start_values_are_those_of_the_authors() -> None:
     torch.manual_seed(0)
-    sizes = FieldSizes(profile=(4000,), target=(60,), sequence=(4000,), numeric=500)
+    sizes = InputSizes(profile=(4000,), target=(60,), sequence=(4000,), numeric=500)
     model = FESeq(replace(CONFIG, embedding_dim=16, mlp=(300,)), sizes)
     sequence, first = model.history.sequence[0].weight, model.mlp[0]
     for table in (model.profile[0].weight, sequence, *model.inputs.numeric_vectors()):
@@ -164,7 +164,7 @@ def test_rows_drawn_as_unknown_have_the_numbers_of_rows_with_new_targets(
         encoded.append(h5)
     fields, config = fit_feature_map(encoded[0], columns, 1), ModelConfig(max_len=5)
     one, other = (next(iter(batch_source(h5, fields, config, 200).in_order())) for h5 in encoded)
-    draws = OovDropout(1 - 1e-9, field_sizes(config, fields)).train()
+    draws = OovDropout(1 - 1e-9, input_sizes(config, fields)).train()
     drawn = draws(one).numbers
     order, others = one.row_B.argsort(), other.row_B.argsort()
     for name, numbers in drawn.items():

@@ -23,7 +23,7 @@ MAX_SLOTS = 1 << 20
 _SHIFT = np.uint64(44)
 
 
-class ClickRate(NamedTuple):
+class ClickRateSpec(NamedTuple):
     """What click rates are counted for: categories, history events, or pairs of target and event.
 
     `field` is the index, in `category_fields`, of the categorical column or of the history's target
@@ -57,7 +57,7 @@ class ClickRate(NamedTuple):
         return Ragged(slots, offsets)
 
 
-def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[ClickRate]:
+def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[ClickRateSpec]:
     """All click rates that can be features (the sets `clicks` and `ids`)."""
     fields = feature_map.category_fields
     names = {field.column for field in fields}.union(feature_map.history_columns)
@@ -65,7 +65,7 @@ def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[Cli
     for i, field in enumerate(fields):
         is_item = field in feature_map.targets
         is_id = field in feature_map.ids or (field.column not in few_columns and not is_item)
-        rates += [ClickRate(field.column, "ids" if is_id else "clicks", i, field.size)]
+        rates += [ClickRateSpec(field.column, "ids" if is_id else "clicks", i, field.size)]
     for i, sequence in enumerate(feature_map.sequences):
         target, name, size = len(feature_map.profile) + i, sequence.column, sequence.size
         pair = f"{name} with {fields[target].column}"
@@ -73,8 +73,8 @@ def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[Cli
             pair += "'"
         names.add(pair)
         rates += [
-            ClickRate(name, "clicks", target, size, i),
-            ClickRate(pair, "clicks", target, size, i, fields[target].size),
+            ClickRateSpec(name, "clicks", target, size, i),
+            ClickRateSpec(pair, "clicks", target, size, i, fields[target].size),
         ]
     return rates
 

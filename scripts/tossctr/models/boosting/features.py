@@ -45,7 +45,7 @@ from ...features.history_statistics import (
 )
 from ...features.similarities import similarity_names
 from .boosting import FEATURE_SETS
-from .click_rates import ClickCounts, ClickRate, click_rates, mean_over_newest
+from .click_rates import ClickCounts, ClickRateSpec, click_rates, mean_over_newest
 
 # The shares of this many of a sequence's commonest codes are features.
 TOP_CODES = 60
@@ -87,7 +87,7 @@ class Features:
         return [i for i, field in fields if field.column in self.few_columns]
 
     @cached_property
-    def click_rates(self) -> list[ClickRate]:
+    def click_rates(self) -> list[ClickRateSpec]:
         """The click rates among the features."""
         rates = click_rates(self.feature_map, self.few_columns)
         return [each for each in rates if each.feature_set in self.sets]

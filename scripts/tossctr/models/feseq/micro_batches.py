@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from ...batches.batch import Batch, PackedLayout
 from ...common.errors import NotEnoughMemoryError
-from .network import FESeq, FieldSizes
+from .network import FESeq, InputSizes
 from .network.device import Machine
 from .network.input_layer import column_count, encodings_by_layer
 from .network.positions import MAX_ROWS
@@ -37,7 +37,7 @@ class StepMemory:
 
     @classmethod
     def measure(
-        cls, network: FESeq, config: ModelConfig, sizes: FieldSizes, precision: torch.dtype
+        cls, network: FESeq, config: ModelConfig, sizes: InputSizes, precision: torch.dtype
     ) -> "StepMemory":
         """Measure a step with one row and a step with three rows.
 
@@ -63,7 +63,7 @@ class StepMemory:
 def micro_batch_rows(
     network: FESeq,
     config: ModelConfig,
-    sizes: FieldSizes,
+    sizes: InputSizes,
     machine: Machine,
     batch_rows: int,
 ) -> int:
@@ -116,7 +116,7 @@ def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
     return sum(saved) + GRADIENTS_AT_ONCE * max(saved)
 
 
-def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
+def full_rows(config: ModelConfig, sizes: InputSizes, rows: int) -> Batch:
     """A batch of rows with max_len events each, for measurements.
 
     All events differ if the embedding tables are large enough.

@@ -28,7 +28,7 @@ from ...features.feature_map import (
 from ..trained import Model, ModelInfo
 from .network import FESeq
 from .network.device import Machine, deterministic_if_possible, start_runtime
-from .network.input_layer import field_sizes, inputs_of
+from .network.input_layer import input_sizes, inputs_of
 from .network.positions import MAX_ROWS
 from .network.refiner import TransformerLayer, attend
 from .network_settings import ModelConfig
@@ -42,7 +42,7 @@ POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
 
 def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
     """An untrained network for rows that `feature_map` encodes."""
-    return FESeq(config, field_sizes(config, feature_map))
+    return FESeq(config, input_sizes(config, feature_map))
 
 
 def to_machine(network: FESeq, machine: Machine) -> FESeq:

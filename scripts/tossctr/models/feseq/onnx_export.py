@@ -22,7 +22,7 @@ from ...datasets.table import Table
 from ...features.encoding import FeatureEncoder
 from ...features.feature_map import needed_columns
 from .network import FESeq
-from .network.input_layer import column_count, field_sizes, inputs_of
+from .network.input_layer import column_count, input_sizes, inputs_of
 from .network.positions import PaddedRows
 from .network_file import TrainedModel
 from .scorer import FORMAT, METADATA, VERSION, Scorer, with_checksum
@@ -93,7 +93,7 @@ def onnx_program(trained: TrainedModel) -> Any:
     rows, events, whole = (
         torch.export.Dim(name, max=1 << 20) for name in ("rows", "events", "whole")
     )
-    sizes = field_sizes(trained.config, trained.about.feature_map)
+    sizes = input_sizes(trained.config, trained.about.feature_map)
     sequences = len(sizes.sequence)
     # In the order of the fields of PaddedRows; keys are the names of the graph's inputs.
     shapes: dict[str, tuple[Any, ...]] = {

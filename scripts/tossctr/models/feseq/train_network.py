@@ -26,7 +26,7 @@ from ..checkpoint import Checkpoint
 from ..job import TrainJob, open_rows
 from .micro_batches import count_parameters, micro_batch_rows
 from .network.device import Machine, ProcessRank, in_torchrun, process_group, start_runtime
-from .network.input_layer import field_sizes, inputs_of
+from .network.input_layer import input_sizes, inputs_of
 from .network_file import (
     TrainedModel,
     batch_source,
@@ -147,7 +147,7 @@ class TrainingRun:
             model_config.max_len,
             f"{count_parameters(model):,}",
         )
-        sizes, rows = field_sizes(model_config, fields), -(-train.batch_rows // machine.ranks.count)
+        sizes, rows = input_sizes(model_config, fields), -(-train.batch_rows // machine.ranks.count)
         options["micro_rows"] = micro_batch_rows(model, model_config, sizes, machine, rows)
         if self.first_training:
             names = ("auc", "logloss", "monitor")

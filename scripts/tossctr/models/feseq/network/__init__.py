@@ -1,6 +1,6 @@
 """The FESeq network."""
 
-from .input_layer import FieldSizes
+from .input_layer import InputSizes
 from .model import FESeq
 
-__all__ = ["FESeq", "FieldSizes"]
+__all__ = ["FESeq", "InputSizes"]

@@ -12,7 +12,7 @@ from itertools import zip_longest
 import torch
 from torch import Tensor, nn
 
-from .input_layer import FieldSizes
+from .input_layer import InputSizes
 from .positions import BatchRows
 
 
@@ -36,7 +36,7 @@ class FieldEmbedding(nn.Module):
     Equal events of a row are embedded once, since histories often repeat events.
     """
 
-    def __init__(self, sizes: FieldSizes, embedding_dim: int) -> None:
+    def __init__(self, sizes: InputSizes, embedding_dim: int) -> None:
         super().__init__()
         self.target = EmbeddingTables(sizes.target, embedding_dim)
         self.sequence = EmbeddingTables((), embedding_dim).extend(

@@ -34,7 +34,7 @@ BUCKET_DIM = 8
 
 
 @dataclass(frozen=True)
-class FieldSizes:
+class InputSizes:
     """Sizes of embedding tables, one per categorical column, and numbers of other columns.
 
     `numeric`: the number of numeric columns. `missing`: the number of missing blocks, sets of
@@ -53,7 +53,7 @@ class FieldSizes:
     of_target: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
 
 
-def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
+def input_sizes(config: ModelConfig, feature_map: FeatureMap) -> InputSizes:
     """The sizes of a network with the settings `config`, for rows that `feature_map` encodes."""
     inputs, network_map = inputs_of(config), feature_map.for_networks()
     context = [*feature_map.context_fields, *inputs.newest_fields(feature_map)]
@@ -66,7 +66,7 @@ def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
         columns = [(i, field) for i, field in enumerate(numeric) if field.column in names]
         flags = {blocks.index(f.missing_block) for _, f in columns if f.missing_block is not None}
         of_target.append((tuple(i for i, _ in columns), tuple(sorted(flags))))
-    return FieldSizes(
+    return InputSizes(
         profile=tuple(field.size for field in feature_map.profile),
         target=tuple(field.size for field in network_map.targets),
         sequence=tuple(field.size for field in network_map.sequences),
@@ -92,7 +92,7 @@ def encodings_by_layer(config: ModelConfig) -> dict[str, str]:
     return {name: name if name in ENCODINGS else config.scaling for name in config.numerics}
 
 
-def column_count(encoding: str, sizes: FieldSizes) -> int:
+def column_count(encoding: str, sizes: InputSizes) -> int:
     """The number of columns that the numeric inputs have in this encoding."""
     return sizes.missing if encoding == "missing" else sizes.numeric
 
@@ -126,7 +126,7 @@ class StackedEmbedding(nn.Module):
 class InputLayer(nn.Module):
     """The layers for numeric columns and for context columns."""
 
-    def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
+    def __init__(self, config: ModelConfig, sizes: InputSizes) -> None:
         super().__init__()
         self.encodings, d = encodings_by_layer(config), config.embedding_dim
         layers: dict[str, nn.Module] = {}
@@ -164,7 +164,7 @@ class OovDropout(nn.Module):
     probability for all columns, or one each for the profile, target and context columns.
     """
 
-    def __init__(self, rate: float, sizes: FieldSizes) -> None:
+    def __init__(self, rate: float, sizes: InputSizes) -> None:
         super().__init__()
         self.of_target = sizes.of_target
         self.rates: Tensor

@@ -18,7 +18,7 @@ from ....batches.batch import Batch
 from ....common.logits import log_odds
 from ..network_settings import ModelConfig
 from .history import DistanceEmbedding, EmbeddingTables, FieldEmbedding, Interaction
-from .input_layer import FieldSizes, InputLayer, OovDropout
+from .input_layer import InputSizes, InputLayer, OovDropout
 from .pooling import POOLINGS, full_precision
 from .positions import PackedRows, PaddedRows
 from .refiner import SequenceRefiner
@@ -30,7 +30,7 @@ TIME_BUCKETS = 4001
 class FESeq(nn.Module):
     """The FESeq network, from batches to click logits."""
 
-    def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
+    def __init__(self, config: ModelConfig, sizes: InputSizes) -> None:
         super().__init__()
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
         width, item_width = config.width(fields), len(sizes.target) * d
