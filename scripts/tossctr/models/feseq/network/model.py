@@ -18,7 +18,7 @@ from ....batches.batch import Batch
 from ....common.logits import log_odds
 from ..network_settings import ModelConfig
 from .history import DistanceEmbedding, EmbeddingTables, FieldEmbedding, Interaction
-from .input_layer import InputSizes, InputLayer, OovDropout
+from .input_layer import InputLayer, InputSizes, OovDropout
 from .pooling import POOLINGS, full_precision
 from .positions import PackedRows, PaddedRows
 from .refiner import SequenceRefiner
