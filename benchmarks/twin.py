@@ -144,7 +144,9 @@ def by_value(rows: Drawn, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]
     """Each published value of a column: its click rate, and whether a row has it."""
     if name == "length":
         spans, length = load_statistics()["sequence"]["click_rate_by_length"], rows.of("length")
-        inside = [(low <= length) & (length <= high) for low, high in click_model.length_spans()]
+        inside = [
+            (low <= length) & (length <= high) for low, high in click_model.length_intervals()
+        ]
         return dict(zip(spans, zip(spans.values(), inside, strict=True), strict=True))
     if name == "distinct share":
         rates = {0.2: 0.0169, 0.4: 0.0226, 0.6: 0.0309, 0.8: 0.0335, 1.0: 0.0384}
@@ -292,7 +294,7 @@ def targets() -> dict[str, np.ndarray]:
 def pilot(rows: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     """The summed log-odds of fixed effects, the codes of effects to solve, and log lengths."""
     base, codes, logs = [], {name: [] for name in targets()}, []
-    ends = click_model.length_spans()[:, 1]
+    ends = click_model.length_intervals()[:, 1]
     for first in range(0, rows, CHUNK):
         user = users.new_users(SEED + first, CHUNK)
         day = (np.arange(CHUNK) % CALENDAR_DAYS).astype(np.int8)

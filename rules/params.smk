@@ -8,7 +8,7 @@ from tossctr.catalog.model_kinds import (
     variant_settings,
 )
 from tossctr.catalog.schema import sampling_of, space_of, submission_prior, table_score
-from tossctr.staleness import CodeDigests, untracked, role_texts, settings
+from tossctr.staleness import CodeDigests, untracked, column_role_params, settings
 
 DIGESTS = Digests(config, RAW, COLUMNS, CodeDigests(SCRIPTS, Path(".snakemake/code_digests.json")))
 
@@ -37,7 +37,7 @@ def code(script):
 def column_params(*extra):
     """Params: the columns by role for the script, and as texts, which Snakemake compares."""
     roles = COLUMNS.to_dict(*extra)
-    return role_texts(roles) | untracked(columns=roles)
+    return column_role_params(roles) | untracked(columns=roles)
 
 
 def raw_params(**raw):

@@ -66,7 +66,7 @@ def untracked(**values: Any) -> dict[str, Callable[..., str]]:
     }
 
 
-def role_texts(roles: Mapping[str, Any]) -> dict[str, Callable[..., str]]:
+def column_role_params(roles: Mapping[str, Any]) -> dict[str, Callable[..., str]]:
     """Params of the columns' roles: a text for each column, and a digest of all roles in order.
 
     Snakemake's reason for a rerun shows the texts, so it names the changed columns.

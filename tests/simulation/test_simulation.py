@@ -233,7 +233,7 @@ def test_click_rates_are_the_published_ones(long_rows: click_model.RowInputs) ->
     assert all(effect.std() > 0.005 for effect in click_model.effect_values(long_rows).values())
     probability = click_model.mean_over_users(click_model.click_logit(long_rows))
     spans = load_statistics()["sequence"]["click_rate_by_length"]
-    span = np.searchsorted(click_model.length_spans()[:, 1], long_rows.sequences.lengths)
+    span = np.searchsorted(click_model.length_intervals()[:, 1], long_rows.sequences.lengths)
     groups = {"length": (span, spans.values())}
     for name in ("gender", "age_group", "inventory_id", "day_of_week"):
         rates = load_statistics()["categories"][name]["click_rate"].values()

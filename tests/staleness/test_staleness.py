@@ -135,7 +135,7 @@ CHANGES: dict[str, Change] = {
     ),
     "model.safetensors deleted, submission there": delete("results/toy/len20/model.safetensors"),
     "train part deleted, model.safetensors there": delete("data/h5/full/train/part000.h5"),
-    "metrics and the listing of the parts deleted": delete(
+    "metrics and the list of drawn rows deleted": delete(
         "data/samples/full.json", "results/full/len20/metrics.json"
     ),
 }

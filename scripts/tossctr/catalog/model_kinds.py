@@ -32,8 +32,8 @@ def kind_of(model: str) -> ModelKind:
             return kind
     plain = [each.pattern for each in MODEL_KINDS.values() if each.pattern.isidentifier()]
     raise UserError(
-        f"{model!r} is not a model's name; use len and a max_len, such as len150, or "
-        f"{' or '.join(plain)}, optionally followed by a variant, such as len150-briefing"
+        f"{model!r} is not a model's name; use len<max_len> (such as len150) or "
+        f"{' or '.join(plain)}; a variant may follow after a hyphen (len150-briefing)"
     )
 
 
@@ -99,10 +99,10 @@ def compared_models(
 ) -> list[tuple[str, str]]:
     """Size and name of each model in the comparison.
 
-    If some `targets` are submissions or files of a model, the comparison has only their sizes; else
-    all sizes with a trained model. For each size, it has the models of the targets, the trained
-    models that the config can still train, the baselines, and, if all submission models are among
-    these, the blend. Raises UserError if there is no model.
+    The sizes are those of the `targets` that are submissions or files of a model; without such
+    targets, every size with a trained model. A size's models are those of the targets, those
+    trained before (unless the config no longer allows them), and the baselines. The blend is added
+    if all submission models are included. Raises UserError if there is no model.
     """
     columns = Columns.from_config(config["table"]["columns"])
 

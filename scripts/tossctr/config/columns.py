@@ -91,8 +91,8 @@ class Columns:
         roles = Counter([config["label"], id_column, *features]) | Counter(context)
         if twice := [name for name, count in roles.items() if count > 1]:
             raise UserError(
-                f"columns with several roles: {', '.join(map(repr, twice))}; each column has "
-                f"one role: the label, the ID, or one in the groups of columns.use"
+                f"columns with several roles: {', '.join(map(repr, twice))}; a column can "
+                f"be the label, the ID, or once in one of the groups that columns.use names"
             )
         event_time, row_time = times[0] if times else (None, None)
         return cls(

@@ -191,10 +191,10 @@ def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
 
 
 def split_quotas(count_P22: np.ndarray, rows: int) -> np.ndarray:
-    """Like `quotas`, for rows that are already split.
+    """How many rows to draw by part, split and label, int64 [parts, 2, 2], if rows have a split.
 
-    `count_P22` has the number of available rows by part, split and label. Each label of each split
-    gets its proportional share, and at least one row.
+    `count_P22` has the numbers of available rows. All drawn rows are `rows` in number. Each label
+    of each split gets its proportional share, and at least one row.
     """
     quota_P22 = np.zeros_like(count_P22)
     size_2 = count_P22.sum(axis=(0, 2))

@@ -81,7 +81,8 @@ def split_rows(
 
     `time` and `group` [rows] are from `read_keys`; `where` names the file in messages. The newest
     times, or random groups, are held out. All rows of a time or group stay together, so the
-    held-out share is only close to `valid_share`. Raises UserError if a split lacks a label.
+    held-out share is only close to `valid_share`. Raises UserError if a split has no clicks or no
+    negatives.
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "time or group is given"

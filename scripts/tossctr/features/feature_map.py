@@ -114,7 +114,10 @@ class ItemVectors:
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """The vectors float32 [F + 1, K + 1, D]; item 0, for indices without a vector, is 0."""
+        """The vectors by fold and item, float32 [F + 1, K + 1, D].
+
+        The last fold is for rows without a fold. Item 0 is for items without a vector, and is 0.
+        """
         numbers = np.frombuffer(base64.b64decode(self.data, validate=True), "<f4")
         shaped = numbers.reshape(-1, len(self.codes), DIMENSIONS)
         return np.pad(shaped.astype(np.float32), ((0, 0), (1, 0), (0, 0)))

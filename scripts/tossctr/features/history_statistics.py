@@ -118,7 +118,7 @@ def statistic_of(column: str) -> str:
     return column.partition(" of ")[0].partition(":")[0]
 
 
-def newest_column(column: str, sequence: str) -> str:
+def recency_name(column: str, sequence: str) -> str:
     """The name of the column with the time since the newest event with the row's `column` value."""
     return f"times: newest {column} of {sequence}"
 
@@ -162,8 +162,8 @@ class EventColumns:
         if self.ages:
             yield from ("times: newest", "times: tenth newest", "times: oldest")
             yield from (f"times: events within {age:.15g}" for age in self.ages)
-            yield from (newest_column(target, of) for of, target in self.targets.items())
-            yield from (newest_column(each.column, each.sequence) for each, _ in self.attributes)
+            yield from (recency_name(target, of) for of, target in self.targets.items())
+            yield from (recency_name(each.column, each.sequence) for each, _ in self.attributes)
         yield from (
             f"item_attributes: {each.column} of {each.sequence}" for each, _ in self.attributes
         )

@@ -158,9 +158,9 @@ def prediction_column(location: Location, id_column: str, label_column: str) -> 
     if id_column in header and len(other_names) == 1 and other_names[0]:
         return other_names[0]
     raise UserError(
-        f"{location}: the header {','.join(header)[:200]!r} must have the ID {id_column!r}, and "
-        f"either one other column or the label {label_column!r}; correct the file, columns.id, "
-        f"columns.label or raw.sample_submission"
+        f"{location}: the header {','.join(header)[:200]!r} must have the ID column "
+        f"{id_column!r} and a column for predictions: {label_column!r}, or the only other column; "
+        f"correct the file, columns.id, columns.label or raw.sample_submission"
     )
 
 

@@ -162,7 +162,7 @@ def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
 
 
 def row_numbers(rows: int, count: int) -> pa.StringArray:
-    """IDs for `count` rows of a table without an ID column: numbers from `rows` + 1."""
+    """IDs for the `count` rows after the first `rows` rows of a table without IDs: row numbers."""
     return pa.array(np.arange(rows + 1, rows + count + 1)).cast(pa.string())
 
 

@@ -103,7 +103,7 @@ def _length(rows: RowInputs) -> Floats32:
     return np.interp(scaled, length_knots(), _solved("length")[:-1]).astype(np.float32)
 
 
-def length_spans() -> Floats:
+def length_intervals() -> Floats:
     """The first and last length of each published length interval, [intervals, 2]."""
     spans = load_statistics()["sequence"]["click_rate_by_length"]
     return np.array([span.split("-") for span in spans], dtype=np.float64)
@@ -112,7 +112,7 @@ def length_spans() -> Floats:
 @cache
 def length_knots() -> Floats:
     """The log of the geometric mean of each published length interval's ends."""
-    return np.log(length_spans()).mean(axis=1)
+    return np.log(length_intervals()).mean(axis=1)
 
 
 def _rate(rows: RowInputs) -> Floats32:

@@ -25,10 +25,10 @@ def load_statistics() -> Mapping[str, Any]:
 
 
 def missing_shares(column: str) -> tuple[float, float]:
-    """A column's share of missing values in the file, and in the sample that gave its quantiles.
+    """A column's share of missing values in the competition's file, and in a sample of its rows.
 
-    The columns of a block are missing in the same rows. There are three blocks: the 18 `feat_a_*`,
-    feat_e_3, and 77 columns including gender, age group and all `history_*`.
+    The column's quantiles are from the sample. There are three blocks of columns that are missing
+    in the same rows: the 18 `feat_a_*`; feat_e_3; 77 others, such as gender and all `history_*`.
     """
     missing = load_statistics()["missing"]
     if column in missing["never_missing"]:
@@ -132,7 +132,7 @@ def quantile_function(column: str) -> Callable[[Floats], Floats]:
         order = np.lexsort((value, level))
         level, value = level[order], value[order]
 
-    def observed(uniform: Floats) -> Floats:
+    def inverse_cdf(uniform: Floats) -> Floats:
         at = uniform * (1.0 - missing)
         at = np.where(at >= zero_from, at + missing, at)
         result = np.interp(at, level, value)
@@ -142,7 +142,7 @@ def quantile_function(column: str) -> Callable[[Floats], Floats]:
             result = np.rint(result)
         return np.where((at >= zero_from) & (at < zero_to), 0.0, result)
 
-    return observed
+    return inverse_cdf
 
 
 def _grid(value: Floats, distinct: int, has_zeros: bool, is_integer: bool) -> Floats | None:

@@ -65,8 +65,9 @@ _MISSING, _LARGEST = -3e38, 1e38
 class Features:
     """Computes the features of rows: those always used, and those of `sets`.
 
-    `few_columns` names the columns with few categories. `tables` has the log odds of clicks,
-    float32 [folds, slots]. A row takes those of its fold or, if `by_period`, of its period.
+    `few_columns` names the columns with few categories. `tables` has target encodings, the log odds
+    of a click: float32 [folds, slots], or [periods, slots] if `by_period`. A slot is a category, an
+    event, or a pair of target and event. A row takes the encodings of its own fold or period.
     `top_codes` has the commonest events of each history column. `oov_dropout` has the share of
     categories of each column to replace by "unknown"; None: no replacement.
     """

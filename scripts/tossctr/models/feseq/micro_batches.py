@@ -100,7 +100,7 @@ def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
     # Kept alive: otherwise a later storage could get the same address.
     storages: list[torch.UntypedStorage] = []
 
-    def note(tensor: Tensor) -> Tensor:
+    def record_storage(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in seen:
             seen.add(storage.data_ptr())
@@ -110,7 +110,7 @@ def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
     # Batch norms write to their buffers.
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     autocast = Machine(torch.device("cpu"), precision).autocast()
-    with saved_tensors_hooks(note, lambda tensor: tensor), autocast:
+    with saved_tensors_hooks(record_storage, lambda tensor: tensor), autocast:
         functional_call(network, buffers, (batch,))
     saved = [storage.nbytes() for storage in storages]
     return sum(saved) + GRADIENTS_AT_ONCE * max(saved)

@@ -100,8 +100,9 @@ class ModelConfig:
         width = self.embedding_dim * (fields + self.positions + self.times)
         if width % self.heads:
             raise ImpossibleNetworkError(
-                f"{self.heads} heads do not divide the width {width} of a position, embedding_dim "
-                f"{self.embedding_dim} times {width // self.embedding_dim} embeddings; change heads"
+                f"the width of a position is {width} (embedding_dim {self.embedding_dim} times "
+                f"{width // self.embedding_dim} embeddings), which heads {self.heads} does not "
+                f"divide; change heads"
             )
         return width
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from ....features.encoding import Inputs
 from ....features.feature_map import OUT_OF_VOCABULARY, PADDING, FeatureMap
-from ....features.history_statistics import newest_column
+from ....features.history_statistics import recency_name
 from ....features.numeric import BUCKETS, ENCODINGS, MISSING_VALUE
 from ....features.similarities import similarity_names
 from ..network_settings import ModelConfig
@@ -62,7 +62,7 @@ def input_sizes(config: ModelConfig, feature_map: FeatureMap) -> InputSizes:
     for sequence in network_map.sequences:
         names = similarity_names([sequence])
         if sequence.shared_with:
-            names.append(newest_column(sequence.shared_with, sequence.column))
+            names.append(recency_name(sequence.shared_with, sequence.column))
         columns = [(i, field) for i, field in enumerate(numeric) if field.column in names]
         flags = {blocks.index(f.missing_block) for _, f in columns if f.missing_block is not None}
         of_target.append((tuple(i for i, _ in columns), tuple(sorted(flags))))
