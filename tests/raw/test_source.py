@@ -99,7 +99,7 @@ def test_a_sample_submission_that_is_there_is_looked_at(raw: dict[str, str]) -> 
         sample.write_text(header)
         files = locate_raw(raw)
         assert str(files.sample_submission) == str(sample)
-        with pytest.raises(UserError, match="the ID 'uid'"):
+        with pytest.raises(UserError, match="the ID column 'uid'"):
             files.check(COLUMNS)
 
 
