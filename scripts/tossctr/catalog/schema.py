@@ -84,8 +84,8 @@ class Raw(_Block):
     delimiter: Delimiter | None = None
     """delimiter of CSV files, such as `;`; null: a comma, or a tab in .tsv files"""
     sample_submission: Name | None = None
-    """CSV file whose IDs set the submission's rows and order. Its other column names the
-    predictions. If null or missing: IDs of the test table"""
+    """CSV file with the submission's header, and its IDs in their order. If null, or if the file is
+    missing: the IDs of the test table"""
 
 
 class Simulation(_Block):
@@ -111,14 +111,15 @@ class Group(_Block):
     numeric: list[Name] = []
     """numeric columns; see `model.numerics`"""
     sequences: dict[str, Name] = {}
-    """`history column: target column`. A history is a text of tokens joined by `separator`, such as
-    `12,7,301`, or a list; the newest event is last. All histories of a row must be equally long"""
+    """pairs `history column: target column`. A history is a list of tokens, or a text of tokens
+    joined by `separator`, such as `12,7,301`. The newest event is last. All histories of a row must
+    be equally long"""
     times: dict[str, Name] = {}
-    """`column of event times: column of the row's time`, such as `page_times: visit_time`; at most
-    one pair. Event times are a history of integers. The row's time is an integer in the same unit,
-    or a timestamp if event times are seconds since 1970; it must not be missing"""
+    """at most one pair `column of event times: column of the row's time`, such as `page_times:
+    visit_time`. Event times are integers, written like a history. The row's time is an integer in
+    the same unit, or a timestamp if event times are seconds since 1970; no row may lack it"""
     separator: Separator = SEPARATORS[0]
-    """character between tokens; the same in all sets in use"""
+    """character between the tokens of a history; the same in all column sets to use"""
     share_embedding: list[Name] = []
     """history columns whose tokens are values of their target column. Tokens and targets then share
     embeddings and can be compared; `min_count` counts them together"""
@@ -128,16 +129,17 @@ class ColumnRoles(_Block):
     """The roles of the columns."""
 
     label: Name
-    """clicks in the train table: 0 and 1, booleans, or text (yes/no, y/n, true/false, t/f)"""
+    """column of clicks in the train table: 0 and 1, booleans, or text (yes/no, y/n, true/false,
+    t/f)"""
     id: Name | None = None
     """column of unique IDs in the test table; null: the submission has row numbers from 1 in a
     column `row`"""
     time: Name | None = None
-    """the row's time: whole numbers, dates, timestamps or text; see `sampling.split`"""
+    """column of the row's time: whole numbers, dates, timestamps or text; see `sampling.split`"""
     group: Name | None = None
     """column such as a user ID: rows with the same value are a group; see `sampling.split`"""
     use: Annotated[list[str], Field(min_length=1)]
-    """names of the column sets in use, each a `<group>` below; other columns are never read"""
+    """names of the column sets to use (each is a `<group>` below); other columns are never read"""
     groups: dict[str, Group]
     """the groups by name"""
 
@@ -164,8 +166,9 @@ class SamplingConfig(SettingsBlock):
     """Which rows are used, and which are held out."""
 
     split: Literal["auto", "random", "newest", "groups"] = "auto"
-    """which rows to hold out. `auto`: the newest with a time column, else whole groups with a group
-    column, else random rows (docs/validation.md)"""
+    """validation rows. `newest`: the newest by `columns.time`. `groups`: all rows of random groups
+    (`columns.group`). `random`: random rows. `auto`: the first of these that the table file
+    allows"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
     """share of rows to hold out; approximate, since rows of a time or group stay together"""
     seed: Seed = 42
@@ -205,8 +208,8 @@ class Size(_WithBlocks):
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         "auto"
     )
-    """weights of the blend. `auto`: the lowest validation logloss, but nearly equal weights if
-    clicks are few. null: equal weights"""
+    """weights of the blend. `auto`: those with the lowest validation logloss, but nearly equal
+    weights if clicks are few. null: equal weights"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens with fewer occurrences in the train rows count as unknown"""
 
@@ -233,9 +236,8 @@ class Submission(_Block):
     """The contents of a submission."""
 
     prior: Prior | None = None
-    """click rate that submitted probabilities assume. `observed`: that of the train rows.
-    `balanced`: 0.5, best for the score `toss`. null: `balanced` for the score `toss`, else
-    `observed`"""
+    """click rate that submitted probabilities assume. `observed`: the click rate of the train rows.
+    `balanced`: 0.5. null: `balanced` for the score `toss`, else `observed`"""
     refit: bool = True
     """submission models also learn from the validation rows (docs/validation.md)"""
 
@@ -305,9 +307,9 @@ class TuneConfig(SettingsBlock):
     trials: Annotated[int, Field(ge=1)] = 20
     """number of trials"""
     space: Annotated[Mapping[str, Any], AfterValidator(_checked_space)] = {}
-    """settings to search, such as `train.learning_rate`: a list of choices, or a range `{low,
-    high}`, optionally with `log: true` or a `step`. Another config file can only add settings; to
-    remove some, edit config.yaml"""
+    """settings to search, such as `train.learning_rate`. Each has a list of choices, or a range
+    `{low, high}`, optionally with `log: true` or a `step`. A file for `--configfile` can only add
+    settings; to remove some, edit config.yaml"""
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

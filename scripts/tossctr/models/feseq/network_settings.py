@@ -34,8 +34,9 @@ class ModelConfig:
     max_len: Annotated[MaxLen, FROM_NAME]
     """maximum events of a history; longer histories keep their newest events"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
-    """size of an embedding. A position has one for each history and profile column, and one each if
-    `positions` and `times` are true; `heads` must divide the sum of their sizes"""
+    """size of each embedding. A position joins the embeddings of its history columns and profile
+    columns, and one more each for `positions: true` and `times: true`. `heads` must divide the
+    total size"""
     interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
     """type of the interacting layers: self-attention (AutoInt) or cross layers (DCN-v2)"""
     interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
@@ -57,7 +58,8 @@ class ModelConfig:
     `weighted_sum`: their sum, weighted by attention from the target. `din`: their sum, weighted by
     DIN's small network"""
     item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
-    """number of interacting layers for the target, with `weighted_sum` and `din`"""
+    """number of interacting layers for the target's columns; only with `pooling: weighted_sum` or
+    `din`"""
     mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)] = (
         128,
         64,
@@ -79,12 +81,12 @@ class ModelConfig:
     """scaling of numeric values. `minmax`: from the train rows' range to [0, 1]. `quantile`: to
     ranks among the train rows"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
-    """the output network's facts about whole histories. `length` and `distinct`: log numbers of
-    events and of distinct tokens. `entropy`: of the tokens' shares. `newest`: the newest token.
-    docs/boosting.md explains the others"""
+    """inputs of the output network about the whole history. `length`, `distinct`: log numbers of
+    events and of distinct tokens. `entropy`: entropy of the tokens' shares. `newest`: the newest
+    token. docs/boosting.md explains the others"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of categories that a training step treats as unknown. `auto`: unknown categories are as
-    frequent as in validation rows"""
+    """share of categories that a training step treats as unknown. `auto`: as many as in
+    validation rows"""
     pooled_history: bool = True
     """the output network also gets embeddings of the target and of the whole history, and their
     product"""
@@ -148,8 +150,8 @@ class TrainConfig:
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """learning rate of embeddings, as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
-    """what has a second moment in Adam. `weight`: each weight of an embedding. `table`: each whole
-    embedding table, so that embeddings of rare categories change little"""
+    """Adam's second moment of embeddings. `weight`: one for each weight. `table`: one for each
+    column's embeddings, so that embeddings of rare categories change little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 1.0
     """weight decay of AdamW; biases, norms and embeddings have none"""
     schedule: Literal["plateau", "cosine"] = "cosine"
@@ -163,13 +165,13 @@ class TrainConfig:
         "auto"
     )
     """share of the negatives that each epoch draws; predictions are corrected for it. `auto`: all,
-    with up to 150,000 train rows; else enough for an epoch of 150,000 rows, and at least six per
-    click"""
+    with up to 150,000 train rows; else enough that an epoch has 150,000 rows, and at least six
+    negatives per click"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
     """decay of the weights' moving average, which is evaluated and saved; 0: no average"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
     """evaluations in an epoch, the last at its end. `auto`: one, or four if an epoch has more than
-    2,000 steps; of these, only the last counts for `schedule` and `patience`"""
+    2,000 steps, but only the last one counts for `schedule` and `patience`"""
     patience: Annotated[int, Field(ge=1)] = 6
     """evaluations in a row without gain (see `monitor`) that end a training"""
     monitor: Annotated[
@@ -178,10 +180,10 @@ class TrainConfig:
         Field(default_factory=lambda: {"logloss": -1}),
         NOT_SEARCHED,
     ]
-    """validation metrics and their weights. An evaluation is a gain if the weighted sum is the
-    highest so far. Weights of `logloss` and `weighted_logloss` are at most 0; those of `auc`,
-    `average_precision` and `score`, at least 0. `balanced_` before a name: at a click rate of 0.5.
-    The competition's score is `balanced_score`"""
+    """weights of validation metrics. An evaluation is a gain if the weighted sum is the highest so
+    far. Metrics: `auc`, `average_precision`, `score`, `logloss`, `weighted_logloss`. At a click
+    rate of 0.5: `balanced_score` (the competition's), `balanced_logloss`,
+    `balanced_weighted_logloss`. Weights of loglosses are at most 0, others at least 0"""
     seed: Seed = 42
     """seed of initial weights, dropout and row order"""
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
