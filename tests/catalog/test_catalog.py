@@ -280,7 +280,7 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(checked: Config) -> None:
     for size, model, message in (
         ("medium", "len151", r"max_len 151 .* medium.*\[150, 500\]"),
         ("full", "len150-odd", "model.heads of len150-odd, size full: .*heads 7"),
-        ("full", "bosting", "such as len150, or boosting"),
+        ("full", "bosting", r"such as len150\) or boosting"),
         ("full", "boosting-gone", "no variant 'gone'"),
         ("full", "boosting-feseq_paper", "has no settings of boosting"),
         ("fulll", "len150", "'fulll'.*, full"),
