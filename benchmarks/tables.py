@@ -19,7 +19,7 @@ import real_tables
 import runs
 from pandas.api.types import is_numeric_dtype
 
-from tossctr.config.columns import expand
+from tossctr.config.columns import expand_ranges
 from tossctr.simulation.stand_in import simulate_split
 
 RECBOLE = "recbole==1.2.1"
@@ -56,7 +56,7 @@ class Table:
     def roles(self, role: str) -> list[str]:
         """Columns of a role, such as `numeric`; for `sequences`, the histories."""
         groups = [self.columns["groups"][name] for name in self.columns["use"]]
-        return expand(name for group in groups for name in group.get(role, []))
+        return expand_ranges(name for group in groups for name in group.get(role, []))
 
     def categories(self) -> list[str]:
         """Profile, context and target columns."""

@@ -1,5 +1,5 @@
 # Params of rules; a changed param makes a step stale.
-from tossctr.catalog.digests import Digests
+from tossctr.catalog.digests import WorkflowDigests
 from tossctr.catalog.model_kinds import (
     kind_of,
     is_model,
@@ -8,9 +8,11 @@ from tossctr.catalog.model_kinds import (
     variant_settings,
 )
 from tossctr.catalog.schema import sampling_of, space_of, submission_prior, table_score
-from tossctr.staleness import CodeDigests, untracked, column_role_params, settings
+from tossctr.staleness import CodeDigests, untracked_params, column_role_params, settings
 
-DIGESTS = Digests(config, RAW, COLUMNS, CodeDigests(SCRIPTS, Path(".snakemake/code_digests.json")))
+DIGESTS = WorkflowDigests(
+    config, RAW, COLUMNS, CodeDigests(SCRIPTS, Path(".snakemake/code_digests.json"))
+)
 
 # The conda environment and the GPUs of the job's model.
 model_env = no_traceback(lambda wildcards: f"../envs/{kind_of(wildcards.model).environment}.yaml")
@@ -30,14 +32,14 @@ file_version = no_traceback(RAW.version)
 def code(script):
     """A param with the digest of the code of a script and of the job's model kind."""
     return no_traceback(
-        lambda wildcards: f"code {DIGESTS.code(script, wildcards.get('model', ''))}"
+        lambda wildcards: f"code {DIGESTS.code_digest(script, wildcards.get('model', ''))}"
     )
 
 
 def column_params(*extra):
     """Params: the columns by role for the script, and as texts, which Snakemake compares."""
     roles = COLUMNS.to_dict(*extra)
-    return column_role_params(roles) | untracked(columns=roles)
+    return column_role_params(roles) | untracked_params(columns=roles)
 
 
 def raw_params(**raw):
@@ -63,4 +65,4 @@ def dependency_digest(
     test=False,
 ):
     """A digest of all that a final file depends on; `jobs` gives its models as (size, name)."""
-    return no_traceback(lambda wildcards: DIGESTS.dependencies(jobs(wildcards), scripts, test))
+    return no_traceback(lambda wildcards: DIGESTS.dependency_digest(jobs(wildcards), scripts, test))

@@ -57,7 +57,7 @@ rule submit:
             prior=submission_prior(config),
         ),
         # Compared with the digest of the code that each file of predictions records.
-        **untracked(codes=lambda wildcards: DIGESTS.prediction_code(wildcards.size)),
+        **untracked_params(codes=lambda wildcards: DIGESTS.prediction_code(wildcards.size)),
         code=code("submit"),
     message:
         "Writing the submission of size {wildcards.size}"

@@ -29,7 +29,7 @@ rule train:
         gpu=training_gpus,
     params:
         **DIGESTS.model_params(),
-        **untracked(id_column=COLUMNS.id),
+        **untracked_params(id_column=COLUMNS.id),
         code=code("train"),
     message:
         "Training {wildcards.model} on size {wildcards.size}"

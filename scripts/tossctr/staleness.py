@@ -35,11 +35,12 @@ UNTRACKED = {
 
 
 def settings(**values: Any) -> dict[str, Callable[..., str]]:
-    """Params by name: texts `name=value`. A step is stale when one of its texts changes.
+    """Params of a Snakemake rule, by name, from the settings that its output depends on.
 
-    A value may be a function of the wildcards; Ellipsis (`...`) means that the job lacks this
-    setting. A mapping gives a param for each key, such as `sampling.seed=1`. The params are
-    functions, because Snakemake reads braces in a plain text as wildcards.
+    A param is a text `name=value`; a changed text makes the step stale. A value may be a function
+    of the wildcards; Ellipsis (`...`) means that the job lacks this setting. A mapping gives a
+    param for each key, such as `sampling.seed=1`. The params are functions that return the text,
+    because Snakemake reads braces in a plain text as wildcards.
     """
     single: dict[str, Any] = {}
     for name, value in values.items():
@@ -55,8 +56,8 @@ def _text(name: str, value: Any, wildcards: Any) -> str:
     return "" if value is ... else f"{name}={json.dumps(value, sort_keys=True)}"
 
 
-def untracked(**values: Any) -> dict[str, Callable[..., str]]:
-    """Params by name that never make a step stale, such as the number of GPUs.
+def untracked_params(**values: Any) -> dict[str, Callable[..., str]]:
+    """Params of a Snakemake rule that never make its step stale, such as the number of GPUs.
 
     They are functions of `resources`, and Snakemake does not compare such params.
     """
@@ -67,9 +68,10 @@ def untracked(**values: Any) -> dict[str, Callable[..., str]]:
 
 
 def column_role_params(roles: Mapping[str, Any]) -> dict[str, Callable[..., str]]:
-    """Params of the columns' roles: a text for each column, and a digest of all roles in order.
+    """Params of a Snakemake rule, by name, from the columns of each role.
 
-    Snakemake's reason for a rerun shows the texts, so it names the changed columns.
+    They are a text for each column, and a digest of all roles in order. If a column changes,
+    Snakemake's reason for the rerun shows its text.
     """
     texts = [
         f"column {name}: {role}"
@@ -86,9 +88,9 @@ def digest(value: Any) -> str:
 
 
 class CodeDigests:
-    """Digests of the scripts in `folder` and of the package's modules, by path in the folder.
+    """Digests of the code of the scripts in `folder` and of the package's modules, by path.
 
-    Computing them takes a second, so the file `cache` stores them by the modules' content.
+    Computing them takes a second, so they are stored in the file `cache`.
     """
 
     def __init__(self, folder: Path, cache: Path | None = None) -> None:
@@ -113,12 +115,16 @@ class CodeDigests:
                 write_json(cache, current)
 
     def digest(self, script: str, *modules: str) -> str:
-        """One digest of a script, of `modules`, and of all that the script and they import."""
+        """One digest of the code of a script, of `modules`, and of all modules that they import."""
         paths = [f"{module.replace('.', '/')}.py" for module in modules]
         return digest(self.by_file(f"{script}.py", *paths))
 
     def by_file(self, *names: str) -> list[str]:
-        """`path@digest` of files, of all modules that they import, and of their JSON files."""
+        """The digests of some files, as texts `path@digest`.
+
+        They are the files `names`, all modules that these import, and the JSON files beside the
+        modules.
+        """
         files = self.with_imports(*names, without=UNTRACKED)
         digests = {name: self.digests[name] for name in files}
         for folder in {(self.folder / name).parent for name in digests if "/" in name}:
@@ -127,7 +133,10 @@ class CodeDigests:
         return [f"{name}@{digests[name]}" for name in sorted(digests)]
 
     def with_imports(self, *names: str, without: Collection[str] = ()) -> set[str]:
-        """The files and all modules that they import, directly or indirectly, except `without`."""
+        """The files `names` and all modules that they import, directly or through other modules.
+
+        Modules in `without` are left out, with all that only they import.
+        """
         visited, to_visit = set[str](), [*names]
         while to_visit:
             name = to_visit.pop()

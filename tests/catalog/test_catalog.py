@@ -14,7 +14,7 @@ from tossctr.catalog.model_kinds import check_job, compared_models, model_settin
 from tossctr.catalog.reference import key_rows, with_tables
 from tossctr.catalog.schema import TuneConfig
 from tossctr.common.errors import UserError
-from tossctr.config.columns import Columns, expand
+from tossctr.config.columns import Columns, expand_ranges
 from tossctr.config.declared import validation_errors
 from tossctr.models.base import block_settings
 
@@ -69,7 +69,7 @@ WITH_BLANKS = {"basic": {"sequences": {"a": "b"}, "separator": " "}}
             shop(share_embedding=["shops", "events"], times={"when": "now"}),
             {
                 "shared": ("events", "shops"),
-                "ragged": ("events", "shops", "when"),
+                "sequence_columns": ("events", "shops", "when"),
                 "row_time": "now",
             },
         ),
@@ -87,8 +87,8 @@ def test_roles_come_from_the_groups_in_use_and_survive_json(
 
 
 def test_a_range_is_written_out_where_it_stands() -> None:
-    assert expand(["a", "f_{9..11}_x", "b"]) == ["a", "f_9_x", "f_10_x", "f_11_x", "b"]
-    assert expand(["{08..10}", "f{0..1}"]) == ["08", "09", "10", "f0", "f1"]
+    assert expand_ranges(["a", "f_{9..11}_x", "b"]) == ["a", "f_9_x", "f_10_x", "f_11_x", "b"]
+    assert expand_ranges(["{08..10}", "f{0..1}"]) == ["08", "09", "10", "f0", "f1"]
 
 
 @pytest.mark.parametrize(

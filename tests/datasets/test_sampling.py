@@ -15,9 +15,9 @@ from tossctr.config.names import FOLDS
 from tossctr.datasets.draw import (
     Selection,
     draw,
+    given_split_quotas,
     read_labels,
     select_rows,
-    split_quotas,
     write_selections,
 )
 from tossctr.datasets.split import PERIODS, TRAIN, VALIDATION, Sampling, read_groups
@@ -96,7 +96,7 @@ def test_any_draw_has_so_many_rows_and_both_labels_on_each_side_in_any_order(
     split[:4] = [TRAIN, TRAIN, VALIDATION, VALIDATION]
     if is_split:
         count_22 = np.bincount(2 * split + labels, minlength=4).reshape(2, 2)
-        (quota_22,) = split_quotas(count_22[None], count)
+        (quota_22,) = given_split_quotas(count_22[None], count)
         selection = select_rows(labels, quota_22, 1, row_splits=[split, split, split])
         for kept in (selection.split, selection.period, selection.fold):
             assert np.array_equal(kept, split[selection.row])

@@ -20,7 +20,7 @@ from tossctr.datasets.categories import codes_of
 from tossctr.datasets.conversion import convert_test, convert_train
 from tossctr.datasets.draw import (
     Selection,
-    quotas,
+    random_split_quotas,
     read_labels,
     sample,
     select_rows,
@@ -98,7 +98,9 @@ def read(table: RawTable, batch_rows: int = 7) -> pa.Table:
 def selected(labels: np.ndarray, rows: int | None = None, **sampling: Any) -> Selection:
     """`rows` rows (None: all) of a table in one part with these labels."""
     settings = Sampling(**{"seed": 1} | sampling)
-    quota_22 = quotas(np.bincount(labels, minlength=2)[None], rows or len(labels), settings)[0]
+    quota_22 = random_split_quotas(
+        np.bincount(labels, minlength=2)[None], rows or len(labels), settings
+    )[0]
     return select_rows(labels, quota_22, settings.seed)
 
 

@@ -21,24 +21,25 @@ CODE_LIMIT = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class PackedLayout:
-    """Positions without padding: each row's newest events, oldest first, then its target.
+    """Where each row's events are in a batch without padding.
 
-        events [7, 8, 7] of row 0, [] of row 1, [7] of row 2:
+    A row's positions are its newest events, at most `max_len`, the oldest first, and then its
+    target.
+
+        events [7, 8, 7] of row 0, [] of row 1, [7] of row 2, the batch's events numbered 0 to 3:
 
         position    0   1   2   3    4    5   6
         holds       7   8   7   t0   t1   7   t2
-        start_B     0                4    5        7
-        row_N       0   0   0   0    1    2   2
-        age_N       3   2   1   0    0    1   0     0 is the target, 1 the newest event
-        slot_N     0   1   0   3    4    2   5
-        event_V     0   1   3                       first occurrences of a row's distinct events
-        row_V       0   0   2                       their rows
+        start_B     0                4    5        7     each row's first position, and the end
+        row_N       0   0   0   0    1    2   2          the row
+        age_N       3   2   1   0    0    1   0          0 is the target, 1 the newest event
+        slot_N      0   1   0   3    4    2   5          index in the list below
+        event_V     0   1   3                            the first of each row's equal events
+        row_V       0   0   2                            their rows
 
-    `slot_N` is each position's index in the list of the distinct events `event_V`, followed by the
-    targets.
-    Tensors are int32; `start_B` has B + 1 entries. Only the newest `max_len` events of a row have
-    positions. `runs` has a pair for each run of consecutive rows of equal length, (number of rows,
-    positions per row): ((1, 4), (1, 1), (1, 2)).
+    `slot_N` counts through the events `event_V`, and then the targets. So equal events of a row
+    have one slot, and can be encoded once. Tensors are int32. `runs` has a pair for each run of
+    consecutive rows of equal length, (number of rows, positions per row): ((1, 4), (1, 1), (1, 2)).
     """
 
     start_B: Tensor
@@ -52,7 +53,11 @@ class PackedLayout:
 
     @classmethod
     def from_histories(cls, history_ST: Tensor, offsets: Tensor, max_len: int) -> "PackedLayout":
-        """The layout for packed histories, whose tensors must be on the host."""
+        """Compute the layout of histories.
+
+        `history_ST` has the events' codes, int64 [sequences, events]. Row i has the events
+        offsets[i] to offsets[i + 1]. The tensors must be on the CPU.
+        """
         bounds, (code_T, *more_codes) = offsets.numpy(), history_ST.numpy()
         for other_T in more_codes:
             # One code for each combination of codes.
@@ -114,18 +119,21 @@ def _lay_out(
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of B rows with T events.
+    """A model's inputs for B rows, which have T events together.
 
-    numbers: float32 [B, columns] by numeric encoding (`numeric.py`)
-    profile_BP, target_BG, context_BC: int64 indices of the categories
-    history_ST: int64 [sequence fields, T]; row b has offsets[b]:offsets[b+1], newest last
-    elapsed_T: int64, time from each event to its row, 0 if the event is later; or None
-    row_B: int64, index of each row in its table
-    label_B: float32; None without labels
-    layout: positions of the target and the newest events
-    global_rows: if this is one rank's (one GPU's) share of a batch, the batch's rows; else None
+    numbers        float32 [B, columns], by numeric encoding
+    profile_BP     int64 [B, columns], indices of the profile categories
+    target_BG      int64 [B, columns], indices of the targets
+    context_BC     int64 [B, columns], indices of the context categories
+    history_ST     int64 [sequences, T], indices of the events, the oldest of a row first
+    offsets        row b has the events offsets[b] to offsets[b + 1] (exclusive)
+    elapsed_T      int64, time from each event to its row, 0 if the event is later; or None
+    row_B          int64, each row's index in its table
+    label_B        float32; None without labels
+    layout         where each row's newest events and its target are
+    global_rows    with several GPUs, the number of rows on all of them together; else None
 
-        histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
+    histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
     """
 
     numbers: Mapping[str, Tensor]
@@ -145,11 +153,11 @@ class Batch:
 
     @property
     def step_rows(self) -> int:
-        """The number of rows over which a step averages its loss, with those of other ranks."""
+        """The number of rows over which a training step averages its loss, on all GPUs together."""
         return len(self) if self.global_rows is None else self.global_rows
 
     def slice(self, start: int, stop: int) -> "Batch":
-        """A batch of the rows from `start` up to `stop`."""
+        """A batch of the rows `start` to `stop` (exclusive)."""
         if (start, stop) == (0, len(self)):
             return self
         offsets = self.offsets[start : stop + 1]
@@ -170,11 +178,14 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> "Batch":
-        """A copy on `device`; the host does not wait for it if the batch is pinned."""
+        """A copy on `device`.
+
+        If this batch is in pinned memory, the CPU does not wait for the copy.
+        """
         return _map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
-        """A copy in pinned memory, from which a GPU copies asynchronously."""
+        """A copy in pinned memory, from which a GPU copies while the CPU goes on."""
         return _map_tensors(self, Tensor.pin_memory)
 
 

@@ -22,13 +22,15 @@ WINDOW_ROWS = 65_536
 
 
 class BatchSource:
-    """Batches of a table, encoded by a feature map.
+    """Batches of the rows of a table, encoded by a feature map.
 
-    The newest `max_len` events of a row have positions, the inputs of a Transformer. `rows` is
-    anything that `open_table` opens. `batch_rows` is a number, or a function from an epoch's number
-    of rows to it. An epoch has all clicks and a random share of the negatives,
-    `negative_sampling_rate`; for `auto`, `resolve_sampling_rate` chooses the share. Attributes:
-    `rows_per_epoch`, and `sampling_rate`, the exact share of negatives in an epoch.
+    `rows` is a file, several files or a table. `batch_rows` is the number of rows in a batch, or a
+    function that computes it from the number of rows in an epoch. `inputs` says which inputs the
+    model takes. The newest `max_len` events of a row have positions, the inputs of a Transformer.
+
+    An epoch has all clicks and a random share of the negatives, `negative_sampling_rate`; `auto`
+    chooses a share. The attribute `sampling_rate` is the exact share, and `rows_per_epoch` the
+    number of rows in an epoch.
     """
 
     def __init__(
@@ -65,16 +67,16 @@ class BatchSource:
     def shuffled(
         self, seed: int, epoch: int, *, first_batch: int = 0, rank: int = 0, ranks: int = 1
     ) -> Iterator[Batch]:
-        """Batches of an epoch: each row once, in an order that depends only on `seed` and `epoch`.
+        """Yield the batches of an epoch: each row once, in an order set by `seed` and `epoch`.
 
-        Blocks are read in random order, and several blocks form a window. Within a window, rows are
-        shuffled, then divided into batches of similar history lengths. These batches come in random
-        order, so a row's place in the epoch does not depend on its length. Rows left over in the
-        last window, chosen at random, form a smaller batch.
+        Blocks of rows are read in random order, and several blocks form a window. Within a window,
+        rows are shuffled, then divided into batches of similar history lengths. These batches come
+        in random order, so a row's place in the epoch does not depend on its length. Rows left over
+        in the last window, chosen at random, form a smaller batch.
 
-        To resume an interrupted epoch, `first_batch` batches are skipped. With several ranks, rank
-        r gets every `ranks`-th row of each batch, from row r on, so that all ranks have similar
-        history lengths. Together, their shares are the batch of a single rank; some may be empty.
+        To resume an interrupted epoch, the first `first_batch` batches are skipped. With several
+        processes (`ranks`), process number `rank` gets every `ranks`-th row of each batch, so that
+        all have similar history lengths. A process may get no row of a small batch.
         """
         random = np.random.default_rng([seed, epoch])
         starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
@@ -92,9 +94,10 @@ class BatchSource:
     def in_order(
         self, start: int = 0, stop: int | None = None, *, ablate_histories: bool = False
     ) -> Iterator[Batch]:
-        """Batches of rows `start` up to `stop`; each window has its longest histories first.
+        """Yield batches of the rows `start` to `stop` (exclusive), window by window of the table.
 
-        `ablate_histories` empties all histories, without a change of the rows' order.
+        Within a window, the rows with the longest histories come first. `ablate_histories` empties
+        all histories, without a change of the rows' order.
         """
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)

@@ -17,9 +17,9 @@ NegativeSamplingRate = float | Literal["auto"]
 
 
 def resolve_sampling_rate(rate: NegativeSamplingRate, label: np.ndarray, key: str) -> float:
-    """The share of the negatives to train on: `rate`, or the share that `auto` chooses.
+    """The share of the negatives in an epoch: `rate`, or the share that "auto" chooses.
 
-    `label` has the train rows' labels. The choice is logged with the setting's name `key`.
+    `label` has the train rows' labels. The choice is logged, with `key` as the setting's name.
     """
     if rate != "auto":
         return rate
@@ -36,11 +36,13 @@ def resolve_sampling_rate(rate: NegativeSamplingRate, label: np.ndarray, key: st
 
 
 class NegativeSampler:
-    """Draws all clicks and a fixed number of negatives from each block of consecutive rows.
+    """Draws all clicks and a share `rate` of the negatives from each block of `block_rows` rows.
 
-    The negatives of a block are equally likely. Attributes: `rows` is the number of rows of an
-    epoch, `sampling_rate` the exact share of drawn negatives. The odds of a click among all rows
-    are the odds among drawn rows, times `sampling_rate`.
+    `label` has the labels of all rows. Each negative of a block is equally likely. Attributes:
+    `rows` is the number of rows drawn in an epoch, `sampling_rate` the exact share of negatives
+    among them. The odds of a click among all rows are the odds among drawn rows, times
+    `sampling_rate`. Raises UserError, in which `key` is the setting's name, if no negative would be
+    drawn.
     """
 
     def __init__(self, label: np.ndarray, rate: float, block_rows: int, key: str) -> None:
@@ -59,9 +61,10 @@ class NegativeSampler:
         self.sampling_rate = drawn / negatives
 
     def draw_rows(self, first_row: int, label: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-        """The indices of the drawn rows in the block at `first_row`, ascending.
+        """The indices in a block of the rows drawn for an epoch, ascending.
 
-        They depend only on the arguments. `label` has the labels of the block's rows.
+        The block begins at `first_row` of the table, and `label` has its labels. The result depends
+        only on the arguments.
         """
         block = first_row // self.block_rows
         # Not 0: default_rng ignores a trailing 0, and [seed, epoch] already orders the blocks.

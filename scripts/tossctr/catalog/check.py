@@ -11,7 +11,7 @@ from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.declared import defaults_of, settable_fields, validation_errors
 from ..models.base import block_settings
-from .model_kinds import blocks, is_model, model_error
+from .model_kinds import is_model, model_error, settings_classes
 from .schema import SPLIT_BY, Config
 
 # The C loader takes a tenth of the time; some builds of PyYAML lack it.
@@ -26,10 +26,11 @@ _NUMBER_HINT = (
 def with_table_file(
     config: Mapping[str, Any], folders: Sequence[Path] = ()
 ) -> tuple[dict[str, Any], list[Path]]:
-    """The config with the content of its table file as `table`, and a list of the files read.
+    """Read the table file that the config names; return (config, list of files read).
 
-    A relative path is looked up in `folders`, in order. If `table` is a mapping, the config stays
-    as it is. Raises UserError if the file is missing or not YAML.
+    In the returned config, `table` is the file's content instead of its path. A relative path is
+    looked up in `folders`, in order. If `table` is already a mapping, nothing is read. Raises
+    UserError if the file is missing or not YAML.
     """
     name = config.get("table")
     if not isinstance(name, str):
@@ -50,14 +51,15 @@ def with_table_file(
 
 
 def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
-    """The config with defaults for missing keys; its `table` must be a mapping.
+    """Check the config, and return it with defaults for missing keys.
 
-    Raises a UserError that lists all errors in the config, and repeated keys in its `files`.
+    The table file must have been read (`with_table_file`). `files` are the config files, in which
+    repeated keys are errors. Raises a UserError that lists all errors.
     """
     full: dict[str, Any] = {}
     if not (lines := [*repeated_keys(files), *validation_errors(Config, config)]):
         full = Config(**config).model_dump(mode="json", warnings=False)
-        defaults = {name: defaults_of(keys) for name, keys in blocks().items()}
+        defaults = {name: defaults_of(keys) for name, keys in settings_classes().items()}
         full |= {name: values | full[name] for name, values in defaults.items()}
         lines = [*_contradictions(full)]
     if lines:
@@ -72,7 +74,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     missing = [
         f"sizes.{size}.{block}.{key}: required here or in {block}"
         for size in config["sizes"]
-        for block, declared in blocks().items()
+        for block, declared in settings_classes().items()
         for key in settable_fields(declared)
         if key not in block_settings(config, size, block)
     ]
@@ -95,9 +97,9 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     split, table = config["sampling"]["split"], config["table"]
     for key, split_by_key in SPLIT_BY.items():
         if split == split_by_key and table["columns"][key] is None:
-            yield f"sampling.split: {split} needs a column: set columns.{key} in the table file"
+            yield f"sampling.split: {split} needs a column; set `columns.{key}` in the table file"
     if table["raw"]["source"] == "simulated" and table["simulation"] is None:
-        yield "raw.source: simulated needs a block simulation; add it to the table file"
+        yield "raw.source: simulated data need a block `simulation`; add it to the table file"
 
 
 def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:

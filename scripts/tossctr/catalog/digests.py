@@ -11,13 +11,13 @@ from ..config.names import BASELINES, BLEND
 from ..models.base import size_block
 from ..raw.location import TableLocation, table_locations
 from ..raw.raw_files import RawFiles
-from ..staleness import CodeDigests, digest, settings, untracked
+from ..staleness import CodeDigests, digest, settings, untracked_params
 from .model_kinds import (
-    blocks,
     check_job,
     is_model,
     kind_of,
     model_settings,
+    settings_classes,
     submission_models,
     submission_weights,
 )
@@ -33,8 +33,11 @@ ROUNDING_KEY = "gpus"
 Job = tuple[str, str]
 
 
-class Digests:
-    """Digests of a workflow, given its config, raw files, columns and code."""
+class WorkflowDigests:
+    """Digests of the code, settings and files that a workflow's results depend on.
+
+    They are computed from the config, the raw files, the columns and the scripts' code.
+    """
 
     def __init__(
         self, config: Mapping[str, Any], raw: RawFiles, columns: Columns, code: CodeDigests
@@ -42,14 +45,18 @@ class Digests:
         self.config, self.raw, self.columns = config, raw, columns
         self._code = cache(code.digest)
 
-    def code(self, script: str, model: str = "") -> str:
-        """The digest of a script's code, and of the model kind's entry point that it runs."""
+    def code_digest(self, script: str, model: str = "") -> str:
+        """The digest of a script's code.
+
+        Some scripts run other code for each kind of model. With `model`, a model's name, the digest
+        includes the code for this kind.
+        """
         has_entry_point = model and script in ENTRY_POINTS
         modules = [kind_of(model).module_of(ENTRY_POINTS[script])] if has_entry_point else []
         return self._code(script, *modules)
 
     def model_params(self) -> dict[str, Any]:
-        """Params of a rule: the settings of the job's model, by name such as train.seed."""
+        """Params of a Snakemake rule: the settings of the job's model, named like train.seed."""
 
         def value(block: str, key: str, wildcards: Any) -> Any:
             values = model_settings(self.config, wildcards.size, wildcards.model)
@@ -57,26 +64,28 @@ class Digests:
 
         values = {
             f"settings.{block}.{key}": partial(value, block, key)
-            for block, declared in blocks().items()
+            for block, declared in settings_classes().items()
             for key in fields_of(declared)
         }
         rounding = {n: values.pop(n) for n in [*values] if n.endswith(f".{ROUNDING_KEY}")}
-        return settings(**values) | untracked(**rounding)
+        return settings(**values) | untracked_params(**rounding)
 
     def prediction_code(self, size: str) -> dict[str, str]:
-        """The digest of the code that predicts, for each submission model of a size, by name."""
-        return {name: self.code("predict", name) for name in submission_models(self.config, size)}
+        """For each submission model of a size, by name: the digest of the code that predicts."""
+        return {
+            name: self.code_digest("predict", name) for name in submission_models(self.config, size)
+        }
 
-    def dependencies(
+    def dependency_digest(
         self, jobs: Iterable[Job], scripts: Iterable[str] = (), test: bool = False
     ) -> str:
-        """The digest of everything that a final file depends on, if it is made from `jobs`.
+        """The digest of everything that a final file, such as a submission, depends on.
 
-        Snakemake removes the outputs of a failed step, but would not rebuild them while an older
-        final file exists. A changed digest makes the final file stale. The digest covers the train
-        table's files (with `test`, also the test table's), the settings of data and models, and the
-        code of trainings, baselines, blends and the `scripts` between. A blend depends on all
-        submission models.
+        The file is made from the models, baselines or blends `jobs`, by `scripts`. A changed digest
+        makes the file stale. Snakemake needs this: it removes the outputs of a failed step, but
+        would not rebuild them while an older final file exists. The digest covers the train table's
+        files (with `test`, also the test table's), the settings of data and models, and the code of
+        all steps. A blend depends on all submission models of its size.
         """
         config, jobs = self.config, list(jobs)
         for size in [size for size, name in jobs if name == BLEND]:
@@ -106,7 +115,7 @@ class Digests:
         submits = BLEND in names or (test and trained)
         return digest(
             [
-                sorted({self.code(script, model) for script in scripts for model in models}),
+                sorted({self.code_digest(script, model) for script in scripts for model in models}),
                 [self.raw.version(self.raw.train), self.raw.version(self.raw.test) if test else 0],
                 simulation if self.raw.is_simulated else None,
                 [self.columns.to_dict("label", "id", "shared", "ids"), config["parts"]],
@@ -120,7 +129,7 @@ class Digests:
 
 
 class ScoreRequest(NamedTuple):
-    """What a file of scores needs: tables to score (`files`), and `models` of one `size`.
+    """What a file of scores is made from: tables to score (`files`), and `models` of one `size`.
 
     `weights` are the models' weights in the mean of the logits; None if weights are fitted.
     """
@@ -132,14 +141,14 @@ class ScoreRequest(NamedTuple):
 
     @property
     def jobs(self) -> list[Job]:
-        """Size and name of each model, or of the blend if its weights are fitted."""
+        """Size and name of each model; if the weights are fitted, of the blend instead."""
         return [(self.size, name) for name in (self.models if self.weights else [BLEND])]
 
 
 def score_request(config: Mapping[str, Any], columns: Columns, path: str) -> ScoreRequest:
-    """What results/scores/{path}.parquet is made from.
+    """What the file results/scores/{path}.parquet is made from: tables, size, models and weights.
 
-    `path` is {name}, {size}/{name} or {size}/{model}/{name}, with a {name} of the config's
+    `path` is {name}, {size}/{name} or {size}/{model}/{name}, with a {name} of the config's block
     `scores`. Raises UserError for an unknown name, size or model.
     """
     *folders, name = path.split("/")

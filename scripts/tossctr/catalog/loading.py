@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def train_model(job: "TrainJob") -> None:
-    """Train the job's model; the kind follows from the model's name."""
+    """Train the model that `job` describes; the kind of model follows from its name."""
     kind_of(Path(job.full_name).name).entry_point("train")(job)
 
 
@@ -32,7 +32,8 @@ def load_model(
 ) -> Model:
     """Load a model from its file, ready to predict on this machine.
 
-    Raises UserError if the file is not a model, or if its full name is not `full_name`.
+    Raises UserError if the file is not a model, or a model other than `full_name`, such as
+    full/len150; '' allows any.
     """
     path = Path(path)
     load = kind_of_file(path).entry_point("load")
@@ -40,5 +41,9 @@ def load_model(
 
 
 def export_model(model: Path, valid: list[Path], onnx: Output, *, full_name: str = "") -> None:
-    """Write a model as ONNX; raises UserError if it then gives other logits for `valid` rows."""
+    """Write a model in ONNX format, and check that it gives the same logits for rows of `valid`.
+
+    Raises UserError if the logits differ, or if the model is not the one named `full_name`
+    (size/model).
+    """
     kind_of_file(model).entry_point("export")(model, valid, onnx, full_name=full_name)

@@ -43,24 +43,30 @@ def is_model(name: str) -> bool:
 
 
 @cache
-def blocks() -> dict[str, Any]:
-    """The classes of the settings of all model kinds, by block of the config."""
+def settings_classes() -> dict[str, Any]:
+    """The class of settings for each block of the config that models read, by the block's name."""
     return {name: keys for kind in MODEL_KINDS.values() for name, keys in kind.blocks.items()}
 
 
 def model_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
-    """The settings of a model by block; raises UserError for an unknown size or model."""
+    """The settings of a model of a size, by block of the config.
+
+    Raises UserError for an unknown size or model.
+    """
     return kind_of(model).settings(config, size, model)
 
 
 def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
-    """The overrides of the model's variant, by block; {} without a variant."""
+    """The settings that the model's variant overrides, by block of the config.
+
+    Without a variant, there are none.
+    """
     changes = config["variants"].get(variant_of(model), {})
     return {b: changes[b] for b in model_settings(config, size, model) if changes.get(b)}
 
 
 def model_error(config: Mapping[str, Any], columns: Columns, size: str, model: str) -> str:
-    """The error message if a model cannot train on a table with `columns`; else ''."""
+    """The message that says why a model of a size cannot train on these columns; '' if it can."""
     try:
         kind_of(model).check(config, columns, size, model)
     except UserError as error:
@@ -69,21 +75,24 @@ def model_error(config: Mapping[str, Any], columns: Columns, size: str, model: s
 
 
 def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[str, str]) -> None:
-    """Raise UserError if the job's size is not in the config, or its model cannot train."""
+    """Raise UserError if a job's size is not in the config, or its model cannot train.
+
+    `wildcards` has the job's `size` and, if any, its `model`.
+    """
     size_block(config, size := wildcards["size"])
     if model := wildcards.get("model"):
         kind_of(model).check(config, columns, size, model)
 
 
 def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
-    """The names of the models in a size's submission."""
+    """The names of the models that a size's submission is made from."""
     return size_block(config, size)["submission_models"]
 
 
 def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float] | None:
     """The weights of a size's submission models in the blend, by name; they sum to 1.
 
-    None if the weights are to be fitted to the validation rows.
+    None if the workflow is to fit the weights to the validation rows.
     """
     models = submission_models(config, size)
     weights = size_block(config, size)["submission_weights"] or [1] * len(models)
@@ -97,12 +106,17 @@ def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float]
 def compared_models(
     config: Mapping[str, Any], results: Path, targets: Iterable[str] = ()
 ) -> list[tuple[str, str]]:
-    """Size and name of each model in the comparison.
+    """Size and name of each model that the comparison of models contains.
 
-    The sizes are those of the `targets` that are submissions or files of a model; without such
-    targets, every size with a trained model. A size's models are those of the targets, those
-    trained before (unless the config no longer allows them), and the baselines. The blend is added
-    if all submission models are included. Raises UserError if there is no model.
+    The sizes are those of the `targets`, as far as these are submissions or files of a model.
+    Without such targets, it is every size with a trained model. Each size has:
+
+        the models of the targets
+        the models trained before, unless the config no longer allows them
+        the blend, if all submission models are among these
+        the baselines
+
+    Raises UserError if there is no model. `results` is the folder of results.
     """
     columns = Columns.from_config(config["table"]["columns"])
 

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter
 
 from ..config.declared import defaults_of, fields_of, settable_fields
-from .model_kinds import blocks
+from .model_kinds import settings_classes
 from .schema import Config, Size, Sizes, Table
 
 _TABLE = re.compile(r"(<!-- keys of ([\w, ]+) -->\n)(?:\|.*\n)*")
@@ -26,7 +26,7 @@ _SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveM
 
 
 def with_tables(readme: str) -> str:
-    """The text of a README, with the tables below `<!-- keys of … -->` rebuilt."""
+    """The text `readme`, with each table of keys below `<!-- keys of … -->` generated anew."""
     rows = list(key_rows())
 
     def table(match: re.Match[str]) -> str:
@@ -39,13 +39,16 @@ def with_tables(readme: str) -> str:
 
 
 def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Yield the path, allowed values, default and meaning of each key."""
+    """Yield (path, allowed values, default, meaning) of each key in the settings class `declared`.
+
+    Each path begins with `prefix`.
+    """
     schema = TypeAdapter(declared).json_schema()
     meanings, defaults = _meanings(declared), defaults_of(declared)
     for name, field in settable_fields(declared).items():
         path, block = prefix + name, field.annotation
-        if name in blocks():
-            block = blocks()[name] if declared is Config else None
+        if name in settings_classes():
+            block = settings_classes()[name] if declared is Config else None
         # The class of a block's entries: the sizes, or entries that the user names.
         inner = Size if block is Sizes else next(iter(get_args(block)[1:]), None)
         if block is Table:

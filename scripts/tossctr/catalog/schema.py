@@ -21,7 +21,7 @@ from ..config.declared import (
 )
 from ..config.names import BASELINES, Baseline, Prior
 from ..models.feseq.network_settings import MaxLen
-from .model_kinds import MODEL_PATTERN, blocks
+from .model_kinds import MODEL_PATTERN, settings_classes
 
 Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
@@ -36,7 +36,7 @@ class _Block(BaseModel):
 # The settings blocks of all kinds, with all keys optional.
 _OPTIONAL_BLOCKS: Any = {
     name: (all_optional(declared), Field(default_factory=all_optional(declared)))
-    for name, declared in blocks().items()
+    for name, declared in settings_classes().items()
 }
 _WithBlocks: Any = create_model("_WithBlocks", __base__=_Block, **_OPTIONAL_BLOCKS)
 
@@ -46,7 +46,11 @@ ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
 
 @dataclass(frozen=True)
 class TableScore:
-    """A score: its metric in evaluate/metric_table.py, and its default for `submission.prior`."""
+    """A score that a table file can name.
+
+    `metric` is the metric's name in evaluate/metric_table.py. `prior` is the click rate that
+    submissions assume unless the setting `submission.prior` says otherwise.
+    """
 
     metric: str
     prior: Prior = "observed"
@@ -61,12 +65,16 @@ SCORES: dict[ScoreName, TableScore] = {
 
 
 def table_score(config: Mapping[str, Any]) -> TableScore:
-    """The score that the config's table names."""
+    """The score by which the config's table ranks models."""
     return SCORES[config["table"]["score"]]
 
 
 def submission_prior(config: Mapping[str, Any]) -> Prior:
-    """The click rate that a submission assumes: `submission.prior`, or the default of the score."""
+    """The click rate that a submission assumes: the setting `submission.prior`.
+
+    If it is null, the table's score has a default. "observed" is the click rate of the train rows,
+    "balanced" is 0.5.
+    """
     return config["submission"]["prior"] or table_score(config).prior
 
 
@@ -176,7 +184,7 @@ class SamplingConfig(SettingsBlock):
 
 
 def sampling_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `Sampling`, from a config's blocks `table` and `sampling`."""
+    """The arguments of the class `Sampling`, from a config's blocks `table` and `sampling`."""
     settings, columns = dict(config["sampling"]), config["table"]["columns"]
     split = settings.pop("split")
     by = {key: columns[key] if split in (kind, "auto") else None for key, kind in SPLIT_BY.items()}
@@ -255,7 +263,7 @@ class Evaluation(_Block):
 
 _SEARCHED = {
     f"{block}.{key}"
-    for block, keys in blocks().items()
+    for block, keys in settings_classes().items()
     for key, field in settable_fields(keys).items()
     if NOT_SEARCHED not in field.metadata
 }
@@ -291,7 +299,9 @@ def _space_errors(path: str, values: Any) -> Iterator[str]:
         yield f"{path}: must be a list of choices or a range {{low, high}}, not {values!r}"
     else:
         for value in values:
-            yield from validation_errors(all_optional(blocks()[block]), {key: value}, block)
+            yield from validation_errors(
+                all_optional(settings_classes()[block]), {key: value}, block
+            )
 
 
 def _checked_space(space: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -313,18 +323,27 @@ class TuneConfig(SettingsBlock):
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The part of a search space whose settings are in the blocks `names`."""
+    """The settings to search that are in one of the config's blocks `names`.
+
+    `space` maps the paths of settings, such as train.seed, to choices or ranges.
+    """
     return {path: values for path, values in space.items() if path.split(".")[0] in names}
 
 
 def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
-    """True if the setting `path`, searched in the range `values`, accepts fractions."""
+    """True if the setting `path`, such as train.learning_rate, accepts fractions besides integers.
+
+    `values` is the range from `low` to `high` in which the setting is searched.
+    """
     return not any(_space_errors(path, [(values["low"] + values["high"]) / 2]))
 
 
 def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Nest settings by block: {"model.heads": 2} as {"model": {"heads": 2}, "train": {}, ...}."""
-    nested: dict[str, dict[str, Any]] = {block: {} for block in blocks()}
+    """Nest settings by block of the config: {"model.heads": 2} as {"model": {"heads": 2}, ...}.
+
+    Blocks without settings are empty.
+    """
+    nested: dict[str, dict[str, Any]] = {block: {} for block in settings_classes()}
     for path, value in settings.items():
         block, key = path.split(".")
         nested[block][key] = value

@@ -14,11 +14,11 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Ragged:
-    """Rows of different lengths: row i is values[offsets[i]:offsets[i+1]].
+    """Rows of different lengths, stored one after another in the array `values`.
 
-    `offsets` is int64 [rows + 1].
+    Row i is values[offsets[i]:offsets[i+1]]; `offsets` is int64 [rows + 1].
 
-    rows [[7, 8], [], [9]]:   values [7, 8, 9], offsets [0, 2, 2, 3]
+        rows [[7, 8], [], [9]]:   values [7, 8, 9], offsets [0, 2, 2, 3]
     """
 
     values: np.ndarray
@@ -33,7 +33,10 @@ class Ragged:
         return np.diff(self.offsets)
 
     def take(self, rows: np.ndarray, newest: int | None = None) -> "Ragged":
-        """Copy the rows at these indices, in this order, with at most the last `newest` values."""
+        """Copy the rows at the indices `rows`, in this order.
+
+        With `newest`, a copy keeps at most the last `newest` values of each row.
+        """
         ends = self.offsets[1:][rows]
         lengths = ends - self.offsets[:-1][rows]
         if newest is not None:
@@ -44,7 +47,7 @@ class Ragged:
         return Ragged(values, offsets)
 
     def slice(self, start: int, stop: int) -> "Ragged":
-        """Rows `start` to `stop` (exclusive), as a view of the values."""
+        """Rows `start` to `stop` (exclusive), without copying their values."""
         offsets = self.offsets[start : stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
@@ -56,7 +59,7 @@ class Ragged:
         return cls(values, np.concatenate(([0], np.cumsum(lengths))))
 
 
-def narrow(values: np.ndarray) -> np.ndarray:
+def narrow_dtype(values: np.ndarray) -> np.ndarray:
     """Cast non-negative integers to the smallest unsigned dtype that holds all of them."""
     return values.astype(np.min_scalar_type(int(values.max(initial=0))), copy=False)
 
@@ -81,7 +84,11 @@ def _copy_rows(
 
 @register_jitable
 def hash64(bits: Any) -> Any:
-    """Hash a uint64, or an array of them, bijectively (finalizer of SplitMix64, OOPSLA 2014)."""
+    """Hash a uint64, or each element of a uint64 array, to another uint64.
+
+    Different numbers have different hashes. This is the last step of the generator SplitMix64
+    (Steele et al., OOPSLA 2014).
+    """
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))

@@ -21,7 +21,7 @@ class NotEnoughMemoryError(UserError):
 
 
 class NotFiniteError(UserError):
-    """The loss or a validation metric of a training is not finite."""
+    """The loss or a validation metric became NaN or infinite during a training."""
 
 
 def first_line(error: BaseException) -> str:
@@ -31,7 +31,7 @@ def first_line(error: BaseException) -> str:
 
 
 def row_name(row: int) -> str:
-    """The name of a row in messages, where rows count from 1; `row` counts from 0."""
+    """How messages name a row: 'row 8 (from 1)' for `row` 7, which counts from 0."""
     return f"row {row + 1} (from 1)"
 
 

@@ -41,10 +41,11 @@ def atomic_write(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_dir(target: Path, ending: str = "work") -> Iterator[Path]:
-    """Yield an empty folder beside `target`, and remove it afterwards.
+    """Yield an empty folder beside the file `target`, and remove the folder afterwards.
 
-    Its name has host, process ID and `ending`, so two writers never share a folder. Folders of
-    killed writers are removed. Raises UserError if `target` is a folder or a URI.
+    The folder's name ends in the process ID and `ending`, so processes never share a folder.
+    Folders that killed processes left behind are removed. Raises UserError if `target` is a folder
+    or a URI.
     """
     target = Path(target)
     if target.is_dir():
@@ -86,10 +87,10 @@ def read_json(
     kind: str = "JSON file",
     keys: Sequence[str] = (),
 ) -> Any:
-    """Read a file that `write_json` wrote, and return `parse(content)`.
+    """Read a JSON file that `write_json` wrote, and return `parse(content)`.
 
     Raises UserError if the file is damaged, was edited, lacks one of the `keys`, or cannot be
-    parsed; the message calls the file a `kind`.
+    parsed. The message calls the file by its `kind`, such as "feature_map.json".
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -113,7 +114,11 @@ def read_json(
 
 @contextmanager
 def raise_if_corrupt(path: Path) -> Iterator[None]:
-    """Convert errors that a library raises while it reads a damaged file to UserErrors."""
+    """A context in which errors from reading the file `path` become UserErrors.
+
+    Libraries such as HDF5 and Arrow raise many types of error if a file is damaged. Errors because
+    the file is missing or may not be read stay OSErrors.
+    """
     try:
         yield
     except (UserError, MemoryError):
@@ -129,10 +134,10 @@ def raise_if_corrupt(path: Path) -> Iterator[None]:
 
 
 def fingerprint(path: Path) -> str:
-    """A digest of a file's size and last 64 KiB; fast even for large files.
+    """A digest of a file's size and last 64 KiB, which is fast even for large files.
 
-    It changes with the content: a parquet file ends with its statistics, and a model file with its
-    checksum. The modification time is ignored.
+    New content changes the fingerprint, since a parquet file ends with its statistics, and a model
+    file with its checksum. The modification time does not matter.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -142,10 +147,11 @@ def fingerprint(path: Path) -> str:
 
 @contextmanager
 def folder_lock(folder: Path, activity: str) -> Iterator[None]:
-    """Lock a folder of saved state; raises UserError if another process has locked it.
+    """A context that locks a folder, so that no other process uses the state saved in it.
 
-    In the message, `activity` says what the other process does, such as "is training". The lock
-    ends with its process. If the file system has no locks, only a warning is logged.
+    Raises UserError if another process has locked the folder. The message says what that process
+    does, by `activity`, such as "is training". The lock also ends when its process dies. If the
+    file system has no locks, only a warning is logged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     owner, job = folder / "owner", os.environ.get("SLURM_JOB_ID")

@@ -10,9 +10,10 @@ import psutil
 
 
 def end_jobs_on_interrupt() -> None:
-    """Let SIGINT end the scripts of this Snakemake; by default, Snakemake waits for them.
+    """Make SIGINT (Ctrl-C) end the scripts that this Snakemake process runs.
 
-    Each script gets SIGTERM. Ctrl-C also sends SIGINT to the scripts, which then ignore SIGTERM.
+    By default, Snakemake waits until they have finished. Instead, each script gets SIGTERM. A
+    Ctrl-C in the terminal also reaches the scripts directly; they stop, and ignore the SIGTERM.
     """
 
     def end(number: int, _: FrameType | None) -> None:

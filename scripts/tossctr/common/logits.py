@@ -29,9 +29,10 @@ def log_odds(probability: float) -> float:
 
 
 def require_finite(logit: np.ndarray, ids: Any = None) -> None:
-    """Raise UserError if a logit [rows] is not finite; the message names the first such row.
+    """Raise UserError if one of the logits [rows] is NaN or infinite.
 
-    `ids`, an Arrow array of strings, gives the row's name; without `ids`, it is the row's number.
+    The message names the first such row by its entry in `ids`, an Arrow array of strings, or by its
+    number if `ids` is None.
     """
     wrong = np.flatnonzero(~np.isfinite(logit))
     if len(wrong):
@@ -39,7 +40,7 @@ def require_finite(logit: np.ndarray, ids: Any = None) -> None:
         name = row_name(row) if ids is None else f"ID {ids[row].as_py()!r}"
         raise UserError(
             f"{len(wrong):,} of {len(logit):,} predictions are not finite, such as {logit[row]} "
-            f"for {name}; the model has diverged: lower train.learning_rate and train again"
+            f"for {name}; the model has diverged: lower `train.learning_rate` and train again"
         )
 
 
@@ -56,12 +57,12 @@ def checked_weights(
     models: Sequence[str],
     fitted: Path | None = None,
 ) -> list[float]:
-    """The weight of each model in the blend, in the order of `models`.
+    """The weight of each model in a blend, in the order of `models`.
 
-    `weights` maps names to weights, or lists weights in the order of `models`; None: equal weights.
-    `fitted` is a JSON file of weights by name. Raises UserError if `weights` and `fitted` are both
-    given, if their names differ from `models`, if a weight is negative, or if the sum is 0 or
-    infinite.
+    `weights` maps model names to weights, or lists weights in the order of `models`; None means
+    equal weights. Instead, `fitted` can name a JSON file with the weights by model name. Raises
+    UserError if both are given, or if the names differ from `models`. No weight may be negative,
+    and the sum must be positive and finite.
     """
     if fitted is not None:
         if weights is not None:
@@ -84,11 +85,13 @@ def checked_weights(
 
 
 def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
-    """The constant to subtract from logits, so that probabilities assume the click rate `prior`.
+    """The number to subtract from logits so that their probabilities assume the click rate `prior`.
 
-    For `observed`, the click rate of the train rows, it is 0. For `balanced`, a click rate of 0.5,
-    it is the train rows' log odds of a click. `click_rates` has one click rate for each model.
-    Raises UserError for another prior, or if the prior is balanced and the click rates differ.
+        "observed"    the click rate of the train rows: the number is 0
+        "balanced"    a click rate of 0.5: the number is the log odds of a click in the train rows
+
+    `click_rates` has the click rate of each model's train rows. Raises UserError for another prior,
+    or if the prior is balanced and the click rates differ.
     """
     if prior == "observed":
         return np.float32(0)
@@ -105,7 +108,7 @@ def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
 
 @dataclass(frozen=True, eq=False)
 class LabelledLogits:
-    """Labels (0 or 1), logits and sample weights, each [rows]; each metric is a property.
+    """Labels (0 or 1), logits and sample weights of some rows, each [rows]; metrics are properties.
 
     A row with weight 2 counts as two rows.
     """
@@ -171,10 +174,10 @@ def metrics_of(
     weight: np.ndarray | None = None,
     extra_metrics: Mapping[str, Callable[[LabelledLogits], float]] | None = None,
 ) -> list[float]:
-    """The value of each named metric: a property of LabelledLogits, or a key of `extra_metrics`.
+    """The values of the metrics `names`: properties of LabelledLogits, or keys of `extra_metrics`.
 
-    A name with the prefix `balanced_` means the metric at 50:50 odds: the log odds of the train
-    rows' `click_rate` are subtracted from the logits. Without `weight`, each row counts once.
+    The prefix `balanced_` asks for a metric at 50:50 odds: the log odds of `click_rate`, the train
+    rows' click rate, are subtracted from the logits first. Without `weight`, each row counts once.
     """
     weight = np.ones(len(label)) if weight is None else weight
     logit = np.asarray(logit, np.float64)

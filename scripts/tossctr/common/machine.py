@@ -37,9 +37,11 @@ def processors() -> int:
 
 
 def machine_memory(root: Path = Path("/")) -> int:
-    """The memory in bytes: the computer's, or the limit of the Slurm job or container if lower.
+    """The memory that this process may use, in bytes.
 
-    The limit is the lowest of the process's control group and its parents.
+    This is the computer's memory, or the limit of the Slurm job or container if that is lower. The
+    limit is the lowest of the process's control group and its parents. Tests give another `root`,
+    which has the folders `proc` and `sys`.
     """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     groups = root / "sys/fs/cgroup"

@@ -21,9 +21,9 @@ def write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None 
 
 
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
-    """Read `columns`, and those of `optional` that exist, from a file that `write_table` wrote.
+    """Read a parquet file that `write_table` wrote: `columns`, and those of `optional` that exist.
 
-    Raises UserError if a column is missing or the file is damaged.
+    Raises UserError if one of `columns` is missing or the file is damaged.
     """
     with raise_if_corrupt(path):
         columns = [*columns, *(n for n in pq.read_schema(path).names if n in optional)]

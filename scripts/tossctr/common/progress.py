@@ -10,9 +10,12 @@ SECONDS_BETWEEN_LINES = 20
 
 
 class Progress:
-    """Counts finished units of work, and logs the count, `total`, the rate and the time left.
+    """Counts finished units of work, such as rows, and logs a line every 20 seconds.
 
-    `label` is a past participle such as 'converted'. `done` units were finished before the start.
+        converted 300 of 900 rows, 15 rows/s, 0:00:40 left
+
+    `label` is the line's first word, `total` the number of units at the end. `done` units were
+    finished earlier, for example before an interruption.
     """
 
     def __init__(self, label: str, total: int, unit: str = "rows", *, done: int = 0) -> None:

@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 def exit_on_sigterm() -> None:
     """Make SIGTERM raise SystemExit, so that `finally` blocks remove incomplete files.
 
-    After the first SIGTERM or Ctrl-C, further SIGTERMs are ignored, so that files can be closed: a
-    scheduler may repeat the signal, and Snakemake sends it after Ctrl-C (`end_jobs_on_interrupt`).
+    After the first SIGTERM or Ctrl-C, further SIGTERMs are ignored, so that they do not interrupt
+    this clean-up. A scheduler may repeat the signal, and Snakemake sends it after Ctrl-C
+    (`end_jobs_on_interrupt`).
     """
 
     def end(number: int, _: FrameType | None) -> None:
@@ -29,7 +30,10 @@ def exit_on_sigterm() -> None:
 
 @contextmanager
 def default_signal_handlers() -> Iterator[None]:
-    """A context in which SIGTERM and Ctrl-C kill the process; C++ calls delay other handlers."""
+    """A context in which SIGTERM and Ctrl-C kill the process at once.
+
+    It is for long calls of C++ code, during which Python does not run its own signal handlers.
+    """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number, handler in handlers.items():
         if handler != signal.SIG_IGN:
@@ -42,10 +46,10 @@ def default_signal_handlers() -> Iterator[None]:
 
 
 class DeferredSignals:
-    """A context that stores the first SIGTERM or Ctrl-C in `received`, and raises it on exit.
+    """A context that holds back the first SIGTERM or Ctrl-C, and raises it on exit.
 
-    `received` is the signal's number, or 0. A second Ctrl-C ends the process at once. A signal that
-    was ignored before stays ignored.
+    The signal's number is in `received`, which is 0 without a signal. A second Ctrl-C ends the
+    process at once. A signal that was ignored before the context stays ignored.
     """
 
     def __init__(self) -> None:
@@ -68,7 +72,10 @@ class DeferredSignals:
             self.raise_signal(self.received)
 
     def raise_signal(self, number: int) -> NoReturn:
-        """Restore the previous handlers; raise the signal, or SystemExit if it has no handler."""
+        """Restore the handlers from before the context, and raise the signal `number`.
+
+        Raises SystemExit if there was no Python handler for the signal.
+        """
         self._restore()
         self.received = 0
         # Python's default for SIGTERM is not callable, and would not close files.

@@ -44,9 +44,10 @@ def save(content: Mapping[str, Any], path: Path) -> None:
 
 
 def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array) -> dict[str, Any]:
-    """Read a file that `save` wrote; each tensor is `convert(array)`; tuples become lists.
+    """Read a file that `save` wrote, with `convert(array)` in place of each tensor.
 
-    Raises ValueError for another format or damaged bytes, OSError for an unreadable file.
+    Tuples come back as lists. Raises ValueError for another format or damaged bytes, and OSError
+    for an unreadable file.
     """
     tensors, text = _read(path)
     checksum = tensors.pop(_CHECKSUM, np.empty(0, np.uint8))
@@ -56,9 +57,9 @@ def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array)
 
 
 def peek(path: Path, name: str) -> Any:
-    """Read one plain value at the top level of a file that `save` wrote, but no tensors.
+    """Read the plain value with the key `name` from a file that `save` wrote, without the tensors.
 
-    Raises ValueError for another format, KeyError for an unknown `name`.
+    Raises ValueError for another format, KeyError for an unknown key.
     """
     return _restored(dict(json.loads(_read(path, tensors=False)[1])["dict"])[name], {})
 

@@ -18,14 +18,20 @@ _MAX_IN_RANGE = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The columns in use, by role; `label` and `id` are '' if nothing reads them.
+    """The names of the columns that models read, by role.
 
-    A network reads the categories `profile` with each event, and `context` once, in its output
-    network. It also reads the `numeric` columns in `ids` as context categories. `sequences[i]` is
-    a history of events, and `targets[i]` the column of the item that is compared with them; they
-    have one vocabulary if the sequence is in `shared`. `event_time` is the sequence of the events'
-    times, and `row_time` the column of the row's time; both are set or both None. `separator`
-    separates the tokens of text sequences.
+    label         the click, 0 or 1; '' if nothing reads it
+    id            the row's ID; '' if nothing reads it
+    profile       categories that a network reads with each event of the history
+    context       categories that a network reads once per row
+    numeric       numbers
+    ids           the numeric columns that a network also reads as context categories
+    sequences     the histories: sequences of events, the newest last
+    targets       for each sequence, the column of the item to compare with its events
+    shared        the sequences that have one vocabulary with their target
+    event_time    the sequence of the events' times, or None
+    row_time      the column of the row's time; None if there is no `event_time`
+    separator     the character between the tokens of a sequence in text
     """
 
     label: str = ""
@@ -43,35 +49,38 @@ class Columns:
 
     @property
     def categorical(self) -> tuple[str, ...]:
-        """Profile, target and context columns, in the order of the H5 array `categorical`."""
+        """The profile, target and context columns, in this order."""
         return self.profile + self.targets + self.context
 
     @property
-    def ragged(self) -> tuple[str, ...]:
-        """Sequences and the events' times, in the order of `sequence_columns` in H5."""
+    def sequence_columns(self) -> tuple[str, ...]:
+        """The sequences, and then the column of the events' times, if there is one."""
         return self.sequences + ((self.event_time,) if self.event_time else ())
 
     @property
     def features(self) -> tuple[str, ...]:
         """All input columns of the model."""
         times = (self.row_time,) if self.row_time else ()
-        return self.categorical + self.numeric + self.ragged + times
+        return self.categorical + self.numeric + self.sequence_columns + times
 
     def to_dict(self, *extra: str) -> dict[str, Any]:
-        """The features by role, for JSON; `extra` adds `label`, `id`, `shared` or `ids`."""
+        """The columns of each role, for JSON; without label, ID, `shared` and `ids`.
+
+        `extra` names those of these four roles to include.
+        """
         names = ("profile", "numeric", "sequences", "targets", "context", "event_time", "row_time")
         return {name: getattr(self, name) for name in (*names, "separator", *extra)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":
-        """Read the `columns` block of the config; raises UserError if it contradicts itself."""
+        """Read the block `columns` of the table file; raises UserError if it contradicts itself."""
         if unknown := [name for name in config["use"] if name not in config["groups"]]:
             known = ", ".join(config["groups"])
-            raise UserError(f"columns.use: unknown group {unknown[0]!r}; groups are {known}")
+            raise UserError(f"columns.use: unknown group {unknown[0]!r}; the groups are {known}")
         used = {name: config["groups"][name] for name in config["use"]}
         id_column = config.get("id") or ""
         profile, numeric, context, shared = (
-            expand(name for group in used.values() for name in group.get(role, []))
+            expand_ranges(name for group in used.values() for name in group.get(role, []))
             for role in ("profile", "numeric", "context", "share_embedding")
         )
         sequences, times = (
@@ -92,7 +101,7 @@ class Columns:
         if twice := [name for name, count in roles.items() if count > 1]:
             raise UserError(
                 f"columns with several roles: {', '.join(map(repr, twice))}; a column can "
-                f"be the label, the ID, or once in one of the groups that columns.use names"
+                f"be the label, the ID, or once in one of the groups that `columns.use` names"
             )
         event_time, row_time = times[0] if times else (None, None)
         return cls(
@@ -139,8 +148,12 @@ def _check_histories(
         )
 
 
-def expand(names: Iterable[str]) -> list[str]:
-    """Expand ranges: `f_{1..3}` becomes f_1, f_2, f_3; `f_{08..10}` becomes f_08, f_09, f_10."""
+def expand_ranges(names: Iterable[str]) -> list[str]:
+    """Expand ranges in column names: `f_{1..3}` becomes f_1, f_2, f_3.
+
+    Leading zeros stay: `f_{08..10}` becomes f_08, f_09, f_10. Raises UserError if a range descends
+    or is too long.
+    """
     expanded = []
     for name in names:
         match = RANGE.match(name)

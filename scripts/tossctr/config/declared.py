@@ -44,7 +44,7 @@ class SettingsBlock(BaseModel):
     model_config = CLOSED | ConfigDict(frozen=True)
 
     def values(self) -> dict[str, Any]:
-        """All settings by name, with numbers as written."""
+        """All settings by name, with numbers as the user wrote them: 10, not 10.0."""
         # Without this, model_dump warns of integers in float fields (AS_WRITTEN).
         return self.model_dump(warnings=False)
 
@@ -60,7 +60,10 @@ class _Partial(BaseModel):
 
 @cache
 def all_optional(declared: Any) -> type[BaseModel]:
-    """A class with the same settings, all optional, for sizes, variants and searches."""
+    """A class with the settings of the class `declared`, all of them optional.
+
+    Sizes, variants and searches use it, since they set only some settings.
+    """
     fields: dict[str, Any] = {}
     for name, field in settable_fields(declared).items():
         optional = copy(field)
@@ -70,7 +73,10 @@ def all_optional(declared: Any) -> type[BaseModel]:
 
 
 def defaults_of(declared: Any) -> dict[str, Any]:
-    """The defaults of a declared class as JSON values; required settings are left out."""
+    """The default of each setting of the class `declared`, as JSON values.
+
+    Settings without a default are left out.
+    """
     defaults = {
         name: field.get_default(call_default_factory=True)
         for name, field in fields_of(declared).items()
@@ -80,7 +86,10 @@ def defaults_of(declared: Any) -> dict[str, Any]:
 
 
 def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
-    """A line for each error in `values` of a declared class; the config's key `path` has them."""
+    """Check `values` against the settings of the class `declared`: return a line for each error.
+
+    A line begins with the key that has the error. `path` is the key of `values` in the config.
+    """
     if not isinstance(values, Mapping):
         return [f"{path}: must be a mapping, not {values!r}"]
     errors: list[Any] = []
@@ -123,12 +132,12 @@ def _known_keys(declared: Any, loc: tuple[Any, ...]) -> list[str]:
 
 
 def fields_of(declared: Any) -> dict[str, FieldInfo]:
-    """The fields of a declared class by name; empty for any other type."""
+    """The pydantic fields of the settings class `declared`, by name; empty for any other type."""
     return getattr(declared, "__pydantic_fields__", {})
 
 
 def settable_fields(declared: Any) -> dict[str, FieldInfo]:
-    """The fields that a config may set."""
+    """The fields of the settings class `declared` that a config may set, by name."""
     return {n: field for n, field in fields_of(declared).items() if FROM_NAME not in field.metadata}
 
 

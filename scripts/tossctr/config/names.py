@@ -30,10 +30,11 @@ REFIT = "refit"
 MODEL_FILE = "model.safetensors"
 
 
-def require_name(path: Path, name: str, expected: str) -> None:
-    """Raise UserError if the file `path` was made for `name`, a size or model, not for `expected`.
+def require_made_for(path: Path, name: str, expected: str) -> None:
+    """Raise UserError if the file `path` was made for the size or model `name`, not for `expected`.
 
-    A name is full or full/len150, for example; '' is unknown, and is not compared.
+    A size is named like full, a model like full/len150. If one of the names is '', it is unknown,
+    and nothing is compared.
     """
     if name and expected and name != expected:
         raise UserError(
@@ -43,7 +44,10 @@ def require_name(path: Path, name: str, expected: str) -> None:
 
 
 def model_of_file(path: Path) -> str:
-    """The model, such as full/len150, whose folder, or subfolder `refit`, contains `path`."""
+    """The name of the model, such as full/len150, whose folder contains the file `path`.
+
+    The file can also be in the folder's subfolder `refit`.
+    """
     folder = path.absolute().parent
     return "/".join((folder.parent if folder.name == REFIT else folder).parts[-2:])
 

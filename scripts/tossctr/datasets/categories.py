@@ -26,17 +26,23 @@ _BOOLEANS = {"True": "true", "False": "false"}
 
 
 def is_number(word: str) -> bool:
-    """True for the text of an integer: at most 18 digits, no leading 0."""
+    """True for the text of an integer from 0 on, with at most 18 digits and no leading 0."""
     return _NUMBER.fullmatch(word) is not None
 
 
 def normalize_words(words: Iterable[str]) -> list[str]:
-    """The words, with True and False as true and false, which other file formats have."""
+    """The words, with True and False as true and false.
+
+    pandas writes booleans to CSV in the first way, Arrow casts them to text in the second.
+    """
     return [_BOOLEANS.get(word, word) for word in words]
 
 
 def codes_of(words: Sequence[str]) -> np.ndarray:
-    """The code of each word after `normalize_words`, uint64 [words]."""
+    """The category code of each word, uint64 [words]: 1 + the number, or a hash of other texts.
+
+    True and true have one code, and so have False and false.
+    """
     codes = (
         1 + int(word) if is_number(word) else xxhash.xxh3_64_intdigest(word.encode()) | _HASHED
         for word in normalize_words(words)
@@ -45,18 +51,26 @@ def codes_of(words: Sequence[str]) -> np.ndarray:
 
 
 def tokens_of(codes: np.ndarray) -> np.ndarray:
-    """The token of each category code, int64; -1 for missing."""
+    """The token of each category code, int64: the number by which histories store the same value.
+
+    The token of a missing value is -1.
+    """
     text = codes & (_TEXT_TOKEN - np.uint64(1)) | _TEXT_TOKEN
     return np.where(codes < _HASHED, codes.astype(np.int64) - 1, text.astype(np.int64))
 
 
 def words_by_token(words: Sequence[str]) -> dict[int, str]:
-    """The word of each token, in the order of `words`."""
+    """Map each word's token, the number by which histories store it, to the word."""
     return dict(zip(tokens_of(codes_of(words)).tolist(), words))
 
 
 class CategoryLookup:
-    """Maps codes: those of `words` to `values` [words], 0 to `missing`, others to `other`."""
+    """Maps category codes to numbers.
+
+    the code of words[i]    values[i]
+    0, a missing value      `missing`
+    any other code          `other`
+    """
 
     def __init__(
         self, words: Sequence[str], values: np.ndarray, *, missing: int, other: int
@@ -68,12 +82,15 @@ class CategoryLookup:
         self._other = other
 
     def __call__(self, codes: np.ndarray) -> np.ndarray:
-        """The value of each code, int64."""
+        """The number that each code is mapped to, int64."""
         index = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
         return np.where(self._codes[index] == codes, self._values[index], self._other)
 
 
 def most_frequent(count: np.ndarray, limit: int) -> np.ndarray:
-    """The indices of the `limit` highest counts above 0, descending; ties by ascending index."""
+    """The indices of the `limit` highest counts, the highest first; counts of 0 are left out.
+
+    Of equal counts, the one with the lower index comes first.
+    """
     order = np.argsort(-count, kind="stable")[:limit]
     return order[count[order] > 0]

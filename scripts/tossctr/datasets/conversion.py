@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..common.arrays import Ragged, narrow
+from ..common.arrays import Ragged, narrow_dtype
 from ..common.files import Output, atomic_write
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
@@ -46,11 +46,11 @@ def convert_train(
     size: str = "",
     code: str = "",
 ) -> None:
-    """Write the drawn rows of `raw`, listed in `selection`, to the H5 files `train` and `valid`.
+    """Write the rows of a raw train table that were drawn to the H5 files `train` and `valid`.
 
-    `raw` is a table of one part, or the files of part number `part` in the listing `parts`. Rows
-    are shuffled in chunks of up to SHUFFLED_BYTES. The H5 attribute `source` records `size` and
-    `code`, the digest of the step's code.
+    The parquet file `selection` lists the drawn rows. `raw` is a table of one part, or the files of
+    part number `part` in the list of parts `parts` (JSON). Rows are shuffled in chunks of up to
+    SHUFFLED_BYTES. The H5 attribute `source` records `size` and `code`, the digest of the code.
     """
     listed = read_parts(parts).parts[part] if parts else None
     file = RawTable(raw, listed, columns)
@@ -61,7 +61,7 @@ def convert_train(
         here, batch = item
         row = chosen.row[here]
         numbers = row + file.first_row
-        path = file.where(int(numbers[0]) if len(row) else file.first_row)
+        path = file.file_of_row(int(numbers[0]) if len(row) else file.first_row)
         block, strings = convert_batch(batch, numbers, columns, path)
         label = batch.column(columns.label)
         # Via float, since labels may be text such as '1.0'.
@@ -138,7 +138,7 @@ def _write_shuffled(
             ]
             block = Block.concatenate(blocks).take(np.searchsorted(ascending, here))
             sequences = {
-                name: Ragged(narrow(sequence.values), sequence.offsets)
+                name: Ragged(narrow_dtype(sequence.values), sequence.offsets)
                 for name, sequence in block.sequences.items()
             }
             writer.append(replace(block, sequences=sequences))
@@ -154,16 +154,17 @@ def convert_test(
     threads: int = 1,
     code: str = "",
 ) -> None:
-    """Write the rows of `raw` to the file `h5` in order; with `part`, `raw` names the part's files.
+    """Write the rows of a raw test table to the file `h5`, in order.
 
-    Without an ID column, a row's ID is its number in the part, from 1.
+    With `part`, `raw` names the files of this part. Without an ID column, a row's ID is its number
+    in the part, from 1. The file records `code`, the digest of the code.
     """
     file = RawTable(raw, part, columns)
     file.check_columns(columns, columns.id)
 
     def convert(item: tuple[int, pa.RecordBatch]) -> tuple[Block, RawStrings]:
         first_row, batch = item
-        row, path = first_row + np.arange(len(batch)), file.where(first_row)
+        row, path = first_row + np.arange(len(batch)), file.file_of_row(first_row)
         block, strings = convert_batch(batch, row, columns, path)
         ids = (row - file.first_row + 1).astype(np.bytes_)
         if columns.id:
@@ -195,7 +196,11 @@ def convert_test_part(
     threads: int,
     code: str,
 ) -> None:
-    """Run `convert_test` for part number `part` of the listing `parts`."""
+    """Write the rows of one part of a raw test table to the file `h5`, in order.
+
+    `raw` names the part's files, `part` is its number in the list of parts `parts` (JSON). The file
+    records `code`, the digest of the code.
+    """
     convert_test(raw, columns, h5, part=read_parts(parts).parts[part], threads=threads, code=code)
 
 

@@ -46,12 +46,13 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Selection:
-    """The drawn rows of one part of the raw table, in file order; each array is [rows].
+    """The rows drawn from one part of the raw train table, in file order; each array is [rows].
 
-    `row` int64: the row's number in the part. `split` int8: TRAIN or VALIDATION. `position` int64:
-    the rank of the row in the shuffled order of its split. `period` uint8: the row's time interval,
-    0 is the oldest; 0 without times. `fold` uint8: a number from 0 to FOLDS - 1, equal in all rows
-    of a group; 0 without groups.
+    row         int64, the row's number in the part
+    split       int8, TRAIN or VALIDATION
+    position    int64, the row's place in the shuffled order of its split
+    period      uint8, the row's time interval, 0 is the oldest; 0 without times
+    fold        uint8, a number below FOLDS, equal in all rows of a group; 0 without groups
     """
 
     row: np.ndarray
@@ -71,7 +72,10 @@ class Selection:
 
     @classmethod
     def read(cls, path: Path, part: int = 0, digest: str | None = None) -> "Selection":
-        """Read the Selection of a part; raises UserError if its digest is not `digest`."""
+        """Read the selection of part number `part` from a file that `write_selections` wrote.
+
+        With `digest`, raises UserError if the selection has another digest.
+        """
         with raise_if_corrupt(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read_row_group(part).cast(_SCHEMA)
             table.validate(full=True)
@@ -95,9 +99,11 @@ def sample(
     parts: Output,
     delimiter: str | None = None,
 ) -> None:
-    """Draw `rows` rows (None: all) of a train table; write the drawn rows and a list of the parts.
+    """Draw `rows` rows (None: all) of the train table in the files `raw`, and split them.
 
-    Each part has about `part_rows` drawn rows.
+    Writes the drawn rows to the parquet file `selection`, and the list of the table's parts to the
+    JSON file `parts`. A part has about `part_rows` drawn rows. `label` is the column of clicks;
+    `sampling` says which rows become validation rows.
     """
     file = RawTable(TableLocation(raw, delimiter))
     share = min(1, rows / max(1, file.rows)) if rows else 1
@@ -111,7 +117,11 @@ def sample(
 def draw(
     file: RawTable, label: str, rows: int | None, sampling: Sampling, bounds: Sequence[int]
 ) -> Iterator[Selection]:
-    """Yield the Selection of each part; part i has the rows `bounds[i]` to `bounds[i + 1]`."""
+    """Draw `rows` rows (None: all) of a train table, and yield the Selection of each of its parts.
+
+    Part i has the rows `bounds[i]` to `bounds[i + 1]` (exclusive). `label` is the column of clicks;
+    `sampling` says which rows become validation rows.
+    """
     labels = read_labels(file, label)
     available = len(labels)
     rows = min(rows or available, available)
@@ -120,12 +130,12 @@ def draw(
     if sampling.is_random:
         row_splits = None
         count_P2 = np.array([np.bincount(labels[part], minlength=2) for part in parts])
-        quota_P22 = quotas(count_P2, rows, sampling)
+        quota_P22 = random_split_quotas(count_P2, rows, sampling)
     else:
         row_splits = split_rows(time, group, labels, sampling, str(file.location))
         strata = 2 * row_splits[0] + labels
         count_P4 = np.array([np.bincount(strata[part], minlength=4) for part in parts])
-        quota_P22 = split_quotas(count_P4.reshape(-1, 2, 2), rows)
+        quota_P22 = given_split_quotas(count_P4.reshape(-1, 2, 2), rows)
     del time, group
     for number, (part, quota_22) in enumerate(zip(parts, quota_P22)):
         here = row_splits and [array[part] for array in row_splits]
@@ -133,9 +143,11 @@ def draw(
 
 
 def read_labels(file: RawTable, label: str) -> np.ndarray:
-    """The labels as uint8 [rows]: numbers, booleans, or words of one pair in LABEL_PAIRS.
+    """The labels as 0 and 1, uint8 [rows], from the column `label`.
 
-    Raises UserError for any other value, or if a label occurs less than twice.
+    The column can have numbers, booleans, or the words of one pair in LABEL_PAIRS, such as yes and
+    no. Raises UserError for any other value, and if fewer than two rows are 0 or fewer than two are
+    1.
     """
     pair = None
     # Not preallocated: the row count in a footer may be wrong.
@@ -155,10 +167,10 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
                 )
         except ValueError as error:
             raise UserError(
-                f"{file.where(first_row)}: label {label!r}, {error}; labels "
+                f"{file.file_of_row(first_row)}: label {label!r}, {error}; labels "
                 f"must be 0 and 1, booleans, or one of the pairs "
                 f"{', '.join(map('/'.join, LABEL_PAIRS))}. Correct the values, or name another "
-                f"column in columns.label"
+                f"column in `columns.label`"
             ) from None
         pieces.append(numbers.to_numpy().astype(np.uint8))
     if pair is not None:
@@ -173,12 +185,12 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
     return labels
 
 
-def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
-    """The number of rows to draw by part, split and label, int64 [P, 2, 2]; the sum is `rows`.
+def random_split_quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
+    """How many rows to draw if validation rows are random, int64 [parts, splits, labels].
 
-    `count_P2` has the number of available rows by part and label. Each label gets its proportional
-    share, but at least two rows. About `valid_share` of the drawn rows are validation rows, at
-    least one of each label.
+    The sum is `rows`. `count_P2` has the available rows, int64 [parts, labels]. Each label gets its
+    proportional share, but at least two rows. The share `valid_share` of `sampling` is drawn as
+    validation rows, at least one of each label. Splits are train and validation.
     """
     total_2 = count_P2.sum(axis=0)
     quota_P22 = np.zeros((len(count_P2), 2, 2), np.int64)
@@ -190,11 +202,11 @@ def quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
     return quota_P22
 
 
-def split_quotas(count_P22: np.ndarray, rows: int) -> np.ndarray:
-    """How many rows to draw by part, split and label, int64 [parts, 2, 2], if rows have a split.
+def given_split_quotas(count_P22: np.ndarray, rows: int) -> np.ndarray:
+    """How many rows to draw if all rows already have a split, int64 [parts, splits, labels].
 
-    `count_P22` has the numbers of available rows. All drawn rows are `rows` in number. Each label
-    of each split gets its proportional share, and at least one row.
+    The sum is `rows`. `count_P22` has the available rows, in the same shape. Each label of each
+    split gets its proportional share, but at least one row. Splits are train and validation.
     """
     quota_P22 = np.zeros_like(count_P22)
     size_2 = count_P22.sum(axis=(0, 2))
@@ -212,12 +224,15 @@ def select_rows(
     part: int = 0,
     row_splits: Sequence[np.ndarray] | None = None,
 ) -> Selection:
-    """Draw the rows of a part: as many of each split and label as `quota_22` says.
+    """Draw rows of a part: as many of each split and label as `quota_22`, int64 [splits, labels].
 
-    A label's rows are divided into as many equal intervals as its quota, and one row is drawn from
-    each interval, so every day of a file sorted by day is sampled. Validation rows are drawn in the
-    same way from the drawn rows. If the table is already split, `row_splits` has the split, period
-    and fold of each row, and each split is drawn from its own rows.
+    `labels` has the labels of the part's rows, uint8 [rows]; `part` is the part's number. A label's
+    rows are divided into as many equal intervals as rows are drawn, and one row is drawn from each
+    interval, so every day of a file sorted by day is sampled. Validation rows are drawn in the same
+    way from the drawn rows.
+
+    If the table is already split, `row_splits` has the split, period and fold of each row, each
+    [rows]. Then each split is drawn from its own rows.
     """
     random = np.random.default_rng([seed, 0, part])
     split, period, fold = row_splits or np.zeros((3, len(labels)), np.uint8)
@@ -277,7 +292,7 @@ def _spread(total: int, count: int, random: np.random.Generator) -> np.ndarray:
 
 
 def write_selections(selections: Iterable[Selection], path: Path) -> list[str]:
-    """Write each part's Selection as a row group of a parquet file; return the digests."""
+    """Write the selection of each part as a row group of a parquet file; return their digests."""
     digests = []
     with (
         atomic_write(path) as temporary,

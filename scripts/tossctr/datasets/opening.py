@@ -19,11 +19,12 @@ Files = Path | Sequence[Path]
 
 
 class FilesTable(Table):
-    """The rows of several files as one table, in runs of RUN_ROWS that alternate between files.
+    """The rows of several files as one table.
 
-    Consecutive runs are an even sample of all files. Row numbers count across the raw table.
-    `splits` lists the files of each split (such as train), one for each part of the raw table.
-    Raises UserError if the files are from different draws of rows.
+    Runs of RUN_ROWS rows alternate between the files, so consecutive runs are an even sample of all
+    files. `splits` has a list for each split, such as train rows, with the file of each part of the
+    raw table. Row numbers count across all parts. Raises UserError if the files are from different
+    draws of rows.
     """
 
     def __init__(self, splits: Sequence[Sequence[Table]]) -> None:
@@ -61,7 +62,7 @@ class FilesTable(Table):
         self._ends = np.cumsum([stop - start for _, start, stop in self._runs])
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows `start` to `stop` as one block; with `sequences`, only these sequences."""
+        """Rows `start` to `stop` (exclusive) as a Block, with all `sequences` or only these."""
         blocks = []
         for file, first, last in self._ranges(start, stop):
             block = self.tables[file].read(first, last, sequences)
@@ -69,7 +70,7 @@ class FilesTable(Table):
         return Block.concatenate(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The array `name` of a Block, for rows `start` to `stop`."""
+        """The array `name` of a Block, such as `label`, for rows `start` to `stop` (exclusive)."""
         pieces = []
         for file, first, last in self._ranges(start, self.rows if stop is None else stop):
             values = self.tables[file].column(name, first, last)
@@ -117,7 +118,10 @@ TableSource = Path | Sequence[Path] | TrainAndValidation | Table
 
 
 def open_table(source: TableSource) -> Table:
-    """Open `source` as a table; raises UserError if its files are from different draws of rows."""
+    """Open H5 files as one table; an open table is returned as it is.
+
+    Raises UserError if the files are from different draws of rows.
+    """
     if isinstance(source, Table):
         return source
     if isinstance(source, Path):
@@ -135,9 +139,10 @@ def open_table(source: TableSource) -> Table:
 
 
 def refit_rows(table: Table, seed: int) -> Table:
-    """The rows for a network's refit: all validation rows, and equally many random train rows.
+    """The rows of `table` for a network's refit, which also learns from the validation rows.
 
-    `table` has the rows of a TrainAndValidation.
+    They are all validation rows, and equally many train rows, drawn at random by `seed`. `table`
+    was opened from a TrainAndValidation.
     """
     assert isinstance(table, FilesTable), "a table of TrainAndValidation"
     lengths = np.diff(table._ends, prepend=0)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.arrays import Ragged, narrow
+from ..common.arrays import Ragged, narrow_dtype
 from ..common.errors import UserError, row_name
 from ..config.columns import Columns
 from ..raw.values import as_text, checked_text
@@ -47,9 +47,10 @@ _WANTED = {
 def convert_batch(
     batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: str
 ) -> tuple[Block, RawStrings]:
-    """Return the features of `batch` as a Block, and the texts that occur in it, by column.
+    """Convert a batch of raw rows to a Block; also return the texts in each column.
 
-    `rows` are the rows' numbers in the raw file `path`. Batches can be converted in parallel.
+    `columns` has the columns' roles. `rows` are the rows' numbers in the raw file, which messages
+    call `path`. Batches can be converted in parallel.
     """
     numeric = np.empty((len(rows), len(columns.numeric)), np.float32)
     for i, name in enumerate(columns.numeric):
@@ -59,7 +60,7 @@ def convert_batch(
     for i, name in enumerate(columns.categorical):
         categorical[:, i], words[name] = _as_codes(batch.column(name), name, path)
     sequences: dict[str, Ragged] = {}
-    for name in columns.ragged:
+    for name in columns.sequence_columns:
         sequences[name], words[name] = parse_sequences(
             batch.column(name),
             name,
@@ -68,7 +69,7 @@ def convert_batch(
             times=name == columns.event_time,
             separator=columns.separator,
         )
-        first = columns.ragged[0]
+        first = columns.sequence_columns[0]
         unequal = np.flatnonzero(sequences[name].lengths != sequences[first].lengths)
         if len(unequal):
             i = unequal[0]
@@ -130,12 +131,14 @@ def parse_sequences(
     times: bool = False,
     separator: str = ",",
 ) -> tuple[Ragged, list[str]]:
-    """Parse a sequence column: return the rows' tokens as integers, and the tokens that were texts.
+    """Parse a column of sequences: return the rows' tokens as integers, and the text tokens.
 
-    Values are tokens joined by `separator`, or lists; null and '' are empty sequences. A token of
-    up to 18 digits without a leading 0 is an integer; any other is a text, which becomes a hash.
-    With `times`, all tokens must be integers, which may have leading zeros. `rows` are the rows'
-    numbers in the file `path`. Raises UserError with the row and value of the first invalid token.
+    A value is a list of tokens, or a text of tokens joined by `separator`; null and '' are empty
+    sequences. A token of up to 18 digits without a leading 0 is an integer. Any other is a text,
+    which becomes a hash. With `times`, all tokens must be integers, and may have leading zeros.
+
+    Raises UserError for an invalid token. The message has the token, the column's `name`, the file
+    `path` and the row, whose number is in `rows`.
     """
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         pattern = _INTEGER if times else _LIST_TOKEN
@@ -150,7 +153,7 @@ def parse_sequences(
     # The separator's code minus that of the character 0, as for digits.
     separator_digit = np.uint8((ord(separator) - ord("0")) % 256)
     if _parse(raw, ends, separator_digit, values, offsets):
-        return Ragged(narrow(values[: offsets[-1]]), offsets), []
+        return Ragged(narrow_dtype(values[: offsets[-1]]), offsets), []
     # `_from_lists` checks the tokens; '' becomes null.
     lists = pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), separator)
     pattern = _INTEGER if times else _TEXT_TOKEN
@@ -207,7 +210,7 @@ def _from_lists(
     if pa.types.is_integer(tokens.type) and not tokens.null_count:
         values = tokens.to_numpy()
         if values.min(initial=0) >= 0 and values.max(initial=0) < 10**_MAX_DIGITS:
-            return Ragged(narrow(values), offsets), []
+            return Ragged(narrow_dtype(values), offsets), []
     # Integers become text, too.
     tokens = tokens.cast(pa.string())
     encoded = tokens.dictionary_encode()
@@ -226,4 +229,4 @@ def _from_lists(
     chosen, values = np.asarray(is_integer), np.empty(len(distinct), np.int64)
     values[chosen] = distinct.filter(is_integer).cast(pa.int64())
     values[~chosen] = tokens_of(codes_of(words))
-    return Ragged(narrow(values[index]), offsets), normalize_words(words)
+    return Ragged(narrow_dtype(values[index]), offsets), normalize_words(words)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ..common.errors import UserError, row_name
 from ..config.columns import Columns
-from ..raw.values import check_types, decoded
+from ..raw.values import check_types, decode
 from .raw_values import convert_batch
 from .table import Header, MemoryTable
 
@@ -19,16 +19,17 @@ _NAME = "the rows"
 
 
 def row_table(rows: Rows, columns: Columns, simulated: bool) -> MemoryTable:
-    """Convert the features of `rows` as those of raw files; other columns are ignored.
+    """Convert rows in memory to a table, by the same rules as raw files.
 
-    A column must have one type, as in parquet. None, NaN and pandas.NA are missing values or empty
-    histories. Raises UserError with the column's name for an invalid value or a missing column.
+    `columns` names the columns to read. Each must have one type, as in parquet. None, NaN and
+    pandas.NA are missing values or empty histories. `simulated` says if the rows are simulated.
+    Raises UserError with the column's name for an invalid value or a missing column.
     """
     header = Header(
         Path(_NAME),
         columns.numeric,
         columns.categorical,
-        columns.ragged,
+        columns.sequence_columns,
         {"simulated": simulated},
         columns.row_time is not None,
     )
@@ -56,7 +57,7 @@ def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:
                 values = pa.array(values, from_pandas=True)
             if isinstance(values, pa.ChunkedArray):
                 values = values.combine_chunks()
-            arrays.append(decoded(values))
+            arrays.append(decode(values))
         except (LookupError, TypeError, ValueError, OverflowError, pa.ArrowException) as error:
             raise UserError(
                 f"{_NAME}: column {name!r} cannot be read ({error!r:.300}); give each "

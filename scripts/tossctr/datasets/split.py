@@ -28,9 +28,13 @@ PERIODS = 8
 
 
 class Sampling(SettingsBlock):
-    """How rows are held out: the newest by column `time`, groups by column `group`, or at random.
+    """Which rows become validation rows: about the share `valid_share`.
 
-    With `is_auto`, `time` is used if it has several values, else `group` if it has, else neither.
+        with a column `time`     the newest rows
+        with a column `group`    all rows of random groups
+        with neither             random rows
+
+    With `is_auto`, a column is used only if it has several values, and `time` comes first.
     """
 
     time: str | None = None
@@ -48,10 +52,11 @@ class Sampling(SettingsBlock):
 def read_keys(
     file: RawTable, sampling: Sampling
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
-    """Read the column that splits the rows: return (times, groups, `sampling`).
+    """Read the column of times or groups by which `file` is split into train and validation rows.
 
-    One of times and groups is an array [rows], the other None; both are None if rows are split at
-    random. The returned `sampling` names only the column in use.
+    Returns (times, groups, sampling). At most one of times and groups is an array [rows], the
+    others are None; both are None if rows are split at random. The returned `sampling` names only
+    the column in use.
     """
     time = file.times(sampling.time) if sampling.time else None
     if time is not None and not (sampling.is_auto and (time == time[:1]).all()):
@@ -77,12 +82,16 @@ def split_rows(
     sampling: Sampling,
     where: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The split, period and fold of each row of a file; see `Selection` in `draw.py`.
+    """The split, period and fold of each row of a file, each [rows].
 
-    `time` and `group` [rows] are from `read_keys`; `where` names the file in messages. The newest
-    times, or random groups, are held out. All rows of a time or group stay together, so the
-    held-out share is only close to `valid_share`. Raises UserError if a split has no clicks or no
-    negatives.
+        split     int8, TRAIN or VALIDATION
+        period    uint8, the row's time interval, 0 is the oldest; 0 without times
+        fold      uint8, a number below FOLDS, equal in all rows of a group; 0 without groups
+
+    One of `time` and `group` is an array [rows], the other None. The newest times, or random
+    groups, are validation rows. Rows of one time or group stay together, so the share of validation
+    rows is only close to `valid_share`. Raises UserError, in which `where` is the file, if a split
+    has no clicks or no negatives.
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "time or group is given"
@@ -104,7 +113,7 @@ def split_rows(
     if not count_22.all():
         raise UserError(
             f"{where}: split by {column}: {'; '.join(summary)}. Each split needs clicks and "
-            f"negatives: change sampling.split or sampling.valid_share"
+            f"negatives: change `sampling.split` or `sampling.valid_share`"
         )
     zeros = np.zeros(len(split), np.uint8)
     fold = zeros if group is None else (group % np.uint64(FOLDS)).astype(np.uint8)
@@ -112,10 +121,11 @@ def split_rows(
 
 
 def periods(time: np.ndarray) -> np.ndarray:
-    """The period of each row, uint8 [rows]: the index of its interval of `time`, 0 is the oldest.
+    """Divide the rows into time intervals: the interval's number for each row, uint8 [rows].
 
-    There are at most PERIODS periods with about equally many rows. Rows with the same time are in
-    the same period. If there are at most PERIODS distinct times, each is a period.
+    Interval 0 is the oldest. There are at most PERIODS intervals, with about equally many rows.
+    Rows with the same time are in the same interval. If there are at most PERIODS distinct times,
+    each is an interval.
     """
     values, counts = np.unique(time, return_counts=True)
     edges = values[1:]
@@ -134,18 +144,18 @@ def _start(key: np.ndarray, share: float, column: str) -> Any:
     if not len(cuts):
         raise UserError(
             f"{column} has one value in all {total:,} rows, so it cannot split them: name "
-            f"another column in columns.time or columns.group, or change sampling.split"
+            f"another column in `columns.time` or `columns.group`, or change `sampling.split`"
         )
     nearest = int(np.abs(total - cuts - share * total).argmin())
     return values[nearest + 1]
 
 
 def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
-    """A hash of each row's group, uint64 [rows].
+    """A hash of each row's value in the group column, uint64 [rows]; equal hashes are one group.
 
-    Rows are a group if their values are equal as text, or as lists of integers or texts. A row is
-    its own group if its value is missing, empty, or a list with a missing text. For 100 million
-    groups, the probability of a collision is 1 in 3,000.
+    Values are equal if they are equal as text, or as lists of integers or texts. A row is its own
+    group if its value is missing, empty, or a list with a missing text. `seed` changes the hashes.
+    For 100 million groups, the probability of a collision is 1 in 3,000.
     """
     random = np.random.default_rng([seed, 1])
     hashes = []
@@ -156,8 +166,8 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
         except pa.ArrowException as error:
             raise UserError(
                 f"{file.location}: column {column!r} of type {values.type} cannot define groups "
-                f"({first_line(error)}); set columns.group to a column of text, numbers, or lists "
-                f"of texts or integers"
+                f"({first_line(error)}); set `columns.group` to a column of text, numbers, or "
+                f"lists of texts or integers"
             ) from None
         digests = (xxhash.xxh3_64_intdigest(key, seed) for key in keys)
         hashes.append(np.fromiter(digests, np.uint64, len(keys)))

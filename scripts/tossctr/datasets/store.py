@@ -77,7 +77,7 @@ class H5Writer:
         )
         self.columns = columns
         self.rows = 0
-        for name in columns.ragged:
+        for name in columns.sequence_columns:
             self._append(f"sequence/{_h5_name(name)}/offsets", np.zeros(1, np.int64))
 
     def append(self, block: Block) -> None:
@@ -95,15 +95,18 @@ class H5Writer:
     def finish(
         self, words: Mapping[str, Collection[str]], source: Mapping[str, Any], split: str = ""
     ) -> None:
-        """Write vocabularies (`words` by column) and attributes, and close the file."""
+        """Write the texts of each column (`words`) and the attributes, and close the file.
+
+        `source` describes the raw table. `split` is "train", "validation", or "" for other rows.
+        """
         for name, strings in words.items():
-            if strings or name not in self.columns.ragged:
+            if strings or name not in self.columns.sequence_columns:
                 text = "".join(f"{word}\0" for word in sorted(strings)).encode()
                 self._append(f"vocabulary/{_h5_name(name)}", np.frombuffer(text, np.uint8))
         header = {
             "numeric_columns": self.columns.numeric,
             "categorical_columns": self.columns.categorical,
-            "sequence_columns": self.columns.ragged,
+            "sequence_columns": self.columns.sequence_columns,
             "source": dict(source),
         }
         attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows, "split": split}
@@ -159,10 +162,10 @@ def _h5_name(column: str) -> str:
 
 
 class H5Table(Table):
-    """The rows of an H5 file of this format, in stored order; opening reads no rows.
+    """The rows of a file that `H5Writer` wrote, in stored order; opening it reads no rows.
 
-    Raises OSError if the file does not exist, and UserError for another format, or for damaged data
-    when they are read.
+    Raises OSError if the file does not exist, and UserError if it has another format. Damaged data
+    raise UserError when they are read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -190,7 +193,7 @@ class H5Table(Table):
             stack.pop_all()
 
     def vocabulary(self, column: str) -> list[str]:
-        """The raw strings of a categorical column, or the text tokens of a sequence, sorted."""
+        """The distinct texts of a categorical column, or of a sequence's tokens, sorted."""
         with raise_if_corrupt(self.path):
             name = f"vocabulary/{_h5_name(column)}"
             if column in self.sequence_columns and name not in self.file:
@@ -198,12 +201,12 @@ class H5Table(Table):
             return self.file[name][:].tobytes().decode().split("\0")[:-1]
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The array `name` of a Block, for rows `start` to `stop`."""
+        """The array `name` of a Block, such as `label`, for rows `start` to `stop` (exclusive)."""
         with raise_if_corrupt(self.path):
             return self._data[name][start:stop]
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows `start` to `stop` as one block; with `sequences`, only these sequences."""
+        """Rows `start` to `stop` (exclusive) as a Block, with all `sequences` or only these."""
         ragged = {}
         with raise_if_corrupt(self.path):
             for name in self.sequence_columns if sequences is None else sequences:

@@ -15,14 +15,22 @@ from ..config.names import MONITORED_CLICKS, MONITORED_ROWS
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of a click table, encoded as in H5 (`store.py`).
+    """Some rows of a click table. In all arrays but sequences, the first dimension is the rows.
 
-    `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
-    `sequences` by column name, in unsigned integers; `row` int64 [rows]. Other arrays may be None:
-    `label` uint8 [rows]; `period` and `fold` uint8 [rows], see `Selection`; `id` bytes [rows];
-    `time` int64 [rows]; `index` int64 [rows], the rows' indices in their table; `first_events`
-    [rows], the first token (uint64) of each sequence, by name, kept when permutation importance
-    shuffles sequences.
+        numeric         float32 [rows, numeric columns], NaN where missing
+        categorical     uint64 [rows, categorical columns], codes of `categories.py`
+        sequences       the tokens or times of each row's events, by column name
+        row             int64, the row's number in its part of the raw table
+        label           uint8, 1 for a click
+        period          uint8, the row's time interval, 0 is the oldest
+        fold            uint8, a number that is equal in all rows of a group
+        id              bytes, the row's ID
+        time            int64, the row's time
+        index           int64, the row's index in its table
+        first_events    uint64, the first token of each sequence, by column name; kept when
+                        permutation importance shuffles the sequences
+
+    The arrays from `label` on are None if the table lacks them, or nobody set them.
     """
 
     numeric: np.ndarray
@@ -59,7 +67,7 @@ class Block:
         return Block(sequences=sequences, **arrays)
 
     def slice(self, start: int, stop: int) -> "Block":
-        """Rows `start` to `stop` (exclusive), as views of the arrays."""
+        """Rows `start` to `stop` (exclusive), without copying their values."""
         sequences = {name: each.slice(start, stop) for name, each in self.sequences.items()}
         arrays = {name: each[start:stop] for name, each in self.arrays.items()}
         return Block(sequences=sequences, **arrays)
@@ -87,9 +95,12 @@ class Block:
 class Header:
     """Properties of a whole table.
 
-    `path` names the table in messages. Columns are in the order of the blocks' arrays. `source`
-    describes the raw table, and says if it is `simulated`. Train and validation rows that were
-    drawn together have the same `identity`. `split` is "train", "validation", or "" for other rows.
+    path          names the table in messages
+    *_columns     the columns, in the order of the arrays in a Block
+    source        describes the raw table, and says if it is `simulated`
+    has_times     True if the table has the rows' times
+    identity      equal for train and validation rows that were drawn together
+    split         "train", "validation", or "" for other rows
     """
 
     path: Path
@@ -107,7 +118,7 @@ class Header:
 
 
 class Table(Header, ABC):
-    """Base class of tables; rows `start` to `stop` (exclusive) are read as a Block."""
+    """Base class of tables, whose rows are read in blocks."""
 
     rows: int
     # Rows of each block that `blocks` yields.
@@ -115,15 +126,15 @@ class Table(Header, ABC):
 
     @abstractmethod
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows `start` to `stop` as one block; with `sequences`, only these sequences."""
+        """Rows `start` to `stop` (exclusive) as a Block, with all `sequences` or only these."""
 
     @abstractmethod
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The array `name` of a Block, such as `label`, for rows `start` to `stop`."""
+        """The array `name` of a Block, such as `label`, for rows `start` to `stop` (exclusive)."""
 
     @abstractmethod
     def vocabulary(self, column: str) -> list[str]:
-        """The distinct raw strings of a categorical column, sorted; missing values have none.
+        """The distinct texts of a categorical column, sorted.
 
         For a sequence: the tokens that are not integers.
         """
@@ -140,14 +151,14 @@ class Table(Header, ABC):
     def blocks(
         self, sequences: Sequence[str] | None = None, rows: int | None = None
     ) -> Iterator[Block]:
-        """Yield all or the first `rows` rows in blocks; with `sequences`, only these sequences."""
+        """Yield all rows, or the first `rows`, as Blocks, with all `sequences` or only these."""
         stop = self.rows if rows is None else min(rows, self.rows)
         for start in range(0, stop, self.block_rows):
             yield self.read(start, min(start + self.block_rows, stop), sequences)
 
 
 class MemoryTable(Table):
-    """A table in memory: the rows of a block, and its raw strings (`words`) by column."""
+    """A table in memory: its rows are `block`; `words` has the distinct texts of each column."""
 
     def __init__(
         self, header: Header, block: Block, words: Mapping[str, Collection[str]] | None = None
@@ -157,17 +168,17 @@ class MemoryTable(Table):
         self._words = words or {}
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows `start` to `stop` as one block; with `sequences`, only these sequences."""
+        """Rows `start` to `stop` (exclusive) as a Block, with all `sequences` or only these."""
         rows = self.block.slice(start, stop)
         names = rows.sequences if sequences is None else sequences
         return replace(rows, sequences={name: rows.sequences[name] for name in names})
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The array `name` of the block, for rows `start` to `stop`."""
+        """The array `name` of a Block, such as `label`, for rows `start` to `stop` (exclusive)."""
         return getattr(self.block, name)[start:stop]
 
     def vocabulary(self, column: str) -> list[str]:
-        """The raw strings of the column, sorted."""
+        """The distinct texts of a column, sorted."""
         return sorted(self._words.get(column, ()))
 
 
@@ -179,7 +190,7 @@ class RowSubset(Table):
         self.whole, self.indices, self.rows = whole, indices, len(indices)
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows `start` to `stop` as one block; with `sequences`, only these sequences."""
+        """Rows `start` to `stop` (exclusive) as a Block, with all `sequences` or only these."""
         indices = self.indices[start:stop]
         # Distant rows are read separately, without the rows between them.
         cuts = np.flatnonzero(np.diff(indices // self.block_rows)) + 1
@@ -190,23 +201,23 @@ class RowSubset(Table):
         return Block.concatenate(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The array `name` of a Block, for rows `start` to `stop`."""
+        """The array `name` of a Block, such as `label`, for rows `start` to `stop` (exclusive)."""
         return self.whole.column(name)[self.indices[start:stop]]
 
     def vocabulary(self, column: str) -> list[str]:
-        """The vocabulary of the whole table."""
+        """The distinct texts of a column in the whole table, sorted."""
         return self.whole.vocabulary(column)
 
     def close(self) -> None:
-        """Close the whole table."""
+        """Close the files of the whole table."""
         self.whole.close()
 
 
 def monitored_rows(table: Table) -> Table:
-    """A sample of validation rows for the evaluations during a training.
+    """The validation rows that are evaluated during a training: a sample, to save time.
 
-    It has the first MONITORED_ROWS rows, or more until there are MONITORED_CLICKS clicks. Rows of
-    an H5 table are shuffled.
+    The sample is the first MONITORED_ROWS rows, or more until there are MONITORED_CLICKS clicks.
+    Rows of an H5 table are already shuffled.
     """
     clicks = np.cumsum(table.column("label"), dtype=np.int64)
     count = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)
@@ -214,7 +225,7 @@ def monitored_rows(table: Table) -> Table:
 
 
 def period_count(table: Table) -> int:
-    """The number of periods in a table of drawn rows; 1 without times."""
+    """The number of time intervals in a table of train or validation rows; 1 without times."""
     return int(table.column("period").max()) + 1
 
 
@@ -222,12 +233,15 @@ def reject_test_rows(table: Table) -> None:
     """Raise UserError if the table has test rows, not train or validation rows."""
     if "draw" not in table.source:
         raise UserError(
-            f"{table.path}: contains test rows; give H5 files of train or validation rows"
+            f"{table.path}: contains test rows; give a file of train or validation rows"
         )
 
 
 def draw_mismatch_error(first: object, second: object) -> UserError:
-    """The error for two files from different draws of rows: a row may be in both."""
+    """The error for files of train and validation rows that were not drawn together.
+
+    A row could then be in two of them. `first` and `second` name the files.
+    """
     return UserError(
         f"{first} and {second} were not made from the same rows and columns; give files that one "
         f"run made. If the workflow made both files, delete their folders in data/h5 and run the "

@@ -19,7 +19,7 @@ from ..common import logits
 from ..common.errors import UserError
 from ..common.logits import BALANCED, LabelledLogits, sigmoid
 from ..common.parquet import metadata_of, read_table
-from ..config.names import model_of_file, require_name
+from ..config.names import model_of_file, require_made_for
 
 # Bins of the calibration error, with about equally many rows each.
 CALIBRATION_BINS = 20
@@ -31,7 +31,7 @@ def read_predictions(path: Path, full_name: str = "") -> pa.Table:
     Raises UserError if the predictions are of another model than `full_name`.
     """
     table = read_table(path, ("row", "label", "logit"), optional=("logit_ablated", "logit_best"))
-    require_name(path, metadata_of(table).get("full_name", ""), full_name)
+    require_made_for(path, metadata_of(table).get("full_name", ""), full_name)
     return table
 
 

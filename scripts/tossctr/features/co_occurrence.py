@@ -1,10 +1,11 @@
 """Item vectors from the co-occurrence of items in histories.
 
 Two items co-occur if one follows the other within WINDOW events of a history. A singular value
-decomposition reduces the items' positive pointwise mutual information (PPMI) to DIMENSIONS
-(Levy and Goldberg, NeurIPS 2014), and each vector is scaled to length 1. Labels are not used.
+decomposition reduces the items' positive pointwise mutual information (PPMI) to DIMENSIONS (Levy
+and Goldberg, NeurIPS 2014), and each vector is scaled to length 1. Labels are not used.
 
-Legend: F folds, K items with a vector, D dimensions.
+A row's label must not leak into its vectors. So rows are divided into folds, and each fold has
+vectors that are computed from other rows.
 """
 
 import logging
@@ -36,9 +37,10 @@ _CO_OCCURRENCE_ROWS, _COMMON_ROWS = 1_000_000, 100_000
 def fit_item_vectors(
     table: Table, train_h5: Files, sequences: Sequence[SequenceField]
 ) -> list[ItemVectors]:
-    """The item vectors of each sequence that shares its target's vocabulary, fitted on `table`.
+    """Compute the item vectors of each sequence that has one vocabulary with its target.
 
-    The train files decide how folds are formed, also if `table` has the validation rows, too.
+    The vectors are computed from the histories in `table`. In a refit, it also has the validation
+    rows, but the train files `train_h5` alone decide what a fold is.
     """
     fields = [field for field in sequences if field.shared_with]
     with open_table(train_h5) as train:
@@ -92,7 +94,7 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
     logger.warning(
         "column %r: many histories have %d events and none has more, so the table seems to keep "
         "only the newest events. Similarities could leak labels, so this column gets none. To have "
-        "them, name the column of users in columns.group, or the column of times in columns.time",
+        "them, name the column of users in `columns.group`, or that of times in `columns.time`",
         sequence,
         int(lengths.max()),
     )
@@ -100,10 +102,11 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
 
 
 def are_cut(lengths: np.ndarray) -> bool:
-    """True if distinct histories with these lengths seem to be cut to a maximum length.
+    """True if histories with these lengths seem to be cut to a maximum length.
 
-    That is so if the histories of the greatest length outnumber those that are one event shorter
-    by more than a quarter plus three standard errors.
+    `lengths` has the length of each distinct history. They seem cut if the histories of the
+    greatest length outnumber those that are one event shorter by more than a quarter plus three
+    standard errors.
     """
     longest, one_less = (np.count_nonzero(lengths == lengths.max(initial=0) - i) for i in (0, 1))
     surely_more = 1.25 * one_less + 3 * np.sqrt(longest + one_less)
@@ -111,9 +114,10 @@ def are_cut(lengths: np.ndarray) -> bool:
 
 
 class CoOccurrences:
-    """Counts how often two items occur in one history: `counts` uint32 [folds, K, K].
+    """Counts how often one item follows another in a history, separately for each fold of rows.
 
-    `items` has the indices of the K counted items in the vocabulary of `size` items, ascending.
+    The counts are uint32 [folds, items, items]. `items` has the items to count, as ascending
+    indices of a vocabulary with `size` indices.
     """
 
     def __init__(self, items: np.ndarray, size: int, folds: int) -> None:
@@ -123,13 +127,17 @@ class CoOccurrences:
         self.counts = np.zeros((folds, len(items), len(items)), np.uint32)
 
     def add(self, fold: np.ndarray, histories: Ragged) -> None:
-        """Count the pairs in some rows' histories of indices; `fold` [rows] has the rows' folds."""
+        """Count the pairs of items in the histories of some rows.
+
+        The histories have vocabulary indices. `fold` has each row's fold, int64 [rows].
+        """
         _count(self.slot[histories.values], histories.offsets, fold, self.counts)
 
     def vectors(self, sequence: str, fold_of: str) -> ItemVectors | None:
-        """The items' vectors; None if fewer than two folds have pairs of items.
+        """Compute the item vectors of `sequence`; None if fewer than two folds have pairs of items.
 
-        A fold's vectors come from all other folds or, if folds are periods, from earlier periods.
+        The vectors for rows of a fold come from the rows of all other folds. If `fold_of` is
+        "period", folds are time intervals, and the vectors come from earlier intervals.
         """
         if np.count_nonzero(self.counts.any(axis=(1, 2))) < 2:
             return None
@@ -143,7 +151,10 @@ class CoOccurrences:
 
 
 def ppmi_vectors(counts: np.ndarray) -> np.ndarray:
-    """Vectors float32 [K, D] of items; counts[i, j]: how often item j follows item i."""
+    """A vector for each item from counts of pairs, float32 [items, DIMENSIONS].
+
+    counts[i, j] says how often item j follows item i. An item without pairs has the vector 0.
+    """
     vectors = np.zeros((len(counts), DIMENSIONS), np.float32)
     both = counts.astype(np.float64)
     both = both + both.T

@@ -22,7 +22,7 @@ from .feature_map import (
     needed_columns,
     require_columns,
 )
-from .history_statistics import EventColumns, HistoryColumns, elapsed, statistic_of
+from .history_statistics import EventColumns, HistoryColumns, elapsed_times, statistic_of
 from .numeric import NumericEncoder, NumericField
 from .similarities import SimilarityColumns
 
@@ -34,10 +34,11 @@ _MAX_OOV_RATE = 0.5
 
 @dataclass(frozen=True)
 class Inputs:
-    """Which inputs a model takes besides profile, target, context and histories.
+    """Which inputs a model takes, besides its categories and histories.
 
-    `numbers` has names of numeric encodings (`ENCODINGS`), `statistics` names of history statistics
-    (`statistic_of`). `whole_histories`: batches keep all events, not only the `max_len` newest.
+    numbers            encodings of the numeric columns, of `ENCODINGS`
+    statistics         names of statistics of the row's history, such as "length"
+    whole_histories    True to keep all events in batches, not only the newest `max_len`
     """
 
     numbers: Sequence[str] = ("minmax",)
@@ -45,7 +46,7 @@ class Inputs:
     whole_histories: bool = False
 
     def numeric_fields(self, feature_map: FeatureMap) -> list[NumericField]:
-        """The numeric columns, then the columns of the chosen statistics."""
+        """The numeric columns of the feature map, and then the columns of the chosen statistics."""
         statistics = feature_map.statistics
         chosen = [field for field in statistics if statistic_of(field.column) in self.statistics]
         return [*feature_map.numeric, *chosen]
@@ -60,7 +61,11 @@ DEFAULT_INPUTS = Inputs()
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Numbers by encoding, float32; categories by role, int64: each [rows, columns]."""
+    """The inputs of some rows without their histories.
+
+    numbers                     float32 [rows, columns], by numeric encoding
+    profile, target, context    indices of categories, int64 [rows, columns]
+    """
 
     numbers: Mapping[str, np.ndarray]
     profile: np.ndarray
@@ -69,11 +74,11 @@ class EncodedRows:
 
 
 class FeatureEncoder:
-    """Encodes blocks of one table.
+    """Turns blocks of `table` into a model's inputs, by a feature map.
 
-    Rows that were drawn for the feature map may get the item vectors of their fold
-    (`similarities.py`); otherwise, all rows are encoded alike. Raises UserError if the table lacks
-    a column.
+    `inputs` says which inputs the model takes. Rows from which the feature map was fitted may get
+    the item vectors of their fold (`similarities.py`); otherwise, all rows are encoded alike.
+    Raises UserError if the table lacks a column.
     """
 
     def __init__(
@@ -106,12 +111,12 @@ class FeatureEncoder:
 
     @property
     def statistic_columns(self) -> list[str]:
-        """The columns of `all_statistics`."""
+        """The names of the columns that `all_statistics` returns."""
         columns = (self.history_statistics, self.events, self.similarities)
         return [name for each in columns for name in each.columns]
 
     def all_statistics(self, block: Block) -> np.ndarray:
-        """All statistics of the rows' histories, float32 [rows, statistic_columns]."""
+        """All statistics of the rows' histories, float32 [rows, statistics]."""
         statistics = self.history_statistics(block)
         if not (self.events.columns or self.similarities.columns):
             return statistics
@@ -122,30 +127,39 @@ class FeatureEncoder:
         return np.concatenate([statistics, events, similarities], axis=1)
 
     def known_categories(self, categories: np.ndarray) -> dict[str, np.ndarray]:
-        """Indices of `categories` by column, int64 [rows]; -1 if unknown, which no event has."""
+        """The category indices of some rows by column, int64 [rows], with -1 if unknown or missing.
+
+        `categories` [rows, columns] has the indices. No event has the index -1, so none equals it.
+        """
         columns = (field.column for field in self.feature_map.category_fields)
         return dict(zip(columns, np.where(categories < FIRST_CATEGORY, -1, categories).T))
 
     def history_indices(self, block: Block) -> list[Ragged]:
-        """All events of the rows as feature map indices, for each sequence."""
+        """The vocabulary indices of all events of the rows, for each sequence column."""
         histories = [(lookup, block.sequences[lookup.column]) for lookup in self.sequences]
         return [Ragged(lookup(history.values), history.offsets) for lookup, history in histories]
 
     def ages(self, block: Block) -> Ragged | None:
-        """The time from each event to its row; None in a table without times."""
+        """The time from each event to its row; None if the table has no times."""
         if self.event_time is None or block.time is None:
             return None
-        return elapsed(block, self.event_time)
+        return elapsed_times(block, self.event_time)
 
     def categories(self, block: Block) -> np.ndarray:
-        """Indices of the categories, int64 [rows, `category_fields` of the feature map]."""
+        """The vocabulary indices of the rows' categories, int64 [rows, columns].
+
+        The columns are the `category_fields` of the feature map.
+        """
         indices = [np.empty((len(block), 0), np.int64)]
         indices += [find(block.categorical[:, column]) for column, find in self._categories]
         indices += [find(block.numeric[:, column]) for column, find in self._ids]
         return np.column_stack(indices)
 
     def oov_rates(self, table: Table, rows: int | None = None) -> np.ndarray:
-        """The share of unknown values by column, [category_fields], in all or `rows` first rows."""
+        """The share of rows whose category is out of vocabulary, for each of the category columns.
+
+        Without `rows`, all rows of the table are read, else only the first `rows`.
+        """
         unknown = np.zeros(len(self.feature_map.category_fields))
         rows = table.rows if rows is None else min(rows, table.rows)
         for block in table.blocks([], rows):
@@ -155,8 +169,8 @@ class FeatureEncoder:
     def warn_of_unknown_values(self, table: Table) -> None:
         """Log a warning for each text column or sequence whose values are mostly unknown.
 
-        The train table probably writes these values differently. Of the histories, only the first
-        block is read.
+        The train table probably writes such values differently. All rows are checked for columns,
+        but only the first block for sequences.
         """
         text = "column %r: %.0f %% of the %s; check that they are written as in the train file"
         for field, share in zip(self.feature_map.categories, self.oov_rates(table)):
@@ -194,10 +208,14 @@ class FeatureEncoder:
         return np.zeros(len(block), np.int64) if history is None else history.lengths
 
     def histories(self, block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """All events of the rows: codes, offsets and elapsed times.
+        """All events of the rows: (indices, offsets, elapsed times).
 
-        Codes are int64 [sequences, events], [1, 0] without sequences; offsets int64 [rows + 1];
-        elapsed times int64 [events], 0 if the event is later; None in a table without times.
+        Events of row i are at offsets[i]:offsets[i + 1] in the other arrays.
+
+            indices          int64 [sequences, events]; [1, 0] without sequences
+            offsets          int64 [rows + 1]
+            elapsed times    int64 [events], from the event to its row, 0 if the event is later;
+                             None if the table has no times
         """
         if not self.sequences:
             return np.zeros((1, 0), np.int64), np.zeros(len(block) + 1, np.int64), None
@@ -236,7 +254,10 @@ def _number_lookup(field: CategoryField) -> Callable[[np.ndarray], np.ndarray]:
 
 
 class TokenLookup:
-    """Maps tokens to indices, by one array if tokens are small, else by binary search."""
+    """Maps the tokens of a sequence to vocabulary indices, or OUT_OF_VOCABULARY.
+
+    Small tokens are looked up in an array, large ones by binary search.
+    """
 
     def __init__(self, field: SequenceField) -> None:
         self.column, self.first_index = field.column, field.first_index

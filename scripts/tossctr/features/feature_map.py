@@ -18,7 +18,7 @@ import numpy as np
 from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..config.columns import SEPARATORS, Columns
-from ..config.names import require_name
+from ..config.names import require_made_for
 from ..datasets.table import Table, draw_mismatch_error, reject_test_rows
 from .numeric import NumericField
 
@@ -34,9 +34,9 @@ DIMENSIONS = 24
 
 @dataclass(frozen=True)
 class CategoryField:
-    """A column of categories and its vocabulary: the raw strings that have separate indices.
+    """A column of categories and its vocabulary: the values that have separate indices.
 
-    The vocabulary of a numeric column has numbers, ascending.
+    They are texts or, in a numeric column, ascending numbers. A rare value has no separate index.
     """
 
     column: str
@@ -44,16 +44,16 @@ class CategoryField:
 
     @property
     def size(self) -> int:
-        """Rows of this field's embedding table."""
+        """The number of indices, including padding, out of vocabulary, and missing."""
         return FIRST_CATEGORY + len(self.vocabulary)
 
 
 @dataclass(frozen=True)
 class SequenceField:
-    """A sequence column and its vocabulary: tokens (`categories.py`), ascending.
+    """A sequence column and its vocabulary: the tokens that have separate indices, ascending.
 
-    `shared_with` is the target column that shares the vocabulary, if any: the target's vocabulary
-    has these tokens first, then `other_words` words that are not tokens.
+    `shared_with` is the target column that has the same vocabulary, if any. That vocabulary has
+    these tokens first, then `other_words` words that are not tokens.
     """
 
     column: str
@@ -63,12 +63,12 @@ class SequenceField:
 
     @property
     def first_index(self) -> int:
-        """Index of the vocabulary's first token."""
+        """The index of the vocabulary's first token."""
         return FIRST_CATEGORY if self.shared_with else FIRST_TOKEN
 
     @property
     def size(self) -> int:
-        """Rows of this field's embedding table; a shared table is the target's."""
+        """The number of indices, including padding, out of vocabulary, and `other_words`."""
         return self.first_index + len(self.vocabulary) + self.other_words
 
 
@@ -76,8 +76,8 @@ class SequenceField:
 class ItemAttribute:
     """A categorical column that depends only on the target item, such as a film's genre.
 
-    `of_code[i]` is the category's index for the item with index i in `sequence`; PADDING if
-    unknown.
+    of_code[i] is the attribute's index for the item with index i in `sequence`; PADDING if the
+    attribute is unknown.
     """
 
     column: str
@@ -87,16 +87,17 @@ class ItemAttribute:
 
 @dataclass(frozen=True)
 class ItemVectors:
-    """The vectors of a sequence's items (`co_occurrence.py`): F folds, K items, D dimensions.
+    """The vectors of the items of a sequence, from the co-occurrence of items in histories.
 
     A train row gets vectors that were computed without its fold. `fold_of` says what a fold is:
 
-        period     a time interval; its vectors are from older intervals
-        fold       a set of groups
+        period     the rows of a time interval; its vectors are from older intervals
+        fold       the rows of a random set of groups
         history    rows with one hash of the first event, which all rows of a user share
 
-    `codes`, ascending, are the indices that have a vector. `data` is base64 of float32
-    [F + 1, K, D], little-endian: the vectors of each fold, then the vectors for rows without fold.
+    `codes` has the indices of the items with a vector, ascending. `data` has the numbers as base64
+    of little-endian float32, [folds + 1, items, dimensions]; the last entry is for rows without a
+    fold.
     """
 
     sequence: str
@@ -108,22 +109,30 @@ class ItemVectors:
     def from_array(
         cls, sequence: str, fold_of: str, codes: list[int], vectors: np.ndarray
     ) -> "ItemVectors":
-        """The item vectors of `codes`, from `vectors` float32 [F + 1, K, D]."""
+        """Item vectors from an array, float32 [folds + 1, items, dimensions].
+
+        The last entry of `vectors` is for rows without a fold. `codes` has the items' indices in
+        `sequence`, ascending. `fold_of` is "period", "fold" or "history".
+        """
         data = base64.b64encode(vectors.astype("<f4").tobytes()).decode()
         return cls(sequence, fold_of, codes, data)
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """The vectors by fold and item, float32 [F + 1, K + 1, D].
+        """The vectors by fold and item, float32 [folds + 1, 1 + items, dimensions].
 
-        The last fold is for rows without a fold. Item 0 is for items without a vector, and is 0.
+        The last fold is for rows without a fold. Item 0 stands for all items without a vector, and
+        has the vector 0.
         """
         numbers = np.frombuffer(base64.b64decode(self.data, validate=True), "<f4")
         shaped = numbers.reshape(-1, len(self.codes), DIMENSIONS)
         return np.pad(shaped.astype(np.float32), ((0, 0), (1, 0), (0, 0)))
 
     def indices(self, size: int) -> np.ndarray:
-        """The position in `vectors` of each index of the sequence, int64 [size]; 0: no vector."""
+        """Map each vocabulary index of the sequence to its item in `vectors`, int64 [size].
+
+        `size` is the number of indices. Those without a vector are mapped to 0.
+        """
         indices = np.zeros(size, np.int64)
         indices[self.codes] = np.arange(1, len(self.codes) + 1)
         return indices
@@ -131,16 +140,22 @@ class ItemVectors:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """The fields of a model, in the order of its inputs; `targets[i]` belongs to `sequences[i]`.
+    """The columns that a model reads, in order, with their vocabularies and ranges (fields).
 
-    A field is a column with its vocabulary or range. `context`: categories that only the output
-    network takes. `ids`: numeric columns that are also context categories.
-    `statistics`: numeric columns computed from whole histories (`history_statistics.py`,
-    `similarities.py`); their ranges come from a sample.
-    `event_time`: the sequence column of the events' times; None without times.
-    `event_ages`: quantiles of the time from an event to its row, in the train rows.
-    `separator`: the character between the tokens of a sequence in text.
-    `fitted_on`: the train table's identity.
+    profile            categories that a network reads with each event
+    targets            for each of `sequences`, the category that is compared with its events
+    sequences          histories of events
+    numeric            numbers
+    context            categories that a network reads once per row
+    ids                numeric columns that a network also reads as context categories
+    statistics         numbers that are computed from histories; ranges are from a sample
+    min_count          how often a value must occur to be in a vocabulary
+    fitted_on          the identity of the train table
+    event_time         the sequence column of the events' times; None without times
+    event_ages         quantiles of the time from an event to its row, in the train rows
+    separator          the character between the tokens of a sequence in text
+    item_attributes    categories that depend only on the target item
+    item_vectors       the vectors of each sequence's items
     """
 
     profile: list[CategoryField]
@@ -160,26 +175,29 @@ class FeatureMap:
 
     @property
     def categories(self) -> list[CategoryField]:
-        """The text columns: profile, then target, then context."""
+        """The profile, target and context columns, in this order."""
         return [*self.profile, *self.targets, *self.context]
 
     @property
     def context_fields(self) -> list[CategoryField]:
-        """The categories that only the output network takes."""
+        """The categories that a network reads once per row: `context`, then `ids`."""
         return [*self.context, *self.ids]
 
     @property
     def category_fields(self) -> list[CategoryField]:
-        """All categories: profile, then target, then `context_fields`."""
+        """All categories: profile, then targets, then `context_fields`."""
         return [*self.profile, *self.targets, *self.context_fields]
 
     @property
     def history_columns(self) -> list[str]:
-        """The sequence columns."""
+        """The names of the sequence columns."""
         return [field.column for field in self.sequences]
 
     def for_networks(self) -> "FeatureMap":
-        """This map; a map without sequences gets an empty sequence with an empty target."""
+        """The map as networks need it, with at least one sequence.
+
+        A map without sequences gets an empty sequence with an empty target.
+        """
         if self.sequences:
             return self
         return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])
@@ -190,7 +208,7 @@ class FeatureMap:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "FeatureMap":
-        """The map that `to_dict` described; unknown keys are ignored."""
+        """The map that `to_dict` turned into plain values; unknown keys are ignored."""
         return _from_plain(cls, plain)
 
     def write(self, path: Path) -> None:
@@ -216,7 +234,7 @@ def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
 
 
 def require_columns(table: Table, columns: Columns) -> None:
-    """Raise UserError if `table` lacks one of these columns."""
+    """Raise UserError if `table` lacks one of the features in `columns`."""
     # Events' times are useless without the rows' times.
     times = table.sequence_columns if table.has_times else []
     for wanted, present in (
@@ -229,8 +247,8 @@ def require_columns(table: Table, columns: Columns) -> None:
         if missing:
             raise UserError(
                 f"{table.path}: lacks columns that the features need, such as {missing[0]!r} "
-                f"({len(missing)} in all); the file was made with another columns.use. Delete the "
-                f"file and run snakemake again, or use a model that was trained on its columns"
+                f"({len(missing)} in all); the file was made with another `columns.use`. Delete "
+                f"the file and run snakemake again, or use a model that was trained on its columns"
             )
 
 
@@ -241,14 +259,15 @@ def check_same_draw(
     full_name: str = "",
     fitted: object = "the feature map",
 ) -> None:
-    """Raise UserError if the files are from different draws of rows, which may overlap.
+    """Raise UserError if the files and the feature map come from different draws of rows.
 
-    `train` must have train rows and `valid` validation rows, unless both are the same table. Their
-    size must be that of the model's `full_name`. Messages call the feature map `fitted`.
+    Otherwise, a validation row could also be a train row. `train` must have train rows and `valid`
+    validation rows, unless both are the same table. Both must be of the size in the model's
+    `full_name`, such as full/len150. Messages call the feature map `fitted`.
     """
     for table in (train, valid):
         reject_test_rows(table)
-    require_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])
+    require_made_for(train.path, train.source.get("size", ""), full_name.partition("/")[0])
     if train is not valid and (train.split, valid.split) != ("train", "validation"):
         raise UserError(
             f"{train.path} has {train.split} rows and {valid.path} has {valid.split} rows; give "
@@ -270,10 +289,11 @@ def check_simulated(path: object, is_simulated: bool, is_model_simulated: bool) 
 
 
 def needed_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
-    """The columns that models with these maps need, each once, all categories as `profile`.
+    """The columns that models with the feature maps `maps` read, with all categories as `profile`.
 
-    `row_time` is the column of the rows' times. Raises UserError if it is None but the models need
-    it, if it is given but they do not, or if the models' separators or event times differ.
+    `row_time` is the column of the rows' times. It must be given if a model reads events' times,
+    and must be None otherwise. Raises UserError if it does not fit, or if the models' separators or
+    columns of event times differ.
     """
     event_times = {m.event_time for m in maps if m.event_time}
     if len(event_times) > 1 or bool(event_times) != (row_time is not None):
@@ -281,7 +301,7 @@ def needed_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
         raise UserError(
             f"row_time is {row_time!r}, and the models read the events' times from {named}. "
             f"Models with events' times need the column of the rows' times (--row_time, or "
-            f"columns.groups.<group>.times in the config); other models must not get one"
+            f"`times` in a group of the table file); other models must not get one"
         )
     separators = {m.separator for m in maps if m.sequences}
     if len(separators) > 1:

@@ -50,17 +50,20 @@ def write_feature_map(
     *,
     valid: Sequence[Path] = (),
 ) -> None:
-    """Fit a feature map to `train` and, in a refit, `valid`, and write it as JSON."""
+    """Fit a feature map to the train files and, in a refit, the validation files; write it as JSON.
+
+    Vocabularies have the values that occur at least `min_count` times.
+    """
     fit_feature_map(train, columns, min_count, list(valid)).write(feature_map)
 
 
 def fit_feature_map(
     train_h5: Files, columns: Columns, min_count: int, valid_h5: Files = ()
 ) -> FeatureMap:
-    """The feature map of the train rows and, in a refit, of the validation rows.
+    """Fit a feature map to the train rows and, in a refit, the validation rows.
 
-    Vocabularies have the values that occur at least `min_count` times. Raises UserError for a test
-    table.
+    Vocabularies have the values that occur at least `min_count` times. Raises UserError for files
+    of test rows.
     """
     with open_table(TrainAndValidation(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(table, columns)
@@ -154,7 +157,7 @@ def _check_exact(values: np.ndarray, column: str) -> None:
         raise UserError(
             f"column {column!r} (`numeric` and `context`) has values such as {example:.0f}, but "
             f"integers above {_MAX_EXACT:,} are not exact in float32; remove the column from "
-            f"`numeric` in columns.groups to read its values as text"
+            f"`numeric` in its group to read its values as text"
         )
 
 
@@ -209,7 +212,7 @@ class ValueCounts:
         self._sparse: Counter[Any] = Counter()
 
     def add(self, values: np.ndarray) -> None:
-        """Add one occurrence of each of these values."""
+        """Count each element of `values` once."""
         if values.dtype.kind != "f" and values.max(initial=0) < DENSE_LIMIT:
             # Faster than np.unique, which sorts.
             index = values.astype(np.int64, copy=False)
@@ -233,10 +236,11 @@ class ValueCounts:
 
 
 class ItemAttributeFit:
-    """Tests whether a category depends only on the target item: then it is an item attribute.
+    """Tests whether a category is an item attribute: it depends only on the target item.
 
-    It stores the category of each item's first row, and counts later rows with another category.
-    `items` are the words of the target column, `attributes` those of the category's column.
+    The test stores the category of each item's first row, and counts later rows with another
+    category. `items` are the words of the target column, `attributes` those of the category's
+    column.
     """
 
     def __init__(self, items: Sequence[str], attributes: Sequence[str]) -> None:
@@ -246,7 +250,10 @@ class ItemAttributeFit:
         self.rows, self.contradictions = 0, 0
 
     def add(self, item: np.ndarray, attribute: np.ndarray) -> None:
-        """Add rows: the words' numbers, counted from 1, int64 [rows]; 0 is missing."""
+        """Add rows: the numbers of their words in `items` and `attributes`, int64 [rows].
+
+        Words are numbered from 1; 0 is missing.
+        """
         if self.contradictions > _MAX_CONTRADICTIONS * max(self.rows, _MIN_ROWS_TO_REJECT):
             return
         present = (item > 0) & (attribute > 0)
@@ -272,7 +279,10 @@ class ItemAttributeFit:
     def item_attribute(
         self, sequence: str, target: CategoryField, attribute: CategoryField
     ) -> ItemAttribute:
-        """The ItemAttribute of the items of `sequence`, as indices of both vocabularies."""
+        """The attribute of each item, as indices of the vocabularies of `target` and `attribute`.
+
+        `sequence` is the sequence column that has one vocabulary with the target.
+        """
         index = {word: i for i, word in enumerate(attribute.vocabulary, FIRST_CATEGORY)}
         indices = [PADDING, *(index.get(word, PADDING) for word in self.attributes)]
         index_of = {word: indices[i] for word, i in zip(self.items, self.attribute_of[1:])}

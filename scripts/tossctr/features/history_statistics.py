@@ -48,12 +48,16 @@ _SAMPLE_EVENTS = 1_000_000
 
 
 def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> np.ndarray:
-    """The statistics of histories, float32 [rows, STATISTICS].
+    """Five statistics of each history, float32 [rows, STATISTICS].
 
-    `histories` has small integer codes, newest last; `target` int64 [rows] has the code of each
-    row's target. Without `target`, both target statistics are 0.
+    They are the number of events, the number of distinct codes, the entropy of the codes in nats,
+    the number of events with the target's code, and 1 / n if the n-th newest event is the newest of
+    these.
 
         histories [[7, 8, 7], []], target [7, 7]:   [[3, 2, 0.64, 2, 1], [0, 0, 0, 0, 0]]
+
+    `histories` has small integer codes, newest last. `target` has the code of each row's target,
+    int64 [rows]; without it, the last two statistics are 0.
     """
     statistics = np.zeros((len(histories), len(STATISTICS)), np.float32)
     values = histories.values.astype(np.int64, copy=False)
@@ -94,14 +98,17 @@ def _describe(
 
 
 class HistoryColumns:
-    """Computes length, distinct and entropy of each of `sequences` as numeric columns."""
+    """Computes numeric columns from the rows' histories: length, distinct codes, and entropy.
+
+    Each of the columns `sequences` gives these three. Length and distinct are log(1 + count).
+    """
 
     def __init__(self, sequences: Sequence[str]) -> None:
         self.sequences = sequences
         self.columns = [f"{name} of {each}" for each in sequences for name in CODE_STATISTICS]
 
     def __call__(self, block: Block) -> np.ndarray:
-        """The columns for a block's rows, float32 [rows, columns]."""
+        """The numeric columns for a block's rows, float32 [rows, columns]."""
         columns = [np.empty((len(block), 0), np.float32)]
         for sequence in self.sequences:
             history = block.sequences[sequence]
@@ -114,17 +121,23 @@ class HistoryColumns:
 
 
 def statistic_of(column: str) -> str:
-    """The statistic's name at the start of a column's name: `length` of `length of HISTORY`."""
+    """The statistic in the name of a column: `length` for the column `length of HISTORY`."""
     return column.partition(" of ")[0].partition(":")[0]
 
 
 def recency_name(column: str, sequence: str) -> str:
-    """The name of the column with the time since the newest event with the row's `column` value."""
+    """The name of a column: the time since the newest event that matches the row's `column`.
+
+    `column` is the target or an item attribute, `sequence` the history's column.
+    """
     return f"times: newest {column} of {sequence}"
 
 
-def elapsed(block: Block, event_time: str) -> Ragged:
-    """The time from each event to its row, int64; 0 if the event is later."""
+def elapsed_times(block: Block, event_time: str) -> Ragged:
+    """The time from each event to its row, int64; 0 if the event is later.
+
+    `event_time` is the sequence column of the events' times.
+    """
     assert block.time is not None, "a table with events' times has rows' times"
     times = block.sequences[event_time]
     ages = np.repeat(block.time, times.lengths) - times.values.astype(np.int64)
@@ -132,12 +145,16 @@ def elapsed(block: Block, event_time: str) -> Ragged:
 
 
 def age_quantiles(table: Table, event_time: str | None) -> list[float]:
-    """Distinct quantiles, ascending, of the events' ages in the first rows; [] without times."""
+    """Quantiles of the time from an event to its row, ascending and distinct.
+
+    They are from the first rows, about a million events. [] if `event_time`, the sequence column of
+    the events' times, is None.
+    """
     if event_time is None:
         return []
     ages = [np.empty(0)]
     for block in table.blocks([event_time]):
-        ages.append(elapsed(block, event_time).values)
+        ages.append(elapsed_times(block, event_time).values)
         if sum(map(len, ages)) >= _SAMPLE_EVENTS:
             break
     if not any(map(len, ages)):
@@ -146,7 +163,7 @@ def age_quantiles(table: Table, event_time: str | None) -> list[float]:
 
 
 class EventColumns:
-    """Computes the columns of a feature map's event times and item attributes, if any."""
+    """Computes numeric columns from the events' times and from the item attributes, if any."""
 
     def __init__(self, feature_map: FeatureMap) -> None:
         self.sequences = feature_map.history_columns
@@ -174,10 +191,11 @@ class EventColumns:
         ages: Ragged | None,
         categories: Mapping[str, np.ndarray],
     ) -> np.ndarray:
-        """The columns for some rows, float32 [rows, columns].
+        """The numeric columns for some rows, float32 [rows, columns].
 
-        `histories` has the events' indices for each sequence of the feature map; `ages` comes from
-        `elapsed`; `categories` has indices by column, int64 [rows], -1 if unknown.
+        `histories` has the events' vocabulary indices, for each sequence of the feature map. `ages`
+        has the time from each event to its row; None without times. `categories` has the rows'
+        indices by column, int64 [rows], -1 if unknown.
         """
         offsets, events = histories[0].offsets, dict(zip(self.sequences, histories))
         lengths, last = histories[0].lengths, offsets[1:] - 1

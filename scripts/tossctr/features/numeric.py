@@ -20,12 +20,12 @@ KNOTS = 257
 
 @dataclass(frozen=True)
 class NumericField:
-    """A numeric column and the distribution of its finite values.
+    """A numeric column, its range, and the distribution of its finite values.
 
-    `knots` ascend and are distinct. `ranks[i]` is the share of values below `knots[i]`, plus half
-    the share of values equal to `knots[i]`; a frequent value counts at most 1 / BUCKETS.
-    `missing_block` is the number of the column's missing block; None if the column is never missing
-    in train rows.
+    `knots` are some of the values, ascending and distinct. ranks[i] is the share of values below
+    knots[i], plus half the share of values equal to it; a frequent value counts at most 1 /
+    BUCKETS. Columns with the same `missing_block` are missing in the same rows; None if the column
+    is never missing in train rows.
     """
 
     column: str
@@ -37,7 +37,10 @@ class NumericField:
 
 
 class NumericFit:
-    """Fits NumericFields of columns, block by block."""
+    """Computes the range and the distribution of numeric columns, block by block of rows.
+
+    It also finds the columns that are missing in the same rows.
+    """
 
     def __init__(self, columns: Sequence[str]) -> None:
         self.columns = columns
@@ -48,7 +51,7 @@ class NumericFit:
         self.missing = np.zeros((len(columns), len(columns)), np.int64)
 
     def add(self, values: np.ndarray) -> None:
-        """Add the raw values of a block, float32 [rows, columns]."""
+        """Add the raw values of some rows, float32 [rows, columns]."""
         finite = np.isfinite(values)
         self.low = np.minimum(self.low, np.where(finite, values, np.inf).min(0))
         self.high = np.maximum(self.high, np.where(finite, values, -np.inf).max(0))
@@ -58,7 +61,11 @@ class NumericFit:
         self.missing += (missing.T @ missing).astype(np.int64)
 
     def fields(self, first_missing_block: int = 0) -> list[NumericField]:
-        """The columns' fields; `first_missing_block` is the number of their first missing block."""
+        """The NumericField of each column.
+
+        Sets of columns that are missing in the same rows are numbered from `first_missing_block`
+        on.
+        """
         sample, rows = np.concatenate(self.sample)[:SAMPLE_ROWS], self.missing.diagonal()
         # For each column, the first column that is missing in exactly the same rows.
         is_same = (self.missing == rows) & (self.missing == rows[:, None])
@@ -100,7 +107,7 @@ def _cap_at_a_bucket(count: np.ndarray) -> np.ndarray:
 
 
 def count_missing_blocks(fields: Sequence[NumericField]) -> int:
-    """The number of distinct missing blocks of the fields."""
+    """The number of sets of columns that are missing in the same rows."""
     return len({field.missing_block for field in fields} - {None})
 
 
@@ -109,7 +116,7 @@ MISSING_VALUE = {"minmax": 0, "quantile": 0, "buckets": BUCKETS, "missing": 1}
 
 
 class NumericEncoder:
-    """Encodes raw values of `fields` in each of `encodings`."""
+    """Encodes the raw values of the columns `fields` in each of `encodings`."""
 
     def __init__(self, fields: Sequence[NumericField], encodings: Sequence[str]) -> None:
         self.encodings = encodings
@@ -124,12 +131,12 @@ class NumericEncoder:
         self.blocks = [first[block] for block in sorted(b for b in first if b is not None)]
 
     def __call__(self, raw: np.ndarray) -> dict[str, np.ndarray]:
-        """Raw values [rows, columns] by encoding, float32 [rows, columns or missing blocks].
+        """The raw values [rows, columns] in each encoding, float32 [rows, columns].
 
-        minmax     scaled from the train rows' range to [0, 1] and clipped; missing is 0
-        quantile   rank, scaled: uniform ranks have mean 0 and deviation 1; missing is 0
-        buckets    number of the quantile bucket, from 0 on; missing is BUCKETS
-        missing    for each missing block, 1 if its columns are missing, else 0
+        minmax      scaled from the train rows' range to [0, 1] and clipped; missing is 0
+        quantile    rank, scaled: uniform ranks have mean 0 and deviation 1; missing is 0
+        buckets     number of the quantile bucket, from 0 on; missing is BUCKETS
+        missing     one column for each set of columns that are missing in the same rows: 1 or 0
         """
         encoded = {}
         if "minmax" in self.encodings:
@@ -148,7 +155,10 @@ class NumericEncoder:
         return {name: encoded[name].astype(np.float32) for name in self.encodings}
 
     def rank(self, raw: np.ndarray) -> np.ndarray:
-        """The rank of each value (see NumericField), float32 [rows, columns]; missing is -1."""
+        """The share of train rows with a lower value, for each value: float32 [rows, columns].
+
+        Equal values count half, as in NumericField. For a missing value, the result is -1.
+        """
         ranks = np.full(raw.shape, np.nan)
         for i, (knots, rank) in enumerate(self.knots):
             if len(knots):

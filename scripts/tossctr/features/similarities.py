@@ -26,7 +26,7 @@ COMPARISONS = ("all events", "newest event", "nearest event")
 
 
 def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
-    """The names of the similarity columns."""
+    """The names of the columns that SimilarityColumns computes from `sequences`."""
     return [
         f"similarities: {field.shared_with} and {what} of {field.column}"
         for field in sequences
@@ -36,9 +36,10 @@ def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
 
 
 class SimilarityColumns:
-    """Computes the similarity columns of a feature map's histories.
+    """Computes numeric columns: how similar a row's target is to the events of its history.
 
-    `split` is the split of the rows if they were drawn for the feature map; else None.
+    `split` is "train", "validation", or "" for both, if the feature map was fitted on this draw of
+    rows; else None.
     """
 
     def __init__(self, feature_map: FeatureMap, split: str | None) -> None:
@@ -54,10 +55,10 @@ class SimilarityColumns:
     def __call__(
         self, block: Block, histories: Sequence[Ragged], categories: Mapping[str, np.ndarray]
     ) -> np.ndarray:
-        """The columns for a block's rows, float32 [rows, columns].
+        """The numeric columns for a block's rows, float32 [rows, columns].
 
-        `histories` has the events' indices for each sequence of the feature map; `categories` has
-        the targets' indices by column, int64 [rows], -1 if unknown.
+        `histories` has the events' vocabulary indices, for each sequence of the feature map.
+        `categories` has the rows' indices by column, int64 [rows], -1 if unknown.
         """
         columns = [np.empty((len(block), 0), np.float32)]
         for field, history in zip(self.sequences, histories):
@@ -92,7 +93,11 @@ class SimilarityColumns:
 
 
 def row_folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarray:
-    """The fold of each row, int64 [rows] below `count`; `fold_of` as in ItemVectors."""
+    """The fold of each row, int64 [rows], from 0 to `count` - 1.
+
+    `fold_of` says what a fold is: a time interval ("period"), a set of groups ("fold"), or rows
+    with one hash of the first event of `sequence` ("history").
+    """
     if fold_of == "history":
         given = block.first_events
         first = first_events(block.sequences[sequence]) if given is None else given[sequence]

@@ -14,7 +14,7 @@ from ..common.errors import UserError, first_line
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.declared import Runtime
-from ..config.names import Settings, require_name
+from ..config.names import Settings, require_made_for
 from ..datasets.opening import TableSource, open_table
 from ..datasets.table import Block
 from ..features.encoding import FeatureEncoder
@@ -113,7 +113,7 @@ class Model:
             model = cls.from_content(about, content, threads)
         except _DAMAGE_ERRORS as error:
             raise damaged_model_error(path, error) from None
-        require_name(path, about.full_name, full_name)
+        require_made_for(path, about.full_name, full_name)
         return model
 
 

@@ -14,7 +14,7 @@ from ..common.errors import UserError
 from ..common.files import Output, atomic_write, fingerprint, write_json
 from ..common.logits import checked_weights, mean_logit, prior_shift, sigmoid
 from ..common.parquet import metadata_of, read_table
-from ..config.names import Prior, model_of_file, require_name
+from ..config.names import Prior, model_of_file, require_made_for
 from ..describe.alarms import log_alarms, read_alarms
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
@@ -95,7 +95,7 @@ def _checked_metadata(
     digest = fingerprint(model)
     file_metadata = [metadata_of(read_table(path, ())) for path in paths]
     for path, metadata, part in zip(paths, file_metadata, parts, strict=True):
-        require_name(path, metadata.get("full_name", ""), full_name)
+        require_made_for(path, metadata.get("full_name", ""), full_name)
         needed = {"model": digest, "code": code or metadata.get("code"), "part": part.version}
         wrong = [key for key, value in needed.items() if metadata.get(key) != value]
         if wrong:

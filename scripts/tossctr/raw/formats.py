@@ -23,7 +23,7 @@ from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
 from .location import Location
 from .parts import FileSlice
-from .values import MEANS_MISSING, cast_rows, decoded, decoded_type, drop_zero_decimals, time_type
+from .values import MEANS_MISSING, cast_rows, decode, decoded_type, drop_zero_decimals, time_type
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 # Bytes of CSV per parsing step and per remote request; the longest line that can be read.
@@ -37,12 +37,13 @@ _BUFFER_BYTES = {False: 1 << 16, True: 1 << 22}
 
 
 class RawFile(ABC):
-    """A file of a raw table; all its rows are read, or those of `file_slice`.
+    """A file of a raw table, of which all rows are read, or those of `file_slice`.
 
-    `schema` has the file's columns except `duplicate_columns`, whose names occur more than once.
-    `partition_keys` maps columns to values, both from the names key=value of folders above the
-    file. `group_rows` lists the number of rows in each row group. A file that is not
-    `is_splittable`, such as CSV, must be read from its start, and its columns have no types.
+    schema               the columns and their types, without `duplicate_columns`
+    duplicate_columns    names of columns that occur more than once
+    partition_keys       columns from folders key=value above the file, each with its value
+    group_rows           the number of rows in each row group
+    is_splittable        False if reading must begin at the file's start, as in CSV files
     """
 
     is_splittable = True
@@ -54,7 +55,7 @@ class RawFile(ABC):
         self.location, self.file_slice, self.state = location, file_slice, location.state()
         if file_slice is not None and file_slice.version != location.version:
             raise UserError(
-                f"{location}: was replaced after the parts of its table were listed; run the same "
+                f"{location}: was replaced after the table was divided into parts; run the same "
                 f"command again"
             )
         schema = self._read_schema()
@@ -71,7 +72,7 @@ class RawFile(ABC):
 
     @cached_property
     def stop(self) -> int:
-        """The end (exclusive) of the rows that are read."""
+        """The number of the last row that is read, plus 1."""
         return self.file_slice.stop if self.file_slice else sum(self.group_rows)
 
     @abstractmethod
@@ -93,14 +94,14 @@ class RawFile(ABC):
         if field.name in self.partition_keys:
             column = pa.repeat(pa.scalar(self.partition_keys[field.name], pa.string()), len(batch))
         else:
-            column = decoded(batch.column(field.name))
+            column = decode(batch.column(field.name))
         try:
             # Arrow makes an invalid array if it casts lists of null to their own type.
             return column if column.type == field.type else column.cast(field.type)
         except pa.ArrowException as error:
             raise UserError(
                 f"{self.location}: column {field.name!r} cannot be read as {field.type}, its type "
-                f"in other files ({first_line(error)}); write the column with one type"
+                f"in other files ({first_line(error)}); write it with the same type in all files"
             ) from None
 
 
@@ -142,7 +143,11 @@ class ParquetFile(RawFile):
 
 
 class CsvFile(RawFile):
-    """A CSV or TSV file; the roles in `columns` give types, and all other columns are text."""
+    """A CSV or TSV file, whose columns get types by their roles in `columns`.
+
+    Numeric columns are float64, the row's time is int64 or a timestamp, and all others are text.
+    `delimiter` separates the values; None: a tab in TSV files, a comma in CSV files.
+    """
 
     is_splittable = False
 
@@ -177,7 +182,7 @@ class CsvFile(RawFile):
 
     @cached_property
     def group_rows(self) -> list[int]:  # type: ignore[override]
-        """One group with all rows; reads the file to count the rows."""
+        """A list of one number, that of all rows; reads the file to count them."""
         with self.location.reading():
             return [sum(map(len, self._open(self.schema.names[:1])))]
 
@@ -225,7 +230,10 @@ def guess_delimiter(location: Location) -> str:
 def open_csv(
     location: Location, names: Sequence[str] = (), *, delimiter: str = ","
 ) -> pacsv.CSVStreamingReader:
-    """Open a CSV file to read `names` as bytes, or all columns as guessed types; empty is null."""
+    """Open a CSV file, to read the columns `names` as bytes.
+
+    Without `names`, all columns are read, with guessed types. Empty values are null.
+    """
     return pacsv.open_csv(
         location.open_stream(),
         # Threads do not speed up reading, and make row numbers unknown.

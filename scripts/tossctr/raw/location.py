@@ -40,9 +40,9 @@ _DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 
 
 class Location:
-    """A file, folder or pattern, given by a path or URI; `str` returns the user's text.
+    """A file, folder or pattern, given as a path or URI; `str` returns the user's text.
 
-    The constructor sends no request to a store.
+    The constructor sends no request to an object store.
     """
 
     def __init__(self, configured: str | Path) -> None:
@@ -74,13 +74,19 @@ class Location:
         return not self.is_remote and not os.path.lexists(self.configured)
 
     def state(self) -> object:
-        """A value that changes with every write to the file; does not read a local file."""
+        """A value that changes with every write to the file.
+
+        For a local file, it comes from the file system, and the content is not read.
+        """
         with self.reading():
             return self.version if self.is_remote else file_state(Path(self.configured))
 
     @cached_property
     def version(self) -> str:
-        """A digest of the file's content at the first call; for an object, see `object_version`."""
+        """A digest of the file's content, computed at the first call.
+
+        For an object in a store, it is a digest of the size and of the digest that the store keeps.
+        """
         with self.reading():
             if not self.is_remote:
                 return content_version(Path(self.configured))
@@ -89,9 +95,11 @@ class Location:
 
     @property
     def partition_keys(self) -> dict[str, str | None]:
-        """The values of columns from folders named key=value directly above a file; None: missing.
+        """The keys and values of the folders named key=value directly above the file.
 
-        in/day=2/country=KR/part-0.parquet:   {"day": "2", "country": "KR"}
+            in/day=2/country=KR/part-0.parquet:   {"day": "2", "country": "KR"}
+
+        The value is None if the folder's name says that it is missing.
         """
         folders = reversed(self._system_and_path[1].split("/")[:-1])
         pairs = [folder.split("=", 1) for folder in takewhile(re.compile("[^=]+=").match, folders)]
@@ -113,7 +121,10 @@ class Location:
 
     @contextmanager
     def reading(self, state: object = None) -> Iterator[None]:
-        """A context: raises UserError if reading fails, or the file's state is then not `state`."""
+        """A context in which a failed read of the file raises UserError.
+
+        With `state`, it also raises UserError if the file's state has changed by the end.
+        """
         failed = None
         try:
             yield
@@ -213,7 +224,7 @@ class TableLocation:
         return _distinct(file for entry in self._entries for file in entry.files)
 
     @property
-    def missing(self) -> list[str]:
+    def missing_files(self) -> list[str]:
         """The configured files that do not exist; empty if any path is remote."""
         return [] if self.is_remote else [str(file) for file in self.files if file.is_missing]
 
@@ -236,13 +247,16 @@ def _distinct(named: Iterable[Location]) -> list[Location]:
     for file in named:
         path = file.configured if file.is_remote else os.path.realpath(file.configured)
         if path in files:
-            raise UserError(f"{file} is named twice, first as {files[path]}; name it once")
+            raise UserError(f"{file} is named twice, first as {files[path]}; name each file once")
         files[path] = file
     return [*files.values()]
 
 
 def content_version(path: Path) -> str:
-    """The XXH3 digest (128 bits) of a file's content, cached until `file_state` changes."""
+    """A digest of a local file's content (XXH3, 128 bits).
+
+    The digest is cached on disk, and computed again if `file_state` has changed.
+    """
     cache_file = VERSION_CACHE / f"{digest_of(os.path.realpath(path))[:16]}.json"
     state = file_state(path)
     with suppress(OSError, UserError):
@@ -267,6 +281,9 @@ def file_state(path: Path) -> dict[str, int]:
 
 
 def object_version(metadata: Mapping[str, bytes], size: int) -> str:
-    """The version of a store's object: a digest of its size and of the store's digest."""
+    """The version of an object in a store: a digest of its size and of the store's own digest.
+
+    The store's digest is in the object's `metadata`.
+    """
     digests = ([name, metadata[name].decode()] for name in _DIGESTS if metadata.get(name))
     return digest_of([size, *next(digests, [])])

@@ -3,7 +3,7 @@
 Small files are combined into a part. A large file is cut between its row groups, or within large
 row groups. Files of 2, 1, 1 and 9 rows, in parts of about 4 rows:
 
-    [2 1 1] [5 of 9] [4 of 9]
+    [2 1 1] [first 4 of 9] [last 5 of 9]
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ from ..common.files import read_json
 
 @dataclass(frozen=True)
 class FileSlice:
-    """Rows `start` to `stop` (exclusive) of a file."""
+    """Rows `start` to `stop` (exclusive) of a file; `version` is a digest of the file's content."""
 
     file: str
     version: str
@@ -29,12 +29,13 @@ class FileSlice:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a raw table.
+    """One part of a raw table: ranges of rows (`pieces`) of its files.
 
-    `version` changes with the content and order of the part's files and their folders key=value.
-    `key_types` has the types of the columns from such folders. `draw`, in a train table, is the
-    digest of the part's drawn rows (`Selection`). `delimiter` separates the values of CSV files;
-    None: a tab in TSV files, a comma in CSV files.
+    version      a digest of the content and order of the files, and of their folders key=value
+    rows         the number of rows
+    key_types    the types of the columns from folders key=value, by column
+    draw         in a train table, the digest of the rows that were drawn from the part
+    delimiter    between the values of CSV files; None: a tab in TSV files, a comma in CSV files
     """
 
     version: str
@@ -47,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Listing:
-    """All parts of a table, in row order; `table` is the table's name."""
+    """All parts of a raw table, in row order; `table` is the table's name, `rows` its row count."""
 
     table: str
     rows: int
@@ -63,18 +64,19 @@ def part_name(number: int) -> str:
 
 
 def read_parts(path: Path) -> Listing:
-    """Read a listing from JSON; raises UserError if the file is damaged."""
+    """Read the list of a table's parts from parts.json; raises UserError if the file is damaged."""
     return read_json(path, _LISTING.validate_python, kind="parts.json")
 
 
 def cut_files(
     group_rows: Sequence[Sequence[int]], rows: int, unsplittable: Collection[int] = ()
 ) -> list[list[tuple[int, int, int]]]:
-    """Divide files into parts of about `rows` rows: lists of (file number, first row, end).
+    """Divide the files of a table into parts of about `rows` rows.
 
-    `group_rows` has the sizes of each file's row groups. Files whose numbers are in `unsplittable`
-    are not cut. Files without rows are in no part. Small files are combined until their sum is
-    nearest to `rows`, so a slightly longer file rarely changes later parts.
+    A part is a list of (number of the file, first row, end). `group_rows[i]` has the numbers of
+    rows in the row groups of file i. Files whose numbers are in `unsplittable` are not cut; files
+    without rows are in no part. Small files are combined until their sum is nearest to `rows`, so a
+    slightly longer file rarely changes later parts.
     """
     parts: list[list[tuple[int, int, int]]] = [[]]
     waiting = 0  # rows of the last part

@@ -20,9 +20,10 @@ _RECORDS = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
 
 @dataclass(frozen=True)
 class RawFiles:
-    """The locations of the raw data; `test` is None without a test table.
+    """Where a run reads its raw data: the user's files, or the simulated stand-in for them.
 
-    `why_simulated` is the reason for using the simulated stand-in; '' for the user's files.
+    `test` is None without a test table. `why_simulated` is the reason for using the stand-in; ''
+    for the user's files.
     """
 
     train: TableLocation
@@ -32,23 +33,23 @@ class RawFiles:
 
     @property
     def is_simulated(self) -> bool:
-        """True if the data are the stand-in."""
+        """True if the data are simulated, not the user's files."""
         return bool(self.why_simulated)
 
     def has_version(self, location: str | Location | TableLocation) -> bool:
-        """True unless the location is a table of the stand-in, which is tracked by its settings."""
+        """False for a simulated table: it depends only on the settings of the simulation."""
         return not self.is_simulated or str(location) not in (str(self.train), str(self.test))
 
     def version(self, location: Location | TableLocation | None) -> str | None:
-        """The version of a location; None for the stand-in, or without a location."""
+        """A digest of the content at `location`; None for a simulated table, or for None."""
         return location.version if location and self.has_version(location) else None
 
     def check(self, columns: Columns, *train_columns: str) -> None:
-        """Check the schemas of the user's files, before hours of training.
+        """Check before hours of training that the user's files have all columns, with usable types.
 
-        Raises UserError if the tables mix real and simulated data, or if a column is missing or has
-        an unusable type. `train_columns` are further columns of the train table. The stand-in is
-        not opened, since it may not exist yet.
+        `train_columns` names further columns that the train table must have. Raises UserError if a
+        check fails, or if one table is real and the other simulated. If the run simulates its
+        tables, they are not opened, since they may not exist yet.
         """
         if self.sample_submission is not None:
             prediction_column(self.sample_submission, columns.id, columns.label)
@@ -61,8 +62,8 @@ class RawFiles:
         both = {*map(str, self.train.files)} & {*map(str, self.test.files)}
         if both:
             raise UserError(
-                f"{min(both)}: is in raw.train and in raw.test; remove it from one of them, or set "
-                f"raw.test to null"
+                f"{min(both)}: this file is in raw.train and in raw.test; remove it from one of "
+                f"them, or set `raw.test` to null"
             )
         test = RawTable(self.test, columns=columns)
         if train.is_simulated != test.is_simulated:
@@ -76,21 +77,26 @@ class RawFiles:
 
 
 def check_local_tables(tables: Iterable[TableLocation], columns: Columns, column: str) -> None:
-    """Check the features, and `column`, in each local table whose files exist."""
+    """Check that each of the tables has all feature columns and `column`, with usable types.
+
+    Remote tables, and tables with missing files, are not checked. Raises UserError if a check
+    fails.
+    """
     for table in tables:
-        if not table.is_remote and not table.missing:
+        if not table.is_remote and not table.missing_files:
             RawTable(table, columns=columns).check_columns(columns, column)
 
 
 def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles:
-    """Choose the user's files or the simulated stand-in, by `source` in the config's block `raw`.
+    """Choose between the user's files and simulated data, by `source` in the config's block `raw`.
 
         files        the user's files
-        simulated    the stand-in
-        auto         the user's files; the stand-in if all tables are missing and `has_stand_in`
+        simulated    simulated data
+        auto         the user's files; simulated data if all tables are missing
 
-    Else, missing files raise UserError. Remote files and broken links (disks that are not mounted)
-    count as existing.
+    Without `has_stand_in`, `auto` never chooses simulated data. Raises UserError if files of the
+    user are needed and missing. Remote files and broken links (disks that are not mounted) count as
+    existing.
     """
     # The sample is used with both sources: its IDs are compared with those of the test table.
     sample = raw["sample_submission"] and Location(raw["sample_submission"])
@@ -102,7 +108,7 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
             for name in ("train", "test")
         )
         tables = [table for table in (train, test) if table]
-        missing = [path for table in tables for path in table.missing]
+        missing = [path for table in tables for path in table.missing_files]
         if not missing:
             return RawFiles(train, test, sample_submission)
         # With Snakemake's --directory, the working folder may be unexpected.
@@ -110,12 +116,12 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
         if (
             raw["source"] == "files"
             or not has_stand_in
-            or not all(table.missing for table in tables)
+            or not all(table.missing_files for table in tables)
         ):
-            instead = ", or set raw.source: simulated to use simulated data for both"
+            instead = ", or set `raw.source: simulated` to use simulated data for both"
             raise UserError(
-                f"raw.source is {raw['source']}, and raw files are missing: "
-                f"{', '.join(missing)}{where}; add them, or correct raw.train and raw.test "
+                f"raw.source is {raw['source']}, but raw files are missing: "
+                f"{', '.join(missing)}{where}; add them, or correct `raw.train` and `raw.test` "
                 f"(null: no test table){instead if has_stand_in else ''}"
             )
         why_simulated = f"no {' and no '.join(missing)}{where}"
@@ -140,15 +146,18 @@ def _default_file(name: str, configured: str | list[str]) -> str | list[str]:
 
 
 def prediction_column(location: Location, id_column: str, label_column: str) -> str:
-    """The column of predictions in a submission: the sample submission's column beside the IDs.
+    """The name of a submission's column of predictions, by the header of the sample submission.
 
-    It is `label_column`, the train table's label, if the sample has this column, or only IDs.
-    Raises UserError if the sample lacks the IDs, or has several other columns without the label.
+        the sample has `label_column`       `label_column`, the train table's label
+        the sample has only IDs             `label_column`
+        it has IDs and one other column     that column
+
+    Raises UserError in all other cases. `location` is the sample submission's.
     """
     if not id_column:
         raise UserError(
-            f"{location}: a sample submission needs an ID column, but columns.id is null; set "
-            f"columns.id, or set raw.sample_submission to null"
+            f"{location}: a sample submission needs an ID column, but `columns.id` is null; set "
+            f"`columns.id`, or set `raw.sample_submission` to null"
         )
     with location.reading():
         header = open_csv(location, delimiter=guess_delimiter(location)).schema.names
@@ -160,19 +169,19 @@ def prediction_column(location: Location, id_column: str, label_column: str) -> 
     raise UserError(
         f"{location}: the header {','.join(header)[:200]!r} must have the ID column "
         f"{id_column!r} and a column for predictions: {label_column!r}, or the only other column; "
-        f"correct the file, columns.id, columns.label or raw.sample_submission"
+        f"correct the file, or `columns.id`, `columns.label` or `raw.sample_submission`"
     )
 
 
 def protect_real_results(raw: RawFiles, results: Path) -> None:
-    """Raise UserError if the stand-in would overwrite results of real data in `results`."""
+    """Raise UserError if simulated data would overwrite results of real data in `results`."""
     paths = [path for pattern in _RECORDS for path in sorted(results.glob(pattern))]
     if raw.is_simulated and (real := [path for path in paths if _is_real(path)]):
         raise UserError(
             f"{raw.why_simulated}, so this run would use the stand-in and overwrite results of "
             f"real data, such as {real[0]}. Put the raw files back, mount the disk, or repeat "
             f"the options of the first call, such as --config table=mine.yaml. For the stand-in, "
-            f"use another folder (snakemake --directory DIR, with raw.source: simulated), or "
+            f"use another folder (snakemake --directory DIR, with `raw.source: simulated`), or "
             f"delete {results} first"
         )
 

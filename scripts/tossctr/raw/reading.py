@@ -28,17 +28,17 @@ _INTEGER = re.compile("0|-?[1-9][0-9]{0,17}")
 
 
 class RawTable:
-    """The files of a raw table, or of one part, as one table.
+    """The files of a raw table, or of one part of it, read as one table.
 
-    With `part`, `raw` names the part's files, which must be unchanged. Rows are numbered across
-    files in order; `first_row` is the first row's number in its file. A folder key=value above a
-    file adds a column `key` (int64 if all values are integers, else string), unless the file has
-    it. A column's type is pyarrow's permissive promotion of its types in all files. CSV columns get
-    types from their roles in `columns`, or are text.
+    With `part`, `raw` names the part's files, which must be unchanged. Rows are numbered across the
+    files; `first_row` is the first row's number in the first file. A folder named key=value above a
+    file adds a column `key`, unless the file has one: int64 if all values are integers, else
+    string. If files have different types of a column, pyarrow's permissive promotion chooses its
+    type. CSV columns get types by their roles in `columns`; the others are text.
 
-    `unusable` maps columns that have conflicting types, or are twice in a file, to error messages.
-    `incomplete` has the columns that some files lack. Raises UserError if a file cannot be opened,
-    or if only some files are simulated.
+    `unusable` maps the columns that have conflicting types, or are twice in a file, to error
+    messages. `incomplete` has the columns that some files lack. Raises UserError if a file cannot
+    be opened, or if only some files are simulated.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class RawTable:
 
     @property
     def version(self) -> str:
-        """The version of the part, or of all files."""
+        """A digest of the content of the part's files or, without a part, of all files."""
         return self._part.version if self._part else self.location.version
 
     @cached_property
@@ -112,8 +112,11 @@ class RawTable:
         """The number of rows; reads CSV files once to count theirs."""
         return int(self._first_rows[-1] - self.first_row)
 
-    def where(self, row: int) -> str:
-        """For messages: the file that has the row and, if there are several, its first row."""
+    def file_of_row(self, row: int) -> str:
+        """For messages: the path of the file that has row number `row`.
+
+        If the table has several files, the text also has the number of the file's first row.
+        """
         if len(self._files) == 1:
             return str(self._files[0].location)
         number = int(np.searchsorted(self._first_rows[:-1], row, side="right")) - 1
@@ -135,7 +138,10 @@ class RawTable:
                     row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
-        """`rows` rows, from the starts of all files alike, without `incomplete` columns."""
+        """`rows` rows, the same number from the start of each file.
+
+        Columns that some files lack are left out.
+        """
         usable = [field for field in self.schema_arrow if field.name not in self.incomplete]
         schema, batches = pa.schema(usable), []
         for file in self._files:
@@ -166,16 +172,17 @@ class RawTable:
                 pieces.append(cast.to_numpy(zero_copy_only=False))
             except (ValueError, pa.ArrowException) as error:
                 raise UserError(
-                    f"{self.where(first_row)}: column {column!r}: {first_line(error)}; "
+                    f"{self.file_of_row(first_row)}: column {column!r}: {first_line(error)}; "
                     f"each row needs a whole number such as 20240131, a date, a timestamp, or a "
-                    f"text such as 2024-01-31 or 2024-01-31 23:59:00: correct columns.time"
+                    f"text such as 2024-01-31 or 2024-01-31 23:59:00: correct `columns.time`"
                 ) from None
         return np.concatenate(pieces)
 
     def check_columns(self, columns: Columns, *extra: str) -> None:
-        """Raise UserError if there are no rows, or a column in use is missing or unusable.
+        """Raise UserError if there are no rows, or a column in use is missing or has a wrong type.
 
-        `extra` names further columns that must exist: label or ID ('': none), time and group.
+        `extra` names further columns that must exist, such as label, ID, time and group; '' names
+        none.
         """
         self.require_usable([name for name in (*columns.features, *extra) if name])
         if all(file.is_empty for file in self._files):
@@ -183,7 +190,10 @@ class RawTable:
         check_types(self.schema_arrow, columns, str(self.location))
 
     def require_usable(self, names: Sequence[str]) -> None:
-        """Raise UserError if a column is missing, is twice in a file, or has conflicting types."""
+        """Raise UserError if one of the columns `names` cannot be read.
+
+        Such a column is missing, is twice in a file, or has conflicting types.
+        """
         for name in names:
             if name in self.unusable:
                 raise UserError(self.unusable[name])
@@ -201,9 +211,9 @@ class RawTable:
                 )
 
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:
-        """Raise UserError if categories or times of rows have another type in the table `other`.
+        """Raise UserError if a category or the rows' time has another type in the table `other`.
 
-        Categories are compared as text, so 7, 07 and true are three categories.
+        Categories are compared as text, and equal values of two types may differ as text.
         """
         for name in (*columns.categorical, *([columns.row_time] if columns.row_time else [])):
             types = [table.schema_arrow.field(name).type for table in (other, self)]
@@ -215,7 +225,7 @@ class RawTable:
                 )
 
     def listing(self, rows: int) -> Listing:
-        """All parts of the table, each of about `rows` rows."""
+        """Divide the table into parts of about `rows` rows, and return the list of the parts."""
         files, delimiter, parts = self._files, self.location.delimiter, []
         unsplittable = {i for i, file in enumerate(files) if not file.is_splittable}
         for cuts in cut_files([file.group_rows for file in files], rows, unsplittable):

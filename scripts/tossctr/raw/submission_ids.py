@@ -36,10 +36,10 @@ def list_parts(
     delimiter: str | None = None,
     threads: int = 1,
 ) -> None:
-    """Check a test table, and write a JSON listing of its parts, each of about `rows` rows.
+    """Check the test table in the files `raw`, and write the list of its parts to `parts` as JSON.
 
-    Raises UserError if a file lacks a column, a column's type differs between files, an ID is
-    missing or repeated, or the sample submission has other IDs.
+    A part has about `rows` rows. Raises UserError if a file lacks a column, a column's type differs
+    between files, an ID is missing or repeated, or the sample submission has other IDs.
     """
     table = RawTable(TableLocation(raw, delimiter), columns=columns)
     table.check_columns(columns, columns.id)
@@ -47,7 +47,7 @@ def list_parts(
 
     def ids() -> Iterator[pa.Table]:
         for first_row, batch in table.stream([columns.id], _BATCH_ROWS):
-            where = table.where(first_row)
+            where = table.file_of_row(first_row)
             yield pa.table({"id": checked_ids(batch.column(0), first_row, columns.id, where)})
             listing.advance(len(batch))
 
@@ -81,10 +81,10 @@ def id_database(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
 def add_ids(
     database: DuckDBPyConnection, name: str, pieces: Iterable[pa.Table], where: str
 ) -> None:
-    """Create the database's table `name` from `pieces`, which have a string column `id`.
+    """Write IDs into a new table `name` of the database, with columns `id` and `row`.
 
-    The table's column `row` numbers all rows from 0. Raises UserError if an ID is repeated; the
-    message says `where` the IDs are from.
+    `pieces` are Arrow tables with a string column `id`. `row` numbers all rows from 0. Raises
+    UserError if an ID is repeated; the message says by `where` which file has the IDs.
     """
     first = 0
     for i, piece in enumerate(pieces):
@@ -112,10 +112,11 @@ def fetch_row(database: DuckDBPyConnection, query: str) -> tuple:
 def add_sample(
     database: DuckDBPyConnection, path: str | Path, id_column: str, name: str, location: str
 ) -> None:
-    """Add the IDs of a sample submission as the table `sample`.
+    """Read the IDs of a sample submission into the database's table `sample`, and compare them.
 
-    Raises UserError if the file cannot be read, an ID is repeated, or the IDs differ from those of
-    the table `name`. The message calls that table `location`, such as "in the test file".
+    They must be the IDs in the database's table `name`. Messages say where that table's IDs are by
+    `location`, such as "in the test file". Raises UserError if the IDs differ, if one is repeated,
+    or if the file cannot be read.
     """
     add_ids(database, "sample", sample_ids(path, id_column), str(path))
     is_lacking, is_extra = (f"FILTER (WHERE {table}.row IS NULL)" for table in (name, "sample"))
@@ -130,7 +131,7 @@ def add_sample(
         raise UserError(
             f"{path}: IDs {'; IDs '.join(texts)} ({rows:,} IDs in the sample, {other_rows:,} "
             f"{location}); use the sample submission of this test file, or set "
-            f"raw.sample_submission to null"
+            f"`raw.sample_submission` to null"
         )
 
 

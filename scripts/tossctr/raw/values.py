@@ -32,7 +32,7 @@ _NAMES: Mapping[str, Callable[[pa.DataType], bool]] = {
 
 
 def decoded_type(arrow_type: pa.DataType) -> pa.DataType:
-    """The type of a column after its dictionaries and string views are decoded."""
+    """The Arrow type of a column after `decode`: plain texts, not dictionaries or string views."""
     if pa.types.is_dictionary(arrow_type):
         return decoded_type(arrow_type.value_type)
     if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
@@ -42,8 +42,8 @@ def decoded_type(arrow_type: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_string_view(arrow_type) else arrow_type
 
 
-def decoded(values: pa.Array) -> pa.Array:
-    """The values, cast to `decoded_type` of their type."""
+def decode(values: pa.Array) -> pa.Array:
+    """The values of a column as plain values, without dictionaries and string views."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     wanted = decoded_type(values.type)
@@ -51,7 +51,10 @@ def decoded(values: pa.Array) -> pa.Array:
 
 
 def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.Array:
-    """Cast the values; raises ValueError that names the row of the first value that fails."""
+    """Cast values to an Arrow type; the first value is in the row number `first_row`.
+
+    Raises ValueError that names the row of the first value that cannot be cast.
+    """
     try:
         return values.cast(arrow_type)
     except pa.ArrowException:
@@ -72,19 +75,29 @@ def type_name(arrow_type: pa.DataType) -> str:
 
 
 def text_format(arrow_type: pa.DataType) -> str:
-    """The format of a type's texts (`as_text`): types of one format write equal values alike."""
+    """The name of the text format of a type's values, such as float or timestamp.
+
+    Types of one format write equal values alike: integers, as well as floats, write 1.
+    """
     if pa.types.is_timestamp(arrow_type):
         return "timestamp with a zone" if arrow_type.tz else "timestamp"
     return type_name(arrow_type).replace("integer", "float")
 
 
 def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
-    """Raise UserError if a column in use has a type that its role does not allow."""
+    """Raise UserError if a column in use has a type that its role does not allow.
+
+    The message begins with `where`, the name of the table.
+    """
     numbers = ("", "integer", "float", "boolean")
     for role, allowed, names in (
         ("categorical", (*numbers, "text"), columns.categorical),
         ("numeric", numbers, columns.numeric),
-        ("a sequence", ("", "text", "list of ", "list of text", "list of integer"), columns.ragged),
+        (
+            "a sequence",
+            ("", "text", "list of ", "list of text", "list of integer"),
+            columns.sequence_columns,
+        ),
         ("a time", ("integer", "timestamp"), [columns.row_time] if columns.row_time else []),
     ):
         for name in names:
@@ -118,7 +131,10 @@ def _number_as_text(value: Any) -> str:
 
 
 def drop_zero_decimals(texts: pa.Array) -> pa.Array:
-    """The texts, with 38.0 as 38: pandas writes 38.0 to CSV if the column has missing values."""
+    """The texts, with 38.0 as 38.
+
+    pandas writes integers to CSV as 38.0 if the column has missing values.
+    """
     return pc.replace_substring_regex(texts, r"^(-?(?:0|[1-9]\d*))\.0$", r"\1")
 
 
@@ -130,7 +146,10 @@ def time_type(word: str) -> pa.DataType:
 
 
 def label_pair(labels: pa.Array) -> tuple[str, str] | None:
-    """The pair in LABEL_PAIRS that contains the first non-missing label, or None."""
+    """The pair of words, such as yes and no, that has the first label that is not missing.
+
+    None if the labels are not text, or the first label is in no pair of LABEL_PAIRS.
+    """
     if type_name(labels.type) != "text":
         return None
     words = [word.strip().lower() for word in pc.drop_null(labels)[:1].to_pylist()]
@@ -138,7 +157,10 @@ def label_pair(labels: pa.Array) -> tuple[str, str] | None:
 
 
 def labels_as_numbers(labels: pa.Array, pair: tuple[str, str] | None) -> pa.Array:
-    """Replace the words of `pair` by 1 and 0, other texts by null; None: change nothing."""
+    """Labels in words as numbers: 1 and 0 for the two words of `pair`, null for other texts.
+
+    If `pair` is None, the labels are returned unchanged.
+    """
     if pair is None:
         return labels
     words = pc.ascii_lower(pc.ascii_trim_whitespace(labels))
@@ -146,7 +168,10 @@ def labels_as_numbers(labels: pa.Array, pair: tuple[str, str] | None) -> pa.Arra
 
 
 def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
-    """The column as text; raises UserError if it is not UTF-8 or contains NUL bytes."""
+    """A column as text; raises UserError if it is not UTF-8 or contains NUL bytes.
+
+    The message calls the column `name`, and says that it is in `path`.
+    """
     try:
         texts = as_text(column)
         texts.validate(full=True)
@@ -162,12 +187,19 @@ def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
 
 
 def row_numbers(rows: int, count: int) -> pa.StringArray:
-    """IDs for the `count` rows after the first `rows` rows of a table without IDs: row numbers."""
+    """Row numbers as text: IDs for `count` rows of a table without IDs.
+
+    `rows` rows come before, so the first number is `rows` + 1.
+    """
     return pa.array(np.arange(rows + 1, rows + count + 1)).cast(pa.string())
 
 
 def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
-    """A batch of IDs as text; raises UserError if an ID is missing or not UTF-8."""
+    """The IDs of a batch of rows as text; raises UserError if an ID is missing or not UTF-8.
+
+    For the message: the batch begins with row `first_row` of the file `path`, and `name` is the
+    column's name.
+    """
     ids = checked_text(column, name, path)
     if ids.null_count:
         row = first_row + pc.index(ids.is_null(), True).as_py()

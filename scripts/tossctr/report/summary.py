@@ -15,7 +15,7 @@ from ..catalog.model_kinds import is_model
 from ..common.errors import join_names
 from ..common.files import Output, atomic_write, read_json
 from ..common.parquet import metadata_of
-from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, model_of_file, require_name
+from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, model_of_file, require_made_for
 from ..describe.alarms import read_alarms
 from ..evaluate.intervals import Entry, bootstrap, differences
 from ..evaluate.metric_table import METRIC_BY_NAME, Metric, metrics_of, read_same_rows
@@ -62,7 +62,7 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
 def _row(path: Path, metric: str) -> dict[str, Any]:
     """A model's row, from metrics.json and training.json."""
     measured = read_json(path, kind="metrics.json", keys=("full_name", "metrics", "clicks"))
-    require_name(path, measured["full_name"], model_of_file(path))
+    require_made_for(path, measured["full_name"], model_of_file(path))
     training = read_json(path.with_name("training.json"))
     size, name = path.absolute().parts[-3:-1]
     # Spaces separate settings, so values have none.

@@ -58,7 +58,10 @@ _RULES, _CONDITIONS, _MIN_SHARE = 80, 4, 0.01
 
 @dataclass(frozen=True)
 class RowInputs:
-    """Inputs of the effects: columns, histories, and the mean history length in the config."""
+    """What the click probabilities of some rows depend on.
+
+    `mean_length` is the mean number of events of a history in the config.
+    """
 
     columns: ColumnArrays
     sequences: Ragged
@@ -66,7 +69,10 @@ class RowInputs:
 
 
 def draw_rows(rng: np.random.Generator, users: Users, day: Days, mean_length: float) -> RowInputs:
-    """Draw one row for each user: columns and history; `day` has the calendar days, 0 to 7."""
+    """Draw the columns and the history of one row for each user.
+
+    `day` has each row's calendar day, 0 to 7. `mean_length` is the mean number of events.
+    """
     columns = draw_columns(rng, users, day)
     return RowInputs(columns, draw_sequences(users, columns["LENGTH"], mean_length), mean_length)
 
@@ -83,13 +89,21 @@ def _solved(name: str) -> Floats32:
 
 
 def missing_block_index(columns: ColumnArrays) -> NDArray[np.int8]:
-    """What each row lacks, [R]: 0: the block of 77 columns, 1: only feat_a_*, -1: neither."""
+    """Which of the blocks of columns that are missing together each row lacks, int8 [rows].
+
+    0     the 77 columns such as gender and history_*
+    1     only the columns feat_a_*
+    -1    neither
+    """
     shared = columns["gender"] < 0
     return np.where(shared, 0, np.where(np.isnan(columns["feat_a_1"]), 1, -1)).astype(np.int8)
 
 
 def last_token_index(sequences: Ragged) -> NDArray[np.int8]:
-    """The index of each row's last event among the published click rates, [R]; -1 if absent."""
+    """The number of each row's newest event in the published list of click rates, int8 [rows].
+
+    The list has the click rate by newest event, for some events; -1 for any other event.
+    """
     published = load_statistics()["sequence"]["last_token_click_rate"]
     index_V = np.full(len(vocabulary()), -1, dtype=np.int8)
     for index, code in enumerate(published):
@@ -104,14 +118,17 @@ def _length(rows: RowInputs) -> Floats32:
 
 
 def length_intervals() -> Floats:
-    """The first and last length of each published length interval, [intervals, 2]."""
+    """The intervals of history lengths with a published click rate, [intervals, 2].
+
+    Both lengths, the first and the last, belong to the interval.
+    """
     spans = load_statistics()["sequence"]["click_rate_by_length"]
     return np.array([span.split("-") for span in spans], dtype=np.float64)
 
 
 @cache
 def length_knots() -> Floats:
-    """The log of the geometric mean of each published length interval's ends."""
+    """The middle of each of `length_intervals` on a logarithmic scale, as a logarithm."""
     return np.log(length_intervals()).mean(axis=1)
 
 
@@ -227,23 +244,26 @@ EFFECTS: Mapping[str, tuple[Callable[[RowInputs], Floats32], float]] = {
 
 
 def effect_values(rows: RowInputs) -> dict[str, Floats32]:
-    """The log-odds [R] of each effect, multiplied by its strength, by name."""
+    """What each effect adds to the log-odds of a click, float32 [rows], by the effect's name."""
     return {name: np.float32(strength) * of(rows) for name, (of, strength) in EFFECTS.items()}
 
 
 def click_logit(rows: RowInputs) -> Floats32:
-    """The log-odds of a click without `user_effect`, [R]."""
+    """The log-odds of a click in each row, float32 [rows], without the random effect of users."""
     values = effect_values(rows).values()
     return np.float32(load_statistics()["effects"]["intercept"]) + np.sum(list(values), axis=0)
 
 
 def user_effect(users: Users) -> Floats:
-    """The random effect of each user in log-odds, [R]."""
+    """The random effect of each row's user on the log-odds of a click, [rows]."""
     return USER_STRENGTH * normal(users, Draw.CLICKS)
 
 
 def mean_over_users(logit: Floats32 | Floats) -> Floats:
-    """The click probability for this `click_logit` of a random user: a mean over `user_effect`."""
+    """The click probability of each row if the user is unknown, [rows]: a mean over all users.
+
+    `logit` [rows] has the log-odds without the random effect of a user.
+    """
     return np.interp(logit, *_mean_table())
 
 

@@ -37,7 +37,7 @@ _MIN_UNSEEN = 0.02
 
 @cache
 def vocabulary() -> list[str]:
-    """The event code of each token, [V], most frequent first."""
+    """The event codes as in the file, most frequent first. An index into this list is a token."""
     published = list(load_statistics()["sequence"]["token_share"])
     unpublished = sorted({str(code) for code in range(1, 1_000)}.difference(published), key=int)
     return [*published, *unpublished[: _CODES - len(published)]]
@@ -45,7 +45,7 @@ def vocabulary() -> list[str]:
 
 @cache
 def token_shares() -> Floats:
-    """The measured share of each token, [V]; the sum is 1."""
+    """The share of each token among all events, [tokens]; the sum is 1."""
     published = list(load_statistics()["sequence"]["token_share"].values())
     share = np.append(published, np.geomspace(*_RARE_SHARES, _CODES - len(published)))
     return share / share.sum()
@@ -61,7 +61,11 @@ def _end_shares(event: str) -> Floats:
 
 @cache
 def measured_successors() -> Floats:
-    """Each token's successor probabilities [V, V]; the unpublished rest is as `token_shares`."""
+    """The probability that token j is the next event after token i, [i, j].
+
+    Frequent successors have published probabilities. The rest is divided in proportion to the
+    tokens' shares of all events.
+    """
     share_V = token_shares()
     probability = np.tile(share_V, (len(share_V), 1))
     for code, successors in load_statistics()["sequence"]["successors"].items():
@@ -78,11 +82,12 @@ def _normalised(weight: Floats) -> Floats:
 
 @cache
 def interest_chains() -> Floats:
-    """Successor probabilities by interest, [K, V, V].
+    """For each interest, the probability that token j is the next event after token i.
 
-    Each token belongs to one or two interests, which make it _TILT times likelier. Then two
-    corrections alternate until all interests together fit the data: a factor for each pair of
-    tokens fits the successors, a factor for each next token fits the token shares.
+    The shape is [interests, i, j]. A user follows one interest for some events, then another. Each
+    token belongs to one or two interests, which make it _TILT times likelier. Then two corrections
+    alternate until all interests together fit the data: a factor for each pair of tokens fits the
+    successors, a factor for each next token fits the token shares.
     """
     share_V, successors_VV = token_shares(), measured_successors()
     rng = np.random.default_rng(_WORLD_SEED)
@@ -131,7 +136,11 @@ def _next_token_table() -> NDArray[np.uint16]:
 
 
 def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
-    """Lengths [R], at least 1, for standard normal `score` [R], scaled to `mean_length`."""
+    """The number of events of each row, int64 [rows], at least 1, on average `mean_length`.
+
+    `score` [rows] is standard normal. The lengths have the published distribution, but for their
+    scale.
+    """
     published = load_statistics()["sequence"]["lengths"]
     logs = np.log(published["values"])
     length = np.exp(np.interp(normal_cdf(score), published["levels"], logs))
@@ -139,9 +148,10 @@ def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
 
 
 def draw_sequences(users: Users, score: Floats32, mean_length: float) -> Ragged:
-    """Draw an event sequence for each row; `draw_lengths` gives its length for `score`.
+    """Draw an event sequence for each row; rows of one user have equal sequences.
 
-    Rows of one user have equal sequences.
+    The standard normal `score` [rows] sets the sequence's length, which is `mean_length` on
+    average.
     """
     offsets = np.concatenate([[0], np.cumsum(draw_lengths(score, mean_length))])
     tokens = np.empty(offsets[-1], dtype=np.uint16)
@@ -224,7 +234,7 @@ def _walk(
 
 
 def join_codes(sequences: Ragged) -> pa.StringArray:
-    """The comma-separated event codes of each row, the newest last."""
+    """The text of each sequence in the file: event codes joined by commas, the newest last."""
     codes = pa.array(vocabulary()).take(pa.array(sequences.values))
     rows = pa.LargeListArray.from_arrays(pa.array(sequences.offsets), codes)
     return pc.binary_join(rows, ",")

@@ -38,13 +38,14 @@ def simulate_split(
 ) -> None:
     """Write a simulated train or test file, and its true click probabilities to `truth`.
 
-    `parquet` has the columns and types of the real file. Train rows are sorted by their seven days;
-    all test rows are of the next day, whose `day_of_week` is also 7. Some test users come from the
-    train file of the same seed, which has `train_rows` rows.
+    `parquet` gets `rows` rows, with the columns and types of the real file. Train rows are sorted
+    by their seven days; all test rows are of the next day, whose `day_of_week` is also 7. A history
+    has `mean_length` events on average. Some test users come from the train file of the same seed,
+    which has `train_rows` rows.
 
     `truth` has, in the same order, `row` (train) or `ID` (test), `probability`, and
-    `probability_of_new_user`, the mean over all users. Each chunk is a row group with a separate
-    random stream.
+    `probability_of_new_user`, the mean over all users. Every `chunk_rows` rows are a row group with
+    a separate random stream.
     """
     is_train = split == "train"
     names = load_statistics()["column_order"]

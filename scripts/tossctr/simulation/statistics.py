@@ -25,10 +25,11 @@ def load_statistics() -> Mapping[str, Any]:
 
 
 def missing_shares(column: str) -> tuple[float, float]:
-    """A column's share of missing values in the competition's file, and in a sample of its rows.
+    """The share of missing values of a column: in the competition's file, and in a sample of rows.
 
-    The column's quantiles are from the sample. There are three blocks of columns that are missing
-    in the same rows: the 18 `feat_a_*`; feat_e_3; 77 others, such as gender and all `history_*`.
+    The column's published quantiles are from the sample. There are three blocks of columns that are
+    missing in the same rows: the 18 `feat_a_*`; feat_e_3; 77 others, such as gender and all
+    `history_*`.
     """
     missing = load_statistics()["missing"]
     if column in missing["never_missing"]:
@@ -52,7 +53,10 @@ def click_rate() -> float:
 
 @cache
 def category_log_odds(column: str) -> Floats32:
-    """Log-odds of a click by code, minus the log-odds of all rows; the last, 0, is for code -1."""
+    """How much each value of a column changes the log-odds of a click, compared with all rows.
+
+    The index is the value's index in `category_values`. The last entry, 0, is for missing values.
+    """
     measured = load_statistics()["categories"][column]
     rate = np.array([*measured["click_rate"].values(), click_rate()])
     mean = click_rate()
@@ -67,7 +71,7 @@ def normal_table() -> tuple[Floats, Floats]:
 
 
 def normal_cdf(score: NDArray[np.floating]) -> Floats:
-    """The standard normal distribution function, accurate to four decimals."""
+    """The standard normal distribution function at each `score`, accurate to four decimals."""
     return np.interp(score, *normal_table())
 
 
@@ -78,11 +82,11 @@ def logistic(logit: NDArray[np.floating]) -> Floats:
 
 @cache
 def copula_factor(columns: tuple[str, ...]) -> Floats32:
-    """A matrix A [C, C]: A @ (independent normal numbers) has the measured rank correlations.
+    """A matrix, [columns, columns]: its product with independent normal numbers is correlated.
 
-    A normal pair with correlation 2 sin(pi r / 6) has rank correlation r. The matrix of these
-    correlations may not be positive definite, so negative eigenvalues are set to 0, and the
-    diagonal is rescaled to 1.
+    The product has the measured rank correlations of `columns`. A normal pair with correlation 2
+    sin(pi r / 6) has rank correlation r. The matrix of these correlations may not be positive
+    definite, so negative eigenvalues are set to 0, and the diagonal is rescaled to 1.
     """
     index = [list(load_statistics()["numeric"]).index(column) for column in columns]
     rank_correlation = np.array(load_statistics()["rank_correlation"], dtype=np.float64)
@@ -111,8 +115,9 @@ def ordered_dot(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
 def quantile_function(column: str) -> Callable[[Floats], Floats]:
     """The quantile function of a numeric column's values that are not missing.
 
-    The published quantiles and zero shares count missing values as 0. Zeros have the levels
-    `zero_from` to `zero_to`. The first of these levels stand for missing values and are skipped.
+    The published quantiles and shares of zeros count missing values as 0. So quantiles are 0 from
+    the level `zero_from` to `zero_to`. The first of these levels stand for missing values, and are
+    skipped.
     """
     measured = load_statistics()["numeric"][column]
     level = np.array(load_statistics()["quantile_levels"], dtype=np.float64)

@@ -32,24 +32,24 @@ Draw = IntEnum("Draw", "RETURNS EARLIER FROM_TRAIN GENDER AGE_GROUP MISSING EVEN
 
 
 def random_bits(users: Users, draw: Draw) -> NDArray[np.uint64]:
-    """64 random bits of each user for a draw, uint64 [R]."""
+    """64 random bits for each user, uint64 [rows]; `draw` says what they decide."""
     # As an array, since scalars warn of overflow.
     return hash64(users + np.array([draw], dtype=np.uint64) * GOLDEN)
 
 
 def uniform(users: Users, draw: Draw) -> Floats:
-    """A random number in [0, 1) of each user for a draw, [R]."""
+    """A random number in [0, 1) for each user, [rows]; `draw` says what the number decides."""
     return np.float64(2.0**-53) * (random_bits(users, draw) >> np.uint64(11)).astype(np.float64)
 
 
 def normal(users: Users, draw: Draw) -> Floats:
-    """A standard normal number of each user for a draw, [R]."""
+    """A standard normal number for each user, [rows]; `draw` says what the number decides."""
     number, share = normal_table()
     return np.interp(uniform(users, draw), share, number)
 
 
 def normals(users: Users, count: int) -> Floats32:
-    """`count` standard normal numbers of each user, [count, R], by the Box-Muller transform."""
+    """`count` standard normal numbers for each user, [count, rows], by the Box-Muller transform."""
     drawn = np.empty((count + count % 2, len(users)), dtype=np.float32)
     _fill_normals(random_bits(users, Draw.NUMBERS), drawn)
     return drawn[:count]
@@ -69,12 +69,15 @@ def _fill_normals(state: Users, drawn: Floats32) -> None:
 
 
 def train_users(seed: int, row: Indices) -> Users:
-    """The users of train rows, [R]."""
+    """The user of each train row, uint64 [rows]; `row` has the rows' numbers."""
     return _returning(seed, _TRAIN, row, TRAIN_RETURNS)
 
 
 def test_users(seed: int, row: Indices, train_rows: int) -> Users:
-    """The users of test rows, [R]; some are users of the `train_rows` train rows."""
+    """The user of each test row, uint64 [rows]; `row` has the rows' numbers.
+
+    Some are users of the train file of the same seed, which has `train_rows` rows.
+    """
     users = _returning(seed, _TEST, row, TEST_RETURNS)
     is_train_user = (uniform(users, Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
     before = np.full(is_train_user.sum(), train_rows)
@@ -83,7 +86,7 @@ def test_users(seed: int, row: Indices, train_rows: int) -> Users:
 
 
 def new_users(seed: int, rows: int) -> Users:
-    """`rows` distinct users who are in neither file."""
+    """`rows` distinct users who are in neither the train nor the test file of the same seed."""
     return _returning(seed, _NEW_USERS, np.arange(rows), 0.0)
 
 
