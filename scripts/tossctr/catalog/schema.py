@@ -192,7 +192,7 @@ def sampling_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Parts(_Block):
-    """The parts of a table."""
+    """How a table is divided into parts, each of which has a job."""
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
     """approximate rows of a part; each part of a table has its own job"""
@@ -271,7 +271,10 @@ _Number = Annotated[float, AS_WRITTEN]
 
 
 class Range(SettingsBlock):
-    """A range of numbers from `low` to `high`."""
+    """A range of numbers to search, from `low` to `high`.
+
+    With `log`, numbers are drawn on a logarithmic scale; with `step`, they are `step` apart.
+    """
 
     low: _Number
     high: _Number

@@ -52,7 +52,7 @@ class Inputs:
         return [*feature_map.numeric, *chosen]
 
     def newest_fields(self, feature_map: FeatureMap) -> Sequence[CategoryField | SequenceField]:
-        """The sequences whose newest code is also used as a context category."""
+        """The sequences whose newest event is also an input, as a context category."""
         return feature_map.sequences if "newest" in self.statistics else []
 
 
@@ -187,7 +187,7 @@ class FeatureEncoder:
                     logger.warning(text, name, 100 * share, what)
 
     def encode(self, block: Block) -> EncodedRows:
-        """The numeric and categorical inputs of a block's rows."""
+        """The model's inputs for the rows of a block, except their histories."""
         raw = block.numeric[:, self.numeric_columns]
         if self.statistics:
             raw = np.concatenate([raw, self.all_statistics(block)[:, self.statistics]], axis=1)

@@ -250,7 +250,7 @@ class ItemAttributeFit:
         self.rows, self.contradictions = 0, 0
 
     def add(self, item: np.ndarray, attribute: np.ndarray) -> None:
-        """Add rows: the numbers of their words in `items` and `attributes`, int64 [rows].
+        """Add rows: the number of each row's word in `items` and in `attributes`, int64 [rows].
 
         Words are numbered from 1; 0 is missing.
         """
@@ -279,9 +279,10 @@ class ItemAttributeFit:
     def item_attribute(
         self, sequence: str, target: CategoryField, attribute: CategoryField
     ) -> ItemAttribute:
-        """The attribute of each item, as indices of the vocabularies of `target` and `attribute`.
+        """The result: which attribute each item has, by their indices in two vocabularies.
 
-        `sequence` is the sequence column that has one vocabulary with the target.
+        The vocabularies are those of the columns `target` and `attribute`. `sequence` is the
+        sequence column that has one vocabulary with the target.
         """
         index = {word: i for i, word in enumerate(attribute.vocabulary, FIRST_CATEGORY)}
         indices = [PADDING, *(index.get(word, PADDING) for word in self.attributes)]

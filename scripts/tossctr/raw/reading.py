@@ -207,7 +207,8 @@ class RawTable:
                 raise UserError(
                     f"{file.location}: there is no column {absent}; the file has {existing}"
                     f"{f'; did you mean {near!r}?' if near else '.'} Correct the name in the "
-                    f"table's `columns`, or the delimiter of CSV files (raw.delimiter)"
+                    f"table's `columns`, or the delimiter of CSV files (`raw.delimiter`). With "
+                    f"scripts/score.py, correct --model, --id_column or --delimiter"
                 )
 
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:
