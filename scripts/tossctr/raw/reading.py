@@ -207,8 +207,8 @@ class RawTable:
                 raise UserError(
                     f"{file.location}: there is no column {absent}; the file has {existing}"
                     f"{f'; did you mean {near!r}?' if near else '.'} Correct the name in the "
-                    f"table's `columns`, or the delimiter of CSV files (`raw.delimiter`). With "
-                    f"scripts/score.py, correct --model, --id_column or --delimiter"
+                    f"table's `columns` (of score.py: --id_column), or the delimiter of CSV files "
+                    f"(`raw.delimiter`)"
                 )
 
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:
