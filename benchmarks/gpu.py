@@ -188,9 +188,9 @@ def small_cards(setting: Setting) -> Iterator[Row]:
                 torch.cuda.empty_cache()
                 torch.cuda.set_per_process_memory_fraction((gib << 30) / machine.memory())
             stepper = stepper_of(network, machine, micro_rows)
-            stepper.take(batch)
+            stepper.take_step(batch)
             started = time.perf_counter()
-            stepper.take(batch)
+            stepper.take_step(batch)
             stepper.mean_loss()
             rate = rows / (time.perf_counter() - started)
             of = f"{stepper.micro_rows or rows} of {rows} rows"
@@ -293,7 +293,7 @@ def measured_peak(network: FESeq, batch: Batch, machine: Machine) -> float:
     stepper = stepper_of(network, machine)
     for _ in range(2):
         torch.cuda.reset_peak_memory_stats()
-        stepper.take(batch)
+        stepper.take_step(batch)
     return torch.cuda.max_memory_allocated() / 2**30
 
 
@@ -304,7 +304,7 @@ def losses(setting: Setting, machine: Machine, max_len: int, steps: int) -> list
     rows = min(512, setting.batch_rows("full"))
     found = []
     for batch in islice(chain.from_iterable(case.batches(rows) for _ in range(steps)), steps):
-        stepper.take(batch)
+        stepper.take_step(batch)
         found.append(stepper.mean_loss())
     return found
 

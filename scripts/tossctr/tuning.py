@@ -59,16 +59,24 @@ def tune_model(
     threads: int,
     code: str = "",
 ) -> None:
-    """Search the settings of a model; write `trials` (CSV), then `best` (YAML).
+    """Search for better settings of a model; write all trials (CSV), then the best settings (YAML).
 
-    `settings` are the model's settings by block of the config; `variant` has those that the model's
-    variant sets. Optuna's study is in the folder `study` beside `best`. An interrupted search
-    resumes if settings, space, data and the digest `code` are the same. Raises UserError if
-    `tuning.space` has no settings of this model, or if no trial completes.
+    settings: the model's settings by block of the config, such as `train`
+    variant: the settings that the model's variant sets, by block; {} without a variant
+    best, trials: the YAML file and the CSV file to write
+    model, size: names, such as len150 and full
+    tuning: the search space, and the number of trials
+    code: digest of the code
+
+    Optuna's study is in the folder `study` beside `best`. An interrupted search resumes if
+    settings, search space, data and code are the same. Raises UserError if the search space has no
+    setting of this model, or if no trial completes.
     """
     space = space_of(tuning.space, settings)
     if not space:
-        raise UserError(f"tuning.space has no setting of the model {model}; add one")
+        raise UserError(
+            f"the search space, tuning.space, has no setting of the model {model}; add one"
+        )
     folder = best.parent / "study"
     # The feature map identifies the rows.
     values = [settings, space, hashlib.sha256(feature_map.read_bytes()).hexdigest(), code]
@@ -83,8 +91,8 @@ def tune_model(
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     if not complete:
         raise UserError(
-            f"no trial completed ({len(finished)} tried); change tuning.space. The last trial "
-            f"ended with: {finished[-1].user_attrs.get('reason')}"
+            f"none of {len(finished)} trials completed; change the search space, tuning.space. The "
+            f"last trial ended with: {finished[-1].user_attrs.get('reason')}"
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
     _write_best(best, winner, f"{size}/{model}", variant)
@@ -120,7 +128,11 @@ def _search(
 
 
 def run_trial(run: RunTrial, trial: Trial, settings: Settings, space: Mapping[str, Any]) -> float:
-    """Train with settings drawn from `space`; return the value that the search maximizes."""
+    """Train a model for one trial of a search; return the value that the search maximizes.
+
+    Settings drawn from `space` (a range or list by dotted name) replace those in `settings`. `run`
+    trains. Raises TrialPruned if the trial is worse than others, or if the settings do not work.
+    """
     drawn = by_block({path: _draw(trial, path, values) for path, values in sorted(space.items())})
 
     def report(value: float, step: int) -> None:

@@ -166,7 +166,7 @@ def test_a_trial_behind_the_median_or_with_settings_that_cannot_be_is_pruned(
 def test_a_search_that_cannot_be_is_refused_and_leaves_no_best_settings(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UserError, match=r"^tuning\.space"):
+    with pytest.raises(UserError, match=r"search space, tuning\.space"):
         tune(data, tmp_path, space={"boosting.max_depth": [3]})
     assert not (tmp_path / "study").exists()
     # Without a complete trial.

@@ -16,14 +16,15 @@ from ..config.names import MODEL_FILE, Settings, variant_of
 
 @dataclass(frozen=True)
 class ModelKind:
-    """A kind of model, such as boosting. The module `models/<name>/<name>.py` defines it as KIND.
+    """A kind of model, such as boosting: its settings, and the functions that jobs call.
 
-    All rules import that module, so it imports only what settings need. A job calls an entry point,
-    one of these functions in another module of the same folder:
+    The module `models/<name>/<name>.py` assigns the model kind to KIND. All rules of the workflow
+    import this module, so it imports only what settings need. Jobs call the functions below, the
+    entry points of the model kind. They are in other modules of the same folder:
 
         train(job)       trains a model; see `models.job.TrainJob`
         load             loads a model from its file, to predict; see `models.trained.Model`
-        trial_runner     trains models with the settings that `tune` draws; see `tuning.RunTrial`
+        trial_runner     trains models with drawn settings, for a search; see `tuning.RunTrial`
         export           writes a model as ONNX
     """
 
@@ -48,9 +49,10 @@ class ModelKind:
         return self.package.rpartition(".")[2]
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """The settings of a model, by block of the config.
+        """The settings of a model: for each block of the config, such as `train`, a mapping.
 
-        Raises UserError if the variant in `model`, as in len150-mine, is not in the config.
+        `size` and `model` are names, such as full and len150-mine. Raises UserError if the config
+        lacks the size or the variant (here mine), or if the variant sets nothing for this kind.
         """
         variant, blocks = variant_of(model), " or ".join(self.blocks)
         if variant and variant not in config["variants"]:
@@ -58,13 +60,14 @@ class ModelKind:
             raise UserError(f"{model}: no variant {variant!r} in the config; variants: {variants}")
         if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
             raise UserError(
-                f"{model}: variants.{variant} has no settings of {blocks}, so it would equal "
-                f"{model.partition('-')[0]}; add such settings, or use {model.partition('-')[0]}"
+                f"{model}: the variant {variant} has no settings of {blocks}, so {model} would "
+                f"equal {model.partition('-')[0]}; add such settings to the config, or use "
+                f"{model.partition('-')[0]}"
             )
         return {block: block_settings(config, size, block, variant) for block in self.blocks}
 
     def check(self, config: Mapping[str, Any], columns: Columns, size: str, model: str) -> None:
-        """Raise UserError if a table with these `columns` cannot train the model."""
+        """Raise UserError if the model's settings are wrong, or do not fit a table's `columns`."""
         self.settings(config, size, model)
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
@@ -72,7 +75,10 @@ class ModelKind:
         return 0
 
     def module_of(self, entry_point: str) -> str:
-        """The dotted name of the module with this function; raises UserError if there is none."""
+        """The dotted name of the module that has the entry point, such as `train`.
+
+        Raises UserError if models of this kind have no such function.
+        """
         if entry_point not in self.entry_points:
             raise UserError(
                 f"models of the kind {self.name} have no function {entry_point!r}; use a model of "
@@ -81,17 +87,20 @@ class ModelKind:
         return f"{self.package}.{self.entry_points[entry_point]}"
 
     def entry_point(self, name: str) -> Any:
-        """The function of this name, such as `train`; raises UserError if there is none."""
+        """The entry point with this name, such as `train`; raises UserError if there is none."""
         return getattr(import_module(self.module_of(name)), name)
 
 
 def training_state(model: Path) -> Path:
-    """The folder beside a model file with the lock and the saved state of the model's training."""
+    """The folder `training_state` beside a model file: a lock, and the training's saved state."""
     return model.with_name("training_state")
 
 
 def training_lock(model: Path) -> AbstractContextManager[None]:
-    """Lock a model for training; raises UserError if another process is training the model."""
+    """A context that locks a model file for training.
+
+    To enter it raises UserError if another process trains the model.
+    """
     return folder_lock(training_state(model), "is training this model already")
 
 
@@ -104,7 +113,7 @@ def refuse_second_training(models: Iterable[Path]) -> None:
 
 
 def remove_training_states(results: Path) -> None:
-    """Remove the `training_state` folders of all models whose model file exists."""
+    """Remove the folder `training_state` beside each model file in the folder `results`."""
     for depth in ("*/*", "*/*/*"):
         for model in results.glob(f"{depth}/{MODEL_FILE}"):
             shutil.rmtree(training_state(model), ignore_errors=True)
@@ -120,7 +129,10 @@ def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
 def block_settings(
     config: Mapping[str, Any], size: str, block: str, variant: str | None = None
 ) -> dict[str, Any]:
-    """A block of settings: `sizes.<size>` overrides shared settings, the variant overrides both."""
+    """The settings of a block of the config, such as `train`, for a size and a variant.
+
+    The variant (None: no variant) overrides `sizes.<size>`, which overrides settings of all sizes.
+    """
     changes = config["variants"][variant] if variant else {}
     size_settings = size_block(config, size)
     return config.get(block, {}) | size_settings.get(block, {}) | changes.get(block, {})

@@ -32,9 +32,9 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def load(self, convert: Callable[[np.ndarray], Any] = np.asarray) -> dict[str, Any] | None:
-        """The saved state. None if there is none; None and a warning if it cannot be used.
+        """The saved state, with `convert` applied to each array; None if there is no saved state.
 
-        `convert` is applied to each array of the state.
+        If the state cannot be used, logs a warning and returns None.
         """
         try:
             content = tensors.load(self.file, convert)
@@ -45,9 +45,7 @@ class Checkpoint:
             return None
         if content.get("key") == self.key:
             return content["state"]
-        logger.warning(
-            "training from the start: %s belongs to other settings, data or code", self.file
-        )
+        logger.warning("training from the start: %s is of other settings, data or code", self.file)
         return None
 
     def save(self, state: dict[str, Any]) -> bool:

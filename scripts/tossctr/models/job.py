@@ -30,8 +30,9 @@ def open_rows(
 ) -> Iterator[OpenRows]:
     """Open the feature map, the train rows and the validation rows of a training.
 
-    In a refit, the train rows include the validation rows, which are None. Raises UserError unless
-    all files come from the same draw of rows, of the size in `full_name`.
+    A refit trains on train and validation rows: the first table has both, the second is None.
+    Raises UserError if the files are from different draws of rows, or not of the size in
+    `full_name`, such as full/len150 ('': any size).
     """
     fields = FeatureMap.read(feature_map)
     rows = TrainAndValidation(train, valid) if is_refit else train
@@ -44,13 +45,16 @@ def open_rows(
 class TrainJob:
     """The files and settings of the training of one model.
 
-    Inputs are rows (`train`, `valid`) and `feature_map`. Outputs are `model`, `history` (CSV) and
-    `training` (JSON). `settings` are by block of the config. The model file stores `id_column`.
-    Saved states are ignored if `code`, a digest of the code, has changed.
+    train, valid, feature_map: inputs: H5 files of rows, and the feature map that encodes them
+    settings: the model's settings by block of the config, such as `train`
+    model, history, training: outputs: the model file, history.csv and training.json
+    refit_of, first_model: for a refit, training.json and model of the first training; else None
+    full_name: the model's size and name, such as full/len150
+    id_column: name of the table's ID column, which the model file stores; '' without one
+    code: digest of the code; a saved state is ignored if the digest has changed
 
     A refit is a second training, on train and validation rows. It keeps what the first training
-    chose, such as the number of trees. `refit_of` is the first training's training.json, and
-    `first_model` its model.
+    chose, such as the number of trees.
     """
 
     train: Files
@@ -70,9 +74,9 @@ class TrainJob:
     started: float = field(default_factory=time.monotonic, init=False, compare=False)
 
     def first_training(self) -> dict[str, Any]:
-        """The content of the file `refit_of`; {} if this is not a refit.
+        """The training.json of the first training, of which this is a refit; {} without a refit.
 
-        Raises UserError if the file is not a training.json.
+        Raises UserError if the file `refit_of` is not a training.json.
         """
         if self.refit_of is None:
             return {}
@@ -93,16 +97,16 @@ class TrainJob:
         if click_rate in (0, 1):
             raise UserError(
                 f"{train.path}: the label is {click_rate:.0f} in all rows ({train.rows:,}), so a "
-                f"model cannot learn; raise sizes.<size>.rows"
+                f"model cannot learn; raise the setting sizes.<size>.rows"
             )
         simulated = train.source["simulated"]
         names = self.full_name, self.id_column
         return ModelInfo(self.settings, feature_map, simulated, click_rate, *names)
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
-        """Write history.csv, then training.json, then the model.
+        """Write history.csv, then training.json, then the model file.
 
-        Each mapping in `history` is a line. training.json includes `facts`.
+        Each mapping in `history` is a line of history.csv. `facts` are added to training.json.
         """
         with atomic_write(self.history) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else [])

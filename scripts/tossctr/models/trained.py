@@ -29,10 +29,12 @@ _DAMAGE_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, Ty
 class ModelInfo:
     """What every model file stores about the training.
 
-    `settings` are by block of the config. `feature_map` encodes rows. `simulated` is true if the
-    train rows are simulated. `click_rate` is the share of clicks in the train rows. `full_name` is
-    size and name, such as full/len150; '' if no job of the workflow trained the model. `id_column`
-    is the table's ID column; '' if there is none.
+    settings: the model's settings by block of the config, such as `train`
+    feature_map: encodes rows for the model
+    simulated: true if the train rows are simulated
+    click_rate: share of clicks in the train rows
+    full_name: the model's size and name, such as full/len150; '' if trained outside the workflow
+    id_column: name of the table's ID column; '' without one
     """
 
     settings: Settings
@@ -45,11 +47,11 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model.
+    """A trained model, of which each model kind has a subclass.
 
-    Each model kind derives a dataclass. The fields of that dataclass are what the model learned,
-    and are stored in the model file. If a field is not an array or a plain value, the class
-    overrides `content` and `from_content`. Predictions use `threads` threads.
+    The subclass is a dataclass; its fields are what the model learned. The model file stores these
+    fields. If a field is not an array or a plain value, the subclass overrides `content` and
+    `from_content`. `about` describes the training. Predictions use `threads` threads.
     """
 
     # The model kind's name; equals its folder.
@@ -84,7 +86,7 @@ class Model:
 
     @classmethod
     def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
-        """The model that gave this `content`."""
+        """The model of a model file: `about` its training, and what `content` returned."""
         return cls(about, **content, threads=threads)
 
     def save(self, path: Path) -> None:
@@ -99,9 +101,10 @@ class Model:
     def load(
         cls, path: Path, full_name: str = "", runtime: Runtime | None = None, threads: int = 1
     ) -> Self:
-        """Read a model from its file.
+        """Read a model from its file; `runtime` is ignored, since the model predicts on the CPU.
 
-        Raises UserError if the file is not from `save`, or if the model has another `full_name`.
+        Raises UserError if the file is not a complete model of this kind, or if the model has
+        another name than `full_name`, such as full/len150 ('': any name).
         """
         try:
             content = tensors.load(path)
@@ -122,9 +125,9 @@ def _header(kind: str) -> dict[str, Any]:
 
 
 def damaged_model_error(path: Path, error: Exception) -> UserError:
-    """The UserError for a file that is not a complete model."""
+    """The UserError to raise for a damaged model file, after reading it has raised `error`."""
     return UserError(
         f"{path}: not a complete model file of this workflow ({first_line(error)}); use another "
-        f"file. If the workflow made the file, delete it and run the same command again, or "
-        f"`snakemake --cores 4 {path}`, to retrain the model"
+        f"file. If the workflow made the file, delete it. To retrain the model, run the same "
+        f"command again, or `snakemake --cores 4 {path}`"
     )

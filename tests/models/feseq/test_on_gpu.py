@@ -84,7 +84,7 @@ def test_compiled_layers_train_alike_and_are_compiled_once(monkeypatch: pytest.M
         for lengths in epoch:
             batch = make_batch(lengths)
             for stepper in steppers:
-                stepper.take(batch)
+                stepper.take_step(batch)
             assert compiled.mean_loss() == pytest.approx(plain.mean_loss(), abs=1e-9)
             with torch.inference_mode():
                 logit_B = compiled.model.eval()(batch)
@@ -120,7 +120,7 @@ def test_a_step_on_a_gpu_takes_no_tensor_of_the_host(
         group["fused"] = False  # unknown to meta
     stepper = Stepper(model, optimizer, Machine(META), TRAIN, micro_rows=3)
     with OneDevice():
-        stepper.take(single(make_batch([3, 0, 6, 8], sizes)))
+        stepper.take_step(single(make_batch([3, 0, 6, 8], sizes)))
     gradients = [parameter.grad for parameter in model.parameters()]
     assert {gradient.device for gradient in gradients if gradient is not None} == {META}
 

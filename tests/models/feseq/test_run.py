@@ -172,13 +172,13 @@ def test_what_is_measured_is_near_the_peak_of_a_step(precision: torch.dtype) -> 
     torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     stepper = Stepper(model, optimizer, Machine(torch.device("cpu"), precision), TRAIN)
-    stepper.take(full_rows(config, SIZES, 1))
+    stepper.take_step(full_rows(config, SIZES, 1))
     peaks = []
     for rows in (2, 6):
         batch, tracker = full_rows(config, SIZES, rows), MemTracker()
         tracker.track_external(model, optimizer)
         with tracker:
-            stepper.take(batch)
+            stepper.take_step(batch)
         peaks.append(tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"])
     per_row = (peaks[1] - peaks[0]) / 4
     # In half precision it must not be less, but for what is left free.

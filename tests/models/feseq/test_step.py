@@ -39,8 +39,8 @@ def test_micro_batches_train_like_the_whole_batch() -> None:
     whole, cut = (make_stepper(rows, embedding_l2=0.01) for rows in (99, 3))
     for seed in range(5):
         batch = make_batch([3, 0, 9, 1, 31, 2, 4, 4], seed=seed)
-        whole.take(batch)
-        cut.take(batch)
+        whole.take_step(batch)
+        cut.take_step(batch)
     assert cut.mean_loss() == pytest.approx(whole.mean_loss(), abs=1e-9)
     torch.testing.assert_close(weights(cut.model), weights(whole.model), rtol=0, atol=1e-9)
 
@@ -50,7 +50,7 @@ def test_gradients_in_bfloat16_are_nearly_those_in_float32() -> None:
     for precision in (torch.float32, torch.bfloat16):
         model = make_model(STILL).float().train()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        Stepper(model, optimizer, Machine(torch.device("cpu"), precision), TRAIN).take(batch)
+        Stepper(model, optimizer, Machine(torch.device("cpu"), precision), TRAIN).take_step(batch)
         gradients = (parameter.grad for parameter in model.parameters())
         flat.append(torch.cat([each.flatten() for each in gradients if each is not None]))
     full, half = flat
@@ -75,7 +75,7 @@ def test_a_step_equals_adam_on_the_mean_loss(monkeypatch: pytest.MonkeyPatch) ->
         if parameter.grad is not None:
             parameter.grad *= 0.5 / norm
     optimizer.step()
-    stepper.take(batch)
+    stepper.take_step(batch)
     assert stepper.mean_loss() == pytest.approx(loss.item())
     torch.testing.assert_close(weights(stepper.model), weights(model), rtol=0, atol=1e-6)
 
@@ -84,7 +84,7 @@ def test_a_loss_that_is_not_finite_names_step_and_rate() -> None:
     stepper, batches = make_stepper(), [make_batch([3, 1], seed=seed) for seed in range(5)]
     batches[3].numbers["minmax"][1, 0] = float("inf")
     for batch in batches:
-        stepper.take(batch)
+        stepper.take_step(batch)
     with pytest.raises(UserError, match=r"at step 4 \(learning rate 0.01\)"):
         stepper.mean_loss()
 
@@ -94,16 +94,16 @@ def test_out_of_gpu_memory_halves_the_micro_batch_and_repeats_the_step(
 ) -> None:
     batch = make_batch([3, 0, 6, 1, 5, 2, 4])
     uninterrupted, short = make_stepper(), make_stepper()
-    uninterrupted.take(batch)
+    uninterrupted.take_step(batch)
     short_of_memory(monkeypatch, 2)
-    short.take(batch)
+    short.take_step(batch)
     assert short.micro_rows == 2
     torch.testing.assert_close(
         weights(short.model), weights(uninterrupted.model), rtol=0, atol=1e-9
     )
     short_of_memory(monkeypatch, 0)
     with pytest.raises(UserError, match="too small to train on a single row"):
-        short.take(batch)
+        short.take_step(batch)
 
 
 @pytest.mark.parametrize("second_moment", ["weight", "table"])

@@ -47,7 +47,10 @@ class Boosting(ModelKind):
     """The model kind boosting."""
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
-        """1, or 0 if the config's device is `cpu` or the package `xgboost-cpu` is installed."""
+        """The number of GPUs that train the model, 0 or 1.
+
+        It is 0 if `runtime.device` is `cpu`, or if the package `xgboost-cpu` is installed.
+        """
         is_cpu_build = any(distributions(name="xgboost-cpu"))
         return int(config["runtime"]["device"] != "cpu" and not is_cpu_build)
 

@@ -1,11 +1,13 @@
 """Chooses the sets of features and `min_child_weight` before a training.
 
 Features of users and ads help only if the same users and ads come again. Small leaves learn details
-or memorize noise. So short trainings try one change after the other. A change is kept if it lowers
-the logloss of held-out rows by more than the standard error of this gain.
+or memorize noise. So short trainings try one change after the other: a further set of features, or
+a smaller `min_child_weight`. A change is kept if it lowers the logloss of held-out rows by more
+than the standard error of this gain.
 
-For sets of features, validation rows are held out. If these are few and drawn at random, a
-cross-validation of train rows adds more. For `min_child_weight`, only train rows are held out.
+For sets of features, the validation rows are held out. If the validation rows are few and drawn at
+random, a cross-validation of train rows adds held-out rows. For `min_child_weight`, only train rows
+are held out.
 """
 
 import logging
@@ -37,10 +39,16 @@ Split = tuple[Table, Table, Features, Features]
 
 
 class ChosenSettings(NamedTuple):
-    """The chosen settings, and the changes that were `tried`, in order.
+    """The chosen settings, and the changes that were tried.
 
-    A change is a mapping with its name (`what`). It lowers the logloss of `rows` held-out rows by
-    `gain`, with the standard error `error`. `kept` is true if the change was kept.
+    `sets` names the chosen sets of features. `tried` has a mapping for each change, in the order of
+    the trials:
+
+        what    the name of the change
+        rows    the number of held-out rows
+        gain    by how much the change lowers the mean logloss of these rows
+        error   the standard error of the gain
+        kept    true if the change was kept
     """
 
     min_child_weight: float
@@ -57,8 +65,8 @@ def choose_settings(
 ) -> ChosenSettings:
     """Choose `min_child_weight` and the sets of features, where `config` has `auto`.
 
-    `rows` are the train rows and the validation rows. `features` has the features of each, from all
-    sets.
+    `rows` has two tables, of the train rows and of the validation rows. `features` computes the
+    features of these two tables, with all sets of features.
     """
     train, valid = (RowSubset(table, np.arange(min(table.rows, _MAX_ROWS))) for table in rows)
     few = RowSubset(train, np.arange(min(train.rows, _FOLDED_ROWS)))
@@ -106,19 +114,26 @@ class _Trials:
     tried: list[dict[str, Any]] = field(default_factory=list)
 
     def losses_by_row(self, train: Matrix, held: Matrix, leaf: float) -> np.ndarray:
-        """The logloss of each row of `held`, after a short training on `train`, float64 [rows]."""
+        """The logloss of each row of `held`, after a short training on `train`, float64 [rows].
+
+        `leaf` is the `min_child_weight` of the training.
+        """
         short = SHORT_RUN.model_copy(update={"min_child_weight": leaf})
         booster, _ = fit(train, held, short, self.device, self.threads)
         logit = booster.predict(held, output_margin=True).astype(np.float64)
         return np.logaddexp(0, logit) - held.get_label() * logit
 
     def lowers_loss(self, what: str, before: np.ndarray, after: np.ndarray) -> bool:
-        """True if the change `what` lowers the mean loss by more than its standard error."""
+        """True if a change is kept; logs and records the change with the name `what`.
+
+        `before` and `after` are the losses [rows] of the held-out rows without and with the change.
+        It is kept if it lowers the mean loss by more than the standard error of this gain.
+        """
         gains, rows = before - after, len(after)
         gain, error = float(gains.mean()), float(gains.std() / np.sqrt(rows))
         text = (
-            "%s: %s. The gain in logloss on %s held-out rows is %.5f; to be kept, it must exceed "
-            "its standard error, %.5f"
+            "%s: %s. The gain in logloss on %s held-out rows is %.5f; a change is kept if the gain "
+            "exceeds its standard error, here %.5f"
         )
         kept = "kept" if gain > error else "not kept"
         logger.info(text, what, kept, f"{rows:,}", gain, error)
@@ -127,7 +142,10 @@ class _Trials:
         return gain > error
 
     def choose_sets(self, splits: Sequence[Split], leaf: float) -> list[str]:
-        """The sets of features that lower the mean logloss of held-out rows over all splits."""
+        """The names of the sets of features that lower the mean logloss of all held-out rows.
+
+        Each split has train rows and held-out rows. `leaf` is the `min_child_weight`.
+        """
 
         def losses(sets: Sequence[str]) -> np.ndarray:
             return np.concatenate([self._losses_of(split, sets, leaf) for split in splits])
@@ -154,7 +172,10 @@ class _Trials:
         return self.losses_by_row(matrix, binned, leaf)
 
     def choose_min_child_weight(self, rows: Table, features: Features, leaf: float) -> float:
-        """The best `min_child_weight` in cross-validation: `leaf`, a quarter of it, and so on."""
+        """The best `min_child_weight` in a cross-validation of `rows`.
+
+        It is `leaf`, or smaller: quarter by quarter, as long as this clearly lowers the logloss.
+        """
         fold = np.arange(rows.rows) % _FOLDS
         train = quantile_matrix(rows, features, threads=self.threads)
         held = quantile_matrix(rows, features, like=train, threads=self.threads)

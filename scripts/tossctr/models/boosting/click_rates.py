@@ -24,11 +24,14 @@ _SHIFT = np.uint64(44)
 
 
 class ClickRateSpec(NamedTuple):
-    """What click rates are counted for: categories, history events, or pairs of target and event.
+    """A group of click rates: one for each category, each event, or each pair of target and event.
 
-    `field` is the index, in `category_fields`, of the categorical column or of the history's target
-    column. `size` is the number of categories or of distinct events. `targets` is the number of
-    targets in pairs, else 1.
+    name: of the column of categories, of the history, or of the history and its target
+    feature_set: `clicks` or `ids`, the set of features to which the click rates belong
+    field: index, in the feature map's `category_fields`, of the column of categories or targets
+    size: number of categories, or of distinct events
+    sequence: index of the history in the feature map; None for categories
+    targets: number of distinct targets, for pairs; else 1
     """
 
     name: str
@@ -40,11 +43,14 @@ class ClickRateSpec(NamedTuple):
 
     @property
     def slots(self) -> int:
-        """The number of slots, at most MAX_SLOTS. A slot counts one category, event or pair."""
+        """The number of counters (slots): one for each category, event or pair, up to MAX_SLOTS."""
         return min(self.targets * self.size, MAX_SLOTS)
 
     def slots_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
-        """The indices of each row's slots, from categories int64 [rows, fields] and histories."""
+        """For each row, the indices of the counters (slots) of its category, events or pairs.
+
+        `categories` is int64 [rows, category fields]. `histories` has the events of each history.
+        """
         category = np.ascontiguousarray(categories[:, self.field])
         if self.sequence is None:
             slots, offsets = category, np.arange(len(category) + 1)
@@ -57,8 +63,12 @@ class ClickRateSpec(NamedTuple):
         return Ragged(slots, offsets)
 
 
-def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[ClickRateSpec]:
-    """All click rates that can be features (the sets `clicks` and `ids`)."""
+def click_rate_specs(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[ClickRateSpec]:
+    """All click rates that can be features, in the sets `clicks` and `ids`.
+
+    `few_columns` names the columns with few categories. A click rate by category is in `ids` if the
+    column is an ID, or if it is neither in `few_columns` nor the target of a history.
+    """
     fields = feature_map.category_fields
     names = {field.column for field in fields}.union(feature_map.history_columns)
     rates = []
@@ -80,32 +90,33 @@ def click_rates(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[Cli
 
 
 class ClickCounts:
-    """Counts occurrences and clicks of slots (categories, events or pairs), uint32 [folds, slots].
+    """Occurrences (`seen`) and clicks of slots, by fold of the rows: uint32 [folds, slots].
 
-    Periods are folds, too.
+    A slot is a category, an event, or a pair of target and event. If rows are split by time, each
+    period is a fold. Log odds are relative to the log odds of all rows.
     """
 
     def __init__(self, slots: int, folds: int) -> None:
         self.seen, self.clicks = np.zeros((2, folds, slots), np.uint32)
 
     def add(self, fold: np.ndarray, slots: Ragged, label: np.ndarray) -> None:
-        """Count the slots of further rows; `fold` and `label` are int64 [rows]."""
+        """Count further rows: the `fold` and `label` of each, int64 [rows], and its slots."""
         _add(self.seen, self.clicks, fold, slots.values, slots.offsets, label)
 
     def log_odds_of_others(self) -> np.ndarray:
-        """Log odds of clicks, float32 [folds, slots]; those of a fold are from all other folds."""
+        """For each fold, the log odds of a click in all other folds, float32 [folds, slots]."""
         seen, clicks = self.seen.sum(0), self.clicks.sum(0)
         return np.stack(
             [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
         )
 
     def log_odds_of_older(self) -> np.ndarray:
-        """Log odds of clicks, float32 [periods, slots]; those of a period are from older ones."""
+        """For each period, the log odds of a click in older periods, float32 [periods, slots]."""
         sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
         return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
 
     def log_odds_of_all(self) -> np.ndarray:
-        """Log odds of clicks, float32 [1, slots], from all rows."""
+        """The log odds of a click in all rows, float32 [1, slots]."""
         return self._log_odds(self.seen.sum(0), self.clicks.sum(0))[None]
 
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
@@ -125,8 +136,9 @@ class ClickCounts:
 
     @cached_property
     def prior_count(self) -> float:
-        """The variance of clicks within slots, divided by the variance of rates between slots.
+        """How many occurrences, at the click rate of all rows, are added to each slot.
 
+        This is the variance of clicks within slots, divided by the variance of rates between slots.
         Noise differs between the folds, a slot's true rate does not. So the folds separate the two
         variances (Buhlmann and Straub's credibility, MVSB 1970).
         """
@@ -170,10 +182,12 @@ def mean_over_newest(
     offsets: np.ndarray,
     windows: np.ndarray,
 ) -> np.ndarray:
-    """The mean value of each row's newest n slots, for each n of `windows`, float32 [rows, n].
+    """For each row, the mean value of its newest n slots, for each n in `windows`.
 
-    `table` has the values [folds, slots]. `windows` ascend. A row with fewer slots gives the mean
-    of all, a row without slots NaN.
+    `table` has a value for each slot, by fold: [folds, slots]. `fold` has the fold of each row.
+    Row i has the slots in `slots[offsets[i]:offsets[i + 1]]`, the newest last. `windows` ascend. A
+    row with fewer than n slots gives their mean; a row without slots, NaN. The result is float32
+    [rows, windows].
     """
     means = np.empty((len(fold), len(windows)), np.float32)
     for row in range(len(fold)):

@@ -45,7 +45,7 @@ from ...features.history_statistics import (
 )
 from ...features.similarities import similarity_names
 from .boosting import FEATURE_SETS
-from .click_rates import ClickCounts, ClickRateSpec, click_rates, mean_over_newest
+from .click_rates import ClickCounts, ClickRateSpec, click_rate_specs, mean_over_newest
 
 # The shares of this many of a sequence's commonest codes are features.
 TOP_CODES = 60
@@ -63,13 +63,14 @@ _MISSING, _LARGEST = -3e38, 1e38
 
 @dataclass(frozen=True)
 class Features:
-    """Computes the features of rows: those always used, and those of `sets`.
+    """Computes the features of rows: those that every model has, and those in `sets`.
 
-    `few_columns` names the columns with few categories. `tables` has target encodings, the log odds
-    of a click: float32 [folds, slots], or [periods, slots] if `by_period`. A slot is a category, an
-    event, or a pair of target and event. A row takes the encodings of its own fold or period.
-    `top_codes` has the commonest events of each history column. `oov_dropout` has the share of
-    categories of each column to replace by "unknown"; None: no replacement.
+    few_columns: names of the columns with few categories
+    tables: by click rate, the log odds of a click for each slot (a category, an event, or a pair of
+        target and event): float32 [folds, slots], or [periods, slots] if `by_period`
+    top_codes: by history column, its commonest events
+    oov_dropout: for each column, the share of categories to replace by "unknown"; None: none
+    folds: number of folds or periods; a row takes the log odds of its own fold or period
     """
 
     feature_map: FeatureMap
@@ -82,24 +83,24 @@ class Features:
     by_period: bool = False
 
     @cached_property
-    def low_cardinality(self) -> list[int]:
-        """The indices, in `category_fields`, of `few_columns`."""
+    def few_column_indices(self) -> list[int]:
+        """The indices of `few_columns` in the feature map's `category_fields`."""
         fields = enumerate(self.feature_map.category_fields)
         return [i for i, field in fields if field.column in self.few_columns]
 
     @cached_property
     def click_rates(self) -> list[ClickRateSpec]:
-        """The click rates among the features."""
-        rates = click_rates(self.feature_map, self.few_columns)
-        return [each for each in rates if each.feature_set in self.sets]
+        """The click rates that are features, since `sets` has their set."""
+        specs = click_rate_specs(self.feature_map, self.few_columns)
+        return [each for each in specs if each.feature_set in self.sets]
 
     def columns(self) -> list[tuple[str, str]]:
-        """The name and type of each feature: `q` for a quantity, `c` for a category.
+        """The name and XGBoost's type of each feature: `q` for a quantity, `c` for a category.
 
         XGBoost gets only the types, since it refuses duplicates and some names.
         """
         names = [(field.column, "q") for field in self.feature_map.numeric]
-        for few in (self.feature_map.category_fields[i] for i in self.low_cardinality):
+        for few in (self.feature_map.category_fields[i] for i in self.few_column_indices):
             # An ID is also a quantity of this name.
             is_level = few in self.feature_map.ids
             names += [(f"category of {few.column}" if is_level else few.column, "c")]
@@ -119,11 +120,15 @@ class Features:
         return names
 
     def matrix(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
-        """The features of a block's rows, finite float32 [rows, columns]."""
+        """The features of a block's rows, float32 [rows, features].
+
+        Numbers near the limits of float32 replace NaN and infinity.
+        """
         categories, histories = encoder.categories(block), encoder.history_indices(block)
         if self.oov_dropout is not None:
             categories = replace_with_oov(categories, block.row, self.oov_dropout)
-        columns = [block.numeric[:, encoder.numeric_columns], categories[:, self.low_cardinality]]
+        few = categories[:, self.few_column_indices]
+        columns = [block.numeric[:, encoder.numeric_columns], few]
         for i, (sequence, history) in enumerate(zip(self.feature_map.sequences, histories)):
             columns += [history.lengths[:, None]]
             if "histories" in self.sets:
@@ -148,7 +153,7 @@ class Features:
         return np.nan_to_num(rows, copy=False, nan=_MISSING, posinf=_LARGEST, neginf=-_LARGEST)
 
     def fold(self, block: Block) -> np.ndarray:
-        """The fold or period of each row, int64 [rows]: the first index of `tables`."""
+        """The fold or period of each row, int64 [rows], whose log odds the row takes."""
         if not self.by_period:
             return hash_below(block.row, self.folds)
         assert block.period is not None, "a train file has periods"
@@ -156,7 +161,7 @@ class Features:
 
 
 def oov_rates(table: Table, feature_map: FeatureMap) -> dict[str, float]:
-    """The share of rows with an unknown category, by column."""
+    """By categorical column, the share of rows whose category the feature map does not have."""
     shares = FeatureEncoder(feature_map, table).oov_rates(table)
     return dict(zip((field.column for field in feature_map.category_fields), shares.tolist()))
 
@@ -170,13 +175,19 @@ def fit_features(
     by_period: bool | None = None,
     few_columns: Sequence[str] | None = None,
 ) -> tuple[Features, Features]:
-    """Features for the train rows, without each row's own click, and for all other rows.
+    """Fit features to train rows; returns the features of train rows, and of all other rows.
 
-    `oov_rates` is, by column, the share of train rows that get an unknown category, as later rows
-    may. Otherwise, trees would trust known categories too much. If `by_period` (default: if there
-    are several periods), click rates come from older periods, and only `few_columns` get unknown
-    categories. By default, `few_columns` have at most MAX_CATEGORIES categories. A refit passes the
-    values of the first training. Raises UserError if the train file lacks a column.
+    Click rates of a train row are counted without the row itself.
+
+    sets: names of the sets of features that are added to those that every model has
+    oov_rates: by column, the share of train rows that get the category "unknown"; None: none.
+        Without unknown categories, trees would trust known categories too much.
+    by_period: True: click rates of a train row come from older periods, and only `few_columns` get
+        unknown categories. False: click rates come from other folds. None: True for several periods
+    few_columns: columns with few categories; None: those with at most MAX_CATEGORIES
+
+    A refit passes the values of the first training. Raises UserError if the train file lacks a
+    column.
     """
     fields, periods = feature_map.category_fields, period_count(train)
     by_period = periods > 1 if by_period is None else by_period
@@ -190,7 +201,7 @@ def fit_features(
     wanted = np.array([(oov_rates or {}).get(field.column, 0) for field in fields])
     dropout = np.clip((wanted * train.rows - oov_rows) / np.maximum(1, known_rows), 0, 1)
     if by_period:
-        dropout[[i for i in range(len(dropout)) if i not in features.low_cardinality]] = 0
+        dropout[[i for i in range(len(dropout)) if i not in features.few_column_indices]] = 0
     top_codes = {
         sequence.column: most_frequent(count, TOP_CODES).tolist()
         for sequence, count in zip(feature_map.sequences, events)
@@ -235,9 +246,10 @@ def _count(
 
 
 def replace_with_oov(categories: np.ndarray, row: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Replace shares `rates` [columns] of the known categories int64 [rows, columns] by "unknown".
+    """Replace random known categories by "unknown".
 
-    The draws depend only on the numbers `row` int64 [rows] of rows in the raw file.
+    `categories` is int64 [rows, columns]. `rates` has the share to replace in each column. The
+    draws depend only on `row`, int64 [rows], the numbers of the rows in the raw file.
     """
     columns = len(rates)
     draw = hash_below(row[:, None] * columns + np.arange(columns), _DRAWS)

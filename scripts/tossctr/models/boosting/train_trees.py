@@ -1,4 +1,7 @@
-"""Trains a boosting model on H5 files. The model averages bags: tree ensembles with own seeds."""
+"""Trains a boosting model on H5 files.
+
+The model averages several tree ensembles (bags), each with its own seed.
+"""
 
 import logging
 import math
@@ -34,9 +37,10 @@ logger = logging.getLogger(__name__)
 def train(job: TrainJob) -> None:
     """Train a model and write its files.
 
-    A refit takes the number of trees and the validation metrics from the first training. An
-    interrupted training resumes after the last finished bag, one of the averaged tree ensembles.
-    The same data, settings and number of threads give the same model on the same machine.
+    The model averages several tree ensembles (bags). An interrupted training resumes after the last
+    finished bag. A refit, the second training on train and validation rows, takes the number of
+    trees and the validation metrics from the first training. The same data, settings and number of
+    threads give the same model on the same machine.
     """
     config = BoostingConfig(**job.settings["boosting"])
     device, first = choose_device(job.runtime.device), job.first_training()
@@ -68,7 +72,11 @@ def train(job: TrainJob) -> None:
 
 
 class FittedFeatures(NamedTuple):
-    """Features of train rows and of other rows; shares of unknown categories; chosen settings."""
+    """Fitted features, and the settings chosen for them.
+
+    `train_features` are for train rows, `features` for all other rows. `oov_rates` has, by column,
+    the share of validation rows with an unknown category.
+    """
 
     train_features: Features
     features: Features
@@ -77,9 +85,10 @@ class FittedFeatures(NamedTuple):
 
 
 class BagMatrices(NamedTuple):
-    """The rows on which one of the averaged tree ensembles (bags) is trained.
+    """The binned train and validation rows of one of the averaged tree ensembles (bags).
 
-    `valid` is None in a refit. `start` is the probability before the first tree.
+    `valid` is None in a refit, which has no validation rows. `start` is the predicted probability
+    before the first tree; None: the share of clicks.
     """
 
     train: Matrix
@@ -89,10 +98,11 @@ class BagMatrices(NamedTuple):
 
 @dataclass(frozen=True)
 class BoostingRun:
-    """The rows, settings, device and threads of one training.
+    """One training: its rows, settings, device and threads.
 
-    A large matrix goes into a file in `folder`, if given. A refit trains on the validation rows,
-    too, so `valid` is None; `first_training` is the training.json of the first training.
+    If `folder` is given, large matrices of binned rows go into files in it. A refit trains on train
+    and validation rows, so `valid` is None; `first_training` is the content of the first training's
+    training.json.
     """
 
     train: Table
@@ -113,7 +123,10 @@ class BoostingRun:
         )
 
     def make_features(self) -> FittedFeatures:
-        """The features of all rows, and the values of settings that are `auto`."""
+        """Fit the features, and choose the settings that are `auto`.
+
+        A refit takes the chosen settings from the first training.
+        """
         config, first, valid = self.config, self.first_training, self.valid
         rates = first.get("oov_rates", {})
         if valid is not None:
@@ -142,7 +155,7 @@ class BoostingRun:
         return self.config.model_copy(update={"min_child_weight": fitted.choice.min_child_weight})
 
     def bin_rows(self, fitted: FittedFeatures, bag: int) -> BagMatrices:
-        """Draw the negatives of a bag (one of the averaged ensembles), and bin all its rows."""
+        """Draw the negatives of the tree ensemble with the number `bag`, and bin its rows."""
         train, valid, start = self.train, None, None
         share, threads = self.negative_sampling_rate, self.threads
         if share < 1:
@@ -169,10 +182,11 @@ class BoostingRun:
     def grow(
         self, fitted: FittedFeatures, checkpoint: Checkpoint
     ) -> tuple[list[xgboost.Booster], list[dict[str, float]], dict[str, Any]]:
-        """The trees of all bags, the metrics of the first bag by tree, and facts for training.json.
+        """Train all tree ensembles (bags).
 
-        A bag is one of the averaged tree ensembles. Validation rows decide the number of trees; a
-        refit takes number and metrics from the first training. `checkpoint` has finished bags.
+        Returns the trees of each bag, the validation metrics of the first bag after each tree, and
+        facts for training.json. Validation rows decide the number of trees. A refit takes this
+        number and the metrics from the first training. `checkpoint` saves finished bags.
         """
         state = checkpoint.load() or {"boosters": [], "curves": []}
         boosters = [read_booster(each) for each in state["boosters"]]
@@ -222,10 +236,10 @@ def trial_runner(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Yield a function that trains trees with given settings: a `tuning.RunTrial`.
+    """Yield a function that trains trees with given settings, a `tuning.RunTrial`.
 
-    A trial reuses the matrices of the last trial if features and rows are the same. A large matrix
-    goes into a file in `folder`.
+    A search calls this function for each trial. It reuses the binned rows of the last trial if
+    features and rows are the same. Large matrices of binned rows go into files in `folder`.
     """
     device = choose_device(runtime.device)
     # The features and the binned rows of the last trial.

@@ -15,7 +15,7 @@ from .features import Features
 
 @dataclass(frozen=True)
 class BoostedModel(Model):
-    """Predicts the mean logit of several tree ensembles (`boosters`), on the CPU."""
+    """A trained boosting model; predicts the mean logit of its tree ensembles, on the CPU."""
 
     kind = "boosting"
 
@@ -23,7 +23,7 @@ class BoostedModel(Model):
     features: Features
 
     def content(self) -> dict[str, Any]:
-        """The content of the model file; `boosters` are XGBoost's UBJ files as tensors."""
+        """What the model file stores, by name; tree ensembles are XGBoost's UBJ files as bytes."""
         boosters = {str(bag): booster_bytes(booster) for bag, booster in enumerate(self.boosters)}
         features = self.features
         return {
@@ -36,7 +36,7 @@ class BoostedModel(Model):
 
     @classmethod
     def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
-        """The model with this `content`."""
+        """The model with the content of a model file."""
         stored = (content[name] for name in ("sets", "few", "tables", "common"))
         features = Features(about.feature_map, *stored)
         boosters = []
@@ -58,7 +58,7 @@ class BoostedModel(Model):
 
 
 def booster_bytes(booster: xgboost.Booster) -> np.ndarray:
-    """A booster as XGBoost's UBJ file, uint8."""
+    """The trees of a booster as bytes, uint8, in XGBoost's binary format UBJ."""
     return np.frombuffer(booster.save_raw("ubj"), np.uint8)
 
 

@@ -1,7 +1,7 @@
 """XGBoost's quantile matrix of rows, and the trees that grow on it.
 
 A matrix takes two bytes per row and feature. It is in memory or, if the CPU trains on a large
-table, in a file. XGBoost maps the file's pages, and the system caches those that fit.
+table, in a file. XGBoost maps the file into memory, and the system caches the pages that fit.
 """
 
 import errno
@@ -51,17 +51,18 @@ AfterTree = Callable[[int, dict[str, float]], None]
 
 
 def choose_device(name: str) -> str:
-    """The device, `cpu` or `cuda`; for `auto`, CUDA if XGBoost and the machine support it.
+    """The device that XGBoost runs on, `cpu` or `cuda`.
 
-    Raises UserError if `name` is `cuda` and CUDA is missing: XGBoost would take the CPU instead.
+    `name` is `cpu`, `cuda` or `auto`: CUDA if XGBoost and the machine support it, else the CPU.
+    Raises UserError for `cuda` without CUDA, since XGBoost would silently take the CPU.
     """
     has_device, missing = has_cuda_device(), ""
     if not xgboost.build_info().get("USE_CUDA"):
         missing = "this XGBoost is the CPU build (docs/boosting.md)"
     elif not has_device:
-        missing = "no CUDA device found"
+        missing = "there is no CUDA device"
     if name == "cuda" and missing:
-        raise UserError(f"runtime.device is cuda, but {missing}; use auto or cpu")
+        raise UserError(f"the setting runtime.device is cuda, but {missing}; use auto or cpu")
     if name == "auto" and missing and has_device:
         logger.warning("boosting runs on the CPU, although there is a GPU: %s", missing)
     device = "cpu" if missing or name == "cpu" else "cuda"
@@ -80,7 +81,7 @@ class _Blocks(xgboost.DataIter):
         self.remaining: Iterator[Labelled] = iter(())
 
     def next(self, input_data: Any) -> bool:
-        """Pass the next block to `input_data`; return false after the last block."""
+        """Pass the next block to XGBoost's function `input_data`; false after the last block."""
         block = next(self.remaining, None)
         if block is not None:
             input_data(data=block[0], label=block[1], feature_types=self.types)
@@ -99,16 +100,17 @@ def quantile_matrix(
     threads: int,
     folder: Path | None = None,
 ) -> Matrix:
-    """XGBoost's matrix of binned rows and their labels, with the bins of the matrix `like`.
+    """XGBoost's matrix of a table: the rows' features as numbers of bins, and the labels.
 
-    Without `like`, bins are quantiles of the first rows (tables are shuffled). A large matrix goes
-    into a file in `folder`, if given. Raises UserError if there are no features.
+    The bins of features are those of the matrix `like`. Without `like`, they are quantiles of the
+    table's first rows (tables are shuffled). If `folder` is given, a large matrix goes into a file
+    in it. Raises UserError if there are no features.
     """
     types = [type_ for _, type_ in features.columns()]
     if not types:
         raise UserError(
-            f"{table.path}: boosting has no features; add sets to boosting.features "
-            f"(docs/boosting.md), or remove boosting from submission_models and "
+            f"{table.path}: boosting has no features; add sets to the setting boosting.features "
+            f"(docs/boosting.md), or remove boosting from the settings submission_models and "
             f"evaluation.baselines"
         )
     options = {"max_bin": BINS, "nthread": threads, "enable_categorical": True}
@@ -154,7 +156,7 @@ def _with_every_category(
     rows = blocks()
     first, label = next(rows)
     extra, start = first[:1].copy(), len(features.feature_map.numeric)
-    for column, field in enumerate(features.low_cardinality, start):
+    for column, field in enumerate(features.few_column_indices, start):
         extra[0, column] = features.feature_map.category_fields[field].size - 1
     return chain([(first, label)], rows, [(extra, label[:1])])
 
@@ -176,10 +178,11 @@ def fit(
     *,
     start: float | None = None,
 ) -> tuple[xgboost.Booster, dict[str, list[float]]]:
-    """Train; return the trees, and the validation metrics after each tree.
+    """Train a tree ensemble; returns it, and each validation metric after each tree.
 
     Trees after the lowest validation logloss are dropped. Without validation rows, all trees are
-    kept, and there are no metrics. `after_tree` may raise to end the training. `start` is the
+    kept, and there are no metrics. `after_tree` is called with the number of trees and the
+    validation metrics; it may raise an exception to end the training. `start` is the predicted
     probability before the first tree; None: the share of clicks.
     """
     settings = {
@@ -225,7 +228,7 @@ class _AfterTree(xgboost.callback.TrainingCallback):
         self.function, self.progress = function, Progress("grown", trees, "trees")
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """XGBoost calls it after each tree; true would end the training."""
+        """Is called by XGBoost after each tree; if it returned true, the training would end."""
         self.progress.advance(1)
         if evals_log:
             metrics = {ours: evals_log["valid"][name][-1] for name, ours in METRICS.items()}

@@ -14,38 +14,43 @@ class FESeq(ModelKind):
     """The model kind FESeq."""
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """The settings of network and training, by block of the config.
+        """The settings of network and training, by block of the config (`model` and `train`).
 
-        Raises UserError if `sizes.<size>.max_len` does not list the model's max_len.
+        The model's name has its max_len, such as 150 in len150. Raises UserError if the setting
+        `sizes.<size>.max_len` does not list it.
         """
         settings = super().settings(config, size, model)
         max_len = int(model.partition("-")[0].removeprefix("len"))
         listed = size_block(config, size)["max_len"]
         if max_len not in listed:
             raise UserError(
-                f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is "
-                f"{listed}; use a listed max_len, or add {max_len} to the list"
+                f"{model}: the setting sizes.{size}.max_len is {listed}, without {max_len}; use a "
+                f"listed max_len, or add {max_len} to the list"
             )
         return {**settings, "model": {**settings["model"], "max_len": max_len}}
 
     def check(self, config: Mapping[str, Any], columns: Columns, size: str, model: str) -> None:
-        """Raise UserError if `times` needs a missing column, or `heads` do not divide the width."""
+        """Raise UserError if the model's settings do not fit a table with these `columns`.
+
+        `model.times` needs a column of event times. The width of a position, which depends on the
+        number of columns, must be a multiple of `model.heads`.
+        """
         settings = self.settings(config, size, model)["model"]
         if settings["times"] and columns.event_time is None:
             raise UserError(
-                f"model.times of {model}, size {size}, is true, but no group in columns.use has "
-                "times: add `times: {<sequence column of event times>: <column of the row's "
-                "time>}` to a group, or set model.times to false"
+                f"the setting model.times is true for {model}, size {size}, but no group in "
+                "columns.use has times: add `times: {<sequence column of event times>: <column of "
+                "the row's time>}` to a group, or set model.times to false"
             )
         try:
             # A network without sequences has an empty sequence.
             fields = max(1, len(columns.sequences)) + len(columns.profile)
             ModelConfig(**settings).width(fields)
         except ImpossibleNetworkError as error:
-            raise UserError(f"model.heads of {model}, size {size}: {error}") from None
+            raise UserError(f"the setting model.heads of {model}, size {size}: {error}") from None
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
-        """The number of GPUs of a training: `train.gpus`."""
+        """The number of GPUs that train the model, the setting `train.gpus`."""
         return self.settings(config, size, model)["train"]["gpus"]
 
 

@@ -30,7 +30,10 @@ CPU_BYTES = 1 << 29
 
 @dataclass(frozen=True)
 class StepMemory:
-    """The memory of a training step, in bytes: `fixed`, plus `per_row` for each longest row."""
+    """The memory of a training step: `fixed` bytes, and `per_row` bytes for each row.
+
+    Each row counts as if it had max_len events.
+    """
 
     fixed: int
     per_row: int
@@ -39,9 +42,10 @@ class StepMemory:
     def measure(
         cls, network: FESeq, config: ModelConfig, sizes: InputSizes, precision: torch.dtype
     ) -> "StepMemory":
-        """Measure a step with one row and a step with three rows.
+        """Measure the memory of a step from a step with one row and a step with three rows.
 
-        `network` must be on the CPU, where autograd saves as many bytes as on a GPU.
+        `sizes` are those of the network's inputs. `network` must be on the CPU, where autograd
+        saves as many bytes as on a GPU.
         """
         with torch.random.fork_rng(devices=[]):
             one, three = (
@@ -52,7 +56,7 @@ class StepMemory:
         return cls(parameters + one - per_row, per_row)
 
     def bytes_needed(self, rows: int) -> int:
-        """Bytes for micro-batches of `rows` rows. A share SPARE_SHARE of them stays free."""
+        """The bytes for micro-batches of `rows` rows, with a share SPARE_SHARE that stays free."""
         return int((self.fixed + rows * self.per_row) / (1 - SPARE_SHARE))
 
     def rows_that_fit(self, memory: int) -> int:
@@ -67,17 +71,18 @@ def micro_batch_rows(
     machine: Machine,
     batch_rows: int,
 ) -> int:
-    """The number of rows of a micro-batch: at most `batch_rows`, and as many as fit in memory.
+    """The number of rows of a micro-batch: as many as fit in memory, but at most `batch_rows`.
 
-    On a CPU, they also fit in CPU_BYTES. Raises NotEnoughMemoryError if one row does not fit.
+    On a CPU, a micro-batch takes at most CPU_BYTES, since larger ones are no faster. Raises
+    NotEnoughMemoryError if a single row does not fit.
     """
     needed = StepMemory.measure(network, config, sizes, machine.precision)
     rows = min(batch_rows, needed.rows_that_fit(machine.memory()))
     if rows == 0:
         raise NotEnoughMemoryError(
             f"{machine.memory() / 2**20:,.0f} MiB of memory are too few: to train on a single row "
-            f"takes {needed.bytes_needed(1) / 2**20:,.0f} MiB; raise runtime.memory_gib, or use a "
-            f"smaller max_len or model"
+            f"takes {needed.bytes_needed(1) / 2**20:,.0f} MiB; raise the setting "
+            f"runtime.memory_gib, or use a smaller max_len or model"
         )
     on_cpu = machine.device.type == "cpu"
     rows = min(rows, max(1, CPU_BYTES // needed.per_row) if on_cpu else MAX_ROWS)
@@ -117,9 +122,9 @@ def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
 
 
 def full_rows(config: ModelConfig, sizes: InputSizes, rows: int) -> Batch:
-    """A batch of rows with max_len events each, for measurements.
+    """A batch of `rows` rows with max_len events each, to measure the memory of a step.
 
-    All events differ if the embedding tables are large enough.
+    All events differ if the embedding tables, whose sizes are in `sizes`, are large enough.
     """
     events = rows * config.max_len
     history_ST = torch.stack([torch.arange(events) % size for size in sizes.sequence])

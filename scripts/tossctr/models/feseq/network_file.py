@@ -69,7 +69,11 @@ def batch_source(
     batch_rows: int | Callable[[int], int],
     negative_sampling_rate: NegativeSamplingRate = 1.0,
 ) -> BatchSource:
-    """A source of batches from `h5`, with the inputs that a network of `config` takes."""
+    """A source of batches from `h5`, with the inputs that a network with these settings takes.
+
+    `batch_rows` is the number of rows of a batch, or a function that computes it from an epoch's
+    number of rows. `negative_sampling_rate` is the share of the negatives in an epoch.
+    """
     return BatchSource(
         h5,
         feature_map,
@@ -86,7 +90,10 @@ def inference_source(
     config: ModelConfig,
     machine: Machine,
 ) -> BatchSource:
-    """A source of batches for predictions; batches have about POSITIONS_PER_BATCH positions."""
+    """A source of batches from `h5` for predictions, in the order of the rows.
+
+    A batch has about POSITIONS_PER_BATCH positions (events and targets).
+    """
     batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
     batch_rows = min(batch_rows, MAX_ROWS)
     return batch_source(h5, feature_map, config, batch_rows)
@@ -102,9 +109,9 @@ def predict_logits(
     stop: int | None = None,
     ablate_histories: bool = False,
 ) -> np.ndarray:
-    """Float32 logits of rows `start` to `stop`, in their order.
+    """The logits of the rows from `start` up to `stop` (None: all), float32 [rows], in order.
 
-    `ablate_histories` predicts as if all histories were empty.
+    With `ablate_histories`, the network predicts as if all histories were empty.
     """
     stop = source.rows if stop is None else stop
     was_training = model.training
@@ -194,7 +201,8 @@ _Field = CategoryField | SequenceField
 def copy_weights(trained: TrainedModel, network: FESeq, feature_map: FeatureMap) -> None:
     """Copy the weights of a trained network into `network`, to start a refit.
 
-    Categories that only `feature_map`, that of `network`, has keep their initial embeddings.
+    `feature_map` encodes the rows of `network`. Its categories that the trained network does not
+    know keep their initial embeddings.
     """
     rows, weights = _table_rows(trained, feature_map), trained.network.state_dict()
     for name, value in network.state_dict().items():
@@ -236,7 +244,8 @@ def _stacked_rows(*fields: tuple[_Field, _Field]) -> Tensor:
 def refit_feature_map(old: FeatureMap, new: FeatureMap) -> FeatureMap:
     """The feature map of a refit: `new`, but with the parts of `old` that trained weights expect.
 
-    These are the scaling of numeric columns, the ages at which events are counted, and the item
+    `old` is the feature map of the first training, and `new` is fitted to all rows. The parts of
+    `old` are the scaling of numeric columns, the ages at which events are counted, and the item
     attributes, such as a film's genre.
     """
     attributes = {(each.column, each.sequence): each for each in new.item_attributes}

@@ -98,13 +98,16 @@ class ModelConfig:
     """dropout probability"""
 
     def width(self, fields: int) -> int:
-        """The width D of a position; raises ImpossibleNetworkError if `heads` do not divide it."""
+        """The size of the vector of a position that has `fields` categorical columns.
+
+        Raises ImpossibleNetworkError if the size is not a multiple of `heads`.
+        """
         width = self.embedding_dim * (fields + self.positions + self.times)
         if width % self.heads:
             raise ImpossibleNetworkError(
                 f"the width of a position is {width} (embedding_dim {self.embedding_dim} times "
-                f"{width // self.embedding_dim} embeddings), which heads {self.heads} does not "
-                f"divide; change heads"
+                f"{width // self.embedding_dim} embeddings), which is not a multiple of heads "
+                f"({self.heads}); change heads"
             )
         return width
 
@@ -198,12 +201,15 @@ class TrainConfig:
         return 2e-3 if rows > AUTO_ROWS else 1e-3
 
     def batch_rows(self, rows: int) -> int:
-        """The rows of a batch: `batch_size`, or fewer if an epoch of `rows` has too few steps."""
+        """The number of rows of a batch: `batch_size`, or fewer if an epoch is short.
+
+        An epoch of `rows` rows must have at least `min_steps_per_epoch` steps.
+        """
         fewer = max(1, rows // self.min_steps_per_epoch)
         if fewer >= self.batch_size:
             return self.batch_size
         logger.info(
-            "batches of %d rows, so that an epoch has %d steps (train.min_steps_per_epoch)",
+            "batches of %d rows, so that an epoch has %d steps (setting train.min_steps_per_epoch)",
             *(fewer, self.min_steps_per_epoch),
         )
         return fewer

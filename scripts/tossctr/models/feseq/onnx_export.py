@@ -60,8 +60,8 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
         row = wrong[0]
         raise UserError(
             f"{onnx}: not written: {len(wrong):,} of {len(expected):,} rows get other logits than "
-            f"from {model}, such as row {row}: {exported[row]:.6f} instead of {expected[row]:.6f}; "
-            f"install torch, onnxscript and onnxruntime in the versions of envs/requirements.txt "
+            f"from {model}. Row {row} gets {exported[row]:.6f} instead of {expected[row]:.6f}. "
+            f"Install torch, onnxscript and onnxruntime in the versions of envs/requirements.txt, "
             f"and export again"
         )
     largest = float(difference.max())
@@ -155,7 +155,10 @@ def _content(program: Any, about: Mapping[str, Any]) -> bytes:
 
 
 def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[str, Any]]:
-    """The first `rows` rows of a table: raw values by column name, also the time `row_time`."""
+    """The first `rows` rows of a table, each a dict of raw values by column name.
+
+    `row_time` is the name of the column of the rows' times; None: rows have no times.
+    """
     block = table.read(0, min(rows, table.rows))
     columns = dict(zip(table.numeric_columns, block.numeric.T.tolist()))
     for name, codes in zip(table.categorical_columns, block.categorical.T):
@@ -178,7 +181,8 @@ def rows_for_check(
     """The first `rows` rows of a table as raw values, with random changes.
 
     Rows repeat if the table has fewer. Some histories become empty, some values missing, and some
-    categories and history events unknown. `tokens` names the history columns, times excepted.
+    categories and history events unknown. `row_time` is the name of the column of the rows' times,
+    if any. `tokens` names the history columns, except times of events.
     """
     random = np.random.default_rng(0)
     raw = raw_rows(table, rows, row_time)

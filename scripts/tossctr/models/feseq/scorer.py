@@ -77,20 +77,22 @@ class Scorer:
         return [*self.columns.features]
 
     def table(self, rows: Rows) -> MemoryTable:
-        """The rows as a table; raises UserError if `row_table` rejects them."""
+        """The rows as a table; raises UserError for a missing column or an invalid value."""
         return row_table(rows, self.columns, self.about["simulated"])
 
     def score(self, rows: Rows) -> np.ndarray:
         """Click probabilities float64 [rows], at the click rate of the train rows.
 
-        Rows map column names to raw values (see `row_table`). Further columns are ignored.
+        A row maps column names to raw values. Columns that are not in `raw_columns` are ignored.
+        Raises UserError for a missing column, an invalid value or a logit that is not finite.
         """
         return sigmoid(self.logits(rows))
 
     def logits(self, rows: Rows) -> np.ndarray:
         """Logits float32 [rows], which can be averaged with other models' logits.
 
-        Raises UserError if `row_table` rejects the rows, or if a logit is not finite.
+        A row maps column names to raw values. Raises UserError for a missing column, an invalid
+        value or a logit that is not finite.
         """
         table = self.table(rows)
         logits = np.empty(table.rows, np.float32)

@@ -102,8 +102,9 @@ def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
 class TrainingRun:
     """The rows and settings of one training.
 
-    A refit trains on the validation rows, too, so `valid` is None. It starts from the weights of
-    `first_model`, the model of a first training. `first_training` is the training.json of that.
+    A refit is a second training, on train and validation rows, so `valid` is None. It starts from
+    the weights of `first_model`, the model of the first training. `first_training` is the content
+    of the first training's training.json.
     """
 
     train: Table
@@ -115,9 +116,10 @@ class TrainingRun:
     first_training: Mapping[str, Any] = field(default_factory=dict)
 
     def trainer(self, machine: Machine, **options: Any) -> Trainer:
-        """A Trainer with initial weights, and micro-batches that fit in memory.
+        """A Trainer for a network with initial weights, in micro-batches that fit in memory.
 
-        `options` are for Trainer. Raises ImpossibleNetworkError if `heads` do not divide the width.
+        `options` are further arguments of Trainer. Raises ImpossibleNetworkError if the width of a
+        position is not a multiple of `heads`.
         """
         model_config, config, fields = self.model_config, self.config, self.feature_map
         rows = self.first_training.get("batch_rows", config.batch_rows)
@@ -156,7 +158,10 @@ class TrainingRun:
 
     @property
     def categories(self) -> list[str]:
-        """The network's categorical columns; '' is the target in a table without histories."""
+        """The names of the network's categorical columns.
+
+        In a table without histories, the network has an empty history, whose target is named ''.
+        """
         newest = inputs_of(self.model_config).newest_fields(self.feature_map)
         fields = self.feature_map.for_networks().category_fields
         return [field.column for field in (*fields, *newest)]
@@ -177,7 +182,7 @@ class TrainingRun:
 
 @contextmanager
 def open_run(job: TrainJob) -> Iterator[TrainingRun]:
-    """Open the rows of a job, until the context ends.
+    """Yield the rows and settings of a job; closes the files of the rows when the context ends.
 
     A refit is one epoch over the validation rows and as many train rows, at a low learning rate.
     """
@@ -240,7 +245,10 @@ def trial_runner(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Yield a function that trains a network with given settings: a `tuning.RunTrial`."""
+    """Yield a function that trains a network with given settings, a `tuning.RunTrial`.
+
+    A search calls this function for each trial. `folder` is not used.
+    """
     machine = start_runtime(runtime, threads)
     with open_rows(train_h5, valid_h5, feature_map) as (fields, train, valid):
 

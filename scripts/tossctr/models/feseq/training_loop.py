@@ -32,9 +32,11 @@ EVALUATIONS_OF_A_LONG_EPOCH = 4
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A row of history.csv, the best of which has the largest `monitor`.
+    """The validation metrics of a network after some steps; a row of history.csv.
 
-    `train_loss` is the mean loss since the previous evaluation.
+    `monitor` is the weighted sum of the metrics in the setting `train.monitor`; the best evaluation
+    has the largest. `train_loss` is the mean loss of the steps since the previous evaluation.
+    `seconds` is the time since the start of the training.
     """
 
     epoch: int
@@ -48,17 +50,19 @@ class Evaluation:
 
 
 class Trainer:
-    """Trains `model`: `fit` gives it the best weights, and lists the evaluations in `history`.
+    """Trains the network `model`. After `fit`, it has the weights of the best evaluation.
 
-    With a `checkpoint`, a training resumes from the saved state, if there is one. The state is
-    saved regularly, before each evaluation, and when a signal ends the process. Micro-batches have
-    at most `micro_rows` rows. `after_evaluation` may raise an exception, which ends the training.
+    history: the evaluations so far
+    train, valid: batches of the train rows, and of the validation rows; `valid` is None in a refit
+    micro_rows: maximum rows of a micro-batch
+    checkpoint: where the state is saved regularly, before each evaluation, and when a signal ends
+        the process; `fit` resumes from a saved state. None: nothing is saved
+    metrics: for a refit, the validation metrics of the first training; `history` repeats them, and
+        the last weights are kept
+    after_evaluation: a function to call after each evaluation; may raise an exception to end `fit`
 
-    Without `valid`, as in a refit, the last weights are kept, and `history` has the given
-    `metrics`.
-
-    On several GPUs, each process has a trainer. All take the same decisions. Each trains on a share
-    of every batch, and predicts a share of the validation rows.
+    On several GPUs, each process has a trainer, and all trainers take the same decisions. Each
+    trains on a share of every batch, and predicts a share of the validation rows.
     """
 
     def __init__(
@@ -195,7 +199,7 @@ class Trainer:
     def _take(self, batch: Batch) -> None:
         """Take one step, and update the average of the weights."""
         set_learning_rate(self.stepper.optimizer, self._learning_rate(self.step + 1))
-        self.stepper.take(batch)
+        self.stepper.take_step(batch)
         if self.config.weight_average:
             # Torch's AveragedModel would wait for a GPU each step. The first average is the weights
             # after the first step.
@@ -237,8 +241,9 @@ class Trainer:
         if not (0 < label.sum() < len(label) and np.isfinite(logit).all()):
             raise NotFiniteError(
                 f"cannot compute validation metrics at step {self.step}: {int(label.sum()):,} of "
-                f"{len(label):,} rows are clicks. If none or all are, raise sampling.valid_share. "
-                f"Otherwise, a prediction is not finite: lower train.learning_rate"
+                f"{len(label):,} rows are clicks. If none or all are, raise the setting "
+                f"sampling.valid_share. Otherwise, a prediction is not finite; lower the setting "
+                f"train.learning_rate"
             )
         names = dict.fromkeys(("auc", "logloss", *self.config.monitor))
         metrics: dict[str, float] = dict(
@@ -288,9 +293,10 @@ class Trainer:
 
 
 def evaluated_batches(per_epoch: int | str, batches: int) -> set[int]:
-    """The numbers, from 1 to `batches`, of the batches of an epoch after which to evaluate.
+    """The batches of an epoch after which the model is evaluated, as numbers from 1.
 
-    `per_epoch` is the number of evaluations, or "auto", as in TrainConfig.
+    An epoch has `batches` batches and `per_epoch` evaluations. If this is "auto", a long epoch has
+    EVALUATIONS_OF_A_LONG_EPOCH evaluations, another one.
     """
     if isinstance(per_epoch, str):
         per_epoch = EVALUATIONS_OF_A_LONG_EPOCH if batches > LONG_EPOCH_STEPS else 1

@@ -29,7 +29,7 @@ CUT_FACTOR, MIN_RATE = 0.1, 1e-3
 
 
 class Stepper:
-    """Takes the steps of a training.
+    """Trains a network: each step updates the weights with the gradients of one batch.
 
     Gradients are summed over micro-batches of at most `micro_rows` rows, so a step needs the memory
     of one micro-batch. If a GPU runs out of memory, `micro_rows` is halved and the step is
@@ -62,7 +62,7 @@ class Stepper:
         self._unread_losses: list[Tensor] = []
         self._loss_sum, self._loss_count = 0.0, 0
 
-    def take(self, batch: Batch) -> None:
+    def take_step(self, batch: Batch) -> None:
         """Take one step: update the model's weights with a batch, on the GPU or the host."""
         self.step += 1
         loss = self._gradients_that_fit(batch)
@@ -94,7 +94,7 @@ class Stepper:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load the state of another stepper; the smaller `micro_rows` of both counts."""
+        """Continue from the state of another stepper, with the smaller `micro_rows` of the two."""
         self.step = state["step"]
         self.micro_rows = min(self.micro_rows, state["micro_rows"])
         self._loss_sum, self._loss_count = state["loss"]
@@ -127,7 +127,7 @@ class Stepper:
                 rate = self.optimizer.param_groups[0]["lr"]
                 raise NotFiniteError(
                     f"the training loss is {loss} at step {step} (learning rate {rate:g}); lower "
-                    f"train.learning_rate"
+                    f"the setting train.learning_rate"
                 )
             # Added one by one, so that the sum does not depend on when losses are read.
             self._loss_sum += loss
@@ -165,7 +165,7 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         rows = len(batch)
         total = torch.zeros((), dtype=torch.float64, device=self.machine.device)
-        # This sets the scale, by which `take` divides gradients, on ranks without rows, too.
+        # This sets the scale, by which `take_step` divides gradients, on ranks without rows, too.
         self.scaler.scale(total)
         for start in range(0, rows, self.micro_rows):
             stop = min(start + self.micro_rows, rows)
@@ -189,9 +189,10 @@ class Stepper:
 
 
 def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
-    """AdamW for three groups of parameters: weights, biases and norms, embeddings.
+    """The optimizer AdamW, with three groups of parameters.
 
-    Only the weights decay.
+    The groups are the weight matrices of layers; biases and norms; and embeddings. Only the weight
+    matrices have weight decay.
     """
     embeddings = embedding_parameters(model)
     ids = {id(parameter) for parameter in embeddings}
@@ -211,13 +212,14 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
 
 
 class TableAdam(AdamW):
-    """AdamW, but an embedding table in a group with `by_table` has one second moment.
+    """AdamW with one second moment for each embedding table, not one for each of its weights.
 
-    Adam has a second moment per weight, so a rare category moves equally far for a negative and for
-    a click. But if 2 % of the rows are clicks, the gradient of a click is fifty times larger. With
-    one second moment, steps are proportional to gradients. It follows the mean squared gradient of
-    the categories in the batch, so steps do not grow with the vocabulary. Adam-mini (Zhang et al.,
-    arXiv:2406.16793) does this for other weights.
+    This is for tables in a group of parameters with `by_table`. With a second moment per weight, a
+    rare category moves equally far for a negative and for a click. But if 2 % of the rows are
+    clicks, the gradient of a click is fifty times larger. With one second moment per table, steps
+    are proportional to gradients. This moment averages the squared gradients of only the categories
+    in the batch, so steps do not grow with the vocabulary. Adam-mini (Zhang et al.,
+    arXiv:2406.16793) does the same for other weights.
     """
 
     @torch.no_grad()
@@ -267,7 +269,7 @@ def embedding_parameters(model: FESeq) -> list[Tensor]:
 def learning_rate(
     peak: float, schedule: str, step: int, steps: int, cuts: Collection[int] = ()
 ) -> float:
-    """The learning rate of a step with a number from 1 to `steps`.
+    """The learning rate of the step with the number `step`, from 1 to `steps`.
 
     The rate falls from `peak`. With the schedule `cosine`, it follows half a cosine over all steps;
     with `plateau`, it falls to a tenth after each step in `cuts`.

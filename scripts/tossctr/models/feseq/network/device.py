@@ -34,9 +34,9 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class ProcessRank:
-    """This process's number (`rank`) among the `count` processes of a training, and their sums.
+    """This process's number (`rank`, from 0) among the `count` processes of a training.
 
-    By default, it is the only process.
+    Its methods compute sums and maxima over all processes. By default, there is one process.
     """
 
     rank: int = 0
@@ -86,7 +86,10 @@ class ProcessRank:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a model runs on: device, precision, memory, and the processes of a training."""
+    """What a model runs on: device, precision, memory, and the processes of a training.
+
+    `memory_gib` is the setting of that name; None: auto. `compile` is true if torch.compile works.
+    """
 
     device: torch.device
     precision: torch.dtype = torch.float32
@@ -104,9 +107,11 @@ class Machine:
         return prefetch_map(Batch.pinned, batches) if self.device.type == "cuda" else batches
 
     def memory(self) -> int:
-        """The memory of this process in bytes: `memory_gib`, or all of a GPU, or half of the host.
+        """The memory that this process may use, in bytes.
 
-        Processes on a CPU share it equally. Free memory does not matter: it would change rounding.
+        It is `memory_gib` if that is set, else all memory of the GPU, or half of the host's. The
+        processes of a training on a CPU share it equally. How much memory is free does not count,
+        since results would then differ by rounding.
         """
         sharing = 1 if self.device.type == "cuda" else self.ranks.count
         if self.memory_gib is not None:
@@ -123,9 +128,11 @@ class Machine:
 
 
 def start_runtime(runtime: Runtime, threads: int, ranks: ProcessRank | None = None) -> Machine:
-    """Set this process's threads, at most one per CPU, and choose its device and precision.
+    """Set the number of threads of this process, and choose its device and precision.
 
-    Several processes share `threads`, and each gets a GPU of its own.
+    `ranks` has this process's number among the processes of a training; None: it is the only one.
+    Several processes share `threads`, and each gets a GPU of its own. A process has at most one
+    thread per CPU.
     """
     ranks = ranks or ProcessRank()
     torch.set_num_threads(max(1, min(threads // ranks.count, processors())))
@@ -155,7 +162,9 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if has_bfloat16 else torch.float16
     if name == "float16" and device.type != "cuda":
-        raise UserError("runtime.precision is float16, which needs a GPU; use auto or float32")
+        raise UserError(
+            "the setting runtime.precision is float16, which needs a GPU; use auto or float32"
+        )
     return getattr(torch, name)
 
 
@@ -175,12 +184,14 @@ def can_compile(device: torch.device) -> bool:
 
 
 def choose_device(name: str, ranks: ProcessRank) -> torch.device:
-    """The named device, for this process; `auto` is CUDA if it is available, else the CPU.
+    """The device of this process; `name` is `cpu`, `cuda`, or `auto`: CUDA if it is available.
 
     Raises UserError if `name` is `cuda` and CUDA is missing, or if GPUs are fewer than processes.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("runtime.device is cuda, but PyTorch finds no CUDA device; use auto or cpu")
+        raise UserError(
+            "the setting runtime.device is cuda, but PyTorch finds no CUDA device; use auto or cpu"
+        )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cpu":
@@ -190,9 +201,9 @@ def choose_device(name: str, ranks: ProcessRank) -> torch.device:
         devices = torch.cuda.device_count()
         if devices < ranks.count:
             raise UserError(
-                f"train.gpus is {ranks.count}, but PyTorch finds only {devices} CUDA device(s); "
-                f"lower train.gpus, or give the job more GPUs (CUDA_VISIBLE_DEVICES, or the "
-                f"scheduler's request)"
+                f"the setting train.gpus is {ranks.count}, but PyTorch finds only {devices} CUDA "
+                f"device(s); lower train.gpus, or give the job more GPUs (CUDA_VISIBLE_DEVICES, or "
+                f"the scheduler's request)"
             )
         device = torch.device("cuda", ranks.rank)
         torch.cuda.set_device(device)
@@ -208,7 +219,7 @@ def choose_device(name: str, ranks: ProcessRank) -> torch.device:
 
 
 def deterministic_if_possible(work: Callable[[], Result]) -> Result:
-    """The result of `work`, by deterministic algorithms.
+    """Call `work` and return its result, with deterministic algorithms if the GPU has them.
 
     If the GPU has none for `work`, warn, allow other algorithms, and repeat `work`.
     """
@@ -231,9 +242,10 @@ def in_torchrun() -> bool:
 
 @contextmanager
 def process_group() -> Iterator[ProcessRank]:
-    """Join the other processes of a training, as torchrun's environment variables describe them.
+    """Join the other processes of a training; yields this process's rank.
 
-    NCCL sends tensors on GPUs; Gloo sends tensors on the CPU.
+    torchrun's environment variables have the rank and the number of processes. NCCL sends tensors
+    on GPUs; Gloo sends tensors on the CPU.
     """
     ranks = ProcessRank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if ranks.count == 1:

@@ -24,16 +24,17 @@ class EmbeddingTables(nn.ModuleList):
         self.embedding_dim = embedding_dim
 
     def forward(self, index_FX: Tensor) -> Tensor:
-        """Embeddings [..., fields, d] of indices [fields, ...]."""
+        """The embeddings [..., fields, embedding size] of category indices [fields, ...]."""
         if not self:
             return torch.zeros(*index_FX.shape[1:], 0, self.embedding_dim, device=index_FX.device)
         return torch.stack([table(index_X) for table, index_X in zip(self, index_FX)], dim=-2)
 
 
 class FieldEmbedding(nn.Module):
-    """Embeds the fields of each position: those of an event or the target, and the row's profile.
+    """Embeds the fields (categorical columns) of each position, an event or target of a row.
 
-    Equal events of a row are embedded once, since histories often repeat events.
+    A position has the fields of its event or target, and the profile fields of its row. Equal
+    events of a row are embedded once, since histories often repeat events.
     """
 
     def __init__(self, sizes: InputSizes, embedding_dim: int) -> None:
@@ -45,16 +46,22 @@ class FieldEmbedding(nn.Module):
         )
 
     def forward(self, rows: BatchRows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:
-        """Embeddings [distinct positions, fields, d]."""
+        """Embeddings [distinct positions, fields, embedding size].
+
+        `target_BG` has category indices [rows, target fields]. `profile_BPd` has embeddings of the
+        profile [rows, profile fields, embedding size].
+        """
         event_VSd, profile_VPd = self.sequence(rows.codes_SV), rows.at_events(profile_BPd)
         event_VFd = torch.cat([event_VSd, profile_VPd], dim=-2)
         target_BFd = torch.cat([self.target(target_BG.T), profile_BPd], dim=-2)
         return rows.concat(event_VFd, target_BFd)
 
     def pooled_history(self, rows: BatchRows, target_BG: Tensor) -> Tensor:
-        """Target t, history sum h / sqrt(history length), and t * h; [rows, 3 * G * d] in all.
+        """For each row: the embedding t of its target, the scaled sum h of its events, and t * h.
 
-        The sum is over the embeddings of all events. G is the number of target fields.
+        h is the sum of the embeddings of all events, divided by the square root of their number.
+        `target_BG` has category indices [rows, target fields]. The result is [rows, 3 * target
+        fields * embedding size].
         """
         target_BX = self.target(target_BG.T).flatten(1)
         sums = [rows.event_sum(i, table) for i, table in enumerate(self.sequence)]
@@ -66,7 +73,7 @@ class FieldEmbedding(nn.Module):
 class DistanceEmbedding(nn.Module):
     """Embeds the distance from an event to the target, in events or in time.
 
-    Distances above `longest` share an embedding.
+    `size` is the number of embeddings. Distances above `longest` share an embedding.
     """
 
     def __init__(self, size: int, longest: int, embedding_dim: int) -> None:
@@ -75,14 +82,15 @@ class DistanceEmbedding(nn.Module):
         self.longest = longest
 
     def forward(self, distance_N: Tensor) -> Tensor:
-        """Embeddings [positions, d]."""
+        """Embeddings [positions, embedding size] of the positions' distances."""
         return self.table(distance_N.clamp(max=self.longest))
 
 
 class AutoInt(nn.Module):
     """Self-attention with one head over the fields of a position (FESeq paper, eq. 1-3).
 
-    E [fields, d] <- ReLU(softmax(Q K^T / sqrt(d)) V + E). Q, K and V are E times a d x d matrix.
+    E <- ReLU(softmax(Q K^T / sqrt(d)) V + E). E [fields, d] has the embeddings of the fields
+    (categorical columns). Q, K and V are each E times a d x d matrix.
     """
 
     def __init__(self, embedding_dim: int) -> None:
@@ -105,10 +113,11 @@ class CrossV2(nn.Linear):
 
 
 class Interaction(nn.Module):
-    """Layers that combine the fields of a position. All positions share their weights.
+    """The interacting layers: they combine the embeddings of a position's fields.
 
-    `autoint` takes one vector for each field; `crossnetv2` takes their concatenation. The output
-    has the dtype of the fields, also under autocast, since later layers add to the output.
+    `name` is `autoint`, self-attention over the embeddings, or `crossnetv2`, cross layers over
+    their concatenation. All positions share the weights. The output has the dtype of the input,
+    also under autocast, since later layers add to the output.
     """
 
     def __init__(self, name: str, layers: int, fields: int, embedding_dim: int) -> None:
@@ -120,7 +129,7 @@ class Interaction(nn.Module):
         )
 
     def forward(self, fields_FD: Tensor) -> Tensor:
-        """From [..., fields, d] to [..., fields * d]."""
+        """From embeddings [..., fields, d] to vectors [..., fields * d]; d is their size."""
         x = x0 = fields_FD if self.on_fields else fields_FD.flatten(-2)
         for layer in self.layers:
             x = layer(x0, x).to(x0.dtype)

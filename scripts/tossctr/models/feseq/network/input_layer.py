@@ -35,12 +35,14 @@ BUCKET_DIM = 8
 
 @dataclass(frozen=True)
 class InputSizes:
-    """Sizes of embedding tables, one per categorical column, and numbers of other columns.
+    """The sizes of a network's inputs.
 
-    `numeric`: the number of numeric columns. `missing`: the number of missing blocks, sets of
-    columns that are missing together. `shared`: for each sequence column, true if it uses the table
-    of its target column. `of_target`: for each target column, the indices of the numeric columns
-    that depend on its category, and of their missing blocks. () means none.
+    profile, target, sequence, context: for each categorical column, the size of its vocabulary
+    numeric: number of numeric columns
+    missing: number of missing blocks, which are sets of columns that are missing together
+    shared: for each sequence column, true if it uses the embedding table of its target column
+    target_dependents: for each target column, the numeric columns that are computed from its
+        category, such as similarities, and their missing blocks, all as indices
     """
 
     profile: tuple[int, ...]
@@ -50,14 +52,14 @@ class InputSizes:
     context: tuple[int, ...] = ()
     missing: int = 0
     shared: tuple[bool, ...] = ()
-    of_target: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
+    target_dependents: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
 
 
 def input_sizes(config: ModelConfig, feature_map: FeatureMap) -> InputSizes:
     """The sizes of a network with the settings `config`, for rows that `feature_map` encodes."""
     inputs, network_map = inputs_of(config), feature_map.for_networks()
     context = [*feature_map.context_fields, *inputs.newest_fields(feature_map)]
-    numeric, of_target = inputs.numeric_fields(feature_map), []
+    numeric, target_dependents = inputs.numeric_fields(feature_map), []
     blocks = sorted({f.missing_block for f in numeric if f.missing_block is not None})
     for sequence in network_map.sequences:
         names = similarity_names([sequence])
@@ -65,7 +67,7 @@ def input_sizes(config: ModelConfig, feature_map: FeatureMap) -> InputSizes:
             names.append(recency_name(sequence.shared_with, sequence.column))
         columns = [(i, field) for i, field in enumerate(numeric) if field.column in names]
         flags = {blocks.index(f.missing_block) for _, f in columns if f.missing_block is not None}
-        of_target.append((tuple(i for i, _ in columns), tuple(sorted(flags))))
+        target_dependents.append((tuple(i for i, _ in columns), tuple(sorted(flags))))
     return InputSizes(
         profile=tuple(field.size for field in feature_map.profile),
         target=tuple(field.size for field in network_map.targets),
@@ -74,7 +76,7 @@ def input_sizes(config: ModelConfig, feature_map: FeatureMap) -> InputSizes:
         context=tuple(field.size for field in context),
         missing=len(blocks),
         shared=tuple(field.shared_with is not None for field in network_map.sequences),
-        of_target=tuple(of_target),
+        target_dependents=tuple(target_dependents),
     )
 
 
@@ -93,7 +95,7 @@ def encodings_by_layer(config: ModelConfig) -> dict[str, str]:
 
 
 def column_count(encoding: str, sizes: InputSizes) -> int:
-    """The number of columns that the numeric inputs have in this encoding."""
+    """The number of columns of the numeric inputs in an encoding, such as `missing`."""
     return sizes.missing if encoding == "missing" else sizes.numeric
 
 
@@ -105,12 +107,15 @@ class NumericEmbedding(nn.Module):
         self.vector = nn.Parameter(torch.empty(columns, embedding_dim))
 
     def forward(self, x_BC: Tensor) -> Tensor:
-        """Embeddings [rows, columns, d]."""
+        """Embeddings [rows, columns, embedding size] of scaled values [rows, columns]."""
         return x_BC[..., None] * self.vector
 
 
 class StackedEmbedding(nn.Module):
-    """Embeds columns of buckets or categories, all from one table, so that one lookup suffices."""
+    """Embeds several columns of buckets or categories, with one table and one lookup for all.
+
+    `sizes` has the number of buckets or categories of each column.
+    """
 
     def __init__(self, sizes: tuple[int, ...], embedding_dim: int) -> None:
         super().__init__()
@@ -119,7 +124,7 @@ class StackedEmbedding(nn.Module):
         self.register_buffer("first", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
 
     def forward(self, index_BC: Tensor) -> Tensor:
-        """Embeddings [rows, columns, d]."""
+        """Embeddings [rows, columns, embedding size] of indices [rows, columns]."""
         return self.table(index_BC.long() + self.first)
 
 
@@ -147,26 +152,29 @@ class InputLayer(nn.Module):
         self.layers = nn.ModuleDict(layers)
 
     def forward(self, numbers: Mapping[str, Tensor], context_BC: Tensor) -> Tensor:
-        """The concatenated outputs of all layers [rows, out_width]."""
+        """The concatenated outputs of all layers [rows, out_width].
+
+        `numbers` has the numeric columns [rows, columns] by encoding; `context_BC`, the categories.
+        """
         values = [*(numbers[encoding] for encoding in self.encodings.values()), context_BC]
         vectors = [layer(x_BC).flatten(1) for layer, x_BC in zip(self.layers.values(), values)]
         return torch.cat(vectors, dim=1)
 
     def numeric_vectors(self) -> list[nn.Parameter]:
-        """The learned vectors of NumericEmbedding."""
+        """The learned vectors of numeric columns; [] without the layer `linear`."""
         return [p for layer in self.layers.values() for p in layer.parameters(recurse=False)]
 
 
 class OovDropout(nn.Module):
-    """In training, replaces random categories by the one for unknown (out-of-vocabulary) values.
+    """In training, replaces random categories by "unknown" (out of vocabulary).
 
-    If a target is replaced, numeric columns that depend on it become missing. `rates` has the
-    probability for all columns, or one each for the profile, target and context columns.
+    `rate` is the probability in all columns, until `set_rates` sets one per column. If the category
+    of a target is replaced, numeric columns that are computed from it become missing.
     """
 
     def __init__(self, rate: float, sizes: InputSizes) -> None:
         super().__init__()
-        self.of_target = sizes.of_target
+        self.target_dependents = sizes.target_dependents
         self.rates: Tensor
         self.register_buffer("rates", torch.tensor(float(rate)), persistent=False)
         self.is_needed = rate > 0
@@ -186,7 +194,7 @@ class OovDropout(nn.Module):
         profile, target, context = drawn.split([tensor.shape[1] for tensor in categories], dim=1)
         numbers = dict(batch.numbers)
         first = batch.profile_BP.shape[1]
-        for is_drawn_B, (columns, flags) in zip(is_drawn.T[first:], self.of_target):
+        for is_drawn_B, (columns, flags) in zip(is_drawn.T[first:], self.target_dependents):
             for name, x_BC in numbers.items():
                 is_hidden_C = torch.zeros(x_BC.shape[1], dtype=torch.bool, device=x_BC.device)
                 is_hidden_C[[*(flags if name == "missing" else columns)]] = True

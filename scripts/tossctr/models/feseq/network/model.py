@@ -104,7 +104,10 @@ class FESeq(nn.Module):
 
     @torch.no_grad()
     def set_logit_shift(self, shift: float) -> None:
-        """Set `logit_shift`, and change the output bias so that predictions stay equal."""
+        """Set the correction for negative sampling, and keep the predictions equal.
+
+        To keep them, the output bias changes by the same amount.
+        """
         self.mlp[-1].get_parameter("bias").add_(self.logit_shift.shift - shift)
         self.logit_shift.shift.fill_(shift)
 

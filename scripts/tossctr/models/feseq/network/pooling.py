@@ -23,7 +23,7 @@ def full_precision(x: Tensor) -> torch.autocast:
 
 
 class MeanPooling(nn.Module):
-    """The mean over each row's positions [rows, width]."""
+    """The mean over each row's positions, its events and its target: [rows, width]."""
 
     needs_item = False
     only_targets = False
@@ -37,7 +37,10 @@ class MeanPooling(nn.Module):
 
 
 class TargetPooling(MeanPooling):
-    """The target position of each row [rows, width]; the last layer computes only these."""
+    """The vector of each row's target [rows, width].
+
+    The last Transformer layer computes only these vectors, not those of events.
+    """
 
     only_targets = True
 
@@ -48,6 +51,7 @@ class TargetPooling(MeanPooling):
 class WeightedSumPooling(nn.Module):
     """Attention of the target item to the positions of its row (FESeq paper, eq. 8-16).
 
+    e_out is the vector of the target item, F has the vectors of the positions (events and target).
     q = W_q e_out, K = F W_K, V = F W_V, each with PReLU and dropout. alpha is the softmax of the
     positions' scores. The result is PReLU((sum_t alpha_t V_t) W_u + b) [rows, ATTENTION_DIM].
     """
@@ -79,25 +83,32 @@ def _projection(width: int, dropout: float) -> nn.Sequential:
 
 
 class BilinearScore(nn.Module):
-    """Score of position t: q^T W K_t / sqrt(d_h); W is first the identity (FESeq paper, eq. 12)."""
+    """Attention score of position t, with query q and key K_t of size d_h (FESeq paper, eq. 12).
+
+    It is q^T W K_t / sqrt(d_h). The learned matrix W starts as the identity.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.bilinear = nn.Parameter(torch.eye(ATTENTION_DIM))
 
     def query(self, query_BA: Tensor) -> Tensor:
-        """q^T W [rows, ATTENTION_DIM]."""
+        """The queries q times W: [rows, ATTENTION_DIM]."""
         return query_BA @ self.bilinear
 
     def forward(self, query_NA: Tensor, key_NA: Tensor) -> Tensor:
-        """The score of each position [positions], from its key and the query of its row."""
+        """The score of each position [positions].
+
+        `query_NA` has the query of its row, `key_NA` its key: [positions, ATTENTION_DIM].
+        """
         return (query_NA * key_NA).sum(-1) * (1 / math.sqrt(ATTENTION_DIM))
 
 
 class DinScore(nn.Module):
-    """Score of position t as in DIN (Zhou et al., KDD 2018).
+    """Attention score of position t as in DIN (Zhou et al., KDD 2018).
 
-    It is an MLP with the activation Dice on [q, K_t, q - K_t, q * K_t].
+    It is an MLP with the activation Dice. Its input is [q, K_t, q - K_t, q * K_t], with the query q
+    and the key K_t of the position.
     """
 
     def __init__(self, dropout: float) -> None:
@@ -110,7 +121,7 @@ class DinScore(nn.Module):
         self.query = nn.Identity()
 
     def forward(self, query_NA: Tensor, key_NA: Tensor) -> Tensor:
-        """The score of each position [positions]."""
+        """The score of each position [positions], from the query of its row and its own key."""
         vectors = [query_NA, key_NA, query_NA - key_NA, query_NA * key_NA]
         pair_NX = torch.cat(vectors, dim=-1).flatten(0, -2)
         return self.mlp(pair_NX).view(key_NA.shape[:-1])

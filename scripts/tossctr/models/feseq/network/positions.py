@@ -31,8 +31,9 @@ _HIDDEN = 1e5
 
 
 class PackedRows:
-    """The rows of a batch without padding; each distinct event of a row is computed once.
+    """The rows of a batch without padding, as positions: a row's newest events, then its target.
 
+    Equal events of a row are computed once. A distinct position is a distinct event or a target.
     Gradients are summed in a fixed order.
     """
 
@@ -44,39 +45,47 @@ class PackedRows:
 
     @property
     def codes_SV(self) -> Tensor:
-        """The codes of the distinct events [sequence fields, V]."""
+        """The codes of all rows' distinct events [sequence fields, distinct events]."""
         return self.batch.history_ST.index_select(1, self.layout.event_V)
 
     @property
     def elapsed_N(self) -> Tensor:
-        """The time from each position's event to its row [N]; 0 for a target."""
+        """The time from the event of each position to its row [positions]; 0 for a target."""
         assert self.batch.elapsed_T is not None, "a model with times needs a table with times"
         event_N = self.batch.offsets[1:].index_select(0, self.layout.row_N) - self.age_N
         elapsed_N = F.pad(self.batch.elapsed_T, (0, 1)).index_select(0, event_N)
         return elapsed_N.masked_fill(self.age_N == 0, 0)
 
     def at_events(self, x_BCX: Tensor) -> Tensor:
-        """Each row's vectors, repeated for each distinct event of the row [V, columns, width]."""
+        """The vectors of each distinct event's row: [distinct events, columns, width].
+
+        `x_BCX` has the vectors of rows [rows, columns, width].
+        """
         # Unlike indexing, an embedding sums its gradient in a fixed order on all threads.
         return F.embedding(self.layout.row_V, x_BCX.flatten(1)).unflatten(1, x_BCX.shape[1:])
 
     def concat(self, event_VCX: Tensor, target_BCX: Tensor) -> Tensor:
-        """The distinct positions [U, columns, width]: events, then targets."""
+        """Join vectors of distinct events and of targets: [distinct positions, columns, width]."""
         return torch.cat([event_VCX, target_BCX])
 
     def repeat_distinct(self, x_UX: Tensor) -> Tensor:
-        """The vectors of all N positions, from the vectors of the U distinct positions."""
+        """The vectors of all positions, given those of the distinct positions."""
         return F.embedding(self.layout.slot_N, x_UX)
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """For each position, the weighted mean of its row's values [N, heads, head width]."""
+        """Multi-head attention among the positions of each row: [positions, heads, head width].
+
+        `qkv_N3HE` has queries, keys and values [positions, 3, heads, head width]. If `causal`, a
+        position attends only to itself and to older positions.
+        """
         attend = self.flash_attention if can_use_flash(qkv_N3HE) else self.attend_by_length
         return attend(qkv_N3HE, causal)
 
     def attend_from_targets(self, query_BHD: Tensor, x_ND: Tensor) -> Tensor:
-        """For each row and head, the mean of the row's positions x [rows, heads, width].
+        """For each row and head, the weighted mean of the row's positions: [rows, heads, width].
 
-        The weights of the mean are softmax(query . x).
+        `query_BHD` has a query for each row and head; `x_ND`, the vectors x of the positions. The
+        weights are softmax(query . x).
         """
         runs = zip(
             query_BHD.split([rows for rows, _ in self.layout.runs]),
@@ -124,7 +133,7 @@ class PackedRows:
         return attended[0] if len(attended) == 1 else torch.cat(attended)
 
     def targets(self, x_NX: Tensor) -> Tensor:
-        """The target position of each row [rows, width]."""
+        """The vector of each row's target [rows, width], given those of all positions."""
         return F.embedding(self.layout.start_B[1:] - 1, x_NX)
 
     def sums(self, x_NX: Tensor) -> Tensor:
@@ -136,11 +145,11 @@ class PackedRows:
         return self.sums(x_NX) / self.layout.start_B.diff()[:, None]
 
     def at_positions(self, x_BX: Tensor) -> Tensor:
-        """Each row's vector, repeated for each position of the row [N, width]."""
+        """Each row's vector, repeated for each position of the row: [positions, width]."""
         return _SumOrRepeat.apply(x_BX, self.layout.start_B, self.layout.row_N, False)
 
     def softmax(self, score_N: Tensor) -> Tensor:
-        """The softmax over each row's positions [N]."""
+        """The softmax of the scores of each row's positions [positions]."""
         score_N1 = score_N[:, None]
         with torch.no_grad():
             largest_B1 = _bags(score_N1, self.layout.start_B, "max")
@@ -149,7 +158,10 @@ class PackedRows:
         return (weight_N1 / self.at_positions(self.sums(weight_N1))).squeeze(1)
 
     def event_sum(self, sequence: int, table: nn.Module) -> Tensor:
-        """The sum of the embeddings, from `table`, of each row's whole history [rows, width]."""
+        """The sum of the embeddings of each row's whole history [rows, width].
+
+        `sequence` is the index of the history, `table` its embedding table.
+        """
         return F.embedding_bag(
             self.batch.history_ST[sequence],
             table.get_parameter("weight"),
@@ -163,8 +175,15 @@ class PackedRows:
 class PaddedRows:
     """The rows of a batch, left-padded, as an exported model takes them.
 
-    The methods are those of PackedRows. The events of a row are in its last columns; the columns
-    before are ignored.
+    The events of a row are in its last columns; the columns before are ignored. The methods are
+    those of PackedRows.
+
+    numbers: numeric columns [rows, columns] by encoding
+    profile_BP, target_BG, context_BC: category indices [rows, columns]
+    history_SBH: codes of each row's newest events, at most max_len: [sequence fields, rows, events]
+    length_B: number of these events
+    elapsed_BH: time from each of these events to its row
+    whole_SBW, whole_length_B: codes and number of all events of each row
     """
 
     numbers: Mapping[str, Tensor]
@@ -222,9 +241,10 @@ class PaddedRows:
         return x_UX
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """Attention as in PackedRows, with a bias that hides the keys of padding.
+        """Multi-head attention among the positions of each row; a bias hides the keys of padding.
 
-        The bias is a further column of the keys, where queries have a 1.
+        The bias is a further column of the keys, where queries have a 1. `qkv_N3HE` has queries,
+        keys and values.
         """
         query, key, value = (x.transpose(1, 2) for x in qkv_N3HE.unbind(2))
         bias = (self.is_position_BL.to(query.dtype) - 1) * _HIDDEN
@@ -265,7 +285,10 @@ BatchRows = PackedRows | PaddedRows
 
 
 def can_use_flash(qkv_N3HE: Tensor) -> bool:
-    """True for half precision on a GPU (compute capability 8.0 or newer), heads up to 256 wide."""
+    """True if flash attention works for these queries, keys and values.
+
+    It needs half precision, a GPU with compute capability 8.0 or newer, and heads up to 256 wide.
+    """
     return (
         qkv_N3HE.is_cuda
         and qkv_N3HE.dtype in (torch.float16, torch.bfloat16)

@@ -27,11 +27,12 @@ class SelfAttention(nn.Module):
         qkv_N3HE = self.project_in(x_ND).unflatten(-1, (3, self.heads, -1))
         return self.project_out(self.attend(qkv_N3HE, rows, self.causal).flatten(-2))
 
-    def of_targets(self, x_ND: Tensor, rows: BatchRows) -> Tensor:
-        """The output of `forward` at the target positions [rows, width], in less time.
+    def forward_targets(self, x_ND: Tensor, rows: BatchRows) -> Tensor:
+        """The output of `forward` at the target of each row [rows, width], in less time.
 
-        It computes no keys and values. It projects the query by the weights of the keys (the
-        softmax ignores their bias), and the mean of the positions by the weights of the values.
+        No keys and values are computed. Instead, the query is multiplied by the weights of the
+        keys; their bias does not change the softmax. The weighted mean of the row's positions is
+        multiplied by the weights of the values.
         """
         query_HED, key_HED, value_HED = self.project_in.weight.unflatten(0, (3, self.heads, -1))
         query_bias_HE, _, value_bias_HE = self.project_in.bias.unflatten(0, (3, self.heads, -1))
@@ -65,9 +66,12 @@ class TransformerLayer(nn.Module):
         self.norm_2 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
 
     def forward(self, x_ND: Tensor, rows: BatchRows, only_targets: bool = False) -> Tensor:
-        """All positions [N, width]; if `only_targets`, the target positions [rows, width]."""
+        """The new vectors of all positions or, if `only_targets`, of each row's target.
+
+        `x_ND` is [positions, width]; the result also, or [rows, width] for targets.
+        """
         if only_targets:
-            x_XD, attended_XD = rows.targets(x_ND), self.attention.of_targets(x_ND, rows)
+            x_XD, attended_XD = rows.targets(x_ND), self.attention.forward_targets(x_ND, rows)
         else:
             x_XD, attended_XD = x_ND, self.attention(x_ND, rows)
         x_XD = self.norm_1(x_XD + self.dropout(attended_XD))
@@ -77,7 +81,7 @@ class TransformerLayer(nn.Module):
 class SequenceRefiner(nn.Module):
     """A stack of Transformer layers.
 
-    If `only_targets`, the last layer computes only the target positions.
+    If `only_targets`, the last layer computes only the vectors of targets, not those of events.
     """
 
     def __init__(self, config: ModelConfig, width: int, only_targets: bool) -> None:
@@ -87,7 +91,7 @@ class SequenceRefiner(nn.Module):
         self.only_targets = only_targets
 
     def forward(self, x_ND: Tensor, rows: BatchRows) -> Tensor:
-        """All positions [N, width]; if `only_targets`, the target positions [rows, width]."""
+        """Vectors of all positions [positions, width] or, if `only_targets`, [rows, width]."""
         for i, layer in enumerate(self.layers, 1):
             x_ND = layer(x_ND, rows, self.only_targets and i == len(self.layers))
         return rows.targets(x_ND) if self.only_targets and not self.layers else x_ND
