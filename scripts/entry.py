@@ -37,13 +37,15 @@ _LINE = "%%(asctime)s %%(levelname)s %s%%(message)s"
 
 
 def run_script(main: Any, on_result: Callable[[Any], None] | None = None) -> None:
-    """Call `main`, a function or class, and pass its result to `on_result`.
+    """Call `main`, a function or class, with arguments from a Snakemake job or from the shell.
 
-    In a Snakemake job, a parameter gets the job's input, output, wildcard or setting of the same
-    name; also `threads`, `code` (a digest), `runtime` (from the config) and the model's
-    `full_name`. At the shell, parameters are options `--name value`. Values are converted to the
-    annotated types. After a UserError, or an error of the operating system, the script ends with
-    the message and no traceback.
+    In a Snakemake job, each parameter of `main` gets the input, output, wildcard or setting of the
+    same name. Other parameters are `threads`, `code` (a digest of the code), `runtime` (from the
+    config) and `full_name` (of the job's model). At the shell, parameters are options
+    `--name value`. Values are converted to the annotated types.
+
+    `on_result` is called with the result of `main`. After a UserError, or an error of the operating
+    system, the script ends with the message and no traceback.
     """
     # Snakemake runs a copy of the script, with a global `snakemake` and the original `__file__`.
     job = getattr(sys.modules["__main__"], "snakemake", None)
@@ -157,7 +159,7 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
 
 
 def output_names(parameters: Any) -> list[str]:
-    """The names of the parameters that name files to write."""
+    """The names of the parameters (of a function's signature) that are files to write."""
     return [
         name for name, p in parameters.items() if Output in (p.annotation, *get_args(p.annotation))
     ]

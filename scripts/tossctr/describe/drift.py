@@ -26,11 +26,12 @@ _MAX_COLUMNS = 5
 
 
 def column_auc(values: np.ndarray, label: np.ndarray, is_category: bool) -> float | None:
-    """The AUC of a single column `values` [rows] as a score for `label` [rows].
+    """The AUC of a single column as a score for clicks.
 
-    A row's score is the click rate of its value, learned on the other half of the rows. Over 1,000
-    distinct numbers are first cut into 200 ranges. For numbers, the best AUC counts: that score,
-    the number, or its negative. None with fewer than 10 clicks or 10 negatives.
+    `values` [rows] has the column's numbers or codes of categories; `label` [rows], the clicks. A
+    row's score is the click rate of its value, learned on the other half of the rows. More than
+    1,000 distinct numbers are first cut into 200 ranges. A number or its negative may also be the
+    score, if the AUC is then higher. None with fewer than 10 clicks or 10 negatives.
     """
     if min(label.sum(), (1 - label).sum()) < MIN_CLICKS:
         return None
@@ -50,9 +51,11 @@ def column_auc(values: np.ndarray, label: np.ndarray, is_category: bool) -> floa
 def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> float:
     """The population stability index of a column's values in two tables.
 
-    It sums (a - b) * ln(a / b) over levels: values, deciles, or the commonest categories. a and b
-    are a level's shares of rows, after half a row is added to each level. Missing values are one
-    level, rarer categories another.
+    `train` and `other` have the column's values in the two tables. The index is the sum of
+    (a - b) * ln(a / b) over levels of the column, where a and b are the level's shares of the rows
+    of each table. Levels are the commonest categories; of numbers, the values or, if there are
+    many, deciles. Missing values are one level, all rarer categories another. Half a row is added
+    to each level.
     """
     present = train[~np.isnan(train)]
     values, counts = np.unique(present, return_counts=True)
@@ -75,7 +78,7 @@ def adversarial_auc(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] 
 
     Both tables are sampled to equally many rows. Boosting trains on half of them; `auc` is measured
     on the other half. If `auc` is significantly above 0.5 (`is_significant`), `columns` has the 5
-    columns whose shuffling loses most AUC. None if a table has fewer than 20 rows.
+    columns whose shuffling loses most AUC. None if a table has fewer than 20 rows or no columns.
     """
     rows = min(len(train), len(other), _MAX_ROWS)
     if rows < 20 or not len(train.columns):

@@ -45,15 +45,18 @@ Facts = dict[str, Any]
 
 
 class TableSample:
-    """A sample of a table's rows. `rows`, `clicks` and `keys` cover the whole table.
+    """A sample of a table's rows, and counts and hashes of all its rows.
 
-    label: uint8 [sample], or [0] without labels. row: int64 [sample], numbers in the raw file.
-    frame [sample, columns]: numbers, codes of categories, and each history's length and newest
-    event plus one. A code of 0 is missing.
-    counts: by (name, history). `events` counts events; `unknown`, those that the feature map lacks.
-    Under the history '', times of events count: `events`, `later` (than the row), `steps` between
-    different times, and `back` (steps back in time).
-    keys: hashes of each history, and under '' of whole rows; only those that start with `bits` 0s.
+    rows, clicks: numbers in the whole table
+    label: labels of the sampled rows, uint8 [sample]; [0] without labels
+    row: numbers of the sampled rows in the raw file, int64 [sample]
+    frame: the sampled rows [sample, columns]: numbers, codes of categories, and for each history
+        its length and its newest event plus one; a code of 0 is missing
+    counts: in the whole table, by (name, history): `events`, and `unknown` events, which the
+        feature map does not have. By (name, ''): times of events (`events`), times `later` than
+        the row, `steps` between different times, and steps `back` in time
+    keys: by history, hashes of the histories; by '', hashes of the rows. Of a large table, only
+        hashes that start with `bits` zero bits
     """
 
     def __init__(self, table: Table, feature_map: FeatureMap, bits: int, threads: int) -> None:
@@ -140,7 +143,7 @@ def describe(
     size: str,
     threads: int = 1,
 ) -> Facts:
-    """Statistics of the train, validation and test rows, ready for JSON.
+    """Statistics of the train, validation and test rows of a size, ready for JSON.
 
     Rows, clicks, and repeated rows and histories are counted in all rows. Other statistics are of a
     sample of `sampled_rows` rows. Without test files, the test table has 0 rows.

@@ -62,6 +62,7 @@ _MISSING = f"^(|{'|'.join(map(re.escape, MEANS_MISSING))})$"
 def suggest_columns(train: list[str], output: Output, *, test: list[str] | None = None) -> str:
     """Write a table file (YAML) with guessed roles of columns.
 
+    `train` and `test` list the files or folders of each table; None: there is no test table.
     Returns a text for the user: the columns left out and the next command. Raises UserError if a
     table has no rows, no label or no feature.
     """
@@ -86,7 +87,9 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     for name in used & {c.name for c in features if c.is_written_number}:
         reasons += f"# {name!r} is a category, since its numbers are not written like 1234.5\n"
     if not roles:
-        raise UserError(f"the train file has no column for a feature; add one:\n{reasons}")
+        raise UserError(
+            f"no column of the train file can be a feature; add one that can:\n{reasons}"
+        )
     block: dict[str, Any] = {"label": label, "id": id_column}
     block |= {role: c.name for role, c in (("time", time), ("group", group)) if c}
     block |= {"use": ["all"], "groups": {"all": roles}}
@@ -164,15 +167,16 @@ class _Column:
 
     @property
     def has_times(self) -> bool:
-        """True if all events are integers; they need 8 digits if the name is not like a time."""
+        """True if the events can be times: integers, of 8 digits if the name is not like a time."""
         digits = "[0-9]+" if self.is_named(_TIME) else "[0-9]{8,}"
         are_integers = pc.match_substring_regex(self.events.flatten(), f"^{digits}$")
         return pc.all(are_integers).as_py() is not False
 
     def overlap(self, item: "_Column") -> float:
-        """The share of events that are values of `item`, or of `item` values that are events.
+        """How far the events of this history and the values of the column `item` are the same.
 
-        The smaller of both shares counts, since unrelated small numbers overlap. 0 if it is low.
+        This is a share of the events or of the values, whichever is smaller, since unrelated small
+        numbers overlap. 0 if the share is too low for `item` to be the column of the items.
         """
         if not item.is_category or item is self:
             return 0
@@ -183,7 +187,10 @@ class _Column:
         return share if share >= (_MIN_OVERLAP if is_sure else _NEARLY_ALL) else 0
 
     def item_column(self, others: Sequence["_Column"]) -> "_Column | None":
-        """The column of `others` with the values of this history: by overlap, else by name."""
+        """The column of `others` that has the row's item: the same values as this history's events.
+
+        Without such a column, the likeliest by its name; None if there is none.
+        """
         if best := max(filter(self.overlap, others), key=self.overlap, default=None):
             return best
         is_sure = self.kind != "text" or self.matches("^[0-9]*(,[0-9]+)*$")

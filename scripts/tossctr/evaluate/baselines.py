@@ -52,8 +52,9 @@ def fit_baseline(
 ) -> None:
     """Fit a baseline and predict the validation rows.
 
-    Writes `predictions` (row, label, logit) and `training` (JSON). Only the first rows of a large
-    train table are used; tables are shuffled. Raises UserError if these rows have equal labels.
+    Writes `predictions` (parquet with row, label and logit) and `training` (JSON). Only the first
+    rows of a large train table are used; tables are shuffled. Raises UserError if all these rows
+    have the same label.
     """
     # Log warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
@@ -68,7 +69,7 @@ def fit_baseline(
         if label.min() == label.max():
             raise UserError(
                 f"{rows.path}: the first {len(label):,} rows all have label {label[0]}; a baseline "
-                f"needs both labels, so raise sizes.<size>.rows"
+                f"needs both labels, so raise the setting sizes.<size>.rows"
             )
         logit = np.full(table.rows, log_odds(label.mean()), np.float32)
         settings: dict[str, float] = {}
@@ -139,7 +140,10 @@ class InputColumns:
     def read(
         self, table: Table, what: str, threads: int, rows: int | None = None
     ) -> Iterator[np.ndarray]:
-        """Yield blocks float32 [rows, columns] of a table's first `rows` (None: all)."""
+        """Yield blocks float32 [rows, columns] of a table's first `rows` (None: all).
+
+        `what` is the verb that the log uses for the progress, such as "read".
+        """
         encoder = FeatureEncoder(self.feature_map, table, INPUTS)
         rows = table.rows if rows is None else rows
 

@@ -32,12 +32,16 @@ def blend_predictions(
     *,
     by: str,
 ) -> None:
-    """Write the weighted mean of the models' logits (`blend`), and the `weights` (JSON).
+    """Blend the validation predictions of several models: the weighted mean of their logits.
 
-    `given` has the weights by model name. If it is None, weights are fitted to all rows, but each
-    half of the rows is blended with weights fitted to the other half. A model's name is the folder
-    of its file in `predictions`. `blend` also has the logits of the model with the best metric
-    `by`. `training` has the weights as settings. Raises UserError if the files have different rows.
+    predictions: a file of validation predictions for each model, whose name is the file's folder
+    given: weights by model name; None: fit them to all rows. Then each half of the rows is blended
+        with weights that are fitted to the other half
+    blend: parquet of the blend's logits, and of the logits of the best model by the metric `by`
+    weights: JSON of the weights by model name
+    training: JSON with the weights as settings, like the training.json of a model
+
+    Raises UserError if the files in `predictions` have different rows.
     """
     tables = read_same_rows(predictions)
     names = [path.absolute().parent.name for path in predictions]
@@ -96,7 +100,10 @@ def fit_weights(logits: Sequence[np.ndarray], label: np.ndarray) -> list[float]:
 
 
 def cross_fitted_blend(logits: Sequence[np.ndarray], label: np.ndarray) -> np.ndarray:
-    """Blended logits float32 [rows]; the weights for each half are fitted to the other half."""
+    """Blended logits float32 [rows]; the weights for each half are fitted to the other half.
+
+    `logits` has an array [rows] per model.
+    """
     blend, rank = np.empty(len(label), np.float32), np.empty(len(label), np.int64)
     # Each half has every other click and every other negative.
     rank[np.argsort(label, kind="stable")] = np.arange(len(label))

@@ -34,9 +34,10 @@ def bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Metrics of models on the rows, and on resamples of the rows.
 
-    `logits` has an array [rows] per model. `measure(label, logit, weight=...)` returns the metrics.
-    Returns arrays [models, metrics] and [resamples, models, metrics]. With too few clicks, the
-    second is NaN.
+    `logits` has an array [rows] per model. `measure(label, logit, weight=...)` returns the metrics
+    of a model; `weight` has how often each row occurs in a resample. Returns the metrics on all
+    rows, [models, metrics], and those on resamples, [resamples, models, metrics]. With too few
+    clicks, the second array is NaN.
     """
     rows, models = len(label), []
     for logit in logits:
@@ -57,7 +58,11 @@ def bootstrap(
 
 
 def intervals(values: np.ndarray, samples: np.ndarray, **extra: np.ndarray) -> list[Entry]:
-    """Each of `values` [n] with a 95 % interval from `samples` [resamples, n], and `extra` [n]."""
+    """The 95 % intervals of n numbers, from their values on resamples of the rows.
+
+    `values` is [n], `samples` [resamples, n]. Each entry of the result has `value`, `low`, `high`
+    and a number of each array [n] in `extra`, such as p_value. NaN becomes None.
+    """
     low, high = np.quantile(samples, (0.025, 0.975), axis=0)
     columns = {"value": values, "low": low, "high": high, **extra}
     return [
@@ -81,10 +86,10 @@ def auc_interval(auc: float, clicks: int, negatives: int) -> Entry:
 
 
 def differences(values: np.ndarray, samples: np.ndarray, reference: int = 0) -> list[list[Entry]]:
-    """Metrics of the model `reference` minus those of each model, as [models][metrics].
+    """The metrics of one model minus those of each model, as lists [models][metrics].
 
-    `values` and `samples` come from `bootstrap`. Each difference has an interval and a p-value,
-    corrected for the number of comparisons.
+    `reference` is the index of that model. `values` and `samples` are the results of `bootstrap`.
+    Each difference has an interval, and a p-value that is corrected for the number of models.
     """
     values, samples = values[reference] - values, samples[:, [reference]] - samples
     p_values = np.vectorize(_p_value)(values, samples.std(axis=0, ddof=1))

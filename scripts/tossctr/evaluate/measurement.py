@@ -46,10 +46,11 @@ def write_metrics(
     truth: Path | None = None,
     full_name: str = "",
 ) -> None:
-    """Write metrics.json of a model's validation predictions; results/README.md describes it.
+    """Measure a model's validation predictions; writes metrics.json (see results/README.md).
 
-    `truth` has the true click probabilities of simulated rows. Raises UserError if the predictions
-    are of other rows than `valid`, or of another model than `full_name`.
+    `valid` lists H5 files of the validation rows. `truth`, a parquet file, has the true click
+    probabilities of simulated rows. Raises UserError if the predictions are of other rows than
+    `valid`, or of another model than `full_name`, such as full/len150.
     """
     logits = read_predictions(predictions, full_name)
     with open_table(valid) as table:
@@ -72,7 +73,11 @@ def measure_scores(
     delimiter: Delimiter | None = None,
     threads: int = 1,
 ) -> None:
-    """Write metrics.json of the file `scores`, by the labels in the scored raw tables `input`."""
+    """Measure the scores of labelled raw tables; writes metrics.json.
+
+    `scores` is the output of scoring the tables in `input`, in the same order. `columns` has the
+    roles of their columns. `delimiter` is that of CSV files; None: their names decide.
+    """
     files = [RawTable(table, columns=columns) for table in table_locations(input, delimiter)]
     label = np.concatenate([read_labels(file, columns.label) for file in files])
     scored = read_table(scores, ["probability"])

@@ -36,7 +36,7 @@ def read_predictions(path: Path, full_name: str = "") -> pa.Table:
 
 
 def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
-    """Read the predictions of several models; a file's folder has the model's name.
+    """Read the validation predictions of several models; a model's name is its file's folder.
 
     Raises UserError if the files have different rows.
     """
@@ -51,10 +51,11 @@ def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
 
 
 def calibration_error(rows: LabelledLogits) -> float:
-    """The root mean square, over bins, of mean prediction minus share of clicks.
+    """How far predicted probabilities are from click rates: a root mean square over bins of rows.
 
-    From each square, the estimated variance of the difference is subtracted (Kumar, Liang & Ma,
-    NeurIPS 2019). A bin with one row counts 0.
+    In each bin, the share of clicks is subtracted from the mean prediction. From the square of this
+    difference, its estimated variance is subtracted (Kumar, Liang & Ma, NeurIPS 2019). A bin with
+    one row counts 0.
     """
     residual, bins = sigmoid(rows.logit) - rows.label, calibration_bins(rows.logit)
     count, weight = np.bincount(bins), np.bincount(bins, rows.weight)
@@ -83,7 +84,7 @@ class Metric:
     sign: int  # 1 if higher is better, else -1
     heading: str  # in tables and plots
     digits: int
-    note: str  # explanation for readers
+    meaning: str  # explanation for readers of the summary
 
 
 # The first two depend only on the order of logits, not on the odds.
@@ -108,7 +109,7 @@ METRIC_BY_NAME = {metric.name: metric for metric in METRICS} | {
         metric,
         name=f"{BALANCED}{metric.name}",
         heading=f"balanced {metric.heading}",
-        note=f"{metric.note}, at 50:50 odds",
+        meaning=f"{metric.meaning}, at 50:50 odds",
     )
     for metric in METRICS[2:]
 }
@@ -117,10 +118,11 @@ METRIC_BY_NAME = {metric.name: metric for metric in METRICS} | {
 def expected_metric(
     name: str, score: np.ndarray, probability: np.ndarray, click_rate: float = 0.5
 ) -> float:
-    """A metric of the scores, without the noise of drawn labels.
+    """The metric `name` of scores whose true click probabilities are known, without drawn labels.
 
-    Each row counts as a click with the weight `probability` [rows], its true probability, and as a
-    negative with 1 - `probability`. See `metrics_of` for `click_rate`.
+    `score` has logits [rows]. Each row counts as a click with the weight `probability` [rows], its
+    true probability, and as a negative with 1 - `probability`. Only metrics at 50:50 odds need
+    `click_rate`, that of the train rows.
     """
     label, weight = np.repeat([1, 0], len(score)), np.concatenate([probability, 1 - probability])
     return metrics_of([name], label, np.tile(score, 2), click_rate, weight)[0]

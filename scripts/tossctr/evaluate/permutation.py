@@ -40,11 +40,12 @@ def measure_importance(
     runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
-    """Write the AUC that a model loses with each change of its rows, as JSON.
+    """Write the AUC that a model loses if a column or the history is permuted, as JSON.
 
-    The file has `full_name`, `simulated_data`, `rows`, `clicks`, `auc` and a list `changes`, the
-    largest loss first. A change has `changed` (a column, or the history) and `auc_lost` (value,
-    low, high, p_value). P-values are corrected for the number of changes.
+    A permuted column takes its values from other rows, drawn at random. The file has `full_name`,
+    `simulated_data`, `rows`, `clicks`, `auc` and a list `changes`, the largest loss first. An item
+    has `changed` (the name of the column, or the history) and `auc_lost` (value, low, high,
+    p_value). P-values are corrected for the number of changes.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
@@ -77,7 +78,10 @@ def measure_importance(
 
 
 def select_rows(table: Table) -> tuple[Block, np.ndarray]:
-    """The first rows of each class, and for each row the index of a random other row (donor)."""
+    """The first clicks and negatives of a table, and a random donor for each of these rows.
+
+    A donor is another of these rows, given by its index. Donors have the table's click rate.
+    """
     is_click = table.column("label") == 1
     clicks, negatives = np.flatnonzero(is_click), np.flatnonzero(~is_click)
     max_negatives = min(MAX_CLASS_ROWS, MAX_NEGATIVES_PER_CLICK * max(1, len(clicks)))

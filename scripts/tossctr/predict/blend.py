@@ -41,11 +41,15 @@ class Blend:
         row_time: str | None = None,
         runtime: Runtime = _CPU,
     ) -> "Blend":
-        """Load models from their files; without `weights` or the file `fitted`, they weigh equally.
+        """Load models from their files.
 
-        `row_time` is the column of the rows' times, for models that use times of events. Raises
-        UserError if a file is not a model, if the weights are of other models, or if the models
-        have different separators or columns of times.
+        weights: one for each model, by name or in the order of `models`
+        fitted: instead of `weights`, a JSON file of weights by name; without both, models weigh
+            equally
+        row_time: name of the column of the rows' times, for models that use times of events
+
+        Raises UserError if a file is not a model, if the weights are of other models, or if the
+        models have different separators or columns of times.
         """
         loaded = [load_model(path, runtime=runtime, threads=threads) for path in models]
         names = [each.about.full_name.rpartition("/")[2] for each in loaded]
@@ -67,8 +71,9 @@ class Blend:
     def score(self, rows: Rows, prior: Prior = "observed") -> np.ndarray:
         """Click probabilities float64 [rows], at the click rate of the train rows.
 
-        For the prior 'balanced', they assume that half of the rows are clicks. Raises UserError
-        like `logits`, and for 'balanced' if the models have different click rates.
+        With the prior 'balanced', they assume that half of the rows are clicks. Raises UserError
+        for a missing column, an invalid value or a logit that is not finite. With 'balanced', also
+        if the models have different click rates.
         """
         shift = prior_shift(prior, (each.about.click_rate for each in self.models))
         return sigmoid(self.logits(rows) - shift)
@@ -76,7 +81,7 @@ class Blend:
     def logits(self, rows: Rows) -> np.ndarray:
         """The weighted mean of the models' logits, float32 [rows].
 
-        Raises UserError if `row_table` rejects the rows, or if a logit is not finite.
+        Raises UserError for a missing column, an invalid value or a logit that is not finite.
         """
         table = row_table(rows, self.columns, self.models[0].about.simulated)
         logit = mean_logit([model.predict(table) for model in self.models], self.weights)

@@ -35,7 +35,8 @@ def predict_part(
 ) -> None:
     """Predict one part of the test table; write parquet columns id (string) and logit (float32).
 
-    The metadata has `model_metadata`, and digests of part, model file and code.
+    `h5` has the rows of the part. The metadata of `predictions` has the model's click rate and
+    name, and digests of the part, the model file and the code.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(h5) as test:
@@ -62,9 +63,11 @@ def predict_validation(
     runtime: Runtime = DEFAULT_RUNTIME,
     threads: int = 1,
 ) -> None:
-    """Write parquet columns row, label, logit and logit_ablated (as if histories were empty).
+    """Predict validation rows; write parquet columns row, label, logit and logit_ablated.
 
-    Raises UserError if the rows are not of the model's draw of rows, or a logit is not finite.
+    logit_ablated is the logit that the model predicts as if all histories were empty. Raises
+    UserError if the rows and the model are from different draws of rows, or if a logit is not
+    finite.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:

@@ -51,12 +51,17 @@ def score_files(
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
 
-    `input` lists raw tables, local or remote. By default, the names of CSV files decide the
-    `delimiter`. The logits of several models are averaged with `weights`, or with those in the file
-    `fitted`. The prior 'balanced' assumes that half of the rows are clicks. `id_column` is by
-    default the ID column of the first model's table. If that has none, a column `row` numbers the
-    rows from 1. `row_time` is the column of the rows' times, for models that use times of events.
-    A temporary file beside `output` has about `part_rows` rows at a time, or a whole CSV file.
+    model: model files, whose logits are averaged
+    input: raw tables, local or remote
+    id_column: name of the ID column; None: that of the first model's table. If the table has none,
+        a column `row` numbers the rows from 1
+    row_time: name of the column of the rows' times, for models that use times of events
+    weights: one for each model
+    fitted: instead of `weights`, a JSON file of weights by name; without both, models weigh equally
+    prior: 'observed': probabilities are at the click rate of the train rows; 'balanced': as if half
+        of the rows were clicks
+    delimiter: of CSV files; None: their names decide
+    part_rows: about how many rows a temporary file beside `output` has; a CSV file is not divided
 
     Raises UserError, and writes nothing, if a file has no rows, lacks a column, or a row has no ID.
     """

@@ -46,10 +46,16 @@ def write_submission(
 ) -> None:
     """Write the submission CSV, and a JSON file `about` its models, weights and prior.
 
-    `predictions` lists the files of the first model, one for each part in `parts`, then those of
-    the next model. Logits are averaged with `weights` by model name, or with those in the file
-    `fitted`. The prior 'balanced' assumes that half of the rows are clicks. The alarms in data.json
-    (`facts`) are logged. `codes` has a digest of the prediction code by model name, if checked.
+    predictions: files of the first model, one for each part of the test table, then of the next
+    parts: the file that lists the parts of the test table
+    models: model files; the logits of several models are averaged
+    size: name of the size, such as full; '' is not checked
+    prior: 'observed': probabilities are at the click rate of the train rows; 'balanced': as if half
+        of the rows were clicks
+    weights: by model name; or `fitted`, a JSON file of these; without both, models weigh equally
+    codes: by model name, the digest of the code that must have predicted; None: not checked
+    sample_submission: a file whose IDs, and their order, the submission must have
+    facts: data.json, whose alarms are logged
 
     Raises UserError, and writes nothing, if predictions are of other parts, models or code.
     """
@@ -117,12 +123,14 @@ def join_predictions(
     sample_submission: str | Path | None = None,
     shift: float | np.float32 = 0.0,
 ) -> tuple[int, float]:
-    """Write a CSV of IDs (`id_column`) and click probabilities (`label_column`).
+    """Write a CSV of IDs and click probabilities; returns rows and mean probability.
 
-    If `id_column` is '', a column `row` numbers the rows from 1. The logits of several models are
-    averaged with `weights`; then `shift` is subtracted. `sample_submission`, if given, determines
-    the IDs, their order and the name of the label. Returns the number of rows and the mean
-    probability.
+    by_model: for each model, its prediction files, one for each part of the test table
+    weights: of the models, whose logits are averaged
+    id_column, label_column: names of the CSV's columns; without an ID column (''), a column `row`
+        numbers the rows from 1
+    sample_submission: if given, a file that decides the IDs, their order and the label's name
+    shift: is subtracted from the mean logit
 
     Raises UserError, and writes nothing, if IDs are repeated, or differ from those of the sample.
     """

@@ -20,7 +20,7 @@ from .page import (
     SIMULATED,
     alarms_text,
     collapsed,
-    escaped,
+    escape_markdown,
     formatted,
     interval_panels,
     legend,
@@ -76,7 +76,11 @@ def describe_data(
     size: str,
     threads: int,
 ) -> None:
-    """Describe the rows of one size; write statistics with alarms (JSON), page and plots."""
+    """Describe the rows of one size before any training.
+
+    Writes statistics and alarms to `facts` (JSON), the `page` in Markdown and its HTML `view`, and
+    the `plots` (SVG). `label` is the name of the label column.
+    """
     content = describe(train, valid, test, feature_map, size=size, threads=threads)
     content["label"] = label
     alarms = find_alarms(content)
@@ -88,7 +92,7 @@ def describe_data(
 def write_data_page(
     facts: Mapping[str, Any], alarms: Sequence[Alarm], plots: list[Path], page: Path, view: Path
 ) -> None:
-    """Draw the `plots`, and write the Markdown `page` and its HTML `view`."""
+    """Draw the `plots` of the data page; write the page in Markdown (`page`) and HTML (`view`)."""
     for path in plots:
         save_svg(PLOTS[path.stem](facts), path)
     sections = [f"# Data of size {facts['size']}\n"]
@@ -112,7 +116,7 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
         "sample": pd.Series(facts["sampled_rows"]).map("{:,}".format),
         "adversarial AUC": pd.Series(facts["adversary"]).dropna().map(_adversary),
     }
-    label = f"A click is a row with the label {escaped(facts['label'])}."
+    label = f"A click is a row with the label {escape_markdown(facts['label'])}."
     meanings = "\n".join(f"- **{name}**: {meaning}" for name, meaning in _ROWS.items())
     return f"{label}\n\n{_by_table(cells)}\n{meanings}\n"
 
@@ -126,7 +130,8 @@ def _sequence_table(sequence: Mapping[str, Any]) -> str:
         "shared": shared.map(percent),
         "unknown codes": pd.Series({t: sequence[f"unseen_{t}"] for t in COMPARED}).map(percent),
     }
-    return f"### {escaped(sequence['column'])}, {sequence['tokens']:,} codes\n\n{_by_table(cells)}"
+    title = f"### {escape_markdown(sequence['column'])}, {sequence['tokens']:,} codes"
+    return f"{title}\n\n{_by_table(cells)}"
 
 
 def _by_table(cells: Mapping[str, pd.Series]) -> str:
@@ -163,7 +168,7 @@ def _columns_table(facts: Mapping[str, Any]) -> str:
 
 
 def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
-    """The click rate by position in the raw file and by category, and shares of the test rows."""
+    """A plot of click rates: by position in the raw file, and by category of several columns."""
     overall = sum(facts["clicks"].values()) / sum(facts["rows"][name] for name in facts["clicks"])
     panels, largest = {}, 0.0
     for panel in facts["click_rates"][:_MAX_PANELS]:
@@ -194,7 +199,10 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
 
 
 def drift_plot(facts: Mapping[str, Any]) -> Figure:
-    """The columns that differ most between train and test (without test: validation) rows."""
+    """A plot of the columns that differ most between train and test rows.
+
+    Without test rows, train rows are compared with validation rows.
+    """
     last = "test" if facts["rows"]["test"] else "valid"
     columns = pd.DataFrame(facts["columns"]).nlargest(_MAX_ROWS, f"psi_{last}")
     smallest, values = 1e-4, columns[f"psi_{last}"]

@@ -18,13 +18,13 @@ from .page import (
     GREY,
     VERMILION,
     interval_panels,
+    interval_text,
     log_axis,
     new_plot,
     percent,
     rate_interval,
     save_svg,
     shorten,
-    with_interval,
 )
 
 MAX_SLICES = 24  # of a column, such as the hours of a day
@@ -33,7 +33,10 @@ MIN_PROBABILITY = 1e-6  # in a plot: a logit of -80 would be 1e-35
 
 
 def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Output) -> None:
-    """Draw the `calibration` and the `slices` of a model."""
+    """Draw two plots (SVG) of a model: its `calibration`, and its AUC by slice (`slices`).
+
+    `predictions` are its validation predictions, `metrics` is its metrics.json.
+    """
     table = read_predictions(predictions)
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     measured = read_json(metrics, kind="metrics.json", keys=("metrics", "slices"))
@@ -42,7 +45,11 @@ def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Ou
 
 
 def draw_plot(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
-    """Draw a model's `importance` from importance.json, or `learning_curves` from history.csv."""
+    """Draw a plot of a model as SVG.
+
+    `plot` is `importance`, with the `data` importance.json, or `learning_curves`, with history.csv.
+    `training` is the model's training.json.
+    """
     about = read_json(training, kind="training.json", keys=("simulated_data",))
     about |= {"full_name": full_name}
     if plot == "importance":
@@ -53,7 +60,7 @@ def draw_plot(plot: str, data: Path, training: Path, full_name: str, svg: Output
 
 
 def learning_curves_plot(history: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """Losses and AUC of the evaluations in history.csv; the best evaluation is marked."""
+    """A plot of the losses and AUC of the evaluations in history.csv; the best one is marked."""
     # The training keeps the first of equally good evaluations.
     best = history.iloc[int(history["monitor"].fillna(-np.inf).argmax())]
     title = (
@@ -75,7 +82,10 @@ def learning_curves_plot(history: pd.DataFrame, about: Mapping[str, Any]) -> Fig
 
 
 def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str, Any]) -> Figure:
-    """The share of clicks by predicted probability, for the bins of the calibration error."""
+    """A plot of the share of clicks by predicted probability; `measured` is metrics.json.
+
+    Each dot is a bin of rows, as in the calibration error.
+    """
     bins = binned_clicks(label, logit)
     some = bins[bins["clicks"] > 0]
     title = (
@@ -99,7 +109,11 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str
 
 
 def binned_clicks(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
-    """A row per bin: rows, clicks, mean `predicted`, and the 95 % interval of the click rate."""
+    """A table of the bins of the calibration error, by predicted probability.
+
+    Columns: `rows`, `clicks`, the mean probability `predicted`, and the 95 % interval of the click
+    rate from `low` to `high`.
+    """
     rows = pd.DataFrame({"predicted": sigmoid(logit).clip(MIN_PROBABILITY, 1), "label": label})
     bins = rows.groupby(calibration_bins(logit)).agg(
         predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
@@ -109,7 +123,7 @@ def binned_clicks(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
 
 
 def slices_plot(measured: Mapping[str, Any]) -> Figure:
-    """AUC by slice, with a panel for each column, compared with the AUC of all rows."""
+    """A plot of the AUC by slice of the rows, with a panel for each column; from metrics.json."""
     panels = {}
     for column, slices in measured["slices"].items():
         if many := [entry for entry in slices if entry["clicks"] >= FEW_CLICKS]:
@@ -129,7 +143,7 @@ def slices_plot(measured: Mapping[str, Any]) -> Figure:
 
 
 def importance_plot(importance: Mapping[str, Any], about: Mapping[str, Any]) -> Figure:
-    """The columns whose permutation loses most AUC."""
+    """A plot of the columns whose permutation loses most AUC; from importance.json."""
     changes = importance["changes"]
     shown = changes[:MAX_COLUMNS]
     rows = _intervals(pd.json_normalize(shown), "auc_lost").assign(
@@ -139,7 +153,7 @@ def importance_plot(importance: Mapping[str, Any], about: Mapping[str, Any]) -> 
     return interval_panels(
         about,
         {title: rows},
-        f"AUC lost by each change, out of {with_interval(importance['auc'], 3)}\n"
+        f"AUC lost by each change, out of {interval_text(importance['auc'], 3)}\n"
         f"{importance['clicks']:,} clicks in {importance['rows']:,} validation rows",
         "A change takes a column, or the history, from other rows. Redundant columns lose little.",
         BARS_NOTE,
@@ -155,4 +169,4 @@ def _intervals(table: pd.DataFrame, entry: str) -> pd.DataFrame:
 
 
 def _metric(measured: Mapping[str, Any], name: str) -> str:
-    return with_interval(measured["metrics"].get(name), METRIC_BY_NAME[name].digits) or "unknown"
+    return interval_text(measured["metrics"].get(name), METRIC_BY_NAME[name].digits) or "unknown"

@@ -87,7 +87,7 @@ _PLOT_STYLE = {
 matplotlib.style.use(["default", _PLOT_STYLE])
 
 
-def escaped(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """A text, such as a column's name, escaped for a line of Markdown."""
     visible = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     # A backslash reads better, but not all renderers accept it before every character.
@@ -96,7 +96,10 @@ def escaped(text: str) -> str:
 
 def alarms_text(alarms: Sequence[Alarm]) -> str:
     """A Markdown list of alarms with advice, or "None."."""
-    return "\n".join([f"- **{escaped(a.text)}.** {a.advice}." for a in alarms] or ["None."]) + "\n"
+    return (
+        "\n".join([f"- **{escape_markdown(a.text)}.** {a.advice}." for a in alarms] or ["None."])
+        + "\n"
+    )
 
 
 def plots_text(plots: Sequence[Path], page: Path) -> str:
@@ -105,7 +108,7 @@ def plots_text(plots: Sequence[Path], page: Path) -> str:
 
 
 def collapsed(title: str, *parts: str) -> str:
-    """A collapsed section of Markdown, which opens by a click on its title."""
+    """A collapsed section of Markdown, with the contents `parts`; a click on `title` opens it."""
     return "\n\n".join(
         ['<details markdown="1">', f"<summary>{title}</summary>", *parts, "</details>\n"]
     )
@@ -119,7 +122,7 @@ def legend(columns: Mapping[str, str]) -> str:
 
 def markdown_table(table: pd.DataFrame) -> str:
     """A Markdown table of escaped cells, without the index; numbers are right-aligned."""
-    cells = table.astype(str).map(escaped).to_numpy().tolist()
+    cells = table.astype(str).map(escape_markdown).to_numpy().tolist()
     numeric = [all(re.match(r"(-?\d[^(]*)?$", c) for c in column) for column in zip(*cells)]
     lines = [[str(name) for name in table], ["---:" if each else "---" for each in numeric], *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
@@ -131,8 +134,11 @@ def formatted(values: pd.Series, form: Callable[[Any], str], missing: str = "") 
     return pd.Series(cells, values.index, dtype=object)
 
 
-def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
-    """An entry of metrics.json as `0.703 [0.698, 0.708]`, or `0.703`; '' if there is no value."""
+def interval_text(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
+    """A metric in metrics.json as text: `0.703 [0.698, 0.708]`; '' if there is no value.
+
+    Without an interval, it is `0.703`.
+    """
     value, low, high = ((entry or {}).get(key) for key in ("value", "low", "high"))
     if pd.isna(value):
         return ""
@@ -141,13 +147,13 @@ def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
 
 
 def value_text(model: pd.Series, name: str, digits: int = 4) -> str:
-    """The value of a column `name` in a row of comparison.csv, with its interval."""
+    """The metric `name` in a model's row of comparison.csv, with its interval, as text."""
     ends = {end: model[f"{name}_{end}"] for end in ("low", "high")}
-    return with_interval({"value": model[name], **ends}, digits)
+    return interval_text({"value": model[name], **ends}, digits)
 
 
 def difference_text(model: pd.Series, name: str) -> str:
-    """A difference with its interval, and `significant` or `not significant`."""
+    """The difference `name` in a model's row of comparison.csv: interval and significance."""
     is_significant = model[f"{name}_p_value"] < SIGNIFICANCE
     return f"{value_text(model, name)}, {'' if is_significant else 'not '}significant"
 
@@ -219,10 +225,12 @@ def interval_panels(
     middle: float,
     label: str,
 ) -> Figure:
-    """A panel for each table; each row of a table is a point with its name and 95 % interval.
+    """A plot with a panel for each table: a point with a 95 % interval for each of its rows.
 
-    Tables have `name`, `value`, `low`, `high` and `p_value`. A point is orange if its p-value is
-    significant, hollow if it is NaN. A dotted line is at `middle`.
+    `panels` has tables by title, with columns `name`, `value`, `low`, `high` and `p_value`. A point
+    is orange if its p-value is significant, and hollow if its p-value is NaN. A dotted line is at
+    `middle`. `label` is below the horizontal axis. `about` has `simulated_data`, and for a plot of
+    one model its `full_name`.
     """
     panels = {name: table for name, table in panels.items() if len(table)}
     if not panels:
@@ -255,7 +263,7 @@ def interval_panels(
 def log_axis(
     ax: Axes, axis: Literal["x", "y"], low: float, high: float, form: Any = "{x:,g}"
 ) -> None:
-    """Make the x or y axis logarithmic from `low` to `high`, with at least two ticks."""
+    """Make the x or y axis logarithmic from `low` to `high`; `form` formats its ticks."""
     low, high = min(low, high / 2), max(high, low * 2)
     ax.set(**{f"{axis}scale": "log", f"{axis}lim": (low / 1.2, high * 1.2)})
     ticks = ax.xaxis if axis == "x" else ax.yaxis

@@ -25,7 +25,7 @@ from .page import (
     alarms_text,
     collapsed,
     difference_text,
-    escaped,
+    escape_markdown,
     formatted,
     interval_panels,
     legend,
@@ -120,18 +120,23 @@ def write_summary(
     label: str = "clicked",
     has_test: bool = True,
 ) -> None:
-    """Plot the scores of all models, and write the page as Markdown and as HTML.
+    """Write the summary of all models: a `plot`, a page in Markdown (`summary`) and HTML (`view`).
 
-    The page also shows `importances`, plots of single models. `facts` lists a data.json for each
-    size. `submitting` has the submission models by size. Without a test table (`has_test`), nothing
-    is submitted or retrained. `refit`, `split` and `label` are settings.
+    comparison: comparison.csv
+    importances: plots of importance, which the page shows
+    facts: a data.json for each size
+    submitting: by size, the names of the submission models
+    refit: true if models are retrained on train and validation rows for the submission
+    split: how rows are split: `time` and `group`, names of columns
+    label: name of the label column
+    has_test: false without a test table; then nothing is submitted or retrained
     """
     models = pd.read_csv(comparison)
     save_svg(models_plot(models), plot)
     decisions: list[str] = []
     statements = [_split_statement(split, facts)]
     if "click" not in label:
-        statements.append(f"A click is a row with the label {escaped(label)}.")
+        statements.append(f"A click is a row with the label {escape_markdown(label)}.")
     if not has_test:
         statements.append("There is no submission, since `raw.test` is null.")
     for size, rivals in models.groupby("size", sort=False):
@@ -167,7 +172,7 @@ def _metric(models: pd.DataFrame) -> Metric:
 
 
 def models_plot(models: pd.DataFrame) -> Figure:
-    """The models' scores with intervals, a panel per size, in the order of comparison.csv.
+    """A plot of the models' scores with intervals: a panel per size, ordered as comparison.csv.
 
     The baseline `constant` is not drawn, since its low score would squeeze the other models.
     """
@@ -230,9 +235,9 @@ def _split_statement(split: Mapping[str, Any], facts: Sequence[Path]) -> str:
     # `sampling.split: auto` ignores a time or group that is the same in all rows.
     by = {read_json(path)["split_by"] for path in facts}
     if by == {"time"}:
-        held_out = f"the newest by {escaped(split['time'])}"
+        held_out = f"the newest by {escape_markdown(split['time'])}"
     elif by == {"group"}:
-        held_out = f"rows with a {escaped(split['group'])} that no train row has"
+        held_out = f"rows with a {escape_markdown(split['group'])} that no train row has"
     else:
         held_out = (
             "drawn at random. If the test rows are later, or of other users, every metric is too "
@@ -277,11 +282,11 @@ def _table(models: pd.DataFrame) -> str:
         "MiB": formatted(models["peak_memory_mib"], "{:,.0f}".format),
     }
     meanings = {
-        metric.heading: f"{metric.note}, with a 95 % interval from {FEW_CLICKS} clicks on",
+        metric.heading: f"{metric.meaning}, with a 95 % interval from {FEW_CLICKS} clicks on",
         "behind": f"how much worse the {metric.heading} is than the size's best {metric.heading}; "
         f"\\* marks a significant difference (p < {SIGNIFICANCE} after Holm's correction for the "
         f"number of models)",
-        "AUC": METRIC_BY_NAME["auc"].note,
+        "AUC": METRIC_BY_NAME["auc"].meaning,
         "train rows": "rows that the model was trained on",
         "train": "duration of the training",
         "MiB": "peak memory of the training",

@@ -219,7 +219,7 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
 
 def test_rows_without_any_click_are_a_clear_error(tmp_path: Path) -> None:
     no_clicks = make(tmp_path, raw_table(40, y=[0] * 39 + [1]), valid_rows=[39])
-    with pytest.raises(UserError, match=r"label is 0 in all rows \(39\).*raise sizes"):
+    with pytest.raises(UserError, match=r"label is 0 in all rows \(39\).*raise the setting sizes"):
         train(no_clicks, tmp_path)
 
 

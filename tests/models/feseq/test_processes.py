@@ -93,7 +93,7 @@ def train_as_one_of_several(data: Path, out: Path) -> None:
     The last writes the rows of each step, and the weights at the end.
     """
     rows: list[list[int]] = []
-    take = Stepper.take
+    take = Stepper.take_step
 
     def noted(self: Stepper, batch: Any) -> None:
         rows.append(batch.row_B.tolist())
@@ -103,11 +103,11 @@ def train_as_one_of_several(data: Path, out: Path) -> None:
         train_network.process_group = lambda: nullcontext(ranks)  # type: ignore[assignment]
         options = {"gpus": ranks.count, "epochs": 1}
         train_here(data, out / "whole", **options)
-        with ended_at(Stepper, "take", 10 if ranks.rank == 1 else 0, signal.SIGTERM):
+        with ended_at(Stepper, "take_step", 10 if ranks.rank == 1 else 0, signal.SIGTERM):
             train_here(data, out / "cut", **options)
         with counted_steps() as resumed:
             train_here(data, out / "cut", **options)
-        Stepper.take = noted  # type: ignore[method-assign]
+        Stepper.take_step = noted  # type: ignore[method-assign]
         trainer = fitted(data, SHARED, DRAWN, start_runtime(Runtime(device="cpu"), 1, ranks))
     torch.save((rows, trainer.model.state_dict(), len(resumed)), out / f"rank{ranks.rank}.pt")
 

@@ -162,7 +162,7 @@ def test_it_says_whose_its_metrics_are_and_resumes(
     # It was trained on the validation rows.
     with pytest.raises(UserError, match="not made from the same rows"):
         predict_validation(outputs["model"], data / "valid.h5", tmp_path / "predictions")
-    with ended_at(Stepper, "take", 3):
+    with ended_at(Stepper, "take_step", 3):
         train_saving(data, tmp_path / "resumed", **options)
     with counted_steps() as steps:
         resumed = train_saving(data, tmp_path / "resumed", **options)

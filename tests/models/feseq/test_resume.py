@@ -48,11 +48,11 @@ def assert_same(actual: dict[str, Path], expected: dict[str, Path]) -> None:
     ("left", "ending"),
     [
         # Saved after each step, so that a crash costs the one that it struck, and a signal none.
-        (5, (Stepper, "take", 1, signal.SIGTERM)),
+        (5, (Stepper, "take_step", 1, signal.SIGTERM)),
         # Before an evaluation, at an epoch's start, at the end.
-        (3, (Stepper, "take", 3, signal.SIGTERM)),
-        (2, (Stepper, "take", 4, signal.SIGINT)),
-        (0, (Stepper, "take", 6, signal.SIGTERM)),
+        (3, (Stepper, "take_step", 3, signal.SIGTERM)),
+        (2, (Stepper, "take_step", 4, signal.SIGINT)),
+        (0, (Stepper, "take_step", 6, signal.SIGTERM)),
         # Within an evaluation, for whose end a signal does not wait, and within a save.
         (0, (trainer, "predict_logits", 2, CrashError)),
         (3, (trainer, "predict_logits", 1, signal.SIGTERM)),
@@ -84,7 +84,7 @@ def test_what_a_training_has_of_its_options_is_in_its_state(data: Path, tmp_path
         negative_sampling_rate=0.6,
     )
     whole = train_saving(data, tmp_path / "whole", config)
-    with ended_at(Stepper, "take", 3, signal.SIGTERM):
+    with ended_at(Stepper, "take_step", 3, signal.SIGTERM):
         train_saving(data, tmp_path / "cut", config)
     assert_same(train_saving(data, tmp_path / "cut", config), whole)
 
@@ -93,7 +93,7 @@ def test_what_a_training_has_of_its_options_is_in_its_state(data: Path, tmp_path
 def test_a_state_that_is_of_no_use_trains_from_the_start(
     data: Path, tmp_path: Path, change: str
 ) -> None:
-    with ended_at(Stepper, "take", 2):
+    with ended_at(Stepper, "take_step", 2):
         train_saving(data, tmp_path, CONFIG)
     if change == "damage":
         state = tmp_path / "training_state/state.safetensors"

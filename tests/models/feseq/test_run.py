@@ -113,7 +113,7 @@ def test_the_average_of_the_weights_is_evaluated_and_kept(
 ) -> None:
     config = replace(TRAIN, epochs=1, batch_size=100)
     expected: list[torch.Tensor] = []
-    take = Stepper.take
+    take = Stepper.take_step
 
     def noted(self: Stepper, batch: Batch) -> None:
         take(self, batch)
@@ -125,7 +125,7 @@ def test_the_average_of_the_weights_is_evaluated_and_kept(
         a_trainer(data, config) as plain,
     ):
         trainer.fit()
-        monkeypatch.setattr(Stepper, "take", noted)
+        monkeypatch.setattr(Stepper, "take_step", noted)
         plain.fit()
         weights = [parameter.double() for parameter in trainer.model.parameters()]
         torch.testing.assert_close(weights, expected, rtol=0, atol=1e-6)

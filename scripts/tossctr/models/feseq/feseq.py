@@ -38,16 +38,16 @@ class FESeq(ModelKind):
         settings = self.settings(config, size, model)["model"]
         if settings["times"] and columns.event_time is None:
             raise UserError(
-                f"the setting model.times is true for {model}, size {size}, but no group in "
-                "columns.use has times: add `times: {<sequence column of event times>: <column of "
-                "the row's time>}` to a group, or set model.times to false"
+                f"model.times of {model}, size {size}, is true, but no group in columns.use has "
+                "times: add `times: {<sequence column of event times>: <column of the row's "
+                "time>}` to a group, or set model.times to false"
             )
         try:
             # A network without sequences has an empty sequence.
             fields = max(1, len(columns.sequences)) + len(columns.profile)
             ModelConfig(**settings).width(fields)
         except ImpossibleNetworkError as error:
-            raise UserError(f"the setting model.heads of {model}, size {size}: {error}") from None
+            raise UserError(f"model.heads of {model}, size {size}: {error}") from None
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
         """The number of GPUs that train the model, the setting `train.gpus`."""

@@ -106,8 +106,8 @@ class ModelConfig:
         if width % self.heads:
             raise ImpossibleNetworkError(
                 f"the width of a position is {width} (embedding_dim {self.embedding_dim} times "
-                f"{width // self.embedding_dim} embeddings), which is not a multiple of heads "
-                f"({self.heads}); change heads"
+                f"{width // self.embedding_dim} embeddings), which cannot be divided among "
+                f"{self.heads} heads; change heads"
             )
         return width
 

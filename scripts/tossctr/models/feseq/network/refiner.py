@@ -45,7 +45,11 @@ class SelfAttention(nn.Module):
 
 
 def attend(qkv_N3HE: Tensor, rows: BatchRows, causal: bool) -> Tensor:
-    """For each position, the weighted mean of its row's values [positions, heads, width]."""
+    """Multi-head attention among the positions of each row: [positions, heads, head width].
+
+    `qkv_N3HE` has queries, keys and values. If `causal`, a position attends only to itself and to
+    older positions.
+    """
     return rows.attend(qkv_N3HE, causal)
 
 
