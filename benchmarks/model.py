@@ -76,7 +76,7 @@ class Case:
     def train(self) -> Callable[[Batch], object]:
         """A training step of ours."""
         optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
-        return Stepper(self.network.train(), optimizer, self.machine, TRAIN).take
+        return Stepper(self.network.train(), optimizer, self.machine, TRAIN).take_step
 
     def train_plain(self) -> Callable[[Batch], object]:
         """A plain training step."""

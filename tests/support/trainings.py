@@ -117,7 +117,7 @@ def script_monitor(patch: pytest.MonkeyPatch, *aucs: float) -> None:
 def counted_steps() -> Iterator[list[int]]:
     """The steps that trainings take within."""
     with pytest.MonkeyPatch.context() as patch:
-        yield end_at(patch, Stepper, "take", 0, None)
+        yield end_at(patch, Stepper, "take_step", 0, None)
 
 
 class CrashError(Exception):

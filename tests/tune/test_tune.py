@@ -149,7 +149,7 @@ def test_a_trial_behind_the_median_or_with_settings_that_cannot_be_is_pruned(
     for row in rows:
         is_sound = row["model.heads"] == "1" and float(row["train.embedding_l2"]) == 0
         assert row["state"] == ("complete" if is_sound else "pruned")
-        assert ("heads 7" in row["reason"]) == (row["model.heads"] == "7")
+        assert ("7 heads" in row["reason"]) == (row["model.heads"] == "7")
     reported = iter([[0.5, 0.8], [0.6, 0.7], [0.7, 0.72], [0.59, 0.9], [0.61, 0.1]])
 
     def run(_: Any, report: Callable[[float, int], None]) -> dict[str, Any]:
