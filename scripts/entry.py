@@ -56,17 +56,22 @@ def run_script(main: Any, on_result: Callable[[Any], None] | None = None) -> Non
         python = f"Python {platform.python_version()}, {sys.executable}"
         for path in logs:
             Path(path).write_text(f"{script.name} in {python}, on {platform.node()}\n")
-    _log_to(logs, " ".join([script.stem, "/".join(job.wildcards)]).strip() if job else "")
+    _log_to(logs, " ".join([job.rule, "/".join(job.wildcards)]).strip() if job else "")
     # Slurm ends jobs with SIGTERM; as an exception, it lets cleanup code remove incomplete files.
     exit_on_sigterm()
     keep_freed_memory()
     try:
-        values = _shell_values(parameters) if job is None else _job_values(job, parameters)
+        values = _shell_values(main) if job is None else _job_values(job, parameters)
         result = TypeAdapter(main).validate_python(values)
         if on_result is not None:
             on_result(result)
-    except (UserError, ValidationError) as error:
+    except UserError as error:
         logging.error("%s", error)
+        sys.exit(1)
+    except ValidationError as error:
+        for detail in error.errors():
+            name = ".".join(map(str, detail["loc"]))
+            logging.error("%s: %s, not %r", name, detail["msg"], detail["input"])
         sys.exit(1)
     except KeyboardInterrupt:
         logging.error("interrupted; run the same command to continue")
@@ -128,10 +133,11 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def _shell_values(parameters: Any) -> dict[str, Any]:
+def _shell_values(main: Any) -> dict[str, Any]:
     """The command line's arguments; raises UserError if an output exists, without --force."""
+    parameters = inspect.signature(main).parameters
     parser = argparse.ArgumentParser(
-        description=sys.modules["__main__"].__doc__,
+        description=f"{sys.modules['__main__'].__doc__}\n{inspect.getdoc(main)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )

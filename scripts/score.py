@@ -1,6 +1,6 @@
 """Score new rows with trained models.
 
-At the shell, give --model and --input once or more:
+--model and --input take one or more files:
     python scripts/score.py --model model.safetensors --input new.parquet --output scores.parquet
 """
 

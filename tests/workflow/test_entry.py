@@ -69,7 +69,7 @@ def test_options_become_what_annotations_say_and_a_file_that_exists_is_no_output
         options = ["--part", "007", "--files", "a", "--files", "b", "--label", "null", *more]
         options += ["--output", new, "--runtime", '{"device": "cpu"}']
         monkeypatch.setattr(sys, "argv", ["script.py", *options])
-        values = _shell_values(inspect.signature(main).parameters)
+        values = _shell_values(main)
         return TypeAdapter(main).validate_python(values)
 
     new = str(tmp_path / "new")

@@ -174,7 +174,8 @@ class RawTable:
                 raise UserError(
                     f"{self.file_of_row(first_row)}: column {column!r}: {first_line(error)}; "
                     f"each row needs a whole number such as 20240131, a date, a timestamp, or a "
-                    f"text such as 2024-01-31 or 2024-01-31 23:59:00: correct `columns.time`"
+                    f"text such as 2024-01-31 or 2024-01-31 23:59:00: correct the value or "
+                    f"`columns.time`"
                 ) from None
         return np.concatenate(pieces)
 

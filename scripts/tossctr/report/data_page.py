@@ -116,7 +116,7 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
         "sample": pd.Series(facts["sampled_rows"]).map("{:,}".format),
         "adversarial AUC": pd.Series(facts["adversary"]).dropna().map(_adversary),
     }
-    label = f"A click is a row with the label {escape_markdown(facts['label'])}."
+    label = f"A click is a row whose label {escape_markdown(facts['label'])} is positive."
     meanings = "\n".join(f"- **{name}**: {meaning}" for name, meaning in _ROWS.items())
     return f"{label}\n\n{_by_table(cells)}\n{meanings}\n"
 
@@ -141,7 +141,7 @@ def _by_table(cells: Mapping[str, pd.Series]) -> str:
 
 
 def _adversary(entry: Mapping[str, Any]) -> str:
-    losses = [f"{name} {lost:.3f}" for name, lost in entry["columns"].items()]
+    losses = [f"{name} {lost:.3f}" for name, lost in entry["columns"].items() if lost >= 5e-4]
     by = ", ".join(losses) if entry["is_significant"] else "not significant"
     return f"{entry['auc']:.3f} ({by})"
 
@@ -194,7 +194,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
     )
     # Long intervals may exceed the frame.
     figure.axes[0].set_xlim(0, max(2 * overall, 1.2 * largest, 1e-6))
-    figure.axes[0].xaxis.set_major_formatter(PercentFormatter(1))
+    figure.axes[0].xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     return figure
 
 
@@ -210,7 +210,7 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
     rows = {"name": names, "value": values.clip(lower=smallest), "low": np.nan, "high": np.nan}
     figure = interval_panels(
         facts,
-        {f"the {len(columns)} columns with the most drift": pd.DataFrame(rows).assign(p_value=1.0)},
+        {"the columns with the most drift": pd.DataFrame(rows).assign(p_value=1.0)},
         f"Drift from train to {last}: population stability index",
         f"Dots and numbers: {last} rows against train rows.",
         f"Dotted: some drift from {SOME_DRIFT} on, much from {MUCH_DRIFT} on.",

@@ -149,12 +149,14 @@ def importance_plot(importance: Mapping[str, Any], about: Mapping[str, Any]) -> 
     rows = _intervals(pd.json_normalize(shown), "auc_lost").assign(
         name=[shorten(entry["changed"]) for entry in shown]
     )
-    title = f"The {len(shown)} of {len(changes)} changes that lose most"
+    title = (
+        f"The {len(shown)} changes that lose most" if len(shown) < len(changes) else "All changes"
+    )
     return interval_panels(
         about,
         {title: rows},
         f"AUC lost by each change, out of {interval_text(importance['auc'], 3)}\n"
-        f"{importance['clicks']:,} clicks in {importance['rows']:,} validation rows",
+        f"{importance['clicks']:,} clicks in a sample of {importance['rows']:,} validation rows",
         "A change takes a column, or the history, from other rows. Redundant columns lose little.",
         BARS_NOTE,
         middle=0,

@@ -38,15 +38,16 @@ body { margin: 0; }
 .page th, .page td { padding: 3px 8px; text-align: left; vertical-align: top;
   border-bottom: 1px solid #ddd; overflow-wrap: normal; }
 .page td { white-space: nowrap; }
-.page td:first-child { position: sticky; left: 0; background: #fff; }
+.page :is(th, td):first-child { position: sticky; left: 0; background: #fff; }
 .page ul { padding-left: 1.3em; }
 .page summary { cursor: pointer; margin: 0.5em 0; font-weight: 600; }
 @media (max-width: 600px) {
-  .page table { font-size: 12px; } .page th, .page td { padding: 3px 5px; white-space: normal; }
+  .page table { font-size: 11px; } .page th, .page td { padding: 3px 5px; white-space: normal; }
   .page.summary table { width: 100%; }
   .page.summary tr { display: grid; grid-template-columns: repeat(3, 1fr);
     border-bottom: 1px solid #ddd; }
   .page.summary :is(th, td) { border: 0; text-align: left !important; }
+  .page.summary :is(th, td):nth-child(n + 5) { display: none; }
   .page.summary :is(th, td):first-child { grid-column: 1 / -1; font-weight: 600; }
 }
 @media print {
@@ -180,7 +181,11 @@ def write_page(text: str, page: Path, view: Path) -> None:
     body = re.sub(r'href="([^":]+)\.md"', r'href="\1.html" data-page="\1.html"', body)
     body = re.sub(r'src="([^":]+\.svg)"', embedded, body)
     # Intervals and percentages are not broken. Wide tables get a scroll bar of their own.
-    body = re.sub(r"(?<=\d) %|(?<=\d,) (?=-?[\d.]+\])", lambda space: f"&nbsp;{space[0][1:]}", body)
+    body = re.sub(
+        r"(?<=\d) %|(?<=\]) (?=\*)|(?<=\d,) (?=-?[\d.]+\])",
+        lambda space: f"&nbsp;{space[0][1:]}",
+        body,
+    )
     body = re.sub(r"(?s)(<table.*?</table>)", r'<div class="wide">\1</div>', body)
     title = next(line for line in text.splitlines() if line.startswith("# "))
     with atomic_write(view) as temporary:

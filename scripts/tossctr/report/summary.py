@@ -56,7 +56,7 @@ def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) ->
         ascending=[False, True, METRIC_BY_NAME[metric].sign < 0, True],
     )
     with atomic_write(comparison) as temporary:
-        models.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
+        models.to_csv(temporary, index=False, lineterminator="\n", float_format="%.8g")
 
 
 def _row(path: Path, metric: str) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def write_summary(
     decisions: list[str] = []
     statements = [_split_statement(split, facts)]
     if "click" not in label:
-        statements.append(f"A click is a row with the label {escape_markdown(label)}.")
+        statements.append(f"A click is a row whose label {escape_markdown(label)} is positive.")
     if not has_test:
         statements.append("There is no submission, since `raw.test` is null.")
     for size, rivals in models.groupby("size", sort=False):
@@ -244,8 +244,8 @@ def _split_statement(split: Mapping[str, Any], facts: Sequence[Path]) -> str:
             "good: name columns.time or columns.group in the table"
         )
     return (
-        f"The validation rows are {held_out}. Epochs, tuned settings and fitted weights were "
-        f"chosen on these rows, so the metrics are a little too good."
+        f"The validation rows are {held_out}. Epochs and tuned settings were chosen "
+        f"on these rows, so the metrics are a little too good."
     )
 
 
@@ -254,7 +254,7 @@ def _statements(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) ->
     best = rivals.iloc[0]
     if best["enough_clicks"] and not pd.isna(best["auc_ablated"]):
         yield (
-            f"Without histories, {best['model']} has an AUC of {best['auc_ablated']:.4f}: "
+            f"With all histories emptied, the AUC of {best['model']} is {best['auc_ablated']:.4f}: "
             f"histories are worth {difference_text(best, 'histories')}."
         )
     again = ", retrained on train and validation rows after these metrics were measured"
@@ -263,8 +263,8 @@ def _statements(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) ->
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
         yield (
             f"The blend has the weights {weights}. Its gain in {_metric(rivals).heading} over its "
-            f"best model, {row['best_model']}, is {difference_text(row, 'gain_over_best')}. The "
-            f"weights were not fitted to the rows of this gain."
+            f"best model, {row['best_model']}, is {difference_text(row, 'gain_over_best')}. This "
+            f"gain uses no weights that were fitted to the same rows."
         )
 
 
@@ -278,8 +278,8 @@ def _table(models: pd.DataFrame) -> str:
         "behind": models.apply(value_text, axis=1, name="behind") + np.where(is_worse, " *", ""),
         "AUC": models.apply(value_text, axis=1, name="auc"),
         "train rows": formatted(models["train_rows"], "{:,.0f}".format),
-        "train": formatted(models["train_seconds"], "{:.0f} s".format),
-        "MiB": formatted(models["peak_memory_mib"], "{:,.0f}".format),
+        "training": formatted(models["train_seconds"], "{:.0f} s".format),
+        "peak MiB": formatted(models["peak_memory_mib"], "{:,.0f}".format),
     }
     meanings = {
         metric.heading: f"{metric.meaning}, with a 95 % interval from {FEW_CLICKS} clicks on",
@@ -288,7 +288,7 @@ def _table(models: pd.DataFrame) -> str:
         f"number of models)",
         "AUC": METRIC_BY_NAME["auc"].meaning,
         "train rows": "rows that the model was trained on",
-        "train": "duration of the training",
-        "MiB": "peak memory of the training",
+        "training": "duration of the training",
+        "peak MiB": "peak memory of the training",
     }
     return f"{markdown_table(pd.DataFrame(columns))}\n{legend(meanings)}"

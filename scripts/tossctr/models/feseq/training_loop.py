@@ -104,7 +104,7 @@ class Trainer:
         self._resume()
         self.model.train()
         rows = self.train.batch_rows
-        bar = Progress("trained", self.steps * rows, "samples", done=self.step * rows)
+        bar = Progress("trained", self.steps * rows, "rows", done=self.step * rows)
         batches = self._batches()
         # An interrupted training may have ended right before an evaluation.
         while self._is_evaluation_due or not self.is_over:
