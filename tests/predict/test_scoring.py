@@ -132,7 +132,7 @@ def test_fitted_weights_are_of_the_models_that_the_files_hold(model: Path, tmp_p
 @pytest.mark.parametrize(
     ("table", "options", "message"),
     [
-        (TABLE.drop_columns(["price"]), {}, "there is no column 'price'; .*--model"),
+        (TABLE.drop_columns(["price"]), {}, "there is no column 'price'; .*--id_column"),
         (TABLE.drop_columns(["uid"]), {}, "no column 'uid'; .*--id_column"),
         (TABLE[:0], {}, "new.parquet: there are no rows"),
         (with_columns(TABLE, price=["cheap"] * 20), {}, "'price' .* string and cannot be numeric"),

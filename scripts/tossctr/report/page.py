@@ -248,11 +248,11 @@ def interval_panels(
         unknown = rows["p_value"].isna()
         faces = np.select([rows["p_value"] < SIGNIFICANCE, unknown], [VERMILION, "none"], BLUE)
         edges = np.where(unknown, GREY, faces).tolist()
-        ax.axvline(middle, color=GREY, linestyle=":", zorder=0.2)
+        ax.axvline(middle, color=GREY, linestyle=":", alpha=0.6, zorder=0.2)
         ax.hlines(rows["y"], rows["low"], rows["high"], color=edges)
         ax.scatter("value", "y", data=rows, s=25, ec=edges, fc=faces.tolist(), zorder=2)
         # A name above its bar leaves the whole width to both; its white box hides grid lines.
-        on_white = {"fc": "white", "ec": "none", "pad": 0}
+        on_white = {"fc": "white", "ec": "none", "pad": 1}
         ax.set_yticks(rows["y"] - 0.4, list(table["name"]), ha="left", size=9, bbox=on_white)
         ax.xaxis.set_zorder(0)
         ax.tick_params("y", length=0, pad=-3)
