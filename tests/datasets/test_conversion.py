@@ -35,7 +35,7 @@ from support.raw_tables import (
 from tossctr.common.errors import UserError
 from tossctr.config.columns import SEPARATORS
 from tossctr.datasets import conversion
-from tossctr.datasets.categories import codes_of, normalize_words, tokens_of
+from tossctr.datasets.categories import codes_of, lowercase_booleans, tokens_of
 from tossctr.datasets.conversion import convert_test, convert_train
 from tossctr.datasets.draw import Selection, sample, write_selections
 from tossctr.datasets.raw_values import NO_TEXT, parse_sequences
@@ -162,7 +162,7 @@ def test_any_token_is_an_integer_or_the_token_of_its_word_as_a_category(
     largest = max((value for row in expected for value in row), default=0)
     assert parsed.values.dtype == np.min_scalar_type(largest)
     texts = {word for row in rows for word in row or [] if not is_integer(word)}
-    assert {*words} == {*normalize_words(texts)}
+    assert {*words} == {*lowercase_booleans(texts)}
     if tokens is NUMBERS:
         times, _ = parse_sequences(column, "times", "raw", numbers, separator=separator, times=True)
         assert as_lists(times) == expected

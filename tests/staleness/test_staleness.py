@@ -106,36 +106,44 @@ CHANGES: dict[str, Change] = {
     "the same commit checked out again": lambda _, repository, __: copy_code(repository),
     **{row: edit(row.split(" in ")[1], *change) for row, change in EDITS.items()},
     "caption of a plot": edit("rules/captions/calibration.rst", "a", "b"),
-    "constant of a plot": edit("report/model_plots.py", *CONSTANT),
-    "env file of training edited, conda not used": edit(
+    "code in report/model_plots.py": edit("report/model_plots.py", *CONSTANT),
+    "envs/train.yaml edited, conda not used": edit(
         "envs/train.yaml", "pyarrow", "scipy =1.17.1\n  - pyarrow"
     ),
     **{path: set_to(path, value) for path, value in SETTINGS.items()},
-    "raw.source": set_to("table.raw.source", "files"),
+    "raw.source: files instead of auto, the same files": set_to("table.raw.source", "files"),
     "nothing": lambda *_: None,
-    "test file replaced, time kept": replace_test,
+    "test file replaced, modification time kept": replace_test,
     "two labels of the train file swapped; same file size, time and last bytes": swap_labels,
     "raw files touched": lambda folder, *_: [path.touch() for path in (folder / "in").iterdir()],
     "runtime.*": set_to("runtime", RUNTIME),
     "boosting.max_depth, if boosting is not submitted": set_to("boosting.max_depth", 3),
     "values of two `train` settings swapped": set_to("train", SWAPPED),
-    "sizes.full.max_len: a length added": set_to("sizes.full.max_len", [7, 20]),
-    "sizes.full.submission_models: another": set_to("sizes.full.submission_models", ["boosting"]),
-    "variants: one added": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
-    "columns: a numeric column less": set_to("table.columns.groups.shop.numeric", ["price"]),
-    "columns: a group renamed": set_to(
+    "sizes.full.max_len: a length added, not requested": set_to("sizes.full.max_len", [7, 20]),
+    "sizes.full.submission_models: another model": set_to(
+        "sizes.full.submission_models", ["boosting"]
+    ),
+    "variants: a variant added": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
+    "columns: a numeric column removed": set_to("table.columns.groups.shop.numeric", ["price"]),
+    "columns.groups: a column set renamed": set_to(
         "table.columns", CONFIG["table"]["columns"] | {"use": ["all"], "groups": {"all": SHOP}}
     ),
-    "columns: a group that is not in use": set_to("table.columns.groups.spare", {"numeric": ["x"]}),
-    "predictions of a part deleted, submission there": delete(
+    "columns.groups: a column set not in columns.use": set_to(
+        "table.columns.groups.spare", {"numeric": ["x"]}
+    ),
+    "full: predictions of one part deleted, submission kept": delete(
         "results/full/len20/predictions/part000.parquet"
     ),
-    "predictions of a part and submission deleted": delete(
+    "toy: submission and predictions of one part deleted": delete(
         "results/toy/len20/predictions/part000.parquet", "results/submission_toy.csv"
     ),
-    "model.safetensors deleted, submission there": delete("results/toy/len20/model.safetensors"),
-    "train part deleted, model.safetensors there": delete("data/h5/full/train/part000.h5"),
-    "metrics and the list of drawn rows deleted": delete(
+    "toy: model.safetensors deleted, submission kept": delete(
+        "results/toy/len20/model.safetensors"
+    ),
+    "full: part of train H5 files deleted, model.safetensors kept": delete(
+        "data/h5/full/train/part000.h5"
+    ),
+    "full: metrics.json and the list of drawn rows deleted": delete(
         "data/samples/full.json", "results/full/len20/metrics.json"
     ),
 }
@@ -211,7 +219,7 @@ def test_changes_make_stale_what_the_table_says(
         repository = REPOSITORY
     output = snakemake(copied, "-n", *TARGETS, config=config, repository=repository)
     assert planned(output) == stale
-    if "columns: a numeric column less" in changes:
+    if "columns: a numeric column removed" in changes:
         # A reason names the column that went, and no other.
         reasons = "".join(re.findall(r"Params have changed.*", output))
         assert "column age: numeric" in reasons

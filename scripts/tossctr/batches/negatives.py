@@ -61,7 +61,7 @@ class NegativeSampler:
         self.sampling_rate = drawn / negatives
 
     def draw_rows(self, first_row: int, label: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-        """The indices in a block of the rows drawn for an epoch, ascending.
+        """Draw an epoch's rows from a block; return their indices in the block, ascending.
 
         The block begins at `first_row` of the table, and `label` has its labels. The result depends
         only on the arguments.

@@ -66,7 +66,9 @@ def checked_weights(
     """
     if fitted is not None:
         if weights is not None:
-            raise UserError(f"both weights {weights} and the file {fitted} are given; give one")
+            raise UserError(
+                f"blend weights are given twice, {weights} and the file {fitted}; give only one"
+            )
         weights = read_json(fitted)
     if isinstance(weights, Mapping):
         if sorted(weights) != sorted(models):
@@ -101,7 +103,7 @@ def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
     if len(rates) > 1:
         raise UserError(
             f"the models were trained on rows of different click rates ({sorted(rates)}); blend "
-            f"only models of one size, trained on the same rows"
+            f"only models of the same size (toy, medium or full), which have the same rows"
         )
     return np.float32(log_odds(rates.pop()))
 

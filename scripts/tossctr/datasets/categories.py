@@ -30,7 +30,7 @@ def is_number(word: str) -> bool:
     return _NUMBER.fullmatch(word) is not None
 
 
-def normalize_words(words: Iterable[str]) -> list[str]:
+def lowercase_booleans(words: Iterable[str]) -> list[str]:
     """The words, with True and False as true and false.
 
     pandas writes booleans to CSV in the first way, Arrow casts them to text in the second.
@@ -45,7 +45,7 @@ def codes_of(words: Sequence[str]) -> np.ndarray:
     """
     codes = (
         1 + int(word) if is_number(word) else xxhash.xxh3_64_intdigest(word.encode()) | _HASHED
-        for word in normalize_words(words)
+        for word in lowercase_booleans(words)
     )
     return np.fromiter(codes, np.uint64, len(words))
 
@@ -65,11 +65,9 @@ def words_by_token(words: Sequence[str]) -> dict[int, str]:
 
 
 class CategoryLookup:
-    """Maps category codes to numbers.
+    """Maps category codes to numbers: that of the category `words[i]` to `values[i]`.
 
-    the code of words[i]    values[i]
-    0, a missing value      `missing`
-    any other code          `other`
+    0, the code of a missing value, is mapped to `missing`, and any other code to `other`.
     """
 
     def __init__(

@@ -48,9 +48,10 @@ def convert_train(
 ) -> None:
     """Write the rows of a raw train table that were drawn to the H5 files `train` and `valid`.
 
-    The parquet file `selection` lists the drawn rows. `raw` is a table of one part, or the files of
-    part number `part` in the list of parts `parts` (JSON). Rows are shuffled in chunks of up to
-    SHUFFLED_BYTES. The H5 attribute `source` records `size` and `code`, the digest of the code.
+    The parquet file `selection` lists the drawn rows. Without `parts`, `raw` is the whole table.
+    With `parts`, a JSON list of the table's parts, `raw` has the files of number `part` in the
+    list. Rows are shuffled in chunks of up to SHUFFLED_BYTES. The H5 attribute `source` records the
+    `size`, such as toy, and `code`, the digest of the code.
     """
     listed = read_parts(parts).parts[part] if parts else None
     file = RawTable(raw, listed, columns)

@@ -16,7 +16,7 @@ from ..common.arrays import Ragged, narrow_dtype
 from ..common.errors import UserError, row_name
 from ..config.columns import Columns
 from ..raw.values import as_text, checked_text
-from .categories import MISSING_CODE, codes_of, normalize_words, tokens_of
+from .categories import MISSING_CODE, codes_of, lowercase_booleans, tokens_of
 from .table import Block
 
 # The raw strings of categories and text tokens in a batch, by column.
@@ -101,7 +101,7 @@ def _as_codes(column: pa.Array, name: str, path: str) -> tuple[np.ndarray, list[
     # The last code stands for missing values.
     codes = np.append(codes_of(words), np.uint64(MISSING_CODE))
     index = pc.fill_null(encoded.indices, len(words)).to_numpy()
-    return codes[index], normalize_words(words)
+    return codes[index], lowercase_booleans(words)
 
 
 def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.ndarray:
@@ -229,4 +229,4 @@ def _from_lists(
     chosen, values = np.asarray(is_integer), np.empty(len(distinct), np.int64)
     values[chosen] = distinct.filter(is_integer).cast(pa.int64())
     values[~chosen] = tokens_of(codes_of(words))
-    return Ragged(narrow_dtype(values[index]), offsets), normalize_words(words)
+    return Ragged(narrow_dtype(values[index]), offsets), lowercase_booleans(words)

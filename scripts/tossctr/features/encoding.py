@@ -51,7 +51,9 @@ class Inputs:
         chosen = [field for field in statistics if statistic_of(field.column) in self.statistics]
         return [*feature_map.numeric, *chosen]
 
-    def newest_fields(self, feature_map: FeatureMap) -> Sequence[CategoryField | SequenceField]:
+    def newest_event_fields(
+        self, feature_map: FeatureMap
+    ) -> Sequence[CategoryField | SequenceField]:
         """The sequences whose newest event is also an input, as a context category."""
         return feature_map.sequences if "newest" in self.statistics else []
 
@@ -225,7 +227,7 @@ class FeatureEncoder:
 
     def _newest(self, block: Block) -> np.ndarray:
         """The newest code of each history, int64 [rows, newest fields]; PADDING without events."""
-        fields = self.inputs.newest_fields(self.feature_map)
+        fields = self.inputs.newest_event_fields(self.feature_map)
         newest = np.full((len(block), len(fields)), PADDING, np.int64)
         for i, lookup in enumerate(self.sequences[: len(fields)]):
             history = block.sequences[lookup.column]

@@ -297,11 +297,13 @@ def needed_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
     """
     event_times = {m.event_time for m in maps if m.event_time}
     if len(event_times) > 1 or bool(event_times) != (row_time is not None):
-        named = ", ".join(sorted(event_times)) or "no column"
+        named = ", ".join(sorted(event_times))
         raise UserError(
-            f"row_time is {row_time!r}, and the models read the events' times from {named}. "
-            f"Models with events' times need the column of the rows' times (--row_time, or "
-            f"`times` in a group of the table file); other models must not get one"
+            f"the models read event times from {named}: name the column of the rows' times "
+            f"(--row_time, or `times` in a group of the table file), and use only one column of "
+            f"event times"
+            if event_times
+            else f"row_time is {row_time!r}, but the models read no event times: remove it"
         )
     separators = {m.separator for m in maps if m.sequences}
     if len(separators) > 1:

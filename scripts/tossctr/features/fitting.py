@@ -155,9 +155,9 @@ def _check_exact(values: np.ndarray, column: str) -> None:
     if np.abs(values).max(initial=0) > _MAX_EXACT:
         example = values[np.abs(values).argmax()]
         raise UserError(
-            f"column {column!r} (`numeric` and `context`) has values such as {example:.0f}, but "
-            f"integers above {_MAX_EXACT:,} are not exact in float32; remove the column from "
-            f"`numeric` in its group to read its values as text"
+            f"column {column!r}, which is `numeric` and `context`, has values such as "
+            f"{example:.0f}, but integers above {_MAX_EXACT:,} are inexact in float32; remove the "
+            f"column from `numeric` in its group to read its values as text"
         )
 
 

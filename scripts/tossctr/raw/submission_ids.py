@@ -55,7 +55,7 @@ def list_parts(
         with id_database(parts, threads) as database:
             add_ids(database, "test", ids(), f"{table.location}: column {columns.id!r}")
             if sample_submission is not None:
-                add_sample(database, sample_submission, columns.id, "test", "in the test file")
+                add_sample_ids(database, sample_submission, columns.id, "test", "in the test file")
     write_json(parts, asdict(table.listing(rows)))
 
 
@@ -109,7 +109,7 @@ def fetch_row(database: DuckDBPyConnection, query: str) -> tuple:
     return database.execute(query).fetchall()[0]
 
 
-def add_sample(
+def add_sample_ids(
     database: DuckDBPyConnection, path: str | Path, id_column: str, name: str, location: str
 ) -> None:
     """Read the IDs of a sample submission into the database's table `sample`, and compare them.

@@ -153,7 +153,7 @@ class Features:
         return np.nan_to_num(rows, copy=False, nan=_MISSING, posinf=_LARGEST, neginf=-_LARGEST)
 
     def fold(self, block: Block) -> np.ndarray:
-        """The fold or period of each row, int64 [rows], whose log odds the row takes."""
+        """The number of each row's fold or, if `by_period`, of its period, int64 [rows]."""
         if not self.by_period:
             return hash_below(block.row, self.folds)
         assert block.period is not None, "a train file has periods"

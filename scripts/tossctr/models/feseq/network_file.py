@@ -220,7 +220,7 @@ def _table_rows(trained: TrainedModel, new: FeatureMap) -> Mapping[str, Tensor]:
     ]
     context: list[tuple[_Field, _Field]] = [
         *zip(old.context_fields, new.context_fields),
-        *(sequences if inputs_of(trained.config).newest_fields(old) else []),
+        *(sequences if inputs_of(trained.config).newest_event_fields(old) else []),
     ]
     rows = {"inputs.layers.context.table.weight": _stacked_rows(*context)}
     for i, pair in enumerate(zip(old.profile, new.profile)):

@@ -162,7 +162,7 @@ class TrainingRun:
 
         In a table without histories, the network has an empty history, whose target is named ''.
         """
-        newest = inputs_of(self.model_config).newest_fields(self.feature_map)
+        newest = inputs_of(self.model_config).newest_event_fields(self.feature_map)
         fields = self.feature_map.for_networks().category_fields
         return [field.column for field in (*fields, *newest)]
 

@@ -236,7 +236,8 @@ def deterministic_if_possible(work: Callable[[], Result]) -> Result:
 
 
 def in_torchrun() -> bool:
-    """True if torchrun has started this process. (Kubernetes also sets the variable RANK.)"""
+    """True if torchrun has started this process."""
+    # Not the variable RANK, which Kubernetes sets, too.
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 

@@ -51,7 +51,7 @@ class FieldEmbedding(nn.Module):
         `target_BG` has category indices [rows, target fields]. `profile_BPd` has embeddings of the
         profile [rows, profile fields, embedding size].
         """
-        event_VSd, profile_VPd = self.sequence(rows.codes_SV), rows.at_events(profile_BPd)
+        event_VSd, profile_VPd = self.sequence(rows.codes_SV), rows.repeat_per_event(profile_BPd)
         event_VFd = torch.cat([event_VSd, profile_VPd], dim=-2)
         target_BFd = torch.cat([self.target(target_BG.T), profile_BPd], dim=-2)
         return rows.concat(event_VFd, target_BFd)

@@ -56,7 +56,7 @@ class PackedRows:
         elapsed_N = F.pad(self.batch.elapsed_T, (0, 1)).index_select(0, event_N)
         return elapsed_N.masked_fill(self.age_N == 0, 0)
 
-    def at_events(self, x_BCX: Tensor) -> Tensor:
+    def repeat_per_event(self, x_BCX: Tensor) -> Tensor:
         """The vectors of each distinct event's row: [distinct events, columns, width].
 
         `x_BCX` has the vectors of rows [rows, columns, width].
@@ -231,7 +231,7 @@ class PaddedRows:
             batch.context_BC,
         )
 
-    def at_events(self, x_BCX: Tensor) -> Tensor:
+    def repeat_per_event(self, x_BCX: Tensor) -> Tensor:
         return x_BCX[:, None].expand(-1, self.history_SBH.shape[2], -1, -1)
 
     def concat(self, event_VCX: Tensor, target_BCX: Tensor) -> Tensor:
