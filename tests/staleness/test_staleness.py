@@ -77,7 +77,7 @@ CONSTANT = "\ndef ", "\nX = 1\n\n\ndef "
 # By row, which names the file: a text in it, and what takes its place.
 EDITS = {
     "comment and docstring in models/feseq/network/model.py": ('"""', '# A remark.\n"""Well: '),
-    "text of an error in datasets/store.py": ("decrease, or exceed", "decrease or exceed"),
+    "text of an error in datasets/store.py": ("decrease, or exceed the", "decrease or exceed the"),
     "code in models/feseq/network/refiner.py": ("LeakyReLU()", "ReLU()"),
     "code in datasets/conversion.py": ("8_192", "4_096"),
     "code in describe/checks.py": CONSTANT,

@@ -157,7 +157,7 @@ def score_request(config: Mapping[str, Any], columns: Columns, path: str) -> Sco
         check_job(config, columns, {"size": size, "model": model})
     if name not in config["scores"]:
         raise UserError(
-            f"the config's block scores has no {name!r}; it has: "
+            f"the config's `scores` has no {name!r}; it has: "
             f"{', '.join(config['scores']) or 'no names'}. Add `scores: {{{name}: <file>}}`"
         )
     configured = config["scores"][name]

@@ -95,9 +95,10 @@ class H5Writer:
     def finish(
         self, words: Mapping[str, Collection[str]], source: Mapping[str, Any], split: str = ""
     ) -> None:
-        """Write the texts of each column (`words`) and the attributes, and close the file.
+        """Write each column's vocabulary and the file's metadata, and close the file.
 
-        `source` describes the raw table. `split` is "train", "validation", or "" for other rows.
+        `words` has the distinct texts of each column. `source` describes the raw table. `split` is
+        "train", "validation", or "" for other rows.
         """
         for name, strings in words.items():
             if strings or name not in self.columns.sequence_columns:
@@ -215,7 +216,9 @@ class H5Table(Table):
                 first, last = int(bounds[0]), int(bounds[-1])
                 is_short = len(bounds) <= stop - start
                 if is_short or first < 0 or last > len(values) or (bounds[1:] < bounds[:-1]).any():
-                    raise ValueError(f"offsets of {name!r} decrease, or exceed its values")
+                    raise ValueError(
+                        f"offsets of {name!r} decrease, or exceed the number of values"
+                    )
                 ragged[name] = Ragged(values[first:last], bounds - first)
             arrays = {name: data[start:stop] for name, data in self._data.items()}
             return Block(sequences=ragged, **arrays)

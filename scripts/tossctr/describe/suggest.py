@@ -263,8 +263,8 @@ def _label_and_id(
     labels = [c for c in labels if c.name not in in_test or not len(in_test[c.name].present)]
     if not labels:
         raise UserError(
-            f"the train file has no label; add a column with only 0 and 1, true and false, or "
-            f"yes and no in the first {ROWS:,} rows, and that is not in the test file"
+            f"the train file has no label; add one: a column that the test file lacks, with two "
+            f"values in the first {ROWS:,} rows (0 and 1, true and false, or yes and no)"
         )
     label = min(labels, key=lambda c: (not c.is_named(_LABEL), c.name in in_test)).name
     ids = [c for c in (in_test or columns).values() if c.is_unique and not c.is_time]

@@ -185,7 +185,7 @@ class FeatureMap:
 
     @property
     def category_fields(self) -> list[CategoryField]:
-        """All categories: profile, then targets, then `context_fields`."""
+        """All categorical columns: profile, then target items, then `context_fields`."""
         return [*self.profile, *self.targets, *self.context_fields]
 
     @property

@@ -27,7 +27,7 @@ from ..datasets.opening import open_table
 from ..features.feature_map import check_simulated
 from ..raw.location import table_locations
 from ..raw.reading import RawTable
-from ..raw.values import ROW_COLUMN, row_numbers
+from ..raw.values import ROW_COLUMN, row_ids
 from .blend import Blend
 from .model_predictions import predict_rows
 
@@ -98,7 +98,7 @@ def score_files(
             with open_table(h5) as table:
                 ids, logit = predict_rows(blend.models, blend.weights, table)
             if not id_column:
-                ids = row_numbers(scored, part.rows)
+                ids = row_ids(scored, part.rows)
             probability = sigmoid(logit - shift).astype(np.float32)
             writer.write_table(pa.table([ids, probability], schema))
             scored += part.rows

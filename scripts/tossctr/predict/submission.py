@@ -20,7 +20,7 @@ from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.raw_files import prediction_column
 from ..raw.submission_ids import add_ids, add_sample_ids, fetch_row, id_database
-from ..raw.values import ROW_COLUMN, row_numbers
+from ..raw.values import ROW_COLUMN, row_ids
 
 logger = logging.getLogger(__name__)
 
@@ -170,6 +170,6 @@ def _average(
     for paths in zip(*by_model, strict=True):
         tables = [read_table(path, ("id", "logit")) for path in paths]
         mean = mean_logit([table["logit"].to_numpy() for table in tables], weights)
-        ids = tables[0]["id"] if id_column else row_numbers(rows, len(mean))
+        ids = tables[0]["id"] if id_column else row_ids(rows, len(mean))
         rows += len(mean)
         yield pa.table({"id": ids, "logit": mean})

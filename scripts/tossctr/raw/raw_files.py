@@ -180,9 +180,9 @@ def protect_real_results(raw: RawFiles, results: Path) -> None:
         raise UserError(
             f"{raw.why_simulated}, so this run would use the stand-in and overwrite results of "
             f"real data, such as {real[0]}. Put the raw files back, mount the disk, or repeat "
-            f"the options of the first call, such as --config table=mine.yaml. For the stand-in, "
-            f"use another folder (snakemake --directory DIR, with `raw.source: simulated`), or "
-            f"delete {results} first"
+            f"the options of the earlier run, such as --config table=mine.yaml. For simulated "
+            f"data, use another folder (snakemake --directory DIR) with `raw.source: simulated`, "
+            f"or delete {results} first"
         )
 
 

@@ -30,11 +30,12 @@ _INTEGER = re.compile("0|-?[1-9][0-9]{0,17}")
 class RawTable:
     """The files of a raw table, or of one part of it, read as one table.
 
-    With `part`, `raw` names the part's files, which must be unchanged. Rows are numbered across the
-    files; `first_row` is the first row's number in the first file. A folder named key=value above a
-    file adds a column `key`, unless the file has one: int64 if all values are integers, else
-    string. If files have different types of a column, pyarrow's permissive promotion chooses its
-    type. CSV columns get types by their roles in `columns`; the others are text.
+    If `part` is given, `raw` names its files, unchanged since the parts were listed. Rows are
+    numbered across the files; `first_row` is the first row's number in the first file. A folder
+    named key=value above a file adds a column `key`, unless the file has one: int64 if all values
+    are integers, else string. If files have different types of a column, pyarrow's permissive
+    promotion chooses its type. CSV columns get types by their roles in `columns`; the others are
+    text.
 
     `unusable` maps the columns that have conflicting types, or are twice in a file, to error
     messages. `incomplete` has the columns that some files lack. Raises UserError if a file cannot

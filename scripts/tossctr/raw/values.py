@@ -186,7 +186,7 @@ def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
     return texts
 
 
-def row_numbers(rows: int, count: int) -> pa.StringArray:
+def row_ids(rows: int, count: int) -> pa.StringArray:
     """Row numbers as text: IDs for `count` rows of a table without IDs.
 
     `rows` rows come before, so the first number is `rows` + 1.

@@ -186,8 +186,8 @@ def fit_features(
         unknown categories. False: click rates come from other folds. None: True for several periods
     few_columns: columns with few categories; None: those with at most MAX_CATEGORIES
 
-    A refit passes the values of the first training. Raises UserError if the train file lacks a
-    column.
+    A refit passes what the first training used, so that nothing is chosen again. Raises UserError
+    if the train file lacks a column.
     """
     fields, periods = feature_map.category_fields, period_count(train)
     by_period = periods > 1 if by_period is None else by_period

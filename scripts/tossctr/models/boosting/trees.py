@@ -109,7 +109,7 @@ def quantile_matrix(
     types = [type_ for _, type_ in features.columns()]
     if not types:
         raise UserError(
-            f"{table.path}: boosting has no features; add sets to the setting boosting.features "
+            f"{table.path}: boosting has no features; name feature sets in boosting.features "
             f"(docs/boosting.md), or remove boosting from the settings submission_models and "
             f"evaluation.baselines"
         )

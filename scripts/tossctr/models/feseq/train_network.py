@@ -245,7 +245,7 @@ def trial_runner(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Yield a function that trains a network with given settings, a `tuning.RunTrial`.
+    """Yield a function that trains a network with the settings of a trial (`tuning.RunTrial`).
 
     A search calls this function for each trial. `folder` is not used.
     """
