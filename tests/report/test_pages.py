@@ -112,8 +112,8 @@ def test_a_run_ends_with_the_alarms_of_new_data_pages_and_the_new_summary(tmp_pa
         write_json(tmp_path / size / "data.json", {"alarms": [asdict(alarm) for alarm in alarms]})
     write_page("# A\n\n**Submit** b.\n", tmp_path / "summary.md", tmp_path / "summary.html")
     lines = [line.removeprefix(f"{tmp_path}/") for line in result_lines(tmp_path, 0)]
-    assert sorted(lines[:2]) == ["full/data.md: alarms: 1", "toy/data.md: alarms: none"]
-    assert lines[2:] == ["summary.md: Submit b."]
+    assert sorted(lines[:2]) == ["full/data.html: alarms: 1", "toy/data.html: alarms: none"]
+    assert lines[2:] == ["summary.html: Submit b."]
     assert not [*result_lines(tmp_path, time.time() + 9)]
 
 

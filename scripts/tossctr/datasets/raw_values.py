@@ -222,8 +222,8 @@ def _from_lists(
     if len(bad):
         row = rows[np.searchsorted(offsets, bad[0], side="right") - 1]
         token = tokens[int(bad[0])].cast(pa.binary()).as_py()
-        shown = None if token is None else token.decode(errors="backslashreplace")
-        raise UserError(f"{where}, {row_name(row)}: token {shown!r:.60} {_WANTED[pattern]}")
+        shown = None if token is None else token.decode(errors="backslashreplace")[:60]
+        raise UserError(f"{where}, {row_name(row)}: token {shown!r} {_WANTED[pattern]}")
     is_integer = pc.match_substring_regex(distinct, _INTEGER if pattern == _INTEGER else _NUMBER)
     words = distinct.filter(pc.invert(is_integer)).to_pylist()
     chosen, values = np.asarray(is_integer), np.empty(len(distinct), np.int64)

@@ -217,6 +217,7 @@ class CsvFile(RawFile):
         except ValueError as error:
             raise UserError(
                 f"{self.location}: column {name!r}, {error}; correct the value or the column's role"
+                f"{', or save the file as UTF-8' if 'UTF8' in str(error) else ''}"
             ) from None
 
 

@@ -15,7 +15,7 @@ def result_lines(results: Path, started: float) -> Iterator[str]:
         return [path for path in results.glob(pattern) if path.stat().st_mtime >= started]
 
     for path in written("*/data.json"):
-        yield f"{path.with_suffix('.md')}: alarms: {len(read_alarms(path)) or 'none'}"
+        yield f"{path.with_suffix('.html')}: alarms: {len(read_alarms(path)) or 'none'}"
     for path in written("submission_*.json"):
         about = read_json(path)
         names = [name.rpartition("/")[2] for name in about["models"]]
@@ -25,7 +25,8 @@ def result_lines(results: Path, started: float) -> Iterator[str]:
         csv = path.with_suffix(".csv")
         yield f"{csv}: {about['rows']:,} rows, {about['prior']} odds: {models}{data}"
     for path in written("summary.md"):
-        yield f"{path}: {path.read_text(encoding='utf-8').splitlines()[2].replace('*', '')}"
+        decision = path.read_text(encoding="utf-8").splitlines()[2].replace("*", "")
+        yield f"{path.with_suffix('.html')}: {decision}"
 
 
 def failure_lines(log: Path) -> Iterator[str]:

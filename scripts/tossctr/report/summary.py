@@ -285,7 +285,7 @@ def _table(models: pd.DataFrame) -> str:
         metric.heading: f"{metric.meaning}, with a 95 % interval from {FEW_CLICKS} clicks on",
         "behind": f"how much worse the {metric.heading} is than the size's best {metric.heading}; "
         f"\\* marks a significant difference (p < {SIGNIFICANCE} after Holm's correction for the "
-        f"number of models)",
+        f"number of models; intervals are not corrected)",
         "AUC": METRIC_BY_NAME["auc"].meaning,
         "train rows": "rows that the model was trained on",
         "training": "duration of the training",
