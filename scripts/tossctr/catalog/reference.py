@@ -26,7 +26,7 @@ _SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveM
 
 
 def with_tables(readme: str) -> str:
-    """The text `readme`, with each table of keys below `<!-- keys of … -->` generated anew."""
+    """The text `readme`, with a new table of keys below each `<!-- keys of … -->`."""
     rows = list(key_rows())
 
     def table(match: re.Match[str]) -> str:

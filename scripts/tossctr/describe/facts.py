@@ -55,7 +55,7 @@ class TableSample:
     counts: in the whole table, by (name, history): `events`, and `unknown` events, which the
         feature map does not have. By (name, ''): times of events (`events`), times `later` than
         the row, `steps` between different times, and steps `back` in time
-    keys: by history, hashes of the histories; by '', hashes of the rows. Of a large table, only
+    keys: by history, hashes of the histories; by '', hashes of the rows. A large table has only
         hashes that start with `bits` zero bits
     """
 
