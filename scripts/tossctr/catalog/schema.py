@@ -82,27 +82,27 @@ class Raw(_Block):
     """Where the raw data come from."""
 
     source: Literal["auto", "files", "simulated"] = "auto"
-    """`files`: read the files below. `simulated`: simulate rows. `auto`: read the files, but
-    simulate rows if all are missing and the table file has a block `simulation`"""
+    """`files`: the files below. `simulated`: simulated rows. `auto`: the files, or simulated rows
+    if all files are missing and the table file has `simulation`"""
     train: Name | Files
-    """train rows: a file, a list of files, a pattern such as `in/day-*.parquet`, or a folder. Files
-    that end in .csv, .tsv, .csv.gz or .tsv.gz are CSV, all others parquet"""
+    """train rows: a file, a list, a pattern such as `in/day-*.parquet`, or a folder. Files that end
+    in .csv, .tsv, .csv.gz or .tsv.gz are CSV, all others parquet"""
     test: Name | Files | None = None
     """rows to predict, given like `train`; null: no submission"""
     delimiter: Delimiter | None = None
-    """delimiter of CSV files, such as `;`; null: a comma, or a tab in .tsv files"""
+    """delimiter of CSV files; null: a comma, or a tab in .tsv files"""
     sample_submission: Name | None = None
-    """CSV file with the submission's header, and its IDs in their order. If null, or if the file is
-    missing: the IDs of the test table"""
+    """CSV file with the submission's header and IDs; null, or a missing file: the IDs of the test
+    table"""
 
 
 class Simulation(_Block):
     """Simulated data in place of the raw files, with the columns of the Toss table."""
 
     train_rows: Annotated[int, Field(ge=200)] = 58_000
-    """number of simulated train rows"""
+    """number of train rows"""
     test_rows: Annotated[int, Field(ge=1)] = 20_000
-    """number of simulated test rows"""
+    """number of test rows"""
     mean_length: Annotated[float, Field(ge=5, le=5000), AS_WRITTEN] = 20
     """mean events of a history; the competition's data have 531"""
 
@@ -111,26 +111,23 @@ class Group(_Block):
     """A named group of columns."""
 
     profile: list[Name] = []
-    """categorical columns that the network reads at every position of the history, which costs
-    memory and time"""
+    """categorical columns that the network reads at every position, which costs time"""
     context: list[Name] = []
-    """categorical columns that the network reads only once; a column may be in both `context` and
-    `numeric`"""
+    """categorical columns that the network reads once; they may also be in `numeric`"""
     numeric: list[Name] = []
     """numeric columns; see `model.numerics`"""
     sequences: dict[str, Name] = {}
-    """pairs `history column: target column`. A history is a list of tokens, or a text of tokens
-    joined by `separator`, such as `12,7,301`. The newest event is last. All histories of a row must
-    be equally long"""
+    """pairs `history column: target column`. A history is a list of tokens or a text such as
+    `12,7,301`, the newest event last. All histories of a row must be equally long"""
     times: dict[str, Name] = {}
-    """at most one pair `column of event times: column of the row's time`, such as `page_times:
-    visit_time`. Event times are integers, written like a history. The row's time is an integer in
-    the same unit, or a timestamp if event times are seconds since 1970; no row may lack it"""
+    """one pair `column of event times: column of the row's time`. Event times are integers, written
+    like a history. The row's time is an integer in the same unit, or a timestamp if event times are
+    seconds since 1970"""
     separator: Separator = SEPARATORS[0]
-    """character between the tokens of a history; the same in all column sets to use"""
+    """character between the tokens of a history"""
     share_embedding: list[Name] = []
-    """history columns whose tokens are values of their target column. Tokens and targets then share
-    embeddings and can be compared; `min_count` counts them together"""
+    """history columns whose tokens are values of their target column; both then share embeddings
+    and can be compared"""
 
 
 class ColumnRoles(_Block):
@@ -140,14 +137,13 @@ class ColumnRoles(_Block):
     """column of clicks in the train table: 0 and 1, booleans, or text (yes/no, y/n, true/false,
     t/f)"""
     id: Name | None = None
-    """column of unique IDs in the test table; null: the submission has row numbers from 1 in a
-    column `row`"""
+    """column of unique IDs in the test table; null: row numbers from 1 in a column `row`"""
     time: Name | None = None
-    """column of the row's time: whole numbers, dates, timestamps or text; see `sampling.split`"""
+    """column of the row's time; see `sampling.split`"""
     group: Name | None = None
-    """column such as a user ID: rows with the same value are a group; see `sampling.split`"""
+    """column of a user ID or the like; see `sampling.split`"""
     use: Annotated[list[str], Field(min_length=1)]
-    """names of the column sets to use (each is a `<group>` below); other columns are never read"""
+    """names of the column sets to use (each is a `<group>` below); others are never read"""
     groups: dict[str, Group]
     """the groups by name"""
 
@@ -163,7 +159,7 @@ class Table(_Block):
     """the roles of the columns"""
     score: ScoreName = "logloss"
     """metric that ranks models. `toss` is the competition's: 0.5 AP + 0.5 / (1 + WLL). AP is the
-    average precision, WLL a logloss in which clicks and negatives have equal total weight"""
+    average precision, WLL a logloss in which clicks and negatives count half each"""
 
 
 # Keys of `columns`, and the value of `sampling.split` that splits rows by this column.
@@ -178,7 +174,7 @@ class SamplingConfig(SettingsBlock):
     (`columns.group`). `random`: random rows. `auto`: the first of these that the table file
     allows"""
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
-    """share of rows to hold out; approximate, since rows of a time or group stay together"""
+    """approximate share of rows to hold out"""
     seed: Seed = 42
     """seed of drawing and shuffling rows"""
 
@@ -195,7 +191,7 @@ class Parts(_Block):
     """How a table is divided into parts, each of which has a job."""
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
-    """approximate rows of a part; each part of a table has its own job"""
+    """approximate rows of a part of a table; each part has its own job"""
 
 
 class Variant(_WithBlocks):
@@ -208,16 +204,14 @@ class Size(_WithBlocks):
     rows: Annotated[int, Field(ge=20)] | None
     """number of train rows to draw at random; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
-    """each number gives a network: 150 gives `len150`, whose positions are the newest 150 events.
-    Its other inputs use all events"""
+    """each number gives a network: 150 gives `len150`, whose positions are the newest 150 events"""
     submission_models: Annotated[list[str], Field(min_length=1)]
-    """models in the submission, such as `len150-briefing` or `boosting`. Several models are
-    blended, by the weighted mean of their logits"""
+    """models in the submission, such as `len150` or `boosting`; several models are blended
+    (docs/variants.md)"""
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         "auto"
     )
-    """weights of the blend. `auto`: those with the lowest validation logloss, but nearly equal
-    weights if clicks are few. null: equal weights"""
+    """weights of the blend. `auto`: fitted to the validation rows. null: equal"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens with fewer occurrences in the train rows count as unknown"""
 
@@ -244,10 +238,10 @@ class Submission(_Block):
     """The contents of a submission."""
 
     prior: Prior | None = None
-    """click rate that submitted probabilities assume. `observed`: the click rate of the train rows.
+    """click rate that submitted probabilities assume. `observed`: that of the train rows.
     `balanced`: 0.5. null: `balanced` for the score `toss`, else `observed`"""
     refit: bool = True
-    """submission models also learn from the validation rows (docs/validation.md)"""
+    """the submission's models also learn from validation rows (docs/validation.md)"""
 
 
 class Evaluation(_Block):
@@ -320,9 +314,8 @@ class TuneConfig(SettingsBlock):
     trials: Annotated[int, Field(ge=1)] = 20
     """number of trials"""
     space: Annotated[Mapping[str, Any], AfterValidator(_checked_space)] = {}
-    """settings to search, such as `train.learning_rate`. Each has a list of choices, or a range
-    `{low, high}`, optionally with `log: true` or a `step`. A file for `--configfile` can only add
-    settings; to remove some, edit config.yaml"""
+    """settings to search. Each has a list of choices, or a range `{low, high}`, optionally with
+    `log: true` or a `step`. To remove a setting, edit config.yaml"""
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -368,8 +361,7 @@ class Config(_WithBlocks):
     scores: dict[
         Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=MAX_IN_NAME)], Name | Files
     ] = Field(default_factory=dict)
-    """further tables to predict, by name, each given like `raw.test`. Probabilities go to
-    `results/scores/<name>.parquet`"""
+    """further tables to predict, by name, each given like `raw.test`"""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     tuning: TuneConfig = Field(default_factory=TuneConfig)
     runtime: Runtime = Field(default_factory=Runtime)

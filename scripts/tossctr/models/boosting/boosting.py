@@ -31,14 +31,13 @@ class BoostingConfig(SettingsBlock):
     colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5
     """share of the features drawn for each tree"""
     features: Literal["auto"] | list[FeatureSet] = "auto"
-    """sets of features (docs/boosting.md). `auto`: the sets that clearly lower the validation
-    logloss"""
+    """sets of features (docs/boosting.md). `auto`: the sets that lower the validation logloss"""
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
     """share of the negatives to train on; see `train.negative_sampling_rate`"""
     bags: Annotated[int, Field(ge=1, le=100), NOT_SEARCHED] = 3
-    """number of tree ensembles whose logits are averaged; each has its own seed and negatives"""
+    """number of tree ensembles whose logits are averaged"""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """seed of the draws of rows and features"""
 

@@ -34,9 +34,7 @@ class ModelConfig:
     max_len: Annotated[MaxLen, FROM_NAME]
     """maximum events of a history; longer histories keep their newest events"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
-    """size of each embedding. A position joins the embeddings of its history columns and profile
-    columns, and one more each for `positions: true` and `times: true`. `heads` must divide the
-    total size"""
+    """size of each embedding"""
     interaction: Literal["autoint", "crossnetv2"] = "crossnetv2"
     """type of the interacting layers: self-attention (AutoInt) or cross layers (DCN-v2)"""
     interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
@@ -44,7 +42,7 @@ class ModelConfig:
     transformer_layers: Annotated[int, Field(ge=0, le=32)] = 1
     """number of Transformer layers over the positions"""
     heads: Annotated[int, Field(ge=1, le=64)] = 4
-    """number of attention heads"""
+    """number of attention heads; must divide the total size of a position's embeddings"""
     causal: bool = False
     """a position attends only to itself and to older positions"""
     layer_norm: bool = True
@@ -56,7 +54,7 @@ class ModelConfig:
     pooling: Literal["mean", "target", "weighted_sum", "din"] = "target"
     """how positions become one vector. `mean`: their mean. `target`: the target's position.
     `weighted_sum`: their sum, weighted by attention from the target. `din`: their sum, weighted by
-    DIN's small network"""
+    DIN's network"""
     item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
     """number of interacting layers for the target's columns; only with `pooling: weighted_sum` or
     `din`"""
@@ -76,17 +74,14 @@ class ModelConfig:
     )
     """inputs of the output network for a numeric column. `linear`: the scaled value times a learned
     vector. `direct`: the scaled value. `buckets`: a learned vector for each of 20 quantile buckets.
-    `missing`: a flag for each set of columns that are missing together"""
+    `missing`: a flag"""
     scaling: Literal["minmax", "quantile"] = "quantile"
-    """scaling of numeric values. `minmax`: from the train rows' range to [0, 1]. `quantile`: to
-    ranks among the train rows"""
+    """scaling of numeric values. `minmax`: to [0, 1]. `quantile`: to ranks among the train rows"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
-    """inputs of the output network about the whole history. `length`, `distinct`: log numbers of
-    events and of distinct tokens. `entropy`: entropy of the tokens' shares. `newest`: the newest
-    token. docs/boosting.md explains the others"""
+    """inputs of the output network about the whole history (docs/boosting.md). `newest`: the newest
+    token"""
     oov_rate: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
-    """share of categories that a training step treats as unknown. `auto`: as many as in
-    validation rows"""
+    """share of categories that training treats as unknown. `auto`: as in validation rows"""
     pooled_history: bool = True
     """the output network also gets embeddings of the target and of the whole history, and their
     product"""
@@ -148,33 +143,31 @@ class TrainConfig:
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
     learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
-    """peak learning rate of Adam. `auto`: 0.003 for a click rate of 20 to 80 %. For other rates,
-    0.002 with more than 150,000 train rows, and 0.001 with fewer"""
+    """peak learning rate of Adam. `auto`: 0.001 to 0.003, by the click rate and the number of train
+    rows"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """learning rate of embeddings, as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
     """Adam's second moment of embeddings. `weight`: one for each weight. `table`: one for each
-    column's embeddings, so that embeddings of rare categories change little"""
+    column, so that embeddings of rare categories change little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 1.0
-    """weight decay of AdamW; biases, norms and embeddings have none"""
+    """weight decay of AdamW; embeddings have none"""
     schedule: Literal["plateau", "cosine"] = "cosine"
     """how the learning rate falls. `plateau`: to a tenth after each evaluation without gain (see
-    `monitor`). `cosine`: along half a cosine over all steps"""
+    `monitor`). `cosine`: along half a cosine"""
     start_at_click_rate: bool = True
-    """the untrained network predicts the train rows' click rate instead of 0.5"""
+    """the untrained network predicts the click rate instead of 0.5"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
     """weight of the embeddings' squared norm in the loss"""
     negative_sampling_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = (
         "auto"
     )
     """share of the negatives that each epoch draws; predictions are corrected for it. `auto`: all,
-    with up to 150,000 train rows; else enough that an epoch has 150,000 rows, and at least six
-    negatives per click"""
+    or fewer with more than 150,000 train rows"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
-    """decay of the weights' moving average, which is evaluated and saved; 0: no average"""
+    """decay of the weights' moving average, which is saved; 0: no average"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
-    """evaluations in an epoch, the last at its end. `auto`: one, or four if an epoch has more than
-    2,000 steps, but only the last one counts for `schedule` and `patience`"""
+    """evaluations in an epoch. `auto`: one, or four if an epoch has more than 2,000 steps"""
     patience: Annotated[int, Field(ge=1)] = 6
     """evaluations in a row without gain (see `monitor`) that end a training"""
     monitor: Annotated[
@@ -183,10 +176,10 @@ class TrainConfig:
         Field(default_factory=lambda: {"logloss": -1}),
         NOT_SEARCHED,
     ]
-    """weights of validation metrics. An evaluation is a gain if the weighted sum is the highest so
-    far. Metrics: `auc`, `average_precision`, `score`, `logloss`, `weighted_logloss`. At a click
-    rate of 0.5: `balanced_score` (the competition's), `balanced_logloss`,
-    `balanced_weighted_logloss`. Weights of loglosses are at most 0, others at least 0"""
+    """weights of validation metrics, negative for loglosses. An evaluation is a gain if the
+    weighted sum is the highest so far. Metrics (results/README.md): `auc`, `average_precision`,
+    `score`, `logloss`, `weighted_logloss`, `balanced_score`, `balanced_logloss`,
+    `balanced_weighted_logloss`"""
     seed: Seed = 42
     """seed of initial weights, dropout and row order"""
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
