@@ -10,9 +10,7 @@ from tossctr.catalog.model_kinds import (
 from tossctr.catalog.schema import sampling_of, space_of, submission_prior, table_score
 from tossctr.staleness import CodeDigests, untracked_params, column_role_params, settings
 
-DIGESTS = WorkflowDigests(
-    config, RAW, COLUMNS, CodeDigests(SCRIPTS, Path(".snakemake/code_digests.json"))
-)
+DIGESTS = WorkflowDigests(config, RAW, COLUMNS, CodeDigests(SCRIPTS))
 
 # The conda environment and the GPUs of the job's model.
 model_env = no_traceback(lambda wildcards: f"../envs/{kind_of(wildcards.model).environment}.yaml")

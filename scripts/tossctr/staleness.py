@@ -9,17 +9,12 @@ import ast
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grimp
-
-from .common.errors import UserError
-from .common.files import read_json, write_json
 
 PACKAGE = "tossctr"
 # Modules that digests leave out, with the modules that only they import, since they change no
@@ -37,10 +32,10 @@ UNTRACKED = {
 def settings(**values: Any) -> dict[str, Callable[..., str]]:
     """Params of a Snakemake rule, by name, from the settings that its output depends on.
 
-    A param is a text `name=value`; a changed text makes the step stale. A value may be a function
-    of the wildcards; Ellipsis (`...`) means that the job lacks this setting. A mapping gives a
-    param for each key, such as `sampling.seed=1`. The params are functions that return the text,
-    because Snakemake reads braces in a plain text as wildcards.
+    A param is a text `name=value`. A value may be a function of the wildcards; Ellipsis (`...`)
+    means that the job lacks this setting. A mapping gives a param for each key, such as
+    `sampling.seed=1`. The params are functions that return the text, because Snakemake reads braces
+    in a plain text as wildcards.
     """
     single: dict[str, Any] = {}
     for name, value in values.items():
@@ -88,31 +83,15 @@ def digest(value: Any) -> str:
 
 
 class CodeDigests:
-    """Digests of the code of the scripts in `folder` and of the package's modules, by path.
+    """Digests of the code of the scripts in `folder` and of the package's modules, by path."""
 
-    Computing them takes a second, so they are stored in the file `cache`.
-    """
-
-    def __init__(self, folder: Path, cache: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         # No module's name begins with a dot, but an editor's lock file does.
         files = [*folder.glob("[!.]*.py"), *folder.glob(f"{PACKAGE}/**/[!.]*.py")]
         self.texts = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
         self.imports = self._imports()
-        cached: dict[str, str] = {}
-        # If the cache is missing or damaged, all digests are computed.
-        with suppress(OSError, UserError):
-            cached = read_json(cache) if cache else {}
-        version = f"{sys.implementation.cache_tag} {_hash(Path(__file__).read_bytes())}"
-        keys = {name: f"{version} {_hash(text, 32)}" for name, text in self.texts.items()}
-        self.digests = {
-            name: cached.get(keys[name]) or _digest(text) for name, text in self.texts.items()
-        }
-        current = {keys[name]: each for name, each in self.digests.items()}
-        if cache and current.keys() != cached.keys():
-            # In a read-only folder, digests are not cached.
-            with suppress(OSError):
-                write_json(cache, current)
+        self.digests = {name: _digest(text) for name, text in self.texts.items()}
 
     def digest(self, script: str, *modules: str) -> str:
         """One digest of the code of a script, of `modules`, and of all modules that they import."""
@@ -120,11 +99,7 @@ class CodeDigests:
         return digest(self.by_file(f"{script}.py", *paths))
 
     def by_file(self, *names: str) -> list[str]:
-        """The digests of some files, as texts `path@digest`.
-
-        They are the files `names`, all modules that these import, and the JSON files beside the
-        modules.
-        """
+        """Texts `path@digest` of the files `names`, their imports, and JSON files beside these."""
         files = self.with_imports(*names, without=UNTRACKED)
         digests = {name: self.digests[name] for name in files}
         for folder in {(self.folder / name).parent for name in digests if "/" in name}:
@@ -133,10 +108,7 @@ class CodeDigests:
         return [f"{name}@{digests[name]}" for name in sorted(digests)]
 
     def with_imports(self, *names: str, without: Collection[str] = ()) -> set[str]:
-        """The files `names` and all modules that they import, directly or through other modules.
-
-        Modules in `without` are left out, with all that only they import.
-        """
+        """The files `names`, and all that they import by ways without a file of `without`."""
         visited, to_visit = set[str](), [*names]
         while to_visit:
             name = to_visit.pop()
@@ -168,8 +140,8 @@ def _module(name: str) -> str:
     return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _hash(content: bytes, digits: int = 8) -> str:
-    return hashlib.sha256(content).hexdigest()[:digits]
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def _digest(text: bytes) -> str:

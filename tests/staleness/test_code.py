@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from support import SCRIPTS
-from tossctr import staleness
 from tossctr.catalog.model_kinds import MODEL_KINDS
 from tossctr.staleness import CodeDigests
 
@@ -38,16 +37,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def digests(
-    folder: Path, script: str = "run.py", kept: Path | None = None, **changed: str
-) -> dict[str, str]:
+def digests(folder: Path, script: str = "run.py", **changed: str) -> dict[str, str]:
     """Digest by path, with files changed: `tossctr__a="..."`."""
     for name, text in MODULES.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(changed.get(name.removesuffix(".py").replace("/", "__"), text))
     importlib.invalidate_caches()
-    return dict(text.split("@") for text in CodeDigests(folder, kept).by_file(script))
+    return dict(text.split("@") for text in CodeDigests(folder).by_file(script))
 
 
 def test_a_script_reaches_modules_by_any_way_of_import(folder: Path) -> None:
@@ -90,21 +87,6 @@ def test_logic_counts_and_what_people_read_does_not(
     changed = {name for name in before if before[name] != after[name]}
     assert old in DEEP
     assert changed == ({"tossctr/pack/deep.py"} if counts else set())
-
-
-def test_kept_digests_are_those_of_the_files_as_they_are(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = folder / "kept.json"
-    plain, edited = digests(folder, kept=kept), digests(folder, tossctr__c="X = 1")
-    assert digests(folder, kept=kept, tossctr__c="X = 1") == edited
-    assert digests(folder, kept=kept) == plain
-    # Nothing is parsed again, unless the file is damaged.
-    with monkeypatch.context() as patch:
-        patch.setattr(staleness.ast, "parse", None)
-        assert digests(folder, kept=kept) == plain
-    kept.write_text(kept.read_text()[:-9])
-    assert digests(folder, kept=kept) == plain
 
 
 def test_a_new_metric_or_model_family_trains_and_predicts_nothing_again() -> None:

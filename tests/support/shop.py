@@ -11,11 +11,9 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,7 +25,6 @@ from snakemake.script import PythonScript
 
 from support import REPOSITORY, SCRIPTS
 from support.configs import put
-from tossctr.staleness import CodeDigests
 
 ROWS, TEST_ROWS = 400, 70
 SMALL = {
@@ -126,9 +123,6 @@ def run(folder: Path, *arguments: str, code: int = 0) -> str:
     """All that a snakemake prints that is called in `folder` and ends with this exit code."""
     printed = folder / "printed.txt"
     printed.unlink(missing_ok=True)
-    if not (folder / DIGESTS).exists():
-        (folder / DIGESTS).parent.mkdir(exist_ok=True)
-        (folder / DIGESTS).write_bytes(_digests())
     # With the progress, which the profile leaves out.
     command = ["snakemake", "--quiet", "host", "--cores", "2", *arguments]
     with connection.Listener() as asked:
@@ -143,18 +137,6 @@ def run(folder: Path, *arguments: str, code: int = 0) -> str:
     output = printed.read_text()
     assert status == code, output
     return output
-
-
-# What is known of the code; it is found out again where the code is another.
-DIGESTS = ".snakemake/code_digests.json"
-
-
-@cache
-def _digests() -> bytes:
-    with TemporaryDirectory() as folder:
-        kept = Path(folder, "kept.json")
-        CodeDigests(SCRIPTS, kept)
-        return kept.read_bytes()
 
 
 # Each snakemake, and each job's script, is a fork of one process that support.loaded made.
