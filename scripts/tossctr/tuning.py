@@ -26,6 +26,7 @@ from .common.errors import ImpossibleNetworkError, NotEnoughMemoryError, NotFini
 from .common.files import Output, atomic_write, folder_lock
 from .config.declared import Runtime
 from .config.names import Settings
+from .models.job import open_rows
 
 logger = logging.getLogger(__name__)
 
@@ -61,22 +62,14 @@ def tune_model(
 ) -> None:
     """Search for better settings of a model; write all trials (CSV), then the best settings (YAML).
 
-    settings: the model's settings by block of the config, such as `train`
-    variant: the settings that the model's variant sets, by block; {} without a variant
-    best, trials: the YAML file and the CSV file to write
-    model, size: names, such as len150 and full
-    tuning: the search space, and the number of trials
-    code: digest of the code
-
+    `settings` are the model's, by block of the config; `variant` has those that its variant sets.
     Optuna's study is in the folder `study` beside `best`. An interrupted search resumes if
-    settings, search space, data and code are the same. Raises UserError if the search space has no
-    setting of this model, or if no trial completes.
+    settings, search space, data and `code`, a digest, are the same. Raises UserError if the search
+    space has no setting of this model, or if no trial completes.
     """
     space = space_of(tuning.space, settings)
     if not space:
-        raise UserError(
-            f"the search space, tuning.space, has no setting of the model {model}; add one"
-        )
+        raise UserError(f"the search space, tuning.space, has no setting of the model {model}")
     folder = best.parent / "study"
     # The feature map identifies the rows.
     values = [settings, space, hashlib.sha256(feature_map.read_bytes()).hexdigest(), code]
@@ -84,7 +77,8 @@ def tune_model(
     trial_runner = kind_of(model).entry_point("trial_runner")  # its context is a RunTrial
     with (
         folder_lock(folder, "is tuning this model already"),
-        trial_runner(train, valid, feature_map, folder, runtime=runtime, threads=threads) as run,
+        open_rows(train, valid, feature_map) as rows,
+        trial_runner(rows, folder, runtime, threads) as run,
     ):
         finished = _search(run, folder / "study.db", key, settings, space, tuning.trials)
     _write_trials(trials, finished)
@@ -96,12 +90,7 @@ def tune_model(
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
     _write_best(best, winner, f"{size}/{model}", variant)
-    logger.info(
-        "best trial: value %.5f on the validation rows, with the settings %s; see %s",
-        winner.value,
-        _drawn_settings(winner),
-        best,
-    )
+    logger.info("best trial: %s, value %.5f; see %s", _drawn_settings(winner), winner.value, best)
 
 
 def _search(
@@ -128,10 +117,9 @@ def _search(
 
 
 def run_trial(run: RunTrial, trial: Trial, settings: Settings, space: Mapping[str, Any]) -> float:
-    """Train a model for one trial of a search; return the value that the search maximizes.
+    """Train a model with settings drawn from `space`; return the value that the search maximizes.
 
-    Settings drawn from `space` (a range or list by dotted name) replace those in `settings`. `run`
-    trains. Raises TrialPruned if the trial is worse than others, or if the settings do not work.
+    Raises TrialPruned if the trial is worse than others, or if the settings do not work.
     """
     drawn = by_block({path: _draw(trial, path, values) for path, values in sorted(space.items())})
 

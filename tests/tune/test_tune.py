@@ -22,6 +22,7 @@ from tossctr.common.errors import NotFiniteError, UserError
 from tossctr.common.files import read_json
 from tossctr.config.declared import Runtime
 from tossctr.models.boosting.boosting import BoostingConfig
+from tossctr.models.job import open_rows
 
 pytestmark = pytest.mark.workflow
 
@@ -183,7 +184,7 @@ def boosted(
     """The values of trials of boosting, one after the other, with changes to its settings."""
     trials = kind_of("boosting").entry_point("trial_runner")
     settings = SETTINGS["boosting-deep"]["boosting"]
-    with trials(*files_of(data), out, runtime=RUNTIME, threads=1) as run:
+    with open_rows(*files_of(data)) as rows, trials(rows, out, RUNTIME, 1) as run:
         return [run({"boosting": settings | change}, report)["value"] for change in changes]
 
 

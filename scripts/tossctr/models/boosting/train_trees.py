@@ -24,7 +24,7 @@ from ...datasets.table import RowSubset, Table
 from ...features.feature_map import FeatureMap
 from ..base import training_lock
 from ..checkpoint import Checkpoint
-from ..job import TrainJob, open_rows
+from ..job import OpenRows, TrainJob
 from .boosting import FEATURE_SETS, BoostingConfig
 from .choice import ChosenSettings, choose_settings
 from .features import Features, fit_features, oov_rates
@@ -227,27 +227,16 @@ class BoostingRun:
 
 
 @contextmanager
-def trial_runner(
-    train_h5: list[Path],
-    valid_h5: list[Path],
-    feature_map: Path,
-    folder: Path,
-    *,
-    runtime: Runtime,
-    threads: int,
-) -> Iterator[Any]:
-    """Yield a function that trains trees with given settings, a `tuning.RunTrial`.
+def trial_runner(rows: OpenRows, folder: Path, runtime: Runtime, threads: int) -> Iterator[Any]:
+    """Yield a function that trains trees with given settings, for each trial of a search.
 
-    A search calls this function for each trial. It reuses the binned rows of the last trial if
-    features and rows are the same. Large matrices of binned rows go into files in `folder`.
+    It reuses the binned rows of the last trial if features and rows are the same. Large matrices of
+    binned rows go into files in `folder`.
     """
-    device = choose_device(runtime.device)
+    device, (fields, train, valid) = choose_device(runtime.device), rows
     # The features and the binned rows of the last trial.
     last: dict[str, Any] = {}
-    with (
-        scratch_dir(folder / "matrix") as work,
-        open_rows(train_h5, valid_h5, feature_map) as (fields, train, valid),
-    ):
+    with scratch_dir(folder / "matrix") as work:
 
         def run(settings: Settings, report: Callable[[float, int], None]) -> dict[str, Any]:
             config = BoostingConfig(**settings["boosting"])

@@ -23,7 +23,7 @@ from ...datasets.table import RowSubset, Table
 from ...features.feature_map import FeatureMap
 from ..base import training_lock
 from ..checkpoint import Checkpoint
-from ..job import TrainJob, open_rows
+from ..job import OpenRows, TrainJob
 from .micro_batches import count_parameters, micro_batch_rows
 from .network.device import Machine, ProcessRank, in_torchrun, process_group, start_runtime
 from .network.input_layer import input_sizes, inputs_of
@@ -236,35 +236,26 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
 
 
 @contextmanager
-def trial_runner(
-    train_h5: list[Path],
-    valid_h5: list[Path],
-    feature_map: Path,
-    folder: Path,
-    *,
-    runtime: Runtime,
-    threads: int,
-) -> Iterator[Any]:
-    """Yield a function that trains a network with the settings of a trial (`tuning.RunTrial`).
+def trial_runner(rows: OpenRows, folder: Path, runtime: Runtime, threads: int) -> Iterator[Any]:
+    """Yield a function that trains a network with given settings, for each trial of a search.
 
-    A search calls this function for each trial. `folder` is not used.
+    `folder` is not used.
     """
-    machine = start_runtime(runtime, threads)
-    with open_rows(train_h5, valid_h5, feature_map) as (fields, train, valid):
+    machine, (fields, train, valid) = start_runtime(runtime, threads), rows
 
-        def run(settings: Settings, report: Callable[[float, int], None]) -> dict[str, Any]:
-            def after_evaluation(trainer: Trainer) -> None:
-                # Metrics before half an epoch are not informative.
-                if trainer.step >= 0.5 * trainer.steps_per_epoch and not trainer.is_over:
-                    percent = 100 * trainer.step // trainer.steps_per_epoch
-                    report(trainer.history[-1].monitor, percent)
+    def run(settings: Settings, report: Callable[[float, int], None]) -> dict[str, Any]:
+        def after_evaluation(trainer: Trainer) -> None:
+            # Metrics before half an epoch are not informative.
+            if trainer.step >= 0.5 * trainer.steps_per_epoch and not trainer.is_over:
+                percent = 100 * trainer.step // trainer.steps_per_epoch
+                report(trainer.history[-1].monitor, percent)
 
-            model, config = ModelConfig(**settings["model"]), TrainConfig(**settings["train"])
-            training = TrainingRun(train, valid, fields, model, replace(config, gpus=1))
-            trainer = training.trainer(machine, after_evaluation=after_evaluation)
-            trainer.fit()
-            best = trainer.best
-            metrics = {"auc": best.auc, "logloss": best.logloss, "steps": trainer.step}
-            return {"value": best.monitor, **metrics}
+        model, config = ModelConfig(**settings["model"]), TrainConfig(**settings["train"])
+        training = TrainingRun(train, valid, fields, model, replace(config, gpus=1))
+        trainer = training.trainer(machine, after_evaluation=after_evaluation)
+        trainer.fit()
+        best = trainer.best
+        metrics = {"auc": best.auc, "logloss": best.logloss, "steps": trainer.step}
+        return {"value": best.monitor, **metrics}
 
-        yield run
+    yield run
