@@ -193,7 +193,7 @@ def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
 ) -> None:
     reports: list[tuple[float, int]] = []
 
-    def fit(train: Any, valid: Any, config: Any, *given: Any, start: Any) -> None:
+    def fit(*given: Any) -> None:
         for tree in range(1, 9):
             given[-1](tree, {"auc": 0.5, "average_precision": 0.5, "logloss": tree / 10})
 

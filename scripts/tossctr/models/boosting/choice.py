@@ -41,14 +41,9 @@ Split = tuple[Table, Table, Features, Features]
 class ChosenSettings(NamedTuple):
     """The chosen settings, and the changes that were tried.
 
-    `sets` names the chosen sets of features. `tried` has a mapping for each change, in the order of
-    the trials:
-
-        what    the name of the change
-        rows    the number of held-out rows
-        gain    by how much the change lowers the mean logloss of these rows
-        error   the standard error of the gain
-        kept    true if the change was kept
+    `sets` names the chosen sets of features. `tried` has a mapping for each change: its name
+    (`what`), the number of held-out rows, the `gain` (by how much it lowers their mean logloss),
+    the gain's standard error, and whether the change was kept.
     """
 
     min_child_weight: float
@@ -65,8 +60,7 @@ def choose_settings(
 ) -> ChosenSettings:
     """Choose `min_child_weight` and the sets of features, where `config` has `auto`.
 
-    `rows` has two tables, of the train rows and of the validation rows. `features` computes the
-    features of these two tables, with all sets of features.
+    `rows` are the train rows and the validation rows; `features` computes all sets for each.
     """
     train, valid = (RowSubset(table, np.arange(min(table.rows, _MAX_ROWS))) for table in rows)
     few = RowSubset(train, np.arange(min(train.rows, _FOLDED_ROWS)))
@@ -107,19 +101,16 @@ def _max_leaf_weight(rows: float, rate: float) -> float:
 
 @dataclass(frozen=True)
 class _Trials:
-    """Runs short trainings, and records the changes that they try."""
+    """Runs short trainings with a `min_child_weight` of `leaf`; records the changes they try."""
 
     device: str
     threads: int
     tried: list[dict[str, Any]] = field(default_factory=list)
 
     def losses_by_row(self, train: Matrix, held: Matrix, leaf: float) -> np.ndarray:
-        """The logloss of each row of `held`, after a short training on `train`, float64 [rows].
-
-        `leaf` is the `min_child_weight` of the training.
-        """
+        """The losses of the rows of `held`, float64 [rows], after a short training on `train`."""
         short = SHORT_RUN.model_copy(update={"min_child_weight": leaf})
-        booster, _ = fit(train, held, short, self.device, self.threads)
+        booster, _ = fit(train, held, None, short, self.device, self.threads)
         logit = booster.predict(held, output_margin=True).astype(np.float64)
         return np.logaddexp(0, logit) - held.get_label() * logit
 
@@ -127,25 +118,20 @@ class _Trials:
         """True if a change is kept; logs and records the change with the name `what`.
 
         `before` and `after` are the losses [rows] of the held-out rows without and with the change.
-        It is kept if it lowers the mean loss by more than the standard error of this gain.
         """
         gains, rows = before - after, len(after)
         gain, error = float(gains.mean()), float(gains.std() / np.sqrt(rows))
+        kept = gain > error
         text = (
             "%s: %s. The gain in logloss on %s held-out rows is %.5f; a change is kept if the gain "
             "exceeds its standard error, here %.5f"
         )
-        kept = "kept" if gain > error else "not kept"
-        logger.info(text, what, kept, f"{rows:,}", gain, error)
-        numbers = {"rows": rows, "gain": gain, "error": error}
-        self.tried.append({"what": what, **numbers, "kept": gain > error})
-        return gain > error
+        logger.info(text, what, "kept" if kept else "not kept", f"{rows:,}", gain, error)
+        self.tried.append({"what": what, "rows": rows, "gain": gain, "error": error, "kept": kept})
+        return kept
 
     def choose_sets(self, splits: Sequence[Split], leaf: float) -> list[str]:
-        """The names of the sets of features that lower the mean logloss of all held-out rows.
-
-        Each split has train rows and held-out rows. `leaf` is the `min_child_weight`.
-        """
+        """The names of the sets of features that lower the mean logloss of all held-out rows."""
 
         def losses(sets: Sequence[str]) -> np.ndarray:
             return np.concatenate([self._losses_of(split, sets, leaf) for split in splits])
@@ -180,18 +166,16 @@ class _Trials:
         train = quantile_matrix(rows, features, threads=self.threads)
         held = quantile_matrix(rows, features, like=train, threads=self.threads)
 
-        def out_of_fold(leaf: float) -> np.ndarray:
-            losses = np.zeros(rows.rows)
+        def losses(leaf: float) -> np.ndarray:
+            out_of_fold = np.zeros(rows.rows)
             for number in range(_FOLDS):
                 is_out = fold == number
                 train.set_weight((~is_out).astype(np.float32))
                 held.set_weight(is_out.astype(np.float32))
-                losses[is_out] = self.losses_by_row(train, held, leaf)[is_out]
-            return losses
+                out_of_fold[is_out] = self.losses_by_row(train, held, leaf)[is_out]
+            return out_of_fold
 
-        best, smaller = out_of_fold(leaf), leaf / 4
-        while self.lowers_loss(
-            f"min_child_weight {smaller:.3g}", best, loss := out_of_fold(smaller)
-        ):
+        best, smaller = losses(leaf), leaf / 4
+        while self.lowers_loss(f"min_child_weight {smaller:.3g}", best, loss := losses(smaller)):
             best, leaf, smaller = loss, smaller, smaller / 4
         return leaf

@@ -26,8 +26,6 @@ _SHIFT = np.uint64(44)
 class ClickRateSpec(NamedTuple):
     """A group of click rates: one for each category, each event, or each pair of target and event.
 
-    name: of the column of categories, of the history, or of the history and its target
-    feature_set: `clicks` or `ids`, the set of features to which the click rates belong
     field: index, in the feature map's `category_fields`, of the column of categories or targets
     size: number of categories, or of distinct events
     sequence: index of the history in the feature map; None for categories
@@ -47,10 +45,7 @@ class ClickRateSpec(NamedTuple):
         return min(self.targets * self.size, MAX_SLOTS)
 
     def slots_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
-        """For each row, the indices of the counters (slots) of its category, events or pairs.
-
-        `categories` is int64 [rows, category fields]. `histories` has the events of each history.
-        """
+        """The slots of each row's category, events or pairs, from `categories` [rows, fields]."""
         category = np.ascontiguousarray(categories[:, self.field])
         if self.sequence is None:
             slots, offsets = category, np.arange(len(category) + 1)
@@ -100,7 +95,7 @@ class ClickCounts:
         self.seen, self.clicks = np.zeros((2, folds, slots), np.uint32)
 
     def add(self, fold: np.ndarray, slots: Ragged, label: np.ndarray) -> None:
-        """Count further rows: the `fold` and `label` of each, int64 [rows], and its slots."""
+        """Count further rows, with `fold` and `label` int64 [rows]."""
         _add(self.seen, self.clicks, fold, slots.values, slots.offsets, label)
 
     def log_odds_of_others(self) -> np.ndarray:
@@ -122,8 +117,7 @@ class ClickCounts:
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
         """The log odds of each slot minus the log odds of all rows, float32 [slots].
 
-        Each slot gets `prior_count` more occurrences at the click rate of all rows. A rate without
-        the clicks of a fold would leak them.
+        A click rate without the clicks of a fold would leak them, so `rate` is that of all rows.
         """
         rate, count = self.rate, self.prior_count
         odds = (clicks + count * rate) / (seen - clicks + count * (1 - rate))
@@ -182,12 +176,11 @@ def mean_over_newest(
     offsets: np.ndarray,
     windows: np.ndarray,
 ) -> np.ndarray:
-    """For each row, the mean value of its newest n slots, for each n in `windows`.
+    """For each row, the mean value of its newest n slots, for each n in `windows`, ascending.
 
-    `table` has a value for each slot, by fold: [folds, slots]. `fold` has the fold of each row.
-    Row i has the slots in `slots[offsets[i]:offsets[i + 1]]`, the newest last. `windows` ascend. A
-    row with fewer than n slots gives their mean; a row without slots, NaN. The result is float32
-    [rows, windows].
+    `table` has the values [folds, slots]. Row i has the slots `slots[offsets[i]:offsets[i + 1]]`,
+    the newest last. A row with fewer than n slots gives their mean; without slots, NaN. The result
+    is float32 [rows, windows].
     """
     means = np.empty((len(fold), len(windows)), np.float32)
     for row in range(len(fold)):

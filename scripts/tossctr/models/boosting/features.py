@@ -66,11 +66,10 @@ class Features:
     """Computes the features of rows: those that every model has, and those in `sets`.
 
     few_columns: names of the columns with few categories
-    tables: by click rate, the log odds of a click for each slot (a category, an event, or a pair of
-        target and event): float32 [folds, slots], or [periods, slots] if `by_period`
+    tables: by click rate, the log odds of a click for each slot: float32 [folds, slots]
     top_codes: by history column, its commonest events
     oov_dropout: for each column, the share of categories to replace by "unknown"; None: none
-    folds: number of folds or periods; a row takes the log odds of its own fold or period
+    folds: number of folds or, if `by_period`, periods; a row takes the log odds of its own
     """
 
     feature_map: FeatureMap
@@ -120,10 +119,7 @@ class Features:
         return names
 
     def matrix(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
-        """The features of a block's rows, float32 [rows, features].
-
-        Numbers near the limits of float32 replace NaN and infinity.
-        """
+        """The features of a block's rows, float32 [rows, features], all finite."""
         categories, histories = encoder.categories(block), encoder.history_indices(block)
         if self.oov_dropout is not None:
             categories = replace_with_oov(categories, block.row, self.oov_dropout)
@@ -179,15 +175,13 @@ def fit_features(
 
     Click rates of a train row are counted without the row itself.
 
-    sets: names of the sets of features that are added to those that every model has
     oov_rates: by column, the share of train rows that get the category "unknown"; None: none.
         Without unknown categories, trees would trust known categories too much.
     by_period: True: click rates of a train row come from older periods, and only `few_columns` get
         unknown categories. False: click rates come from other folds. None: True for several periods
     few_columns: columns with few categories; None: those with at most MAX_CATEGORIES
 
-    A refit passes what the first training used, so that nothing is chosen again. Raises UserError
-    if the train file lacks a column.
+    A refit passes what the first training used. Raises UserError if the train file lacks a column.
     """
     fields, periods = feature_map.category_fields, period_count(train)
     by_period = periods > 1 if by_period is None else by_period
@@ -246,10 +240,9 @@ def _count(
 
 
 def replace_with_oov(categories: np.ndarray, row: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Replace random known categories by "unknown".
+    """Replace a share `rates` [columns] of the known `categories` [rows, columns] by "unknown".
 
-    `categories` is int64 [rows, columns]. `rates` has the share to replace in each column. The
-    draws depend only on `row`, int64 [rows], the numbers of the rows in the raw file.
+    The draws depend only on `row`, int64 [rows], the numbers of the rows in the raw file.
     """
     columns = len(rates)
     draw = hash_below(row[:, None] * columns + np.arange(columns), _DRAWS)

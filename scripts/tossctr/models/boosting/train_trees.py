@@ -37,10 +37,8 @@ logger = logging.getLogger(__name__)
 def train(job: TrainJob) -> None:
     """Train a model and write its files.
 
-    The model averages several tree ensembles (bags). An interrupted training resumes after the last
-    finished bag. A refit, the second training on train and validation rows, takes the number of
-    trees and the validation metrics from the first training. The same data, settings and number of
-    threads give the same model on the same machine.
+    An interrupted training resumes after the last finished tree ensemble (bag). The same data,
+    settings and number of threads give the same model on the same machine.
     """
     config = BoostingConfig(**job.settings["boosting"])
     device, first = choose_device(job.runtime.device), job.first_training()
@@ -74,8 +72,8 @@ def train(job: TrainJob) -> None:
 class FittedFeatures(NamedTuple):
     """Fitted features, and the settings chosen for them.
 
-    `train_features` are for train rows, `features` for all other rows. `oov_rates` has, by column,
-    the share of validation rows with an unknown category.
+    `features` are for rows other than train rows. `oov_rates` has, by column, the share of
+    validation rows with an unknown category.
     """
 
     train_features: Features
@@ -85,11 +83,7 @@ class FittedFeatures(NamedTuple):
 
 
 class BagMatrices(NamedTuple):
-    """The binned train and validation rows of one of the averaged tree ensembles (bags).
-
-    `valid` is None in a refit, which has no validation rows. `start` is the predicted probability
-    before the first tree; None: the share of clicks.
-    """
+    """The binned rows of a bag; `start` is as in `fit`."""
 
     train: Matrix
     valid: Matrix | None
@@ -100,9 +94,8 @@ class BagMatrices(NamedTuple):
 class BoostingRun:
     """One training: its rows, settings, device and threads.
 
-    If `folder` is given, large matrices of binned rows go into files in it. A refit trains on train
-    and validation rows, so `valid` is None; `first_training` is the content of the first training's
-    training.json.
+    If `folder` is given, large matrices of binned rows go into files in it. `first_training` is, in
+    a refit, the content of the first training's training.json.
     """
 
     train: Table
@@ -128,9 +121,7 @@ class BoostingRun:
         A refit takes the chosen settings from the first training.
         """
         config, first, valid = self.config, self.first_training, self.valid
-        rates = first.get("oov_rates", {})
-        if valid is not None:
-            rates = oov_rates(valid, self.feature_map)
+        rates = first["oov_rates"] if valid is None else oov_rates(valid, self.feature_map)
         sets = first.get("sets", config.features)
         fitted = fit_features(
             self.train,
@@ -143,8 +134,8 @@ class BoostingRun:
         if valid is None:
             choice = ChosenSettings(*(first[name] for name in ChosenSettings._fields))
         else:
-            options = (config, self.device, self.threads)
-            choice = choose_settings((self.train, valid), fitted, *options)
+            rows = (self.train, valid)
+            choice = choose_settings(rows, fitted, config, self.device, self.threads)
         train_features, features = (replace(each, sets=choice.sets) for each in fitted)
         return FittedFeatures(train_features, features, rates, choice)
 
@@ -182,11 +173,11 @@ class BoostingRun:
     def grow(
         self, fitted: FittedFeatures, checkpoint: Checkpoint
     ) -> tuple[list[xgboost.Booster], list[dict[str, float]], dict[str, Any]]:
-        """Train all tree ensembles (bags).
+        """Train all tree ensembles (bags); `checkpoint` saves finished ones.
 
         Returns the trees of each bag, the validation metrics of the first bag after each tree, and
-        facts for training.json. Validation rows decide the number of trees. A refit takes this
-        number and the metrics from the first training. `checkpoint` saves finished bags.
+        facts for training.json. A refit takes the number of trees and the metrics from the first
+        training.
         """
         state = checkpoint.load() or {"boosters": [], "curves": []}
         boosters = [read_booster(each) for each in state["boosters"]]
@@ -202,8 +193,7 @@ class BoostingRun:
                 if self.first_training:
                     changes["trees"] = self.first_training["trees"][number]
                 config = self.resolved_config(fitted).model_copy(update=changes)
-                options = (self.device, self.threads)
-                booster, curve = fit(bag.train, bag.valid, config, *options, start=bag.start)
+                booster, curve = fit(*bag, config, self.device, self.threads)
                 boosters.append(booster)
                 curves.append(curve)
                 saved = [booster_bytes(each) for each in boosters]
@@ -260,8 +250,8 @@ def trial_runner(rows: OpenRows, folder: Path, runtime: Runtime, threads: int) -
                 if learned > int((trees - 1) * config.learning_rate) and trees < config.trees:
                     report(best["value"], learned)
 
-            options = (device, threads, after_tree)
-            fit(bag.train, bag.valid, trial.resolved_config(fitted), *options, start=bag.start)
+            config = trial.resolved_config(fitted)
+            fit(bag.train, bag.valid, bag.start, config, device, threads, after_tree)
             return best
 
         yield run

@@ -24,10 +24,9 @@ class BoostedModel(Model):
 
     def content(self) -> dict[str, Any]:
         """What the model file stores, by name; tree ensembles are XGBoost's UBJ files as bytes."""
-        boosters = {str(bag): booster_bytes(booster) for bag, booster in enumerate(self.boosters)}
         features = self.features
         return {
-            "boosters": boosters,
+            "boosters": {str(bag): booster_bytes(each) for bag, each in enumerate(self.boosters)},
             "tables": {each.name: features.tables[each.name] for each in features.click_rates},
             "common": dict(features.top_codes),
             "sets": list(features.sets),
@@ -39,21 +38,17 @@ class BoostedModel(Model):
         """The model with the content of a model file."""
         stored = (content[name] for name in ("sets", "few", "tables", "common"))
         features = Features(about.feature_map, *stored)
-        boosters = []
-        for bag in range(len(content["boosters"])):
-            booster = read_booster(content["boosters"][str(bag)])
+        boosters = [read_booster(each) for each in content["boosters"].values()]
+        for booster in boosters:
             # One thread each: blocks are predicted in parallel.
             booster.set_param({"nthread": 1, "device": "cpu"})
-            boosters.append(booster)
         return cls(about, boosters, features, threads=threads)
 
     def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
         """Logits of a block of rows, float32 [rows]."""
         rows = self.features.matrix(encoder, block)
-        logits = [
-            booster.inplace_predict(rows, predict_type="margin", validate_features=False)
-            for booster in self.boosters
-        ]
+        options = {"predict_type": "margin", "validate_features": False}
+        logits = [booster.inplace_predict(rows, **options) for booster in self.boosters]
         return np.stack(logits).mean(axis=0, dtype=np.float32)
 
 

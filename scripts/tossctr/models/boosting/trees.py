@@ -51,9 +51,8 @@ AfterTree = Callable[[int, dict[str, float]], None]
 
 
 def choose_device(name: str) -> str:
-    """The device that XGBoost runs on, `cpu` or `cuda`.
+    """The device that XGBoost runs on, `cpu` or `cuda`, for the setting `runtime.device`.
 
-    `name` is `cpu`, `cuda` or `auto`: CUDA if XGBoost and the machine support it, else the CPU.
     Raises UserError for `cuda` without CUDA, since XGBoost would silently take the CPU.
     """
     has_device, missing = has_cuda_device(), ""
@@ -102,9 +101,9 @@ def quantile_matrix(
 ) -> Matrix:
     """XGBoost's matrix of a table: the rows' features as numbers of bins, and the labels.
 
-    The bins of features are those of the matrix `like`. Without `like`, they are quantiles of the
-    table's first rows (tables are shuffled). If `folder` is given, a large matrix goes into a file
-    in it. Raises UserError if there are no features.
+    The bins are those of the matrix `like` or, without it, quantiles of the table's first rows
+    (tables are shuffled). If `folder` is given, a large matrix goes into a file in it. Raises
+    UserError if there are no features.
     """
     types = [type_ for _, type_ in features.columns()]
     if not types:
@@ -171,19 +170,17 @@ def _pages(blocks: Iterator[Labelled]) -> Iterator[Labelled]:
 def fit(
     train: Matrix,
     valid: Matrix | None,
+    start: float | None,
     config: BoostingConfig,
     device: str,
     threads: int,
     after_tree: AfterTree = lambda *_: None,
-    *,
-    start: float | None = None,
 ) -> tuple[xgboost.Booster, dict[str, list[float]]]:
     """Train a tree ensemble; returns it, and each validation metric after each tree.
 
     Trees after the lowest validation logloss are dropped. Without validation rows, all trees are
-    kept, and there are no metrics. `after_tree` is called with the number of trees and the
-    validation metrics; it may raise an exception to end the training. `start` is the predicted
-    probability before the first tree; None: the share of clicks.
+    kept, and there are no metrics. `start` is the predicted probability before the first tree;
+    None: the share of clicks. `after_tree` may raise an exception to end the training.
     """
     settings = {
         "objective": "binary:logistic",
@@ -228,7 +225,7 @@ class _AfterTree(xgboost.callback.TrainingCallback):
         self.function, self.progress = function, Progress("grown", trees, "trees")
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Is called by XGBoost after each tree; if it returned true, the training would end."""
+        """Report a tree to the function; if this returned true, the training would end."""
         self.progress.advance(1)
         if evals_log:
             metrics = {ours: evals_log["valid"][name][-1] for name, ours in METRICS.items()}
