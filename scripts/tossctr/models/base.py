@@ -28,7 +28,6 @@ class ModelKind:
         export           writes a model as ONNX
     """
 
-    # `__package__` of the module.
     package: str
     # A regular expression for the start of the models' names.
     pattern: str
@@ -60,9 +59,8 @@ class ModelKind:
             raise UserError(f"{model}: no variant {variant!r} in the config; variants: {variants}")
         if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
             raise UserError(
-                f"{model}: the variant {variant} has no settings of {blocks}, so {model} would "
-                f"equal {model.partition('-')[0]}; add such settings to the config, or use "
-                f"{model.partition('-')[0]}"
+                f"{model}: the variant {variant} has no settings of {blocks}; add some to the "
+                f"config, or use {model.partition('-')[0]}"
             )
         return {block: block_settings(config, size, block, variant) for block in self.blocks}
 
@@ -75,10 +73,7 @@ class ModelKind:
         return 0
 
     def module_of(self, entry_point: str) -> str:
-        """The dotted name of the module that has the entry point, such as `train`.
-
-        Raises UserError if models of this kind have no such function.
-        """
+        """The dotted name of the entry point's module; raises UserError if there is none."""
         if entry_point not in self.entry_points:
             raise UserError(
                 f"models of the kind {self.name} have no function {entry_point!r}; use a model of "
@@ -97,10 +92,7 @@ def training_state(model: Path) -> Path:
 
 
 def training_lock(model: Path) -> AbstractContextManager[None]:
-    """A context that locks a model file for training.
-
-    To enter it raises UserError if another process trains the model.
-    """
+    """A context that locks a model file; to enter raises UserError if it is being trained."""
     return folder_lock(training_state(model), "is training this model already")
 
 

@@ -30,9 +30,8 @@ def open_rows(
 ) -> Iterator[OpenRows]:
     """Open the feature map, the train rows and the validation rows of a training.
 
-    A refit trains on train and validation rows: the first table has both, the second is None.
-    Raises UserError if the files are from different draws of rows, or not of the size in
-    `full_name`, such as full/len150 ('': any size).
+    In a refit, the first table has both, the second is None. Raises UserError if the files are from
+    different draws of rows, or not of the size in `full_name`, such as full/len150 ('': any size).
     """
     fields = FeatureMap.read(feature_map)
     rows = TrainAndValidation(train, valid) if is_refit else train
@@ -45,7 +44,6 @@ def open_rows(
 class TrainJob:
     """The files and settings of the training of one model.
 
-    train, valid, feature_map: inputs: H5 files of rows, and the feature map that encodes them
     settings: the model's settings by block of the config, such as `train`
     model, history, training: outputs: the model file, history.csv and training.json
     refit_of, first_model: for a refit, training.json and model of the first training; else None
@@ -89,19 +87,15 @@ class TrainJob:
         return open_rows(*files, is_refit=self.refit_of is not None)
 
     def model_info(self, feature_map: FeatureMap, train: Table) -> ModelInfo:
-        """What the model file stores about the training.
-
-        Raises UserError if all labels are equal.
-        """
+        """What the model file stores; raises UserError if all labels are equal."""
         click_rate = float(train.column("label").mean())
         if click_rate in (0, 1):
             raise UserError(
                 f"{train.path}: the label is {click_rate:.0f} in all rows ({train.rows:,}), so a "
                 f"model cannot learn; raise the setting sizes.<size>.rows"
             )
-        simulated = train.source["simulated"]
-        names = self.full_name, self.id_column
-        return ModelInfo(self.settings, feature_map, simulated, click_rate, *names)
+        facts = train.source["simulated"], click_rate, self.full_name, self.id_column
+        return ModelInfo(self.settings, feature_map, *facts)
 
     def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
         """Write history.csv, then training.json, then the model file.
@@ -119,9 +113,7 @@ class TrainJob:
             "device": "cpu",
             "simulated_data": model.about.simulated,
             "click_rate": model.about.click_rate,
-            "settings": {
-                key: value for keys in self.settings.values() for key, value in keys.items()
-            },
+            "settings": {key: v for keys in self.settings.values() for key, v in keys.items()},
         }
         write_json(self.training, shared | facts)
         model.save(self.model)

@@ -27,12 +27,9 @@ _DAMAGE_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, Ty
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What every model file stores about the training.
+    """What every model file stores about the training, with its settings by block of the config.
 
-    settings: the model's settings by block of the config, such as `train`
-    feature_map: encodes rows for the model
-    simulated: true if the train rows are simulated
-    click_rate: share of clicks in the train rows
+    simulated, click_rate: of the train rows
     full_name: the model's size and name, such as full/len150; '' if trained outside the workflow
     id_column: name of the table's ID column; '' without one
     """
@@ -69,12 +66,11 @@ class Model:
         table = open_table(rows)
         check_simulated(table.path, table.source["simulated"], self.about.simulated)
         encoder = FeatureEncoder(self.about.feature_map, table)
-        predict = partial(self.logits, encoder)
         read = table.blocks(encoder.history_columns)
         blocks = (block.newest(0) if ablate_histories else block for block in read)
         logits = [np.empty(0, np.float32)]
         predicting = Progress("predicted", table.rows)
-        for block_logits in prefetch_map(predict, blocks, self.threads):
+        for block_logits in prefetch_map(partial(self.logits, encoder), blocks, self.threads):
             logits.append(np.asarray(block_logits, np.float32))
             predicting.advance(len(block_logits))
         return np.concatenate(logits)

@@ -14,27 +14,21 @@ class FESeq(ModelKind):
     """The model kind FESeq."""
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """The settings of network and training, by block of the config (`model` and `train`).
+        """The settings of the blocks `model`, with the max_len of the model's name, and `train`.
 
-        The model's name has its max_len, such as 150 in len150. Raises UserError if the setting
-        `sizes.<size>.max_len` does not list it.
+        Raises UserError if the setting `sizes.<size>.max_len` does not list it.
         """
         settings = super().settings(config, size, model)
         max_len = int(model.partition("-")[0].removeprefix("len"))
         listed = size_block(config, size)["max_len"]
         if max_len not in listed:
             raise UserError(
-                f"{model}: the setting sizes.{size}.max_len is {listed}, without {max_len}; use a "
-                f"listed max_len, or add {max_len} to the list"
+                f"{model}: the setting sizes.{size}.max_len is {listed}, without {max_len}; add it"
             )
         return {**settings, "model": {**settings["model"], "max_len": max_len}}
 
     def check(self, config: Mapping[str, Any], columns: Columns, size: str, model: str) -> None:
-        """Raise UserError if the model's settings do not fit a table with these `columns`.
-
-        `model.times` needs a column of event times. The width of a position, which depends on the
-        number of columns, must be a multiple of `model.heads`.
-        """
+        """Raise UserError if the settings `model.times` or `model.heads` do not fit `columns`."""
         settings = self.settings(config, size, model)["model"]
         if settings["times"] and columns.event_time is None:
             raise UserError(

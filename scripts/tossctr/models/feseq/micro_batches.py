@@ -44,8 +44,7 @@ class StepMemory:
     ) -> "StepMemory":
         """Measure the memory of a step from a step with one row and a step with three rows.
 
-        `sizes` are those of the network's inputs. `network` must be on the CPU, where autograd
-        saves as many bytes as on a GPU.
+        `network` must be on the CPU, where autograd saves as many bytes as on a GPU.
         """
         with torch.random.fork_rng(devices=[]):
             one, three = (
@@ -65,16 +64,12 @@ class StepMemory:
 
 
 def micro_batch_rows(
-    network: FESeq,
-    config: ModelConfig,
-    sizes: InputSizes,
-    machine: Machine,
-    batch_rows: int,
+    network: FESeq, config: ModelConfig, sizes: InputSizes, machine: Machine, batch_rows: int
 ) -> int:
     """The number of rows of a micro-batch: as many as fit in memory, but at most `batch_rows`.
 
-    On a CPU, a micro-batch takes at most CPU_BYTES, since larger ones are no faster. Raises
-    NotEnoughMemoryError if a single row does not fit.
+    On a CPU, a micro-batch takes at most CPU_BYTES. Raises NotEnoughMemoryError if a single row
+    does not fit.
     """
     needed = StepMemory.measure(network, config, sizes, machine.precision)
     rows = min(batch_rows, needed.rows_that_fit(machine.memory()))
@@ -87,10 +82,7 @@ def micro_batch_rows(
     on_cpu = machine.device.type == "cpu"
     rows = min(rows, max(1, CPU_BYTES // needed.per_row) if on_cpu else MAX_ROWS)
     if rows < batch_rows:
-        logger.info(
-            "batches of %d rows are computed in micro-batches of %d rows",
-            *(batch_rows, rows),
-        )
+        logger.info("batches of %d rows are computed in micro-batches of %d", batch_rows, rows)
     return rows
 
 
@@ -101,15 +93,13 @@ def count_parameters(network: FESeq) -> int:
 
 def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
     """The bytes that autograd saves for `batch` (without weights), and the bytes of gradients."""
-    seen = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
-    # Kept alive: otherwise a later storage could get the same address.
-    storages: list[torch.UntypedStorage] = []
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    # By address, and kept alive: otherwise a later storage could get the same address.
+    storages: dict[int, torch.UntypedStorage] = {}
 
     def record_storage(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in seen:
-            seen.add(storage.data_ptr())
-            storages.append(storage)
+        storages.setdefault(storage.data_ptr(), storage)
         return tensor
 
     # Batch norms write to their buffers.
@@ -117,7 +107,7 @@ def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
     autocast = Machine(torch.device("cpu"), precision).autocast()
     with saved_tensors_hooks(record_storage, lambda tensor: tensor), autocast:
         functional_call(network, buffers, (batch,))
-    saved = [storage.nbytes() for storage in storages]
+    saved = [storage.nbytes() for address, storage in storages.items() if address not in weights]
     return sum(saved) + GRADIENTS_AT_ONCE * max(saved)
 
 

@@ -69,11 +69,7 @@ def batch_source(
     batch_rows: int | Callable[[int], int],
     negative_sampling_rate: NegativeSamplingRate = 1.0,
 ) -> BatchSource:
-    """A source of batches from `h5`, with the inputs that a network with these settings takes.
-
-    `batch_rows` is the number of rows of a batch, or a function that computes it from an epoch's
-    number of rows. `negative_sampling_rate` is the share of the negatives in an epoch.
-    """
+    """A BatchSource with the inputs that a network with these settings takes."""
     return BatchSource(
         h5,
         feature_map,
@@ -85,18 +81,11 @@ def batch_source(
 
 
 def inference_source(
-    h5: TableSource,
-    feature_map: FeatureMap,
-    config: ModelConfig,
-    machine: Machine,
+    h5: TableSource, feature_map: FeatureMap, config: ModelConfig, machine: Machine
 ) -> BatchSource:
-    """A source of batches from `h5` for predictions, in the order of the rows.
-
-    A batch has about POSITIONS_PER_BATCH positions (events and targets).
-    """
+    """A source of batches for predictions, each of about POSITIONS_PER_BATCH positions."""
     batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
-    batch_rows = min(batch_rows, MAX_ROWS)
-    return batch_source(h5, feature_map, config, batch_rows)
+    return batch_source(h5, feature_map, config, min(batch_rows, MAX_ROWS))
 
 
 @torch.inference_mode()
@@ -126,8 +115,8 @@ def predict_logits(
         except torch.cuda.OutOfMemoryError:
             if len(batch) == 1:
                 raise NotEnoughMemoryError(
-                    "GPU memory is too small to predict a single row; use a smaller "
-                    "max_len or model, or check with nvidia-smi what else uses the GPU"
+                    "GPU memory is too small to predict a single row; check with nvidia-smi what "
+                    "else uses the GPU"
                 ) from None
         logger.warning("out of GPU memory: predicting %d rows in two halves", len(batch))
         # Outside the handler, whose traceback keeps the tensors of the failed attempt.
@@ -201,8 +190,7 @@ _Field = CategoryField | SequenceField
 def copy_weights(trained: TrainedModel, network: FESeq, feature_map: FeatureMap) -> None:
     """Copy the weights of a trained network into `network`, to start a refit.
 
-    `feature_map` encodes the rows of `network`. Its categories that the trained network does not
-    know keep their initial embeddings.
+    The categories of `feature_map` that the trained network does not know keep their embeddings.
     """
     rows, weights = _table_rows(trained, feature_map), trained.network.state_dict()
     for name, value in network.state_dict().items():
@@ -244,8 +232,7 @@ def _stacked_rows(*fields: tuple[_Field, _Field]) -> Tensor:
 def refit_feature_map(old: FeatureMap, new: FeatureMap) -> FeatureMap:
     """The feature map of a refit: `new`, but with the parts of `old` that trained weights expect.
 
-    `old` is the feature map of the first training, and `new` is fitted to all rows. The parts of
-    `old` are the scaling of numeric columns, the ages at which events are counted, and the item
+    These are the scaling of numeric columns, the ages at which events are counted, and the item
     attributes, such as a film's genre.
     """
     attributes = {(each.column, each.sequence): each for each in new.item_attributes}

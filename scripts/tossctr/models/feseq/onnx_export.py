@@ -178,11 +178,10 @@ def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[
 def rows_for_check(
     table: Table, rows: int, row_time: str | None, tokens: set[str]
 ) -> list[dict[str, Any]]:
-    """The first `rows` rows of a table as raw values, with random changes.
+    """The first `rows` rows of a table as in `raw_rows`, repeated if the table has fewer.
 
-    Rows repeat if the table has fewer. Some histories become empty, some values missing, and some
-    categories and history events unknown. `row_time` is the name of the column of the rows' times,
-    if any. `tokens` names the history columns, except times of events.
+    Some histories become empty, some values missing, and some categories and history events
+    unknown. `tokens` names the history columns, except times of events.
     """
     random = np.random.default_rng(0)
     raw = raw_rows(table, rows, row_time)

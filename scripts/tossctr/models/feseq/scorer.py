@@ -29,11 +29,10 @@ _POSITIONS_PER_RUN = 1 << 13
 
 
 class Scorer:
-    """Scores rows of raw values with an exported model.
+    """Scores rows of raw values with an exported model, the `content` of a file model.onnx.
 
-    `content` is the content of the file model.onnx. Several threads may share a scorer. A call
-    computes on up to `threads` cores. If `content` is not an exported model, raises a UserError
-    that begins with `name`.
+    Several threads may share a scorer. A call computes on up to `threads` cores. If `content` is
+    not an exported model, raises a UserError that begins with `name`.
     """
 
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
@@ -43,12 +42,10 @@ class Scorer:
         try:
             if content != with_checksum(content[:-_CHECKSUM_SIZE]):
                 raise ValueError("wrong checksum, or another version")
-            self.session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
-            about: dict[str, Any] = json.loads(
-                self.session.get_modelmeta().custom_metadata_map[METADATA]
-            )
+            providers = ["CPUExecutionProvider"]
+            self.session = onnxruntime.InferenceSession(content, options, providers=providers)
+            metadata = self.session.get_modelmeta().custom_metadata_map
+            about: dict[str, Any] = json.loads(metadata[METADATA])
             if (about["format"], about["version"]) != (FORMAT, VERSION):
                 raise ValueError("another version")
             # Not in `about`, since it is too long to print.
@@ -89,11 +86,7 @@ class Scorer:
         return sigmoid(self.logits(rows))
 
     def logits(self, rows: Rows) -> np.ndarray:
-        """Logits float32 [rows], which can be averaged with other models' logits.
-
-        A row maps column names to raw values. Raises UserError for a missing column, an invalid
-        value or a logit that is not finite.
-        """
+        """Logits float32 [rows] of rows as in `score`, to be averaged with other models' logits."""
         table = self.table(rows)
         logits = np.empty(table.rows, np.float32)
         lengths = self.encoder.lengths(table.block)

@@ -52,12 +52,9 @@ _PR_SET_PDEATHSIG = 1
 def train(job: TrainJob) -> None:
     """Train a model and write its files.
 
-    `job.settings` has the blocks `model` and `train`. With several `gpus`, torchrun replaces this
-    process and runs the same command in a process per GPU.
-
-    The folder `training_state` beside the model has the saved state. An interrupted training
-    resumes from this state if settings, data and `job.code` are the same. On the same machine, the
-    model is then the same as without an interruption.
+    With several `gpus`, torchrun replaces this process and runs the same command in a process per
+    GPU. An interrupted training resumes from its saved state (`Checkpoint`). On the same machine,
+    the model is then the same as without an interruption.
     """
     gpus = TrainConfig(**job.settings["train"]).gpus
     if gpus > 1 and not in_torchrun():
@@ -86,8 +83,7 @@ def train(job: TrainJob) -> None:
 def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
     """Replace this process by torchrun, which runs the same command in `processes` processes.
 
-    The environment of each process has its rank (RANK, WORLD_SIZE). torchrun forwards signals to
-    all processes, and ends all if one fails.
+    torchrun forwards signals to all processes, and ends all if one fails.
     """
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads // processes)))
@@ -102,9 +98,8 @@ def _run_under_torchrun(processes: int, threads: int) -> NoReturn:
 class TrainingRun:
     """The rows and settings of one training.
 
-    A refit is a second training, on train and validation rows, so `valid` is None. It starts from
-    the weights of `first_model`, the model of the first training. `first_training` is the content
-    of the first training's training.json.
+    A refit has no `valid`. It starts from the weights of `first_model`, the model of the first
+    training, whose training.json is `first_training`.
     """
 
     train: Table
@@ -118,8 +113,7 @@ class TrainingRun:
     def trainer(self, machine: Machine, **options: Any) -> Trainer:
         """A Trainer for a network with initial weights, in micro-batches that fit in memory.
 
-        `options` are further arguments of Trainer. Raises ImpossibleNetworkError if the width of a
-        position is not a multiple of `heads`.
+        Raises ImpossibleNetworkError if the width of a position is not a multiple of `heads`.
         """
         model_config, config, fields = self.model_config, self.config, self.feature_map
         rows = self.first_training.get("batch_rows", config.batch_rows)
@@ -169,8 +163,7 @@ class TrainingRun:
     def oov_rates(self, train: BatchSource, valid: BatchSource | None) -> dict[str, float]:
         """For each column, the share of categories that training replaces by "unknown".
 
-        Replaced at these rates, unknown categories are as frequent in train rows as in validation
-        rows. A refit takes the rates of the first training.
+        Unknown categories are then as frequent in train rows as in validation rows.
         """
         if valid is None:
             return self.first_training["oov_rates"]
@@ -182,7 +175,7 @@ class TrainingRun:
 
 @contextmanager
 def open_run(job: TrainJob) -> Iterator[TrainingRun]:
-    """Yield the rows and settings of a job; closes the files of the rows when the context ends.
+    """Yield the rows and settings of a job.
 
     A refit is one epoch over the validation rows and as many train rows, at a low learning rate.
     """

@@ -36,7 +36,6 @@ class Evaluation:
 
     `monitor` is the weighted sum of the metrics in the setting `train.monitor`; the best evaluation
     has the largest. `train_loss` is the mean loss of the steps since the previous evaluation.
-    `seconds` is the time since the start of the training.
     """
 
     epoch: int
@@ -52,14 +51,12 @@ class Evaluation:
 class Trainer:
     """Trains the network `model`. After `fit`, it has the weights of the best evaluation.
 
-    history: the evaluations so far
-    train, valid: batches of the train rows, and of the validation rows; `valid` is None in a refit
-    micro_rows: maximum rows of a micro-batch
+    valid: batches of the validation rows; None in a refit
     checkpoint: where the state is saved regularly, before each evaluation, and when a signal ends
         the process; `fit` resumes from a saved state. None: nothing is saved
-    metrics: for a refit, the validation metrics of the first training; `history` repeats them, and
-        the last weights are kept
-    after_evaluation: a function to call after each evaluation; may raise an exception to end `fit`
+    metrics: for a refit, the validation metrics of the first training; the `history` of evaluations
+        repeats them, and the last weights are kept
+    after_evaluation: may raise an exception to end `fit`
 
     On several GPUs, each process has a trainer, and all trainers take the same decisions. Each
     trains on a share of every batch, and predicts a share of the validation rows.
@@ -76,7 +73,7 @@ class Trainer:
         micro_rows: int,
         checkpoint: Checkpoint | None = None,
         metrics: Mapping[str, float] | None = None,
-        after_evaluation: Callable[["Trainer"], None] | None = None,
+        after_evaluation: Callable[["Trainer"], None] = lambda trainer: None,
     ) -> None:
         self.model = to_machine(model, machine)
         self.train, self.valid = train, valid
@@ -92,9 +89,8 @@ class Trainer:
         optimizer = make_optimizer(model, config)
         self.stepper = Stepper(model, optimizer, machine, config, micro_rows=micro_rows)
         # The network that is evaluated and saved: with `weight_average`, a copy.
-        self.averaged = self.model
-        if config.weight_average:
-            self.averaged = to_machine(deepcopy(self.model), machine)
+        average = config.weight_average
+        self.averaged = to_machine(deepcopy(self.model), machine) if average else self.model
         self.best_weights: dict[str, torch.Tensor] = {}
         self.history: list[Evaluation] = []
         self.started = time.monotonic()
@@ -184,9 +180,8 @@ class Trainer:
                 bar.advance(self.train.batch_rows)
                 # Only the rank that saves knows the time of the last save.
                 is_due = self.checkpoint is not None and self.checkpoint.is_due()
-                end_signal, is_save_due = self.ranks.max(
-                    signals.received, self.ranks.is_main and is_due
-                )
+                is_due = is_due and self.ranks.is_main
+                end_signal, is_save_due = self.ranks.max(signals.received, is_due)
                 if end_signal or is_save_due or self._is_evaluation_due:
                     is_saved = self.save()
                     if end_signal and is_saved:
@@ -216,9 +211,7 @@ class Trainer:
             epoch=self.epoch,
             step=self.step,
             train_loss=train_loss,
-            auc=metrics["auc"],
-            logloss=metrics["logloss"],
-            monitor=metrics["monitor"],
+            **metrics,
             learning_rate=self._learning_rate(self.step),
             seconds=round(time.monotonic() - self.started, 2),
         )
@@ -231,8 +224,7 @@ class Trainer:
         if self.metrics is None:
             text += f", validation AUC {metrics['auc']:.5f}, logloss {metrics['logloss']:.5f}"
         logger.info(text)
-        if self.after_evaluation is not None:
-            self.after_evaluation(self)
+        self.after_evaluation(self)
 
     def _metrics(self) -> Mapping[str, float]:
         """`auc`, `logloss` and `monitor`, the weighted sum of the monitored metrics."""
@@ -246,11 +238,9 @@ class Trainer:
                 f"train.learning_rate"
             )
         names = dict.fromkeys(("auc", "logloss", *self.config.monitor))
-        metrics: dict[str, float] = dict(
-            zip(names, metrics_of(names, label, logit, self.click_rate))
-        )
+        metrics = dict(zip(names, metrics_of(names, label, logit, self.click_rate)))
         monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
-        return {**metrics, "monitor": monitor}
+        return {"auc": metrics["auc"], "logloss": metrics["logloss"], "monitor": monitor}
 
     def _predict(self) -> np.ndarray:
         """Logits of all validation rows; each process predicts a share of them."""
@@ -277,26 +267,20 @@ class Trainer:
 
     def _resume(self) -> None:
         """Load the saved state, if there is one."""
-        if (
-            self.checkpoint is not None
-            and (state := self.checkpoint.load(torch.from_numpy)) is not None
-        ):
+        state = self.checkpoint.load(torch.from_numpy) if self.checkpoint else None
+        if state is not None:
             for name in ("model", "averaged", "stepper"):
                 getattr(self, name).load_state_dict(state[name])
             self.best_weights = state["best_weights"]
             self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
             self.started = time.monotonic() - state["seconds"]
-            logger.info(
-                "resuming an interrupted training: epoch %d, step %d, %d evaluations",
-                *(self.epoch, self.step, len(self.history)),
-            )
+            logger.info("resuming an interrupted training after step %d", self.step)
 
 
 def evaluated_batches(per_epoch: int | str, batches: int) -> set[int]:
     """The batches of an epoch after which the model is evaluated, as numbers from 1.
 
-    An epoch has `batches` batches and `per_epoch` evaluations. If this is "auto", a long epoch has
-    EVALUATIONS_OF_A_LONG_EPOCH evaluations, another one.
+    `per_epoch` is the number of evaluations; "auto" depends on the number of `batches`.
     """
     if isinstance(per_epoch, str):
         per_epoch = EVALUATIONS_OF_A_LONG_EPOCH if batches > LONG_EPOCH_STEPS else 1

@@ -35,8 +35,6 @@ class Stepper:
     of one micro-batch. If a GPU runs out of memory, `micro_rows` is halved and the step is
     repeated. `micro_rows` and the number of processes change results only by rounding, draws of
     dropout and, with pooling `din`, statistics of batch norms.
-
-    The random draws of a step depend only on the seed, the step's number and the process's rank.
     """
 
     def __init__(
@@ -142,17 +140,12 @@ class Stepper:
             except torch.cuda.OutOfMemoryError:
                 rows = min(len(batch), self.micro_rows)
                 if rows == 1:
-                    raise NotEnoughMemoryError(
-                        "GPU memory is too small to train on a single row; use a smaller max_len "
-                        "or model"
-                    ) from None
+                    text = "GPU memory is too small to train on a single row; use a smaller model"
+                    raise NotEnoughMemoryError(text) from None
             # Outside the handler, whose traceback keeps the tensors of the failed step.
             self.micro_rows = -(-rows // 2)
-            logger.warning(
-                "out of GPU memory at step %d: repeating the step in micro-batches of %d rows",
-                self.step,
-                self.micro_rows,
-            )
+            text = "out of GPU memory at step %d: repeating the step in micro-batches of %d rows"
+            logger.warning(text, self.step, self.micro_rows)
             torch.cuda.empty_cache()
 
     def _gradients(self, batch: Batch) -> Tensor:
@@ -170,14 +163,12 @@ class Stepper:
         for start in range(0, rows, self.micro_rows):
             stop = min(start + self.micro_rows, rows)
             micro_batch = batch.slice(start, stop).to(self.machine.device)
-            assert micro_batch.label_B is not None, "a train file has labels"
-            with self.machine.autocast():
-                logit_B = self.model(micro_batch)
             label_B = micro_batch.label_B
-            loss_B = F.binary_cross_entropy_with_logits(
-                logit_B.to(label_B.dtype), label_B, reduction="none"
-            )
-            loss = loss_B.sum() / batch.step_rows
+            assert label_B is not None, "a train file has labels"
+            with self.machine.autocast():
+                logit_B = self.model(micro_batch).to(label_B.dtype)
+            loss = F.binary_cross_entropy_with_logits(logit_B, label_B, reduction="sum")
+            loss = loss / batch.step_rows
             self.scaler.scale(loss).backward()
             total += loss.detach()
         # Only one rank adds the penalty.
@@ -189,23 +180,16 @@ class Stepper:
 
 
 def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
-    """The optimizer AdamW, with three groups of parameters.
-
-    The groups are the weight matrices of layers; biases and norms; and embeddings. Only the weight
-    matrices have weight decay.
-    """
+    """The optimizer: three groups of parameters, of which layers' matrices have weight decay."""
     embeddings = embedding_parameters(model)
     ids = {id(parameter) for parameter in embeddings}
     layers = [parameter for parameter in model.parameters() if id(parameter) not in ids]
-    weights = [parameter for parameter in layers if parameter.dim() > 1]
+    by_table = config.embedding_second_moment == "table"
+    rates = {"rate_factor": config.embedding_rate_factor, "by_table": by_table}
     groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": config.weight_decay},
-        {"params": [parameter for parameter in layers if parameter.dim() <= 1]},
-        {
-            "params": embeddings,
-            "rate_factor": config.embedding_rate_factor,
-            "by_table": config.embedding_second_moment == "table",
-        },
+        {"params": [p for p in layers if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in layers if p.dim() <= 1]},  # biases and norms
+        {"params": embeddings, **rates},
     ]
     # Each step sets its rate.
     return TableAdam(groups, weight_decay=0, fused=True)
@@ -271,8 +255,8 @@ def learning_rate(
 ) -> float:
     """The learning rate of the step with the number `step`, from 1 to `steps`.
 
-    The rate falls from `peak`. With the schedule `cosine`, it follows half a cosine over all steps;
-    with `plateau`, it falls to a tenth after each step in `cuts`.
+    It falls from `peak`, with the schedule `cosine` along half a cosine over all steps, with
+    `plateau` to a tenth after each step in `cuts`.
     """
     rate, floor = peak, peak * MIN_RATE
     if schedule == "cosine":
