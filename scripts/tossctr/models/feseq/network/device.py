@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from shutil import which
@@ -34,10 +34,7 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class ProcessRank:
-    """This process's number (`rank`, from 0) among the `count` processes of a training.
-
-    Its methods compute sums and maxima over all processes. By default, there is one process.
-    """
+    """This process's number (`rank`, from 0) among the `count` processes of a training."""
 
     rank: int = 0
     count: int = 1
@@ -62,7 +59,7 @@ class ProcessRank:
         for tensor in tensors:
             if tensor.numel() > 1 << 18:
                 self.sum(tensor)
-        if self.count > 1 and small:
+        if small:
             total = self.sum(torch.cat([tensor.flatten() for tensor in small]))
             for tensor, summed in zip(small, total.split([t.numel() for t in small])):
                 tensor.copy_(summed.view_as(tensor))
@@ -84,6 +81,9 @@ class ProcessRank:
         return tensor
 
 
+_ALONE = ProcessRank()
+
+
 @dataclass(frozen=True)
 class Machine:
     """What a model runs on: device, precision, memory, and the processes of a training.
@@ -94,7 +94,7 @@ class Machine:
     device: torch.device
     precision: torch.dtype = torch.float32
     memory_gib: float | None = None
-    ranks: ProcessRank = field(default_factory=ProcessRank)
+    ranks: ProcessRank = _ALONE
     compile: bool = False
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -109,9 +109,8 @@ class Machine:
     def memory(self) -> int:
         """The memory that this process may use, in bytes.
 
-        It is `memory_gib` if that is set, else all memory of the GPU, or half of the host's. The
-        processes of a training on a CPU share it equally. How much memory is free does not count,
-        since results would then differ by rounding.
+        The processes of a training on a CPU share it equally. How much memory is free does not
+        count, since results would then differ by rounding.
         """
         sharing = 1 if self.device.type == "cuda" else self.ranks.count
         if self.memory_gib is not None:
@@ -127,27 +126,20 @@ class Machine:
         return peak_memory()
 
 
-def start_runtime(runtime: Runtime, threads: int, ranks: ProcessRank | None = None) -> Machine:
+def start_runtime(runtime: Runtime, threads: int, ranks: ProcessRank = _ALONE) -> Machine:
     """Set the number of threads of this process, and choose its device and precision.
 
-    `ranks` has this process's number among the processes of a training; None: it is the only one.
     Several processes share `threads`, and each gets a GPU of its own. A process has at most one
     thread per CPU.
     """
-    ranks = ranks or ProcessRank()
     torch.set_num_threads(max(1, min(threads // ranks.count, processors())))
     device = choose_device(runtime.device, ranks)
     precision = choose_precision(runtime.precision, device)
     if device.type == "cuda":
         # With half precision, the 10 bits of TF32 are enough for the products in float32.
         torch.set_float32_matmul_precision("highest" if precision == torch.float32 else "high")
-    return Machine(
-        device,
-        precision,
-        None if runtime.memory_gib == "auto" else runtime.memory_gib,
-        ranks,
-        can_compile(device),
-    )
+    memory = None if runtime.memory_gib == "auto" else runtime.memory_gib
+    return Machine(device, precision, memory, ranks, can_compile(device))
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
@@ -188,33 +180,31 @@ def choose_device(name: str, ranks: ProcessRank) -> torch.device:
 
     Raises UserError if `name` is `cuda` and CUDA is missing, or if GPUs are fewer than processes.
     """
-    if name == "cuda" and not torch.cuda.is_available():
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
         raise UserError(
             "the setting runtime.device is cuda, but PyTorch finds no CUDA device; use auto or cpu"
         )
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name == "cpu":
-            logger.info("no CUDA device found: running on the CPU")
-    device = torch.device(name)
-    if device.type == "cuda" and ranks.count > 1:
-        devices = torch.cuda.device_count()
-        if devices < ranks.count:
+    if name == "auto" and not has_cuda:
+        logger.info("no CUDA device found: running on the CPU")
+    if name == "cpu" or not has_cuda:
+        return torch.device("cpu")
+    device = torch.device("cuda")
+    if ranks.count > 1:
+        if (devices := torch.cuda.device_count()) < ranks.count:
             raise UserError(
                 f"the setting train.gpus is {ranks.count}, but PyTorch finds only {devices} CUDA "
-                f"device(s); lower train.gpus, or give the job more GPUs (CUDA_VISIBLE_DEVICES, or "
-                f"the scheduler's request)"
+                f"device(s); lower train.gpus, or give the job more GPUs"
             )
         device = torch.device("cuda", ranks.rank)
         torch.cuda.set_device(device)
-    if device.type == "cuda":
-        # Equal runs on a machine get equal results; cuBLAS reads the variable at its start.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        # Without warn_only, with which fused attention is not deterministic.
-        torch.use_deterministic_algorithms(True)
-        # No code here reads uninitialized memory.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        logger.info("device: %s", torch.cuda.get_device_name(device))
+    # Equal runs on a machine get equal results; cuBLAS reads the variable at its start.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Without warn_only, with which fused attention is not deterministic.
+    torch.use_deterministic_algorithms(True)
+    # No code here reads uninitialized memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    logger.info("device: %s", torch.cuda.get_device_name(device))
     return device
 
 
@@ -243,15 +233,8 @@ def in_torchrun() -> bool:
 
 @contextmanager
 def process_group() -> Iterator[ProcessRank]:
-    """Join the other processes of a training; yields this process's rank.
-
-    torchrun's environment variables have the rank and the number of processes. NCCL sends tensors
-    on GPUs; Gloo sends tensors on the CPU.
-    """
+    """Join the other processes of a training; yields this process's rank, as torchrun set it."""
     ranks = ProcessRank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    if ranks.count == 1:
-        yield ranks
-        return
     if os.environ.get("MASTER_ADDR") in _THIS_MACHINE and sys.platform == "linux":
         # By default, Gloo uses the host name's address, which may not be reachable.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")

@@ -31,10 +31,9 @@ class EmbeddingTables(nn.ModuleList):
 
 
 class FieldEmbedding(nn.Module):
-    """Embeds the fields (categorical columns) of each position, an event or target of a row.
+    """Embeds the fields of each position: those of its event or target, and its row's profile.
 
-    A position has the fields of its event or target, and the profile fields of its row. Equal
-    events of a row are embedded once, since histories often repeat events.
+    Equal events of a row are embedded once, since histories often repeat events.
     """
 
     def __init__(self, sizes: InputSizes, embedding_dim: int) -> None:
@@ -46,11 +45,7 @@ class FieldEmbedding(nn.Module):
         )
 
     def forward(self, rows: BatchRows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:
-        """Embeddings [distinct positions, fields, embedding size].
-
-        `target_BG` has category indices [rows, target fields]. `profile_BPd` has embeddings of the
-        profile [rows, profile fields, embedding size].
-        """
+        """Embeddings [distinct positions, fields, embedding size]."""
         event_VSd, profile_VPd = self.sequence(rows.codes_SV), rows.repeat_per_event(profile_BPd)
         event_VFd = torch.cat([event_VSd, profile_VPd], dim=-2)
         target_BFd = torch.cat([self.target(target_BG.T), profile_BPd], dim=-2)
@@ -60,8 +55,7 @@ class FieldEmbedding(nn.Module):
         """For each row: the embedding t of its target, the scaled sum h of its events, and t * h.
 
         h is the sum of the embeddings of all events, divided by the square root of their number.
-        `target_BG` has category indices [rows, target fields]. The result is [rows, 3 * target
-        fields * embedding size].
+        The result is [rows, 3 * target fields * embedding size].
         """
         target_BX = self.target(target_BG.T).flatten(1)
         sums = [rows.event_sum(i, table) for i, table in enumerate(self.sequence)]
@@ -71,10 +65,7 @@ class FieldEmbedding(nn.Module):
 
 
 class DistanceEmbedding(nn.Module):
-    """Embeds the distance from an event to the target, in events or in time.
-
-    `size` is the number of embeddings. Distances above `longest` share an embedding.
-    """
+    """Embeds the distance from an event to the target; those above `longest` share an embedding."""
 
     def __init__(self, size: int, longest: int, embedding_dim: int) -> None:
         super().__init__()
@@ -89,8 +80,8 @@ class DistanceEmbedding(nn.Module):
 class AutoInt(nn.Module):
     """Self-attention with one head over the fields of a position (FESeq paper, eq. 1-3).
 
-    E <- ReLU(softmax(Q K^T / sqrt(d)) V + E). E [fields, d] has the embeddings of the fields
-    (categorical columns). Q, K and V are each E times a d x d matrix.
+    E <- ReLU(softmax(Q K^T / sqrt(d)) V + E), with embeddings E [fields, d] of the fields. Q, K and
+    V are each E times a d x d matrix.
     """
 
     def __init__(self, embedding_dim: int) -> None:
@@ -113,11 +104,9 @@ class CrossV2(nn.Linear):
 
 
 class Interaction(nn.Module):
-    """The interacting layers: they combine the embeddings of a position's fields.
+    """The interacting layers: `autoint` over a position's fields, or `crossnetv2` over all at once.
 
-    `name` is `autoint`, self-attention over the embeddings, or `crossnetv2`, cross layers over
-    their concatenation. All positions share the weights. The output has the dtype of the input,
-    also under autocast, since later layers add to the output.
+    The output has the dtype of the input, also under autocast, since later layers add to it.
     """
 
     def __init__(self, name: str, layers: int, fields: int, embedding_dim: int) -> None:

@@ -38,7 +38,6 @@ class InputSizes:
     """The sizes of a network's inputs.
 
     profile, target, sequence, context: for each categorical column, the size of its vocabulary
-    numeric: number of numeric columns
     missing: number of missing blocks, which are sets of columns that are missing together
     shared: for each sequence column, true if it uses the embedding table of its target column
     target_dependents: for each target column, the numeric columns that are computed from its
@@ -112,10 +111,7 @@ class NumericEmbedding(nn.Module):
 
 
 class StackedEmbedding(nn.Module):
-    """Embeds several columns of buckets or categories, with one table and one lookup for all.
-
-    `sizes` has the number of buckets or categories of each column.
-    """
+    """Embeds columns of `sizes` buckets or categories, with one table and one lookup for all."""
 
     def __init__(self, sizes: tuple[int, ...], embedding_dim: int) -> None:
         super().__init__()
@@ -135,27 +131,23 @@ class InputLayer(nn.Module):
         super().__init__()
         self.encodings, d = encodings_by_layer(config), config.embedding_dim
         layers: dict[str, nn.Module] = {}
-        widths = {"linear": d, "buckets": BUCKET_DIM}
         self.out_width = len(sizes.context) * d
         for name, encoding in self.encodings.items():
-            columns = column_count(encoding, sizes)
+            columns, width = column_count(encoding, sizes), 1
+            layers[name] = nn.Identity()
             if name == "linear":
-                layers[name] = NumericEmbedding(columns, d)
+                layers[name], width = NumericEmbedding(columns, d), d
             elif name == "buckets":
-                layers[name] = StackedEmbedding((BUCKETS + 1,) * columns, BUCKET_DIM)
-            else:
-                layers[name] = nn.Identity()
-            self.out_width += columns * widths.get(name, 1)
+                buckets = (BUCKETS + 1,) * columns
+                layers[name], width = StackedEmbedding(buckets, BUCKET_DIM), BUCKET_DIM
+            self.out_width += columns * width
         if sizes.context:
             layers["context"] = StackedEmbedding(sizes.context, d)
         # The names of the weights in model files begin with `inputs.layers`.
         self.layers = nn.ModuleDict(layers)
 
     def forward(self, numbers: Mapping[str, Tensor], context_BC: Tensor) -> Tensor:
-        """The concatenated outputs of all layers [rows, out_width].
-
-        `numbers` has the numeric columns [rows, columns] by encoding; `context_BC`, the categories.
-        """
+        """The concatenated outputs of all layers [rows, out_width]; `numbers` are by encoding."""
         values = [*(numbers[encoding] for encoding in self.encodings.values()), context_BC]
         vectors = [layer(x_BC).flatten(1) for layer, x_BC in zip(self.layers.values(), values)]
         return torch.cat(vectors, dim=1)

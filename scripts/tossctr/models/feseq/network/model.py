@@ -39,31 +39,26 @@ class FESeq(nn.Module):
         self.profile = EmbeddingTables(sizes.profile, d)
         self.history = FieldEmbedding(sizes, d)
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
-        self.position = None
+        self.position = self.time = self.item = None
         if config.positions:  # target 0, newest event 1, ...
             self.position = DistanceEmbedding(config.max_len + 1, config.max_len, d)
-        self.time = None
         if config.times:
             self.time = DistanceEmbedding(TIME_BUCKETS, TIME_BUCKETS - 2, d)
         pooling = POOLINGS[config.pooling]
         self.refiner = SequenceRefiner(config, width, pooling.only_targets)
-        self.item = None
         if pooling.needs_item:
             # e_out (paper): the target item has its own table and interacting layers.
-            layers = Interaction(
-                config.interaction, config.item_interaction_layers, len(sizes.target), d
-            )
+            depth, targets = config.item_interaction_layers, len(sizes.target)
+            layers = Interaction(config.interaction, depth, targets, d)
             parts = {"tables": EmbeddingTables(sizes.target, d), "interaction": layers}
             self.item = nn.Sequential(OrderedDict(parts))
         self.pooling = pooling(config, width, item_width)
         # Starts at 0: at first, the output network ignores the layers over the history.
-        is_gated, pooled = config.history_gate, self.pooling.out_width
-        self.gate = nn.Parameter(torch.zeros(pooled)) if is_gated else None
+        pooled = self.pooling.out_width
+        self.gate = nn.Parameter(torch.zeros(pooled)) if config.history_gate else None
         self.pooled_history = config.pooled_history
-        outputs = len(sizes.profile) * d + self.inputs.out_width + self.pooling.out_width
-        if config.pooled_history:
-            outputs += 3 * item_width
-        self.mlp = output_network(outputs, config)
+        outputs = len(sizes.profile) * d + self.inputs.out_width + pooled
+        self.mlp = output_network(outputs + 3 * item_width * config.pooled_history, config)
         self.logit_shift = LogitShift()
         self.apply(partial(_init_weights, std=config.embedding_std))
         for vector in self.inputs.numeric_vectors():
@@ -104,10 +99,7 @@ class FESeq(nn.Module):
 
     @torch.no_grad()
     def set_logit_shift(self, shift: float) -> None:
-        """Set the correction for negative sampling, and keep the predictions equal.
-
-        To keep them, the output bias changes by the same amount.
-        """
+        """Set the correction for negative sampling; the output bias keeps predictions equal."""
         self.mlp[-1].get_parameter("bias").add_(self.logit_shift.shift - shift)
         self.logit_shift.shift.fill_(shift)
 
@@ -130,10 +122,7 @@ class LogitShift(nn.Module):
 
 
 class LowRankCross(nn.Sequential):
-    """A low-rank cross layer of DCN-v2: x <- x * (U V^T x + b) + x (Wang et al., WWW 2021, eq. 2).
-
-    The paper multiplies by the input x0 of the first cross layer. Here, that is x.
-    """
+    """A low-rank cross layer: x <- x * (U V^T x + b) + x (DCN-v2, Wang et al., WWW 2021, eq. 2)."""
 
     def __init__(self, width: int, rank: int) -> None:
         super().__init__(nn.Linear(width, rank, bias=False), nn.Linear(rank, width))

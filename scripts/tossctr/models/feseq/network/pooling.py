@@ -37,10 +37,7 @@ class MeanPooling(nn.Module):
 
 
 class TargetPooling(MeanPooling):
-    """The vector of each row's target [rows, width].
-
-    The last Transformer layer computes only these vectors, not those of events.
-    """
+    """The vector of each row's target [rows, width]."""
 
     only_targets = True
 
@@ -97,10 +94,7 @@ class BilinearScore(nn.Module):
         return query_BA @ self.bilinear
 
     def forward(self, query_NA: Tensor, key_NA: Tensor) -> Tensor:
-        """The score of each position [positions].
-
-        `query_NA` has the query of its row, `key_NA` its key: [positions, ATTENTION_DIM].
-        """
+        """The score of each position [positions], from the query of its row and its own key."""
         return (query_NA * key_NA).sum(-1) * (1 / math.sqrt(ATTENTION_DIM))
 
 
@@ -121,7 +115,6 @@ class DinScore(nn.Module):
         self.query = nn.Identity()
 
     def forward(self, query_NA: Tensor, key_NA: Tensor) -> Tensor:
-        """The score of each position [positions], from the query of its row and its own key."""
         vectors = [query_NA, key_NA, query_NA - key_NA, query_NA * key_NA]
         pair_NX = torch.cat(vectors, dim=-1).flatten(0, -2)
         return self.mlp(pair_NX).view(key_NA.shape[:-1])
@@ -138,12 +131,10 @@ class Dice(nn.Module):
     def forward(self, x_NA: Tensor) -> Tensor:
         """Activations [positions, width]."""
         norm = self.norm
-        # A single position has no variance, so it uses the running statistics.
-        normed_NA = (
-            norm(x_NA)
-            if len(x_NA) > 1
-            else F.batch_norm(x_NA, norm.running_mean, norm.running_var, eps=norm.eps)
-        )
+        if len(x_NA) > 1:
+            normed_NA = norm(x_NA)
+        else:  # a single position has no variance
+            normed_NA = F.batch_norm(x_NA, norm.running_mean, norm.running_var, eps=norm.eps)
         share_NA = torch.sigmoid(normed_NA)
         return (share_NA + self.alpha * (1 - share_NA)) * x_NA
 

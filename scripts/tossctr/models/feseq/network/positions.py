@@ -57,10 +57,7 @@ class PackedRows:
         return elapsed_N.masked_fill(self.age_N == 0, 0)
 
     def repeat_per_event(self, x_BCX: Tensor) -> Tensor:
-        """The vectors of each distinct event's row: [distinct events, columns, width].
-
-        `x_BCX` has the vectors of rows [rows, columns, width].
-        """
+        """The vectors of each distinct event's row: [distinct events, columns, width]."""
         # Unlike indexing, an embedding sums its gradient in a fixed order on all threads.
         return F.embedding(self.layout.row_V, x_BCX.flatten(1)).unflatten(1, x_BCX.shape[1:])
 
@@ -75,28 +72,24 @@ class PackedRows:
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
         """Multi-head attention among the positions of each row: [positions, heads, head width].
 
-        `qkv_N3HE` has queries, keys and values [positions, 3, heads, head width]. If `causal`, a
-        position attends only to itself and to older positions.
+        `qkv_N3HE` has queries, keys and values. If `causal`, a position attends only to itself and
+        to older positions.
         """
         attend = self.flash_attention if can_use_flash(qkv_N3HE) else self.attend_by_length
         return attend(qkv_N3HE, causal)
 
     def attend_from_targets(self, query_BHD: Tensor, x_ND: Tensor) -> Tensor:
-        """For each row and head, the weighted mean of the row's positions: [rows, heads, width].
+        """For each row and head, the mean of the row's vectors x, weighted by softmax(query . x).
 
-        `query_BHD` has a query for each row and head; `x_ND`, the vectors x of the positions. The
-        weights are softmax(query . x).
+        The result is [rows, heads, width].
         """
-        runs = zip(
-            query_BHD.split([rows for rows, _ in self.layout.runs]),
-            x_ND.split([rows * length for rows, length in self.layout.runs]),
-            self.layout.runs,
+        queries = query_BHD.split([rows for rows, _ in self.layout.runs])
+        return torch.cat(
+            [
+                (query @ x_BLD.transpose(1, 2)).softmax(2) @ x_BLD
+                for query, x_BLD in zip(queries, self._by_length(x_ND))
+            ]
         )
-        means = []
-        for query, x_XD, shape in runs:
-            x_BLD = x_XD.unflatten(0, shape)
-            means.append((query @ x_BLD.transpose(1, 2)).softmax(2) @ x_BLD)
-        return torch.cat(means)
 
     def flash_attention(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
         """The result of `attend`, by one call of flash attention for all rows."""
@@ -124,13 +117,18 @@ class PackedRows:
     def attend_by_length(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
         """The result of `attend`, by one call for each run of rows with equally many positions."""
         attended = []
-        runs = qkv_N3HE.split([rows * length for rows, length in self.layout.runs])
-        for run_N3HE, shape in zip(runs, self.layout.runs):
+        for qkv_BL3HE in self._by_length(qkv_N3HE):
             # Unbinding before transposing saves a copy of the gradients.
-            query, key, value = (x.transpose(1, 2) for x in run_N3HE.unflatten(0, shape).unbind(2))
+            query, key, value = (x.transpose(1, 2) for x in qkv_BL3HE.unbind(2))
             attended_BHLE = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
             attended.append(attended_BHLE.transpose(1, 2).flatten(0, 1))
-        return attended[0] if len(attended) == 1 else torch.cat(attended)
+        return torch.cat(attended)
+
+    def _by_length(self, x_NX: Tensor) -> list[Tensor]:
+        """The vectors of each run of rows with equally many positions [rows, positions, ...]."""
+        runs = self.layout.runs
+        parts = x_NX.split([rows * length for rows, length in runs])
+        return [part.unflatten(0, run) for part, run in zip(parts, runs)]
 
     def targets(self, x_NX: Tensor) -> Tensor:
         """The vector of each row's target [rows, width], given those of all positions."""
@@ -158,10 +156,7 @@ class PackedRows:
         return (weight_N1 / self.at_positions(self.sums(weight_N1))).squeeze(1)
 
     def event_sum(self, sequence: int, table: nn.Module) -> Tensor:
-        """The sum of the embeddings of each row's whole history [rows, width].
-
-        `sequence` is the index of the history, `table` its embedding table.
-        """
+        """The sum of the embeddings of each row's whole history [rows, width]."""
         return F.embedding_bag(
             self.batch.history_ST[sequence],
             table.get_parameter("weight"),
@@ -178,8 +173,6 @@ class PaddedRows:
     The events of a row are in its last columns; the columns before are ignored. The methods are
     those of PackedRows.
 
-    numbers: numeric columns [rows, columns] by encoding
-    profile_BP, target_BG, context_BC: category indices [rows, columns]
     history_SBH: codes of each row's newest events, at most max_len: [sequence fields, rows, events]
     length_B: number of these events
     elapsed_BH: time from each of these events to its row
@@ -241,11 +234,7 @@ class PaddedRows:
         return x_UX
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """Multi-head attention among the positions of each row; a bias hides the keys of padding.
-
-        The bias is a further column of the keys, where queries have a 1. `qkv_N3HE` has queries,
-        keys and values.
-        """
+        """A bias hides the keys of padding, a further column of keys where queries have a 1."""
         query, key, value = (x.transpose(1, 2) for x in qkv_N3HE.unbind(2))
         bias = (self.is_position_BL.to(query.dtype) - 1) * _HIDDEN
         bias = bias[:, None, :, None].expand(-1, query.shape[1], -1, -1)

@@ -17,8 +17,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, causal: bool) -> None:
         super().__init__()
-        self.heads = heads
-        self.causal = causal
+        self.heads, self.causal = heads, causal
         self.project_in = nn.Linear(width, 3 * width)
         self.project_out = nn.Linear(width, width)
         self.attend = attend
@@ -45,11 +44,7 @@ class SelfAttention(nn.Module):
 
 
 def attend(qkv_N3HE: Tensor, rows: BatchRows, causal: bool) -> Tensor:
-    """Multi-head attention among the positions of each row: [positions, heads, head width].
-
-    `qkv_N3HE` has queries, keys and values. If `causal`, a position attends only to itself and to
-    older positions.
-    """
+    """`rows.attend`, as a function that torch.compile can leave out."""
     return rows.attend(qkv_N3HE, causal)
 
 
@@ -70,10 +65,7 @@ class TransformerLayer(nn.Module):
         self.norm_2 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
 
     def forward(self, x_ND: Tensor, rows: BatchRows, only_targets: bool = False) -> Tensor:
-        """The new vectors of all positions or, if `only_targets`, of each row's target.
-
-        `x_ND` is [positions, width]; the result also, or [rows, width] for targets.
-        """
+        """The new vectors of all positions or, if `only_targets`, of each row's target."""
         if only_targets:
             x_XD, attended_XD = rows.targets(x_ND), self.attention.forward_targets(x_ND, rows)
         else:
@@ -83,10 +75,7 @@ class TransformerLayer(nn.Module):
 
 
 class SequenceRefiner(nn.Module):
-    """A stack of Transformer layers.
-
-    If `only_targets`, the last layer computes only the vectors of targets, not those of events.
-    """
+    """A stack of Transformer layers; if `only_targets`, the last computes only targets' vectors."""
 
     def __init__(self, config: ModelConfig, width: int, only_targets: bool) -> None:
         super().__init__()
