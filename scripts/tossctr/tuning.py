@@ -69,7 +69,7 @@ def tune_model(
     """
     space = space_of(tuning.space, settings)
     if not space:
-        raise UserError(f"the search space, tuning.space, has no setting of the model {model}")
+        raise UserError(f"the search space, tuning.space, has no setting of {model}; add one")
     folder = best.parent / "study"
     # The feature map identifies the rows.
     values = [settings, space, hashlib.sha256(feature_map.read_bytes()).hexdigest(), code]

@@ -53,11 +53,7 @@ class PackedLayout:
 
     @classmethod
     def from_histories(cls, history_ST: Tensor, offsets: Tensor, max_len: int) -> "PackedLayout":
-        """Compute the layout of histories.
-
-        `history_ST` has the events' codes, int64 [sequences, events]. Row i has the events
-        offsets[i] to offsets[i + 1]. The tensors must be on the CPU.
-        """
+        """Compute the layout of histories as in Batch; the tensors must be on the CPU."""
         bounds, (code_T, *more_codes) = offsets.numpy(), history_ST.numpy()
         for other_T in more_codes:
             # One code for each combination of codes.
@@ -178,10 +174,7 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> "Batch":
-        """A copy on `device`.
-
-        If this batch is in pinned memory, the CPU does not wait for the copy.
-        """
+        """A copy on `device`; if this batch is in pinned memory, the CPU does not wait for it."""
         return _map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":

@@ -24,13 +24,12 @@ WINDOW_ROWS = 65_536
 class BatchSource:
     """Batches of the rows of a table, encoded by a feature map.
 
-    `rows` is a file, several files or a table. `batch_rows` is the number of rows in a batch, or a
-    function that computes it from the number of rows in an epoch. `inputs` says which inputs the
-    model takes. The newest `max_len` events of a row have positions, the inputs of a Transformer.
+    `batch_rows` is the number of rows in a batch, or a function that computes it from the number of
+    rows in an epoch. The newest `max_len` events of a row have positions, the inputs of a
+    Transformer.
 
-    An epoch has all clicks and a random share of the negatives, `negative_sampling_rate`; `auto`
-    chooses a share. The attribute `sampling_rate` is the exact share, and `rows_per_epoch` the
-    number of rows in an epoch.
+    An epoch has all clicks and a random share of the negatives, `negative_sampling_rate`; the
+    attribute `sampling_rate` is the exact share.
     """
 
     def __init__(
@@ -46,8 +45,7 @@ class BatchSource:
         self.table = open_table(rows)
         self.rows = self.table.rows
         self.encoder = FeatureEncoder(feature_map, self.table, inputs)
-        self.max_len = max_len
-        self.block_rows = BLOCK_ROWS
+        self.max_len, self.block_rows = max_len, BLOCK_ROWS
         self.sampler: NegativeSampler | None = None
         self.rows_per_epoch, self.sampling_rate = self.rows, 1.0
         if negative_sampling_rate != 1:
@@ -74,9 +72,8 @@ class BatchSource:
         in random order, so a row's place in the epoch does not depend on its length. Rows left over
         in the last window, chosen at random, form a smaller batch.
 
-        To resume an interrupted epoch, the first `first_batch` batches are skipped. With several
-        processes (`ranks`), process number `rank` gets every `ranks`-th row of each batch, so that
-        all have similar history lengths. A process may get no row of a small batch.
+        The first `first_batch` batches are skipped. Process number `rank` of `ranks` gets every
+        `ranks`-th row of each batch, perhaps none of a small batch.
         """
         random = np.random.default_rng([seed, epoch])
         starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
@@ -96,8 +93,8 @@ class BatchSource:
     ) -> Iterator[Batch]:
         """Yield batches of the rows `start` to `stop` (exclusive), window by window of the table.
 
-        Within a window, the rows with the longest histories come first. `ablate_histories` empties
-        all histories, without a change of the rows' order.
+        Within a window, the rows with the longest histories come first, also if `ablate_histories`
+        empties all histories.
         """
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)

@@ -17,10 +17,7 @@ NegativeSamplingRate = float | Literal["auto"]
 
 
 def resolve_sampling_rate(rate: NegativeSamplingRate, label: np.ndarray, key: str) -> float:
-    """The share of the negatives in an epoch: `rate`, or the share that "auto" chooses.
-
-    `label` has the train rows' labels. The choice is logged, with `key` as the setting's name.
-    """
+    """The share of the negatives in an epoch: `rate`, or the one that "auto" chooses and logs."""
     if rate != "auto":
         return rate
     clicks = int(label.sum())
@@ -38,11 +35,10 @@ def resolve_sampling_rate(rate: NegativeSamplingRate, label: np.ndarray, key: st
 class NegativeSampler:
     """Draws all clicks and a share `rate` of the negatives from each block of `block_rows` rows.
 
-    `label` has the labels of all rows. Each negative of a block is equally likely. Attributes:
-    `rows` is the number of rows drawn in an epoch, `sampling_rate` the exact share of negatives
-    among them. The odds of a click among all rows are the odds among drawn rows, times
-    `sampling_rate`. Raises UserError, in which `key` is the setting's name, if no negative would be
-    drawn.
+    `label` has the labels of all rows. `rows` is the number of rows drawn in an epoch,
+    `sampling_rate` the exact share of the negatives among them. The odds of a click among all rows
+    are the odds among drawn rows, times `sampling_rate`. Raises UserError, in which `key` is the
+    setting's name, if no negative would be drawn.
     """
 
     def __init__(self, label: np.ndarray, rate: float, block_rows: int, key: str) -> None:
@@ -54,17 +50,14 @@ class NegativeSampler:
         self.block_rows = block_rows
         negatives, drawn = int(negatives_K.sum()), int(self.drawn_K.sum())
         if not drawn:
-            raise UserError(
-                f"{key} is {rate:g}, which draws none of {negatives:,} negatives; raise it"
-            )
+            raise UserError(f"{key}: {rate:g} draws none of {negatives:,} negatives; raise it")
         self.rows = len(label) - negatives + drawn
         self.sampling_rate = drawn / negatives
 
     def draw_rows(self, first_row: int, label: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-        """Draw an epoch's rows from a block; return their indices in the block, ascending.
+        """Draw an epoch's rows from the block that begins at the table's row `first_row`.
 
-        The block begins at `first_row` of the table, and `label` has its labels. The result depends
-        only on the arguments.
+        Returns their indices in the block, ascending.
         """
         block = first_row // self.block_rows
         # Not 0: default_rng ignores a trailing 0, and [seed, epoch] already orders the blocks.

@@ -32,10 +32,7 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def load(self, convert: Callable[[np.ndarray], Any] = np.asarray) -> dict[str, Any] | None:
-        """The saved state, with `convert` applied to each array; None if there is no saved state.
-
-        If the state cannot be used, logs a warning and returns None.
-        """
+        """The saved state, with `convert` applied to each array; None if none can be used."""
         try:
             content = tensors.load(self.file, convert)
         except FileNotFoundError:

@@ -194,15 +194,8 @@ class TrainConfig:
         return 2e-3 if rows > AUTO_ROWS else 1e-3
 
     def batch_rows(self, rows: int) -> int:
-        """The number of rows of a batch: `batch_size`, or fewer if an epoch is short.
-
-        An epoch of `rows` rows must have at least `min_steps_per_epoch` steps.
-        """
+        """The number of rows of a batch: `batch_size`, or fewer if an epoch of `rows` is short."""
         fewer = max(1, rows // self.min_steps_per_epoch)
-        if fewer >= self.batch_size:
-            return self.batch_size
-        logger.info(
-            "batches of %d rows, so that an epoch has %d steps (setting train.min_steps_per_epoch)",
-            *(fewer, self.min_steps_per_epoch),
-        )
-        return fewer
+        if fewer < self.batch_size:
+            logger.info("batches of %d rows, because of train.min_steps_per_epoch", fewer)
+        return min(fewer, self.batch_size)
