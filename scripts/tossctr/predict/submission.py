@@ -19,7 +19,7 @@ from ..describe.alarms import log_alarms, read_alarms
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.raw_files import prediction_column
-from ..raw.submission_ids import add_ids, add_sample_ids, fetch_row, id_database
+from ..raw.submission_ids import add_ids, add_sample_ids, id_database
 from ..raw.values import ROW_COLUMN, row_ids
 
 logger = logging.getLogger(__name__)
@@ -144,7 +144,8 @@ def join_predictions(
             add_sample_ids(database, sample_submission, id_column, "predicted", "predicted")
         # All IDs are quoted if an ID has a character special to CSV; else none, as in the sample.
         special = r"""regexp_matches(id, '[",\r\n]')"""
-        rows, is_quoted = fetch_row(database, f"SELECT count(*), bool_or({special}) FROM predicted")
+        counted = database.sql(f"SELECT count(*), bool_or({special}) FROM predicted")
+        [(rows, is_quoted)] = counted.fetchall()
         quoting = "needed" if is_quoted else "none"
         options = pacsv.WriteOptions(include_header=False, quoting_style=quoting)
         query = f"SELECT id, logit FROM {listed} ORDER BY listed.row"

@@ -29,6 +29,8 @@ CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 # Bytes of CSV per parsing step and per remote request; the longest line that can be read.
 _BLOCK_BYTES = 1 << 23
 _NO_NUMBER = pa.array(["", *MEANS_MISSING])
+# Their indices are their numbers.
+_BOOLEANS = pa.array(["false", "true"])
 # A remote row group of at most this many bytes is read in one request, since requests are slow.
 # Larger row groups and local row groups are read in pieces, which bounds the memory.
 MAX_GROUP_BYTES = 1 << 30
@@ -145,7 +147,6 @@ class ParquetFile(RawFile):
 class CsvFile(RawFile):
     """A CSV or TSV file, whose columns get types by their roles in `columns`.
 
-    Numeric columns are float64, the row's time is int64 or a timestamp, and all others are text.
     `delimiter` separates the values; None: a tab in TSV files, a comma in CSV files.
     """
 
@@ -190,7 +191,6 @@ class CsvFile(RawFile):
         return open_csv(self.location, names, delimiter=self._delimiter)
 
     def _batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield all rows; raises UserError for a value that does not fit its column's type."""
         # A batch needs a column to have a number of rows.
         read, row = list(names) or self.schema.names[:1], 0
         for block in self._open(read):
@@ -210,8 +210,7 @@ class CsvFile(RawFile):
             with suppress(pa.ArrowException):
                 return text.cast(wanted)
             plain = pc.utf8_lower(pc.utf8_trim_whitespace(text))
-            for word, digit in (("true", "1"), ("false", "0")):
-                plain = pc.if_else(pc.equal(plain, word), digit, plain)
+            plain = pc.coalesce(pc.index_in(plain, _BOOLEANS).cast(pa.string()), plain)
             is_missing = pc.is_in(plain, value_set=_NO_NUMBER)
             return cast_rows(pc.if_else(is_missing, None, plain), wanted, first_row)
         except ValueError as error:
@@ -229,17 +228,20 @@ def guess_delimiter(location: Location) -> str:
 
 
 def open_csv(
-    location: Location, names: Sequence[str] = (), *, delimiter: str = ","
+    location: Location, names: Sequence[str] = (), *, delimiter: str | None = None
 ) -> pacsv.CSVStreamingReader:
     """Open a CSV file, to read the columns `names` as bytes.
 
-    Without `names`, all columns are read, with guessed types. Empty values are null.
+    Without `names`, all columns are read, with guessed types. Without `delimiter`, it is guessed.
+    Empty values are null.
     """
     return pacsv.open_csv(
         location.open_stream(),
         # Threads do not speed up reading, and make row numbers unknown.
         read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-        parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        parse_options=pacsv.ParseOptions(
+            delimiter=delimiter or guess_delimiter(location), newlines_in_values=True
+        ),
         convert_options=pacsv.ConvertOptions(
             include_columns=names,
             column_types=dict.fromkeys(names, pa.binary()),

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..common.errors import UserError
 from ..config.columns import Columns
-from .formats import CSV_ENDINGS, guess_delimiter, open_csv
+from .formats import CSV_ENDINGS, open_csv
 from .location import Location, TableLocation
 from .reading import RawTable
 
@@ -45,11 +45,10 @@ class RawFiles:
         return location.version if location and self.has_version(location) else None
 
     def check(self, columns: Columns, *train_columns: str) -> None:
-        """Check before hours of training that the user's files have all columns, with usable types.
+        """Raise UserError if the user's files lack columns, or contradict each other.
 
-        `train_columns` names further columns that the train table must have. Raises UserError if a
-        check fails, or if one table is real and the other simulated. If the run simulates its
-        tables, they are not opened, since they may not exist yet.
+        `train_columns` names further columns that the train table must have. If the run simulates
+        its tables, they are not opened, since they may not exist yet.
         """
         if self.sample_submission is not None:
             prediction_column(self.sample_submission, columns.id, columns.label)
@@ -77,10 +76,9 @@ class RawFiles:
 
 
 def check_local_tables(tables: Iterable[TableLocation], columns: Columns, column: str) -> None:
-    """Check that each of the tables has all feature columns and `column`, with usable types.
+    """Raise UserError if a table lacks a feature column or `column`, or has an unusable type.
 
-    Remote tables, and tables with missing files, are not checked. Raises UserError if a check
-    fails.
+    Remote tables, and tables with missing files, are not checked.
     """
     for table in tables:
         if not table.is_remote and not table.missing_files:
@@ -160,7 +158,7 @@ def prediction_column(location: Location, id_column: str, label_column: str) -> 
             f"`columns.id`, or set `raw.sample_submission` to null"
         )
     with location.reading():
-        header = open_csv(location, delimiter=guess_delimiter(location)).schema.names
+        header = open_csv(location).schema.names
     other_names = [name for name in header if name != id_column]
     if id_column in header and (label_column in other_names or not other_names):
         return label_column

@@ -18,7 +18,7 @@ from ..common.errors import UserError, first_line, row_name
 from ..common.files import Output, scratch_dir, write_json
 from ..common.progress import Progress
 from ..config.columns import Columns
-from .formats import guess_delimiter, open_csv
+from .formats import open_csv
 from .location import Location, TableLocation
 from .reading import RawTable
 from .values import checked_ids, drop_zero_decimals
@@ -92,11 +92,10 @@ def add_ids(
         rows = database.from_arrow(piece.append_column("row", numbers))
         rows.insert_into(name) if i else rows.create(name)
         first += len(piece)
-    ids, example, row = fetch_row(
-        database,
+    [(ids, example, row)] = database.sql(
         f"SELECT count(*), arg_min(id, row), min(row) FROM (SELECT id, min(row) AS row "
-        f"FROM {name} GROUP BY id HAVING count(*) > 1)",
-    )
+        f"FROM {name} GROUP BY id HAVING count(*) > 1)"
+    ).fetchall()
     if ids:
         raise UserError(
             f"{where}: IDs that occur more than once: {ids:,}, such as {example!r} (first in "
@@ -104,45 +103,34 @@ def add_ids(
         )
 
 
-def fetch_row(database: DuckDBPyConnection, query: str) -> tuple:
-    """Run a query, and return the first row of its result."""
-    return database.execute(query).fetchall()[0]
-
-
 def add_sample_ids(
     database: DuckDBPyConnection, path: str | Path, id_column: str, name: str, location: str
 ) -> None:
-    """Read the IDs of a sample submission into the database's table `sample`, and compare them.
+    """Read the IDs of a sample submission into a table `sample`, and compare them with `name`'s.
 
-    They must be the IDs in the database's table `name`. Messages say where that table's IDs are by
-    `location`, such as "in the test file". Raises UserError if the IDs differ, if one is repeated,
-    or if the file cannot be read.
+    Messages call the table `name` by `location`, such as "in the test file". Raises UserError if
+    the IDs differ, if one is repeated, or if the file cannot be read.
     """
     add_ids(database, "sample", sample_ids(path, id_column), str(path))
     is_lacking, is_extra = (f"FILTER (WHERE {table}.row IS NULL)" for table in (name, "sample"))
-    lacking, lacking_id, extra, extra_id, rows, other_rows = fetch_row(
-        database,
+    [(lacking, lacking_id, extra, extra_id)] = database.sql(
         f"SELECT count(*) {is_lacking}, arg_min(sample.id, sample.row) {is_lacking}, "
-        f"count(*) {is_extra}, arg_min({name}.id, {name}.row) {is_extra}, "
-        f"count(sample.row), count({name}.row) FROM sample FULL JOIN {name} USING (id)",
-    )
+        f"count(*) {is_extra}, arg_min({name}.id, {name}.row) {is_extra} "
+        f"FROM sample FULL JOIN {name} USING (id)"
+    ).fetchall()
     differences = [(lacking, f"not {location}", lacking_id), (extra, f"only {location}", extra_id)]
     if texts := [f"{text}: {n:,}, such as {id!r}" for n, text, id in differences if n]:
         raise UserError(
-            f"{path}: IDs {'; IDs '.join(texts)} ({rows:,} IDs in the sample, {other_rows:,} "
-            f"{location}); use the sample submission of this test file, or set "
-            f"`raw.sample_submission` to null"
+            f"{path}: IDs {'; IDs '.join(texts)}; use the sample submission of this test file, or "
+            f"set `raw.sample_submission` to null"
         )
 
 
 def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.Table]:
-    """Yield the IDs of a sample submission, in tables with the column `id`.
-
-    Raises UserError if the file cannot be read or is not UTF-8.
-    """
+    """Yield the IDs of a sample submission, in tables with the column `id`."""
     location = Location(path)
     with location.reading(location.state()):
         yield pa.table({"id": pa.array([], pa.string())})
-        for batch in open_csv(location, [id_column], delimiter=guess_delimiter(location)):
+        for batch in open_csv(location, [id_column]):
             ids = drop_zero_decimals(batch.column(0).cast(pa.string()).fill_null(""))
             yield pa.table({"id": ids})
