@@ -74,10 +74,7 @@ class Location:
         return not self.is_remote and not os.path.lexists(self.configured)
 
     def state(self) -> object:
-        """A value that changes with every write to the file.
-
-        For a local file, it comes from the file system, and the content is not read.
-        """
+        """A value that changes with every write to the file; a local file's content is not read."""
         with self.reading():
             return self.version if self.is_remote else file_state(Path(self.configured))
 
@@ -281,9 +278,6 @@ def file_state(path: Path) -> dict[str, int]:
 
 
 def object_version(metadata: Mapping[str, bytes], size: int) -> str:
-    """The version of an object in a store: a digest of its size and of the store's own digest.
-
-    The store's digest is in the object's `metadata`.
-    """
+    """The version of an object in a store: a digest of its size and of the digest in `metadata`."""
     digests = ([name, metadata[name].decode()] for name in _DIGESTS if metadata.get(name))
     return digest_of([size, *next(digests, [])])

@@ -85,10 +85,7 @@ def text_format(arrow_type: pa.DataType) -> str:
 
 
 def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
-    """Raise UserError if a column in use has a type that its role does not allow.
-
-    The message begins with `where`, the name of the table.
-    """
+    """Raise UserError if a column in use has a type that its role does not allow."""
     numbers = ("", "integer", "float", "boolean")
     for role, allowed, names in (
         ("categorical", (*numbers, "text"), columns.categorical),
@@ -131,10 +128,7 @@ def _number_as_text(value: Any) -> str:
 
 
 def drop_zero_decimals(texts: pa.Array) -> pa.Array:
-    """The texts, with 38.0 as 38.
-
-    pandas writes integers to CSV as 38.0 if the column has missing values.
-    """
+    """The texts, with 38.0 as 38: pandas writes integers so if their column has missing values."""
     return pc.replace_substring_regex(texts, r"^(-?(?:0|[1-9]\d*))\.0$", r"\1")
 
 
@@ -157,10 +151,7 @@ def label_pair(labels: pa.Array) -> tuple[str, str] | None:
 
 
 def labels_as_numbers(labels: pa.Array, pair: tuple[str, str] | None) -> pa.Array:
-    """Labels in words as numbers: 1 and 0 for the two words of `pair`, null for other texts.
-
-    If `pair` is None, the labels are returned unchanged.
-    """
+    """Labels in words as numbers: 1 and 0 for the words of `pair`, null for others; None: as is."""
     if pair is None:
         return labels
     words = pc.ascii_lower(pc.ascii_trim_whitespace(labels))
@@ -168,10 +159,7 @@ def labels_as_numbers(labels: pa.Array, pair: tuple[str, str] | None) -> pa.Arra
 
 
 def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
-    """A column as text; raises UserError if it is not UTF-8 or contains NUL bytes.
-
-    The message calls the column `name`, and says that it is in `path`.
-    """
+    """The column `name` of the file `path` as text; raises UserError for NUL bytes or no UTF-8."""
     try:
         texts = as_text(column)
         texts.validate(full=True)
@@ -180,25 +168,20 @@ def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
     except pa.ArrowException as error:
         raise UserError(
             f"{path}: column {name!r} of type {column.type} cannot be read as UTF-8 text "
-            f"({first_line(error)}); write it as integers or strings (bytes as hexadecimal "
-            f"digits), or use another column"
+            f"({first_line(error)}); write it as integers or strings (bytes as hexadecimal digits)"
         ) from None
     return texts
 
 
 def row_ids(rows: int, count: int) -> pa.StringArray:
-    """Row numbers as text: IDs for `count` rows of a table without IDs.
-
-    `rows` rows come before, so the first number is `rows` + 1.
-    """
+    """IDs for a table without IDs: the numbers of `count` rows that follow `rows` rows, as text."""
     return pa.array(np.arange(rows + 1, rows + count + 1)).cast(pa.string())
 
 
 def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
-    """The IDs of a batch of rows as text; raises UserError if an ID is missing or not UTF-8.
+    """The IDs of the rows from `first_row` of the file `path` on, as text.
 
-    For the message: the batch begins with row `first_row` of the file `path`, and `name` is the
-    column's name.
+    Raises UserError if an ID is missing or not UTF-8.
     """
     ids = checked_text(column, name, path)
     if ids.null_count:
