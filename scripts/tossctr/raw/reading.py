@@ -201,17 +201,16 @@ class RawTable:
                 raise UserError(self.unusable[name])
         for file in self._files:
             if missing := [name for name in dict.fromkeys(names) if name not in file.columns]:
-                absent, existing = [*map(repr, missing)], [*map(repr, file.schema.names)]
-                near = closest_name(absent[0], existing)
-                hint = (
-                    f"did you mean {near}?"
-                    if near
-                    else f"the file has {join_names(existing, _MAX_NAMED)}."
+                near = closest_name(missing[0], file.schema.names)
+                absent, existing = (
+                    join_names([*map(repr, each)], _MAX_NAMED)
+                    for each in (missing, file.schema.names)
                 )
+                hint = f"did you mean {near!r}?" if near else f"the file has {existing}."
                 raise UserError(
-                    f"{file.location}: there is no column {join_names(absent, _MAX_NAMED)}; {hint} "
-                    f"Correct the name in the table's `columns` (of score.py: --id_column), or the "
-                    f"delimiter of CSV files (`raw.delimiter`)"
+                    f"{file.location}: there is no column {absent}; {hint} Correct the name in "
+                    f"the table's `columns` (of score.py: --id_column), or the delimiter of CSV "
+                    f"files (`raw.delimiter`)"
                 )
 
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:
