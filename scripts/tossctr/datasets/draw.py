@@ -117,10 +117,9 @@ def sample(
 def draw(
     file: RawTable, label: str, rows: int | None, sampling: Sampling, bounds: Sequence[int]
 ) -> Iterator[Selection]:
-    """Draw `rows` rows (None: all) of a train table, and yield the Selection of each of its parts.
+    """Draw rows as `sample` does, and yield the Selection of each part of the table.
 
-    Part i has the rows `bounds[i]` to `bounds[i + 1]` (exclusive). `label` is the column of clicks;
-    `sampling` says which rows become validation rows.
+    Part i has the rows `bounds[i]` to `bounds[i + 1]` (exclusive).
     """
     labels = read_labels(file, label)
     available = len(labels)
@@ -145,9 +144,8 @@ def draw(
 def read_labels(file: RawTable, label: str) -> np.ndarray:
     """The labels as 0 and 1, uint8 [rows], from the column `label`.
 
-    The column can have numbers, booleans, or the words of one pair in LABEL_PAIRS, such as yes and
-    no. Raises UserError for any other value, and if fewer than two rows are 0 or fewer than two are
-    1.
+    Raises UserError for values other than numbers, booleans, or words of one pair in LABEL_PAIRS,
+    and if fewer than two rows are 0 or fewer than two are 1.
     """
     pair = None
     # Not preallocated: the row count in a footer may be wrong.
@@ -158,12 +156,11 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
             pair = label_pair(column)
         try:
             numbers = cast_rows(labels_as_numbers(column, pair), pa.float64(), first_row)
-            wrong = pc.invert(pc.fill_null(pc.is_in(numbers, pa.array([0.0, -0.0, 1.0])), False))
-            if count := pc.sum(wrong).as_py():
-                row = pc.index(wrong, True).as_py()
+            is_label = pc.is_in(numbers, pa.array([0.0, -0.0, 1.0]))
+            if (row := pc.index(is_label, False).as_py()) >= 0:
                 raise ValueError(
                     f"{row_name(first_row + row)}: {column[row].as_py()!r} is neither "
-                    f"{' nor '.join(pair or ('1', '0'))} (at least {count:,} such rows)"
+                    f"{' nor '.join(pair or ('1', '0'))}"
                 )
         except ValueError as error:
             raise UserError(
@@ -188,9 +185,8 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
 def random_split_quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
     """How many rows to draw if validation rows are random, int64 [parts, splits, labels].
 
-    The sum is `rows`. `count_P2` has the available rows, int64 [parts, labels]. Each label gets its
-    proportional share, but at least two rows. The share `valid_share` of `sampling` is drawn as
-    validation rows, at least one of each label. Splits are train and validation.
+    The sum is `rows`. `count_P2` has the available rows. Each label gets its proportional share,
+    but at least two rows, of which at least one is a validation row.
     """
     total_2 = count_P2.sum(axis=0)
     quota_P22 = np.zeros((len(count_P2), 2, 2), np.int64)
@@ -205,8 +201,8 @@ def random_split_quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> 
 def given_split_quotas(count_P22: np.ndarray, rows: int) -> np.ndarray:
     """How many rows to draw if all rows already have a split, int64 [parts, splits, labels].
 
-    The sum is `rows`. `count_P22` has the available rows, in the same shape. Each label of each
-    split gets its proportional share, but at least one row. Splits are train and validation.
+    The sum is `rows`. `count_P22` has the available rows. Each label of each split gets its
+    proportional share, but at least one row.
     """
     quota_P22 = np.zeros_like(count_P22)
     size_2 = count_P22.sum(axis=(0, 2))
