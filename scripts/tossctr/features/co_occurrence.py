@@ -8,6 +8,7 @@ A row's label must not leak into its vectors. So rows are divided into folds, an
 vectors that are computed from other rows.
 """
 
+import base64
 import logging
 from collections.abc import Sequence
 
@@ -102,11 +103,10 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
 
 
 def are_cut(lengths: np.ndarray) -> bool:
-    """True if histories with these lengths seem to be cut to a maximum length.
+    """True if distinct histories with these lengths seem to be cut to a maximum length.
 
-    `lengths` has the length of each distinct history. They seem cut if the histories of the
-    greatest length outnumber those that are one event shorter by more than a quarter plus three
-    standard errors.
+    Then the longest outnumber those one event shorter by more than a quarter plus three standard
+    errors.
     """
     longest, one_less = (np.count_nonzero(lengths == lengths.max(initial=0) - i) for i in (0, 1))
     surely_more = 1.25 * one_less + 3 * np.sqrt(longest + one_less)
@@ -114,10 +114,9 @@ def are_cut(lengths: np.ndarray) -> bool:
 
 
 class CoOccurrences:
-    """Counts how often one item follows another in a history, separately for each fold of rows.
+    """Counts how often one item follows another in a history: uint32 [folds, items, items].
 
-    The counts are uint32 [folds, items, items]. `items` has the items to count, as ascending
-    indices of a vocabulary with `size` indices.
+    `items` has the items to count, as ascending indices of a vocabulary with `size` indices.
     """
 
     def __init__(self, items: np.ndarray, size: int, folds: int) -> None:
@@ -127,17 +126,13 @@ class CoOccurrences:
         self.counts = np.zeros((folds, len(items), len(items)), np.uint32)
 
     def add(self, fold: np.ndarray, histories: Ragged) -> None:
-        """Count the pairs of items in the histories of some rows.
-
-        The histories have vocabulary indices. `fold` has each row's fold, int64 [rows].
-        """
+        """Count the pairs of items in histories of vocabulary indices; `fold` is int64 [rows]."""
         _count(self.slot[histories.values], histories.offsets, fold, self.counts)
 
     def vectors(self, sequence: str, fold_of: str) -> ItemVectors | None:
-        """Compute the item vectors of `sequence`; None if fewer than two folds have pairs of items.
+        """The item vectors of `sequence`; None if fewer than two folds have pairs of items.
 
-        The vectors for rows of a fold come from the rows of all other folds. If `fold_of` is
-        "period", folds are time intervals, and the vectors come from earlier intervals.
+        A fold gets vectors from all other folds or, if folds are periods, from earlier ones.
         """
         if np.count_nonzero(self.counts.any(axis=(1, 2))) < 2:
             return None
@@ -146,8 +141,9 @@ class CoOccurrences:
         for count in self.counts:
             fold_vectors.append(ppmi_vectors(earlier if fold_of == "period" else total - count))
             earlier += count
-        stacked = np.stack([*fold_vectors, ppmi_vectors(total)])
-        return ItemVectors.from_array(sequence, fold_of, self.items, stacked)
+        stacked = np.stack([*fold_vectors, ppmi_vectors(total)]).astype("<f4")
+        data = base64.b64encode(stacked.tobytes()).decode()
+        return ItemVectors(sequence, fold_of, self.items, data)
 
 
 def ppmi_vectors(counts: np.ndarray) -> np.ndarray:

@@ -129,10 +129,7 @@ class FeatureEncoder:
         return np.concatenate([statistics, events, similarities], axis=1)
 
     def known_categories(self, categories: np.ndarray) -> dict[str, np.ndarray]:
-        """The category indices of some rows by column, int64 [rows], with -1 if unknown or missing.
-
-        `categories` [rows, columns] has the indices. No event has the index -1, so none equals it.
-        """
+        """The rows' `categories` by column, with -1, which no event has, if unknown or missing."""
         columns = (field.column for field in self.feature_map.category_fields)
         return dict(zip(columns, np.where(categories < FIRST_CATEGORY, -1, categories).T))
 
@@ -148,20 +145,14 @@ class FeatureEncoder:
         return elapsed_times(block, self.event_time)
 
     def categories(self, block: Block) -> np.ndarray:
-        """The vocabulary indices of the rows' categories, int64 [rows, columns].
-
-        The columns are the `category_fields` of the feature map.
-        """
+        """The vocabulary indices of the rows' categories, int64 [rows, category_fields]."""
         indices = [np.empty((len(block), 0), np.int64)]
         indices += [find(block.categorical[:, column]) for column, find in self._categories]
         indices += [find(block.numeric[:, column]) for column, find in self._ids]
         return np.column_stack(indices)
 
     def oov_rates(self, table: Table, rows: int | None = None) -> np.ndarray:
-        """The share of rows whose category is out of vocabulary, for each of the category columns.
-
-        Without `rows`, all rows of the table are read, else only the first `rows`.
-        """
+        """The share of rows out of vocabulary by category column; of the first `rows`, if given."""
         unknown = np.zeros(len(self.feature_map.category_fields))
         rows = table.rows if rows is None else min(rows, table.rows)
         for block in table.blocks([], rows):

@@ -105,18 +105,6 @@ class ItemVectors:
     codes: list[int]
     data: str
 
-    @classmethod
-    def from_array(
-        cls, sequence: str, fold_of: str, codes: list[int], vectors: np.ndarray
-    ) -> "ItemVectors":
-        """Item vectors from an array, float32 [folds + 1, items, dimensions].
-
-        The last entry of `vectors` is for rows without a fold. `codes` has the items' indices in
-        `sequence`, ascending. `fold_of` is "period", "fold" or "history".
-        """
-        data = base64.b64encode(vectors.astype("<f4").tobytes()).decode()
-        return cls(sequence, fold_of, codes, data)
-
     @cached_property
     def vectors(self) -> np.ndarray:
         """The vectors by fold and item, float32 [folds + 1, 1 + items, dimensions].
@@ -129,10 +117,7 @@ class ItemVectors:
         return np.pad(shaped.astype(np.float32), ((0, 0), (1, 0), (0, 0)))
 
     def indices(self, size: int) -> np.ndarray:
-        """Map each vocabulary index of the sequence to its item in `vectors`, int64 [size].
-
-        `size` is the number of indices. Those without a vector are mapped to 0.
-        """
+        """The item in `vectors` of each vocabulary index of the sequence, int64 [size]; 0: none."""
         indices = np.zeros(size, np.int64)
         indices[self.codes] = np.arange(1, len(self.codes) + 1)
         return indices
@@ -194,10 +179,7 @@ class FeatureMap:
         return [field.column for field in self.sequences]
 
     def for_networks(self) -> "FeatureMap":
-        """The map as networks need it, with at least one sequence.
-
-        A map without sequences gets an empty sequence with an empty target.
-        """
+        """The map, or if it has no sequences, with an empty sequence and an empty target."""
         if self.sequences:
             return self
         return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])

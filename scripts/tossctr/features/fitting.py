@@ -60,11 +60,7 @@ def write_feature_map(
 def fit_feature_map(
     train_h5: Files, columns: Columns, min_count: int, valid_h5: Files = ()
 ) -> FeatureMap:
-    """Fit a feature map to the train rows and, in a refit, the validation rows.
-
-    Vocabularies have the values that occur at least `min_count` times. Raises UserError for files
-    of test rows.
-    """
+    """Fit the map that `write_feature_map` writes; raises UserError for files of test rows."""
     with open_table(TrainAndValidation(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(table, columns)
         reject_test_rows(table)
@@ -239,8 +235,7 @@ class ItemAttributeFit:
     """Tests whether a category is an item attribute: it depends only on the target item.
 
     The test stores the category of each item's first row, and counts later rows with another
-    category. `items` are the words of the target column, `attributes` those of the category's
-    column.
+    category. `items` and `attributes` are the words of the target's and the category's column.
     """
 
     def __init__(self, items: Sequence[str], attributes: Sequence[str]) -> None:
@@ -250,10 +245,7 @@ class ItemAttributeFit:
         self.rows, self.contradictions = 0, 0
 
     def add(self, item: np.ndarray, attribute: np.ndarray) -> None:
-        """Add rows: the number of each row's word in `items` and in `attributes`, int64 [rows].
-
-        Words are numbered from 1; 0 is missing.
-        """
+        """Add rows: the number of each row's word, from 1; 0 is missing. Both are int64 [rows]."""
         if self.contradictions > _MAX_CONTRADICTIONS * max(self.rows, _MIN_ROWS_TO_REJECT):
             return
         present = (item > 0) & (attribute > 0)
@@ -279,11 +271,7 @@ class ItemAttributeFit:
     def item_attribute(
         self, sequence: str, target: CategoryField, attribute: CategoryField
     ) -> ItemAttribute:
-        """The result: which attribute each item has, by their indices in two vocabularies.
-
-        The vocabularies are those of the columns `target` and `attribute`. `sequence` is the
-        sequence column that has one vocabulary with the target.
-        """
+        """Which attribute each item of `sequence` has, by their indices in the two vocabularies."""
         index = {word: i for i, word in enumerate(attribute.vocabulary, FIRST_CATEGORY)}
         indices = [PADDING, *(index.get(word, PADDING) for word in self.attributes)]
         index_of = {word: indices[i] for word, i in zip(self.items, self.attribute_of[1:])}

@@ -48,11 +48,7 @@ _SAMPLE_EVENTS = 1_000_000
 
 
 def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> np.ndarray:
-    """Five statistics of each history, float32 [rows, STATISTICS].
-
-    They are the number of events, the number of distinct codes, the entropy of the codes in nats,
-    the number of events with the target's code, and 1 / n if the n-th newest event is the newest of
-    these.
+    """The five statistics of each history, float32 [rows, STATISTICS].
 
         histories [[7, 8, 7], []], target [7, 7]:   [[3, 2, 0.64, 2, 1], [0, 0, 0, 0, 0]]
 
@@ -98,10 +94,7 @@ def _describe(
 
 
 class HistoryColumns:
-    """Computes numeric columns from the rows' histories: length, distinct codes, and entropy.
-
-    Each of the columns `sequences` gives these three. Length and distinct are log(1 + count).
-    """
+    """Computes numeric columns from each history: log(1 + length), log(1 + distinct), entropy."""
 
     def __init__(self, sequences: Sequence[str]) -> None:
         self.sequences = sequences
@@ -126,18 +119,12 @@ def statistic_of(column: str) -> str:
 
 
 def recency_name(column: str, sequence: str) -> str:
-    """The name of a column: the time since the newest event that matches the row's `column`.
-
-    `column` is the target or an item attribute, `sequence` the history's column.
-    """
+    """The column of the time since the newest event with the row's `column`: target, attribute."""
     return f"times: newest {column} of {sequence}"
 
 
 def elapsed_times(block: Block, event_time: str) -> Ragged:
-    """The time from each event to its row, int64; 0 if the event is later.
-
-    `event_time` is the sequence column of the events' times.
-    """
+    """The time from each event to its row, int64; 0 if the event is later."""
     assert block.time is not None, "a table with events' times has rows' times"
     times = block.sequences[event_time]
     ages = np.repeat(block.time, times.lengths) - times.values.astype(np.int64)
@@ -145,10 +132,9 @@ def elapsed_times(block: Block, event_time: str) -> Ragged:
 
 
 def age_quantiles(table: Table, event_time: str | None) -> list[float]:
-    """Quantiles of the time from an event to its row, ascending and distinct.
+    """Quantiles of the time from an event to its row, ascending and distinct; [] without times.
 
-    They are from the first rows, about a million events. [] if `event_time`, the sequence column of
-    the events' times, is None.
+    They are from the first rows, about a million events.
     """
     if event_time is None:
         return []

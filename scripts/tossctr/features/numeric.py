@@ -37,10 +37,7 @@ class NumericField:
 
 
 class NumericFit:
-    """Computes the range and the distribution of numeric columns, block by block of rows.
-
-    It also finds the columns that are missing in the same rows.
-    """
+    """Computes the NumericField of each column, block by block of rows."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self.columns = columns
@@ -61,11 +58,7 @@ class NumericFit:
         self.missing += (missing.T @ missing).astype(np.int64)
 
     def fields(self, first_missing_block: int = 0) -> list[NumericField]:
-        """The NumericField of each column.
-
-        Sets of columns that are missing in the same rows are numbered from `first_missing_block`
-        on.
-        """
+        """The NumericField of each column; missing blocks have numbers from the given one on."""
         sample, rows = np.concatenate(self.sample)[:SAMPLE_ROWS], self.missing.diagonal()
         # For each column, the first column that is missing in exactly the same rows.
         is_same = (self.missing == rows) & (self.missing == rows[:, None])

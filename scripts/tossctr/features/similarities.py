@@ -55,11 +55,7 @@ class SimilarityColumns:
     def __call__(
         self, block: Block, histories: Sequence[Ragged], categories: Mapping[str, np.ndarray]
     ) -> np.ndarray:
-        """The numeric columns for a block's rows, float32 [rows, columns].
-
-        `histories` has the events' vocabulary indices, for each sequence of the feature map.
-        `categories` has the rows' indices by column, int64 [rows], -1 if unknown.
-        """
+        """The numeric columns, float32 [rows, columns]; the arguments are as in EventColumns."""
         columns = [np.empty((len(block), 0), np.float32)]
         for field, history in zip(self.sequences, histories):
             if field.shared_with is None:
