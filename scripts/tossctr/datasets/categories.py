@@ -31,10 +31,7 @@ def is_number(word: str) -> bool:
 
 
 def lowercase_booleans(words: Iterable[str]) -> list[str]:
-    """The words, with True and False as true and false.
-
-    pandas writes booleans to CSV in the first way, Arrow casts them to text in the second.
-    """
+    """The words, with True and False as true and false."""
     return [_BOOLEANS.get(word, word) for word in words]
 
 

@@ -199,8 +199,7 @@ def convert_test_part(
 ) -> None:
     """Write the rows of one part of a raw test table to the file `h5`, in order.
 
-    `raw` names the part's files, `part` is its number in the list of parts `parts` (JSON). The file
-    records `code`, the digest of the code.
+    `raw` names the part's files, `part` is its number in the list of parts `parts` (JSON).
     """
     convert_test(raw, columns, h5, part=read_parts(parts).parts[part], threads=threads, code=code)
 

@@ -118,10 +118,7 @@ TableSource = Path | Sequence[Path] | TrainAndValidation | Table
 
 
 def open_table(source: TableSource) -> Table:
-    """Open H5 files as one table; an open table is returned as it is.
-
-    Raises UserError if the files are from different draws of rows.
-    """
+    """Open H5 files as one table (see FilesTable); an open table is returned as it is."""
     if isinstance(source, Table):
         return source
     if isinstance(source, Path):

@@ -38,8 +38,7 @@ _LIST_TOKEN = r"^[^\x00]+$"
 _WANTED = {
     _INTEGER: f"must be a non-negative integer of at most {_MAX_DIGITS} digits, as an event's time",
     _TEXT_TOKEN: "is empty or has a blank, comma, quote, bracket, | or ;. Join tokens by the "
-    "separator that the table's file names, for example 12,a7,301; or write lists, whose tokens "
-    "may contain these characters",
+    "separator that the table's file names; or write lists, whose tokens may contain these",
     _LIST_TOKEN: "is missing, empty or has a NUL byte; write a text or an integer, or leave it out",
 }
 
@@ -89,9 +88,7 @@ def _as_float32(column: pa.Array) -> np.ndarray:
     if pa.types.is_decimal(column.type):
         # Arrow would compute in float32, with a rounding error in the last bit.
         column = column.cast(pa.float64(), safe=False)
-    if not pa.types.is_float32(column.type):
-        column = column.cast(pa.float32(), safe=False)
-    return column.to_numpy(zero_copy_only=False)
+    return column.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
 
 
 def _as_codes(column: pa.Array, name: str, path: str) -> tuple[np.ndarray, list[str]]:

@@ -52,11 +52,10 @@ class Sampling(SettingsBlock):
 def read_keys(
     file: RawTable, sampling: Sampling
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
-    """Read the column of times or groups by which `file` is split into train and validation rows.
+    """Read the times or groups [rows] by which `file` is split: (times, groups, sampling).
 
-    Returns (times, groups, sampling). At most one of times and groups is an array [rows], the
-    others are None; both are None if rows are split at random. The returned `sampling` names only
-    the column in use.
+    At least one of times and groups is None; both are if rows are split at random. The returned
+    `sampling` names only the column in use.
     """
     time = file.times(sampling.time) if sampling.time else None
     if time is not None and not (sampling.is_auto and (time == time[:1]).all()):
@@ -123,9 +122,8 @@ def split_rows(
 def periods(time: np.ndarray) -> np.ndarray:
     """Divide the rows into time intervals: the interval's number for each row, uint8 [rows].
 
-    Interval 0 is the oldest. There are at most PERIODS intervals, with about equally many rows.
-    Rows with the same time are in the same interval. If there are at most PERIODS distinct times,
-    each is an interval.
+    Interval 0 is the oldest. There are at most PERIODS intervals, with about equally many rows; if
+    there are at most PERIODS distinct times, each is an interval.
     """
     values, counts = np.unique(time, return_counts=True)
     edges = values[1:]

@@ -216,8 +216,7 @@ class RowSubset(Table):
 def monitored_rows(table: Table) -> Table:
     """The validation rows that are evaluated during a training: a sample, to save time.
 
-    The sample is the first MONITORED_ROWS rows, or more until there are MONITORED_CLICKS clicks.
-    Rows of an H5 table are already shuffled.
+    These are the first MONITORED_ROWS shuffled rows, or more until MONITORED_CLICKS are clicks.
     """
     clicks = np.cumsum(table.column("label"), dtype=np.int64)
     count = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)
@@ -238,10 +237,7 @@ def reject_test_rows(table: Table) -> None:
 
 
 def draw_mismatch_error(first: object, second: object) -> UserError:
-    """The error for files of train and validation rows that were not drawn together.
-
-    A row could then be in two of them. `first` and `second` name the files.
-    """
+    """The error for files not drawn together: a row could be both a train and a validation row."""
     return UserError(
         f"{first} and {second} were not made from the same rows and columns; give files that one "
         f"run made. If the workflow made both files, delete their folders in data/h5 and run the "
