@@ -69,10 +69,7 @@ class RowInputs:
 
 
 def draw_rows(rng: np.random.Generator, users: Users, day: Days, mean_length: float) -> RowInputs:
-    """Draw the columns and the history of one row for each user.
-
-    `day` has each row's calendar day, 0 to 7. `mean_length` is the mean number of events.
-    """
+    """Draw the columns and the history of one row for each user; `day` is its day, 0 to 7."""
     columns = draw_columns(rng, users, day)
     return RowInputs(columns, draw_sequences(users, columns["LENGTH"], mean_length), mean_length)
 
@@ -100,10 +97,7 @@ def missing_block_index(columns: ColumnArrays) -> NDArray[np.int8]:
 
 
 def last_token_index(sequences: Ragged) -> NDArray[np.int8]:
-    """The number of each row's newest event in the published list of click rates, int8 [rows].
-
-    The list has the click rate by newest event, for some events; -1 for any other event.
-    """
+    """The place of each row's newest event in the published click rates, int8 [rows]; -1: none."""
     published = load_statistics()["sequence"]["last_token_click_rate"]
     index_V = np.full(len(vocabulary()), -1, dtype=np.int8)
     for index, code in enumerate(published):
@@ -118,10 +112,7 @@ def _length(rows: RowInputs) -> Floats32:
 
 
 def length_intervals() -> Floats:
-    """The intervals of history lengths with a published click rate, [intervals, 2].
-
-    Both lengths, the first and the last, belong to the interval.
-    """
+    """The history lengths with a published click rate, [intervals, 2]: first and last length."""
     spans = load_statistics()["sequence"]["click_rate_by_length"]
     return np.array([span.split("-") for span in spans], dtype=np.float64)
 
@@ -260,10 +251,7 @@ def user_effect(users: Users) -> Floats:
 
 
 def mean_over_users(logit: Floats32 | Floats) -> Floats:
-    """The click probability of each row if the user is unknown, [rows]: a mean over all users.
-
-    `logit` [rows] has the log-odds without the random effect of a user.
-    """
+    """The click probability of each row by its log-odds without the user: a mean over all users."""
     return np.interp(logit, *_mean_table())
 
 

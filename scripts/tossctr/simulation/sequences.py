@@ -59,7 +59,6 @@ def _end_shares(event: str) -> Floats:
     return published + (1.0 - published.sum()) * token_shares()
 
 
-@cache
 def measured_successors() -> Floats:
     """The probability that token j is the next event after token i, [i, j].
 
@@ -80,14 +79,13 @@ def _normalised(weight: Floats) -> Floats:
     return weight / weight.sum(axis=-1, keepdims=True)
 
 
-@cache
 def interest_chains() -> Floats:
-    """For each interest, the probability that token j is the next event after token i.
+    """For each interest, the probability that token j is the next event after token i, [K, i, j].
 
-    The shape is [interests, i, j]. A user follows one interest for some events, then another. Each
-    token belongs to one or two interests, which make it _TILT times likelier. Then two corrections
-    alternate until all interests together fit the data: a factor for each pair of tokens fits the
-    successors, a factor for each next token fits the token shares.
+    A user follows one interest for some events, then another. Each token belongs to one or two
+    interests, which make it _TILT times likelier. Then two corrections alternate until all
+    interests together fit the data: a factor for each pair of tokens fits the successors, a factor
+    for each next token fits the token shares.
     """
     share_V, successors_VV = token_shares(), measured_successors()
     rng = np.random.default_rng(_WORLD_SEED)
@@ -135,25 +133,16 @@ def _next_token_table() -> NDArray[np.uint16]:
     )
 
 
-def draw_lengths(score: Floats32, mean_length: float) -> NDArray[np.int64]:
-    """The number of events of each row, int64 [rows], at least 1, on average `mean_length`.
-
-    `score` [rows] is standard normal. The lengths have the published distribution, but for their
-    scale.
-    """
-    published = load_statistics()["sequence"]["lengths"]
-    logs = np.log(published["values"])
-    length = np.exp(np.interp(normal_cdf(score), published["levels"], logs))
-    return np.rint(length * (mean_length / REAL_MEAN)).clip(1).astype(np.int64)
-
-
 def draw_sequences(users: Users, score: Floats32, mean_length: float) -> Ragged:
     """Draw an event sequence for each row; rows of one user have equal sequences.
 
-    The standard normal `score` [rows] sets the sequence's length, which is `mean_length` on
-    average.
+    The standard normal `score` [rows] sets the length, which has the published distribution, scaled
+    to `mean_length`.
     """
-    offsets = np.concatenate([[0], np.cumsum(draw_lengths(score, mean_length))])
+    published = load_statistics()["sequence"]["lengths"]
+    logs = np.interp(normal_cdf(score), published["levels"], np.log(published["values"]))
+    length = np.rint(np.exp(logs) * (mean_length / REAL_MEAN)).clip(1).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(length)])
     tokens = np.empty(offsets[-1], dtype=np.uint16)
     upper = [np.cumsum(_end_shares(event)) for event in ("first", "only")]
     key, table = random_bits(users, Draw.EVENTS), _next_token_table()

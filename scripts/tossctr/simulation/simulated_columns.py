@@ -78,10 +78,9 @@ _SHIFT_OF_FEAT_E_3 = 1.5
 
 
 def day_of(row: NDArray[np.int64], total_rows: int) -> Days:
-    """The calendar day, 0 to 6, of the train rows with the numbers `row`.
+    """The calendar day, 0 to 6, of the train rows with the numbers `row`; the file is sorted by it.
 
-    The file is sorted by day, and has `total_rows` rows. Days have equally many negatives on
-    average, and different click rates.
+    Days have equally many negatives on average, and different click rates.
     """
     rate = np.array(list(load_statistics()["categories"]["day_of_week"]["click_rate"].values()))
     upper = np.cumsum(1.0 / (1.0 - rate))
@@ -92,8 +91,7 @@ def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> ColumnArr
     """Draw all columns except the sequence, for one row per user.
 
     `day` has the rows' calendar days, 0 to 7. The result also has the column `calendar_day`, and
-    the standard normal score `LENGTH`, from which `draw_sequences` makes the sequence's length. One
-    random number of a user decides which columns are missing, in all rows of the user.
+    the standard normal score `LENGTH`, from which `draw_sequences` makes the sequence's length.
     """
     level = {"gender": uniform(users, Draw.GENDER), "age_group": uniform(users, Draw.AGE_GROUP)}
     level |= {name: rng.random(len(users)) for name in ("inventory_id", "hour")}
@@ -135,10 +133,7 @@ def _category(column: str, level: Floats) -> NDArray[np.int8]:
 
 @cache
 def numeric_user_columns() -> list[str]:
-    """The names of the numeric columns that describe a user.
-
-    In a user's rows, only feat_e_3 varies.
-    """
+    """The numeric columns that describe a user, in whose rows only feat_e_3 varies."""
     return [name for name in load_statistics()["numeric"] if name not in ADVERT_COLUMNS]
 
 

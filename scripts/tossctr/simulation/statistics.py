@@ -25,11 +25,10 @@ def load_statistics() -> Mapping[str, Any]:
 
 
 def missing_shares(column: str) -> tuple[float, float]:
-    """The share of missing values of a column: in the competition's file, and in a sample of rows.
+    """The share of missing values of a column: in the file, and in the sample of the quantiles.
 
-    The column's published quantiles are from the sample. There are three blocks of columns that are
-    missing in the same rows: the 18 `feat_a_*`; feat_e_3; 77 others, such as gender and all
-    `history_*`.
+    Three blocks of columns are missing in the same rows: the 18 `feat_a_*`; feat_e_3; 77 others,
+    such as gender and all `history_*`.
     """
     missing = load_statistics()["missing"]
     if column in missing["never_missing"]:
@@ -53,14 +52,11 @@ def click_rate() -> float:
 
 @cache
 def category_log_odds(column: str) -> Floats32:
-    """How much each value of a column changes the log-odds of a click, compared with all rows.
-
-    The index is the value's index in `category_values`. The last entry, 0, is for missing values.
-    """
-    measured = load_statistics()["categories"][column]
-    rate = np.array([*measured["click_rate"].values(), click_rate()])
-    mean = click_rate()
-    return (np.log(rate / (1.0 - rate)) - np.log(mean / (1.0 - mean))).astype(np.float32)
+    """The log-odds of a click by `category_values`, less those of all rows; last 0 for missing."""
+    rates = load_statistics()["categories"][column]["click_rate"].values()
+    rate = np.array([*rates, click_rate()])
+    log_odds = np.log(rate / (1.0 - rate))
+    return (log_odds - log_odds[-1]).astype(np.float32)
 
 
 @cache

@@ -74,10 +74,7 @@ def train_users(seed: int, row: Indices) -> Users:
 
 
 def test_users(seed: int, row: Indices, train_rows: int) -> Users:
-    """The user of each test row, uint64 [rows]; `row` has the rows' numbers.
-
-    Some are users of the train file of the same seed, which has `train_rows` rows.
-    """
+    """The user of each test row, uint64 [rows]; some are users of the `train_rows` train rows."""
     users = _returning(seed, _TEST, row, TEST_RETURNS)
     is_train_user = (uniform(users, Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
     before = np.full(is_train_user.sum(), train_rows)
