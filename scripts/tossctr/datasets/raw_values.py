@@ -22,7 +22,6 @@ from .table import Block
 # The raw strings of categories and text tokens in a batch, by column.
 RawStrings = Mapping[str, Sequence[str]]
 
-_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _ZERO = np.uint8(ord("0"))
 # Numbers of this many digits always fit int64.
 _MAX_DIGITS = 18
@@ -48,8 +47,7 @@ def convert_batch(
 ) -> tuple[Block, RawStrings]:
     """Convert a batch of raw rows to a Block; also return the texts in each column.
 
-    `columns` has the columns' roles. `rows` are the rows' numbers in the raw file, which messages
-    call `path`. Batches can be converted in parallel.
+    `rows` are the rows' numbers in the raw file `path`. Batches can be converted in parallel.
     """
     numeric = np.empty((len(rows), len(columns.numeric)), np.float32)
     for i, name in enumerate(columns.numeric):
@@ -104,9 +102,10 @@ def _as_codes(column: pa.Array, name: str, path: str) -> tuple[np.ndarray, list[
 def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.ndarray:
     """A column of times as int64 [rows]: integers unchanged, timestamps in whole seconds.
 
-    `rows` are the rows' numbers in the file. Raises UserError if a time is missing or negative.
+    Raises UserError if a time is missing or negative.
     """
-    is_timestamp = pa.types.is_timestamp(column.type)
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("s", column.type.tz), safe=False)
     # Values too large for int64 become negative, which is an error below.
     counts = pc.fill_null(column.cast(pa.int64(), safe=False), -1).to_numpy(zero_copy_only=False)
     bad = np.flatnonzero(counts < 0)
@@ -116,7 +115,7 @@ def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.
             f"negative; give each row a non-negative integer in the unit of the events' times, or "
             f"a timestamp from 1970 on, or remove `times` from the table's file"
         )
-    return counts // _PER_SECOND[column.type.unit] if is_timestamp else counts
+    return counts
 
 
 def parse_sequences(
@@ -134,8 +133,7 @@ def parse_sequences(
     sequences. A token of up to 18 digits without a leading 0 is an integer. Any other is a text,
     which becomes a hash. With `times`, all tokens must be integers, and may have leading zeros.
 
-    Raises UserError for an invalid token. The message has the token, the column's `name`, the file
-    `path` and the row, whose number is in `rows`.
+    Raises UserError for an invalid token, with its row, whose number is in `rows`.
     """
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         pattern = _INTEGER if times else _LIST_TOKEN
