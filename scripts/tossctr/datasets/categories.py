@@ -48,10 +48,7 @@ def codes_of(words: Sequence[str]) -> np.ndarray:
 
 
 def tokens_of(codes: np.ndarray) -> np.ndarray:
-    """The token of each category code, int64: the number by which histories store the same value.
-
-    The token of a missing value is -1.
-    """
+    """The token of each category code, int64, by which histories store the value; -1 if missing."""
     text = codes & (_TEXT_TOKEN - np.uint64(1)) | _TEXT_TOKEN
     return np.where(codes < _HASHED, codes.astype(np.int64) - 1, text.astype(np.int64))
 

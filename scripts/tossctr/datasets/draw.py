@@ -222,10 +222,9 @@ def select_rows(
 ) -> Selection:
     """Draw rows of a part: as many of each split and label as `quota_22`, int64 [splits, labels].
 
-    `labels` has the labels of the part's rows, uint8 [rows]; `part` is the part's number. A label's
-    rows are divided into as many equal intervals as rows are drawn, and one row is drawn from each
-    interval, so every day of a file sorted by day is sampled. Validation rows are drawn in the same
-    way from the drawn rows.
+    A label's rows are divided into as many equal intervals as rows are drawn, and one row is drawn
+    from each interval, so every day of a file sorted by day is sampled. Validation rows are drawn
+    in the same way from the drawn rows.
 
     If the table is already split, `row_splits` has the split, period and fold of each row, each
     [rows]. Then each split is drawn from its own rows.

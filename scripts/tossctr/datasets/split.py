@@ -87,10 +87,9 @@ def split_rows(
         period    uint8, the row's time interval, 0 is the oldest; 0 without times
         fold      uint8, a number below FOLDS, equal in all rows of a group; 0 without groups
 
-    One of `time` and `group` is an array [rows], the other None. The newest times, or random
-    groups, are validation rows. Rows of one time or group stay together, so the share of validation
-    rows is only close to `valid_share`. Raises UserError, in which `where` is the file, if a split
-    has no clicks or no negatives.
+    One of `time` and `group` is an array [rows], the other None. Rows of one time or group stay
+    together, so the share of validation rows is only close to `valid_share`. Raises UserError, in
+    which `where` is the file, if a split has no clicks or no negatives.
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "time or group is given"
@@ -175,10 +174,7 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
 
 
 def _keys_of(values: pa.Array) -> list[bytes]:
-    """The bytes of each text or list; b"" for missing and empty values.
-
-    Raises ArrowException for other types.
-    """
+    """The bytes of each text or list, b"" if missing or empty; ArrowException for other types."""
     if type_name(values.type) == "list of text":
         values = pc.binary_join(values.cast(pa.list_(pa.string())), "\0")
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):

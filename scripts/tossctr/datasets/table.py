@@ -134,10 +134,7 @@ class Table(Header, ABC):
 
     @abstractmethod
     def vocabulary(self, column: str) -> list[str]:
-        """The distinct texts of a categorical column, sorted.
-
-        For a sequence: the tokens that are not integers.
-        """
+        """The distinct texts of a categorical column, or of a sequence's text tokens, sorted."""
 
     def close(self) -> None:
         """Close the table's files, if any; may be called twice."""

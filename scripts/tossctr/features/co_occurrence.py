@@ -78,10 +78,7 @@ def _vector_items(table: Table, field: SequenceField) -> np.ndarray:
 
 
 def _has_whole_histories(train: Table, sequence: str) -> bool:
-    """True if histories keep their first event, by which all rows of a user get the same fold.
-
-    With cut histories, item vectors would leak labels.
-    """
+    """True if histories keep their first event, by which all rows of a user get the same fold."""
     keys = [np.empty((0, 2), np.uint64)]
     for block in train.blocks([sequence], _COMMON_ROWS):
         history = block.sequences[sequence]

@@ -109,8 +109,7 @@ class ItemVectors:
     def vectors(self) -> np.ndarray:
         """The vectors by fold and item, float32 [folds + 1, 1 + items, dimensions].
 
-        The last fold is for rows without a fold. Item 0 stands for all items without a vector, and
-        has the vector 0.
+        The last fold is for rows without a fold. Item 0, with the vector 0, stands for all others.
         """
         numbers = np.frombuffer(base64.b64decode(self.data, validate=True), "<f4")
         shaped = numbers.reshape(-1, len(self.codes), DIMENSIONS)

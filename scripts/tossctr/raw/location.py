@@ -80,10 +80,7 @@ class Location:
 
     @cached_property
     def version(self) -> str:
-        """A digest of the file's content, computed at the first call.
-
-        For an object in a store, it is a digest of the size and of the digest that the store keeps.
-        """
+        """A digest of the file's content, or of an object's size and of the store's digest."""
         with self.reading():
             if not self.is_remote:
                 return content_version(Path(self.configured))

@@ -22,8 +22,7 @@ _RECORDS = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
 class RawFiles:
     """Where a run reads its raw data: the user's files, or the simulated stand-in for them.
 
-    `test` is None without a test table. `why_simulated` is the reason for using the stand-in; ''
-    for the user's files.
+    `why_simulated` is the reason for using the stand-in; '' for the user's files.
     """
 
     train: TableLocation
@@ -93,8 +92,7 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
         auto         the user's files; simulated data if all tables are missing
 
     Without `has_stand_in`, `auto` never chooses simulated data. Raises UserError if files of the
-    user are needed and missing. Remote files and broken links (disks that are not mounted) count as
-    existing.
+    user are missing; remote files and broken links (disks that are not mounted) count as existing.
     """
     # The sample is used with both sources: its IDs are compared with those of the test table.
     sample = raw["sample_submission"] and Location(raw["sample_submission"])

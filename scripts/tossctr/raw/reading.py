@@ -139,10 +139,7 @@ class RawTable:
                     row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
-        """`rows` rows, the same number from the start of each file.
-
-        Columns that some files lack are left out.
-        """
+        """`rows` rows, as many from the start of each file, without `incomplete` columns."""
         usable = [field for field in self.schema_arrow if field.name not in self.incomplete]
         schema, batches = pa.schema(usable), []
         for file in self._files:
@@ -183,8 +180,7 @@ class RawTable:
     def check_columns(self, columns: Columns, *extra: str) -> None:
         """Raise UserError if there are no rows, or a column in use is missing or has a wrong type.
 
-        `extra` names further columns that must exist, such as label, ID, time and group; '' names
-        none.
+        `extra` names further columns that must exist, such as label and ID; '' names none.
         """
         self.require_usable([name for name in (*columns.features, *extra) if name])
         if all(file.is_empty for file in self._files):
@@ -192,10 +188,7 @@ class RawTable:
         check_types(self.schema_arrow, columns, str(self.location))
 
     def require_usable(self, names: Sequence[str]) -> None:
-        """Raise UserError if one of the columns `names` cannot be read.
-
-        Such a column is missing, is twice in a file, or has conflicting types.
-        """
+        """Raise UserError if a column is missing, is twice in a file, or has conflicting types."""
         for name in names:
             if name in self.unusable:
                 raise UserError(self.unusable[name])

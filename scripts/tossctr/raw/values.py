@@ -75,10 +75,7 @@ def type_name(arrow_type: pa.DataType) -> str:
 
 
 def text_format(arrow_type: pa.DataType) -> str:
-    """The name of the text format of a type's values, such as float or timestamp.
-
-    Types of one format write equal values alike: integers, as well as floats, write 1.
-    """
+    """The name of a type's text format; types of one format write equal values alike (1 as 1)."""
     if pa.types.is_timestamp(arrow_type):
         return "timestamp with a zone" if arrow_type.tz else "timestamp"
     return type_name(arrow_type).replace("integer", "float")
@@ -140,10 +137,7 @@ def time_type(word: str) -> pa.DataType:
 
 
 def label_pair(labels: pa.Array) -> tuple[str, str] | None:
-    """The pair of words, such as yes and no, that has the first label that is not missing.
-
-    None if the labels are not text, or the first label is in no pair of LABEL_PAIRS.
-    """
+    """The pair of LABEL_PAIRS that has the first label that is not missing; None if no pair has."""
     if type_name(labels.type) != "text":
         return None
     words = [word.strip().lower() for word in pc.drop_null(labels)[:1].to_pylist()]

@@ -119,8 +119,7 @@ def interest_chains() -> Floats:
 def _next_token_table() -> NDArray[np.uint16]:
     """The next token by interest, token and level, flattened: [K * V * 4096].
 
-    The levels of a state are shifted by a random fraction of 1 / 4096, so that rarer tokens can
-    occur.
+    A random shift of a state's levels, below 1 / 4096, lets rarer tokens occur.
     """
     rng = np.random.default_rng(_WORLD_SEED + 1)
     upper_SV = np.cumsum(interest_chains().reshape(-1, len(vocabulary())), axis=1)

@@ -169,9 +169,7 @@ def _draw_history(
 ) -> dict[str, Floats32]:
     """The history columns, which describe a user's past click rate and volume.
 
-    history_b_3 to 30 are a constant times k / D: k clicks, mostly one, in D past events. In
-    `statistics.json`, a column's list begins with its score (rate or length) and its loading on the
-    score.
+    history_b_3 to 30 are a constant times k / D: k clicks, mostly one, in D past events.
     """
     history = load_statistics()["history"]
     score_of = {"rate": scores["RATE"], "length": scores["LENGTH"]}
@@ -255,8 +253,7 @@ def _scores() -> Mapping[str, Floats]:
 def _weights() -> Floats:
     """The share of each creative in the rows of each day, [days, A].
 
-    On each day, the shares are scaled iteratively to the measured share of the exclusive inventory
-    and the measured quantiles of the three IDs.
+    They are scaled iteratively to the measured share of the exclusive inventory and ID quantiles.
     """
     rng, levels = np.random.default_rng(_WORLD_SEED + 2), _levels()
     creatives, ad_sets = len(levels[CREATIVE]), levels[AD_SET].max() + 1

@@ -112,8 +112,7 @@ def quantile_function(column: str) -> Callable[[Floats], Floats]:
     """The quantile function of a numeric column's values that are not missing.
 
     The published quantiles and shares of zeros count missing values as 0. So quantiles are 0 from
-    the level `zero_from` to `zero_to`. The first of these levels stand for missing values, and are
-    skipped.
+    the level `zero_from` to `zero_to`, of which the first stand for missing values and are skipped.
     """
     measured = load_statistics()["numeric"][column]
     level = np.array(load_statistics()["quantile_levels"], dtype=np.float64)

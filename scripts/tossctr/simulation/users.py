@@ -88,10 +88,7 @@ def new_users(seed: int, rows: int) -> Users:
 
 
 def _returning(seed: int, split: int, row: Indices, returns: float) -> Users:
-    """The users of rows of a split, [R].
-
-    With probability `returns`, a row has the user of an earlier row, else a new user.
-    """
+    """The users of rows, [R]: with probability `returns` that of an earlier row, else a new one."""
     start = np.random.SeedSequence([seed, split]).generate_state(1, np.uint64)[0]
     users = hash64(start + row.astype(np.uint64) * GOLDEN)
     again = (uniform(users, Draw.RETURNS) < returns) & (row > 0)
