@@ -164,10 +164,9 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
                 )
         except ValueError as error:
             raise UserError(
-                f"{file.file_of_row(first_row)}: label {label!r}, {error}; labels "
-                f"must be 0 and 1, booleans, or one of the pairs "
-                f"{', '.join(map('/'.join, LABEL_PAIRS))}. Correct the values, or name another "
-                f"column in `columns.label`"
+                f"{file.file_of_row(first_row)}: label {label!r}, {error}; `columns.label` must "
+                f"name a column of 0 and 1, booleans, or one of the pairs "
+                f"{', '.join(map('/'.join, LABEL_PAIRS))}"
             ) from None
         pieces.append(numbers.to_numpy().astype(np.uint8))
     if pair is not None:

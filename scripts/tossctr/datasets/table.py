@@ -237,6 +237,5 @@ def draw_mismatch_error(first: object, second: object) -> UserError:
     """The error for files not drawn together: a row could be both a train and a validation row."""
     return UserError(
         f"{first} and {second} were not made from the same rows and columns; give files that one "
-        f"run made. If the workflow made both files, delete their folders in data/h5 and run the "
-        f"same command again"
+        f"run made, or delete their folders in data/h5 and run the same command again"
     )

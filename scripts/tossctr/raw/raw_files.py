@@ -175,10 +175,9 @@ def protect_real_results(raw: RawFiles, results: Path) -> None:
     if raw.is_simulated and (real := [path for path in paths if _is_real(path)]):
         raise UserError(
             f"{raw.why_simulated}, so this run would use the stand-in and overwrite results of "
-            f"real data, such as {real[0]}. Put the raw files back, mount the disk, or repeat "
-            f"the options of the earlier run, such as --config table=mine.yaml. For simulated "
-            f"data, use another folder (snakemake --directory DIR) with `raw.source: simulated`, "
-            f"or delete {results} first"
+            f"real data, such as {real[0]}. Put the raw files back, or repeat the options of the "
+            f"earlier run, such as --config table=mine.yaml. For simulated data, use another "
+            f"folder (snakemake --directory DIR) with `raw.source: simulated`"
         )
 
 

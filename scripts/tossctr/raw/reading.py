@@ -170,10 +170,9 @@ class RawTable:
                 pieces.append(cast.to_numpy(zero_copy_only=False))
             except (ValueError, pa.ArrowException) as error:
                 raise UserError(
-                    f"{self.file_of_row(first_row)}: column {column!r}: {first_line(error)}; "
-                    f"each row needs a whole number such as 20240131, a date, a timestamp, or a "
-                    f"text such as 2024-01-31 or 2024-01-31 23:59:00: correct the value or "
-                    f"`columns.time`"
+                    f"{self.file_of_row(first_row)}: column {column!r}: {first_line(error)}; each "
+                    f"row needs a number such as 20240131, a date, a timestamp, or a text such as "
+                    f"2024-01-31 or 2024-01-31 23:59:00: correct the value or `columns.time`"
                 ) from None
         return np.concatenate(pieces)
 

@@ -19,9 +19,7 @@ _GRID_DISTINCT = 160
 @cache
 def load_statistics() -> Mapping[str, Any]:
     """The content of `statistics.json`; key `what` describes the rows of each measurement."""
-    path = Path(__file__).with_name("statistics.json")
-    statistics: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return statistics
+    return json.loads(Path(__file__).with_name("statistics.json").read_text(encoding="utf-8"))
 
 
 def missing_shares(column: str) -> tuple[float, float]:

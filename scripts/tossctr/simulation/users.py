@@ -77,8 +77,7 @@ def test_users(seed: int, row: Indices, train_rows: int) -> Users:
     """The user of each test row, uint64 [rows]; some are users of the `train_rows` train rows."""
     users = _returning(seed, _TEST, row, TEST_RETURNS)
     is_train_user = (uniform(users, Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
-    before = np.full(is_train_user.sum(), train_rows)
-    users[is_train_user] = train_users(seed, _earlier(before, users[is_train_user]))
+    users[is_train_user] = train_users(seed, _earlier(train_rows, users[is_train_user]))
     return users
 
 
@@ -98,7 +97,7 @@ def _returning(seed: int, split: int, row: Indices, returns: float) -> Users:
     return users
 
 
-def _earlier(before: Indices, users: Users) -> Indices:
+def _earlier(before: Indices | int, users: Users) -> Indices:
     """A random row below each row in `before`, [R], more often recent, since users soon return."""
     row = (before * np.sqrt(uniform(users, Draw.EARLIER))).astype(np.int64)
     return np.minimum(row, before - 1)
