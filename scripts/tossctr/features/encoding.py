@@ -140,9 +140,7 @@ class FeatureEncoder:
 
     def ages(self, block: Block) -> Ragged | None:
         """The time from each event to its row; None if the table has no times."""
-        if self.event_time is None or block.time is None:
-            return None
-        return elapsed_times(block, self.event_time)
+        return elapsed_times(block, self.event_time) if self.event_time else None
 
     def categories(self, block: Block) -> np.ndarray:
         """The vocabulary indices of the rows' categories, int64 [rows, category_fields]."""

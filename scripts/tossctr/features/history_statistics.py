@@ -24,7 +24,7 @@ An item attribute is a category that depends only on the target item, such as a 
 Columns that name the target or an attribute need histories that share their target's codes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numba
 import numpy as np
@@ -159,17 +159,14 @@ class EventColumns:
         self.attributes = [
             (each, np.array(each.of_code, np.int64)) for each in feature_map.item_attributes
         ]
-        self.columns = [*self._names()]
-
-    def _names(self) -> Iterator[str]:
+        pairs = [(each.column, each.sequence) for each in feature_map.item_attributes]
+        self.columns = [f"item_attributes: {column} of {sequence}" for column, sequence in pairs]
         if self.ages:
-            yield from ("times: newest", "times: tenth newest", "times: oldest")
-            yield from (f"times: events within {age:.15g}" for age in self.ages)
-            yield from (recency_name(target, of) for of, target in self.targets.items())
-            yield from (recency_name(each.column, each.sequence) for each, _ in self.attributes)
-        yield from (
-            f"item_attributes: {each.column} of {each.sequence}" for each, _ in self.attributes
-        )
+            within = [f"times: events within {age:.15g}" for age in self.ages]
+            newest = [recency_name(target, of) for of, target in self.targets.items()]
+            newest += [recency_name(*pair) for pair in pairs]
+            times = ["times: newest", "times: tenth newest", "times: oldest"]
+            self.columns = [*times, *within, *newest, *self.columns]
 
     def __call__(
         self,
