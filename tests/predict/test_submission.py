@@ -64,7 +64,7 @@ def submit(
 @pytest.mark.parametrize(
     ("ids", "sample", "said"),
     [
-        (["X1", *IDS[2:]], IDS, ["not predicted: 2", "'U000'", "only predicted: 1", "'X1'"]),
+        (["X1", *IDS[2:]], IDS, ["sample: 2, such as 'U000'", "sample: 1, such as 'X1'"]),
         ([*IDS, "U003", "U004", "U003"], IDS, ["more than once: 2", "'U003'"]),
         (IDS, [*IDS, "U005"], ["sample_submission.csv", "once: 1", "'U005'"]),
         (IDS, "", ["sample_submission.csv"]),
@@ -195,7 +195,7 @@ def test_a_sample_is_compared_with_the_test_file_before_anything_is_trained(fold
     # A pandas column of integers with a gap, as floats.
     test = write_raw(folder, raw_table(3, uid=[3.0, 1.0, 2.0]), "test")
     sample.write_text("uid,y\n1,0\n9,0\n")
-    with pytest.raises(UserError, match=r"IDs not .*: 1, such as '9'; IDs only .*: 2, .*'3'"):
+    with pytest.raises(UserError, match=r"IDs only .*: 1, such as '9'; IDs not .*: 2, .*'3'"):
         list_parts(test, COLUMNS, parts, rows=3, sample_submission=sample)
     assert not parts.exists()
     sample.write_text("uid,y\n1,0\n2,0\n3,0\n")

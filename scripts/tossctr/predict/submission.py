@@ -141,7 +141,7 @@ def join_predictions(
     with id_database(submission) as database:
         add_ids(database, "predicted", _average(by_model, weights, id_column), "the predictions")
         if sample_submission is not None:
-            add_sample_ids(database, sample_submission, id_column, "predicted", "predicted")
+            add_sample_ids(database, sample_submission, id_column, "predicted")
         # All IDs are quoted if an ID has a character special to CSV; else none, as in the sample.
         special = r"""regexp_matches(id, '[",\r\n]')"""
         counted = database.sql(f"SELECT count(*), bool_or({special}) FROM predicted")

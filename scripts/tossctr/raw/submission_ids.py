@@ -55,7 +55,7 @@ def list_parts(
         with id_database(parts, threads) as database:
             add_ids(database, "test", ids(), f"{table.location}: column {columns.id!r}")
             if sample_submission is not None:
-                add_sample_ids(database, sample_submission, columns.id, "test", "in the test file")
+                add_sample_ids(database, sample_submission, columns.id, "test")
     write_json(parts, asdict(table.listing(rows)))
 
 
@@ -104,24 +104,22 @@ def add_ids(
 
 
 def add_sample_ids(
-    database: DuckDBPyConnection, path: str | Path, id_column: str, name: str, location: str
+    database: DuckDBPyConnection, path: str | Path, id_column: str, name: str
 ) -> None:
     """Read the IDs of a sample submission into a table `sample`, and compare them with `name`'s.
 
-    Messages call the table `name` by `location`, such as "in the test file". Raises UserError if
-    the IDs differ, if one is repeated, or if the file cannot be read.
+    Raises UserError if the IDs differ, if one is repeated, or if the file cannot be read.
     """
     add_ids(database, "sample", sample_ids(path, id_column), str(path))
-    is_lacking, is_extra = (f"FILTER (WHERE {table}.row IS NULL)" for table in (name, "sample"))
-    [(lacking, lacking_id, extra, extra_id)] = database.sql(
-        f"SELECT count(*) {is_lacking}, arg_min(sample.id, sample.row) {is_lacking}, "
-        f"count(*) {is_extra}, arg_min({name}.id, {name}.row) {is_extra} "
-        f"FROM sample FULL JOIN {name} USING (id)"
-    ).fetchall()
-    differences = [(lacking, f"not {location}", lacking_id), (extra, f"only {location}", extra_id)]
-    if texts := [f"{text}: {n:,}, such as {id!r}" for n, text, id in differences if n]:
+    differences = []
+    for text, here, there in (("only in", "sample", name), ("not in", name, "sample")):
+        query = f"SELECT count(*), arg_min(id, row) FROM {here} ANTI JOIN {there} USING (id)"
+        [(count, example)] = database.sql(query).fetchall()
+        if count:
+            differences.append(f"IDs {text} the sample: {count:,}, such as {example!r}")
+    if differences:
         raise UserError(
-            f"{path}: IDs {'; IDs '.join(texts)}; use the sample submission of this test file, or "
+            f"{path}: {'; '.join(differences)}; use the sample submission of this test file, or "
             f"set `raw.sample_submission` to null"
         )
 
