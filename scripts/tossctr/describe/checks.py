@@ -133,5 +133,5 @@ def _table_alarms(facts: Mapping[str, Any]) -> Iterator[Alarm]:
         yield Alarm(
             f"The {rows:,} validation rows have {clicks:,} clicks, fewer than {MIN_CLICKS}, so "
             f"their metrics are uncertain",
-            "Raise sampling.valid_share, or use more rows",
+            "Hold out more rows (`sampling: {valid_share: 0.3}` in the config), or use more rows",
         )

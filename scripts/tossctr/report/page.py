@@ -26,14 +26,17 @@ from ..common.files import atomic_write
 from ..config.names import FEW_CLICKS, SIGNIFICANCE
 from ..describe.alarms import Alarm
 
-# The styles of Snakemake's report around a page are in rules/captions/workflow.rst.
+# The styles of Snakemake's report around a page are in rules/captions/workflow.rst. A wide table
+# has a shadow at its right edge, which a white gradient covers after scrolling to the table's end.
 _STYLE = """\
 body { margin: 0; }
 .page { max-width: 72rem; margin: 0 auto; padding: 0.5rem 1rem; overflow-wrap: anywhere;
   font: 15px/1.5 system-ui, sans-serif; color: #222; }
 .page h1 { font-size: 1.6em; margin: 0.5em 0; } .page h2 { font-size: 1.25em; }
 .page img { max-width: 100%; height: auto; }
-.page .wide { overflow-x: auto; }
+.page .wide { overflow-x: auto; background: no-repeat right / 2em 100%
+  linear-gradient(to left, #fff 50%, #fff0) local, no-repeat right / 1em 100%
+  linear-gradient(to left, #aaa, #fff0); }
 .page table { border-collapse: collapse; font-size: 13px; width: auto; margin: 0.5em 0; }
 .page th, .page td { padding: 3px 8px; text-align: left; vertical-align: top;
   border-bottom: 1px solid #ddd; overflow-wrap: normal; }
@@ -68,6 +71,7 @@ BLUE, VERMILION = "#0072B2", "#D55E00"
 GREY = "#595959"
 WIDTH_INCHES = 4.8  # A phone shows this at three quarters of its size, with legible text.
 ROW_INCHES = 0.29  # height of a row with its name above
+MAX_BESIDE = 20  # characters of a name that is beside its bar
 SIMULATED_PLOT = "Simulated data: says nothing about real clicks."
 BARS_NOTE = (
     f"Bars: 95 % intervals. Orange: significant after correction for all differences, drawn or "
@@ -104,8 +108,8 @@ def alarms_text(alarms: Sequence[Alarm]) -> str:
 
 
 def plots_text(plots: Sequence[Path], page: Path) -> str:
-    """Markdown that shows `plots` on the page with the path `page`."""
-    return "\n".join(f"![{p.stem}]({os.path.relpath(p, page.parent)})\n" for p in plots)
+    """Markdown that shows `plots` on the page with the path `page`, side by side if they fit."""
+    return "\n".join(f"![{p.stem}]({os.path.relpath(p, page.parent)})" for p in plots) + "\n"
 
 
 def collapsed(title: str, *parts: str) -> str:
@@ -251,11 +255,12 @@ def interval_panels(
         ax.axvline(middle, color=GREY, linestyle=":", alpha=0.6, zorder=0.2)
         ax.hlines(rows["y"], rows["low"], rows["high"], color=edges)
         ax.scatter("value", "y", data=rows, s=25, ec=edges, fc=faces.tolist(), zorder=2)
-        # A name above its bar leaves the whole width to both; its white box hides grid lines.
-        on_white = {"fc": "white", "ec": "none", "pad": 1}
-        ax.set_yticks(rows["y"] - 0.4, list(table["name"]), ha="left", size=9, bbox=on_white)
+        # A long name stands above its bar, where it hides grid lines, a short one beside it.
+        above = table["name"].str.len().max() > MAX_BESIDE
+        style = {"ha": "left", "bbox": {"fc": "white", "ec": "none", "pad": 1}} if above else {}
+        ax.set_yticks(rows["y"] - 0.4 * above, list(table["name"]), size=9, **style)
         ax.xaxis.set_zorder(0)
-        ax.tick_params("y", length=0, pad=-3)
+        ax.tick_params("y", length=0, pad=-3 if above else 3)
         ax.grid(visible=False, axis="y")
         ax.locator_params("x", nbins=6)
         ax.set_ylim(len(rows) - 0.6, -0.75)  # the first row is at the top
