@@ -2,10 +2,8 @@
 
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -63,8 +61,8 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     """Write a table file (YAML) with guessed roles of columns.
 
     `train` and `test` list the files or folders of each table; None: there is no test table.
-    Returns a text for the user: the columns left out and the next command. Raises UserError if a
-    table has no rows, no label or no feature.
+    Returns the columns that are left out, with reasons, as text. Raises UserError if a table has no
+    rows, no label or no feature.
     """
     delimiter = _delimiter(TableLocation(train))
     locations = [TableLocation(files, delimiter) for files in (train, test) if files]
@@ -103,10 +101,7 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
             f"{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1_000)}{reasons}",
             encoding="utf-8",
         )
-    command = ["snakemake", "--cores", "4", "results/full/data.md", "--config", f"table={output}"]
-    if not Path("Snakefile").exists():  # in a working folder
-        command[1:1] = ["--snakefile", str(Path(__file__).parents[3] / "Snakefile")]
-    return f"{reasons}Wrote {output}; check it. Then describe the data:\n    {shlex.join(command)}"
+    return reasons
 
 
 def _paths(files: Sequence[str]) -> str | list[str] | None:

@@ -257,8 +257,8 @@ def _statements(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) ->
             f"With all histories emptied, the AUC of {best['model']} is {best['auc_ablated']:.4f}: "
             f"histories are worth {difference_text(best, 'histories')}."
         )
-    again = ", retrained on train and validation rows after these metrics were measured"
-    yield f"Configured for submission: {' + '.join(submitting)}{again if refit else ''}."
+    again = " Before the submission, they are also trained on the validation rows."
+    yield f"Configured `submission_models`: {' + '.join(submitting)}.{again if refit else ''}"
     for _, row in rivals[rivals["model"] == BLEND].iterrows():
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
         yield (
