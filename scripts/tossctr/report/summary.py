@@ -210,8 +210,8 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tup
     counts = f"{best['valid_clicks']:,} clicks in {best['valid_rows']:,} validation rows"
     if not best["enough_clicks"]:
         return configured, (
-            f"**{verb} {called.get(configured, configured)}**, as configured. {counts} are not "
-            f"enough to compare models. This needs {FEW_CLICKS} clicks and as many negatives."
+            f"**{verb} {called.get(configured, configured)}**, as configured. Comparing models "
+            f"needs {FEW_CLICKS} clicks and as many negatives; there are {counts}."
         )
     is_level = rivals["behind_p_value"] >= SIGNIFICANCE  # also true of the best
     can_submit = names.map(is_model) | (names == configured)
@@ -261,11 +261,12 @@ def _statements(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) ->
     yield f"Configured `submission_models`: {' + '.join(submitting)}.{again if refit else ''}"
     for _, row in rivals[rivals["model"] == BLEND].iterrows():
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
-        yield (
-            f"The blend has the weights {weights}. Its gain in {_metric(rivals).heading} over its "
-            f"best model, {row['best_model']}, is {difference_text(row, 'gain_over_best')}. This "
-            f"gain uses no weights that were fitted to the same rows."
+        gain = (
+            f" Its gain in {_metric(rivals).heading} over its best model, {row['best_model']}, is "
+            f"{difference_text(row, 'gain_over_best')}. This gain uses no weights that were fitted "
+            f"to the same rows."
         )
+        yield f"The blend has the weights {weights}.{gain if row['enough_clicks'] else ''}"
 
 
 def _table(models: pd.DataFrame) -> str:
