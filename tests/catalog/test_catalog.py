@@ -155,7 +155,7 @@ def test_numbers_keep_the_form_in_which_they_were_written(config: Config) -> Non
     assert json.dumps([size["train"]["weight_decay"], size["model"]["dropout"]]) == "[1, 0]"
 
 
-def test_all_mistakes_are_listed_at_once_by_their_paths(config: Config) -> None:
+def test_all_errors_are_listed_at_once_by_their_paths(config: Config) -> None:
     wrong = {
         "model.max_len": 150,
         "sizes.medium.max_len": 150,
@@ -226,7 +226,7 @@ def test_what_yaml_takes_otherwise_than_it_looks_is_named_with_its_line(
     assert sorted(map(int, named)) == lines
 
 
-def test_mistakes_of_a_space_are_named_and_a_sound_one_passes() -> None:
+def test_errors_of_a_search_space_are_named_and_a_sound_one_passes() -> None:
     wrong = {
         "model.max_len": [50],
         "boosting.bags": [1, 3],

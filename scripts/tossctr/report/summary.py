@@ -254,7 +254,7 @@ def _statements(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) ->
     best = rivals.iloc[0]
     if best["enough_clicks"] and not pd.isna(best["auc_ablated"]):
         yield (
-            f"With all histories emptied, the AUC of {best['model']} is {best['auc_ablated']:.4f}: "
+            f"With all histories ablated, the AUC of {best['model']} is {best['auc_ablated']:.4f}: "
             f"histories are worth {difference_text(best, 'histories')}."
         )
     again = " Before the submission, they are also trained on the validation rows."
