@@ -76,8 +76,8 @@ class ModelKind:
         """The dotted name of the entry point's module; raises UserError if there is none."""
         if entry_point not in self.entry_points:
             raise UserError(
-                f"models of the kind {self.name} have no function {entry_point!r}; use a model of "
-                f"another kind (docs/serving.md, docs/own-model.md)"
+                f"{self.name} has no function {entry_point!r}; docs/serving.md shows how to serve "
+                f"its models, docs/own-model.md how to add a function"
             )
         return f"{self.package}.{self.entry_points[entry_point]}"
 

@@ -123,7 +123,6 @@ def _header(kind: str) -> dict[str, Any]:
 def damaged_model_error(path: Path, error: Exception) -> UserError:
     """The UserError to raise for a damaged model file, after reading it has raised `error`."""
     return UserError(
-        f"{path}: not a complete model file of this workflow ({first_line(error)}); use another "
-        f"file. If the workflow made the file, delete it. To retrain the model, run the same "
-        f"command again, or `snakemake --cores 4 {path}`"
+        f"{path}: not a complete model file of this workflow ({first_line(error)}); if the "
+        f"workflow trained it, delete the file and retrain: `snakemake --cores 4 {path}`"
     )

@@ -167,8 +167,8 @@ def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None
     events = [(f, 7 * t + token, y) for f, tokens, t, y in zip(*rows) for token in tokens]
     rate = (sum(y for *_, y in events) + 0.5) / (len(events) + 1)
     added = counts.prior_count
-    own, older = counts.log_odds_of_others(), counts.log_odds_of_older()
-    cases = [({*range(FOLDS)}, counts.log_odds_of_all()[0]), (set(), older[0])]
+    own, older = counts.out_of_fold_log_odds(), counts.ordered_log_odds()
+    cases = [({*range(FOLDS)}, counts.full_log_odds()[0]), (set(), older[0])]
     for number in (1, 3, 4):
         cases += [({*range(FOLDS)} - {number}, own[number]), ({*range(number)}, older[number])]
     for counting, log_odds in cases:
@@ -198,7 +198,7 @@ def test_slots_get_as_many_occurrences_as_their_rates_are_alike() -> None:
 
 def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
     fold, histories, target, _, slots, counts = counted_rows()
-    table = counts.log_odds_of_others()
+    table = counts.out_of_fold_log_odds()
     means = mean_over_newest(table, fold, slots.values, slots.offsets, np.array([1, 4, 99]))
     for row, tokens in enumerate(histories):
         values = [table[fold[row], 7 * target[row] + token] for token in reversed(tokens)]

@@ -122,11 +122,8 @@ class _Trials:
         gains, rows = before - after, len(after)
         gain, error = float(gains.mean()), float(gains.std() / np.sqrt(rows))
         kept = gain > error
-        text = (
-            "%s: %s. The gain in logloss on %s held-out rows is %.5f; a change is kept if the gain "
-            "exceeds its standard error, here %.5f"
-        )
-        logger.info(text, what, "kept" if kept else "not kept", f"{rows:,}", gain, error)
+        text = "%s: %skept (gain in logloss %.5f, standard error %.5f, on %s held-out rows)"
+        logger.info(text, what, "" if kept else "not ", gain, error, f"{rows:,}")
         self.tried.append({"what": what, "rows": rows, "gain": gain, "error": error, "kept": kept})
         return kept
 

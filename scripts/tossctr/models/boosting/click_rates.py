@@ -98,19 +98,19 @@ class ClickCounts:
         """Count further rows, with `fold` and `label` int64 [rows]."""
         _add(self.seen, self.clicks, fold, slots.values, slots.offsets, label)
 
-    def log_odds_of_others(self) -> np.ndarray:
+    def out_of_fold_log_odds(self) -> np.ndarray:
         """For each fold, the log odds of a click in all other folds, float32 [folds, slots]."""
         seen, clicks = self.seen.sum(0), self.clicks.sum(0)
         return np.stack(
             [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
         )
 
-    def log_odds_of_older(self) -> np.ndarray:
+    def ordered_log_odds(self) -> np.ndarray:
         """For each period, the log odds of a click in older periods, float32 [periods, slots]."""
         sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
         return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
 
-    def log_odds_of_all(self) -> np.ndarray:
+    def full_log_odds(self) -> np.ndarray:
         """The log odds of a click in all rows, float32 [1, slots]."""
         return self._log_odds(self.seen.sum(0), self.clicks.sum(0))[None]
 

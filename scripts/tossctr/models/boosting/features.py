@@ -201,10 +201,10 @@ def fit_features(
         for sequence, count in zip(feature_map.sequences, events)
     }
     tables = {
-        name: count.log_odds_of_older() if by_period else count.log_odds_of_others()
+        name: count.ordered_log_odds() if by_period else count.out_of_fold_log_odds()
         for name, count in counts.items()
     }
-    full_tables = {name: count.log_odds_of_all() for name, count in counts.items()}
+    full_tables = {name: count.full_log_odds() for name, count in counts.items()}
     return (
         replace(train_features, tables=tables, top_codes=top_codes, oov_dropout=dropout),
         replace(features, tables=full_tables, top_codes=top_codes),
