@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,6 @@ class CodeDigests:
         files = [*folder.glob("[!.]*.py"), *folder.glob(f"{PACKAGE}/**/[!.]*.py")]
         self.texts = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
         self.imports = self._imports()
-        self.digests = {name: _digest(text) for name, text in self.texts.items()}
 
     def digest(self, script: str, *modules: str) -> str:
         """One digest of the code of a script, of `modules`, and of all modules that they import."""
@@ -101,7 +100,7 @@ class CodeDigests:
     def by_file(self, *names: str) -> list[str]:
         """Texts `path@digest` of the files `names`, their imports, and JSON files beside these."""
         files = self.with_imports(*names, without=UNTRACKED)
-        digests = {name: self.digests[name] for name in files}
+        digests = {name: _digest(self.texts[name]) for name in files}
         for folder in {(self.folder / name).parent for name in digests if "/" in name}:
             for file in folder.glob("*.json"):
                 digests[str(file.relative_to(self.folder))] = _hash(file.read_bytes())
@@ -144,6 +143,7 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:8]
 
 
+@cache
 def _digest(text: bytes) -> str:
     """The digest of a module's source without docstrings and messages."""
     return _hash(ast.unparse(_RemoveTexts().visit(ast.parse(text))).encode())
