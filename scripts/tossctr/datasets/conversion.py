@@ -16,7 +16,7 @@ from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.columns import Columns
 from ..raw.location import TableLocation
-from ..raw.parts import Part, read_parts
+from ..raw.parts import Part, read_listing
 from ..raw.reading import RawTable
 from ..raw.values import checked_ids, label_pair, labels_as_numbers
 from .draw import Selection
@@ -53,7 +53,7 @@ def convert_train(
     list. Rows are shuffled in chunks of up to SHUFFLED_BYTES. The H5 attribute `source` records the
     `size`, such as toy, and `code`, the digest of the code.
     """
-    listed = read_parts(parts).parts[part] if parts else None
+    listed = read_listing(parts).parts[part] if parts else None
     file = RawTable(raw, listed, columns)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection, part, listed.draw if listed else None)
@@ -201,7 +201,7 @@ def convert_test_part(
 
     `raw` names the part's files, `part` is its number in the list of parts `parts` (JSON).
     """
-    convert_test(raw, columns, h5, part=read_parts(parts).parts[part], threads=threads, code=code)
+    convert_test(raw, columns, h5, part=read_listing(parts).parts[part], threads=threads, code=code)
 
 
 def _source(file: RawTable, columns: Columns, code: str) -> dict[str, object]:

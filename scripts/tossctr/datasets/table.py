@@ -99,7 +99,7 @@ class Header:
     *_columns     the columns, in the order of the arrays in a Block
     source        describes the raw table, and says if it is `simulated`
     has_times     True if the table has the rows' times
-    identity      equal for train and validation rows that were drawn together
+    identity      the same in the train and validation tables of one split of the raw rows
     split         "train", "validation", or "" for other rows
     """
 

@@ -258,7 +258,7 @@ class ItemAttributeFit:
         self.counts += np.bincount(attribute, minlength=len(self.counts))
 
     def is_item_attribute(self) -> bool:
-        """True if each item nearly always has the same attribute, and items share attributes."""
+        """True if an item has the same value in nearly all its rows, and items share values."""
         items, attributes = int((self.attribute_of > 0).sum()), int((self.counts > 0).sum())
         further_rows, rare_rows = self.rows - items, self.rows - int(self.counts.max())
         return (

@@ -63,7 +63,7 @@ def part_name(number: int) -> str:
     return f"{number:03}"
 
 
-def read_parts(path: Path) -> Listing:
+def read_listing(path: Path) -> Listing:
     """Read the list of a table's parts from parts.json; raises UserError if the file is damaged."""
     return read_json(path, _LISTING.validate_python, kind="parts.json")
 

@@ -99,7 +99,7 @@ def quantile_matrix(
     threads: int,
     folder: Path | None = None,
 ) -> Matrix:
-    """XGBoost's matrix of a table: the rows' features as numbers of bins, and the labels.
+    """XGBoost's matrix of a table: for each feature of a row the index of its bin, and the labels.
 
     The bins are those of the matrix `like` or, without it, quantiles of the table's first rows
     (tables are shuffled). If `folder` is given, a large matrix goes into a file in it. Raises
