@@ -25,7 +25,7 @@ from tossctr.datasets.opening import TrainAndValidation, open_table
 from tossctr.datasets.store import H5Table
 from tossctr.datasets.table import Block, RowSubset
 from tossctr.features import co_occurrence
-from tossctr.features.co_occurrence import CoOccurrences, are_cut, ppmi_vectors
+from tossctr.features.co_occurrence import CoOccurrences, are_truncated, ppmi_vectors
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
@@ -251,6 +251,6 @@ def test_histories_are_cut_if_their_lengths_pile_up() -> None:
     # Each user's rows are as many, so that as many histories have each length.
     grown = np.tile(np.arange(12), 50)
     for lengths in (grown, rng.poisson(12, 5_000), rng.geometric(0.1, 5_000)):
-        cut = [are_cut(np.minimum(lengths, newest)) for newest in (2, 5, 10, 1_000)]
+        cut = [are_truncated(np.minimum(lengths, newest)) for newest in (2, 5, 10, 1_000)]
         assert cut == [True, True, True, False]
-    assert not are_cut(np.zeros(5_000, int))
+    assert not are_truncated(np.zeros(5_000, int))

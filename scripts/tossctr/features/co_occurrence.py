@@ -87,7 +87,7 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
         row_sums = np.diff(sums[history.offsets])
         keys.append(np.stack([history.lengths.astype(np.uint64), row_sums], axis=1))
     lengths = np.unique(np.concatenate(keys), axis=0)[:, 0].astype(np.int64)
-    if not are_cut(lengths):
+    if not are_truncated(lengths):
         return True
     logger.warning(
         "column %r: many histories have %d events and none has more, so the table seems to keep "
@@ -99,7 +99,7 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
     return False
 
 
-def are_cut(lengths: np.ndarray) -> bool:
+def are_truncated(lengths: np.ndarray) -> bool:
     """True if distinct histories with these lengths seem to be cut to a maximum length.
 
     Then the longest outnumber those one event shorter by more than a quarter plus three standard

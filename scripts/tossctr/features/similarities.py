@@ -38,8 +38,8 @@ def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
 class SimilarityColumns:
     """Computes numeric columns: how similar a row's target is to the events of its history.
 
-    `split` is "train", "validation", or "" for both, if the feature map was fitted on this draw of
-    rows; else None.
+    `split` names the rows among those that the feature map was fitted on: "train", "validation", or
+    "" for both. For other rows, it is None.
     """
 
     def __init__(self, feature_map: FeatureMap, split: str | None) -> None:

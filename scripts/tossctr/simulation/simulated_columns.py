@@ -33,7 +33,7 @@ from .statistics import (
     ordered_dot,
     quantile_function,
 )
-from .users import Draw, Users, normals, uniform
+from .users import Draw, Users, standard_normals, uniform
 
 ColumnArrays = Mapping[str, NDArray[Any]]
 Days = NDArray[np.int8]
@@ -140,7 +140,7 @@ def numeric_user_columns() -> list[str]:
 def _user_scores(users: Users) -> dict[str, Floats32]:
     """Normal scores [R] of all user columns, LENGTH and RATE, by name."""
     factor_UU, names = copula_factor(tuple(numeric_user_columns())), numeric_user_columns()
-    normal_UR = normals(users, len(names) + 2)
+    normal_UR = standard_normals(users, len(names) + 2)
     scores = dict(zip(names, ordered_dot(factor_UU, normal_UR[:-2]), strict=True))
     for (score, loadings), noise_R in zip(_SCORES.items(), normal_UR[-2:], strict=True):
         values = scores | {"noise": noise_R}

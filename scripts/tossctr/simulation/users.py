@@ -48,7 +48,7 @@ def normal(users: Users, draw: Draw) -> Floats:
     return np.interp(uniform(users, draw), share, number)
 
 
-def normals(users: Users, count: int) -> Floats32:
+def standard_normals(users: Users, count: int) -> Floats32:
     """`count` standard normal numbers for each user, [count, rows], by the Box-Muller transform."""
     drawn = np.empty((count + count % 2, len(users)), dtype=np.float32)
     _fill_normals(random_bits(users, Draw.NUMBERS), drawn)

@@ -125,8 +125,8 @@ def _rewards_gain(monitor: dict[str, float]) -> dict[str, float]:
     for name, weight in monitor.items():
         is_lower = name.endswith("logloss")
         if weight > 0 if is_lower else weight < 0:
-            sign = "<= 0" if is_lower else ">= 0"
-            raise ValueError(f"the weight of {name} must be {sign}, so that better models gain")
+            sign, better = ("<= 0", "lower") if is_lower else (">= 0", "higher")
+            raise ValueError(f"the weight of {name} must be {sign}, since {better} is better")
     if not any(monitor.values()):
         raise ValueError("all weights are 0; at least one weight must differ from 0")
     return monitor
