@@ -59,8 +59,8 @@ class ModelKind:
             raise UserError(f"{model}: no variant {variant!r} in the config; variants: {variants}")
         if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
             raise UserError(
-                f"{model}: the variant {variant} has no settings of {blocks}; add some to the "
-                f"config, or use {model.partition('-')[0]}"
+                f"{model}: the variant {variant} changes no setting of {blocks}; change one in "
+                f"it, or use {model.partition('-')[0]}"
             )
         return {block: block_settings(config, size, block, variant) for block in self.blocks}
 
@@ -76,8 +76,8 @@ class ModelKind:
         """The dotted name of the entry point's module; raises UserError if there is none."""
         if entry_point not in self.entry_points:
             raise UserError(
-                f"{self.name} has no function {entry_point!r}; docs/serving.md shows how to serve "
-                f"its models, docs/own-model.md how to add a function"
+                f"models of the kind {self.name} cannot do this, without a function "
+                f"{entry_point!r}; docs/serving.md shows another way to serve them"
             )
         return f"{self.package}.{self.entry_points[entry_point]}"
 
