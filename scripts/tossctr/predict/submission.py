@@ -53,7 +53,7 @@ def write_submission(
     prior: 'observed': probabilities are at the click rate of the train rows; 'balanced': as if half
         of the rows were clicks
     weights: by model name; or `fitted`, a JSON file of these; without both, models weigh equally
-    codes: by model name, the digest of the code that must have predicted; None: not checked
+    codes: by model name, the digest that the predictions' code must have; None: not checked
     sample_submission: a file whose IDs, and their order, the submission must have
     facts: data.json, whose alarms are logged
 

@@ -66,7 +66,7 @@ class PackedRows:
         return torch.cat([event_VCX, target_BCX])
 
     def repeat_distinct(self, x_UX: Tensor) -> Tensor:
-        """The vectors of all positions, given those of the distinct positions."""
+        """The vectors of all positions, given those of distinct events and targets."""
         return F.embedding(self.layout.slot_N, x_UX)
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
