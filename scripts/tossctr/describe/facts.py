@@ -266,8 +266,11 @@ def _click_rates(samples: Samples) -> list[Facts]:
             vocabularies = [sample.table.vocabulary(column) for sample in samples.values()]
             words = {code: word for v in vocabularies for code, word in zip(codes_of(v), v)}
             table["value"] = pd.Series(map(words.get, table.index), table.index, dtype=object)
-            # Missing first, then whole numbers by size, then other words.
-            order = sorted(table.index, key=lambda code: (min(code, 1 << 63), words.get(code)))
+            # Missing first, then whole numbers by size (also 00 to 09), then other words.
+            sizes = {
+                c: int(w) if w and w.isdecimal() else min(c, 1 << 63) for c, w in words.items()
+            }
+            order = sorted(table.index, key=lambda code: (sizes.get(code, -1), words.get(code)))
             rates.append({"column": column, "values": table.loc[order].to_dict("records")})
     return rates
 

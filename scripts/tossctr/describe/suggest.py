@@ -72,7 +72,8 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     features = [c for c in columns.values() if c.name not in (label, id_column)]
     times = [c for c in features if c.is_time]
     time = min(times, key=lambda c: not c.is_named(_ROW_TIME), default=None)
-    groups = [c for c in features if c.is_named(_GROUP) and 1 < len(c.distinct) < len(c.present)]
+    # A column of two values, such as `subscriber`, does not name users.
+    groups = [c for c in features if c.is_named(_GROUP) and 2 < len(c.distinct) < len(c.present)]
     group = min(groups, key=lambda c: c.is_named("session"), default=None)
     features = [c for c in features if c is not time]
     is_typed = time and time.name in test_columns and time.kind in ("integer", "timestamp")
@@ -86,7 +87,7 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
         reasons += f"# {name!r} is a category, since its numbers are not written like 1234.5\n"
     if not roles:
         raise UserError(
-            f"no column of the train file can be a feature; add one that can. The reasons:\n{reasons}"
+            f"no column of the train file can be a feature; add one that can:\n{reasons}"
         )
     block: dict[str, Any] = {"label": label, "id": id_column}
     block |= {role: c.name for role, c in (("time", time), ("group", group)) if c}

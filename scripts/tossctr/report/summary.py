@@ -288,7 +288,7 @@ def _table(models: pd.DataFrame) -> str:
         f"\\* marks a significant difference (p < {SIGNIFICANCE} after Holm's correction for the "
         f"number of models; intervals are not corrected)",
         "AUC": METRIC_BY_NAME["auc"].meaning,
-        "train rows": "rows that the model was trained on",
+        "train rows": "rows that the model was trained on (a phone hides this and what follows)",
         "training": "duration of the training",
         "peak MiB": "peak memory of the training",
     }
