@@ -92,7 +92,7 @@ def test_rows_that_are_met_again_are_counted_in_all_rows_and_others_in_a_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(facts, "SAMPLE_ROWS", 150)
-    base = raw_table(300, 5)
+    base = with_columns(raw_table(300, 5), country=[f"{i % 24:02}" for i in range(300)])
     events = [f"{i // 3},7,7,7,{i}" if i % 3 else f"{i},1,1,1,1" for i in range(300)]
     events[10:40] = ["9,8,7,6,5"] * 30
     table = with_columns(base, events=events)
@@ -107,6 +107,8 @@ def test_rows_that_are_met_again_are_counted_in_all_rows_and_others_in_a_sample(
     # Rows of the test that are equal in all else, and have the same events.
     assert content["same_rows"]["test_in_known"] == pytest.approx(30 / 300)
     assert content["same_rows"]["valid_in_train"] == 0
+    (hours,) = (each["values"] for each in content["click_rates"] if each["column"] == "country")
+    assert [each["value"] for each in hours] == [f"{hour:02}" for hour in range(24)]
     assert not content["adversary"]["valid"]["is_significant"]
     assert next(iter(content["adversary"]["test"]["columns"])) == "newest of events"
 

@@ -41,10 +41,11 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "a label's name": ("", {"a": [0, 1] * (ROWS // 2)}, {"numeric": ["a"]}),
     "categories": (
         ",",
-        {"town": ["New York", "Lyon", "Los Angeles"] * 20, "hour": HOURS, "memberId": USERS}
+        {"member": ["yes", "no"] * 30, "town": ["New York", "Lyon", "Los Angeles"] * 20}
+        | {"hour": HOURS, "memberId": USERS}
         | {"age": RANDOM.choice([18.5, 30, np.nan], ROWS), "zip": CODES, "stay_time": HOURS},
-        {"group": "memberId", "profile": ["town", "hour", "zip"], "context": ["memberId"]}
-        | {"numeric": ["age", "stay_time"]},
+        {"group": "memberId", "profile": ["member", "town", "hour", "zip"]}
+        | {"context": ["memberId"], "numeric": ["age", "stay_time"]},
     ),
     "joined histories": (
         "\t",

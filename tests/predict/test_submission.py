@@ -64,7 +64,7 @@ def submit(
 @pytest.mark.parametrize(
     ("ids", "sample", "said"),
     [
-        (["X1", *IDS[2:]], IDS, ["sample: 2, such as 'U000'", "sample: 1, such as 'X1'"]),
+        (["X1", *IDS[2:]], IDS, ["only in the sample: 2, such as 'U000'", "not in the sample: 1"]),
         ([*IDS, "U003", "U004", "U003"], IDS, ["more than once: 2", "'U003'"]),
         (IDS, [*IDS, "U005"], ["sample_submission.csv", "once: 1", "'U005'"]),
         (IDS, "", ["sample_submission.csv"]),

@@ -86,9 +86,7 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     for name in used & {c.name for c in features if c.is_written_number}:
         reasons += f"# {name!r} is a category, since its numbers are not written like 1234.5\n"
     if not roles:
-        raise UserError(
-            f"no column of the train file can be a feature; add one that can:\n{reasons}"
-        )
+        raise UserError(f"the train file has no column that can be a feature; add one\n{reasons}")
     block: dict[str, Any] = {"label": label, "id": id_column}
     block |= {role: c.name for role, c in (("time", time), ("group", group)) if c}
     block |= {"use": ["all"], "groups": {"all": roles}}
