@@ -266,13 +266,16 @@ def _click_rates(samples: Samples) -> list[Facts]:
             vocabularies = [sample.table.vocabulary(column) for sample in samples.values()]
             words = {code: word for v in vocabularies for code, word in zip(codes_of(v), v)}
             table["value"] = pd.Series(map(words.get, table.index), table.index, dtype=object)
-            # Missing first, then whole numbers by size (also 00 to 09), then other words.
-            sizes = {
-                c: int(w) if w and w.isdecimal() else min(c, 1 << 63) for c, w in words.items()
-            }
-            order = sorted(table.index, key=lambda code: (sizes.get(code, -1), words.get(code)))
+            order = sorted(table.index, key=lambda code: _order(words.get(code)))
             rates.append({"column": column, "values": table.loc[order].to_dict("records")})
     return rates
+
+
+def _order(word: str | None) -> tuple[int, str]:
+    """Sorts a missing word first, then whole numbers by size (also 00 to 09), then other words."""
+    if word is None:
+        return -1, ""
+    return int(word) if word.isdecimal() else 1 << 63, word
 
 
 def _sequence(samples: Samples, field: SequenceField) -> Facts:

@@ -257,7 +257,7 @@ def _statements(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) ->
             f"With all histories ablated, the AUC of {best['model']} is {best['auc_ablated']:.4f}: "
             f"histories are worth {difference_text(best, 'histories')}."
         )
-    again = " Before the submission, they are also trained on the validation rows."
+    again = " After these metrics were measured, they are also trained on the validation rows."
     yield f"Configured `submission_models`: {' + '.join(submitting)}.{again if refit else ''}"
     for _, row in rivals[rivals["model"] == BLEND].iterrows():
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
