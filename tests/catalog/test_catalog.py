@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from support.configs import CONFIG, Config, put, shipped
 from tossctr.catalog.check import checked_config, repeated_keys, with_table_file
-from tossctr.catalog.model_kinds import check_job, compared_models, model_settings
+from tossctr.catalog.model_kinds import check_job, compared_models, kind_of
 from tossctr.catalog.reference import key_rows, with_tables
 from tossctr.catalog.schema import TuneConfig
 from tossctr.common.errors import UserError
@@ -265,7 +265,7 @@ def test_a_variant_lies_over_the_size_which_lies_over_the_shared_settings(checke
     toy, full = (block_settings(checked, size, "model") for size in ("toy", "full"))
     assert full["dropout"] == 0.75
     assert toy["dropout"] == checked["model"]["dropout"] != 0.75
-    made, plain = (model_settings(checked, "full", name) for name in ("len150-wide", "len150"))
+    made, plain = (kind_of(n).settings(checked, "full", n) for n in ("len150-wide", "len150"))
     assert plain["model"] == full | {"max_len": 150}
     assert made["model"] == plain["model"] | {"embedding_dim": 64}
     assert made["train"] == plain["train"] | {"seed": 1}

@@ -15,7 +15,7 @@ import torch
 from support.configs import shipped
 from support.jobs import make_job, run_job
 from support.raw_tables import selected
-from tossctr.catalog.model_kinds import model_settings
+from tossctr.catalog.model_kinds import kind_of
 from tossctr.common import tensors
 from tossctr.config.columns import Columns
 from tossctr.datasets.conversion import convert_test, convert_train
@@ -31,7 +31,7 @@ from tossctr.simulation.stand_in import simulate_split
 
 CONFIG = shipped()
 # The briefing's network is small, and its schedule says more of a loop than a cosine.
-SETTINGS = model_settings(CONFIG, "toy", "len100-briefing")
+SETTINGS = kind_of("len100-briefing").settings(CONFIG, "toy", "len100-briefing")
 TOY = {"embedding_dim": 8, "interaction_layers": 1, "transformer_layers": 1, "heads": 2}
 MODEL = ModelConfig(**(SETTINGS["model"] | TOY | {"mlp": (128, 64)}))
 FEW_STEPS = {"batch_size": 300, "min_steps_per_epoch": 1, "epochs": 2}

@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 from support.jobs import run_job
 from support.options import CASES, FIRST, VALUES, as_config, both_models, drawn_cases, options
 from tossctr.catalog.loading import load_model
-from tossctr.catalog.model_kinds import model_settings, submission_models, submission_weights
+from tossctr.catalog.model_kinds import kind_of, submission_models, submission_weights
 from tossctr.catalog.schema import sampling_of, submission_prior, table_score
 from tossctr.common.files import read_json
 from tossctr.common.logits import sigmoid
@@ -118,7 +118,7 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
 
 def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
     """The steps of one model."""
-    settings = model_settings(config, "toy", name)
+    settings = kind_of(name).settings(config, "toy", name)
     valid = h5_files(out, "valid")
     made = run_job(out, out / name, settings, feature_map=out / "map.json")
     model = made["model"]

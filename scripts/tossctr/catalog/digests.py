@@ -16,7 +16,6 @@ from .model_kinds import (
     check_job,
     is_model,
     kind_of,
-    model_settings,
     settings_classes,
     submission_models,
     submission_weights,
@@ -59,7 +58,8 @@ class WorkflowDigests:
         """Params of a Snakemake rule: the settings of the job's model, named like train.seed."""
 
         def value(block: str, key: str, wildcards: Any) -> Any:
-            values = model_settings(self.config, wildcards.size, wildcards.model)
+            kind = kind_of(wildcards.model)
+            values = kind.settings(self.config, wildcards.size, wildcards.model)
             return values.get(block, {}).get(key, ...)
 
         values = {
@@ -93,7 +93,7 @@ class WorkflowDigests:
         trained = {
             f"{size}/{model}": {
                 block: {key: value for key, value in keys.items() if key != ROUNDING_KEY}
-                for block, keys in model_settings(config, size, model).items()
+                for block, keys in kind_of(model).settings(config, size, model).items()
             }
             for size, model in jobs
             if is_model(model)

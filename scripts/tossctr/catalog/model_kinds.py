@@ -48,21 +48,13 @@ def settings_classes() -> dict[str, Any]:
     return {name: keys for kind in MODEL_KINDS.values() for name, keys in kind.blocks.items()}
 
 
-def model_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
-    """The settings of a model of a size, by block of the config.
-
-    Raises UserError for an unknown size or model.
-    """
-    return kind_of(model).settings(config, size, model)
-
-
 def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
     """The settings that the model's variant overrides, by block of the config.
 
     Without a variant, there are none.
     """
     changes = config["variants"].get(variant_of(model), {})
-    return {b: changes[b] for b in model_settings(config, size, model) if changes.get(b)}
+    return {block: changes[block] for block in kind_of(model).blocks if changes.get(block)}
 
 
 def model_error(config: Mapping[str, Any], columns: Columns, size: str, model: str) -> str:

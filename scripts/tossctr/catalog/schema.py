@@ -1,8 +1,7 @@
 """The config: its blocks and keys, and the settings that sizes and variants may override."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
@@ -44,15 +43,10 @@ _WithBlocks: Any = create_model("_WithBlocks", __base__=_Block, **_OPTIONAL_BLOC
 ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
 
 
-@dataclass(frozen=True)
-class TableScore:
-    """A score that a table file can name.
+class TableScore(NamedTuple):
+    """A score that a table file can name: its metric, and the default of `submission.prior`."""
 
-    `metric` is the metric's name in evaluate/metric_table.py. `prior` is the click rate that
-    submissions assume unless the setting `submission.prior` says otherwise.
-    """
-
-    metric: str
+    metric: str  # in evaluate/metric_table.py
     prior: Prior = "observed"
 
 
@@ -70,11 +64,7 @@ def table_score(config: Mapping[str, Any]) -> TableScore:
 
 
 def submission_prior(config: Mapping[str, Any]) -> Prior:
-    """The click rate that a submission assumes: the setting `submission.prior`.
-
-    If it is null, the table's score has a default. "observed" is the click rate of the train rows,
-    "balanced" is 0.5.
-    """
+    """The setting `submission.prior`; if it is null, the default of the table's score."""
     return config["submission"]["prior"] or table_score(config).prior
 
 
