@@ -89,8 +89,8 @@ def read_json(
 ) -> Any:
     """Read a JSON file that `write_json` wrote, and return `parse(content)`.
 
-    Raises UserError if the file is damaged, was edited, lacks one of the `keys`, or cannot be
-    parsed. The message calls the file by its `kind`, such as "feature_map.json".
+    Raises UserError, which calls the file a `kind`, if the file is damaged, was edited, lacks one
+    of the `keys`, or cannot be parsed.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -136,8 +136,7 @@ def raise_if_corrupt(path: Path) -> Iterator[None]:
 def fingerprint(path: Path) -> str:
     """A digest of a file's size and last 64 KiB, which is fast even for large files.
 
-    New content changes the fingerprint, since a parquet file ends with its statistics, and a model
-    file with its checksum. The modification time does not matter.
+    New content changes it, since parquet files end with statistics, model files with a checksum.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:

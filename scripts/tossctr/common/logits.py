@@ -31,8 +31,7 @@ def log_odds(probability: float) -> float:
 def require_finite(logit: np.ndarray, ids: Any = None) -> None:
     """Raise UserError if one of the logits [rows] is NaN or infinite.
 
-    The message names the first such row by its entry in `ids`, an Arrow array of strings, or by its
-    number if `ids` is None.
+    The message names the first such row by its ID in `ids` (an Arrow array), or else by its number.
     """
     wrong = np.flatnonzero(~np.isfinite(logit))
     if len(wrong):
@@ -59,10 +58,9 @@ def checked_weights(
 ) -> list[float]:
     """The weight of each model in a blend, in the order of `models`.
 
-    `weights` maps model names to weights, or lists weights in the order of `models`; None means
-    equal weights. Instead, `fitted` can name a JSON file with the weights by model name. Raises
-    UserError if both are given, or if the names differ from `models`. No weight may be negative,
-    and the sum must be positive and finite.
+    `weights` are by model name, or in this order; `fitted`, instead, is a JSON file of weights by
+    name. Without both, all weights are equal. Raises UserError if both are given, if the names
+    differ from `models`, if a weight is negative, or if the sum is not positive and finite.
     """
     if fitted is not None:
         if weights is not None:
@@ -89,11 +87,8 @@ def checked_weights(
 def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
     """The number to subtract from logits so that their probabilities assume the click rate `prior`.
 
-        "observed"    the click rate of the train rows: the number is 0
-        "balanced"    a click rate of 0.5: the number is the log odds of a click in the train rows
-
-    `click_rates` has the click rate of each model's train rows. Raises UserError for another prior,
-    or if the prior is balanced and the click rates differ.
+    'observed' is the click rate of the train rows, 'balanced' is 0.5. `click_rates` has that of
+    each model's train rows. Raises UserError for another prior, or if 'balanced' meets several.
     """
     if prior == "observed":
         return np.float32(0)

@@ -1,13 +1,11 @@
 """The processors, memory and CUDA devices available to a process, and its peak memory."""
 
 import ctypes
-import logging
 import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
-
-logger = logging.getLogger(__name__)
 
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
@@ -19,14 +17,12 @@ def keep_freed_memory() -> None:
     Each batch frees and allocates the same large arrays; page faults in them would take 10 to 40 %
     of a training step on a CPU. Does nothing without glibc.
     """
-    try:
+    with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_M_MMAP_MAX, 0)
         # Only the first arena obeys the trim threshold.
         libc.mallopt(_M_ARENA_MAX, 1)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    except (OSError, AttributeError):
-        logger.debug("glibc not found: freed memory returns to the kernel")
 
 
 def processors() -> int:
@@ -39,9 +35,8 @@ def processors() -> int:
 def machine_memory(root: Path = Path("/")) -> int:
     """The memory that this process may use, in bytes.
 
-    This is the computer's memory, or the limit of the Slurm job or container if that is lower. The
-    limit is the lowest of the process's control group and its parents. Tests give another `root`,
-    which has the folders `proc` and `sys`.
+    This is the computer's memory, or the lowest limit of the process's control group (of a Slurm
+    job or container) and its parents. Tests give another `root` with the folders `proc` and `sys`.
     """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     groups = root / "sys/fs/cgroup"
@@ -80,6 +75,5 @@ def has_cuda_device() -> bool:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return False
-    return (
-        not (driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))) and count.value > 0
-    )
+    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    return not failed and count.value > 0

@@ -35,7 +35,4 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
 def metadata_of(table: pa.Table) -> dict[str, str]:
     """The metadata of a table's schema as text."""
     metadata = table.schema.metadata or {}
-    return {
-        key.decode(errors="replace"): value.decode(errors="replace")
-        for key, value in metadata.items()
-    }
+    return {k.decode(errors="replace"): v.decode(errors="replace") for k, v in metadata.items()}
