@@ -34,14 +34,11 @@ def blend_predictions(
 ) -> None:
     """Blend the validation predictions of several models: the weighted mean of their logits.
 
-    predictions: a file of validation predictions for each model, whose name is the file's folder
-    given: weights by model name; None: fit them to all rows. Then each half of the rows is blended
-        with weights that are fitted to the other half
-    blend: parquet of the blend's logits, and of the logits of the best model by the metric `by`
-    weights: JSON of the weights by model name
-    training: JSON with the weights as settings, like the training.json of a model
-
-    Raises UserError if the files in `predictions` have different rows.
+    `predictions` has a file for each model, in a folder with the model's name. `given` are weights
+    by model name. If they are None, `weights` (JSON) are fitted to all rows, but each half of the
+    rows is blended with weights that are fitted to the other half. `blend` (parquet) also has the
+    logits of the best model by the metric `by`. `training` is like the training.json of a model,
+    with the weights as settings. Raises UserError if the files in `predictions` differ in rows.
     """
     tables = read_same_rows(predictions)
     names = [path.absolute().parent.name for path in predictions]

@@ -125,12 +125,10 @@ def join_predictions(
 ) -> tuple[int, float]:
     """Write a CSV of IDs and click probabilities; returns rows and mean probability.
 
-    by_model: for each model, its prediction files, one for each part of the test table
-    weights: of the models, whose logits are averaged
-    id_column, label_column: names of the CSV's columns; without an ID column (''), a column `row`
-        numbers the rows from 1
-    sample_submission: if given, a file that decides the IDs, their order and the label's name
-    shift: is subtracted from the mean logit
+    `by_model` has the prediction files of each model, one for each part of the test table. The CSV
+    has the columns `id_column` (if it is '', `row`, numbered from 1) and `label_column`. A
+    `sample_submission` decides the IDs, their order and the label's name. `shift` is subtracted
+    from the mean logit.
 
     Raises UserError, and writes nothing, if IDs are repeated, or differ from those of the sample.
     """

@@ -122,14 +122,10 @@ def write_summary(
 ) -> None:
     """Write the summary of all models: a `plot`, a page in Markdown (`summary`) and HTML (`view`).
 
-    comparison: comparison.csv
-    importances: plots of importance, which the page shows
-    facts: a data.json for each size
-    submitting: by size, the names of the submission models
-    refit: true if models are retrained on train and validation rows for the submission
-    split: how rows are split: `time` and `group`, names of columns
-    label: name of the label column
-    has_test: false without a test table; then nothing is submitted or retrained
+    `comparison` is comparison.csv, `importances` are plots for the page, and `facts` has a
+    data.json for each size. `submitting` has the names of the submission models by size; with
+    `refit`, they are retrained on all labelled rows. `split` names the columns `time` and `group`,
+    `label` that of the clicks. Without a test table (`has_test`), nothing is retrained.
     """
     models = pd.read_csv(comparison)
     save_svg(models_plot(models), plot)
@@ -201,8 +197,7 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], verb: str) -> tup
     """The model or blend to submit for a size, and a sentence with the reason.
 
     `rivals` are the size's rows of comparison.csv, the best first. `submitting` are the configured
-    submission models. A model is significantly worse if the corrected p-value is below
-    SIGNIFICANCE.
+    submission models.
     """
     best, names = rivals.iloc[0], rivals["model"]
     configured = BLEND if len(submitting) > 1 else submitting[0]
