@@ -72,7 +72,6 @@ GREY = "#595959"
 WIDTH_INCHES = 4.8  # A phone shows this at three quarters of its size, with legible text.
 ROW_INCHES = 0.29  # height of a row with its name above
 MAX_BESIDE = 20  # characters of a name that is beside its bar
-SIMULATED_PLOT = "Simulated data: says nothing about real clicks."
 BARS_NOTE = (
     f"Bars: 95 % intervals. Orange: significant after correction for all differences, drawn or "
     f"not. Hollow: fewer than {FEW_CLICKS} clicks."
@@ -101,10 +100,8 @@ def escape_markdown(text: str) -> str:
 
 def alarms_text(alarms: Sequence[Alarm]) -> str:
     """A Markdown list of alarms with advice, or "None."."""
-    return (
-        "\n".join([f"- **{escape_markdown(a.text)}.** {a.advice}." for a in alarms] or ["None."])
-        + "\n"
-    )
+    lines = [f"- **{escape_markdown(alarm.text)}.** {alarm.advice}.\n" for alarm in alarms]
+    return "".join(lines) or "None.\n"
 
 
 def plots_text(plots: Sequence[Path], page: Path) -> str:
@@ -210,7 +207,7 @@ def new_plot(about: Mapping[str, Any], height: float, title: str, *notes: str) -
     if about.get("full_name"):
         title = f"{shorten(about['full_name'])}\n{title}"
     if about["simulated_data"]:
-        notes = (*notes, SIMULATED_PLOT)
+        notes = (*notes, "Simulated data: says nothing about real clicks.")
     above = [part for line in title.splitlines() for part in textwrap.wrap(line, 52)]
     below = [part for note in notes for part in textwrap.wrap(note, 66)]
     height += 0.2 * len(above) + 0.16 * len(below)
