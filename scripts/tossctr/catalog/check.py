@@ -21,10 +21,6 @@ _NUMBER_HINT = (
     " YAML reads 1e-3 as text (write 1.0e-3); in a mapping of --config, Snakemake reads every "
     "number as text."
 )
-_TABLE_HINT = (
-    " The keys raw, columns, simulation and score belong in the table file, which --config "
-    "table=mine.yaml names."
-)
 
 
 def with_table_file(
@@ -69,8 +65,6 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
     if lines:
         listed = "\n".join(f"  - {line}" for line in dict.fromkeys(lines))
         hint = _NUMBER_HINT if re.search("valid (number|integer)", listed) else ""
-        if re.search("- (raw|columns|simulation|score): unknown key", listed):
-            hint += _TABLE_HINT
         raise UserError(f"the config has errors:\n{listed}\n{_HINT}{hint}")
     return full
 
