@@ -42,10 +42,9 @@ def measure_importance(
 ) -> None:
     """Write the AUC that a model loses if a column or the history is permuted, as JSON.
 
-    A permuted column takes its values from other rows, drawn at random. The file has `full_name`,
-    `simulated_data`, `rows`, `clicks`, `auc` and a list `changes`, the largest loss first. An item
-    has `changed` (the name of the column, or the history) and `auc_lost` (value, low, high,
-    p_value). P-values are corrected for the number of changes.
+    The file has `full_name`, `simulated_data`, `rows`, `clicks`, `auc` and a list `changes`, the
+    largest loss first. An item has `changed` (the name of the column, or the history) and
+    `auc_lost`. P-values are corrected for the number of changes.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:

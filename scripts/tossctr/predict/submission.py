@@ -47,13 +47,11 @@ def write_submission(
     """Write the submission CSV, and a JSON file `about` its models, weights and prior.
 
     predictions: files of the first model, one for each part of the test table, then of the next
-    parts: the file that lists the parts of the test table
-    models: model files; the logits of several models are averaged
     size: name of the size, such as full; '' is not checked
     prior: 'observed': probabilities are at the click rate of the train rows; 'balanced': as if half
         of the rows were clicks
-    weights: by model name; or `fitted`, a JSON file of these; without both, models weigh equally
-    codes: by model name, the digest that the predictions' code must have; None: not checked
+    weights, fitted: see `checked_weights`
+    codes: by model name, the digest of the code that must have predicted; None: not checked
     sample_submission: a file whose IDs, and their order, the submission must have
     facts: data.json, whose alarms are logged
 

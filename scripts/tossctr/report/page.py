@@ -235,8 +235,7 @@ def interval_panels(
 
     `panels` has tables by title, with columns `name`, `value`, `low`, `high` and `p_value`. A point
     is orange if its p-value is significant, and hollow if its p-value is NaN. A dotted line is at
-    `middle`. `label` is below the horizontal axis. `about` has `simulated_data`, and for a plot of
-    one model its `full_name`.
+    `middle`. `label` is below the horizontal axis. For `about`, see `new_plot`.
     """
     panels = {name: table for name, table in panels.items() if len(table)}
     if not panels:
