@@ -49,11 +49,11 @@ def raw_params(**raw):
 
 
 def part_params(table):
-    """Params: the files of the job's part of a table, and the part's version."""
+    """Params: the files of the job's part of a table, and their version."""
     part = no_traceback(functools.partial(job_part, table))
     return {
         "raw": no_traceback(functools.partial(part_files, table)),
-        "part_version": lambda wildcards: "{0.version} {0.draw}".format(part(wildcards)).strip(),
+        "raw_version": lambda wildcards: "{0.version} {0.draw}".format(part(wildcards)).strip(),
     }
 
 

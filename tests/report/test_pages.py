@@ -58,7 +58,8 @@ def test_the_page_starts_with_its_alarms_and_says_what_the_facts_say(
     assert re.findall(r"!\[\w+\]\((.*)\)", page) == [f"plots/{name}.svg" for name in PLOTS]
     test, events = facts["adversary"]["test"], facts["sequences"][0]
     assert "| train | 300 | 75 | 25 % | 300 |" in page
-    assert f"{test['auc']:.3f} (age {test['columns']['age']:.3f}" in page
+    assert f"{test['auc']:.3f} |" in page
+    assert f", test**: age {test['columns']['age']:.3f}" in page
     assert f"| train | {events['mean']['train']:.1f} | {events['longest']['train']} |" in page
     assert "label y is positive" in page
     assert re.search(r"^\| country .* \| 0 % \| 0 % \|$", page, re.M)

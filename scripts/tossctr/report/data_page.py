@@ -35,12 +35,12 @@ from .page import (
 )
 
 # Maximum panels of click rates, and maximum columns in the plot of drift.
-_MAX_PANELS, _MAX_ROWS = 6, 25
+_MAX_PANELS, _MAX_ROWS = 6, 15
 _ROWS = {
     "sample": "number of evenly spaced rows that most other statistics describe",
     "adversarial AUC": "how well boosting separates the table's rows from train rows; 0.5: not at "
     "all. A high value does no harm if validation and test rows have similar values: metrics then "
-    "account for the difference. In brackets: AUC lost if a column is shuffled",
+    "account for the difference",
 }
 _SEQUENCES = {
     "events": "mean per row",
@@ -117,8 +117,12 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
         "adversarial AUC": pd.Series(facts["adversary"]).dropna().map(_adversary),
     }
     label = f"A click is a row whose label {escape_markdown(facts['label'])} is positive."
-    meanings = "\n".join(f"- **{name}**: {meaning}" for name, meaning in _ROWS.items())
-    return f"{label}\n\n{_by_table(cells)}\n{meanings}\n"
+    lines = [f"- **{name}**: {meaning}" for name, meaning in _ROWS.items()]
+    for name, entry in facts["adversary"].items():
+        if entry and entry["is_significant"]:
+            lost = [f"{escape_markdown(c)} {auc:.3f}" for c, auc in entry["columns"].items()]
+            lines.append(f"- **AUC lost if a column is shuffled, {name}**: {', '.join(lost)}")
+    return "\n".join([f"{label}\n\n{_by_table(cells)}", *lines, ""])
 
 
 def _sequence_table(sequence: Mapping[str, Any]) -> str:
@@ -141,9 +145,7 @@ def _by_table(cells: Mapping[str, pd.Series]) -> str:
 
 
 def _adversary(entry: Mapping[str, Any]) -> str:
-    losses = [f"{name} {lost:.3f}" for name, lost in entry["columns"].items() if lost >= 5e-4]
-    by = ", ".join(losses) if entry["is_significant"] else "not significant"
-    return f"{entry['auc']:.3f} ({by})"
+    return f"{entry['auc']:.3f}{'' if entry['is_significant'] else ' (not significant)'}"
 
 
 def _columns_table(facts: Mapping[str, Any]) -> str:

@@ -34,10 +34,10 @@ body { margin: 0; }
   font: 15px/1.5 system-ui, sans-serif; color: #222; }
 .page h1 { font-size: 1.6em; margin: 0.5em 0; } .page h2 { font-size: 1.25em; }
 .page img { max-width: 100%; height: auto; }
-.page .wide { overflow-x: auto; background: no-repeat right / 2em 100%
+.page .wide { overflow-x: auto; margin: 0.5em 0; background: no-repeat right / 2em 100%
   linear-gradient(to left, #fff 50%, #fff0) local, no-repeat right / 1em 100%
   linear-gradient(to left, #aaa, #fff0); }
-.page table { border-collapse: collapse; font-size: 13px; width: auto; margin: 0.5em 0; }
+.page table { border-collapse: collapse; font-size: 13px; width: auto; }
 .page th, .page td { padding: 3px 8px; text-align: left; vertical-align: top;
   border-bottom: 1px solid #ddd; overflow-wrap: normal; }
 .page td { white-space: nowrap; }
