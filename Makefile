@@ -7,6 +7,7 @@
 # make test-slow  runs random kills and other slow tests, for some minutes; TESTS=tests/models for fewer
 # Each makes .venv first. For everything else: source .venv/bin/activate; snakemake ...
 # PYTHON=/path/to/python3.13 VENV=.venv-3.13 uses another Python and another folder.
+# TORCH=cpu or TORCH=cu128 installs that build of PyTorch (uv's --torch-backend).
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)) python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -51,7 +52,8 @@ $(VENV)/run-ready: envs/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) has another version: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --upgrade pip $(if $(TORCH),uv)
+	$(if $(TORCH),$(BIN)/uv pip install --quiet --python $(VENV) --torch-backend $(TORCH) torch)
 	$(BIN)/pip install --quiet -r envs/requirements.txt
 	@touch $@
 
