@@ -16,7 +16,7 @@ from support.trainings import MODEL
 from tossctr.common.errors import UserError
 from tossctr.datasets.store import H5Table
 from tossctr.features.feature_map import FeatureMap
-from tossctr.models.feseq.network_file import TrainedModel
+from tossctr.models.feseq.network_file import TrainedNetwork
 from tossctr.models.job import open_rows
 from tossctr.predict.model_predictions import predict_part, predict_validation
 from tossctr.predict.submission import join_predictions
@@ -24,7 +24,7 @@ from tossctr.predict.submission import join_predictions
 FLIPS = 20
 
 
-def untrained(data: Path, simulated: bool = True) -> TrainedModel:
+def untrained(data: Path, simulated: bool = True) -> TrainedNetwork:
     feature_map = FeatureMap.read(data / "feature_map.json")
     return random_model(MODEL, feature_map, simulated=simulated)
 
@@ -45,7 +45,7 @@ def read_h5(path: Path) -> bytes:
 
 
 def read_model(path: Path) -> bytes:
-    model = TrainedModel.load(path)
+    model = TrainedNetwork.load(path)
     weights = [weight.numpy() for weight in model.network.state_dict().values()]
     return pickle.dumps([model.about, weights])
 
@@ -96,7 +96,7 @@ def test_files_that_do_not_belong_together_are_refused(
     output, strange = tmp_path / "predictions", tmp_path / "strange"
     of_toy = to_train_h5(tmp_path / "toy", raw_table(), size="toy")
     train_h5, valid = to_train_h5(tmp_path, raw_table())[0], data / "valid.h5"
-    model = TrainedModel.load(saved)
+    model = TrainedNetwork.load(saved)
     other_map = replace(model.about.feature_map, fitted_on="another draw")
     replace(model, about=replace(model.about, feature_map=other_map)).save(strange)
     for named, call in {
@@ -136,7 +136,7 @@ def test_another_file_is_refused_with_the_command_that_retrains(
         untrained(data).save(tmp_path / "version")
     for name in ("cut", "foreign", "version"):
         with pytest.raises(UserError, match=f"{name}: not .*`snakemake --cores 4 .*{name}"):
-            TrainedModel.load(tmp_path / name)
+            TrainedNetwork.load(tmp_path / name)
 
 
 def test_a_model_of_another_size_or_of_real_data_is_refused(

@@ -10,7 +10,7 @@ from tossctr.batches.batch import Batch, PackedLayout
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.numeric import BUCKETS, ENCODINGS
 from tossctr.models.feseq.network import FESeq, InputSizes
-from tossctr.models.feseq.network_file import TrainedModel, build_model
+from tossctr.models.feseq.network_file import TrainedNetwork, build_model
 from tossctr.models.feseq.network_settings import ModelConfig, Numerics
 from tossctr.models.trained import ModelInfo
 
@@ -48,14 +48,16 @@ def make_model(config: ModelConfig = CONFIG, sizes: InputSizes = SIZES, seed: in
 
 def random_model(
     config: ModelConfig, feature_map: FeatureMap, *, spread: float = 0.3, simulated: bool = False
-) -> TrainedModel:
+) -> TrainedNetwork:
     """An untrained model with weights that matter."""
     torch.manual_seed(0)
     network = build_model(config, feature_map)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * spread)
-    return TrainedModel(ModelInfo({"model": asdict(config)}, feature_map, simulated, 0.2), network)
+    return TrainedNetwork(
+        ModelInfo({"model": asdict(config)}, feature_map, simulated, 0.2), network
+    )
 
 
 def make_batch(lengths: list[int], sizes: InputSizes = SIZES, seed: int = 0) -> Batch:

@@ -48,10 +48,10 @@ class ModelKind:
         return self.package.rpartition(".")[2]
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """The settings of a model: for each block of the config, such as `train`, a mapping.
+        """The settings of a model, as a mapping for each block of the config, such as `train`.
 
-        `size` and `model` are names, such as full and len150-mine. Raises UserError if the config
-        lacks the size or the variant (here mine), or if the variant sets nothing for this kind.
+        A model's name, such as len150-mine, may end with a variant. Raises UserError if the config
+        lacks the size or the variant, or if the variant sets nothing for this kind of model.
         """
         variant, blocks = variant_of(model), " or ".join(self.blocks)
         if variant and variant not in config["variants"]:
@@ -76,8 +76,8 @@ class ModelKind:
         """The dotted name of the entry point's module; raises UserError if there is none."""
         if entry_point not in self.entry_points:
             raise UserError(
-                f"models of the kind {self.name} cannot do this, without a function "
-                f"{entry_point!r}; docs/serving.md shows another way to serve them"
+                f"the model kind {self.name} has no function {entry_point!r}; docs/serving.md "
+                f"shows another way to serve its models"
             )
         return f"{self.package}.{self.entry_points[entry_point]}"
 
@@ -92,7 +92,7 @@ def training_state(model: Path) -> Path:
 
 
 def training_lock(model: Path) -> AbstractContextManager[None]:
-    """A context that locks a model file; to enter raises UserError if it is being trained."""
+    """A context that locks a model file; raises UserError if another process trains the model."""
     return folder_lock(training_state(model), "is training this model already")
 
 

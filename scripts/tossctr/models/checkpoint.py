@@ -32,7 +32,7 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def load(self, convert: Callable[[np.ndarray], Any] = np.asarray) -> dict[str, Any] | None:
-        """The saved state, with `convert` applied to each array; None if none can be used."""
+        """The saved state, with `convert` applied to each array; None if no state is usable."""
         try:
             content = tensors.load(self.file, convert)
         except FileNotFoundError:
@@ -42,7 +42,7 @@ class Checkpoint:
             return None
         if content.get("key") == self.key:
             return content["state"]
-        logger.warning("training from the start: %s is of other settings, data or code", self.file)
+        logger.warning("training from the start: %s has other settings, data or code", self.file)
         return None
 
     def save(self, state: dict[str, Any]) -> bool:

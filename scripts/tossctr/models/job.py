@@ -30,8 +30,9 @@ def open_rows(
 ) -> Iterator[OpenRows]:
     """Open the feature map, the train rows and the validation rows of a training.
 
-    In a refit, the first table has both, the second is None. Raises UserError if the files are from
-    different draws of rows, or not of the size in `full_name`, such as full/len150 ('': any size).
+    A refit trains on all these rows: the first table has them, the second is None. Raises UserError
+    if the files are from different draws of rows, or of another size than that in `full_name`, such
+    as full/len150 ('': any).
     """
     fields = FeatureMap.read(feature_map)
     rows = TrainAndValidation(train, valid) if is_refit else train
@@ -44,15 +45,15 @@ def open_rows(
 class TrainJob:
     """The files and settings of the training of one model.
 
-    settings: the model's settings by block of the config, such as `train`
+    A refit is a second training, on train and validation rows. It keeps what the first training
+    chose, such as the number of trees.
+
+    settings: by block of the config, such as `train`
     model, history, training: outputs: the model file, history.csv and training.json
     refit_of, first_model: for a refit, training.json and model of the first training; else None
     full_name: the model's size and name, such as full/len150
     id_column: name of the table's ID column, which the model file stores; '' without one
     code: digest of the code; a saved state is ignored if the digest has changed
-
-    A refit is a second training, on train and validation rows. It keeps what the first training
-    chose, such as the number of trees.
     """
 
     train: Files
@@ -72,7 +73,7 @@ class TrainJob:
     started: float = field(default_factory=time.monotonic, init=False, compare=False)
 
     def first_training(self) -> dict[str, Any]:
-        """The training.json of the first training, of which this is a refit; {} without a refit.
+        """For a refit, the training.json of the first training; else {}.
 
         Raises UserError if the file `refit_of` is not a training.json.
         """
@@ -87,7 +88,7 @@ class TrainJob:
         return open_rows(*files, is_refit=self.refit_of is not None)
 
     def model_info(self, feature_map: FeatureMap, train: Table) -> ModelInfo:
-        """What the model file stores; raises UserError if all labels are equal."""
+        """What the model file stores of the training; raises UserError if all labels are equal."""
         click_rate = float(train.column("label").mean())
         if click_rate in (0, 1):
             raise UserError(

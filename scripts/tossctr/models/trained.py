@@ -27,8 +27,9 @@ _DAMAGE_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, Ty
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What every model file stores about the training, with its settings by block of the config.
+    """What every model file stores about the training.
 
+    settings: by block of the config, such as `train`
     simulated, click_rate: of the train rows
     full_name: the model's size and name, such as full/len150; '' if trained outside the workflow
     id_column: name of the table's ID column; '' without one
@@ -46,9 +47,9 @@ class ModelInfo:
 class Model:
     """A trained model, of which each model kind has a subclass.
 
-    The subclass is a dataclass; its fields are what the model learned. The model file stores these
-    fields. If a field is not an array or a plain value, the subclass overrides `content` and
-    `from_content`. `about` describes the training. Predictions use `threads` threads.
+    The subclass is a dataclass. Its fields are what the model learned, and the model file stores
+    them. If a field is not an array or a plain value, the subclass overrides `content` and
+    `from_content`.
     """
 
     # The model kind's name; equals its folder.
@@ -82,7 +83,7 @@ class Model:
 
     @classmethod
     def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
-        """The model of a model file: `about` its training, and what `content` returned."""
+        """The model of a model file; `content` is what the method `content` returned."""
         return cls(about, **content, threads=threads)
 
     def save(self, path: Path) -> None:
@@ -99,8 +100,8 @@ class Model:
     ) -> Self:
         """Read a model from its file; `runtime` is ignored, since the model predicts on the CPU.
 
-        Raises UserError if the file is not a complete model of this kind, or if the model has
-        another name than `full_name`, such as full/len150 ('': any name).
+        Raises UserError if the file is not a complete model of this kind, or if the model's name is
+        not `full_name`, such as full/len150 ('': any name).
         """
         try:
             content = tensors.load(path)
@@ -121,7 +122,7 @@ def _header(kind: str) -> dict[str, Any]:
 
 
 def damaged_model_error(path: Path, error: Exception) -> UserError:
-    """The UserError to raise for a damaged model file, after reading it has raised `error`."""
+    """The UserError to raise if a model file cannot be read because of `error`."""
     return UserError(
         f"{path}: not a complete model file of this workflow ({first_line(error)}); if the "
         f"workflow trained it, delete the file and retrain: `snakemake --cores 4 {path}`"

@@ -29,7 +29,7 @@ from tossctr.datasets.opening import open_table
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq.network_file import (
-    TrainedModel,
+    TrainedNetwork,
     build_model,
     copy_weights,
     refit_feature_map,
@@ -80,7 +80,7 @@ def test_older_rows_get_their_logits_and_new_codes_their_start_values(folder: Pa
     network = build_model(MODEL, feature_map)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
     # Codes of the older rows at other indices than those that the earlier map gives them.
-    newer = TrainedModel(replace(earlier.about, feature_map=feature_map), network)
+    newer = TrainedNetwork(replace(earlier.about, feature_map=feature_map), network)
     copy_weights(earlier, network, feature_map)
     logits = [model.predict(folder / "train.h5") for model in (earlier, newer)]
     np.testing.assert_array_equal(*logits)
@@ -117,7 +117,7 @@ def refit(data: Path, first: Path) -> dict[str, Any]:
 def test_it_begins_with_the_predictions_and_oov_rates_of_the_first(
     data: Path, first: Path, refit: dict[str, Any]
 ) -> None:
-    earlier = TrainedModel.load(first.with_name("model.safetensors"))
+    earlier = TrainedNetwork.load(first.with_name("model.safetensors"))
     shares = read_json(first)["oov_rates"]
     assert any(shares.values())
     with a_trainer(data, FOUR_EPOCHS, DRAWING, **refit) as trainer:
@@ -128,7 +128,7 @@ def test_it_begins_with_the_predictions_and_oov_rates_of_the_first(
     feature_map = refit_feature_map(
         earlier.about.feature_map, FeatureMap.read(refit["feature_map"])
     )
-    later = TrainedModel(replace(earlier.about, feature_map=feature_map), network)
+    later = TrainedNetwork(replace(earlier.about, feature_map=feature_map), network)
     logits = [model.predict(data / "train.h5") for model in (earlier, later)]
     np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-5)
 

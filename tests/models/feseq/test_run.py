@@ -31,7 +31,7 @@ from tossctr.common.errors import NotFiniteError, UserError
 from tossctr.models.feseq.micro_batches import SPARE_SHARE, StepMemory, full_rows
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine
-from tossctr.models.feseq.network_file import TrainedModel, predict_logits
+from tossctr.models.feseq.network_file import TrainedNetwork, predict_logits
 from tossctr.models.feseq.training_loop import Trainer
 from tossctr.models.feseq.training_step import Stepper
 
@@ -210,6 +210,6 @@ def test_a_table_without_sequences_is_as_if_its_only_one_were_always_empty(tmp_p
         make(tmp_path, table, columns=columns)
         config, out = replace(TRAIN, batch_size=16), tmp_path / str(len(logits))
         file = train(tmp_path, out, config, model)["model"]
-        logits.append(TrainedModel.load(file).predict(tmp_path / "valid.h5"))
+        logits.append(TrainedNetwork.load(file).predict(tmp_path / "valid.h5"))
     assert np.ptp(logits[0]) > 0
     np.testing.assert_array_equal(*logits)

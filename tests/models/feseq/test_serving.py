@@ -26,7 +26,7 @@ from tossctr.features.fitting import fit_feature_map
 from tossctr.models.feseq import onnx_export
 from tossctr.models.feseq.network.pooling import POOLINGS
 from tossctr.models.feseq.network.positions import BatchRows
-from tossctr.models.feseq.network_file import TrainedModel
+from tossctr.models.feseq.network_file import TrainedNetwork
 from tossctr.models.feseq.onnx_export import raw_rows
 from tossctr.models.feseq.scorer import Scorer
 
@@ -106,7 +106,7 @@ def scorer(folder: Path) -> Scorer:
 def test_raw_values_get_the_logits_that_the_network_gives_the_file(
     folder: Path, scorer: Scorer
 ) -> None:
-    model = TrainedModel.load(folder / "model.safetensors")
+    model = TrainedNetwork.load(folder / "model.safetensors")
     # Served rows are of no draw.
     served = replace(model.about, feature_map=replace(model.about.feature_map, fitted_on=""))
     model = replace(model, about=served)
@@ -188,7 +188,7 @@ def test_nothing_is_written_where_the_logits_differ_or_columns_lack(
     _, valid = to_train_h5(tmp_path, raw_table(60))
     with pytest.raises(UserError, match=f"{valid}: lacks"):
         export_model(model, valid, onnx)
-    other, content = TrainedModel.load(model), (folder / "model.onnx").read_bytes()
+    other, content = TrainedNetwork.load(model), (folder / "model.onnx").read_bytes()
     with torch.no_grad():
         other.network.mlp[-1].bias.add_(0.01)
     other.save(tmp_path / "model.safetensors")

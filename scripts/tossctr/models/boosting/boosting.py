@@ -42,7 +42,7 @@ class BoostingConfig(SettingsBlock):
     """seed of the draws of rows and features"""
 
 
-class Boosting(ModelKind):
+class BoostingKind(ModelKind):
     """The model kind boosting."""
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
@@ -54,7 +54,7 @@ class Boosting(ModelKind):
         return int(config["runtime"]["device"] != "cpu" and not is_cpu_build)
 
 
-KIND = Boosting(
+KIND = BoostingKind(
     package=__package__,
     pattern="boosting",
     environment="boosting",

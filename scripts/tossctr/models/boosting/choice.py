@@ -1,9 +1,8 @@
 """Chooses the sets of features and `min_child_weight` before a training.
 
-Features of users and ads help only if the same users and ads come again. Small leaves learn details
-or memorize noise. So short trainings try one change after the other: a further set of features, or
-a smaller `min_child_weight`. A change is kept if it lowers the logloss of held-out rows by more
-than the standard error of this gain.
+Features of users and ads help only if the same users and ads come again. So short trainings try one
+change after the other: a further set of features, or a smaller `min_child_weight`. A change is kept
+if it lowers the logloss of held-out rows by more than the standard error of this gain.
 
 For sets of features, the validation rows are held out. If the validation rows are few and drawn at
 random, a cross-validation of train rows adds held-out rows. For `min_child_weight`, only train rows
@@ -60,7 +59,7 @@ def choose_settings(
 ) -> ChosenSettings:
     """Choose `min_child_weight` and the sets of features, where `config` has `auto`.
 
-    `rows` are the train rows and the validation rows; `features` computes all sets for each.
+    `rows` are the tables of train and validation rows, `features` their features with all sets.
     """
     train, valid = (RowSubset(table, np.arange(min(table.rows, _MAX_ROWS))) for table in rows)
     few = RowSubset(train, np.arange(min(train.rows, _FOLDED_ROWS)))
@@ -86,7 +85,7 @@ def choose_settings(
 
 
 def _cross_validation(rows: Table, features: Features) -> Iterator[Split]:
-    """A split for each fold of `rows`; its features are fitted to the other folds."""
+    """For each fold of `rows`, a split that holds it out; features are fitted to other folds."""
     fold = np.arange(rows.rows) % _FOLDS
     for number in range(_FOLDS):
         train, held = (RowSubset(rows, np.flatnonzero(p)) for p in (fold != number, fold == number))
@@ -155,10 +154,7 @@ class _Trials:
         return self.losses_by_row(matrix, binned, leaf)
 
     def choose_min_child_weight(self, rows: Table, features: Features, leaf: float) -> float:
-        """The best `min_child_weight` in a cross-validation of `rows`.
-
-        It is `leaf`, or smaller: quarter by quarter, as long as this clearly lowers the logloss.
-        """
+        """`leaf`, divided by 4 as long as this lowers the loss in a cross-validation of `rows`."""
         fold = np.arange(rows.rows) % _FOLDS
         train = quantile_matrix(rows, features, threads=self.threads)
         held = quantile_matrix(rows, features, like=train, threads=self.threads)

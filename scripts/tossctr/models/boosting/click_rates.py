@@ -26,6 +26,9 @@ _SHIFT = np.uint64(44)
 class ClickRateSpec(NamedTuple):
     """A group of click rates: one for each category, each event, or each pair of target and event.
 
+    A target is the item of the row, such as the ad, to which the events of a history are compared.
+
+    feature_set: name of the set of features that the group belongs to
     field: index, in the feature map's `category_fields`, of the column of categories or targets
     size: number of categories, or of distinct events
     sequence: index of the history in the feature map; None for categories
@@ -45,7 +48,10 @@ class ClickRateSpec(NamedTuple):
         return min(self.targets * self.size, MAX_SLOTS)
 
     def slots_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
-        """The slots of each row's category, events or pairs, from `categories` [rows, fields]."""
+        """The counters of each row's category, events or pairs, as indices below `slots`.
+
+        `categories` are indices [rows, fields]; `histories` has the events' indices by history.
+        """
         category = np.ascontiguousarray(categories[:, self.field])
         if self.sequence is None:
             slots, offsets = category, np.arange(len(category) + 1)
@@ -95,7 +101,7 @@ class ClickCounts:
         self.seen, self.clicks = np.zeros((2, folds, slots), np.uint32)
 
     def add(self, fold: np.ndarray, slots: Ragged, label: np.ndarray) -> None:
-        """Count further rows, with `fold` and `label` int64 [rows]."""
+        """Count further rows: `fold` and `label`, int64 [rows], and the `slots` of each row."""
         _add(self.seen, self.clicks, fold, slots.values, slots.offsets, label)
 
     def out_of_fold_log_odds(self) -> np.ndarray:
@@ -130,7 +136,7 @@ class ClickCounts:
 
     @cached_property
     def prior_count(self) -> float:
-        """How many occurrences, at the click rate of all rows, are added to each slot.
+        """The strength of smoothing: how many rows, at the mean click rate, are added to each slot.
 
         This is the variance of clicks within slots, divided by the variance of rates between slots.
         Noise differs between the folds, a slot's true rate does not. So the folds separate the two
@@ -178,9 +184,9 @@ def mean_over_newest(
 ) -> np.ndarray:
     """For each row, the mean value of its newest n slots, for each n in `windows`, ascending.
 
-    `table` has the values [folds, slots]. Row i has the slots `slots[offsets[i]:offsets[i + 1]]`,
-    the newest last. A row with fewer than n slots gives their mean; without slots, NaN. The result
-    is float32 [rows, windows].
+    `table` has the values [folds, slots], and `fold` [rows] the fold of each row. Row i has the
+    slots `slots[offsets[i]:offsets[i + 1]]`, the newest last. A row with fewer than n slots gives
+    their mean; without slots, NaN. The result is float32 [rows, windows].
     """
     means = np.empty((len(fold), len(windows)), np.float32)
     for row in range(len(fold)):

@@ -66,10 +66,11 @@ class Features:
     """Computes the features of rows: those that every model has, and those in `sets`.
 
     few_columns: names of the columns with few categories
-    tables: by click rate, the log odds of a click for each slot: float32 [folds, slots]
+    tables: by name of a click rate, log odds float32 [folds, slots]; a slot is a category, an event
+        or a pair, and a row takes the log odds of its fold
     top_codes: by history column, its commonest events
     oov_dropout: for each column, the share of categories to replace by "unknown"; None: none
-    folds: number of folds or, if `by_period`, periods; a row takes the log odds of its own
+    folds: number of folds of the rows; if `by_period`, each period is a fold
     """
 
     feature_map: FeatureMap
@@ -89,7 +90,7 @@ class Features:
 
     @cached_property
     def click_rates(self) -> list[ClickRateSpec]:
-        """The click rates that are features, since `sets` has their set."""
+        """The click rates whose set of features is in `sets`."""
         specs = click_rate_specs(self.feature_map, self.few_columns)
         return [each for each in specs if each.feature_set in self.sets]
 

@@ -1,7 +1,4 @@
-"""Trains a boosting model on H5 files.
-
-The model averages several tree ensembles (bags), each with its own seed.
-"""
+"""Trains a boosting model, the mean of several tree ensembles (bags), on H5 files."""
 
 import logging
 import math
@@ -83,7 +80,7 @@ class FittedFeatures(NamedTuple):
 
 
 class BagMatrices(NamedTuple):
-    """The binned rows of a bag; `start` is as in `fit`."""
+    """The binned rows of a tree ensemble (bag), whose trees start from the probability `start`."""
 
     train: Matrix
     valid: Matrix | None
@@ -146,7 +143,7 @@ class BoostingRun:
         return self.config.model_copy(update={"min_child_weight": fitted.choice.min_child_weight})
 
     def bin_rows(self, fitted: FittedFeatures, bag: int) -> BagMatrices:
-        """Draw the negatives of the tree ensemble with the number `bag`, and bin its rows."""
+        """Draw negatives for the tree ensemble number `bag`; bin its train and validation rows."""
         train, valid, start = self.train, None, None
         share, threads = self.negative_sampling_rate, self.threads
         if share < 1:
@@ -220,8 +217,8 @@ class BoostingRun:
 def trial_runner(rows: OpenRows, folder: Path, runtime: Runtime, threads: int) -> Iterator[Any]:
     """Yield a function that trains trees with given settings, for each trial of a search.
 
-    It reuses the binned rows of the last trial if features and rows are the same. Large matrices of
-    binned rows go into files in `folder`.
+    A trial reuses the binned rows of the last trial if features and rows are the same. Large
+    matrices of binned rows go into files in `folder`.
     """
     device, (fields, train, valid) = choose_device(runtime.device), rows
     # The features and the binned rows of the last trial.

@@ -35,7 +35,6 @@ class BoostedModel(Model):
 
     @classmethod
     def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
-        """The model with the content of a model file."""
         stored = (content[name] for name in ("sets", "few", "tables", "common"))
         features = Features(about.feature_map, *stored)
         boosters = [read_booster(each) for each in content["boosters"].values()]
@@ -45,7 +44,6 @@ class BoostedModel(Model):
         return cls(about, boosters, features, threads=threads)
 
     def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
-        """Logits of a block of rows, float32 [rows]."""
         rows = self.features.matrix(encoder, block)
         options = {"predict_type": "margin", "validate_features": False}
         logits = [booster.inplace_predict(rows, **options) for booster in self.boosters]

@@ -10,20 +10,20 @@ from ..base import ModelKind, size_block
 from .network_settings import ModelConfig, TrainConfig
 
 
-class FESeq(ModelKind):
+class FESeqKind(ModelKind):
     """The model kind FESeq."""
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """The settings of the blocks `model`, with the max_len of the model's name, and `train`.
+        """The settings of the blocks `model` and `train`, with the max_len in the model's name.
 
-        Raises UserError if the setting `sizes.<size>.max_len` does not list it.
+        Raises UserError if the setting `sizes.<size>.max_len` does not list this max_len.
         """
         settings = super().settings(config, size, model)
         max_len = int(model.partition("-")[0].removeprefix("len"))
         listed = size_block(config, size)["max_len"]
         if max_len not in listed:
             raise UserError(
-                f"{model}: the setting sizes.{size}.max_len is {listed}, without {max_len}; add it"
+                f"{model}: the setting sizes.{size}.max_len is {listed}; add {max_len} to the list"
             )
         return {**settings, "model": {**settings["model"], "max_len": max_len}}
 
@@ -33,8 +33,8 @@ class FESeq(ModelKind):
         if settings["times"] and columns.event_time is None:
             raise UserError(
                 f"model.times of {model}, size {size}, is true, but no group in columns.use has "
-                "times: add `times: {<sequence column of event times>: <column of the row's "
-                "time>}` to a group, or set model.times to false"
+                "event times; set model.times to false, or add to a group `times: {<sequence "
+                "column of event times>: <column of the row's time>}`"
             )
         try:
             # A network without sequences has an empty sequence.
@@ -44,11 +44,11 @@ class FESeq(ModelKind):
             raise UserError(f"model.heads of {model}, size {size}: {error}") from None
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
-        """The number of GPUs that train the model, the setting `train.gpus`."""
+        """The setting `train.gpus`."""
         return self.settings(config, size, model)["train"]["gpus"]
 
 
-KIND = FESeq(
+KIND = FESeqKind(
     package=__package__,
     pattern=r"len[1-9]\d*",
     environment="train",

@@ -69,7 +69,7 @@ def batch_source(
     batch_rows: int | Callable[[int], int],
     negative_sampling_rate: NegativeSamplingRate = 1.0,
 ) -> BatchSource:
-    """A BatchSource with the inputs that a network with these settings takes."""
+    """A BatchSource with the inputs that a network with the settings `config` takes."""
     return BatchSource(
         h5,
         feature_map,
@@ -83,7 +83,7 @@ def batch_source(
 def inference_source(
     h5: TableSource, feature_map: FeatureMap, config: ModelConfig, machine: Machine
 ) -> BatchSource:
-    """A source of batches for predictions, each of about POSITIONS_PER_BATCH positions."""
+    """Batches of a table (`h5`) for predictions, each of about POSITIONS_PER_BATCH positions."""
     batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
     return batch_source(h5, feature_map, config, min(batch_rows, MAX_ROWS))
 
@@ -140,7 +140,7 @@ def predict_logits(
 
 
 @dataclass(frozen=True)
-class TrainedModel(Model):
+class TrainedNetwork(Model):
     """A trained network, with the device and precision that it predicts with (`machine`)."""
 
     kind = "feseq"
@@ -156,12 +156,10 @@ class TrainedModel(Model):
         return ModelConfig(**self.about.settings["model"])
 
     def content(self) -> dict[str, Any]:
-        """The network's weights."""
         return {"weights": self.network.state_dict()}
 
     @classmethod
     def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
-        """The model with the weights in `content`."""
         config = ModelConfig(**about.settings["model"])
         weights = {name: torch.from_numpy(array) for name, array in content["weights"].items()}
         # Evaluation mode, set once: predictions in several threads must not switch modes.
@@ -170,16 +168,15 @@ class TrainedModel(Model):
         return cls(about, network, threads=threads)
 
     def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:
-        """Logits float32 [rows]; with `ablate_histories`, as if all histories were empty."""
         network = to_machine(self.network, self.machine)
         source = inference_source(rows, self.about.feature_map, self.config, self.machine)
         check_simulated(source.table.path, source.table.source["simulated"], self.about.simulated)
         return predict_logits(network, source, self.machine, ablate_histories=ablate_histories)
 
 
-def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> TrainedModel:
-    """Load a model from its file, ready to predict on this machine."""
-    return replace(TrainedModel.load(path, full_name), machine=start_runtime(runtime, threads))
+def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> TrainedNetwork:
+    """Load the model `full_name` ('': any) from its file, ready to predict on this machine."""
+    return replace(TrainedNetwork.load(path, full_name), machine=start_runtime(runtime, threads))
 
 
 # A field with an embedding table.
@@ -187,17 +184,17 @@ _Field = CategoryField | SequenceField
 
 
 @torch.no_grad()
-def copy_weights(trained: TrainedModel, network: FESeq, feature_map: FeatureMap) -> None:
-    """Copy the weights of a trained network into `network`, to start a refit.
+def copy_weights(trained: TrainedNetwork, network: FESeq, feature_map: FeatureMap) -> None:
+    """Copy the weights of a trained network into `network`, which reads rows by `feature_map`.
 
-    The categories of `feature_map` that the trained network does not know keep their embeddings.
+    Categories that the trained network does not know keep the initial embeddings of `network`.
     """
     rows, weights = _table_rows(trained, feature_map), trained.network.state_dict()
     for name, value in network.state_dict().items():
         value[rows.get(name, ...)] = weights[name]
 
 
-def _table_rows(trained: TrainedModel, new: FeatureMap) -> Mapping[str, Tensor]:
+def _table_rows(trained: TrainedNetwork, new: FeatureMap) -> Mapping[str, Tensor]:
     """For each embedding table, by name: the new index of each old row."""
     old = trained.about.feature_map
     targets = [*zip(old.targets, new.targets)]
@@ -230,10 +227,10 @@ def _stacked_rows(*fields: tuple[_Field, _Field]) -> Tensor:
 
 
 def refit_feature_map(old: FeatureMap, new: FeatureMap) -> FeatureMap:
-    """The feature map of a refit: `new`, but with the parts of `old` that trained weights expect.
+    """The feature map for training a network further (a refit): `new`, with some parts of `old`.
 
-    These are the scaling of numeric columns, the ages at which events are counted, and the item
-    attributes, such as a film's genre.
+    The trained weights expect these parts: the scaling of numeric columns, the ages at which events
+    are counted, and the item attributes, such as a film's genre.
     """
     attributes = {(each.column, each.sequence): each for each in new.item_attributes}
     return replace(

@@ -197,5 +197,5 @@ class TrainConfig:
         """The number of rows of a batch: `batch_size`, or fewer if an epoch of `rows` is short."""
         fewer = max(1, rows // self.min_steps_per_epoch)
         if fewer < self.batch_size:
-            logger.info("batches of %d rows, because of train.min_steps_per_epoch", fewer)
+            logger.info("batches have %d rows, to keep to train.min_steps_per_epoch", fewer)
         return min(fewer, self.batch_size)

@@ -24,7 +24,7 @@ from ...features.feature_map import needed_columns
 from .network import FESeq
 from .network.input_layer import column_count, input_sizes, inputs_of
 from .network.positions import PaddedRows
-from .network_file import TrainedModel
+from .network_file import TrainedNetwork
 from .scorer import FORMAT, METADATA, VERSION, Scorer, with_checksum
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
     history, unknown values or missing values. Raises UserError, and writes nothing, if the two
     logits of a row differ by more than MAX_DIFFERENCE.
     """
-    trained = TrainedModel.load(model, full_name)
+    trained = TrainedNetwork.load(model, full_name)
     with open_table(valid) as table:
         FeatureEncoder(trained.about.feature_map, table)  # refuses a table without its columns
         row_time = table.source.get("row_time")
@@ -72,7 +72,7 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
     logger.info(text, onnx, CHECK_ROWS, largest)
 
 
-def _metadata(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
+def _metadata(trained: TrainedNetwork, row_time: str | None) -> dict[str, Any]:
     """The metadata of the exported file."""
     feature_map = trained.about.feature_map
     return {
@@ -88,7 +88,7 @@ def _metadata(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
     }
 
 
-def onnx_program(trained: TrainedModel) -> Any:
+def onnx_program(trained: TrainedNetwork) -> Any:
     """The network as an ONNX program that takes any number of rows and events."""
     rows, events, whole = (
         torch.export.Dim(name, max=1 << 20) for name in ("rows", "events", "whole")
@@ -178,10 +178,10 @@ def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[
 def rows_for_check(
     table: Table, rows: int, row_time: str | None, tokens: set[str]
 ) -> list[dict[str, Any]]:
-    """The first `rows` rows of a table as in `raw_rows`, repeated if the table has fewer.
+    """The first `rows` raw rows of a table, repeated if the table has fewer, with changes.
 
-    Some histories become empty, some values missing, and some categories and history events
-    unknown. `tokens` names the history columns, except times of events.
+    Some histories become empty, and some values missing. Some categories, and some events of the
+    history columns `tokens`, become unknown. `row_time` is the column of the rows' times.
     """
     random = np.random.default_rng(0)
     raw = raw_rows(table, rows, row_time)

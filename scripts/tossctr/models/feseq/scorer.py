@@ -86,7 +86,7 @@ class Scorer:
         return sigmoid(self.logits(rows))
 
     def logits(self, rows: Rows) -> np.ndarray:
-        """Logits float32 [rows] of rows as in `score`, to be averaged with other models' logits."""
+        """Logits float32 [rows] of raw rows, to be averaged with other models' logits."""
         table = self.table(rows)
         logits = np.empty(table.rows, np.float32)
         lengths = self.encoder.lengths(table.block)

@@ -28,7 +28,7 @@ from .micro_batches import count_parameters, micro_batch_rows
 from .network.device import Machine, ProcessRank, in_torchrun, process_group, start_runtime
 from .network.input_layer import input_sizes, inputs_of
 from .network_file import (
-    TrainedModel,
+    TrainedNetwork,
     batch_source,
     build_model,
     copy_weights,
@@ -107,13 +107,14 @@ class TrainingRun:
     feature_map: FeatureMap
     model_config: ModelConfig
     config: TrainConfig
-    first_model: TrainedModel | None = None
+    first_model: TrainedNetwork | None = None
     first_training: Mapping[str, Any] = field(default_factory=dict)
 
     def trainer(self, machine: Machine, **options: Any) -> Trainer:
         """A Trainer for a network with initial weights, in micro-batches that fit in memory.
 
-        Raises ImpossibleNetworkError if the width of a position is not a multiple of `heads`.
+        `options` are further arguments of the Trainer. Raises ImpossibleNetworkError if the width
+        of a position is not a multiple of `heads`.
         """
         model_config, config, fields = self.model_config, self.config, self.feature_map
         rows = self.first_training.get("batch_rows", config.batch_rows)
@@ -186,7 +187,7 @@ def open_run(job: TrainJob) -> Iterator[TrainingRun]:
         if job.first_model is None:
             yield TrainingRun(train, valid, feature_map, model_config, config)
             return
-        first_model = TrainedModel.load(job.first_model)
+        first_model = TrainedNetwork.load(job.first_model)
         feature_map = refit_feature_map(first_model.about.feature_map, feature_map)
         rate = first_facts["peak_rate"] * _REFIT_RATE
         config = replace(config, epochs=1, learning_rate=rate, schedule="cosine")
@@ -202,7 +203,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
     rows = run.train.whole if isinstance(run.train, RowSubset) else run.train
     about = job.model_info(run.feature_map, rows)
     job.write(
-        TrainedModel(about, trainer.model),
+        TrainedNetwork(about, trainer.model),
         [asdict(evaluation) for evaluation in trainer.history],
         valid_auc=best.auc,
         valid_logloss=best.logloss,
@@ -230,10 +231,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
 
 @contextmanager
 def trial_runner(rows: OpenRows, folder: Path, runtime: Runtime, threads: int) -> Iterator[Any]:
-    """Yield a function that trains a network with given settings, for each trial of a search.
-
-    `folder` is not used.
-    """
+    """Yield a function that trains a network with given settings, for each trial of a search."""
     machine, (fields, train, valid) = start_runtime(runtime, threads), rows
 
     def run(settings: Settings, report: Callable[[float, int], None]) -> dict[str, Any]:

@@ -49,9 +49,10 @@ class Evaluation:
 
 
 class Trainer:
-    """Trains the network `model`. After `fit`, it has the weights of the best evaluation.
+    """Trains the network `model`. After `fit`, `model` has the weights of the best evaluation.
 
     valid: batches of the validation rows; None in a refit
+    micro_rows: maximum rows of a micro-batch; gradients of a batch are summed over micro-batches
     checkpoint: where the state is saved regularly, before each evaluation, and when a signal ends
         the process; `fit` resumes from a saved state. None: nothing is saved
     metrics: for a refit, the validation metrics of the first training; the `history` of evaluations

@@ -61,7 +61,7 @@ class Stepper:
         self._loss_sum, self._loss_count = 0.0, 0
 
     def take_step(self, batch: Batch) -> None:
-        """Take one step: update the model's weights with a batch, on the GPU or the host."""
+        """Take one step: update the model's weights with a batch on any device."""
         self.step += 1
         loss = self._gradients_that_fit(batch)
         self._sum_over_ranks()
@@ -180,7 +180,7 @@ class Stepper:
 
 
 def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
-    """The optimizer: three groups of parameters, of which layers' matrices have weight decay."""
+    """The optimizer; of its parameter groups, only the layers' matrices have weight decay."""
     embeddings = embedding_parameters(model)
     ids = {id(parameter) for parameter in embeddings}
     layers = [parameter for parameter in model.parameters() if id(parameter) not in ids]
@@ -196,14 +196,13 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
 
 
 class TableAdam(AdamW):
-    """AdamW with one second moment for each embedding table, not one for each of its weights.
+    """AdamW with one second moment for each embedding table, in parameter groups with `by_table`.
 
-    This is for tables in a group of parameters with `by_table`. With a second moment per weight, a
-    rare category moves equally far for a negative and for a click. But if 2 % of the rows are
-    clicks, the gradient of a click is fifty times larger. With one second moment per table, steps
-    are proportional to gradients. This moment averages the squared gradients of only the categories
-    in the batch, so steps do not grow with the vocabulary. Adam-mini (Zhang et al.,
-    arXiv:2406.16793) does the same for other weights.
+    With a second moment per weight, a rare category moves equally far for a negative and for a
+    click, although the gradient of a rare click is far larger. With one per table, steps are
+    proportional to gradients. The moment averages only over the categories in the batch, so steps
+    do not grow with the vocabulary. Adam-mini (Zhang et al., arXiv:2406.16793) does the same for
+    other weights.
     """
 
     @torch.no_grad()
@@ -255,8 +254,8 @@ def learning_rate(
 ) -> float:
     """The learning rate of the step with the number `step`, from 1 to `steps`.
 
-    It falls from `peak`, with the schedule `cosine` along half a cosine over all steps, with
-    `plateau` to a tenth after each step in `cuts`.
+    With the schedule `cosine`, the rate falls from `peak` along half a cosine. With `plateau`, it
+    falls to a tenth after each step in `cuts`.
     """
     rate, floor = peak, peak * MIN_RATE
     if schedule == "cosine":
