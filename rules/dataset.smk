@@ -13,7 +13,7 @@ checkpoint sample:
     conda:
         "../envs/data.yaml"
     params:
-        **settings(
+        **setting_params(
             **raw_params(raw=RAW.train),
             delimiter=TABLE["raw"]["delimiter"],
             label=TABLE["columns"]["label"],
@@ -42,7 +42,7 @@ rule convert_train:
     conda:
         "../envs/data.yaml"
     params:
-        **settings(**part_params(RAW.train)),
+        **setting_params(**part_params(RAW.train)),
         **column_params("label"),
         code=code("convert_train"),
     message:
@@ -65,7 +65,7 @@ checkpoint list_parts:
         "../envs/data.yaml"
     threads: 2
     params:
-        **settings(
+        **setting_params(
             **raw_params(raw=RAW.test, sample_submission=RAW.sample_submission),
             delimiter=TABLE["raw"]["delimiter"],
             **config["parts"],
@@ -90,7 +90,7 @@ rule convert_test:
     conda:
         "../envs/data.yaml"
     params:
-        **settings(**part_params(RAW.test)),
+        **setting_params(**part_params(RAW.test)),
         **column_params("id"),
         code=code("convert_test"),
     message:
@@ -109,7 +109,7 @@ rule fit_feature_map:
     conda:
         "../envs/baseline.yaml"
     params:
-        **settings(min_count=lookup(dpath="sizes/{size}/min_count", within=config)),
+        **setting_params(min_count=lookup(dpath="sizes/{size}/min_count", within=config)),
         **column_params("shared", "ids"),
         code=code("fit_feature_map"),
     message:
@@ -168,8 +168,8 @@ rule describe:
         "../envs/report.yaml"
     threads: 2
     params:
-        **settings(label=COLUMNS.label),
-        **settings(dependencies=dependency_digest("list_parts", "convert_test", test=True)),
+        **setting_params(label=COLUMNS.label),
+        **setting_params(dependencies=dependency_digest("list_parts", "convert_test", test=True)),
         code=code("describe"),
     message:
         "Describing the data of size {wildcards.size}"

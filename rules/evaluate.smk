@@ -17,7 +17,7 @@ rule predict_valid:
     resources:
         gpu=inference_gpus,
     params:
-        **settings(dependencies=dependency_digest()),
+        **setting_params(dependencies=dependency_digest()),
         code=code("predict_valid"),
     message:
         "Predicting the validation rows, size {wildcards.size}, {wildcards.model}"
@@ -40,7 +40,7 @@ rule importance:
     resources:
         gpu=inference_gpus,
     params:
-        **settings(dependencies=dependency_digest()),
+        **setting_params(dependencies=dependency_digest()),
         code=code("importance"),
     message:
         "Measuring the permutation importance of {wildcards.model}, size {wildcards.size}"
@@ -60,7 +60,7 @@ rule blend:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(given=size_weights, by=table_score(config).metric),
+        **setting_params(given=size_weights, by=table_score(config).metric),
         code=code("blend"),
     message:
         "Blending the submission models of size {wildcards.size}"
@@ -105,7 +105,7 @@ rule measure:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(dependencies=dependency_digest("predict_valid")),
+        **setting_params(dependencies=dependency_digest("predict_valid")),
         code=code("measure"),
     message:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"

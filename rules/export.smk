@@ -12,7 +12,7 @@ rule export:
     conda:
         "../envs/export.yaml"
     params:
-        **settings(dependencies=dependency_digest()),
+        **setting_params(dependencies=dependency_digest()),
         code=code("export"),
     message:
         "Exporting {wildcards.model} of size {wildcards.size} to ONNX"

@@ -156,7 +156,7 @@ def scored(value):
 
 def scored_params():
     """Params: the files to score, their versions, and a digest of what the models depend on."""
-    return settings(
+    return setting_params(
         input=scored(lambda scoring: list(map(str, scoring.files))),
         versions=scored(lambda scoring: list(map(file_version, scoring.files))),
         delimiter=TABLE["raw"]["delimiter"],

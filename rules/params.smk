@@ -8,7 +8,7 @@ from tossctr.catalog.model_kinds import (
     variant_settings,
 )
 from tossctr.catalog.schema import sampling_of, space_of, submission_prior, table_score
-from tossctr.staleness import CodeDigests, untracked_params, column_role_params, settings
+from tossctr.staleness import CodeDigests, untracked_params, column_role_params, setting_params
 
 DIGESTS = WorkflowDigests(config, RAW, COLUMNS, CodeDigests(SCRIPTS))
 

@@ -13,7 +13,7 @@ rule plot_model:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(dependencies=dependency_digest("predict_valid", "measure")),
+        **setting_params(dependencies=dependency_digest("predict_valid", "measure")),
         code=code("plot_model"),
     message:
         "Plotting calibration and slices of {wildcards.name}, size {wildcards.size}"
@@ -33,7 +33,7 @@ rule plot:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(dependencies=dependency_digest("importance")),
+        **setting_params(dependencies=dependency_digest("importance")),
         code=code("plot"),
     message:
         "Plotting {wildcards.plot} of {wildcards.name}, size {wildcards.size}"

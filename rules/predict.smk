@@ -42,7 +42,7 @@ rule submit:
     conda:
         "../envs/data.yaml"
     params:
-        **settings(
+        **setting_params(
             id_column=COLUMNS.id,
             label_column=TABLE["columns"]["label"],
             weights=size_weights,

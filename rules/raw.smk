@@ -12,7 +12,7 @@ rule simulate:
     conda:
         "../envs/data.yaml"
     params:
-        **settings(
+        **setting_params(
             rows=lambda wildcards: TABLE["simulation"][f"{wildcards.split}_rows"],
             mean_length=TABLE["simulation"]["mean_length"],
             # Some test users are users of the train file. The train file depends on no test setting.

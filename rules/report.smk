@@ -20,7 +20,7 @@ rule compare:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(
+        **setting_params(
             metric=table_score(config).metric,
             dependencies=dependency_digest("predict_valid", "measure", jobs=compared_jobs),
         ),
@@ -62,7 +62,7 @@ rule summarize:
     conda:
         "../envs/report.yaml"
     params:
-        **settings(
+        **setting_params(
             dependencies=dependency_digest(
                 *("predict_valid", "measure", "compare", "importance", "describe"),
                 jobs=compared_jobs,

@@ -21,7 +21,7 @@ rule score:
         gpu=scored(lambda scoring: max(kind_of(name).inference_gpus for name in scoring.models)),
     params:
         **scored_params(),
-        **settings(
+        **setting_params(
             # The models in the order of the weights; Snakemake sorts inputs.
             models=scored(lambda scoring: scoring.models),
             weights=scored(lambda scoring: scoring.weights),

@@ -74,7 +74,7 @@ rule tune:
         gpu=lambda wildcards: min(1, training_gpus(wildcards)),
     params:
         **DIGESTS.model_params(),
-        **settings(
+        **setting_params(
             tuning=config["tuning"] | {"space": tuning_space},
             variant=lambda wildcards: variant_settings(config, wildcards.size, wildcards.model),
         ),

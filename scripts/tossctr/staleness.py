@@ -29,13 +29,12 @@ UNTRACKED = {
 }
 
 
-def settings(**values: Any) -> dict[str, Callable[..., str]]:
-    """Params of a Snakemake rule, by name, from the settings that its output depends on.
+def setting_params(**values: Any) -> dict[str, Callable[..., str]]:
+    """Params of a Snakemake rule, by name: texts `name=value` of settings that the output needs.
 
-    A param is a text `name=value`. A value may be a function of the wildcards; Ellipsis (`...`)
-    means that the job lacks this setting. A mapping gives a param for each key, such as
-    `sampling.seed=1`. The params are functions that return the text, because Snakemake reads braces
-    in a plain text as wildcards.
+    A value may be a function of the wildcards; Ellipsis (`...`) means that the job lacks this
+    setting. A mapping gives a param for each key, such as `sampling.seed=1`. The params are
+    functions that return the text: Snakemake reads braces in a plain text as wildcards.
     """
     single: dict[str, Any] = {}
     for name, value in values.items():
@@ -52,21 +51,21 @@ def _text(name: str, value: Any, wildcards: Any) -> str:
 
 
 def untracked_params(**values: Any) -> dict[str, Callable[..., str]]:
-    """Params of a Snakemake rule that never make its step stale, such as the number of GPUs.
+    """Params of a Snakemake rule, such as the number of GPUs, whose change never reruns its jobs.
 
     They are functions of `resources`, and Snakemake does not compare such params.
     """
     return {
         name: lambda wildcards, resources, text=text: text(wildcards)
-        for name, text in settings(**values).items()
+        for name, text in setting_params(**values).items()
     }
 
 
 def column_role_params(roles: Mapping[str, Any]) -> dict[str, Callable[..., str]]:
     """Params of a Snakemake rule, by name, from the columns of each role.
 
-    They are a text for each column, and a digest of all roles in order. If a column changes,
-    Snakemake's reason for the rerun shows its text.
+    They are a text for each column, which Snakemake shows as the reason of a rerun, and a digest of
+    all roles in order.
     """
     texts = [
         f"column {name}: {role}"
@@ -98,7 +97,7 @@ class CodeDigests:
         return digest(self.by_file(f"{script}.py", *paths))
 
     def by_file(self, *names: str) -> list[str]:
-        """Texts `path@digest` of the files `names`, their imports, and JSON files beside these."""
+        """Texts `path@digest` of the files `names`, of their imports, and of JSON beside them."""
         files = self.with_imports(*names, without=UNTRACKED)
         digests = {name: _digest(self.texts[name]) for name in files}
         for folder in {(self.folder / name).parent for name in digests if "/" in name}:
@@ -107,7 +106,7 @@ class CodeDigests:
         return [f"{name}@{digests[name]}" for name in sorted(digests)]
 
     def with_imports(self, *names: str, without: Collection[str] = ()) -> set[str]:
-        """The files `names`, and all that they import by ways without a file of `without`."""
+        """The files `names` and their imports, but not `without` and what only these import."""
         visited, to_visit = set[str](), [*names]
         while to_visit:
             name = to_visit.pop()

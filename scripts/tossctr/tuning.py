@@ -21,7 +21,7 @@ import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from .catalog.model_kinds import kind_of
-from .catalog.schema import TuneConfig, by_block, space_of, takes_fractions
+from .catalog.schema import TuneConfig, nest_by_block, space_of, takes_fractions
 from .common.errors import ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError, UserError
 from .common.files import Output, atomic_write, folder_lock
 from .config.declared import Runtime
@@ -62,10 +62,10 @@ def tune_model(
 ) -> None:
     """Search for better settings of a model; write all trials (CSV), then the best settings (YAML).
 
-    `settings` are the model's, by block of the config; `variant` has those that its variant sets.
-    Optuna's study is in the folder `study` beside `best`. An interrupted search resumes if
-    settings, search space, data and `code`, a digest, are the same. Raises UserError if the search
-    space has no setting of this model, or if no trial completes.
+    `settings` are all settings of the model by block of the config, `variant` those of the variant
+    in the model's name. `code` is a digest of the code. An interrupted search resumes from the
+    folder `study` beside `best`, if settings, search space, data and code are the same. Raises
+    UserError if the search space has no setting of this model, or if no trial completes.
     """
     space = space_of(tuning.space, settings)
     if not space:
@@ -121,12 +121,14 @@ def run_trial(run: RunTrial, trial: Trial, settings: Settings, space: Mapping[st
 
     Raises TrialPruned if the trial is worse than others, or if the settings do not work.
     """
-    drawn = by_block({path: _draw(trial, path, values) for path, values in sorted(space.items())})
+    drawn = nest_by_block(
+        {path: _draw(trial, path, values) for path, values in sorted(space.items())}
+    )
 
     def report(value: float, step: int) -> None:
         trial.report(value, step)
         if trial.should_prune():
-            trial.set_user_attr("reason", f"below the median at step {step}")
+            trial.set_user_attr("reason", f"below the median of the trials at step {step}")
             raise optuna.TrialPruned("Below the median.")
 
     try:
@@ -163,7 +165,7 @@ def _write_best(
     metrics = ", ".join(f"{metric} {value:.5f}" for metric, value in winner.user_attrs.items())
     blocks = {
         block: {**variant.get(block, {}), **keys}
-        for block, keys in by_block(_drawn_settings(winner)).items()
+        for block, keys in nest_by_block(_drawn_settings(winner)).items()
         if keys or block in variant
     }
     content = {"variants": {re.sub("[^a-z0-9_]", "_", f"tuned_{full_name}"): blocks}}

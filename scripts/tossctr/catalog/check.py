@@ -26,11 +26,10 @@ _NUMBER_HINT = (
 def with_table_file(
     config: Mapping[str, Any], folders: Sequence[Path] = ()
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Read the table file that the config names; return (config, list of files read).
+    """Return (config, files read); in this config, `table` is the file's content, not its path.
 
-    In the returned config, `table` is the file's content instead of its path. A relative path is
-    looked up in `folders`, in order. If `table` is already a mapping, nothing is read. Raises
-    UserError if the file is missing or not YAML.
+    A relative path is looked up in `folders`, in order. If `table` is a mapping, nothing is read.
+    Raises UserError if the file is missing or not YAML.
     """
     name = config.get("table")
     if not isinstance(name, str):
@@ -51,10 +50,9 @@ def with_table_file(
 
 
 def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
-    """Check the config, and return it with defaults for missing keys.
+    """Check the config (its `table` must be a mapping), and return it with defaults filled in.
 
-    The table file must have been read (`with_table_file`). `files` are the config files, in which
-    repeated keys are errors. Raises a UserError that lists all errors.
+    In the config's `files`, repeated keys are errors. Raises a UserError that lists all errors.
     """
     full: dict[str, Any] = {}
     if not (lines := [*repeated_keys(files), *validation_errors(Config, config)]):
@@ -103,10 +101,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:
-    """Yield a message with file and line for each key that a mapping repeats.
-
-    YAML would silently keep only the last value.
-    """
+    """Yield a message for each repeated key, of which YAML would silently keep the last value."""
     for file in files:
         # A JSON file may hold tabs.
         text = Path(file).read_text(encoding="utf-8").expandtabs()

@@ -1,4 +1,4 @@
-"""Digests of a job's code, and of everything upstream; the job is stale if a digest changes."""
+"""Digests of a job's code and of all that its outputs depend on; if one changes, the job reruns."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
@@ -11,7 +11,7 @@ from ..config.names import BASELINES, BLEND
 from ..models.base import size_block
 from ..raw.location import TableLocation, table_locations
 from ..raw.raw_files import RawFiles
-from ..staleness import CodeDigests, digest, settings, untracked_params
+from ..staleness import CodeDigests, digest, setting_params, untracked_params
 from .model_kinds import (
     check_job,
     is_model,
@@ -33,10 +33,7 @@ Job = tuple[str, str]
 
 
 class WorkflowDigests:
-    """Digests of the code, settings and files that a workflow's results depend on.
-
-    They are computed from the config, the raw files, the columns and the scripts' code.
-    """
+    """Digests of the code, settings and files that a workflow's results depend on."""
 
     def __init__(
         self, config: Mapping[str, Any], raw: RawFiles, columns: Columns, code: CodeDigests
@@ -45,17 +42,13 @@ class WorkflowDigests:
         self._code = cache(code.digest)
 
     def code_digest(self, script: str, model: str = "") -> str:
-        """The digest of a script's code.
-
-        Some scripts run other code for each kind of model. With `model`, a model's name, the digest
-        includes the code for this kind.
-        """
+        """The digest of a script's code, with the code that it runs for the kind of `model`."""
         has_entry_point = model and script in ENTRY_POINTS
         modules = [kind_of(model).module_of(ENTRY_POINTS[script])] if has_entry_point else []
         return self._code(script, *modules)
 
     def model_params(self) -> dict[str, Any]:
-        """Params of a Snakemake rule: the settings of the job's model, named like train.seed."""
+        """Params of a Snakemake rule: all settings of the job's model, such as train.seed."""
 
         def value(block: str, key: str, wildcards: Any) -> Any:
             kind = kind_of(wildcards.model)
@@ -68,10 +61,10 @@ class WorkflowDigests:
             for key in fields_of(declared)
         }
         rounding = {n: values.pop(n) for n in [*values] if n.endswith(f".{ROUNDING_KEY}")}
-        return settings(**values) | untracked_params(**rounding)
+        return setting_params(**values) | untracked_params(**rounding)
 
     def prediction_code(self, size: str) -> dict[str, str]:
-        """For each submission model of a size, by name: the digest of the code that predicts."""
+        """The digest of the code that predicts, for each submission model of a size, by name."""
         return {
             name: self.code_digest("predict", name) for name in submission_models(self.config, size)
         }
@@ -81,11 +74,10 @@ class WorkflowDigests:
     ) -> str:
         """The digest of everything that a final file, such as a submission, depends on.
 
-        The file is made from the models, baselines or blends `jobs`, by `scripts`. A changed digest
-        makes the file stale. Snakemake needs this: it removes the outputs of a failed step, but
-        would not rebuild them while an older final file exists. The digest covers the train table's
-        files (with `test`, also the test table's), the settings of data and models, and the code of
-        all steps. A blend depends on all submission models of its size.
+        The file is made from the models, baselines or blends in `jobs`, by `scripts` and those that
+        train; with `test`, also from the test table. Snakemake removes the outputs of a failed
+        step, but would not rebuild them while an older final file exists. A changed digest makes
+        Snakemake rebuild them.
         """
         config, jobs = self.config, list(jobs)
         for size in [size for size, name in jobs if name == BLEND]:
@@ -131,7 +123,7 @@ class WorkflowDigests:
 class ScoreRequest(NamedTuple):
     """What a file of scores is made from: tables to score (`files`), and `models` of one `size`.
 
-    `weights` are the models' weights in the mean of the logits; None if weights are fitted.
+    `weights` are the models' weights in the mean of the logits; None: fitted to validation rows.
     """
 
     files: list[TableLocation]
@@ -141,15 +133,15 @@ class ScoreRequest(NamedTuple):
 
     @property
     def jobs(self) -> list[Job]:
-        """Size and name of each model; if the weights are fitted, of the blend instead."""
+        """Size and name of each model or, if the weights are fitted, of the blend."""
         return [(self.size, name) for name in (self.models if self.weights else [BLEND])]
 
 
 def score_request(config: Mapping[str, Any], columns: Columns, path: str) -> ScoreRequest:
-    """What the file results/scores/{path}.parquet is made from: tables, size, models and weights.
+    """What the file results/scores/{path}.parquet is made from.
 
-    `path` is {name}, {size}/{name} or {size}/{model}/{name}, with a {name} of the config's block
-    `scores`. Raises UserError for an unknown name, size or model.
+    `path` is {name}, {size}/{name} or {size}/{model}/{name}. The block `scores` of the config has
+    the tables of each {name}. Raises UserError for an unknown name, size or model.
     """
     *folders, name = path.split("/")
     size, *models = folders or ["full"]

@@ -32,8 +32,8 @@ def load_model(
 ) -> Model:
     """Load a model from its file, ready to predict on this machine.
 
-    Raises UserError if the file is not a model, or a model other than `full_name`, such as
-    full/len150; '' allows any.
+    Raises UserError if the file is not a model, or if the model's name is not `full_name`, such as
+    full/len150 ('': any name).
     """
     path = Path(path)
     load = kind_of_file(path).entry_point("load")
@@ -43,7 +43,6 @@ def load_model(
 def export_model(model: Path, valid: list[Path], onnx: Output, *, full_name: str = "") -> None:
     """Write a model in ONNX format, and check that it gives the same logits for rows of `valid`.
 
-    Raises UserError if the logits differ, or if the model is not the one named `full_name`
-    (size/model).
+    Raises UserError if the logits differ, or if the model's name is not `full_name` ('': any).
     """
     kind_of_file(model).entry_point("export")(model, valid, onnx, full_name=full_name)

@@ -44,15 +44,12 @@ def is_model(name: str) -> bool:
 
 @cache
 def settings_classes() -> dict[str, Any]:
-    """The class of settings for each block of the config that models read, by the block's name."""
+    """By name, the class of settings of each block of the config that a kind of model reads."""
     return {name: keys for kind in MODEL_KINDS.values() for name, keys in kind.blocks.items()}
 
 
 def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
-    """The settings that the model's variant overrides, by block of the config.
-
-    Without a variant, there are none.
-    """
+    """The settings that the model's variant overrides, if any, by block of the config."""
     changes = config["variants"].get(variant_of(model), {})
     return {block: changes[block] for block in kind_of(model).blocks if changes.get(block)}
 
@@ -67,9 +64,9 @@ def model_error(config: Mapping[str, Any], columns: Columns, size: str, model: s
 
 
 def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[str, str]) -> None:
-    """Raise UserError if a job's size is not in the config, or its model cannot train.
+    """Raise UserError if a job's size is not in the config, or if its model cannot train.
 
-    `wildcards` has the job's `size` and, if any, its `model`.
+    `wildcards` has the `size` and perhaps the `model` of the job.
     """
     size_block(config, size := wildcards["size"])
     if model := wildcards.get("model"):
@@ -77,14 +74,14 @@ def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[st
 
 
 def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
-    """The names of the models that a size's submission is made from."""
+    """The names of the models that make the submission of a size."""
     return size_block(config, size)["submission_models"]
 
 
 def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float] | None:
-    """The weights of a size's submission models in the blend, by name; they sum to 1.
+    """The weights of a size's submission models in the blend, by name, with the sum 1.
 
-    None if the workflow is to fit the weights to the validation rows.
+    None: the workflow fits the weights to the validation rows.
     """
     models = submission_models(config, size)
     weights = size_block(config, size)["submission_weights"] or [1] * len(models)
@@ -98,17 +95,15 @@ def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float]
 def compared_models(
     config: Mapping[str, Any], results: Path, targets: Iterable[str] = ()
 ) -> list[tuple[str, str]]:
-    """Size and name of each model that the comparison of models contains.
+    """Size and name of each model in the comparison of models; raises UserError if there is none.
 
-    The sizes are those of the `targets`, as far as these are submissions or files of a model.
-    Without such targets, it is every size with a trained model. Each size has:
+    The sizes are those of the `targets` that are submissions or files of a model. Without such
+    targets, all sizes with a trained model are compared. Each size has:
 
         the models of the targets
-        the models trained before, unless the config no longer allows them
+        the models in the folder `results`, unless the config no longer allows them
         the blend, if all submission models are among these
         the baselines
-
-    Raises UserError if there is no model. `results` is the folder of results.
     """
     columns = Columns.from_config(config["table"]["columns"])
 

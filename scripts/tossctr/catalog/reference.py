@@ -39,10 +39,7 @@ def with_tables(readme: str) -> str:
 
 
 def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Yield (path, allowed values, default, meaning) of each key in the settings class `declared`.
-
-    Each path begins with `prefix`.
-    """
+    """Yield (path, allowed values, default, meaning) of each key in a class of settings."""
     schema = TypeAdapter(declared).json_schema()
     meanings, defaults = _meanings(declared), defaults_of(declared)
     for name, field in settable_fields(declared).items():
@@ -72,10 +69,7 @@ def key_rows(declared: Any = Config, prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _meanings(declared: Any) -> dict[str, str]:
-    """The text below each field of a declared class, by field name.
-
-    pydantic could read the texts, too, but at every import of the class.
-    """
+    """The text below each field of a class; pydantic would read the texts at every import."""
     parsed: Any = ast.parse(inspect.getsource(declared))
     return {
         field.target.id: " ".join(text.value.value.split())

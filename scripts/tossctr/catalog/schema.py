@@ -44,7 +44,7 @@ ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
 
 
 class TableScore(NamedTuple):
-    """A score that a table file can name: its metric, and the default of `submission.prior`."""
+    """A score that a table file can name: its metric, and its default of `submission.prior`."""
 
     metric: str  # in evaluate/metric_table.py
     prior: Prior = "observed"
@@ -309,26 +309,17 @@ class TuneConfig(SettingsBlock):
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The settings to search that are in one of the config's blocks `names`.
-
-    `space` maps the paths of settings, such as train.seed, to choices or ranges.
-    """
+    """The part of a search `space` with settings, such as train.seed, of the blocks `names`."""
     return {path: values for path, values in space.items() if path.split(".")[0] in names}
 
 
 def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
-    """True if the setting `path`, such as train.learning_rate, accepts fractions besides integers.
-
-    `values` is the range from `low` to `high` in which the setting is searched.
-    """
+    """True if the setting `path`, such as train.learning_rate, takes fractions in `values`."""
     return not any(_space_errors(path, [(values["low"] + values["high"]) / 2]))
 
 
-def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Nest settings by block of the config: {"model.heads": 2} as {"model": {"heads": 2}, ...}.
-
-    Blocks without settings are empty.
-    """
+def nest_by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Nest settings by block of the config: {"model.heads": 2} as {"model": {"heads": 2}, ...}."""
     nested: dict[str, dict[str, Any]] = {block: {} for block in settings_classes()}
     for path, value in settings.items():
         block, key = path.split(".")
