@@ -23,7 +23,7 @@ _CPU = Runtime(device="cpu")
 class Blend:
     """One or several models of any kind, and their `weights` in the mean of the logits.
 
-    Rows to score need all `columns`. Several threads may share a blend.
+    `columns` are those that rows to score need. Several threads may share a blend.
     """
 
     models: Sequence[Model]
@@ -44,8 +44,7 @@ class Blend:
         """Load models from their files.
 
         weights: one for each model, by name or in the order of `models`
-        fitted: instead of `weights`, a JSON file of weights by name; without both, models weigh
-            equally
+        fitted: instead, a JSON file of weights by name; without both, models weigh equally
         row_time: name of the column of the rows' times, for models that use times of events
 
         Raises UserError if a file is not a model, if the weights are of other models, or if the
@@ -72,8 +71,8 @@ class Blend:
         """Click probabilities float64 [rows], at the click rate of the train rows.
 
         With the prior 'balanced', they assume that half of the rows are clicks. Raises UserError
-        for a missing column, an invalid value or a logit that is not finite. With 'balanced', also
-        if the models have different click rates.
+        for a missing column, an invalid value, a logit that is not finite, or if 'balanced' is used
+        for models with different click rates.
         """
         shift = prior_shift(prior, (each.about.click_rate for each in self.models))
         return sigmoid(self.logits(rows) - shift)

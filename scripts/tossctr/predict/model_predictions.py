@@ -33,10 +33,10 @@ def predict_part(
     threads: int = 1,
     code: str = "",
 ) -> None:
-    """Predict one part of the test table; write parquet columns id (string) and logit (float32).
+    """Predict the part `h5` of the test table; write columns id (string) and logit (float32).
 
-    `h5` has the rows of the part. The metadata of `predictions` has the model's click rate and
-    name, and digests of the part, the model file and the code.
+    The metadata of `predictions` (parquet) has the model's click rate and name, digests of the part
+    and the model file, and `code`, a digest of the code.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(h5) as test:
@@ -66,8 +66,7 @@ def predict_validation(
     """Predict validation rows; write parquet columns row, label, logit and logit_ablated.
 
     logit_ablated is the logit that the model predicts as if all histories were empty. Raises
-    UserError if the rows and the model are from different draws of rows, or if a logit is not
-    finite.
+    UserError if a logit is not finite, or if rows and model are from different draws of rows.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:

@@ -49,15 +49,15 @@ def score_files(
     runtime: Runtime = DEFAULT_RUNTIME,
     threads: Annotated[int, Field(ge=1, le=1_000)] = processors(),
 ) -> None:
-    """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
+    """Write the click probability of each row of `input`, as parquet.
 
     model: model files, whose logits are averaged
     input: raw tables, local or remote
+    output: columns `id_column` (string) and probability (float32)
     id_column: name of the ID column; None: that of the first model's table. If the table has none,
         a column `row` numbers the rows from 1
     row_time: name of the column of the rows' times, for models that use times of events
-    weights: one for each model
-    fitted: instead of `weights`, a JSON file of weights by name; without both, models weigh equally
+    weights, fitted: a weight for each model, or a JSON file of weights by name; None: equal weights
     prior: 'observed': probabilities are at the click rate of the train rows; 'balanced': as if half
         of the rows were clicks
     delimiter: of CSV files; None: their names decide

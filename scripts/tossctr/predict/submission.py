@@ -44,13 +44,14 @@ def write_submission(
     sample_submission: str | Path | None = None,
     facts: Path | None = None,
 ) -> None:
-    """Write the submission CSV, and a JSON file `about` its models, weights and prior.
+    """Write the submission CSV, and a JSON file (`about`) of its models, weights and prior.
 
     predictions: files of the first model, one for each part of the test table, then of the next
-    size: name of the size, such as full; '' is not checked
+    parts: JSON file that lists the parts of the test table
+    size: name of the models' size, such as full; '' is not checked
     prior: 'observed': probabilities are at the click rate of the train rows; 'balanced': as if half
         of the rows were clicks
-    weights, fitted: see `checked_weights`
+    weights, fitted: weights by model name, or a JSON file of such weights; None: equal weights
     codes: by model name, the digest of the code that must have predicted; None: not checked
     sample_submission: a file whose IDs, and their order, the submission must have
     facts: data.json, whose alarms are logged
@@ -84,7 +85,7 @@ def write_submission(
         "rows": rows,
     }
     write_json(about, sources)
-    logger.info("%s: mean probability %.5f at %s odds", submission, mean, prior)
+    logger.info("%s: mean probability %.5f, prior %s", submission, mean, prior)
     if facts is not None:
         log_alarms(alarms, facts.with_suffix(".md"))
 
@@ -121,12 +122,13 @@ def join_predictions(
     sample_submission: str | Path | None = None,
     shift: float | np.float32 = 0.0,
 ) -> tuple[int, float]:
-    """Write a CSV of IDs and click probabilities; returns rows and mean probability.
+    """Write a CSV of IDs and click probabilities; returns number of rows and mean probability.
 
-    `by_model` has the prediction files of each model, one for each part of the test table. The CSV
-    has the columns `id_column` (if it is '', `row`, numbered from 1) and `label_column`. A
-    `sample_submission` decides the IDs, their order and the label's name. `shift` is subtracted
-    from the mean logit.
+    by_model: the prediction files of each model, one for each part of the test table
+    id_column, label_column: names of the CSV's columns; without an ID ('') a column `row` numbers
+        the rows from 1
+    sample_submission: a file that decides the IDs, their order and the label's name
+    shift: is subtracted from the mean logit
 
     Raises UserError, and writes nothing, if IDs are repeated, or differ from those of the sample.
     """
