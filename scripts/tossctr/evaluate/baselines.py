@@ -50,11 +50,10 @@ def fit_baseline(
     threads: int = 1,
     full_name: str = "",
 ) -> None:
-    """Fit a baseline and predict the validation rows.
+    """Fit a baseline; write validation `predictions` (row, label, logit) and `training` (JSON).
 
-    Writes `predictions` (parquet with row, label and logit) and `training` (JSON). Only the first
-    rows of a large train table are used; tables are shuffled. Raises UserError if all these rows
-    have the same label.
+    Only the first rows of a large train table, which is shuffled, are used. Raises UserError if
+    these rows have the same label.
     """
     # Log warnings, such as that a fit did not converge.
     logging.captureWarnings(True)

@@ -1,7 +1,6 @@
 """Fit the weights of submission models, and blend their validation predictions.
 
-Weights are fitted to the logloss, the least noisy metric. A worse model can have weight, too: if
-its errors differ from the best model's, the blend is better with it.
+Weights are fitted to the logloss, the least noisy metric.
 """
 
 import logging
@@ -34,11 +33,13 @@ def blend_predictions(
 ) -> None:
     """Blend the validation predictions of several models: the weighted mean of their logits.
 
-    `predictions` has a file for each model, in a folder with the model's name. `given` are weights
-    by model name. If they are None, `weights` (JSON) are fitted to all rows, but each half of the
-    rows is blended with weights that are fitted to the other half. `blend` (parquet) also has the
-    logits of the best model by the metric `by`. `training` is like the training.json of a model,
-    with the weights as settings. Raises UserError if the files in `predictions` differ in rows.
+    predictions: a file for each model, in a folder with the model's name
+    given: weights by model name; None: fitted. Each half of the rows is then blended with weights
+        fitted to the other half, but `weights` are fitted to all rows
+    blend: output, parquet; also has the logits of the best model by the metric `by`
+    weights, training: outputs, JSON: the weights by model name, also as settings in a training.json
+
+    Raises UserError if the files in `predictions` differ in rows.
     """
     tables = read_same_rows(predictions)
     names = [path.absolute().parent.name for path in predictions]
@@ -72,8 +73,8 @@ def blend_predictions(
 def fit_weights(logits: Sequence[np.ndarray], label: np.ndarray) -> list[float]:
     """The weights [models] of the best blend by logloss; they are nonnegative and sum to 1.
 
-    `logits` has an array [rows] per model. The fit is maximum a posteriori. Its prior is a normal
-    distribution around equal weights.
+    `logits` has an array [rows] per model. The fit is maximum a posteriori, with a normal prior
+    around equal weights.
     """
     stacked, equal = np.array(logits, np.float64), 1 / len(logits)
 

@@ -58,10 +58,10 @@ def bootstrap(
 
 
 def intervals(values: np.ndarray, samples: np.ndarray, **extra: np.ndarray) -> list[Entry]:
-    """The 95 % intervals of n numbers, from their values on resamples of the rows.
+    """The 95 % intervals of n numbers, given `values` [n] and `samples` of them [resamples, n].
 
-    `values` is [n], `samples` [resamples, n]. Each entry of the result has `value`, `low`, `high`
-    and a number of each array [n] in `extra`, such as p_value. NaN becomes None.
+    Each interval has `value`, `low`, `high`, and a number of each array [n] in `extra`, such as
+    p_value. NaN becomes None.
     """
     low, high = np.quantile(samples, (0.025, 0.975), axis=0)
     columns = {"value": values, "low": low, "high": high, **extra}
@@ -86,10 +86,10 @@ def auc_interval(auc: float, clicks: int, negatives: int) -> Entry:
 
 
 def differences(values: np.ndarray, samples: np.ndarray, reference: int = 0) -> list[list[Entry]]:
-    """The metrics of one model minus those of each model, as lists [models][metrics].
+    """The metrics of the model with index `reference` minus each model's, [models][metrics].
 
-    `reference` is the index of that model. `values` and `samples` are the results of `bootstrap`.
-    Each difference has an interval, and a p-value that is corrected for the number of models.
+    `values` and `samples` are the results of `bootstrap`. Each difference has an interval, and a
+    p-value that is corrected for the number of models.
     """
     values, samples = values[reference] - values, samples[:, [reference]] - samples
     p_values = np.vectorize(_p_value)(values, samples.std(axis=0, ddof=1))

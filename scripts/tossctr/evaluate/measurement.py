@@ -73,10 +73,10 @@ def measure_scores(
     delimiter: Delimiter | None = None,
     threads: int = 1,
 ) -> None:
-    """Measure the scores of labelled raw tables; writes metrics.json.
+    """Measure predictions of raw tables that have labels; writes metrics.json.
 
     `scores` is the output of scoring the tables in `input`, in the same order. `columns` has the
-    roles of their columns. `delimiter` is that of CSV files; None: their names decide.
+    roles of the tables' columns. `delimiter` is that of CSV files; None: the file names decide.
     """
     files = [RawTable(table, columns=columns) for table in table_locations(input, delimiter)]
     label = np.concatenate([read_labels(file, columns.label) for file in files])

@@ -53,9 +53,8 @@ def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
 def calibration_error(rows: LabelledLogits) -> float:
     """How far predicted probabilities are from click rates: a root mean square over bins of rows.
 
-    In each bin, the share of clicks is subtracted from the mean prediction. From the square of this
-    difference, its estimated variance is subtracted (Kumar, Liang & Ma, NeurIPS 2019). A bin with
-    one row counts 0.
+    A bin's gap is its mean prediction minus its share of clicks. The gap's square is reduced by the
+    gap's estimated variance (Kumar, Liang & Ma, NeurIPS 2019). A bin with one row counts 0.
     """
     residual, bins = sigmoid(rows.logit) - rows.label, calibration_bins(rows.logit)
     count, weight = np.bincount(bins), np.bincount(bins, rows.weight)
@@ -118,11 +117,10 @@ METRIC_BY_NAME = {metric.name: metric for metric in METRICS} | {
 def expected_metric(
     name: str, score: np.ndarray, probability: np.ndarray, click_rate: float = 0.5
 ) -> float:
-    """The metric `name` of scores whose true click probabilities are known, without drawn labels.
+    """The expected metric `name` of the logits `score` [rows], given true click probabilities.
 
-    `score` has logits [rows]. Each row counts as a click with the weight `probability` [rows], its
-    true probability, and as a negative with 1 - `probability`. Only metrics at 50:50 odds need
-    `click_rate`, that of the train rows.
+    Each row counts as a click with the weight `probability` [rows], its true probability, and as a
+    negative with 1 - `probability`. Only metrics at 50:50 odds need the train rows' `click_rate`.
     """
     label, weight = np.repeat([1, 0], len(score)), np.concatenate([probability, 1 - probability])
     return metrics_of([name], label, np.tile(score, 2), click_rate, weight)[0]

@@ -42,9 +42,8 @@ def measure_importance(
 ) -> None:
     """Write the AUC that a model loses if a column or the history is permuted, as JSON.
 
-    The file has `full_name`, `simulated_data`, `rows`, `clicks`, `auc` and a list `changes`, the
-    largest loss first. An item has `changed` (the name of the column, or the history) and
-    `auc_lost`. P-values are corrected for the number of changes.
+    The list `changes` begins with the largest loss. Each item has `changed` (the column's name, or
+    HISTORY_CHANGE) and `auc_lost`, with a p-value that is corrected for the number of changes.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
@@ -77,9 +76,10 @@ def measure_importance(
 
 
 def select_rows(table: Table) -> tuple[Block, np.ndarray]:
-    """The first clicks and negatives of a table, and a random donor for each of these rows.
+    """The first clicks and negatives of a table, and for each of these rows a random donor.
 
-    A donor is another of these rows, given by its index. Donors have the table's click rate.
+    A donor, from which a column is copied, is the index of one of these rows. On average, donors
+    have the table's click rate.
     """
     is_click = table.column("label") == 1
     clicks, negatives = np.flatnonzero(is_click), np.flatnonzero(~is_click)
