@@ -25,7 +25,13 @@ from tossctr.describe.checks import find_alarms
 from tossctr.report import model_plots as draw
 from tossctr.report.data_page import PLOTS, click_rates_plot, drift_plot, write_data_page
 from tossctr.report.outcome import result_lines
-from tossctr.report.page import alarms_text, collapsed, escape_markdown, markdown_table, write_page
+from tossctr.report.page import (
+    alarms_text,
+    collapsed_section,
+    escape_markdown,
+    markdown_table,
+    write_page,
+)
 
 LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
 Facts = dict[str, Any]
@@ -87,7 +93,7 @@ def test_the_page_is_also_one_html_file_with_its_plots(tmp_path: Path) -> None:
     ["a_b *c* __d__ ~~e~~", "<b>&lt;&#124;|\\|", "[a](b.md) ![c](d.svg)", "`$x$`\n\r- # 1.\x00"],
 )
 def test_names_of_columns_stand_in_the_page_as_they_are(tmp_path: Path, name: str) -> None:
-    parts = ["# A", collapsed("B", markdown_table(pd.DataFrame({"a": [name], "b": ["1"]})))]
+    parts = ["# A", collapsed_section("B", markdown_table(pd.DataFrame({"a": [name], "b": ["1"]})))]
     parts += [
         f"- of {escape_markdown(name)}, too",
         alarms_text([Alarm(f"Column {name}", "Correct")]),

@@ -19,9 +19,9 @@ from .page import (
     GREY,
     SIMULATED,
     alarms_text,
-    collapsed,
+    collapsed_section,
     escape_markdown,
-    formatted,
+    format_values,
     interval_panels,
     legend,
     log_axis,
@@ -76,10 +76,9 @@ def describe_data(
     size: str,
     threads: int,
 ) -> None:
-    """Describe the rows of one size before any training.
+    """Write statistics and alarms of a size's rows (`facts`, JSON), and the data page with plots.
 
-    Writes statistics and alarms to `facts` (JSON), the `page` in Markdown and its HTML `view`, and
-    the `plots` (SVG). `label` is the name of the label column.
+    The page is written in Markdown (`page`) and HTML (`view`). `label` is the label column's name.
     """
     content = describe(train, valid, test, feature_map, size=size, threads=threads)
     content["label"] = label
@@ -101,9 +100,9 @@ def write_data_page(
     sections += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
     sections.append(plots_text(plots[:1], page))
     if tables := [_sequence_table(sequence) for sequence in facts["sequences"]]:
-        sections.append(collapsed("Sequences", legend(_SEQUENCES), *tables))
-    sections.append(collapsed("Click rates", plots_text(plots[1:], page)))
-    sections.append(collapsed("Columns", legend(_COLUMNS), _columns_table(facts)))
+        sections.append(collapsed_section("Sequences", legend(_SEQUENCES), *tables))
+    sections.append(collapsed_section("Click rates", plots_text(plots[1:], page)))
+    sections.append(collapsed_section("Columns", legend(_COLUMNS), _columns_table(facts)))
     write_page("\n".join(sections), page, view)
 
 
@@ -165,7 +164,7 @@ def _columns_table(facts: Mapping[str, Any]) -> str:
     table = columns[["column"]].copy()
     for heading, (name, form) in shown.items():
         if facts["rows"]["test"] or not name.endswith("_test"):
-            table[heading] = formatted(columns[name], form)
+            table[heading] = format_values(columns[name], form)
     return markdown_table(table)
 
 
@@ -177,7 +176,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
         values = pd.DataFrame(panel["values"])
         test_rows = values["test_rows"].astype(float)
         share = test_rows.where(test_rows > 0) / test_rows.sum()
-        shares = formatted(share, lambda x: f" ({percent(x)})")
+        shares = format_values(share, lambda x: f" ({percent(x)})")
         names = values["value"].fillna("(missing)").map(lambda word: shorten(word, 24))
         title = panel["column"] or "position in the raw file, in twentieths"
         rows = values["rows"].where(values["rows"] > 0)
@@ -201,14 +200,11 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
 
 
 def drift_plot(facts: Mapping[str, Any]) -> Figure:
-    """A plot of the columns that differ most between train and test rows.
-
-    Without test rows, train rows are compared with validation rows.
-    """
+    """A plot of the columns that differ most between train and test (else validation) rows."""
     last = "test" if facts["rows"]["test"] else "valid"
     columns = pd.DataFrame(facts["columns"]).nlargest(_MAX_ROWS, f"psi_{last}")
     smallest, values = 1e-4, columns[f"psi_{last}"]
-    names = columns["column"].map(shorten) + formatted(values, "   {:.3f}".format)
+    names = columns["column"].map(shorten) + format_values(values, "   {:.3f}".format)
     rows = {"name": names, "value": values.clip(lower=smallest), "low": np.nan, "high": np.nan}
     figure = interval_panels(
         facts,

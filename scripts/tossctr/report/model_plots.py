@@ -35,7 +35,7 @@ MIN_PROBABILITY = 1e-6  # in a plot: a logit of -80 would be 1e-35
 def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Output) -> None:
     """Draw two plots (SVG) of a model: its `calibration`, and its AUC by slice (`slices`).
 
-    `predictions` are its validation predictions, `metrics` is its metrics.json.
+    `predictions` are the model's validation predictions, `metrics` its metrics.json.
     """
     table = read_predictions(predictions)
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
@@ -82,10 +82,7 @@ def learning_curves_plot(history: pd.DataFrame, about: Mapping[str, Any]) -> Fig
 
 
 def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str, Any]) -> Figure:
-    """A plot of the share of clicks by predicted probability; `measured` is metrics.json.
-
-    Each dot is a bin of rows, as in the calibration error.
-    """
+    """A plot of the share of clicks by prediction, in bins of rows; `measured` is metrics.json."""
     bins = binned_clicks(label, logit)
     some = bins[bins["clicks"] > 0]
     title = (
@@ -109,7 +106,7 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str
 
 
 def binned_clicks(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
-    """A table of the bins of the calibration error, by predicted probability.
+    """A table of about equally large bins of rows, in the order of their logits.
 
     Columns: `rows`, `clicks`, the mean probability `predicted`, and the 95 % interval of the click
     rate from `low` to `high`.
@@ -123,7 +120,7 @@ def binned_clicks(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
 
 
 def slices_plot(measured: Mapping[str, Any]) -> Figure:
-    """A plot of the AUC by slice of the rows, with a panel for each column; from metrics.json."""
+    """A plot of the AUC by slice of the rows, a panel for each column; from metrics.json."""
     panels = {}
     for column, slices in measured["slices"].items():
         if many := [entry for entry in slices if entry["clicks"] >= FEW_CLICKS]:

@@ -109,7 +109,7 @@ def plots_text(plots: Sequence[Path], page: Path) -> str:
     return "\n".join(f"![{p.stem}]({os.path.relpath(p, page.parent)})" for p in plots) + "\n"
 
 
-def collapsed(title: str, *parts: str) -> str:
+def collapsed_section(title: str, *parts: str) -> str:
     """A collapsed section of Markdown, with the contents `parts`; a click on `title` opens it."""
     return "\n\n".join(
         ['<details markdown="1">', f"<summary>{title}</summary>", *parts, "</details>\n"]
@@ -119,7 +119,7 @@ def collapsed(title: str, *parts: str) -> str:
 def legend(columns: Mapping[str, str]) -> str:
     """A collapsed list of the meanings of a table's columns."""
     lines = [f"- **{name}**: {meaning}" for name, meaning in columns.items()]
-    return collapsed("What the columns mean", "\n".join(lines))
+    return collapsed_section("What the columns mean", "\n".join(lines))
 
 
 def markdown_table(table: pd.DataFrame) -> str:
@@ -130,17 +130,14 @@ def markdown_table(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def formatted(values: pd.Series, form: Callable[[Any], str], missing: str = "") -> pd.Series:
-    """Each value as text by `form`; NaN as `missing`."""
+def format_values(values: pd.Series, form: Callable[[Any], str], missing: str = "") -> pd.Series:
+    """The values as texts that `form` returns; for NaN the text `missing`."""
     cells = [missing if pd.isna(value) else form(value) for value in values]
     return pd.Series(cells, values.index, dtype=object)
 
 
 def interval_text(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
-    """A metric in metrics.json as text: `0.703 [0.698, 0.708]`; '' if there is no value.
-
-    Without an interval, it is `0.703`.
-    """
+    """A metric in metrics.json as text, such as `0.703 [0.698, 0.708]`; '' without a value."""
     value, low, high = ((entry or {}).get(key) for key in ("value", "low", "high"))
     if pd.isna(value):
         return ""
@@ -155,7 +152,7 @@ def value_text(model: pd.Series, name: str, digits: int = 4) -> str:
 
 
 def difference_text(model: pd.Series, name: str) -> str:
-    """The difference `name` in a model's row of comparison.csv: interval and significance."""
+    """The difference `name` in a model's row of comparison.csv, as text with its significance."""
     is_significant = model[f"{name}_p_value"] < SIGNIFICANCE
     return f"{value_text(model, name)}, {'' if is_significant else 'not '}significant"
 
@@ -168,8 +165,8 @@ def percent(share: float) -> str:
 def write_page(text: str, page: Path, view: Path) -> None:
     """Write the Markdown `text` as `page`, and as HTML with embedded plots as `view`.
 
-    Paths of plots in `text` are relative to `page`. In `view`, links to pages lead to HTML files;
-    their attribute `data-page` is for Snakemake's report.
+    Paths of plots in `text` are relative to `page`. In `view`, links to pages lead to HTML files,
+    and have an attribute `data-page` for Snakemake's report.
     """
     with atomic_write(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -231,11 +228,12 @@ def interval_panels(
     middle: float,
     label: str,
 ) -> Figure:
-    """A plot with a panel for each table: a point with a 95 % interval for each of its rows.
+    """A plot with a panel for each table: a point with a 95 % interval for each row of the table.
 
     `panels` has tables by title, with columns `name`, `value`, `low`, `high` and `p_value`. A point
     is orange if its p-value is significant, and hollow if its p-value is NaN. A dotted line is at
-    `middle`. `label` is below the horizontal axis. For `about`, see `new_plot`.
+    `middle`. `label` is below the horizontal axis. `about` has `simulated_data` and perhaps the
+    model's `full_name`.
     """
     panels = {name: table for name, table in panels.items() if len(table)}
     if not panels:
@@ -269,7 +267,7 @@ def interval_panels(
 def log_axis(
     ax: Axes, axis: Literal["x", "y"], low: float, high: float, form: Any = "{x:,g}"
 ) -> None:
-    """Make the x or y axis logarithmic from `low` to `high`; `form` formats its ticks."""
+    """Make the x or y axis logarithmic from `low` to `high`, with ticks formatted by `form`."""
     low, high = min(low, high / 2), max(high, low * 2)
     ax.set(**{f"{axis}scale": "log", f"{axis}lim": (low / 1.2, high * 1.2)})
     ticks = ax.xaxis if axis == "x" else ax.yaxis

@@ -23,10 +23,10 @@ from .page import (
     BARS_NOTE,
     SIMULATED,
     alarms_text,
-    collapsed,
+    collapsed_section,
     difference_text,
     escape_markdown,
-    formatted,
+    format_values,
     interval_panels,
     legend,
     markdown_table,
@@ -41,10 +41,9 @@ from .page import (
 def write_comparison(metrics: list[Path], comparison: Output, *, metric: str) -> None:
     """Write a CSV with a row per model: metrics, difference to the best model, costs, settings.
 
-    Sizes with more validation rows come first; within a size, models are sorted by `metric`.
-    `metrics` lists files results/{size}/{name}/metrics.json; other files are read from the same
-    folders. Raises UserError if a file is of another model, or if models of a size have different
-    validation rows.
+    Sizes with more validation rows come first; within a size, better models by `metric`. `metrics`
+    lists files results/{size}/{name}/metrics.json, whose folders have all other inputs. Raises
+    UserError if a file is of another model, or if models of a size differ in validation rows.
     """
     models = pd.DataFrame([_row(path, metric) for path in metrics], metrics)
     # A missing value would turn integers into floats.
@@ -156,9 +155,11 @@ def write_summary(
         alarms = alarms_text(read_alarms(path))
         sections.append(f"## Alarms: [data of size {path.parent.name}]({page})\n\n{alarms}")
     listed = "\n".join(f"- {line}" for line in statements)
-    sections.append(collapsed("The submission, and how far to trust the metrics", listed))
+    sections.append(collapsed_section("The submission, and how far to trust the metrics", listed))
     if importances:
-        sections.append(collapsed("Importance of columns", plots_text(importances, summary)))
+        sections.append(
+            collapsed_section("Importance of columns", plots_text(importances, summary))
+        )
     write_page("\n".join(sections), summary, view)
 
 
@@ -178,7 +179,7 @@ def models_plot(models: pd.DataFrame) -> Figure:
     for size, rows in models[models["model"] != "constant"].groupby("size", sort=False):
         clicks, count = rows[["valid_clicks", "valid_rows"]].iloc[0]
         table = rows[columns].set_axis(["value", "low", "high", "p_value"], axis=1)
-        names = rows["model"].map(shorten) + formatted(rows[metric.name], form, "   unknown")
+        names = rows["model"].map(shorten) + format_values(rows[metric.name], form, "   unknown")
         panels[f"{clicks:,} clicks in {count:,} rows of size {size}"] = table.assign(name=names)
     return interval_panels(
         {"simulated_data": models["simulated_data"].any()},
@@ -273,9 +274,9 @@ def _table(models: pd.DataFrame) -> str:
         metric.heading: models.apply(value_text, axis=1, name=metric.name, digits=metric.digits),
         "behind": models.apply(value_text, axis=1, name="behind") + np.where(is_worse, " *", ""),
         "AUC": models.apply(value_text, axis=1, name="auc"),
-        "train rows": formatted(models["train_rows"], "{:,.0f}".format),
-        "training": formatted(models["train_seconds"], "{:.0f} s".format),
-        "peak MiB": formatted(models["peak_memory_mib"], "{:,.0f}".format),
+        "train rows": format_values(models["train_rows"], "{:,.0f}".format),
+        "training": format_values(models["train_seconds"], "{:.0f} s".format),
+        "peak MiB": format_values(models["peak_memory_mib"], "{:,.0f}".format),
     }
     meanings = {
         metric.heading: f"{metric.meaning}, with a 95 % interval from {FEW_CLICKS} clicks on",
