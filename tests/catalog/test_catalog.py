@@ -278,7 +278,7 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(checked: Config) -> None:
     check_job(checked, columns, {"size": "toy"})
     check_job(checked, columns, {"size": "full", "model": "len150-feseq_paper"})
     for size, model, message in (
-        ("medium", "len151", r"sizes.medium.max_len is \[150, 500\], without 151"),
+        ("medium", "len151", r"sizes.medium.max_len is \[150, 500\]; add 151"),
         ("full", "len150-odd", "model.heads of len150-odd, size full: .* 7 heads"),
         ("full", "bosting", r"such as len150\) or boosting"),
         ("full", "boosting-gone", "no variant 'gone'"),
