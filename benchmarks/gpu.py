@@ -37,7 +37,7 @@ from tossctr.common import tensors
 from tossctr.common.machine import keep_freed_memory
 from tossctr.config.declared import Runtime
 from tossctr.models.base import block_settings
-from tossctr.models.feseq.micro_batches import StepMemory, full_rows
+from tossctr.models.feseq.micro_batches import StepMemory, largest_batch
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine, start_runtime
 from tossctr.models.feseq.network.input_layer import input_sizes
@@ -166,7 +166,7 @@ def memory(setting: Setting) -> Iterator[Row]:
             rows = min(setting.batch_rows("full"), needed.rows_that_fit(free))
             said, measured, ratio = needed.bytes_needed(rows) / 2**30, NEEDS_GPU, ""
             if machine.device.type == "cuda":
-                peak = measured_peak(network, full_rows(case.config, sizes, rows), machine)
+                peak = measured_peak(network, largest_batch(case.config, sizes, rows), machine)
                 measured, ratio = f"{peak:.2f}", f"{said / peak:.2f}"
             name = f"full, max_len {max_len}, {rows} rows"
             yield "memory, GiB", name, f"{said:.2f}", measured, ratio, dtype_of(machine)
@@ -177,7 +177,7 @@ def small_cards(setting: Setting) -> Iterator[Row]:
     machine, rows = setting.machine(), setting.batch_rows("full")
     case = setting.case("full", setting.lengths[0], machine)
     sizes = input_sizes(case.config, case.fields)
-    batch = full_rows(case.config, sizes, rows)
+    batch = largest_batch(case.config, sizes, rows)
     network = FESeq(case.config, sizes)
     needed = StepMemory.measure(network, case.config, sizes, machine.precision)
     for gib in SMALL_CARDS_GIB:

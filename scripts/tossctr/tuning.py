@@ -21,7 +21,7 @@ import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from .catalog.model_kinds import kind_of
-from .catalog.schema import TuneConfig, nest_by_block, space_of, takes_fractions
+from .catalog.schema import TuneConfig, allows_fractions, nest_by_block, space_of
 from .common.errors import ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError, UserError
 from .common.files import Output, atomic_write, folder_lock
 from .config.declared import Runtime
@@ -144,7 +144,7 @@ def run_trial(run: RunTrial, trial: Trial, settings: Settings, space: Mapping[st
 
 def _draw(trial: Trial, path: str, values: Any) -> Any:
     if isinstance(values, Mapping):
-        suggest: Any = trial.suggest_float if takes_fractions(path, values) else trial.suggest_int
+        suggest: Any = trial.suggest_float if allows_fractions(path, values) else trial.suggest_int
         return suggest(path, **{k: bound for k, bound in values.items() if bound is not None})
     # Choices are JSON texts: Optuna takes no lists, and confuses 1 with true.
     return json.loads(trial.suggest_categorical(path, [json.dumps(value) for value in values]))

@@ -15,7 +15,7 @@ from tossctr.datasets.store import H5Table
 from tossctr.features.encoding import FeatureEncoder
 from tossctr.features.feature_map import FeatureMap
 from tossctr.features.fitting import fit_feature_map
-from tossctr.models.feseq.network_file import refit_feature_map
+from tossctr.models.feseq.network_file import merge_feature_maps
 
 COLUMNS = with_roles(
     shared=("events",), context=("genre", "shop"), event_time="times", row_time="now"
@@ -98,7 +98,7 @@ def test_kinds_that_a_refit_does_not_find_are_those_of_the_first_training(tmp_pa
     _, old = fitted(tmp_path, shop_rows(400, items=10))
     _, new = fitted(tmp_path / "new", shop_rows(400, seed=1, items=16))
     # Of all rows, which contradict the kinds.
-    both = refit_feature_map(old, replace(new, item_attributes=[]))
+    both = merge_feature_maps(old, replace(new, item_attributes=[]))
     (kind,) = FeatureMap.from_dict(both.to_dict()).item_attributes
     (target,) = both.targets
     (genre,) = (field for field in both.context if field.column == "genre")

@@ -8,7 +8,7 @@ from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.declared import fields_of
 from ..config.names import BASELINES, BLEND
-from ..models.base import size_block
+from ..models.base import size_settings
 from ..raw.location import TableLocation, table_locations
 from ..raw.raw_files import RawFiles
 from ..staleness import CodeDigests, digest, setting_params, untracked_params
@@ -100,7 +100,7 @@ class WorkflowDigests:
         scripts = ["sample", "convert_train", "fit_feature_map", *scripts]
         scripts += [script for script, needed in is_needed.items() if needed]
         models = [*filter(is_model, names)] or [""]
-        sizes = {size: size_block(config, size) for size, _ in jobs}
+        sizes = {size: size_settings(config, size) for size, _ in jobs}
         simulation = dict(config["table"]["simulation"] or {"test_rows": 0})
         if not test:
             simulation.pop("test_rows")

@@ -17,7 +17,7 @@ from typing import Any
 from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.names import BASELINES, BLEND, MODEL_FILE, VARIANT, Settings, variant_of
-from ..models.base import ModelKind, size_block
+from ..models.base import ModelKind, size_settings
 from ..models.boosting.boosting import KIND as BOOSTING
 from ..models.feseq.feseq import KIND as FESEQ
 
@@ -68,14 +68,14 @@ def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[st
 
     `wildcards` has the `size` and perhaps the `model` of the job.
     """
-    size_block(config, size := wildcards["size"])
+    size_settings(config, size := wildcards["size"])
     if model := wildcards.get("model"):
         kind_of(model).check(config, columns, size, model)
 
 
 def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
     """The names of the models that make the submission of a size."""
-    return size_block(config, size)["submission_models"]
+    return size_settings(config, size)["submission_models"]
 
 
 def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float] | None:
@@ -84,7 +84,7 @@ def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float]
     None: the workflow fits the weights to the validation rows.
     """
     models = submission_models(config, size)
-    weights = size_block(config, size)["submission_weights"] or [1] * len(models)
+    weights = size_settings(config, size)["submission_weights"] or [1] * len(models)
     if weights == "auto":
         if len(models) > 1:
             return None
@@ -107,7 +107,7 @@ def compared_models(
     """
     columns = Columns.from_config(config["table"]["columns"])
 
-    def is_valid(size: str, name: str) -> bool:
+    def can_be_measured(size: str, name: str) -> bool:
         can_train = is_model(name) and not model_error(config, columns, size, name)
         return can_train or name in BASELINES
 
@@ -127,13 +127,13 @@ def compared_models(
     trained = sorted({Path(path).parts[-3:-1] for path in files})
     chosen: list[tuple[str, str]] = []
     for size in config["sizes"]:
-        jobs = [job for job in (*requested, *trained) if job[0] == size and is_valid(*job)]
+        jobs = [job for job in (*requested, *trained) if job[0] == size and can_be_measured(*job)]
         models = [name for _, name in jobs]
         if any(map(is_model, models)) and (not requested or size in dict(requested)):
             submitting = submission_models(config, size)
             if len(submitting) > 1 and {*submitting} <= {*models}:
                 models.append(BLEND)
-            models += [n for n in config["evaluation"]["baselines"] if is_valid(size, n)]
+            models += [n for n in config["evaluation"]["baselines"] if can_be_measured(size, n)]
             chosen += [(size, name) for name in dict.fromkeys(models)]
     if not chosen:
         raise UserError(

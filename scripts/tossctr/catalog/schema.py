@@ -313,7 +313,7 @@ def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {path: values for path, values in space.items() if path.split(".")[0] in names}
 
 
-def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
+def allows_fractions(path: str, values: Mapping[str, Any]) -> bool:
     """True if the setting `path`, such as train.learning_rate, takes fractions in `values`."""
     return not any(_space_errors(path, [(values["low"] + values["high"]) / 2]))
 

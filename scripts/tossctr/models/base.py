@@ -111,7 +111,7 @@ def remove_training_states(results: Path) -> None:
             shutil.rmtree(training_state(model), ignore_errors=True)
 
 
-def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
+def size_settings(config: Mapping[str, Any], size: str) -> dict[str, Any]:
     """The config's entry `sizes.<size>`; raises UserError if there is none."""
     if size not in config["sizes"]:
         raise UserError(f"no size {size!r} in the config; sizes: {', '.join(config['sizes'])}")
@@ -126,5 +126,5 @@ def block_settings(
     The variant (None: no variant) overrides `sizes.<size>`, which overrides settings of all sizes.
     """
     changes = config["variants"][variant] if variant else {}
-    size_settings = size_block(config, size)
-    return config.get(block, {}) | size_settings.get(block, {}) | changes.get(block, {})
+    of_size = size_settings(config, size).get(block, {})
+    return config.get(block, {}) | of_size | changes.get(block, {})

@@ -25,7 +25,7 @@ from tossctr.features.feature_map import MISSING, OUT_OF_VOCABULARY, FeatureMap
 from tossctr.models.boosting import boosting, train_trees, trees
 from tossctr.models.boosting import features as features_module
 from tossctr.models.boosting.boosting import BoostingConfig
-from tossctr.models.boosting.features import Features, fit_features, replace_with_oov
+from tossctr.models.boosting.features import FeatureBuilder, fit_features, replace_with_oov
 from tossctr.models.boosting.tree_file import load
 from tossctr.models.boosting.trees import quantile_matrix
 from tossctr.predict.model_predictions import predict_validation
@@ -56,13 +56,13 @@ def trained(learnable: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return train(learnable, tmp_path_factory.mktemp("trained"))
 
 
-def matrices(h5: Path, features: Features) -> np.ndarray:
+def matrices(h5: Path, features: FeatureBuilder) -> np.ndarray:
     with H5Table(h5) as table:
         encoder = FeatureEncoder(features.feature_map, table)
         return np.concatenate([features.matrix(encoder, b) for b in table.blocks()])
 
 
-def by_name(h5: Path, features: Features) -> dict[str, np.ndarray]:
+def by_name(h5: Path, features: FeatureBuilder) -> dict[str, np.ndarray]:
     return dict(zip(dict(features.columns()), matrices(h5, features).T, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Features and leaves that lower the logloss of held-out rows; click rates by plain loops."""
+"""FeatureBuilder and leaves that lower the logloss of held-out rows; click rates by plain loops."""
 
 from pathlib import Path
 from typing import Any
@@ -150,16 +150,16 @@ def test_leaves_are_as_small_as_the_rows_can_fill(tmp_path: Path, is_sure: bool)
 
 
 def counted_rows() -> tuple[Any, ...]:
-    """Folds, histories of 7 tokens, 3 targets, labels; slots of tokens by target, and counts."""
+    """Folds, histories of 7 tokens, 3 targets, labels; counters of tokens by target, and counts."""
     random = np.random.default_rng(1)
     histories = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(300)]
     label = (random.random(300) < 0.3).astype(np.int64)
     fold, target = hash_below(np.arange(300), FOLDS), random.integers(0, 3, 300)
     by_target = ClickRateSpec("", "clicks", field=0, size=7, sequence=0, targets=3)
-    slots = by_target.slots_of(target[:, None], [ragged(histories, np.int64)])
+    counters = by_target.counters_of(target[:, None], [ragged(histories, np.int64)])
     counts = ClickCounts(21, FOLDS)
-    counts.add(fold, slots, label)
-    return fold, histories, target, label, slots, counts
+    counts.add(fold, counters, label)
+    return fold, histories, target, label, counters, counts
 
 
 def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None:
@@ -197,9 +197,9 @@ def test_slots_get_as_many_occurrences_as_their_rates_are_alike() -> None:
 
 
 def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
-    fold, histories, target, _, slots, counts = counted_rows()
+    fold, histories, target, _, counters, counts = counted_rows()
     table = counts.out_of_fold_log_odds()
-    means = mean_over_newest(table, fold, slots.values, slots.offsets, np.array([1, 4, 99]))
+    means = mean_over_newest(table, fold, counters.values, counters.offsets, np.array([1, 4, 99]))
     for row, tokens in enumerate(histories):
         values = [table[fold[row], 7 * target[row] + token] for token in reversed(tokens)]
         expected = [np.mean(values[:n]) if values else np.nan for n in (1, 4, 99)]
@@ -209,7 +209,7 @@ def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
 def test_too_many_pairs_share_slots() -> None:
     tokens, target = np.random.default_rng(0).integers(0, 1 << 12, (2, 20_000))
     pairs = ClickRateSpec("", "clicks", field=0, size=1 << 12, sequence=0, targets=1 << 12)
-    slots = pairs.slots_of(target[:, None], [Ragged(tokens, np.arange(20_001))]).values
-    assert pairs.slots == click_rates.MAX_SLOTS > slots.max()
+    counters = pairs.counters_of(target[:, None], [Ragged(tokens, np.arange(20_001))]).values
+    assert pairs.counter_count == click_rates.MAX_COUNTERS > counters.max()
     # As many as so many balls in so many boxes leave alone.
-    assert len(np.unique(slots)) > 19_600
+    assert len(np.unique(counters)) > 19_600

@@ -114,7 +114,7 @@ def test_pooled_histories_are_target_scaled_sum_and_product() -> None:
         item, total = target[index], sequence[codes].sum(0)
         scaled = total / max(1, len(codes)) ** 0.5
         expected.append(torch.cat([item, scaled, item * scaled]))
-    made = network.history.pooled_history(PackedRows(batch), batch.target_BG)
+    made = network.history.target_and_history(PackedRows(batch), batch.target_BG)
     torch.testing.assert_close(made, torch.stack(expected))
 
 

@@ -32,7 +32,7 @@ from tossctr.models.feseq.network_file import (
     TrainedNetwork,
     build_model,
     copy_weights,
-    refit_feature_map,
+    merge_feature_maps,
 )
 from tossctr.models.feseq.training_step import Stepper
 from tossctr.predict.model_predictions import predict_validation
@@ -64,18 +64,18 @@ def fitted(folder: Path, *days: str) -> FeatureMap:
 
 def test_the_extended_map_has_the_codes_that_a_fit_to_all_rows_has(folder: Path) -> None:
     old, everything = fitted(folder, "train"), fitted(folder, "train", "valid")
-    both = refit_feature_map(old, everything)
+    both = merge_feature_maps(old, everything)
     for kind in ("profile", "targets", "sequences", "context", "ids"):
         assert getattr(both, kind) == getattr(everything, kind)
     assert both.targets != old.targets
     # Numbers are read as the weights have learned to.
     assert (both.numeric, both.statistics) == (old.numeric, old.statistics)
-    assert (both.fitted_on, refit_feature_map(old, old)) == (everything.fitted_on, old)
+    assert (both.fitted_on, merge_feature_maps(old, old)) == (everything.fitted_on, old)
 
 
 def test_older_rows_get_their_logits_and_new_codes_their_start_values(folder: Path) -> None:
     earlier = random_model(MODEL, fitted(folder, "train"))
-    feature_map = refit_feature_map(earlier.about.feature_map, fitted(folder, "train", "valid"))
+    feature_map = merge_feature_maps(earlier.about.feature_map, fitted(folder, "train", "valid"))
     torch.manual_seed(1)
     network = build_model(MODEL, feature_map)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
@@ -125,7 +125,7 @@ def test_it_begins_with_the_predictions_and_oov_rates_of_the_first(
     assert network.oov_dropout.rates.tolist() == pytest.approx(list(shares.values()))
     # Its rows are drawn at another share.
     assert network.logit_shift.shift == 0 > earlier.network.logit_shift.shift
-    feature_map = refit_feature_map(
+    feature_map = merge_feature_maps(
         earlier.about.feature_map, FeatureMap.read(refit["feature_map"])
     )
     later = TrainedNetwork(replace(earlier.about, feature_map=feature_map), network)

@@ -28,7 +28,7 @@ from support.trainings import (
 )
 from tossctr.batches.batch import Batch
 from tossctr.common.errors import NotFiniteError, UserError
-from tossctr.models.feseq.micro_batches import SPARE_SHARE, StepMemory, full_rows
+from tossctr.models.feseq.micro_batches import SPARE_SHARE, StepMemory, largest_batch
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network.device import Machine
 from tossctr.models.feseq.network_file import TrainedNetwork, predict_logits
@@ -172,10 +172,10 @@ def test_what_is_measured_is_near_the_peak_of_a_step(precision: torch.dtype) -> 
     torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     stepper = Stepper(model, optimizer, Machine(torch.device("cpu"), precision), TRAIN)
-    stepper.take_step(full_rows(config, SIZES, 1))
+    stepper.take_step(largest_batch(config, SIZES, 1))
     peaks = []
     for rows in (2, 6):
-        batch, tracker = full_rows(config, SIZES, rows), MemTracker()
+        batch, tracker = largest_batch(config, SIZES, rows), MemTracker()
         tracker.track_external(model, optimizer)
         with tracker:
             stepper.take_step(batch)

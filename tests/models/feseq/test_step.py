@@ -190,9 +190,9 @@ def test_an_overflow_moves_no_weight_and_no_moment() -> None:
 
 def test_the_automatic_rate_is_higher_for_many_rows_and_if_neither_label_is_rare() -> None:
     auto = replace(TRAIN, learning_rate="auto")
-    low, high, rare_negatives = (auto.peak_rate(1_000, rate) for rate in (0.02, 0.5, 0.9))
-    assert low == rare_negatives < auto.peak_rate(1_000_000, 0.02) < high
-    assert replace(TRAIN, learning_rate=RATE).peak_rate(1_000, 0.5) == RATE
+    low, high, rare_negatives = (auto.peak_learning_rate(1_000, rate) for rate in (0.02, 0.5, 0.9))
+    assert low == rare_negatives < auto.peak_learning_rate(1_000_000, 0.02) < high
+    assert replace(TRAIN, learning_rate=RATE).peak_learning_rate(1_000, 0.5) == RATE
 
 
 def test_the_rate_falls_like_pytorchs() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...datasets.table import RowSubset, Table
 from .boosting import FEATURE_SETS, BoostingConfig
-from .features import Features, fit_features
+from .features import FeatureBuilder, fit_features
 from .trees import Matrix, fit, quantile_matrix
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _FIRST_LEAF_WEIGHT, _MAX_LEAF_SHARE = 20.0, 0.1
 _FOLDED_ROWS, _FOLDS = 20_000, 3
 
 # Train rows, held-out rows, and the features of each, with all sets.
-Split = tuple[Table, Table, Features, Features]
+Split = tuple[Table, Table, FeatureBuilder, FeatureBuilder]
 
 
 class ChosenSettings(NamedTuple):
@@ -52,7 +52,7 @@ class ChosenSettings(NamedTuple):
 
 def choose_settings(
     rows: tuple[Table, Table],
-    features: tuple[Features, Features],
+    features: tuple[FeatureBuilder, FeatureBuilder],
     config: BoostingConfig,
     device: str,
     threads: int,
@@ -73,7 +73,7 @@ def choose_settings(
         is_random = not any(t.column(key).any() for t in rows for key in ("period", "fold"))
         if is_random and has_clicks and valid.rows < few.rows:
             splits += _cross_validation(few, features[0])
-        sets = trials.choose_sets(splits, leaf)
+        sets = trials.choose_feature_sets(splits, leaf)
     else:
         sets = [name for name in FEATURE_SETS if name in config.features]
     if config.min_child_weight != "auto":
@@ -84,7 +84,7 @@ def choose_settings(
     return ChosenSettings(leaf, sets, trials.tried)
 
 
-def _cross_validation(rows: Table, features: Features) -> Iterator[Split]:
+def _cross_validation(rows: Table, features: FeatureBuilder) -> Iterator[Split]:
     """For each fold of `rows`, a split that holds it out; features are fitted to other folds."""
     fold = np.arange(rows.rows) % _FOLDS
     for number in range(_FOLDS):
@@ -126,7 +126,7 @@ class _Trials:
         self.tried.append({"what": what, "rows": rows, "gain": gain, "error": error, "kept": kept})
         return kept
 
-    def choose_sets(self, splits: Sequence[Split], leaf: float) -> list[str]:
+    def choose_feature_sets(self, splits: Sequence[Split], leaf: float) -> list[str]:
         """The names of the sets of features that lower the mean logloss of all held-out rows."""
 
         def losses(sets: Sequence[str]) -> np.ndarray:
@@ -153,7 +153,7 @@ class _Trials:
         binned = quantile_matrix(held, held_features, like=matrix, threads=self.threads)
         return self.losses_by_row(matrix, binned, leaf)
 
-    def choose_min_child_weight(self, rows: Table, features: Features, leaf: float) -> float:
+    def choose_min_child_weight(self, rows: Table, features: FeatureBuilder, leaf: float) -> float:
         """`leaf`, divided by 4 as long as this lowers the loss in a cross-validation of `rows`."""
         fold = np.arange(rows.rows) % _FOLDS
         train = quantile_matrix(rows, features, threads=self.threads)

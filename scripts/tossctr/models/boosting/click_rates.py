@@ -16,10 +16,10 @@ import numpy as np
 from ...common.arrays import GOLDEN, Ragged
 from ...features.feature_map import FeatureMap
 
-# Bounds of 1 / variance of the slots' log odds.
+# Bounds of 1 / variance of the counters' log odds.
 SMOOTHING = (1, 500)
-# More pairs of a target and a token share slots, by a hash of 20 bits.
-MAX_SLOTS = 1 << 20
+# More pairs of a target and a token share counters, by a hash of 20 bits.
+MAX_COUNTERS = 1 << 20
 _SHIFT = np.uint64(44)
 
 
@@ -43,25 +43,25 @@ class ClickRateSpec(NamedTuple):
     targets: int = 1
 
     @property
-    def slots(self) -> int:
-        """The number of counters (slots): one for each category, event or pair, up to MAX_SLOTS."""
-        return min(self.targets * self.size, MAX_SLOTS)
+    def counter_count(self) -> int:
+        """The number of counters: one for each category, event or pair, up to MAX_COUNTERS."""
+        return min(self.targets * self.size, MAX_COUNTERS)
 
-    def slots_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
-        """The counters of each row's category, events or pairs, as indices below `slots`.
+    def counters_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
+        """The counters of each row's category, events or pairs, as indices below `counter_count`.
 
         `categories` are indices [rows, fields]; `histories` has the events' indices by history.
         """
         category = np.ascontiguousarray(categories[:, self.field])
         if self.sequence is None:
-            slots, offsets = category, np.arange(len(category) + 1)
+            counters, offsets = category, np.arange(len(category) + 1)
         else:
-            slots, offsets = histories[self.sequence].values, histories[self.sequence].offsets
+            counters, offsets = histories[self.sequence].values, histories[self.sequence].offsets
         if self.targets > 1:
-            slots = np.repeat(category * self.size, np.diff(offsets)) + slots
-        if self.slots == MAX_SLOTS:
-            slots = ((slots.astype(np.uint64) * GOLDEN) >> _SHIFT).astype(np.int64)
-        return Ragged(slots, offsets)
+            counters = np.repeat(category * self.size, np.diff(offsets)) + counters
+        if self.counter_count == MAX_COUNTERS:
+            counters = ((counters.astype(np.uint64) * GOLDEN) >> _SHIFT).astype(np.int64)
+        return Ragged(counters, offsets)
 
 
 def click_rate_specs(feature_map: FeatureMap, few_columns: Sequence[str]) -> list[ClickRateSpec]:
@@ -91,37 +91,37 @@ def click_rate_specs(feature_map: FeatureMap, few_columns: Sequence[str]) -> lis
 
 
 class ClickCounts:
-    """Occurrences (`seen`) and clicks of slots, by fold of the rows: uint32 [folds, slots].
+    """Occurrences (`seen`) and clicks of counters, by fold of the rows: uint32 [folds, counters].
 
-    A slot is a category, an event, or a pair of target and event. If rows are split by time, each
-    period is a fold. Log odds are relative to the log odds of all rows.
+    A counter is of a category, an event, or a pair of target and event. If rows are split by time,
+    each period is a fold. Log odds are relative to the log odds of all rows.
     """
 
-    def __init__(self, slots: int, folds: int) -> None:
-        self.seen, self.clicks = np.zeros((2, folds, slots), np.uint32)
+    def __init__(self, counters: int, folds: int) -> None:
+        self.seen, self.clicks = np.zeros((2, folds, counters), np.uint32)
 
-    def add(self, fold: np.ndarray, slots: Ragged, label: np.ndarray) -> None:
-        """Count further rows: `fold` and `label`, int64 [rows], and the `slots` of each row."""
-        _add(self.seen, self.clicks, fold, slots.values, slots.offsets, label)
+    def add(self, fold: np.ndarray, counters: Ragged, label: np.ndarray) -> None:
+        """Count further rows: `fold` and `label`, int64 [rows], and the `counters` of each row."""
+        _add(self.seen, self.clicks, fold, counters.values, counters.offsets, label)
 
     def out_of_fold_log_odds(self) -> np.ndarray:
-        """For each fold, the log odds of a click in all other folds, float32 [folds, slots]."""
+        """For each fold, the log odds of a click in all other folds, float32 [folds, counters]."""
         seen, clicks = self.seen.sum(0), self.clicks.sum(0)
         return np.stack(
             [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
         )
 
     def ordered_log_odds(self) -> np.ndarray:
-        """For each period, the log odds of a click in older periods, float32 [periods, slots]."""
+        """By period, the log odds of a click in older periods, float32 [periods, counters]."""
         sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
         return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
 
     def full_log_odds(self) -> np.ndarray:
-        """The log odds of a click in all rows, float32 [1, slots]."""
+        """The log odds of a click in all rows, float32 [1, counters]."""
         return self._log_odds(self.seen.sum(0), self.clicks.sum(0))[None]
 
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
-        """The log odds of each slot minus the log odds of all rows, float32 [slots].
+        """The log odds of each counter minus the log odds of all rows, float32 [counters].
 
         A click rate without the clicks of a fold would leak them, so `rate` is that of all rows.
         """
@@ -136,11 +136,11 @@ class ClickCounts:
 
     @cached_property
     def prior_count(self) -> float:
-        """The strength of smoothing: how many rows, at the mean click rate, are added to each slot.
+        """The strength of smoothing: the rows at the mean click rate that each counter gets.
 
-        This is the variance of clicks within slots, divided by the variance of rates between slots.
-        Noise differs between the folds, a slot's true rate does not. So the folds separate the two
-        variances (Buhlmann and Straub's credibility, MVSB 1970).
+        This is the variance of clicks within counters, divided by the variance of rates between
+        counters. Noise differs between the folds, a counter's true rate does not. So the folds
+        separate the two variances (Buhlmann and Straub's credibility, MVSB 1970).
         """
         total, excess_total, excess_squares, seen_squares = np.zeros((4, self.seen.shape[1]))
         for seen, clicks in zip(self.seen, self.clicks):
@@ -149,7 +149,7 @@ class ClickCounts:
             excess_total += excess
             excess_squares += excess**2
             seen_squares += seen.astype(np.float64) ** 2
-        # Weighted by 1 / total, a sum's expectation is within * slots + between * its `_squares`.
+        # Weighted by 1 / total, a sum's mean is within * counters + between * its `_squares`.
         weight = 1 / np.maximum(1, total)
         folds, folds_squares = weight @ excess_squares, weight @ seen_squares
         whole, whole_squares = weight @ excess_total**2, total.sum()
@@ -164,37 +164,37 @@ def _add(
     seen: np.ndarray,
     clicks: np.ndarray,
     fold: np.ndarray,
-    slots: np.ndarray,
+    counters: np.ndarray,
     offsets: np.ndarray,
     label: np.ndarray,
 ) -> None:
     for row in range(len(label)):
-        for slot in slots[offsets[row] : offsets[row + 1]]:
-            seen[fold[row], slot] += 1
-            clicks[fold[row], slot] += label[row]
+        for counter in counters[offsets[row] : offsets[row + 1]]:
+            seen[fold[row], counter] += 1
+            clicks[fold[row], counter] += label[row]
 
 
 @numba.njit(nogil=True)
 def mean_over_newest(
     table: np.ndarray,
     fold: np.ndarray,
-    slots: np.ndarray,
+    counters: np.ndarray,
     offsets: np.ndarray,
     windows: np.ndarray,
 ) -> np.ndarray:
-    """For each row, the mean value of its newest n slots, for each n in `windows`, ascending.
+    """For each row, the mean value of its newest n counters, for each n in `windows`, ascending.
 
-    `table` has the values [folds, slots], and `fold` [rows] the fold of each row. Row i has the
-    slots `slots[offsets[i]:offsets[i + 1]]`, the newest last. A row with fewer than n slots gives
-    their mean; without slots, NaN. The result is float32 [rows, windows].
+    `table` has the values [folds, counters], and `fold` [rows] the fold of each row. Row i has the
+    counters `counters[offsets[i]:offsets[i + 1]]`, the newest last. A row with fewer than n
+    counters gives their mean; without counters, NaN. The result is float32 [rows, windows].
     """
     means = np.empty((len(fold), len(windows)), np.float32)
     for row in range(len(fold)):
         total, events, window = 0.0, 0, 0
-        for slot in slots[offsets[row] : offsets[row + 1]][::-1]:
+        for counter in counters[offsets[row] : offsets[row + 1]][::-1]:
             if window == len(windows):
                 break
-            total += table[fold[row], slot]
+            total += table[fold[row], counter]
             events += 1
             if events == windows[window]:
                 means[row, window] = total / events

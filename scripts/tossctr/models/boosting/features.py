@@ -62,12 +62,12 @@ _MISSING, _LARGEST = -3e38, 1e38
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureBuilder:
     """Computes the features of rows: those that every model has, and those in `sets`.
 
     few_columns: names of the columns with few categories
-    tables: by name of a click rate, log odds float32 [folds, slots]; a slot is a category, an event
-        or a pair, and a row takes the log odds of its fold
+    tables: by name of a click rate, log odds float32 [folds, counters]; a counter is of a category,
+        an event or a pair, and a row takes the log odds of its fold
     top_codes: by history column, its commonest events
     oov_dropout: for each column, the share of categories to replace by "unknown"; None: none
     folds: number of folds of the rows; if `by_period`, each period is a fold
@@ -142,10 +142,10 @@ class Features:
             columns += [encoder.similarities(block, histories, known)]
         fold = self.fold(block)
         for each in self.click_rates:
-            slots = each.slots_of(categories, histories)
+            counters = each.counters_of(categories, histories)
             windows = np.array((1,) if each.sequence is None else _WINDOWS)
             table = self.tables[each.name]
-            columns += [mean_over_newest(table, fold, slots.values, slots.offsets, windows)]
+            columns += [mean_over_newest(table, fold, counters.values, counters.offsets, windows)]
         rows = np.concatenate(columns, axis=1, dtype=np.float32)
         return np.nan_to_num(rows, copy=False, nan=_MISSING, posinf=_LARGEST, neginf=-_LARGEST)
 
@@ -171,7 +171,7 @@ def fit_features(
     *,
     by_period: bool | None = None,
     few_columns: Sequence[str] | None = None,
-) -> tuple[Features, Features]:
+) -> tuple[FeatureBuilder, FeatureBuilder]:
     """Fit features to train rows; returns the features of train rows, and of all other rows.
 
     Click rates of a train row are counted without the row itself.
@@ -188,10 +188,10 @@ def fit_features(
     by_period = periods > 1 if by_period is None else by_period
     if few_columns is None:
         few_columns = [field.column for field in fields if field.size <= MAX_CATEGORIES]
-    features = Features(feature_map, sets, few_columns)
+    features = FeatureBuilder(feature_map, sets, few_columns)
     folds = periods if by_period else FOLDS
     train_features = replace(features, folds=folds, by_period=by_period)
-    counts = {each.name: ClickCounts(each.slots, folds) for each in features.click_rates}
+    counts = {each.name: ClickCounts(each.counter_count, folds) for each in features.click_rates}
     oov_rows, known_rows, events = _count(train_features, train, counts)
     wanted = np.array([(oov_rates or {}).get(field.column, 0) for field in fields])
     dropout = np.clip((wanted * train.rows - oov_rows) / np.maximum(1, known_rows), 0, 1)
@@ -213,7 +213,7 @@ def fit_features(
 
 
 def _count(
-    features: Features, train: Table, counts: Mapping[str, ClickCounts]
+    features: FeatureBuilder, train: Table, counts: Mapping[str, ClickCounts]
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Add the clicks of all rows to `counts`.
 
@@ -235,7 +235,7 @@ def _count(
             count += np.bincount(history.values, minlength=len(count))
         label, fold = block.label.astype(np.int64), features.fold(block)
         for each in features.click_rates:
-            counts[each.name].add(fold, each.slots_of(categories, histories), label)
+            counts[each.name].add(fold, each.counters_of(categories, histories), label)
         progress.advance(len(block))
     return oov_rows, known_rows, events
 
@@ -262,6 +262,6 @@ def _shares(history: Ragged, codes: Sequence[int], size: int) -> np.ndarray:
     column = np.full(size, -1)
     column[codes] = np.arange(len(codes))
     event_column = column[history.values]
-    slot = np.repeat(np.arange(len(history)), history.lengths) * len(codes) + event_column
-    count = np.bincount(slot[event_column >= 0], minlength=len(history) * len(codes))
+    cell = np.repeat(np.arange(len(history)), history.lengths) * len(codes) + event_column
+    count = np.bincount(cell[event_column >= 0], minlength=len(history) * len(codes))
     return count.reshape(len(history), len(codes)) / (history.lengths[:, None] + _DAMPING)

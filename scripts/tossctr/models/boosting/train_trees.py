@@ -24,7 +24,7 @@ from ..checkpoint import Checkpoint
 from ..job import OpenRows, TrainJob
 from .boosting import FEATURE_SETS, BoostingConfig
 from .choice import ChosenSettings, choose_settings
-from .features import Features, fit_features, oov_rates
+from .features import FeatureBuilder, fit_features, oov_rates
 from .tree_file import BoostedModel, booster_bytes, read_booster
 from .trees import METRICS, Matrix, choose_device, fit, quantile_matrix
 
@@ -73,8 +73,8 @@ class FittedFeatures(NamedTuple):
     validation rows with an unknown category.
     """
 
-    train_features: Features
-    features: Features
+    train_features: FeatureBuilder
+    features: FeatureBuilder
     oov_rates: Mapping[str, float]
     choice: ChosenSettings
 

@@ -10,7 +10,7 @@ import xgboost
 from ...datasets.table import Block
 from ...features.encoding import FeatureEncoder
 from ..trained import Model, ModelInfo
-from .features import Features
+from .features import FeatureBuilder
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class BoostedModel(Model):
     kind = "boosting"
 
     boosters: Sequence[xgboost.Booster]
-    features: Features
+    features: FeatureBuilder
 
     def content(self) -> dict[str, Any]:
         """What the model file stores, by name; tree ensembles are XGBoost's UBJ files as bytes."""
@@ -36,7 +36,7 @@ class BoostedModel(Model):
     @classmethod
     def from_content(cls, about: ModelInfo, content: Mapping[str, Any], threads: int) -> Self:
         stored = (content[name] for name in ("sets", "few", "tables", "common"))
-        features = Features(about.feature_map, *stored)
+        features = FeatureBuilder(about.feature_map, *stored)
         boosters = [read_booster(each) for each in content["boosters"].values()]
         for booster in boosters:
             # One thread each: blocks are predicted in parallel.

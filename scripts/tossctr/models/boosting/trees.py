@@ -23,7 +23,7 @@ from ...common.progress import Progress
 from ...datasets.table import Block, Table
 from ...features.encoding import FeatureEncoder
 from .boosting import BoostingConfig
-from .features import Features
+from .features import FeatureBuilder
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class _Blocks(xgboost.DataIter):
 
 def quantile_matrix(
     table: Table,
-    features: Features,
+    features: FeatureBuilder,
     *,
     like: Matrix | None = None,
     threads: int,
@@ -129,7 +129,7 @@ def quantile_matrix(
 
 
 def _blocks(
-    table: Table, features: Features, threads: int, rows: int | None = None
+    table: Table, features: FeatureBuilder, threads: int, rows: int | None = None
 ) -> Iterator[Labelled]:
     """Features and labels of a table's rows, or of its first `rows`, block by block."""
     encoder = FeatureEncoder(features.feature_map, table)
@@ -146,7 +146,7 @@ def _blocks(
 
 
 def _with_every_category(
-    blocks: Callable[[], Iterator[Labelled]], features: Features
+    blocks: Callable[[], Iterator[Labelled]], features: FeatureBuilder
 ) -> Iterator[Labelled]:
     """The blocks, then a row with the largest index of each categorical feature.
 

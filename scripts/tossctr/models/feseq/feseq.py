@@ -6,7 +6,7 @@ from typing import Any
 from ...common.errors import ImpossibleNetworkError, UserError
 from ...config.columns import Columns
 from ...config.names import Settings
-from ..base import ModelKind, size_block
+from ..base import ModelKind, size_settings
 from .network_settings import ModelConfig, TrainConfig
 
 
@@ -20,7 +20,7 @@ class FESeqKind(ModelKind):
         """
         settings = super().settings(config, size, model)
         max_len = int(model.partition("-")[0].removeprefix("len"))
-        listed = size_block(config, size)["max_len"]
+        listed = size_settings(config, size)["max_len"]
         if max_len not in listed:
             raise UserError(
                 f"{model}: the setting sizes.{size}.max_len is {listed}; add {max_len} to the list"

@@ -48,7 +48,8 @@ class StepMemory:
         """
         with torch.random.fork_rng(devices=[]):
             one, three = (
-                _saved_bytes(network, full_rows(config, sizes, rows), precision) for rows in (1, 3)
+                _saved_bytes(network, largest_batch(config, sizes, rows), precision)
+                for rows in (1, 3)
             )
         per_row = (three - one) // 2
         parameters = 4 * COPIES_OF_PARAMETERS * count_parameters(network)
@@ -111,7 +112,7 @@ def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
     return sum(saved) + GRADIENTS_AT_ONCE * max(saved)
 
 
-def full_rows(config: ModelConfig, sizes: InputSizes, rows: int) -> Batch:
+def largest_batch(config: ModelConfig, sizes: InputSizes, rows: int) -> Batch:
     """A batch of `rows` rows with max_len events each, to measure the memory of a step.
 
     All events differ if the embedding tables, whose sizes are in `sizes`, are large enough.

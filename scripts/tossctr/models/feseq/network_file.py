@@ -226,7 +226,7 @@ def _stacked_rows(*fields: tuple[_Field, _Field]) -> Tensor:
     return torch.cat(rows)
 
 
-def refit_feature_map(old: FeatureMap, new: FeatureMap) -> FeatureMap:
+def merge_feature_maps(old: FeatureMap, new: FeatureMap) -> FeatureMap:
     """The feature map for training a network further (a refit): `new`, with some parts of `old`.
 
     The trained weights expect these parts: the scaling of numeric columns, the ages at which events

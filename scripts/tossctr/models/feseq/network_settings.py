@@ -185,7 +185,7 @@ class TrainConfig:
     gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
     """GPUs of a training, all in one machine (docs/several-gpus.md)"""
 
-    def peak_rate(self, rows: int, click_rate: float) -> float:
+    def peak_learning_rate(self, rows: int, click_rate: float) -> float:
         """The peak learning rate, given the number of train rows and their click rate."""
         if self.learning_rate != "auto":
             return self.learning_rate

@@ -33,7 +33,7 @@ from .network_file import (
     build_model,
     copy_weights,
     inference_source,
-    refit_feature_map,
+    merge_feature_maps,
 )
 from .network_settings import ModelConfig, TrainConfig
 from .training_loop import Trainer
@@ -188,8 +188,8 @@ def open_run(job: TrainJob) -> Iterator[TrainingRun]:
             yield TrainingRun(train, valid, feature_map, model_config, config)
             return
         first_model = TrainedNetwork.load(job.first_model)
-        feature_map = refit_feature_map(first_model.about.feature_map, feature_map)
-        rate = first_facts["peak_rate"] * _REFIT_RATE
+        feature_map = merge_feature_maps(first_model.about.feature_map, feature_map)
+        rate = first_facts["peak_learning_rate"] * _REFIT_RATE
         config = replace(config, epochs=1, learning_rate=rate, schedule="cosine")
         rows = refit_rows(train, config.seed)
         yield TrainingRun(rows, None, feature_map, model_config, config, first_model, first_facts)
@@ -209,7 +209,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
         valid_logloss=best.logloss,
         valid_monitor=best.monitor,
         best_step=best.step,
-        peak_rate=trainer.peak_rate,
+        peak_learning_rate=trainer.peak_learning_rate,
         epochs=last.epoch,
         steps=trainer.step,
         batch_rows=train.batch_rows,

@@ -83,7 +83,7 @@ class Trainer:
         self.checkpoint, self.metrics = checkpoint, metrics
         self.after_evaluation = after_evaluation
         self.click_rate = float(train.table.column("label").mean())
-        self.peak_rate = config.peak_rate(train.rows, self.click_rate)
+        self.peak_learning_rate = config.peak_learning_rate(train.rows, self.click_rate)
         self.steps_per_epoch = train.batches_per_epoch
         self.steps = config.epochs * self.steps_per_epoch
         self.evaluated_after = evaluated_batches(config.evaluations_per_epoch, self.steps_per_epoch)
@@ -155,7 +155,7 @@ class Trainer:
 
     def _learning_rate(self, step: int) -> float:
         cuts = [step for step, is_gain in self._gains().items() if not is_gain]
-        return learning_rate(self.peak_rate, self.config.schedule, step, self.steps, cuts)
+        return learning_rate(self.peak_learning_rate, self.config.schedule, step, self.steps, cuts)
 
     def _batches(self) -> Iterator[Batch]:
         """The remaining batches of all epochs."""

@@ -30,7 +30,7 @@ class EmbeddingTables(nn.ModuleList):
         return torch.stack([table(index_X) for table, index_X in zip(self, index_FX)], dim=-2)
 
 
-class FieldEmbedding(nn.Module):
+class PositionFields(nn.Module):
     """Embeds the fields of each position: those of its event or target, and its row's profile.
 
     Equal events of a row are embedded once, since histories often repeat events.
@@ -46,12 +46,12 @@ class FieldEmbedding(nn.Module):
 
     def forward(self, rows: BatchRows, target_BG: Tensor, profile_BPd: Tensor) -> Tensor:
         """Embeddings [distinct positions, fields, embedding size]."""
-        event_VSd, profile_VPd = self.sequence(rows.codes_SV), rows.repeat_per_event(profile_BPd)
+        event_VSd, profile_VPd = self.sequence(rows.distinct_SV), rows.rows_to_distinct(profile_BPd)
         event_VFd = torch.cat([event_VSd, profile_VPd], dim=-2)
         target_BFd = torch.cat([self.target(target_BG.T), profile_BPd], dim=-2)
         return rows.concat(event_VFd, target_BFd)
 
-    def pooled_history(self, rows: BatchRows, target_BG: Tensor) -> Tensor:
+    def target_and_history(self, rows: BatchRows, target_BG: Tensor) -> Tensor:
         """For each row: the embedding t of its target, the scaled sum h of its events, and t * h.
 
         h is the sum of the embeddings of all events, divided by the square root of their number.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ....batches.batch import Batch
 from ....common.logits import log_odds
 from ..network_settings import ModelConfig
-from .history import DistanceEmbedding, EmbeddingTables, FieldEmbedding, Interaction
+from .history import DistanceEmbedding, EmbeddingTables, Interaction, PositionFields
 from .input_layer import InputLayer, InputSizes, OovDropout
 from .pooling import POOLINGS, full_precision
 from .positions import PackedRows, PaddedRows
@@ -37,7 +37,7 @@ class FESeq(nn.Module):
         self.oov_dropout = OovDropout(0 if config.oov_rate == "auto" else config.oov_rate, sizes)
         self.inputs = InputLayer(config, sizes)
         self.profile = EmbeddingTables(sizes.profile, d)
-        self.history = FieldEmbedding(sizes, d)
+        self.history = PositionFields(sizes, d)
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
         self.position = self.time = self.item = None
         if config.positions:  # target 0, newest event 1, ...
@@ -70,7 +70,7 @@ class FESeq(nn.Module):
         rows = PackedRows(batch) if isinstance(batch, Batch) else batch
         profile_BPd = self.profile(batch.profile_BP.T)
         fields_UX = self.interaction(self.history(rows, batch.target_BG, profile_BPd))
-        vectors = [rows.repeat_distinct(fields_UX)]
+        vectors = [rows.distinct_to_positions(fields_UX)]
         if self.position is not None:
             vectors.append(self.position(rows.age_N))
         if self.time is not None:
@@ -83,7 +83,7 @@ class FESeq(nn.Module):
         inputs_BX = self.inputs(batch.numbers, batch.context_BC)
         features = [profile_BPd.flatten(1), inputs_BX, pooled_BU]
         if self.pooled_history:
-            features.append(self.history.pooled_history(rows, batch.target_BG))
+            features.append(self.history.target_and_history(rows, batch.target_BG))
         with full_precision(inputs_BX):
             logit_B1 = self.mlp(torch.cat(features, dim=1))
             return self.logit_shift(logit_B1.squeeze(1))

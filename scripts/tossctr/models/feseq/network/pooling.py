@@ -66,7 +66,7 @@ class WeightedSumPooling(nn.Module):
         self.out = nn.Sequential(nn.Linear(ATTENTION_DIM, ATTENTION_DIM), nn.PReLU())
 
     def forward(self, refined_ND: Tensor, rows: BatchRows, item_BE: Tensor) -> Tensor:
-        query_NA = rows.at_positions(self.score.query(self.query(item_BE)))
+        query_NA = rows.rows_to_positions(self.score.query(self.query(item_BE)))
         score_N = self.score(query_NA, self.key(refined_ND))
         weight_N = rows.softmax(score_N.to(refined_ND.dtype))
         value_NA = self.value(refined_ND).to(refined_ND.dtype)

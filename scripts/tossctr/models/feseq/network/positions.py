@@ -44,7 +44,7 @@ class PackedRows:
         self.events_B = batch.offsets.diff()
 
     @property
-    def codes_SV(self) -> Tensor:
+    def distinct_SV(self) -> Tensor:
         """The codes of all rows' distinct events [sequence fields, distinct events]."""
         return self.batch.history_ST.index_select(1, self.layout.event_V)
 
@@ -56,7 +56,7 @@ class PackedRows:
         elapsed_N = F.pad(self.batch.elapsed_T, (0, 1)).index_select(0, event_N)
         return elapsed_N.masked_fill(self.age_N == 0, 0)
 
-    def repeat_per_event(self, x_BCX: Tensor) -> Tensor:
+    def rows_to_distinct(self, x_BCX: Tensor) -> Tensor:
         """The vectors of each distinct event's row: [distinct events, columns, width]."""
         # Unlike indexing, an embedding sums its gradient in a fixed order on all threads.
         return F.embedding(self.layout.row_V, x_BCX.flatten(1)).unflatten(1, x_BCX.shape[1:])
@@ -65,7 +65,7 @@ class PackedRows:
         """Join vectors of distinct events and of targets: [distinct positions, columns, width]."""
         return torch.cat([event_VCX, target_BCX])
 
-    def repeat_distinct(self, x_UX: Tensor) -> Tensor:
+    def distinct_to_positions(self, x_UX: Tensor) -> Tensor:
         """The vectors of all positions, given those of distinct events and targets."""
         return F.embedding(self.layout.slot_N, x_UX)
 
@@ -142,7 +142,7 @@ class PackedRows:
         """The mean over each row's positions [rows, width]."""
         return self.sums(x_NX) / self.layout.start_B.diff()[:, None]
 
-    def at_positions(self, x_BX: Tensor) -> Tensor:
+    def rows_to_positions(self, x_BX: Tensor) -> Tensor:
         """Each row's vector, repeated for each position of the row: [positions, width]."""
         return _SumOrRepeat.apply(x_BX, self.layout.start_B, self.layout.row_N, False)
 
@@ -153,7 +153,7 @@ class PackedRows:
             largest_B1 = _bags(score_N1, self.layout.start_B, "max")
             largest_N1 = F.embedding(self.layout.row_N, largest_B1)
         weight_N1 = (score_N1 - largest_N1).exp()
-        return (weight_N1 / self.at_positions(self.sums(weight_N1))).squeeze(1)
+        return (weight_N1 / self.rows_to_positions(self.sums(weight_N1))).squeeze(1)
 
     def event_sum(self, sequence: int, table: nn.Module) -> Tensor:
         """The sum of the embeddings of each row's whole history [rows, width]."""
@@ -191,7 +191,7 @@ class PaddedRows:
 
     def __post_init__(self) -> None:
         events, device = self.history_SBH.shape[2], self.length_B.device
-        self.codes_SV, self.events_B = self.history_SBH, self.whole_length_B
+        self.distinct_SV, self.events_B = self.history_SBH, self.whole_length_B
         age_L = events - torch.arange(events + 1, device=device)
         self.age_N = age_L.expand(self.length_B.shape[0], -1)
         is_event_BH = _is_newest(self.length_B, events)
@@ -224,13 +224,13 @@ class PaddedRows:
             batch.context_BC,
         )
 
-    def repeat_per_event(self, x_BCX: Tensor) -> Tensor:
+    def rows_to_distinct(self, x_BCX: Tensor) -> Tensor:
         return x_BCX[:, None].expand(-1, self.history_SBH.shape[2], -1, -1)
 
     def concat(self, event_VCX: Tensor, target_BCX: Tensor) -> Tensor:
         return torch.cat([event_VCX, target_BCX[:, None]], dim=1)
 
-    def repeat_distinct(self, x_UX: Tensor) -> Tensor:
+    def distinct_to_positions(self, x_UX: Tensor) -> Tensor:
         return x_UX
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
@@ -258,7 +258,7 @@ class PaddedRows:
     def means(self, x_NX: Tensor) -> Tensor:
         return self.sums(x_NX) / self.is_position_BL.sum(1, keepdim=True)
 
-    def at_positions(self, x_BX: Tensor) -> Tensor:
+    def rows_to_positions(self, x_BX: Tensor) -> Tensor:
         return x_BX[:, None].expand(-1, self.is_position_BL.shape[1], -1)
 
     def softmax(self, score_N: Tensor) -> Tensor:
