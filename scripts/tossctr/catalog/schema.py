@@ -101,7 +101,7 @@ class Group(_Block):
     """A named group of columns."""
 
     profile: list[Name] = []
-    """categorical columns that the network reads at every position, which costs time"""
+    """categorical columns that the network combines with each event, which costs time"""
     context: list[Name] = []
     """categorical columns that the network reads once; they may also be in `numeric`"""
     numeric: list[Name] = []
@@ -305,7 +305,7 @@ class TuneConfig(SettingsBlock):
     """number of trials"""
     space: Annotated[Mapping[str, Any], AfterValidator(_checked_space)] = {}
     """settings to search. Each has a list of choices, or a range `{low, high}`, optionally with
-    `log: true` or a `step`. To remove a setting, edit config.yaml"""
+    `log: true` or a `step`. Your file adds to those in config.yaml"""
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

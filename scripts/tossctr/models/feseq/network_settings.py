@@ -149,7 +149,7 @@ class TrainConfig:
     """learning rate of embeddings, as a multiple of `learning_rate`"""
     embedding_second_moment: Literal["weight", "table"] = "table"
     """Adam's second moment of embeddings. `weight`: one for each weight. `table`: one for each
-    column, so that embeddings of rare categories change little"""
+    embedding table, so that embeddings of rare categories change little"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 1.0
     """weight decay of AdamW; embeddings have none"""
     schedule: Literal["plateau", "cosine"] = "cosine"
