@@ -39,10 +39,10 @@ _LINE = "%%(asctime)s %%(levelname)s %s%%(message)s"
 def run_script(main: Any, on_result: Callable[[Any], None] | None = None) -> None:
     """Call `main`, a function or class, with arguments from a Snakemake job or from the shell.
 
-    In a Snakemake job, each parameter of `main` gets the input, output, wildcard or setting of the
-    same name. Other parameters are `threads`, `code` (a digest of the code), `runtime` (from the
-    config) and `full_name` (of the job's model). At the shell, parameters are options
-    `--name value`. Values are converted to the annotated types.
+    In a Snakemake job, a parameter of `main` gets the job's input, output, wildcard or setting of
+    the same name. Parameters can also be named `threads`, `code` (a digest of the code), `runtime`
+    (a block of the config) or `full_name` (the model, such as full/len150). At the shell,
+    parameters are options `--name value`. Values are converted to the annotated types.
 
     `on_result` is called with the result of `main`. After a UserError, or an error of the operating
     system, the script ends with the message and no traceback.
@@ -165,7 +165,7 @@ def _shell_values(main: Any) -> dict[str, Any]:
 
 
 def output_names(parameters: Any) -> list[str]:
-    """The names of the parameters (of a function's signature) that are files to write."""
+    """The names of the parameters that name files to write, in the signature of a function."""
     return [
         name for name, p in parameters.items() if Output in (p.annotation, *get_args(p.annotation))
     ]

@@ -1,4 +1,4 @@
-"""Export one trained model to ONNX, and check that both give the same logits."""
+"""Export one trained model to ONNX, and check that the ONNX model gives the same logits."""
 
 from entry import run_script
 from tossctr.catalog.loading import export_model

@@ -1,4 +1,4 @@
-"""Plot the calibration and the slices of one model."""
+"""Plot the calibration of one model, and its AUC on slices (groups) of the rows."""
 
 from entry import run_script
 from tossctr.report.model_plots import plot_model

@@ -1,4 +1,4 @@
-"""Draw the rows of one size from the train table, split them, and list the table's parts."""
+"""Draw the rows of one size, split them into train and validation, and list the table's parts."""
 
 from entry import run_script
 from tossctr.datasets.draw import sample

@@ -13,7 +13,7 @@ from tossctr.describe.suggest import suggest_columns
 
 
 def main(train: list[str], output: Output, *, test: list[str] | None = None) -> None:
-    """`train` and `test` list the files or folders of each table."""
+    """Write the table file `output`; `train` and `test` are the files or folders of each table."""
     reasons = suggest_columns(train, output, test=test)
     command = ["snakemake", "--cores", "4", "results/full/data.md", "--config", f"table={output}"]
     if not Path("Snakefile").exists():

@@ -68,7 +68,7 @@ def scratch_dir(target: Path, ending: str = "work") -> Iterator[Path]:
 
 
 def write_json(target: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` and their digest as JSON, atomically."""
+    """Write `values` as JSON, atomically, with a digest by which `read_json` detects changes."""
     with atomic_write(target) as temporary:
         signed = {**values, "digest": digest_of(values)}
         text = json.dumps(signed, indent=1, ensure_ascii=False)
@@ -89,8 +89,8 @@ def read_json(
 ) -> Any:
     """Read a JSON file that `write_json` wrote, and return `parse(content)`.
 
-    Raises UserError, which calls the file a `kind`, if the file is damaged, was edited, lacks one
-    of the `keys`, or cannot be parsed.
+    Raises UserError if the file is damaged, was edited, lacks one of the `keys`, or cannot be
+    parsed. The message calls the file a `kind`.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -113,11 +113,10 @@ def read_json(
 
 
 @contextmanager
-def raise_if_corrupt(path: Path) -> Iterator[None]:
-    """A context in which errors from reading the file `path` become UserErrors.
+def reporting_damage(path: Path) -> Iterator[None]:
+    """A context for reading the file `path`: errors become UserErrors that call the file damaged.
 
-    Libraries such as HDF5 and Arrow raise many types of error if a file is damaged. Errors because
-    the file is missing or may not be read stay OSErrors.
+    Errors because the file is missing, or may not be read, stay OSErrors.
     """
     try:
         yield
@@ -136,7 +135,7 @@ def raise_if_corrupt(path: Path) -> Iterator[None]:
 def fingerprint(path: Path) -> str:
     """A digest of a file's size and last 64 KiB, which is fast even for large files.
 
-    New content changes it, since parquet files end with statistics, model files with a checksum.
+    New content changes these bytes: a parquet file ends with statistics, a model with a checksum.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:

@@ -12,8 +12,8 @@ import psutil
 def end_jobs_on_interrupt() -> None:
     """Make SIGINT (Ctrl-C) end the scripts that this Snakemake process runs.
 
-    By default, Snakemake waits until they have finished. Instead, each script gets SIGTERM. A
-    Ctrl-C in the terminal also reaches the scripts directly; they stop, and ignore the SIGTERM.
+    By default, Snakemake waits until the scripts have finished. Here, each script gets SIGTERM. A
+    script that has received the Ctrl-C itself stops, and ignores the SIGTERM.
     """
 
     def end(number: int, _: FrameType | None) -> None:

@@ -58,9 +58,10 @@ def checked_weights(
 ) -> list[float]:
     """The weight of each model in a blend, in the order of `models`.
 
-    `weights` are by model name, or in this order; `fitted`, instead, is a JSON file of weights by
-    name. Without both, all weights are equal. Raises UserError if both are given, if the names
-    differ from `models`, if a weight is negative, or if the sum is not positive and finite.
+    `weights` maps model names to weights, or is a list in this order. `fitted` is a JSON file that
+    maps model names to weights. If both are None, all weights are equal. Raises UserError if both
+    are given, if the names differ from `models`, if a weight is negative, or if the sum is not
+    positive and finite.
     """
     if fitted is not None:
         if weights is not None:
@@ -85,10 +86,11 @@ def checked_weights(
 
 
 def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
-    """The number to subtract from logits so that their probabilities assume the click rate `prior`.
+    """The number to subtract from logits for the prior that probabilities should assume.
 
-    'observed' is the click rate of the train rows, 'balanced' is 0.5. `click_rates` has that of
-    each model's train rows. Raises UserError for another prior, or if 'balanced' meets several.
+    For the prior 'observed', the train rows' click rate, it is 0. For 'balanced', a click rate of
+    0.5, it is the log odds of the train rows' click rate. `click_rates` has the click rate of each
+    model's train rows; for 'balanced', all must be equal, or a UserError is raised.
     """
     if prior == "observed":
         return np.float32(0)
@@ -173,8 +175,8 @@ def metrics_of(
 ) -> list[float]:
     """The values of the metrics `names`: properties of LabelledLogits, or keys of `extra_metrics`.
 
-    The prefix `balanced_` asks for a metric at 50:50 odds: the log odds of `click_rate`, the train
-    rows' click rate, are subtracted from the logits first. Without `weight`, each row counts once.
+    A metric with the prefix `balanced_` is at 50:50 odds: the log odds of `click_rate`, the click
+    rate of the train rows, are first subtracted from the logits. Without `weight`, rows count once.
     """
     weight = np.ones(len(label)) if weight is None else weight
     logit = np.asarray(logit, np.float64)

@@ -12,10 +12,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> None:
-    """Configure glibc to keep freed memory instead of returning it to the kernel.
+    """Configure glibc, if present, to keep freed memory instead of returning it to the kernel.
 
-    Each batch frees and allocates the same large arrays; page faults in them would take 10 to 40 %
-    of a training step on a CPU. Does nothing without glibc.
+    Otherwise, page faults in each batch's large arrays take 10 to 40 % of a training step on a CPU.
     """
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
@@ -69,7 +68,7 @@ def peak_memory() -> int:
 
 
 def has_cuda_device() -> bool:
-    """True if the driver reports a CUDA device; CUDA_VISIBLE_DEVICES can hide devices."""
+    """True if the driver reports a CUDA device that CUDA_VISIBLE_DEVICES does not hide."""
     count = ctypes.c_int(0)
     try:
         driver = ctypes.CDLL("libcuda.so.1")

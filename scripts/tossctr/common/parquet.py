@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .files import atomic_write, raise_if_corrupt
+from .files import atomic_write, reporting_damage
 
 # Schema metadata of simulated files; a renamed or copied file keeps the mark.
 SIMULATED_MARK = {b"feseq": b"simulated"}
@@ -25,7 +25,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
 
     Raises UserError if one of `columns` is missing or the file is damaged.
     """
-    with raise_if_corrupt(path):
+    with reporting_damage(path):
         columns = [*columns, *(n for n in pq.read_schema(path).names if n in optional)]
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
         table.validate(full=True)

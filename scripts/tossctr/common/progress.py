@@ -14,8 +14,8 @@ class Progress:
 
         converted 300 of 900 rows, 15 rows/s, 0:00:40 left
 
-    `label` is the line's first word, `total` the number of units at the end. `done` units were
-    finished earlier, for example before an interruption.
+    `label` is the first word of the line, `total` the number of units at the end. `done` units were
+    finished before, for example before an interruption.
     """
 
     def __init__(self, label: str, total: int, unit: str = "rows", *, done: int = 0) -> None:

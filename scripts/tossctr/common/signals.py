@@ -11,9 +11,8 @@ from typing import Any, NoReturn
 def exit_on_sigterm() -> None:
     """Make SIGTERM raise SystemExit, so that `finally` blocks remove incomplete files.
 
-    After the first SIGTERM or Ctrl-C, further SIGTERMs are ignored, so that they do not interrupt
-    this clean-up. A scheduler may repeat the signal, and Snakemake sends it after Ctrl-C
-    (`end_jobs_on_interrupt`).
+    After the first SIGTERM or Ctrl-C, further SIGTERMs, which schedulers and Snakemake send, are
+    ignored, so that they do not interrupt this clean-up.
     """
 
     def end(number: int, _: FrameType | None) -> None:
@@ -30,10 +29,7 @@ def exit_on_sigterm() -> None:
 
 @contextmanager
 def default_signal_handlers() -> Iterator[None]:
-    """A context in which SIGTERM and Ctrl-C kill the process at once.
-
-    It is for long calls of C++ code, during which Python does not run its own signal handlers.
-    """
+    """A context in which SIGTERM and Ctrl-C kill the process at once, even in long C++ calls."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number, handler in handlers.items():
         if handler != signal.SIG_IGN:

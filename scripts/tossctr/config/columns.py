@@ -28,7 +28,7 @@ class Columns:
     ids           the numeric columns that a network also reads as context categories
     sequences     the histories: sequences of events, the newest last
     targets       for each sequence, the column of the item to compare with its events
-    shared        the sequences that have one vocabulary with their target
+    shared        the sequences that share the vocabulary of their target
     event_time    the sequence of the events' times, or None
     row_time      the column of the row's time; None if there is no `event_time`
     separator     the character between the tokens of a sequence in text
@@ -64,10 +64,7 @@ class Columns:
         return self.categorical + self.numeric + self.sequence_columns + times
 
     def to_dict(self, *extra: str) -> dict[str, Any]:
-        """The columns of each role, for JSON; without label, ID, `shared` and `ids`.
-
-        `extra` names those of these four roles to include.
-        """
+        """The columns by role, for JSON; `label`, `id`, `shared` and `ids` only if in `extra`."""
         names = ("profile", "numeric", "sequences", "targets", "context", "event_time", "row_time")
         return {name: getattr(self, name) for name in (*names, "separator", *extra)}
 

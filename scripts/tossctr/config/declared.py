@@ -60,10 +60,7 @@ class _Partial(BaseModel):
 
 @cache
 def all_optional(declared: Any) -> type[BaseModel]:
-    """A class with the settings of the class `declared`, all of them optional.
-
-    Sizes, variants and searches use it, since they set only some settings.
-    """
+    """A copy of the class `declared` in which all settings are optional, for sizes and variants."""
     fields: dict[str, Any] = {}
     for name, field in settable_fields(declared).items():
         optional = copy(field)
@@ -73,10 +70,7 @@ def all_optional(declared: Any) -> type[BaseModel]:
 
 
 def defaults_of(declared: Any) -> dict[str, Any]:
-    """The default of each setting of the class `declared`, as JSON values.
-
-    Settings without a default are left out.
-    """
+    """The default, as a JSON value, of each setting of the class `declared` that has a default."""
     defaults = {
         name: field.get_default(call_default_factory=True)
         for name, field in fields_of(declared).items()
@@ -88,7 +82,7 @@ def defaults_of(declared: Any) -> dict[str, Any]:
 def validation_errors(declared: Any, values: Any, path: str = "") -> list[str]:
     """Check `values` against the settings of the class `declared`: return a line for each error.
 
-    A line begins with the key that has the error. `path` is the key of `values` in the config.
+    A line begins with the key that has the error. `path` is the key of the block `values`.
     """
     if not isinstance(values, Mapping):
         return [f"{path}: must be a mapping, not {values!r}"]

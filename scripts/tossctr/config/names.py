@@ -33,8 +33,7 @@ MODEL_FILE = "model.safetensors"
 def require_made_for(path: Path, name: str, expected: str) -> None:
     """Raise UserError if the file `path` was made for the size or model `name`, not for `expected`.
 
-    A size is named like full, a model like full/len150. If one of the names is '', it is unknown,
-    and nothing is compared.
+    A size is named like full, a model like full/len150. An unknown name, '', fits every other name.
     """
     if name and expected and name != expected:
         raise UserError(
@@ -44,10 +43,7 @@ def require_made_for(path: Path, name: str, expected: str) -> None:
 
 
 def model_of_file(path: Path) -> str:
-    """The name of the model, such as full/len150, whose folder contains the file `path`.
-
-    The file can also be in the folder's subfolder `refit`.
-    """
+    """The model, such as full/len150, whose folder (or subfolder `refit`) has the file `path`."""
     folder = path.absolute().parent
     return "/".join((folder.parent if folder.name == REFIT else folder).parts[-2:])
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..common.errors import UserError, row_name
-from ..common.files import Output, atomic_write, raise_if_corrupt, write_json
+from ..common.files import Output, atomic_write, reporting_damage, write_json
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
 from ..raw.values import LABEL_PAIRS, cast_rows, label_pair, labels_as_numbers
@@ -76,7 +76,7 @@ class Selection:
 
         With `digest`, raises UserError if the selection has another digest.
         """
-        with raise_if_corrupt(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with reporting_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read_row_group(part).cast(_SCHEMA)
             table.validate(full=True)
         selection = cls(*(column.to_numpy() for column in table.columns))

@@ -35,7 +35,7 @@ import h5py
 import numpy as np
 
 from ..common.arrays import Ragged
-from ..common.files import raise_if_corrupt
+from ..common.files import reporting_damage
 from ..config.columns import Columns
 from .table import Block, Table
 
@@ -170,7 +170,7 @@ class H5Table(Table):
     """
 
     def __init__(self, path: Path) -> None:
-        with raise_if_corrupt(path), ExitStack() as stack:
+        with reporting_damage(path), ExitStack() as stack:
             # No cache: a chunk is read once, or by distant windows.
             self.file = stack.enter_context(h5py.File(path, "r", rdcc_nbytes=0))
             attributes = dict(self.file.attrs)
@@ -195,7 +195,7 @@ class H5Table(Table):
 
     def vocabulary(self, column: str) -> list[str]:
         """The distinct texts of a categorical column, or of a sequence's tokens, sorted."""
-        with raise_if_corrupt(self.path):
+        with reporting_damage(self.path):
             name = f"vocabulary/{_h5_name(column)}"
             if column in self.sequence_columns and name not in self.file:
                 return []
@@ -203,13 +203,13 @@ class H5Table(Table):
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """The array `name` of a Block, such as `label`, for rows `start` to `stop` (exclusive)."""
-        with raise_if_corrupt(self.path):
+        with reporting_damage(self.path):
             return self._data[name][start:stop]
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows `start` to `stop` (exclusive) as a Block, with all `sequences` or only these."""
         ragged = {}
-        with raise_if_corrupt(self.path):
+        with reporting_damage(self.path):
             for name in self.sequence_columns if sequences is None else sequences:
                 offsets, values = self._sequences[name]
                 bounds = offsets[start : stop + 1]

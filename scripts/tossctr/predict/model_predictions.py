@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ..catalog.loading import load_model
 from ..common.errors import UserError
-from ..common.files import Output, fingerprint, raise_if_corrupt
+from ..common.files import Output, fingerprint, reporting_damage
 from ..common.logits import mean_logit, require_finite
 from ..common.parquet import write_table
 from ..config.declared import DEFAULT_RUNTIME, Runtime
@@ -91,7 +91,7 @@ def predict_rows(
     for model in models:
         FeatureEncoder(model.about.feature_map, table).warn_of_unknown_values(table)
     logit = mean_logit([model.predict(table) for model in models], weights)
-    with raise_if_corrupt(table.path):
+    with reporting_damage(table.path):
         ids = pa.array(table.column("id"), pa.binary()).cast(pa.string())
     require_finite(logit, ids)
     return ids, logit
