@@ -1,7 +1,7 @@
 """The true click model: logit = intercept + the sum of strength x effect over `EFFECTS`.
 
 Each effect is a function of a row's columns, history and day, which a model can learn. A random
-effect of the user is added. Only other rows of the user, which have the same sequence, reveal it.
+effect of the user is added, which only the user's other rows, with the same sequence, reveal.
 
 Some effects are log-odds in `statistics.json`, which `benchmarks/twin.py --solve` fits to the
 published click rates. The strengths of the others were tuned until models had about the same scores
@@ -58,10 +58,7 @@ _RULES, _CONDITIONS, _MIN_SHARE = 80, 4, 0.01
 
 @dataclass(frozen=True)
 class RowInputs:
-    """What the click probabilities of some rows depend on.
-
-    `mean_length` is the mean number of events of a history in the config.
-    """
+    """What click probabilities depend on; `mean_length` is the config's mean history length."""
 
     columns: ColumnArrays
     sequences: Ragged
@@ -69,7 +66,7 @@ class RowInputs:
 
 
 def draw_rows(rng: np.random.Generator, users: Users, day: Days, mean_length: float) -> RowInputs:
-    """Draw the columns and the history of one row for each user; `day` is its day, 0 to 7."""
+    """Draw the columns and history of one row per user; `day` has the rows' calendar days, 0-7."""
     columns = draw_columns(rng, users, day)
     return RowInputs(columns, draw_sequences(users, columns["LENGTH"], mean_length), mean_length)
 
@@ -86,18 +83,18 @@ def _solved(name: str) -> Floats32:
 
 
 def missing_block_index(columns: ColumnArrays) -> NDArray[np.int8]:
-    """Which of the blocks of columns that are missing together each row lacks, int8 [rows].
+    """The block of columns that is missing in each row, int8 [rows].
 
-    0     the 77 columns such as gender and history_*
+    0     77 columns, such as gender and history_*
     1     only the columns feat_a_*
-    -1    neither
+    -1    none
     """
     shared = columns["gender"] < 0
     return np.where(shared, 0, np.where(np.isnan(columns["feat_a_1"]), 1, -1)).astype(np.int8)
 
 
 def last_token_index(sequences: Ragged) -> NDArray[np.int8]:
-    """The place of each row's newest event in the published click rates, int8 [rows]; -1: none."""
+    """The index of each row's newest event in `last_token_click_rate` of statistics.json, or -1."""
     published = load_statistics()["sequence"]["last_token_click_rate"]
     index_V = np.full(len(vocabulary()), -1, dtype=np.int8)
     for index, code in enumerate(published):
@@ -112,14 +109,14 @@ def _length(rows: RowInputs) -> Floats32:
 
 
 def length_intervals() -> Floats:
-    """The history lengths with a published click rate, [intervals, 2]: first and last length."""
+    """The intervals of history lengths with published click rates, [intervals, 2]: first, last."""
     spans = load_statistics()["sequence"]["click_rate_by_length"]
     return np.array([span.split("-") for span in spans], dtype=np.float64)
 
 
 @cache
 def length_knots() -> Floats:
-    """The middle of each of `length_intervals` on a logarithmic scale, as a logarithm."""
+    """The log of the geometric mean of the two ends of each of `length_intervals`."""
     return np.log(length_intervals()).mean(axis=1)
 
 
@@ -251,7 +248,7 @@ def user_effect(users: Users) -> Floats:
 
 
 def mean_over_users(logit: Floats32 | Floats) -> Floats:
-    """The click probability of each row by its log-odds without the user: a mean over all users."""
+    """The mean click probability over all users, by each row's `logit` without a user's effect."""
     return np.interp(logit, *_mean_table())
 
 

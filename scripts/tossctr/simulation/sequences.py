@@ -1,9 +1,12 @@
-"""Event sequences, from a Markov chain for each interest; all chains together fit the data.
+"""Draws the event sequence (history) of each simulated user.
 
-A token is an index into `vocabulary()`; an event code is its text in the file. Sequences are
-`Ragged` rows of tokens (uint16), the oldest event first.
+A user has several interests. Each interest is a Markov chain of events, and a sequence switches
+between the chains. The chains are fitted to published shares of events and of successive events.
 
-Shape legend: R rows, K interests, V tokens.
+In the file, an event is a code (text); here, it is a token, the code's index in `vocabulary()`.
+Sequences are `Ragged` rows of tokens (uint16), the oldest event first.
+
+Shape legend: K interests, V tokens.
 """
 
 import math
@@ -37,7 +40,7 @@ _MIN_UNSEEN = 0.02
 
 @cache
 def vocabulary() -> list[str]:
-    """The event codes as in the file, most frequent first. An index into this list is a token."""
+    """The codes of events in the file, most frequent first; an index in this list is a token."""
     published = list(load_statistics()["sequence"]["token_share"])
     unpublished = sorted({str(code) for code in range(1, 1_000)}.difference(published), key=int)
     return [*published, *unpublished[: _CODES - len(published)]]
@@ -60,10 +63,10 @@ def _end_shares(event: str) -> Floats:
 
 
 def measured_successors() -> Floats:
-    """The probability that token j is the next event after token i, [i, j].
+    """The probability, at [i, j], that token j follows token i in the real sequences.
 
-    Frequent successors have published probabilities. The rest is divided in proportion to the
-    tokens' shares of all events.
+    Frequent successors have published probabilities. The remaining probability is divided among all
+    tokens in proportion to their shares of all events.
     """
     share_V = token_shares()
     probability = np.tile(share_V, (len(share_V), 1))
@@ -80,12 +83,11 @@ def _normalised(weight: Floats) -> Floats:
 
 
 def interest_chains() -> Floats:
-    """For each interest, the probability that token j is the next event after token i, [K, i, j].
+    """The probability, at [k, i, j], that token j follows token i while interest k lasts.
 
-    A user follows one interest for some events, then another. Each token belongs to one or two
-    interests, which make it _TILT times likelier. Then two corrections alternate until all
-    interests together fit the data: a factor for each pair of tokens fits the successors, a factor
-    for each next token fits the token shares.
+    Each token belongs to one or two interests, which make it _TILT times likelier. Two corrections
+    then alternate until all interests together fit the data: a factor for each pair of tokens fits
+    `measured_successors`, and a factor for each next token fits `token_shares`.
     """
     share_V, successors_VV = token_shares(), measured_successors()
     rng = np.random.default_rng(_WORLD_SEED)
@@ -135,8 +137,8 @@ def _next_token_table() -> NDArray[np.uint16]:
 def draw_sequences(users: Users, score: Floats32, mean_length: float) -> Ragged:
     """Draw an event sequence for each row; rows of one user have equal sequences.
 
-    The standard normal `score` [rows] sets the length, which has the published distribution, scaled
-    to `mean_length`.
+    `score` has a standard normal number for each row, which decides the sequence's length. Lengths
+    have the published distribution, scaled to the mean `mean_length`.
     """
     published = load_statistics()["sequence"]["lengths"]
     logs = np.interp(normal_cdf(score), published["levels"], np.log(published["values"]))

@@ -1,4 +1,4 @@
-"""All columns except the sequence: categories, adverts, user columns and history columns.
+"""Draws all columns except the sequence: categories, adverts, user columns and history columns.
 
 Each column is an array [R]: codes into `category_values` (int8, -1 if missing) or numbers (float32,
 NaN if missing). In the file, missing values are nulls.
@@ -78,7 +78,7 @@ _SHIFT_OF_FEAT_E_3 = 1.5
 
 
 def day_of(row: NDArray[np.int64], total_rows: int) -> Days:
-    """The calendar day, 0 to 6, of the train rows with the numbers `row`; the file is sorted by it.
+    """The calendar day, 0 to 6, of the train rows numbered `row`, in a file sorted by day.
 
     Days have equally many negatives on average, and different click rates.
     """
@@ -88,10 +88,10 @@ def day_of(row: NDArray[np.int64], total_rows: int) -> Days:
 
 
 def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> ColumnArrays:
-    """Draw all columns except the sequence, for one row per user.
+    """Draw all columns except the sequence, for one row per user, on the days `day`, 0 to 7.
 
-    `day` has the rows' calendar days, 0 to 7. The result also has the column `calendar_day`, and
-    the standard normal score `LENGTH`, from which `draw_sequences` makes the sequence's length.
+    The result also has the column `calendar_day`, and the column `LENGTH`, a standard normal number
+    from which `draw_sequences` makes the sequence's length.
     """
     level = {"gender": uniform(users, Draw.GENDER), "age_group": uniform(users, Draw.AGE_GROUP)}
     level |= {name: rng.random(len(users)) for name in ("inventory_id", "hour")}
@@ -133,7 +133,7 @@ def _category(column: str, level: Floats) -> NDArray[np.int8]:
 
 @cache
 def numeric_user_columns() -> list[str]:
-    """The numeric columns that describe a user, in whose rows only feat_e_3 varies."""
+    """The numeric columns of a user; only feat_e_3 varies between the rows of one user."""
     return [name for name in load_statistics()["numeric"] if name not in ADVERT_COLUMNS]
 
 

@@ -36,16 +36,15 @@ def simulate_split(
     train_rows: int = 0,
     chunk_rows: int = 20_000,
 ) -> None:
-    """Write a simulated train or test file, and its true click probabilities to `truth`.
+    """Write a simulated train or test file, and the true click probabilities of its rows.
 
-    `parquet` gets `rows` rows, with the columns and types of the real file. Train rows are sorted
-    by their seven days; all test rows are of the next day, whose `day_of_week` is also 7. A history
-    has `mean_length` events on average. Some test users come from the train file of the same seed,
-    which has `train_rows` rows.
+    The file `parquet` gets `rows` rows, with the columns and types of the real file. Train rows are
+    sorted by their seven days. All test rows are of the next day, which has the `day_of_week` of
+    the last train day. A history has `mean_length` events on average. Some test users are users of
+    the train file that has the same seed and `train_rows` rows.
 
-    `truth` has, in the same order, `row` (train) or `ID` (test), `probability`, and
-    `probability_of_new_user`, the mean over all users. Every `chunk_rows` rows are a row group with
-    a separate random stream.
+    The file `truth` has the columns `row` (train) or `ID` (test), `probability`, and
+    `probability_of_new_user`, the mean over all users. Rows are drawn in chunks of `chunk_rows`.
     """
     is_train = split == "train"
     names = load_statistics()["column_order"]

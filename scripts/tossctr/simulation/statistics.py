@@ -1,4 +1,4 @@
-"""Published statistics of the real files, fitted effects, and functions of them."""
+"""Published statistics of the real files and fitted effects (`statistics.json`), and their use."""
 
 import json
 import math
@@ -23,10 +23,10 @@ def load_statistics() -> Mapping[str, Any]:
 
 
 def missing_shares(column: str) -> tuple[float, float]:
-    """The share of missing values of a column: in the file, and in the sample of the quantiles.
+    """The share of missing values in a column: of the real file, and of the sample of quantiles.
 
-    Three blocks of columns are missing in the same rows: the 18 `feat_a_*`; feat_e_3; 77 others,
-    such as gender and all `history_*`.
+    Columns of a block are missing in the same rows. There are three blocks: the 18 `feat_a_*`;
+    feat_e_3 alone; and 77 others, such as gender and all `history_*`.
     """
     missing = load_statistics()["missing"]
     if column in missing["never_missing"]:
@@ -50,7 +50,10 @@ def click_rate() -> float:
 
 @cache
 def category_log_odds(column: str) -> Floats32:
-    """The log-odds of a click by `category_values`, less those of all rows; last 0 for missing."""
+    """The log-odds of a click of each of `category_values`, minus the log-odds of all rows.
+
+    The last number, 0, is for missing values.
+    """
     rates = load_statistics()["categories"][column]["click_rate"].values()
     rate = np.array([*rates, click_rate()])
     log_odds = np.log(rate / (1.0 - rate))
@@ -76,11 +79,11 @@ def logistic(logit: NDArray[np.floating]) -> Floats:
 
 @cache
 def copula_factor(columns: tuple[str, ...]) -> Floats32:
-    """A matrix, [columns, columns]: its product with independent normal numbers is correlated.
+    """A matrix [columns, columns] that gives normal numbers the rank correlations of `columns`.
 
-    The product has the measured rank correlations of `columns`. A normal pair with correlation 2
-    sin(pi r / 6) has rank correlation r. The matrix of these correlations may not be positive
-    definite, so negative eigenvalues are set to 0, and the diagonal is rescaled to 1.
+    Its product with independent normal numbers has the measured rank correlations. A normal pair
+    with correlation 2 sin(pi r / 6) has rank correlation r. The matrix of these correlations may
+    not be positive definite, so negative eigenvalues become 0, and the diagonal is rescaled to 1.
     """
     index = [list(load_statistics()["numeric"]).index(column) for column in columns]
     rank_correlation = np.array(load_statistics()["rank_correlation"], dtype=np.float64)
@@ -109,14 +112,14 @@ def ordered_dot(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
 def quantile_function(column: str) -> Callable[[Floats], Floats]:
     """The quantile function of a numeric column's values that are not missing.
 
-    The published quantiles and shares of zeros count missing values as 0. So quantiles are 0 from
-    the level `zero_from` to `zero_to`, of which the first stand for missing values and are skipped.
+    The published quantiles count missing values as zeros. The function skips these zeros.
     """
     measured = load_statistics()["numeric"][column]
     level = np.array(load_statistics()["quantile_levels"], dtype=np.float64)
     value = np.array(measured["quantiles"], dtype=np.float64)
     missing = missing_shares(column)[1]
     zero_share = max(float(measured["zero_share"]), missing)
+    # Quantiles are 0 between the levels zero_from and zero_to; the first stand for missing values.
     zero_from = max(float(np.interp(0.0, value, level)) - zero_share / 2, 0.0)
     if value[0] >= 0.0 or value[-1] <= 0.0:
         zero_from = 0.0 if value[0] >= 0.0 else 1.0 - zero_share

@@ -1,9 +1,7 @@
 """The user of each row, and random numbers that are equal in all rows of a user.
 
-A user is a uint64 that is computed from seed, split and row number; the user's random numbers are
-computed from it. So any chunk can be drawn independently, with bounded memory.
-
-Shape legend: R rows.
+A user is a uint64, computed from seed, split and row number. The user's random numbers are computed
+from this uint64. So any chunk of rows can be drawn independently, with bounded memory.
 """
 
 import math
@@ -87,7 +85,7 @@ def new_users(seed: int, rows: int) -> Users:
 
 
 def _returning(seed: int, split: int, row: Indices, returns: float) -> Users:
-    """The users of rows, [R]: with probability `returns` that of an earlier row, else a new one."""
+    """The user of each row: with probability `returns` that of an earlier row, else a new one."""
     start = np.random.SeedSequence([seed, split]).generate_state(1, np.uint64)[0]
     users = hash64(start + row.astype(np.uint64) * GOLDEN)
     again = (uniform(users, Draw.RETURNS) < returns) & (row > 0)
@@ -98,6 +96,6 @@ def _returning(seed: int, split: int, row: Indices, returns: float) -> Users:
 
 
 def _earlier(before: Indices | int, users: Users) -> Indices:
-    """A random row below each row in `before`, [R], more often recent, since users soon return."""
+    """A random row below each row in `before`, more often recent, since users soon return."""
     row = (before * np.sqrt(uniform(users, Draw.EARLIER))).astype(np.int64)
     return np.minimum(row, before - 1)
