@@ -19,7 +19,7 @@ from ..describe.alarms import log_alarms, read_alarms
 from ..raw.location import Location
 from ..raw.parts import Part, read_listing
 from ..raw.raw_files import prediction_column
-from ..raw.submission_ids import add_ids, add_sample_ids, id_database
+from ..raw.submission_ids import add_ids, compare_sample_ids, id_database
 from ..raw.values import ROW_COLUMN, row_ids
 
 logger = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ def join_predictions(
     with id_database(submission) as database:
         add_ids(database, "predicted", _average(by_model, weights, id_column), "the predictions")
         if sample_submission is not None:
-            add_sample_ids(database, sample_submission, id_column, "predicted")
+            compare_sample_ids(database, sample_submission, id_column, "predicted")
         # All IDs are quoted if an ID has a character special to CSV; else none, as in the sample.
         special = r"""regexp_matches(id, '[",\r\n]')"""
         counted = database.sql(f"SELECT count(*), bool_or({special}) FROM predicted")

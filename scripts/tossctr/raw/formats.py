@@ -39,7 +39,7 @@ _BUFFER_BYTES = {False: 1 << 16, True: 1 << 22}
 
 
 class RawFile(ABC):
-    """A file of a raw table, of which all rows are read, or those of `file_slice`.
+    """A file of a raw table; all its rows are read, or only those in `file_slice`.
 
     schema               the columns and their types, without `duplicate_columns`
     duplicate_columns    names of columns that occur more than once
@@ -230,10 +230,9 @@ def guess_delimiter(location: Location) -> str:
 def open_csv(
     location: Location, names: Sequence[str] = (), *, delimiter: str | None = None
 ) -> pacsv.CSVStreamingReader:
-    """Open a CSV file, to read the columns `names` as bytes.
+    """Open a CSV file, to read the columns `names` as bytes; empty values are null.
 
-    Without `names`, all columns are read, with guessed types. Without `delimiter`, it is guessed.
-    Empty values are null.
+    Without `names`, all columns are read, with guessed types. A `delimiter` of None is guessed.
     """
     return pacsv.open_csv(
         location.open_stream(),

@@ -40,10 +40,7 @@ _DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 
 
 class Location:
-    """A file, folder or pattern, given as a path or URI; `str` returns the user's text.
-
-    The constructor sends no request to an object store.
-    """
+    """A file, folder or pattern, given as a path or URI; `str` returns the user's text."""
 
     def __init__(self, configured: str | Path) -> None:
         self.configured = str(configured)
@@ -80,7 +77,7 @@ class Location:
 
     @cached_property
     def version(self) -> str:
-        """A digest of the file's content, or of an object's size and of the store's digest."""
+        """A digest of a file's content, or of an object's size and the store's digest of it."""
         with self.reading():
             if not self.is_remote:
                 return content_version(Path(self.configured))
@@ -117,7 +114,8 @@ class Location:
     def reading(self, state: object = None) -> Iterator[None]:
         """A context in which a failed read of the file raises UserError.
 
-        With `state`, it also raises UserError if the file's state has changed by the end.
+        `state` is an earlier result of the method `state`. If the file's state is another at the
+        context's end, UserError is also raised.
         """
         failed = None
         try:
@@ -247,10 +245,7 @@ def _distinct(named: Iterable[Location]) -> list[Location]:
 
 
 def content_version(path: Path) -> str:
-    """A digest of a local file's content (XXH3, 128 bits).
-
-    The digest is cached on disk, and computed again if `file_state` has changed.
-    """
+    """A digest of a local file's content (XXH3, 128 bits), cached until `file_state` changes."""
     cache_file = VERSION_CACHE / f"{digest_of(os.path.realpath(path))[:16]}.json"
     state = file_state(path)
     with suppress(OSError, UserError):

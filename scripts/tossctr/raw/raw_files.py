@@ -36,7 +36,7 @@ class RawFiles:
         return bool(self.why_simulated)
 
     def has_version(self, location: str | Location | TableLocation) -> bool:
-        """False for a simulated table: it depends only on the settings of the simulation."""
+        """True if the content at `location` is digested; False for a table that is simulated."""
         return not self.is_simulated or str(location) not in (str(self.train), str(self.test))
 
     def version(self, location: Location | TableLocation | None) -> str | None:
@@ -75,7 +75,7 @@ class RawFiles:
 
 
 def check_local_tables(tables: Iterable[TableLocation], columns: Columns, column: str) -> None:
-    """Raise UserError if a table lacks a feature column or `column`, or has an unusable type.
+    """Raise UserError if a table lacks `column` or a feature, or a feature has an unusable type.
 
     Remote tables, and tables with missing files, are not checked.
     """
@@ -142,13 +142,13 @@ def _default_file(name: str, configured: str | list[str]) -> str | list[str]:
 
 
 def prediction_column(location: Location, id_column: str, label_column: str) -> str:
-    """The name of a submission's column of predictions, by the header of the sample submission.
+    """The name of a submission's column of predictions, by the sample submission at `location`.
 
         the sample has `label_column`       `label_column`, the train table's label
         the sample has only IDs             `label_column`
         it has IDs and one other column     that column
 
-    Raises UserError in all other cases. `location` is the sample submission's.
+    Raises UserError in all other cases.
     """
     if not id_column:
         raise UserError(

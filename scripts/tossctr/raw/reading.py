@@ -30,16 +30,16 @@ _INTEGER = re.compile("0|-?[1-9][0-9]{0,17}")
 class RawTable:
     """The files of a raw table, or of one part of it, read as one table.
 
-    If `part` is given, `raw` names its files, unchanged since the parts were listed. Rows are
-    numbered across the files; `first_row` is the first row's number in the first file. A folder
-    named key=value above a file adds a column `key`, unless the file has one: int64 if all values
-    are integers, else string. If files have different types of a column, pyarrow's permissive
-    promotion chooses its type. CSV columns get types by their roles in `columns`; the others are
-    text.
+    With `part`, `raw` names the files of this part. A column of CSV files gets its type by its role
+    in `columns`; without a role, it is text. If files differ in the type of a column, pyarrow's
+    permissive promotion chooses one. A folder named key=value above a file adds the column `key`
+    (int64 if all values are integers, else string), unless the file has this column.
 
-    `unusable` maps the columns that have conflicting types, or are twice in a file, to error
-    messages. `incomplete` has the columns that some files lack. Raises UserError if a file cannot
-    be opened, or if only some files are simulated.
+    first_row     the number, in the first file, of the first row; row numbers continue in all files
+    unusable      error messages of columns that have conflicting types or are twice in a file
+    incomplete    the columns that some files lack
+
+    Raises UserError if a file cannot be opened, or if only some files are simulated.
     """
 
     def __init__(
@@ -114,17 +114,14 @@ class RawTable:
         return int(self._first_rows[-1] - self.first_row)
 
     def file_of_row(self, row: int) -> str:
-        """For messages: the path of the file that has row number `row`.
-
-        If the table has several files, the text also has the number of the file's first row.
-        """
+        """For messages: the file with row `row` and, if there are several files, its first row."""
         if len(self._files) == 1:
             return str(self._files[0].location)
         number = int(np.searchsorted(self._first_rows[:-1], row, side="right")) - 1
         return f"{self._files[number].location} (from row {self._first_rows[number] + 1} on)"
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (number of the first row, batch with these columns) over all files.
+        """Yield the columns `names` of all rows, as pairs (number of the first row, batch).
 
         A batch has `batch_rows` rows, or fewer at the end of a row group or part. Raises UserError
         if a file lacks a column, cannot be decoded, or is replaced during reading.
@@ -139,7 +136,7 @@ class RawTable:
                     row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
-        """`rows` rows, as many from the start of each file, without `incomplete` columns."""
+        """`rows` rows, equally many from the start of each file, without `incomplete` columns."""
         usable = [field for field in self.schema_arrow if field.name not in self.incomplete]
         schema, batches = pa.schema(usable), []
         for file in self._files:
@@ -201,8 +198,8 @@ class RawTable:
                 hint = f"did you mean {near!r}?" if near else f"the file has {existing}."
                 raise UserError(
                     f"{file.location}: there is no column {absent}; {hint} Correct the name in "
-                    f"the table's `columns` (of score.py: --id_column), or the delimiter of CSV "
-                    f"files (`raw.delimiter`)"
+                    f"`columns` of the table file or, for score.py, in --id_column; or correct the "
+                    f"delimiter of CSV files (`raw.delimiter`)"
                 )
 
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:

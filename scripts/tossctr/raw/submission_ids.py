@@ -55,7 +55,7 @@ def list_parts(
         with id_database(parts, threads) as database:
             add_ids(database, "test", ids(), f"{table.location}: column {columns.id!r}")
             if sample_submission is not None:
-                add_sample_ids(database, sample_submission, columns.id, "test")
+                compare_sample_ids(database, sample_submission, columns.id, "test")
     write_json(parts, asdict(table.listing(rows)))
 
 
@@ -81,10 +81,10 @@ def id_database(target: Path, threads: int = 1) -> Iterator[DuckDBPyConnection]:
 def add_ids(
     database: DuckDBPyConnection, name: str, pieces: Iterable[pa.Table], where: str
 ) -> None:
-    """Write IDs into a new table `name` of the database, with columns `id` and `row`.
+    """Write IDs into a new table `name` of the database, with columns `id` and `row` (from 0).
 
-    `pieces` are Arrow tables with a string column `id`. `row` numbers all rows from 0. Raises
-    UserError if an ID is repeated; the message says by `where` which file has the IDs.
+    `pieces` are Arrow tables with a string column `id`. Raises UserError if an ID is repeated;
+    `where` names the file of the IDs in the message.
     """
     first = 0
     for i, piece in enumerate(pieces):
@@ -103,12 +103,13 @@ def add_ids(
         )
 
 
-def add_sample_ids(
+def compare_sample_ids(
     database: DuckDBPyConnection, path: str | Path, id_column: str, name: str
 ) -> None:
-    """Read the IDs of a sample submission into a table `sample`, and compare them with `name`'s.
+    """Raise UserError if a sample submission has other IDs than the table `name` of the database.
 
-    Raises UserError if the IDs differ, if one is repeated, or if the file cannot be read.
+    Also raises UserError if an ID of the sample is repeated, or if the file `path` cannot be read.
+    Writes the IDs of the sample into a new table `sample`, with columns `id` and `row` (from 0).
     """
     add_ids(database, "sample", sample_ids(path, id_column), str(path))
     differences = []

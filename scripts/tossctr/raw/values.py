@@ -32,7 +32,7 @@ _NAMES: Mapping[str, Callable[[pa.DataType], bool]] = {
 
 
 def decoded_type(arrow_type: pa.DataType) -> pa.DataType:
-    """The Arrow type of a column after `decode`: plain texts, not dictionaries or string views."""
+    """The Arrow type of a column after `decode`: without dictionaries and string views."""
     if pa.types.is_dictionary(arrow_type):
         return decoded_type(arrow_type.value_type)
     if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
@@ -51,9 +51,9 @@ def decode(values: pa.Array) -> pa.Array:
 
 
 def cast_rows(values: pa.Array, arrow_type: pa.DataType, first_row: int) -> pa.Array:
-    """Cast values to an Arrow type; the first value is in the row number `first_row`.
+    """Cast values to an Arrow type; raises ValueError if a value cannot be cast.
 
-    Raises ValueError that names the row of the first value that cannot be cast.
+    The message has the value's row; `first_row` is the row number of the first value.
     """
     try:
         return values.cast(arrow_type)
@@ -75,7 +75,7 @@ def type_name(arrow_type: pa.DataType) -> str:
 
 
 def text_format(arrow_type: pa.DataType) -> str:
-    """The name of a type's text format; types of one format write equal values alike (1 as 1)."""
+    """A name for how `as_text` writes a type: integers and floats alike, as 1.0 becomes 1."""
     if pa.types.is_timestamp(arrow_type):
         return "timestamp with a zone" if arrow_type.tz else "timestamp"
     return type_name(arrow_type).replace("integer", "float")
@@ -130,14 +130,14 @@ def drop_zero_decimals(texts: pa.Array) -> pa.Array:
 
 
 def time_type(word: str) -> pa.DataType:
-    """The type for times in the format of the text `word`: int64 or a timestamp."""
+    """The Arrow type for times that are written like the text `word`: int64 or a timestamp."""
     if _NUMBER.fullmatch(word):
         return pa.int64()
     return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
 
 
 def label_pair(labels: pa.Array) -> tuple[str, str] | None:
-    """The pair of LABEL_PAIRS that has the first label that is not missing; None if no pair has."""
+    """The pair of LABEL_PAIRS that has the first label that is not missing; None if none has."""
     if type_name(labels.type) != "text":
         return None
     words = [word.strip().lower() for word in pc.drop_null(labels)[:1].to_pylist()]
@@ -145,7 +145,7 @@ def label_pair(labels: pa.Array) -> tuple[str, str] | None:
 
 
 def labels_as_numbers(labels: pa.Array, pair: tuple[str, str] | None) -> pa.Array:
-    """Labels in words as numbers: 1 and 0 for the words of `pair`, null for others; None: as is."""
+    """The labels with the words of `pair` as 1 and 0, others as null; without `pair`, unchanged."""
     if pair is None:
         return labels
     words = pc.ascii_lower(pc.ascii_trim_whitespace(labels))
@@ -153,7 +153,7 @@ def labels_as_numbers(labels: pa.Array, pair: tuple[str, str] | None) -> pa.Arra
 
 
 def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
-    """The column `name` of the file `path` as text; raises UserError for NUL bytes or no UTF-8."""
+    """The column `name` of the file `path` as text; raises UserError for NUL bytes or bad UTF-8."""
     try:
         texts = as_text(column)
         texts.validate(full=True)
@@ -167,15 +167,15 @@ def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
     return texts
 
 
-def row_ids(rows: int, count: int) -> pa.StringArray:
-    """IDs for a table without IDs: the numbers of `count` rows that follow `rows` rows, as text."""
-    return pa.array(np.arange(rows + 1, rows + count + 1)).cast(pa.string())
+def row_ids(rows_before: int, count: int) -> pa.StringArray:
+    """IDs for `count` rows of a table without IDs: their row numbers, from 1 on, as text."""
+    return pa.array(np.arange(rows_before + 1, rows_before + count + 1)).cast(pa.string())
 
 
 def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
-    """The IDs of the rows from `first_row` of the file `path` on, as text.
+    """The IDs in `column` as text; raises UserError if an ID is missing or not UTF-8.
 
-    Raises UserError if an ID is missing or not UTF-8.
+    Messages call the column `name`, the file `path`, and count rows from number `first_row`.
     """
     ids = checked_text(column, name, path)
     if ids.null_count:
