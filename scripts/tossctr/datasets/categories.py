@@ -48,7 +48,7 @@ def codes_of(words: Sequence[str]) -> np.ndarray:
 
 
 def tokens_of(codes: np.ndarray) -> np.ndarray:
-    """The token of each category code, int64, by which histories store the value; -1 if missing."""
+    """For each category code, the token by which histories store the category; -1 if missing."""
     text = codes & (_TEXT_TOKEN - np.uint64(1)) | _TEXT_TOKEN
     return np.where(codes < _HASHED, codes.astype(np.int64) - 1, text.astype(np.int64))
 
@@ -59,9 +59,9 @@ def words_by_token(words: Sequence[str]) -> dict[int, str]:
 
 
 class CategoryLookup:
-    """Maps category codes to numbers: that of the category `words[i]` to `values[i]`.
+    """Maps category codes to numbers: the code of the word `words[i]` to `values[i]`.
 
-    0, the code of a missing value, is mapped to `missing`, and any other code to `other`.
+    The code of a missing value is mapped to `missing`, and the code of any other word to `other`.
     """
 
     def __init__(
@@ -80,9 +80,6 @@ class CategoryLookup:
 
 
 def most_frequent(count: np.ndarray, limit: int) -> np.ndarray:
-    """The indices of the `limit` highest counts, the highest first; counts of 0 are left out.
-
-    Of equal counts, the one with the lower index comes first.
-    """
+    """The indices of the `limit` highest counts above 0, by descending count, then by index."""
     order = np.argsort(-count, kind="stable")[:limit]
     return order[count[order] > 0]

@@ -49,9 +49,9 @@ def convert_train(
     """Write the rows of a raw train table that were drawn to the H5 files `train` and `valid`.
 
     The parquet file `selection` lists the drawn rows. Without `parts`, `raw` is the whole table.
-    With `parts`, a JSON list of the table's parts, `raw` has the files of number `part` in the
-    list. Rows are shuffled in chunks of up to SHUFFLED_BYTES. The H5 attribute `source` records the
-    `size`, such as toy, and `code`, the digest of the code.
+    With `parts`, a JSON list of the table's parts, only part number `part` is converted, and `raw`
+    has the files of this part. Rows are shuffled in chunks of up to SHUFFLED_BYTES. The H5 files
+    record the `size`, such as toy, and `code`, a digest of the code.
     """
     listed = read_listing(parts).parts[part] if parts else None
     file = RawTable(raw, listed, columns)
@@ -158,7 +158,7 @@ def convert_test(
     """Write the rows of a raw test table to the file `h5`, in order.
 
     With `part`, `raw` names the files of this part. Without an ID column, a row's ID is its number
-    in the part, from 1. The file records `code`, the digest of the code.
+    in the part, from 1. The file records `code`, a digest of the code.
     """
     file = RawTable(raw, part, columns)
     file.check_columns(columns, columns.id)
@@ -199,7 +199,7 @@ def convert_test_part(
 ) -> None:
     """Write the rows of one part of a raw test table to the file `h5`, in order.
 
-    `raw` names the part's files, `part` is its number in the list of parts `parts` (JSON).
+    `raw` names the files of the part; `part` is its number in the JSON list of parts `parts`.
     """
     convert_test(raw, columns, h5, part=read_listing(parts).parts[part], threads=threads, code=code)
 

@@ -3,7 +3,7 @@
 The random numbers of a part depend only on its number and the seed. So if all rows are drawn and
 validation rows are random, replacing one part of the table rarely changes rows of other parts.
 
-Suffixes give shapes. P: parts; 22: splits (train, validation) by labels; 2: splits or labels.
+Suffixes of arrays give shapes. P: parts; 22: splits by labels; 2: splits or labels.
 """
 
 import hashlib
@@ -119,7 +119,7 @@ def draw(
 ) -> Iterator[Selection]:
     """Draw rows as `sample` does, and yield the Selection of each part of the table.
 
-    Part i has the rows `bounds[i]` to `bounds[i + 1]` (exclusive).
+    Part i of the table has the rows `bounds[i]` to `bounds[i + 1]` (exclusive).
     """
     labels = read_labels(file, label)
     available = len(labels)
@@ -184,8 +184,8 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
 def random_split_quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> np.ndarray:
     """How many rows to draw if validation rows are random, int64 [parts, splits, labels].
 
-    The sum is `rows`. `count_P2` has the available rows. Each label gets its proportional share,
-    but at least two rows, of which at least one is a validation row.
+    The numbers add up to `rows`. `count_P2` has the number of available rows by part and label.
+    Each label gets its proportional share, but at least one train row and one validation row.
     """
     total_2 = count_P2.sum(axis=0)
     quota_P22 = np.zeros((len(count_P2), 2, 2), np.int64)
@@ -200,8 +200,8 @@ def random_split_quotas(count_P2: np.ndarray, rows: int, sampling: Sampling) -> 
 def given_split_quotas(count_P22: np.ndarray, rows: int) -> np.ndarray:
     """How many rows to draw if all rows already have a split, int64 [parts, splits, labels].
 
-    The sum is `rows`. `count_P22` has the available rows. Each label of each split gets its
-    proportional share, but at least one row.
+    The numbers add up to `rows`. `count_P22` has the number of available rows, by part, split and
+    label. Each label of each split gets its proportional share, but at least one row.
     """
     quota_P22 = np.zeros_like(count_P22)
     size_2 = count_P22.sum(axis=(0, 2))
@@ -219,14 +219,12 @@ def select_rows(
     part: int = 0,
     row_splits: Sequence[np.ndarray] | None = None,
 ) -> Selection:
-    """Draw rows of a part: as many of each split and label as `quota_22`, int64 [splits, labels].
+    """Draw rows of part number `part`: as many by split and label as `quota_22` [splits, labels].
 
     A label's rows are divided into as many equal intervals as rows are drawn, and one row is drawn
     from each interval, so every day of a file sorted by day is sampled. Validation rows are drawn
-    in the same way from the drawn rows.
-
-    If the table is already split, `row_splits` has the split, period and fold of each row, each
-    [rows]. Then each split is drawn from its own rows.
+    in the same way from the drawn rows. If rows already have a split, `row_splits` has the split,
+    period and fold of each row, and each split is drawn from its own rows.
     """
     random = np.random.default_rng([seed, 0, part])
     split, period, fold = row_splits or np.zeros((3, len(labels)), np.uint8)

@@ -22,8 +22,8 @@ class FilesTable(Table):
     """The rows of several files as one table.
 
     Runs of RUN_ROWS rows alternate between the files, so consecutive runs are an even sample of all
-    files. `splits` has a list for each split, such as train rows, with the file of each part of the
-    raw table. Row numbers count across all parts. Raises UserError if the files are from different
+    files. `splits[i]` has the files of one split, such as train rows: one for each part of the raw
+    table. Row numbers count across all parts. Raises UserError if the files are from different
     draws of rows.
     """
 
@@ -62,7 +62,6 @@ class FilesTable(Table):
         self._ends = np.cumsum([stop - start for _, start, stop in self._runs])
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows `start` to `stop` (exclusive) as a Block, with all `sequences` or only these."""
         blocks = []
         for file, first, last in self._ranges(start, stop):
             block = self.tables[file].read(first, last, sequences)
@@ -70,7 +69,6 @@ class FilesTable(Table):
         return Block.concatenate(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The array `name` of a Block, such as `label`, for rows `start` to `stop` (exclusive)."""
         pieces = []
         for file, first, last in self._ranges(start, self.rows if stop is None else stop):
             values = self.tables[file].column(name, first, last)
@@ -82,7 +80,6 @@ class FilesTable(Table):
         return sorted(set().union(*(table.vocabulary(column) for table in self.tables)))
 
     def close(self) -> None:
-        """Close all files."""
         for table in self.tables:
             table.close()
 
@@ -136,10 +133,9 @@ def open_table(source: TableSource) -> Table:
 
 
 def refit_rows(table: Table, seed: int) -> Table:
-    """The rows of `table` for a network's refit, which also learns from the validation rows.
+    """All validation rows of `table`, and equally many random train rows, for a network's refit.
 
-    They are all validation rows, and equally many train rows, drawn at random by `seed`. `table`
-    was opened from a TrainAndValidation.
+    The table must be opened from a TrainAndValidation.
     """
     assert isinstance(table, FilesTable), "a table of TrainAndValidation"
     lengths = np.diff(table._ends, prepend=0)

@@ -45,9 +45,9 @@ _WANTED = {
 def convert_batch(
     batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: str
 ) -> tuple[Block, RawStrings]:
-    """Convert a batch of raw rows to a Block; also return the texts in each column.
+    """Convert a batch of raw rows to a Block; also return the distinct texts of each column.
 
-    `rows` are the rows' numbers in the raw file `path`. Batches can be converted in parallel.
+    `rows` has the rows' numbers in the raw file `path`.
     """
     numeric = np.empty((len(rows), len(columns.numeric)), np.float32)
     for i, name in enumerate(columns.numeric):

@@ -52,10 +52,10 @@ class Sampling(SettingsBlock):
 def read_keys(
     file: RawTable, sampling: Sampling
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
-    """Read the times or groups [rows] by which `file` is split: (times, groups, sampling).
+    """Read the times or the groups by which `file` is split, and return (times, groups, sampling).
 
-    At least one of times and groups is None; both are if rows are split at random. The returned
-    `sampling` names only the column in use.
+    Times or groups is an array [rows], the other None; both are None if the split is random. The
+    returned `sampling` names only the column in use.
     """
     time = file.times(sampling.time) if sampling.time else None
     if time is not None and not (sampling.is_auto and (time == time[:1]).all()):

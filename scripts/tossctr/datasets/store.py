@@ -98,7 +98,7 @@ class H5Writer:
         """Write each column's vocabulary and the file's metadata, and close the file.
 
         `words` has the distinct texts of each column. `source` describes the raw table. `split` is
-        "train", "validation", or "" for other rows.
+        "train", "validation", or "" for test rows.
         """
         for name, strings in words.items():
             if strings or name not in self.columns.sequence_columns:
@@ -194,7 +194,6 @@ class H5Table(Table):
             stack.pop_all()
 
     def vocabulary(self, column: str) -> list[str]:
-        """The distinct texts of a categorical column, or of a sequence's tokens, sorted."""
         with reporting_damage(self.path):
             name = f"vocabulary/{_h5_name(column)}"
             if column in self.sequence_columns and name not in self.file:
@@ -202,12 +201,10 @@ class H5Table(Table):
             return self.file[name][:].tobytes().decode().split("\0")[:-1]
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The array `name` of a Block, such as `label`, for rows `start` to `stop` (exclusive)."""
         with reporting_damage(self.path):
             return self._data[name][start:stop]
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows `start` to `stop` (exclusive) as a Block, with all `sequences` or only these."""
         ragged = {}
         with reporting_damage(self.path):
             for name in self.sequence_columns if sequences is None else sequences:
@@ -224,5 +221,4 @@ class H5Table(Table):
             return Block(sequences=ragged, **arrays)
 
     def close(self) -> None:
-        """Close the file."""
         self.file.close()

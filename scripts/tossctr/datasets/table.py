@@ -165,17 +165,14 @@ class MemoryTable(Table):
         self._words = words or {}
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows `start` to `stop` (exclusive) as a Block, with all `sequences` or only these."""
         rows = self.block.slice(start, stop)
         names = rows.sequences if sequences is None else sequences
         return replace(rows, sequences={name: rows.sequences[name] for name in names})
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The array `name` of a Block, such as `label`, for rows `start` to `stop` (exclusive)."""
         return getattr(self.block, name)[start:stop]
 
     def vocabulary(self, column: str) -> list[str]:
-        """The distinct texts of a column, sorted."""
         return sorted(self._words.get(column, ()))
 
 
@@ -187,7 +184,6 @@ class RowSubset(Table):
         self.whole, self.indices, self.rows = whole, indices, len(indices)
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
-        """Rows `start` to `stop` (exclusive) as a Block, with all `sequences` or only these."""
         indices = self.indices[start:stop]
         # Distant rows are read separately, without the rows between them.
         cuts = np.flatnonzero(np.diff(indices // self.block_rows)) + 1
@@ -198,7 +194,6 @@ class RowSubset(Table):
         return Block.concatenate(blocks)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The array `name` of a Block, such as `label`, for rows `start` to `stop` (exclusive)."""
         return self.whole.column(name)[self.indices[start:stop]]
 
     def vocabulary(self, column: str) -> list[str]:
@@ -206,14 +201,13 @@ class RowSubset(Table):
         return self.whole.vocabulary(column)
 
     def close(self) -> None:
-        """Close the files of the whole table."""
         self.whole.close()
 
 
 def monitored_rows(table: Table) -> Table:
-    """The validation rows that are evaluated during a training: a sample, to save time.
+    """The first rows of `table`, a sample of validation rows to evaluate during a training.
 
-    These are the first MONITORED_ROWS shuffled rows, or more until MONITORED_CLICKS are clicks.
+    These are MONITORED_ROWS rows, or more until MONITORED_CLICKS of the rows are clicks.
     """
     clicks = np.cumsum(table.column("label"), dtype=np.int64)
     count = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)
@@ -234,7 +228,7 @@ def reject_test_rows(table: Table) -> None:
 
 
 def draw_mismatch_error(first: object, second: object) -> UserError:
-    """The error for files not drawn together: a row could be both a train and a validation row."""
+    """The error for two files whose rows were not drawn together, so that train rows could leak."""
     return UserError(
         f"{first} and {second} were not made from the same rows and columns; give files that one "
         f"run made, or delete their folders in data/h5 and run the same command again"
