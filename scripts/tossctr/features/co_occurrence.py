@@ -38,10 +38,10 @@ _CO_OCCURRENCE_ROWS, _COMMON_ROWS = 1_000_000, 100_000
 def fit_item_vectors(
     table: Table, train_h5: Files, sequences: Sequence[SequenceField]
 ) -> list[ItemVectors]:
-    """Compute the item vectors of each sequence that has one vocabulary with its target.
+    """Compute the item vectors of each sequence that shares the vocabulary of its target.
 
-    The vectors are computed from the histories in `table`. In a refit, it also has the validation
-    rows, but the train files `train_h5` alone decide what a fold is.
+    The vectors are computed from the histories in `table`. In a refit, `table` also has the
+    validation rows, but the train files `train_h5` alone decide what a fold is.
     """
     fields = [field for field in sequences if field.shared_with]
     with open_table(train_h5) as train:
@@ -91,8 +91,8 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
         return True
     logger.warning(
         "column %r: many histories have %d events and none has more, so the table seems to keep "
-        "only the newest events. Similarities could leak labels, so this column gets none. To have "
-        "them, name the column of users in `columns.group`, or that of times in `columns.time`",
+        "only the newest events. Similarities to it could leak labels, so they are left out. To "
+        "keep them, set `columns.group` to the column of users, or `columns.time` to that of times",
         sequence,
         int(lengths.max()),
     )
@@ -113,7 +113,8 @@ def are_truncated(lengths: np.ndarray) -> bool:
 class CoOccurrences:
     """Counts how often one item follows another in a history: uint32 [folds, items, items].
 
-    `items` has the items to count, as ascending indices of a vocabulary with `size` indices.
+    `items` has the vocabulary indices of the items to count, ascending. The vocabulary has `size`
+    indices.
     """
 
     def __init__(self, items: np.ndarray, size: int, folds: int) -> None:
@@ -123,7 +124,7 @@ class CoOccurrences:
         self.counts = np.zeros((folds, len(items), len(items)), np.uint32)
 
     def add(self, fold: np.ndarray, histories: Ragged) -> None:
-        """Count the pairs of items in histories of vocabulary indices; `fold` is int64 [rows]."""
+        """Count the pairs in `histories` of vocabulary indices; `fold` is each row's fold."""
         _count(self.slot[histories.values], histories.offsets, fold, self.counts)
 
     def vectors(self, sequence: str, fold_of: str) -> ItemVectors | None:

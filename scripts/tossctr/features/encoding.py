@@ -36,7 +36,7 @@ _MAX_OOV_RATE = 0.5
 class Inputs:
     """Which inputs a model takes, besides its categories and histories.
 
-    numbers            encodings of the numeric columns, of `ENCODINGS`
+    numbers            how numeric columns are encoded: names in `ENCODINGS`
     statistics         names of statistics of the row's history, such as "length"
     whole_histories    True to keep all events in batches, not only the newest `max_len`
     """
@@ -63,10 +63,10 @@ DEFAULT_INPUTS = Inputs()
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """The inputs of some rows without their histories.
+    """The inputs of some rows without their histories; all arrays are [rows, columns].
 
-    numbers                     float32 [rows, columns], by numeric encoding
-    profile, target, context    indices of categories, int64 [rows, columns]
+    numbers                     for each numeric encoding, the encoded columns, float32
+    profile, target, context    indices of categories, int64
     """
 
     numbers: Mapping[str, np.ndarray]
@@ -129,7 +129,7 @@ class FeatureEncoder:
         return np.concatenate([statistics, events, similarities], axis=1)
 
     def known_categories(self, categories: np.ndarray) -> dict[str, np.ndarray]:
-        """The rows' `categories` by column, with -1, which no event has, if unknown or missing."""
+        """`categories` [rows, columns] by column; -1, which no event has, if unknown or missing."""
         columns = (field.column for field in self.feature_map.category_fields)
         return dict(zip(columns, np.where(categories < FIRST_CATEGORY, -1, categories).T))
 
@@ -150,7 +150,7 @@ class FeatureEncoder:
         return np.column_stack(indices)
 
     def oov_rates(self, table: Table, rows: int | None = None) -> np.ndarray:
-        """The share of rows out of vocabulary by category column; of the first `rows`, if given."""
+        """For each category column, the share of out-of-vocabulary rows (of the first `rows`)."""
         unknown = np.zeros(len(self.feature_map.category_fields))
         rows = table.rows if rows is None else min(rows, table.rows)
         for block in table.blocks([], rows):
@@ -194,7 +194,7 @@ class FeatureEncoder:
         )
 
     def lengths(self, block: Block) -> np.ndarray:
-        """The number of events of each row, int64 [rows]."""
+        """The number of events in each row's history, int64 [rows]."""
         history = next(iter(block.sequences.values()), None)
         return np.zeros(len(block), np.int64) if history is None else history.lengths
 
@@ -245,10 +245,7 @@ def _number_lookup(field: CategoryField) -> Callable[[np.ndarray], np.ndarray]:
 
 
 class TokenLookup:
-    """Maps the tokens of a sequence to vocabulary indices, or OUT_OF_VOCABULARY.
-
-    Small tokens are looked up in an array, large ones by binary search.
-    """
+    """Maps the tokens of a sequence to vocabulary indices, or OUT_OF_VOCABULARY."""
 
     def __init__(self, field: SequenceField) -> None:
         self.column, self.first_index = field.column, field.first_index

@@ -116,7 +116,7 @@ class ItemVectors:
         return np.pad(shaped.astype(np.float32), ((0, 0), (1, 0), (0, 0)))
 
     def indices(self, size: int) -> np.ndarray:
-        """The item in `vectors` of each vocabulary index of the sequence, int64 [size]; 0: none."""
+        """For each of `size` vocabulary indices, its item number in `vectors`, int64; 0 if none."""
         indices = np.zeros(size, np.int64)
         indices[self.codes] = np.arange(1, len(self.codes) + 1)
         return indices
@@ -178,7 +178,7 @@ class FeatureMap:
         return [field.column for field in self.sequences]
 
     def for_networks(self) -> "FeatureMap":
-        """The map, or if it has no sequences, with an empty sequence and an empty target."""
+        """This map; if it has no sequences, a copy with an empty sequence and an empty target."""
         if self.sequences:
             return self
         return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])

@@ -28,7 +28,7 @@ from .feature_map import (
     SequenceField,
     require_columns,
 )
-from .history_statistics import age_quantiles
+from .history_statistics import event_age_quantiles
 from .numeric import SAMPLE_ROWS, NumericField, NumericFit, count_missing_blocks
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,11 @@ def write_feature_map(
 def fit_feature_map(
     train_h5: Files, columns: Columns, min_count: int, valid_h5: Files = ()
 ) -> FeatureMap:
-    """Fit the map that `write_feature_map` writes; raises UserError for files of test rows."""
+    """Fit a feature map to train rows and, in a refit, validation rows (`valid_h5`).
+
+    Vocabularies have the values that occur at least `min_count` times. Raises UserError for files
+    of test rows.
+    """
     with open_table(TrainAndValidation(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(table, columns)
         reject_test_rows(table)
@@ -116,7 +120,7 @@ def _fit_fields(table: Table, columns: Columns, min_count: int) -> FeatureMap:
         _fit_shared_fields(
             name,
             target,
-            counts[name].by_value(),
+            counts[name].as_counter(),
             dict(zip(words[target], word_counts[target][1:].tolist())),
             table.vocabulary(name),
             min_count,
@@ -137,7 +141,7 @@ def _fit_fields(table: Table, columns: Columns, min_count: int) -> FeatureMap:
         context=[fields[name] for name in columns.context],
         ids=[CategoryField(name, counts[name].at_least(min_count)) for name in columns.ids],
         separator=columns.separator,
-        event_ages=age_quantiles(table, columns.event_time),
+        event_ages=event_age_quantiles(table, columns.event_time),
         item_attributes=[
             fit.item_attribute(sequence, dict(zip(target_of, targets))[sequence], fields[attribute])
             for (sequence, attribute), fit in attributes.items()
@@ -219,8 +223,8 @@ class ValueCounts:
             distinct, counts = np.unique(values, return_counts=True)
             self._sparse.update(dict(zip(distinct.tolist(), counts.tolist())))
 
-    def by_value(self) -> Counter[Any]:
-        """The number of occurrences by value."""
+    def as_counter(self) -> Counter[Any]:
+        """The number of occurrences of each value."""
         distinct = np.flatnonzero(self._dense)
         counts = Counter(dict(zip(distinct.tolist(), self._dense[distinct].tolist())))
         counts.update(self._sparse)
@@ -228,7 +232,7 @@ class ValueCounts:
 
     def at_least(self, min_count: int) -> list[Any]:
         """The values that occur at least `min_count` times, ascending."""
-        return sorted(value for value, n in self.by_value().items() if n >= min_count)
+        return sorted(value for value, n in self.as_counter().items() if n >= min_count)
 
 
 class ItemAttributeFit:
@@ -245,7 +249,7 @@ class ItemAttributeFit:
         self.rows, self.contradictions = 0, 0
 
     def add(self, item: np.ndarray, attribute: np.ndarray) -> None:
-        """Add rows: the number of each row's word, from 1; 0 is missing. Both are int64 [rows]."""
+        """Add rows by the numbers of their words, from 1 on, int64 [rows]; 0 is a missing value."""
         if self.contradictions > _MAX_CONTRADICTIONS * max(self.rows, _MIN_ROWS_TO_REJECT):
             return
         present = (item > 0) & (attribute > 0)
@@ -271,7 +275,7 @@ class ItemAttributeFit:
     def item_attribute(
         self, sequence: str, target: CategoryField, attribute: CategoryField
     ) -> ItemAttribute:
-        """Which attribute each item of `sequence` has, by their indices in the two vocabularies."""
+        """The ItemAttribute: for each item of `sequence`, its attribute, both as indices."""
         index = {word: i for i, word in enumerate(attribute.vocabulary, FIRST_CATEGORY)}
         indices = [PADDING, *(index.get(word, PADDING) for word in self.attributes)]
         index_of = {word: indices[i] for word, i in zip(self.items, self.attribute_of[1:])}

@@ -1,4 +1,4 @@
-"""Statistics of a row's history, which are computed without a network.
+"""Statistics of a row's history, computed without a network. A code is an event as an integer.
 
     length           events
     distinct         different codes
@@ -119,7 +119,7 @@ def statistic_of(column: str) -> str:
 
 
 def recency_name(column: str, sequence: str) -> str:
-    """The column of the time since the newest event with the row's `column`: target, attribute."""
+    """The name of the column: the time since the newest event with the row's value of `column`."""
     return f"times: newest {column} of {sequence}"
 
 
@@ -131,11 +131,8 @@ def elapsed_times(block: Block, event_time: str) -> Ragged:
     return Ragged(np.maximum(ages, 0), times.offsets)
 
 
-def age_quantiles(table: Table, event_time: str | None) -> list[float]:
-    """Quantiles of the time from an event to its row, ascending and distinct; [] without times.
-
-    They are from the first rows, about a million events.
-    """
+def event_age_quantiles(table: Table, event_time: str | None) -> list[float]:
+    """Distinct quantiles (1, 5, 20, 50 %) of the time from events to their rows; [] if no times."""
     if event_time is None:
         return []
     ages = [np.empty(0)]

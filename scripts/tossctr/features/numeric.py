@@ -58,7 +58,7 @@ class NumericFit:
         self.missing += (missing.T @ missing).astype(np.int64)
 
     def fields(self, first_missing_block: int = 0) -> list[NumericField]:
-        """The NumericField of each column; missing blocks have numbers from the given one on."""
+        """The NumericField of each column; missing blocks are numbered from the given number on."""
         sample, rows = np.concatenate(self.sample)[:SAMPLE_ROWS], self.missing.diagonal()
         # For each column, the first column that is missing in exactly the same rows.
         is_same = (self.missing == rows) & (self.missing == rows[:, None])
@@ -124,7 +124,7 @@ class NumericEncoder:
         self.blocks = [first[block] for block in sorted(b for b in first if b is not None)]
 
     def __call__(self, raw: np.ndarray) -> dict[str, np.ndarray]:
-        """The raw values [rows, columns] in each encoding, float32 [rows, columns].
+        """Encode `raw` [rows, columns]; the result, by encoding, has float32 [rows, columns].
 
         minmax      scaled from the train rows' range to [0, 1] and clipped; missing is 0
         quantile    rank, scaled: uniform ranks have mean 0 and deviation 1; missing is 0

@@ -38,8 +38,8 @@ def similarity_names(sequences: Sequence[SequenceField]) -> list[str]:
 class SimilarityColumns:
     """Computes numeric columns: how similar a row's target is to the events of its history.
 
-    `split` names the rows among those that the feature map was fitted on: "train", "validation", or
-    "" for both. For other rows, it is None.
+    `split` is None for rows from another table than the feature map was fitted on. Otherwise, it
+    names the rows: "train", "validation", or "" for both.
     """
 
     def __init__(self, feature_map: FeatureMap, split: str | None) -> None:
@@ -55,7 +55,11 @@ class SimilarityColumns:
     def __call__(
         self, block: Block, histories: Sequence[Ragged], categories: Mapping[str, np.ndarray]
     ) -> np.ndarray:
-        """The numeric columns, float32 [rows, columns]; the arguments are as in EventColumns."""
+        """The numeric columns for the rows of a block, float32 [rows, columns].
+
+        `histories` has the events' vocabulary indices for each sequence of the feature map.
+        `categories` has the rows' indices by column, int64 [rows], -1 if unknown.
+        """
         columns = [np.empty((len(block), 0), np.float32)]
         for field, history in zip(self.sequences, histories):
             if field.shared_with is None:
@@ -102,10 +106,8 @@ def row_folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarr
 
 
 def first_events(history: Ragged) -> np.ndarray:
-    """The first token of each history, uint64 [rows]; 0 without events.
-
-    Indices cannot replace tokens: they change when a refit extends the feature map.
-    """
+    """The first token of each history, uint64 [rows]; 0 without events."""
+    # Not its vocabulary index, which changes when a refit extends the feature map.
     first, has_events = np.zeros(len(history), np.uint64), history.lengths > 0
     first[has_events] = history.values[history.offsets[:-1][has_events]]
     return first
