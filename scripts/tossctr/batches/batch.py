@@ -117,7 +117,7 @@ def _lay_out(
 class Batch:
     """A model's inputs for B rows, which have T events together.
 
-    numbers        float32 [B, columns], by numeric encoding
+    numbers        for each numeric encoding, the encoded columns, float32 [B, columns]
     profile_BP     int64 [B, columns], indices of the profile categories
     target_BG      int64 [B, columns], indices of the targets
     context_BC     int64 [B, columns], indices of the context categories
@@ -174,7 +174,7 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> "Batch":
-        """A copy on `device`; if this batch is in pinned memory, the CPU does not wait for it."""
+        """A copy on `device`; if this batch is in pinned memory, the CPU does not wait."""
         return _map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":

@@ -1,4 +1,4 @@
-"""Batches of a table: windows of rows, cut into batches of rows with similar history lengths."""
+"""Reads a table in windows of rows, and cuts them into batches of similar history lengths."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -93,8 +93,8 @@ class BatchSource:
     ) -> Iterator[Batch]:
         """Yield batches of the rows `start` to `stop` (exclusive), window by window of the table.
 
-        Within a window, the rows with the longest histories come first, also if `ablate_histories`
-        empties all histories.
+        Within a window, the rows with the longest histories come first. With `ablate_histories`,
+        the rows keep this order, but their histories are emptied.
         """
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)

@@ -17,7 +17,7 @@ NegativeSamplingRate = float | Literal["auto"]
 
 
 def resolve_sampling_rate(rate: NegativeSamplingRate, label: np.ndarray, key: str) -> float:
-    """The share of the negatives in an epoch: `rate`, or the one that "auto" chooses and logs."""
+    """The share of negatives in an epoch: `rate`; "auto" aims at AUTO_ROWS rows, and is logged."""
     if rate != "auto":
         return rate
     clicks = int(label.sum())
@@ -55,10 +55,7 @@ class NegativeSampler:
         self.sampling_rate = drawn / negatives
 
     def draw_rows(self, first_row: int, label: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-        """Draw an epoch's rows from the block that begins at the table's row `first_row`.
-
-        Returns their indices in the block, ascending.
-        """
+        """Draw an epoch's rows from the block at row `first_row`: ascending indices in it."""
         block = first_row // self.block_rows
         # Not 0: default_rng ignores a trailing 0, and [seed, epoch] already orders the blocks.
         random = np.random.default_rng([seed, epoch, block + 1])
