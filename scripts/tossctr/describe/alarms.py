@@ -19,7 +19,7 @@ class Alarm:
 
 
 def read_alarms(facts: Path) -> list[Alarm]:
-    """Read the alarms from the file data.json (`facts`)."""
+    """Read the alarms from `facts`, a file data.json."""
     return read_json(
         facts, lambda plain: [Alarm(**alarm) for alarm in plain["alarms"]], kind="data.json"
     )

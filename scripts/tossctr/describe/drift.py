@@ -53,9 +53,9 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
 
     `train` and `other` have the column's values in the two tables. The index is the sum of
     (a - b) * ln(a / b) over levels of the column, where a and b are the level's shares of the rows
-    of each table. Levels are the commonest categories; of numbers, the values or, if there are
-    many, deciles. Missing values are one level, all rarer categories another. Half a row is added
-    to each level.
+    of each table. A level is a value or, if a numeric column has over MAX_LEVELS values, a decile.
+    Missing values are one level, categories beyond the commonest MAX_LEVELS another. Half a row is
+    added to each level.
     """
     present = train[~np.isnan(train)]
     values, counts = np.unique(present, return_counts=True)

@@ -47,16 +47,16 @@ Facts = dict[str, Any]
 class TableSample:
     """A sample of a table's rows, and counts and hashes of all its rows.
 
-    rows, clicks: numbers in the whole table
-    label: labels of the sampled rows, uint8 [sample]; [0] without labels
-    row: numbers of the sampled rows in the raw file, int64 [sample]
-    frame: the sampled rows [sample, columns]: numbers, codes of categories, and for each history
-        its length and its newest event plus one; a code of 0 is missing
-    counts: in the whole table, by (name, history): `events`, and `unknown` events, which the
-        feature map does not have. By (name, ''): times of events (`events`), times `later` than
-        the row, `steps` between different times, and steps `back` in time
-    keys: by history, hashes of the histories; by '', hashes of the rows. A large table has only
-        hashes that start with `bits` zero bits
+    rows, clicks    numbers in the whole table
+    label           labels of the sampled rows, uint8 [sample]; [0] without labels
+    row             numbers of the sampled rows in the raw file, int64 [sample]
+    frame           the sampled rows [sample, columns]: numbers, codes of categories (0 is missing)
+                    and, for each history, its length and its newest event plus one
+    counts          of the whole table. By (name, history): all `events`, and `unknown` events that
+                    the feature map lacks. By (name, ''): events with times (`events`), events
+                    `later` than their row, `steps` between different times, and steps `back`
+    keys            hashes of each history, by history, and of the rows, by ''; in a large table,
+                    only hashes that start with `bits` zero bits
     """
 
     def __init__(self, table: Table, feature_map: FeatureMap, bits: int, threads: int) -> None:
@@ -83,7 +83,7 @@ class TableSample:
         self.keys = {n: pd.Series(np.concatenate([each[n] for each in keys])) for n in keys[0]}
 
     def share(self, part: str, whole: str, sequence: str = "") -> float:
-        """The count `part` divided by the count `whole`, such as `later` by `events`."""
+        """The number `part` in `counts` divided by `whole`, such as `later` by `events`."""
         return self.counts[part, sequence] / max(1, self.counts[whole, sequence])
 
     def _frame(self, block: Block) -> pd.DataFrame:
@@ -145,8 +145,8 @@ def describe(
 ) -> Facts:
     """Statistics of the train, validation and test rows of a size, ready for JSON.
 
-    Rows, clicks, and repeated rows and histories are counted in all rows. Other statistics are of a
-    sample of `sampled_rows` rows. Without test files, the test table has 0 rows.
+    Rows, clicks, and repeated rows and histories are counted in all rows, other statistics in a
+    sample. Without test files, the test table has 0 rows.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with ExitStack() as stack:

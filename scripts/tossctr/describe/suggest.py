@@ -60,9 +60,9 @@ _MISSING = f"^(|{'|'.join(map(re.escape, MEANS_MISSING))})$"
 def suggest_columns(train: list[str], output: Output, *, test: list[str] | None = None) -> str:
     """Write a table file (YAML) with guessed roles of columns.
 
-    `train` and `test` list the files or folders of each table; None: there is no test table.
-    Returns the columns that are left out, with reasons, as text. Raises UserError if a table has no
-    rows, no label or no feature.
+    `train` and `test` list the files or folders of each table; `test` is None without a test table.
+    Returns a text: the columns that are left out, and why. Raises UserError if a table has no rows,
+    no label or no feature.
     """
     delimiter = _delimiter(TableLocation(train))
     locations = [TableLocation(files, delimiter) for files in (train, test) if files]
