@@ -25,7 +25,7 @@ import yaml
 
 from tossctr.config.columns import Columns
 from tossctr.datasets.conversion import BATCH_ROWS
-from tossctr.raw.parts import part_name, read_listing
+from tossctr.raw.parts import part_name, read_part_list
 from tossctr.raw.reading import RawTable
 
 
@@ -69,7 +69,7 @@ def run(stage: Stage, folder: Path, cores: int) -> str:
     """Run the rule in a folder; returns its line of the table."""
     parts = [""]
     if stage.listing:
-        listing = read_listing(folder / stage.listing)
+        listing = read_part_list(folder / stage.listing)
         parts = [part_name(number) for number in range(len(listing.parts))]
     outputs = [path.format(part=part) for part in parts for path in stage.outputs]
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--directory", str(folder)]

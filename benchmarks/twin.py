@@ -327,7 +327,7 @@ def solve(rows: int, sweeps: int = 40) -> None:
         logit = intercept + base + np.interp(logs, click_model.length_knots(), odds["length"])
         for name in odds.keys() - {"length"}:
             logit = logit + np.append(odds[name], 0.0)[codes[name]]
-        return click_model.mean_over_users(logit)
+        return click_model.mean_click_probability(logit)
 
     for _ in range(sweeps):
         for name, rate in wanted.items():

@@ -14,7 +14,7 @@ OWN_CONFIG = str(SCRIPTS.parent / "config/config.yaml")
 sys.path.insert(0, str(SCRIPTS))
 from tossctr.common.errors import UserError
 from tossctr.common.interrupt import end_jobs_on_interrupt
-from tossctr.catalog.check import checked_config, with_table_file
+from tossctr.catalog.check import checked_config, load_table_file
 from tossctr.config.columns import Columns
 from tossctr.config.names import BASELINES, BLEND
 from tossctr.raw.raw_files import locate_raw, protect_real_results
@@ -31,7 +31,7 @@ if IS_IMPORTED:
 # Checks that need no job; their errors are shown without a traceback.
 try:
     # The table's file is searched in the working folder, then in the repository.
-    merged, files = with_table_file(config, [Path(), SCRIPTS.parent])
+    merged, files = load_table_file(config, [Path(), SCRIPTS.parent])
     # An importing workflow's config files also have keys of that workflow.
     config.update(checked_config(merged, [*files, *([] if IS_IMPORTED else workflow.configfiles)]))
     TABLE = config["table"]

@@ -4,7 +4,7 @@ import os
 from tossctr.catalog.digests import score_request
 from tossctr.catalog.model_kinds import check_job, compared_models
 from tossctr.raw.location import Location
-from tossctr.raw.parts import part_name, read_listing
+from tossctr.raw.parts import part_name, read_part_list
 from tossctr.raw.raw_files import check_local_tables
 
 # The model that predicts the test file.
@@ -49,9 +49,9 @@ def listed_parts(table, wildcards):
             "test file; to predict other files, see docs/scoring.md"
         )
     if table is RAW.test:
-        return read_listing(Path(checkpoints.list_parts.get().output.parts)).parts
+        return read_part_list(Path(checkpoints.list_parts.get().output.parts)).parts
     check_job(config, COLUMNS, dict(wildcards.items()))
-    return read_listing(Path(checkpoints.sample.get(size=wildcards.size).output.parts)).parts
+    return read_part_list(Path(checkpoints.sample.get(size=wildcards.size).output.parts)).parts
 
 
 def job_part(table, wildcards):

@@ -193,7 +193,7 @@ def test_any_epoch_hands_out_each_row_once_over_all_ranks_with_its_newest_events
         share = list(source.shuffled(seed, epoch, rank=rank, ranks=ranks))
         # Every rank takes part in every step, perhaps without a row.
         assert [rows_of([b]) for b in share] == [rows_of([b])[rank::ranks] for b in whole]
-        assert [batch.step_rows for batch in share] == list(map(len, whole))
+        assert [batch.rows_of_step for batch in share] == list(map(len, whole))
         # An epoch that goes on is the whole one without the batches already taken.
         rest = source.shuffled(seed, epoch, first_batch=first, rank=rank, ranks=ranks)
         assert rows_of(rest) == rows_of(share[first:])

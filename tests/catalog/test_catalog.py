@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from support.configs import CONFIG, Config, put, shipped
-from tossctr.catalog.check import checked_config, repeated_keys, with_table_file
+from tossctr.catalog.check import checked_config, load_table_file, repeated_keys
 from tossctr.catalog.model_kinds import check_job, compared_models, kind_of
 from tossctr.catalog.reference import key_rows, with_tables
 from tossctr.catalog.schema import TuneConfig
@@ -203,10 +203,10 @@ def test_a_table_s_file_is_looked_up_in_all_folders_which_are_named(tmp_path: Pa
     for folder in folders:
         folder.mkdir()
     with pytest.raises(UserError, match=r"mine/table\.yaml.*repository/table\.yaml"):
-        with_table_file({"table": "table.yaml"}, folders)
+        load_table_file({"table": "table.yaml"}, folders)
     for folder in reversed(folders):
         (folder / "table.yaml").write_text("score: auc")
-        assert with_table_file({"table": "table.yaml"}, folders)[1] == [folder / "table.yaml"]
+        assert load_table_file({"table": "table.yaml"}, folders)[1] == [folder / "table.yaml"]
 
 
 @pytest.mark.parametrize(

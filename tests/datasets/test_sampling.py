@@ -14,7 +14,7 @@ from tossctr.common.errors import UserError
 from tossctr.config.names import FOLDS
 from tossctr.datasets.draw import (
     Selection,
-    draw,
+    draw_by_part,
     given_split_quotas,
     read_labels,
     select_rows,
@@ -38,7 +38,7 @@ def drawn(
     """The rows that are drawn of a raw table, in parts of these bounds or in one."""
     file = RawTable(write_raw(folder, pa.table(columns), row_group_size=999))
     sampling = Sampling(**{"valid_share": 0.2, "seed": 1} | options)
-    return list(draw(file, "y", rows, sampling, bounds or [0, file.rows]))
+    return list(draw_by_part(file, "y", rows, sampling, bounds or [0, file.rows]))
 
 
 def test_a_selection_survives_its_file(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tossctr.common.errors import UserError
 from tossctr.common.files import fingerprint, read_json, write_json
 from tossctr.common.parquet import write_table
 from tossctr.predict.submission import join_predictions, write_submission
-from tossctr.raw.parts import Listing, Part, read_listing
+from tossctr.raw.parts import Part, PartList, read_part_list
 from tossctr.raw.submission_ids import list_parts
 
 IDS = [f"U{i:03d}" for i in range(10)]
@@ -112,7 +112,7 @@ def test_rows_without_ids_are_numbered_from_1(folder: Path) -> None:
     assert submitted["y"].is_monotonic_increasing
 
 
-LISTING = Listing(
+LISTING = PartList(
     "new.parquet", 10, [Part(f"version of {i}", n, {}, []) for i, n in ((0, 4), (4, 6))]
 )
 
@@ -200,7 +200,7 @@ def test_a_sample_is_compared_with_the_test_file_before_anything_is_trained(fold
     assert not parts.exists()
     sample.write_text("uid,y\n1,0\n2,0\n3,0\n")
     list_parts(test, COLUMNS, parts, rows=3, sample_submission=sample)
-    assert read_listing(parts).rows == 3
+    assert read_part_list(parts).rows == 3
     with pytest.raises(UserError, match=r"test\.parquet: there are no rows"):
         list_parts(write_raw(folder, raw_table(0), "test"), COLUMNS, parts, rows=3)
 

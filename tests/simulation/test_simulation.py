@@ -219,7 +219,7 @@ def test_a_new_users_probability_follows_from_the_file_and_a_known_ones_tells_mo
     for split in ("train", "test"):
         logit = click_model.click_logit(parsed(simulated[split][:2_000]))
         expected = simulated[f"{split}_truth"]["probability_of_new_user"][:2_000]
-        np.testing.assert_allclose(click_model.mean_over_users(logit), expected, rtol=1e-4)
+        np.testing.assert_allclose(click_model.mean_click_probability(logit), expected, rtol=1e-4)
     truth = simulated["train_truth"]
     true, new_user = (truth[name].to_numpy() for name in truth.columns[1:])
     assert 0.77 < expected_metric("auc", true, true) < 0.80
@@ -231,7 +231,7 @@ def test_a_new_users_probability_follows_from_the_file_and_a_known_ones_tells_mo
 def test_click_rates_are_the_published_ones(long_rows: click_model.RowInputs) -> None:
     """By value of the frequent categories, and by length, within four standard errors or 5 %."""
     assert all(effect.std() > 0.005 for effect in click_model.effect_values(long_rows).values())
-    probability = click_model.mean_over_users(click_model.click_logit(long_rows))
+    probability = click_model.mean_click_probability(click_model.click_logit(long_rows))
     spans = load_statistics()["sequence"]["click_rate_by_length"]
     span = np.searchsorted(click_model.length_intervals()[:, 1], long_rows.sequences.lengths)
     groups = {"length": (span, spans.values())}

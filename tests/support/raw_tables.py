@@ -28,7 +28,7 @@ from tossctr.datasets.draw import (
 )
 from tossctr.datasets.split import Sampling
 from tossctr.datasets.table import Table
-from tossctr.raw.parts import read_listing
+from tossctr.raw.parts import read_part_list
 from tossctr.raw.reading import RawTable
 from tossctr.raw.submission_ids import list_parts
 
@@ -147,7 +147,7 @@ def to_train_parts(
     files: dict[str, Any] = {"selection": folder / "s.parquet", "parts": folder / "parts.json"}
     settings = Sampling(**{"seed": 3, "valid_share": 0.25} | sampling)
     sample(raw, COLUMNS.label, None, settings, part_rows=part_rows, **files)
-    numbers = range(len(read_listing(files["parts"]).parts))
+    numbers = range(len(read_part_list(files["parts"]).parts))
     train, valid = (
         [folder / name / f"part{number:03}.h5" for number in numbers] for name in ("train", "valid")
     )
@@ -164,7 +164,7 @@ def to_test_h5(
     raw = write_raw(folder, table, "test", **options)
     h5 = folder / "test.h5"
     list_parts(raw, columns, folder / "parts.json", rows=len(table) or 1)
-    convert_test(raw, columns, h5, part=read_listing(folder / "parts.json").parts[0])
+    convert_test(raw, columns, h5, part=read_part_list(folder / "parts.json").parts[0])
     return h5
 
 

@@ -31,7 +31,7 @@ from tossctr.predict.blend import Blend
 from tossctr.predict.model_predictions import predict_part, predict_validation
 from tossctr.predict.scoring import score_files
 from tossctr.predict.submission import write_submission
-from tossctr.raw.parts import read_listing
+from tossctr.raw.parts import read_part_list
 from tossctr.raw.submission_ids import list_parts
 
 ROWS, TEST_ROWS, PART_ROWS, TRAIN_PART_ROWS = 160, 24, 15, 60
@@ -104,7 +104,7 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     train = raw / "train.parquet"
     files = {"selection": selection, "parts": out / "train_parts.json"}
     sample(train, columns.label, size["rows"], sampling, part_rows=TRAIN_PART_ROWS, **files)
-    for i in range(len(read_listing(files["parts"]).parts)):
+    for i in range(len(read_part_list(files["parts"]).parts)):
         h5 = {name: out / f"{name}{i}.h5" for name in ("train", "valid")}
         convert_train(train, columns=columns, **files, **h5, part=i)
     train, least = h5_files(out, "train"), size["min_count"]
@@ -112,7 +112,7 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     if config["submission"]["refit"]:
         fit_feature_map(train, columns, least, h5_files(out, "valid")).write(out / "all_rows.json")
     list_parts(raw / "test.parquet", columns, out / "parts.json", rows=PART_ROWS)
-    for i, part in enumerate(read_listing(out / "parts.json").parts):
+    for i, part in enumerate(read_part_list(out / "parts.json").parts):
         convert_test(raw / "test.parquet", columns, out / f"part{i}.h5", part=part)
 
 

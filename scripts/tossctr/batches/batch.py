@@ -148,7 +148,7 @@ class Batch:
         return len(self.row_B)
 
     @property
-    def step_rows(self) -> int:
+    def rows_of_step(self) -> int:
         """The number of rows over which a training step averages its loss, on all GPUs together."""
         return len(self) if self.global_rows is None else self.global_rows
 

@@ -81,12 +81,12 @@ class BatchSource:
         windows = prefetch_map(lambda window: window, self._windows(starts, seed, epoch), buffer=1)
         groups = islice(self._shuffled_groups(windows, random), first_batch, None)
 
-        def share(pair: tuple[Block, np.ndarray]) -> Batch:
+        def batch_of_rank(pair: tuple[Block, np.ndarray]) -> Batch:
             window, group = pair
             batch = self._batch(window.take(group[rank::ranks]))
             return batch if ranks == 1 else replace(batch, global_rows=len(group))
 
-        return prefetch_map(share, groups)
+        return prefetch_map(batch_of_rank, groups)
 
     def in_order(
         self, start: int = 0, stop: int | None = None, *, ablate_histories: bool = False

@@ -23,7 +23,7 @@ _NUMBER_HINT = (
 )
 
 
-def with_table_file(
+def load_table_file(
     config: Mapping[str, Any], folders: Sequence[Path] = ()
 ) -> tuple[dict[str, Any], list[Path]]:
     """Return (config, files read); in this config, `table` is the file's content, not its path.

@@ -16,7 +16,7 @@ from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.columns import Columns
 from ..raw.location import TableLocation
-from ..raw.parts import Part, read_listing
+from ..raw.parts import Part, read_part_list
 from ..raw.reading import RawTable
 from ..raw.values import checked_ids, label_pair, labels_as_numbers
 from .draw import Selection
@@ -53,7 +53,7 @@ def convert_train(
     has the files of this part. Rows are shuffled in chunks of up to SHUFFLED_BYTES. The H5 files
     record the `size`, such as toy, and `code`, a digest of the code.
     """
-    listed = read_listing(parts).parts[part] if parts else None
+    listed = read_part_list(parts).parts[part] if parts else None
     file = RawTable(raw, listed, columns)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection, part, listed.draw if listed else None)
@@ -201,7 +201,9 @@ def convert_test_part(
 
     `raw` names the files of the part; `part` is its number in the JSON list of parts `parts`.
     """
-    convert_test(raw, columns, h5, part=read_listing(parts).parts[part], threads=threads, code=code)
+    convert_test(
+        raw, columns, h5, part=read_part_list(parts).parts[part], threads=threads, code=code
+    )
 
 
 def _source(file: RawTable, columns: Columns, code: str) -> dict[str, object]:

@@ -23,7 +23,7 @@ from ..common.files import Output, atomic_write, reporting_damage, write_json
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable
 from ..raw.values import LABEL_PAIRS, cast_rows, label_pair, labels_as_numbers
-from .split import TRAIN, VALIDATION, Sampling, read_keys, split_rows
+from .split import TRAIN, VALIDATION, Sampling, read_split_columns, split_rows
 
 logger = logging.getLogger(__name__)
 
@@ -109,12 +109,12 @@ def sample(
     share = min(1, rows / max(1, file.rows)) if rows else 1
     listing = file.listing(max(part_rows, min(round(part_rows / share), _MAX_RAW_ROWS)))
     bounds = np.cumsum([0, *(part.rows for part in listing.parts)]).tolist()
-    digests = write_selections(draw(file, label, rows, sampling, bounds), selection)
+    digests = write_selections(draw_by_part(file, label, rows, sampling, bounds), selection)
     drawn = [replace(part, draw=digest) for part, digest in zip(listing.parts, digests)]
     write_json(parts, asdict(replace(listing, parts=drawn)))
 
 
-def draw(
+def draw_by_part(
     file: RawTable, label: str, rows: int | None, sampling: Sampling, bounds: Sequence[int]
 ) -> Iterator[Selection]:
     """Draw rows as `sample` does, and yield the Selection of each part of the table.
@@ -124,7 +124,7 @@ def draw(
     labels = read_labels(file, label)
     available = len(labels)
     rows = min(rows or available, available)
-    time, group, sampling = read_keys(file, sampling)
+    time, group, sampling = read_split_columns(file, sampling)
     parts = [slice(*pair) for pair in pairwise(bounds)]
     if sampling.is_random:
         row_splits = None

@@ -49,7 +49,7 @@ class Sampling(SettingsBlock):
         return self.time is None and self.group is None
 
 
-def read_keys(
+def read_split_columns(
     file: RawTable, sampling: Sampling
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
     """Read the times or the groups by which `file` is split, and return (times, groups, sampling).

@@ -124,7 +124,7 @@ class FeatureEncoder:
             return statistics
         histories = self.history_indices(block)
         known = self.known_categories(self.categories(block))
-        events = self.events(histories, self.ages(block), known)
+        events = self.events(histories, self.event_ages(block), known)
         similarities = self.similarities(block, histories, known)
         return np.concatenate([statistics, events, similarities], axis=1)
 
@@ -138,7 +138,7 @@ class FeatureEncoder:
         histories = [(lookup, block.sequences[lookup.column]) for lookup in self.sequences]
         return [Ragged(lookup(history.values), history.offsets) for lookup, history in histories]
 
-    def ages(self, block: Block) -> Ragged | None:
+    def event_ages(self, block: Block) -> Ragged | None:
         """The time from each event to its row; None if the table has no times."""
         return elapsed_times(block, self.event_time) if self.event_time else None
 
@@ -210,7 +210,7 @@ class FeatureEncoder:
         """
         if not self.sequences:
             return np.zeros((1, 0), np.int64), np.zeros(len(block) + 1, np.int64), None
-        histories, ages = self.history_indices(block), self.ages(block)
+        histories, ages = self.history_indices(block), self.event_ages(block)
         codes = np.stack([history.values for history in histories])
         return codes, histories[0].offsets, None if ages is None else ages.values
 

@@ -163,14 +163,14 @@ class FeatureMap:
         return [*self.profile, *self.targets, *self.context]
 
     @property
-    def context_fields(self) -> list[CategoryField]:
+    def context_and_ids(self) -> list[CategoryField]:
         """The categories that a network reads once per row: `context`, then `ids`."""
         return [*self.context, *self.ids]
 
     @property
     def category_fields(self) -> list[CategoryField]:
-        """All categorical columns: profile, then target items, then `context_fields`."""
-        return [*self.profile, *self.targets, *self.context_fields]
+        """All categorical columns: profile, then target items, then `context_and_ids`."""
+        return [*self.profile, *self.targets, *self.context_and_ids]
 
     @property
     def history_columns(self) -> list[str]:

@@ -17,7 +17,7 @@ from ..common.parquet import metadata_of, read_table
 from ..config.names import Prior, model_of_file, require_made_for
 from ..describe.alarms import log_alarms, read_alarms
 from ..raw.location import Location
-from ..raw.parts import Part, read_listing
+from ..raw.parts import Part, read_part_list
 from ..raw.raw_files import prediction_column
 from ..raw.submission_ids import add_ids, compare_sample_ids, id_database
 from ..raw.values import ROW_COLUMN, row_ids
@@ -58,7 +58,7 @@ def write_submission(
 
     Raises UserError, and writes nothing, if predictions are of other parts, models or code.
     """
-    listed = read_listing(parts).parts
+    listed = read_part_list(parts).parts
     count = len(listed)
     by_model = [predictions[i : i + count] for i in range(0, len(predictions), count)]
     names, about_models = [model_of_file(model).rpartition("/")[2] for model in models], []

@@ -44,13 +44,13 @@ class RawFile(ABC):
     schema               the columns and their types, without `duplicate_columns`
     duplicate_columns    names of columns that occur more than once
     partition_keys       columns from folders key=value above the file, each with its value
-    group_rows           the number of rows in each row group
+    row_group_sizes           the number of rows in each row group
     is_splittable        False if reading must begin at the file's start, as in CSV files
     """
 
     is_splittable = True
     is_empty: bool
-    group_rows: list[int]
+    row_group_sizes: list[int]
 
     def __init__(self, location: Location, file_slice: FileSlice | None) -> None:
         # The state before opening; if it differs after reading, the file was replaced meanwhile.
@@ -75,7 +75,7 @@ class RawFile(ABC):
     @cached_property
     def stop(self) -> int:
         """The number of the last row that is read, plus 1."""
-        return self.file_slice.stop if self.file_slice else sum(self.group_rows)
+        return self.file_slice.stop if self.file_slice else sum(self.row_group_sizes)
 
     @abstractmethod
     def _read_schema(self) -> pa.Schema:
@@ -114,8 +114,8 @@ class ParquetFile(RawFile):
         with self.location.open() as source:
             file = pq.ParquetFile(source, coerce_int96_timestamp_unit="us")
             groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-        self.group_rows = [group.num_rows for group in groups]
-        self.is_empty = not sum(self.group_rows)
+        self.row_group_sizes = [group.num_rows for group in groups]
+        self.is_empty = not sum(self.row_group_sizes)
         self._max_bytes = max((group.total_byte_size for group in groups), default=0)
         return file.schema_arrow
 
@@ -131,8 +131,8 @@ class ParquetFile(RawFile):
                 # Nanoseconds overflow after the year 2262.
                 coerce_int96_timestamp_unit="us",
             )
-            for group, end in enumerate(accumulate(self.group_rows)):
-                row = end - self.group_rows[group]
+            for group, end in enumerate(accumulate(self.row_group_sizes)):
+                row = end - self.row_group_sizes[group]
                 if end <= self.start or row >= self.stop:
                     continue
                 for batch in parquet.iter_batches(rows, [group], names):
@@ -182,7 +182,7 @@ class CsvFile(RawFile):
         return pa.null()
 
     @cached_property
-    def group_rows(self) -> list[int]:  # type: ignore[override]
+    def row_group_sizes(self) -> list[int]:  # type: ignore[override]
         """A list of one number, that of all rows; reads the file to count them."""
         with self.location.reading():
             return [sum(map(len, self._open(self.schema.names[:1])))]

@@ -47,7 +47,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Listing:
+class PartList:
     """All parts of a raw table, in row order; `table` is the table's name, `rows` its row count."""
 
     table: str
@@ -55,7 +55,7 @@ class Listing:
     parts: Sequence[Part]
 
 
-_LISTING = TypeAdapter(Listing)
+_LISTING = TypeAdapter(PartList)
 
 
 def part_name(number: int) -> str:
@@ -63,24 +63,24 @@ def part_name(number: int) -> str:
     return f"{number:03}"
 
 
-def read_listing(path: Path) -> Listing:
+def read_part_list(path: Path) -> PartList:
     """Read the list of a table's parts from parts.json; raises UserError if the file is damaged."""
     return read_json(path, _LISTING.validate_python, kind="parts.json")
 
 
 def cut_files(
-    group_rows: Sequence[Sequence[int]], rows: int, unsplittable: Collection[int] = ()
+    row_group_sizes: Sequence[Sequence[int]], rows: int, unsplittable: Collection[int] = ()
 ) -> list[list[tuple[int, int, int]]]:
     """Divide the files of a table into parts of about `rows` rows.
 
-    A part is a list of (number of the file, first row, end). `group_rows[i]` has the numbers of
-    rows in the row groups of file i. Files whose numbers are in `unsplittable` are not cut; files
+    A part is a list of (number of the file, first row, end). `row_group_sizes[i]` has the sizes
+    of the row groups of file i. Files whose numbers are in `unsplittable` are not cut; files
     without rows are in no part. Small files are combined until their sum is nearest to `rows`, so a
     slightly longer file rarely changes later parts.
     """
     parts: list[list[tuple[int, int, int]]] = [[]]
     waiting = 0  # rows of the last part
-    for number, groups in enumerate(group_rows):
+    for number, groups in enumerate(row_group_sizes):
         count = sum(groups)
         is_large = count > rows
         if is_large or waiting + count / 2 > rows:
@@ -95,9 +95,9 @@ def cut_files(
     return [part for part in parts if part]
 
 
-def _bounds(group_rows: Sequence[int], rows: int) -> list[int]:
+def _bounds(row_group_sizes: Sequence[int], rows: int) -> list[int]:
     """The rows at which a file is cut, including 0 and its end; at row group ends if near."""
-    ends = np.cumsum([0, *group_rows])
+    ends = np.cumsum([0, *row_group_sizes])
     total = int(ends[-1])
     count = round(total / rows) or 1
     bounds = {0, total}

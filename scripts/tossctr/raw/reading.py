@@ -16,7 +16,7 @@ from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
 from .formats import CSV_ENDINGS, CsvFile, ParquetFile, RawFile
 from .location import Location, TableLocation
-from .parts import FileSlice, Listing, Part, cut_files
+from .parts import FileSlice, Part, PartList, cut_files
 from .values import cast_rows, check_types, text_format, time_type, type_name
 
 # Rows per read: 16 MB for a sequence of 500 events.
@@ -216,11 +216,11 @@ class RawTable:
                     f"with one type in both tables"
                 )
 
-    def listing(self, rows: int) -> Listing:
+    def listing(self, rows: int) -> PartList:
         """Divide the table into parts of about `rows` rows, and return the list of the parts."""
         files, delimiter, parts = self._files, self.location.delimiter, []
         unsplittable = {i for i, file in enumerate(files) if not file.is_splittable}
-        for cuts in cut_files([file.group_rows for file in files], rows, unsplittable):
+        for cuts in cut_files([file.row_group_sizes for file in files], rows, unsplittable):
             pieces = [
                 FileSlice(str(files[i].location), files[i].location.version, start, stop)
                 for i, start, stop in cuts
@@ -231,7 +231,7 @@ class RawTable:
             version = digest_of([*digested, delimiter])
             part_rows = sum(piece.stop - piece.start for piece in pieces)
             parts.append(Part(version, part_rows, self._key_types, pieces, delimiter=delimiter))
-        return Listing(self.location.name, self.rows, parts)
+        return PartList(self.location.name, self.rows, parts)
 
 
 def _key_types(files: Sequence[RawFile]) -> dict[str, str]:

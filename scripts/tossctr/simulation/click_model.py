@@ -247,7 +247,7 @@ def user_effect(users: Users) -> Floats:
     return USER_STRENGTH * normal(users, Draw.CLICKS)
 
 
-def mean_over_users(logit: Floats32 | Floats) -> Floats:
+def mean_click_probability(logit: Floats32 | Floats) -> Floats:
     """The mean click probability over all users, by each row's `logit` without a user's effect."""
     return np.interp(logit, *_mean_table())
 

@@ -62,7 +62,7 @@ def _end_shares(event: str) -> Floats:
     return published + (1.0 - published.sum()) * token_shares()
 
 
-def measured_successors() -> Floats:
+def transition_probabilities() -> Floats:
     """The probability, at [i, j], that token j follows token i in the real sequences.
 
     Frequent successors have published probabilities. The remaining probability is divided among all
@@ -87,9 +87,9 @@ def interest_chains() -> Floats:
 
     Each token belongs to one or two interests, which make it _TILT times likelier. Two corrections
     then alternate until all interests together fit the data: a factor for each pair of tokens fits
-    `measured_successors`, and a factor for each next token fits `token_shares`.
+    `transition_probabilities`, and a factor for each next token fits `token_shares`.
     """
-    share_V, successors_VV = token_shares(), measured_successors()
+    share_V, successors_VV = token_shares(), transition_probabilities()
     rng = np.random.default_rng(_WORLD_SEED)
     tokens = len(share_V)
     # Tokens of similar frequency get different interests, so interests are about equally frequent.

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from ..common.files import Output, atomic_write
 from ..common.parquet import SIMULATED_MARK
 from ..common.progress import Progress
-from .click_model import click_logit, draw_rows, mean_over_users, user_effect
+from .click_model import click_logit, draw_rows, mean_click_probability, user_effect
 from .sequences import join_codes
 from .simulated_columns import CATEGORIES, TEST_DAY, as_arrow, day_of
 from .statistics import load_statistics, logistic
@@ -74,7 +74,7 @@ def simulate_split(
                 **as_arrow(simulated.columns),
                 "seq": join_codes(simulated.sequences),
                 "probability": probability,
-                "probability_of_new_user": mean_over_users(logit),
+                "probability_of_new_user": mean_click_probability(logit),
                 "row": row,
                 "ID": [f"TEST_{i:07d}" for i in row],
             }

@@ -137,7 +137,7 @@ class FeatureBuilder:
                 columns += [_shares(history, self.top_codes[sequence.column], sequence.size)]
         known = encoder.known_categories(categories)
         if "histories" in self.sets and encoder.events.columns:
-            columns += [encoder.events(histories, encoder.ages(block), known)]
+            columns += [encoder.events(histories, encoder.event_ages(block), known)]
         if "similarities" in self.sets:
             columns += [encoder.similarities(block, histories, known)]
         fold = self.fold(block)

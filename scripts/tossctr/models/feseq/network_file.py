@@ -204,7 +204,7 @@ def _table_rows(trained: TrainedNetwork, new: FeatureMap) -> Mapping[str, Tensor
         for old_field, new_field, target in zip(old.sequences, new.sequences, targets)
     ]
     context: list[tuple[_Field, _Field]] = [
-        *zip(old.context_fields, new.context_fields),
+        *zip(old.context_and_ids, new.context_and_ids),
         *(sequences if inputs_of(trained.config).newest_event_fields(old) else []),
     ]
     rows = {"inputs.layers.context.table.weight": _stacked_rows(*context)}

@@ -168,7 +168,7 @@ class Stepper:
             with self.machine.autocast():
                 logit_B = self.model(micro_batch).to(label_B.dtype)
             loss = F.binary_cross_entropy_with_logits(logit_B, label_B, reduction="sum")
-            loss = loss / batch.step_rows
+            loss = loss / batch.rows_of_step
             self.scaler.scale(loss).backward()
             total += loss.detach()
         # Only one rank adds the penalty.

@@ -57,7 +57,7 @@ class InputSizes:
 def input_sizes(config: ModelConfig, feature_map: FeatureMap) -> InputSizes:
     """The sizes of a network with the settings `config`, for rows that `feature_map` encodes."""
     inputs, network_map = inputs_of(config), feature_map.for_networks()
-    context = [*feature_map.context_fields, *inputs.newest_event_fields(feature_map)]
+    context = [*feature_map.context_and_ids, *inputs.newest_event_fields(feature_map)]
     numeric, target_dependents = inputs.numeric_fields(feature_map), []
     blocks = sorted({f.missing_block for f in numeric if f.missing_block is not None})
     for sequence in network_map.sequences:
