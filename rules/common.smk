@@ -1,5 +1,6 @@
 # Checks of config and raw files before any job; wildcard constraints.
 import functools
+import re
 import sys
 from pathlib import Path
 
@@ -44,6 +45,15 @@ try:
         protect_real_results(RAW, RESULTS)
 except UserError as error:
     raise WorkflowError(str(error)) from None
+# The terminal has a few lines for each job; the file in .snakemake/log/ has all.
+ROUTINE = (
+    "Assuming unrestricted|Using shell|Rules claiming|Provided resources|Conda environments: ign|"
+    "Select jobs|Execute [0-9]+ jobs|Finished jobid|DAG of jobs will|Updating checkpoint|"
+    r"RuleException:\s+CalledProcessError"
+)
+for handler in logger.handlers:
+    if handler.name == "DefaultStreamHandler":
+        handler.addFilter(lambda record: not re.match(ROUTINE, record.getMessage()))
 if workflow.is_main_process and RAW.is_simulated:
     logger.warning(f"SIMULATED DATA: {RAW.why_simulated}, so this run uses the simulated stand-in")
 

@@ -127,7 +127,7 @@ def test_tables_in_a_bucket_give_the_same_h5_files_and_a_replaced_object_its_par
     put("in/s.csv.gz", gzip.compress(sample + b"\n"))
     listings = ("data/samples/toy.json", "data/h5/test/parts.json")
     output = shop.snakemake(tmp_path, *listings, config=config)
-    assert {*re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", output)} == {"sample", "list_parts"}
+    assert len(re.findall(r"^Job \d+: (?:Drawing the rows|Listing the parts)", output, re.M)) == 2
     output = shop.snakemake(tmp_path, "-n", *targets, config=config)
     assert sorted(re.findall(r"^Job \d+: (.*)", output, re.M)) == [
         "Converting part 000 of the train table to H5, size toy",

@@ -100,7 +100,7 @@ def read_json(
         raise UserError(
             f"{path}: damaged, or not a {kind} of this workflow ({first_line(error)}); give "
             f"another file. If the workflow made this file, delete it and run the same command "
-            f"again. If Snakemake then has nothing to do, also delete the command's target"
+            f"again. If Snakemake then has nothing to do, also delete the final output"
         ) from None
     try:
         if missing := [key for key in keys if key not in content]:
@@ -108,7 +108,7 @@ def read_json(
         return parse(content)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
-            f"{path}: not a {kind} of this version of the workflow; make the {kind} again"
+            f"{path}: not a {kind} of this version of the workflow; delete it and run again"
         ) from None
 
 

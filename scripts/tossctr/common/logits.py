@@ -72,8 +72,8 @@ def checked_weights(
     if isinstance(weights, Mapping):
         if sorted(weights) != sorted(models):
             raise UserError(
-                f"{f'{fitted}: ' if fitted else ''}weights of {', '.join(weights) or 'none'} for "
-                f"the models {', '.join(models)}; give one weight for each of these models"
+                f"{f'{fitted}: ' if fitted else ''}weights of {', '.join(weights) or 'none'}, "
+                f"but the models are {', '.join(models)}; give one weight for each model"
             )
         weights = [weights[model] for model in models]
     weights = [1.0] * len(models) if weights is None else [*weights]

@@ -97,8 +97,8 @@ class Columns:
         roles = Counter([config["label"], id_column, *features]) | Counter(context)
         if twice := [name for name, count in roles.items() if count > 1]:
             raise UserError(
-                f"columns with several roles: {', '.join(map(repr, twice))}; a column can "
-                f"be the label, the ID, or once in one of the groups that `columns.use` names"
+                f"columns with several roles: {', '.join(map(repr, twice))}; use each "
+                f"only once: as the label, as the ID, or in one of the groups in `columns.use`"
             )
         event_time, row_time = times[0] if times else (None, None)
         return cls(
@@ -130,8 +130,8 @@ def _check_histories(
         )
     if len(times) > 1:
         raise UserError(
-            f"columns: the groups in use have several entries in `times`, {times}; keep one column "
-            f"of events' times, with one column of the row's time"
+            f"columns: the groups in use have several pairs in `times`, {times}; keep one pair, "
+            f"`event times: row's time`"
         )
     if len({*separators.values()}) > 1:
         raise UserError(

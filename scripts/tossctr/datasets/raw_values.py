@@ -37,7 +37,7 @@ _LIST_TOKEN = r"^[^\x00]+$"
 _WANTED = {
     _INTEGER: f"must be a non-negative integer of at most {_MAX_DIGITS} digits, as an event's time",
     _TEXT_TOKEN: "is empty or has a blank, comma, quote, bracket, | or ;. Join tokens by the "
-    "separator that the table's file names; or write lists, whose tokens may contain these",
+    "`separator` of the table file; or write lists, whose tokens may contain these",
     _LIST_TOKEN: "is missing, empty or has a NUL byte; write a text or an integer, or leave it out",
 }
 
@@ -113,7 +113,7 @@ def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.
         raise UserError(
             f"{path}: column {name!r}, {row_name(rows[bad[0]])}: the row's time is missing or "
             f"negative; give each row a non-negative integer in the unit of the events' times, or "
-            f"a timestamp from 1970 on, or remove `times` from the table's file"
+            f"a timestamp from 1970 on, or remove `times` from the table file"
         )
     return counts
 

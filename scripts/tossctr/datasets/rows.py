@@ -58,7 +58,9 @@ def _as_batch(rows: Any, names: Sequence[str]) -> pa.RecordBatch:
             if isinstance(values, pa.ChunkedArray):
                 values = values.combine_chunks()
             arrays.append(decode(values))
-        except (LookupError, TypeError, ValueError, OverflowError, pa.ArrowException) as error:
+        except LookupError:
+            raise UserError(f"{_NAME}: column {name!r} is missing; add it") from None
+        except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
             raise UserError(
                 f"{_NAME}: column {name!r} cannot be read ({error!r:.300}); give each "
                 f"row a value or None, and all values one type"

@@ -231,5 +231,5 @@ def draw_mismatch_error(first: object, second: object) -> UserError:
     """The error for two files whose rows were not drawn together, so that train rows could leak."""
     return UserError(
         f"{first} and {second} were not made from the same rows and columns; give files that one "
-        f"run made, or delete their folders in data/h5 and run the same command again"
+        f"run made, or delete data/h5/{{size}} and run the same command again"
     )

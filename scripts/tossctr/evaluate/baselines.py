@@ -73,7 +73,7 @@ def fit_baseline(
         logit = np.full(table.rows, log_odds(label.mean()), np.float32)
         settings: dict[str, float] = {}
         if baseline == "logistic_regression" and not inputs.count:
-            logger.warning("%s predicts the click rate: it has no input columns", baseline)
+            logger.warning("%s predicts one constant: it has no input columns", baseline)
         elif baseline == "logistic_regression":
             logit, settings["C"] = _logistic_regression(inputs, rows, label, table, threads)
         seconds = time.monotonic() - started

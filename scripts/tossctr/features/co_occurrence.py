@@ -90,9 +90,9 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
     if not are_truncated(lengths):
         return True
     logger.warning(
-        "column %r: many histories have %d events and none has more, so the table seems to keep "
-        "only the newest events. Similarities to it could leak labels, so they are left out. To "
-        "keep them, set `columns.group` to the column of users, or `columns.time` to that of times",
+        "column %r: many histories have %d events and none has more, so they seem cut to the "
+        "newest events. Similarities of its items could then leak labels, and are left out. To use "
+        "them, set `columns.group` to the column of users, or `columns.time` to the rows' times",
         sequence,
         int(lengths.max()),
     )

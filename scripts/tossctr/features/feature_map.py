@@ -277,12 +277,15 @@ def needed_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
     columns of event times differ.
     """
     event_times = {m.event_time for m in maps if m.event_time}
-    if len(event_times) > 1 or bool(event_times) != (row_time is not None):
-        named = ", ".join(sorted(event_times))
+    if len(event_times) > 1:
         raise UserError(
-            f"the models read event times from {named}: name the column of the rows' times "
-            f"(--row_time, or `times` in a group of the table file), and use only one column of "
-            f"event times"
+            f"the models read event times from several columns, {sorted(event_times)}; score with "
+            f"models of one table at a time"
+        )
+    if bool(event_times) != (row_time is not None):
+        raise UserError(
+            f"the models read event times from {event_times.pop()!r}: give the name of the column "
+            f"of the rows' times as row_time (score.py: --row_time)"
             if event_times
             else f"row_time is {row_time!r}, but the models read no event times: remove it"
         )

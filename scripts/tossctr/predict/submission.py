@@ -85,7 +85,7 @@ def write_submission(
         "rows": rows,
     }
     write_json(about, sources)
-    logger.info("%s: mean probability %.5f at %s odds", submission, mean, prior)
+    logger.info("%s: mean probability %.5f (submission.prior: %s)", submission, mean, prior)
     if facts is not None:
         log_alarms(alarms, facts.with_suffix(".md"))
 

@@ -164,7 +164,7 @@ def prediction_column(location: Location, id_column: str, label_column: str) -> 
         return other_names[0]
     raise UserError(
         f"{location}: the header {','.join(header)[:200]!r} must have the ID column "
-        f"{id_column!r} and a column for predictions: {label_column!r}, or the only other column; "
+        f"{id_column!r} and, for predictions, {label_column!r} or exactly one other column; "
         f"correct the file, or `columns.id`, `columns.label` or `raw.sample_submission`"
     )
 
@@ -174,7 +174,7 @@ def protect_real_results(raw: RawFiles, results: Path) -> None:
     paths = [path for pattern in _RECORDS for path in sorted(results.glob(pattern))]
     if raw.is_simulated and (real := [path for path in paths if _is_real(path)]):
         raise UserError(
-            f"{raw.why_simulated}, so this run would use the stand-in and overwrite results of "
+            f"{raw.why_simulated}, so this run would simulate data and overwrite results of "
             f"real data, such as {real[0]}. Put the raw files back, or repeat the options of the "
             f"earlier run, such as --config table=mine.yaml. For simulated data, use another "
             f"folder (snakemake --directory DIR) with `raw.source: simulated`"

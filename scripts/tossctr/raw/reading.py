@@ -198,8 +198,8 @@ class RawTable:
                 hint = f"did you mean {near!r}?" if near else f"the file has {existing}."
                 raise UserError(
                     f"{file.location}: there is no column {absent}; {hint} Correct the name in "
-                    f"`columns` of the table file or, for score.py, in --id_column; or correct the "
-                    f"delimiter of CSV files (`raw.delimiter`)"
+                    f"`columns` of the table file (score.py: in --id_column), or the CSV delimiter "
+                    f"(`raw.delimiter`)"
                 )
 
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:

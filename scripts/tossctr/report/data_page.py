@@ -51,13 +51,13 @@ _SEQUENCES = {
     "`columns.group`, or the column of time in `columns.time`",
 }
 _COLUMNS = {
-    "values": "distinct train values; a column with fewer than two is useless",
-    "missing, in test": "share of missing values in train, and in test",
-    "low, high": "range in all train rows",
     "AUC": "AUC of the column alone on train rows",
     "PSI": f"population stability index against train; below {SOME_DRIFT}: hardly any drift; from "
     f"{MUCH_DRIFT} on: much drift. Drift alone raises no alarm: if validation rows drift like test "
     f"rows, metrics account for it",
+    "values": "distinct train values; a column with fewer than two is useless",
+    "missing, in test": "share of missing values in train, and in test",
+    "low, high": "range in all train rows",
     "unseen valid, test": "share of the table's rows with an out-of-vocabulary category",
 }
 
@@ -150,14 +150,14 @@ def _adversary(entry: Mapping[str, Any]) -> str:
 def _columns_table(facts: Mapping[str, Any]) -> str:
     columns = pd.DataFrame(facts["columns"])
     shown: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "AUC": ("click_auc", "{:.3f}".format),
+        "PSI valid": ("psi_valid", "{:.3f}".format),
+        "PSI test": ("psi_test", "{:.3f}".format),
         "values": ("distinct", "{:,}".format),
         "missing": ("missing_train", percent),
         "in test": ("missing_test", percent),
         "low": ("low", "{:.4g}".format),
         "high": ("high", "{:.4g}".format),
-        "AUC": ("click_auc", "{:.3f}".format),
-        "PSI valid": ("psi_valid", "{:.3f}".format),
-        "PSI test": ("psi_test", "{:.3f}".format),
         "unseen valid": ("unseen_valid", percent),
         "unseen test": ("unseen_test", percent),
     }
@@ -177,7 +177,8 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
         test_rows = values["test_rows"].astype(float)
         share = test_rows.where(test_rows > 0) / test_rows.sum()
         shares = format_values(share, lambda x: f" ({percent(x)})")
-        names = values["value"].fillna("(missing)").map(lambda word: shorten(word, 24))
+        words = values["value"].fillna("(missing)").str.replace(r"^(\d+)\.0$", r"\1", regex=True)
+        names = words.map(lambda word: shorten(word, 24))
         title = panel["column"] or "position in the raw file, in twentieths"
         rows = values["rows"].where(values["rows"] > 0)
         low, high = rate_interval(values["clicks"], rows)

@@ -22,8 +22,8 @@ def result_lines(results: Path, started: float) -> Iterator[str]:
         weights = [f" ({weight:.2g})" if len(names) > 1 else "" for weight in about["weights"]]
         models = " + ".join(f"{name}{weight}" for name, weight in zip(names, weights))
         data = ", SIMULATED" if about["simulated_data"] else ""
-        csv = path.with_suffix(".csv")
-        yield f"{csv}: {about['rows']:,} rows, {about['prior']} odds: {models}{data}"
+        odds = "balanced odds" if about["prior"] == "balanced" else "odds of the train rows"
+        yield f"{path.with_suffix('.csv')}: {about['rows']:,} rows, {odds}: {models}{data}"
     for path in written("summary.md"):
         decision = path.read_text(encoding="utf-8").splitlines()[2].replace("*", "")
         yield f"{path.with_suffix('.html')}: {decision}"

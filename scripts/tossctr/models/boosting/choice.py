@@ -121,7 +121,7 @@ class _Trials:
         gains, rows = before - after, len(after)
         gain, error = float(gains.mean()), float(gains.std() / np.sqrt(rows))
         kept = gain > error
-        text = "%s: %skept (gain in logloss %.5f, standard error %.5f, on %s held-out rows)"
+        text = "%s: %skept (logloss drop %.5f, standard error %.5f, on %s held-out rows)"
         logger.info(text, what, "" if kept else "not ", gain, error, f"{rows:,}")
         self.tried.append({"what": what, "rows": rows, "gain": gain, "error": error, "kept": kept})
         return kept

@@ -140,7 +140,7 @@ class TrainingRun:
         logger.info(
             "%s train rows, %s, max_len %d, %s parameters",
             f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.sampler else ""),
-            f"{valid.rows:,} validation rows" if valid else "half of which are validation rows",
+            f"{valid.rows:,} validation rows" if valid else "half from the validation rows",
             model_config.max_len,
             f"{count_parameters(model):,}",
         )
