@@ -39,7 +39,7 @@ from tossctr.config.declared import Runtime
 from tossctr.models.base import block_settings
 from tossctr.models.feseq.micro_batches import StepMemory, largest_batch
 from tossctr.models.feseq.network import FESeq
-from tossctr.models.feseq.network.device import Machine, start_runtime
+from tossctr.models.feseq.network.device import Machine, set_up_machine
 from tossctr.models.feseq.network.input_layer import input_sizes
 from tossctr.models.feseq.training_step import Stepper
 
@@ -76,7 +76,7 @@ class Setting:
 
     def machine(self, precision: str = "auto", compiled: bool = False) -> Machine:
         """This machine's device; `compiled` keeps the default choice of compiling, else none."""
-        found = start_runtime(Runtime(device=self.device, precision=precision), self.threads)
+        found = set_up_machine(Runtime(device=self.device, precision=precision), self.threads)
         return replace(found, compile=compiled and found.compile)
 
     def case(self, size: str, max_len: int, machine: Machine) -> model.Case:

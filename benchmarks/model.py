@@ -32,7 +32,7 @@ from tossctr.common.machine import keep_freed_memory
 from tossctr.config.declared import Runtime
 from tossctr.features.feature_map import FeatureMap
 from tossctr.models.base import block_settings
-from tossctr.models.feseq.network.device import Machine, start_runtime
+from tossctr.models.feseq.network.device import Machine, set_up_machine
 from tossctr.models.feseq.network.positions import PaddedRows
 from tossctr.models.feseq.network_file import (
     batch_source,
@@ -175,7 +175,7 @@ def measure(kind: str, options: argparse.Namespace) -> None:
     """In its own process: print samples/s and peak memory as JSON."""
     keep_freed_memory()
     runtime = Runtime(device=options.device, precision=options.precision)
-    machine = start_runtime(runtime, options.threads)
+    machine = set_up_machine(runtime, options.threads)
     case = Case(options.folder, options.size, options.max_len[0], machine)
     step = getattr(case, kind)()
     if kind == "predict":

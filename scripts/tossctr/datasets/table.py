@@ -148,7 +148,7 @@ class Table(Header, ABC):
     def blocks(
         self, sequences: Sequence[str] | None = None, rows: int | None = None
     ) -> Iterator[Block]:
-        """Yield all rows, or the first `rows`, as Blocks, with all `sequences` or only these."""
+        """Yield Blocks of the first `rows` rows (None: all), with these `sequences` (None: all)."""
         stop = self.rows if rows is None else min(rows, self.rows)
         for start in range(0, stop, self.block_rows):
             yield self.read(start, min(start + self.block_rows, stop), sequences)

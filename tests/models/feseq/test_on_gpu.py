@@ -30,7 +30,7 @@ from tossctr.config.declared import Runtime
 from tossctr.features.feature_map import FeatureMap
 from tossctr.models.feseq.network import FESeq
 from tossctr.models.feseq.network import device as runtime
-from tossctr.models.feseq.network.device import Machine, start_runtime
+from tossctr.models.feseq.network.device import Machine, set_up_machine
 from tossctr.models.feseq.network.pooling import POOLINGS
 from tossctr.models.feseq.network_file import to_machine
 from tossctr.models.feseq.training_step import Stepper, make_optimizer
@@ -56,10 +56,10 @@ def test_float32_is_exact_on_a_gpu_and_layers_are_compiled_where_there_is_a_comp
             monkeypatch.setattr(runtime, "which", {"gcc": None if lacking == "gcc" else "gcc"}.get)
             folder = tmp_path / ("none" if lacking == "Python.h" else "")
             monkeypatch.setattr(runtime, "get_path", lambda name, folder=folder: str(folder))
-            machine = start_runtime(Runtime(device="cuda", precision=precision), threads=1)
+            machine = set_up_machine(Runtime(device="cuda", precision=precision), threads=1)
             assert machine.compile == (lacking is None)
     assert products == ["high"] * 4 + ["highest"] * 4
-    assert not start_runtime(Runtime(device="cpu"), threads=1).compile
+    assert not set_up_machine(Runtime(device="cpu"), threads=1).compile
 
 
 # Two epochs with rows of other lengths.

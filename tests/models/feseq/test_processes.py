@@ -36,7 +36,7 @@ from tossctr.models.feseq.network.device import (
     ProcessRank,
     choose_device,
     process_group,
-    start_runtime,
+    set_up_machine,
 )
 from tossctr.models.feseq.training_step import Stepper
 
@@ -108,7 +108,7 @@ def train_as_one_of_several(data: Path, out: Path) -> None:
         with counted_steps() as resumed:
             train_here(data, out / "cut", **options)
         Stepper.take_step = noted  # type: ignore[method-assign]
-        trainer = fitted(data, SHARED, DRAWN, start_runtime(Runtime(device="cpu"), 1, ranks))
+        trainer = fitted(data, SHARED, DRAWN, set_up_machine(Runtime(device="cpu"), 1, ranks))
     torch.save((rows, trainer.model.state_dict(), len(resumed)), out / f"rank{ranks.rank}.pt")
 
 

@@ -225,7 +225,7 @@ def trial_runner(rows: OpenRows, folder: Path, runtime: Runtime, threads: int) -
     last: dict[str, Any] = {}
     with scratch_dir(folder / "matrix") as work:
 
-        def run(settings: Settings, report: Callable[[float, int], None]) -> dict[str, Any]:
+        def run_trial(settings: Settings, report: Callable[[float, int], None]) -> dict[str, Any]:
             config = BoostingConfig(**settings["boosting"])
             matrices = work if device == "cpu" else None
             trial = BoostingRun(train, valid, fields, config, device, threads, matrices)
@@ -251,5 +251,5 @@ def trial_runner(rows: OpenRows, folder: Path, runtime: Runtime, threads: int) -
             fit(bag.train, bag.valid, bag.start, config, device, threads, after_tree)
             return best
 
-        yield run
+        yield run_trial
         last.clear()  # XGBoost removes the matrix's file before its folder is removed

@@ -27,7 +27,7 @@ from ...features.feature_map import (
 )
 from ..trained import Model, ModelInfo
 from .network import FESeq
-from .network.device import Machine, deterministic_if_possible, start_runtime
+from .network.device import Machine, deterministic_if_possible, set_up_machine
 from .network.input_layer import input_sizes, inputs_of
 from .network.positions import MAX_ROWS
 from .network.refiner import TransformerLayer, attend
@@ -176,7 +176,7 @@ class TrainedNetwork(Model):
 
 def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> TrainedNetwork:
     """Load the model `full_name` ('': any) from its file, ready to predict on this machine."""
-    return replace(TrainedNetwork.load(path, full_name), machine=start_runtime(runtime, threads))
+    return replace(TrainedNetwork.load(path, full_name), machine=set_up_machine(runtime, threads))
 
 
 # A field with an embedding table.

@@ -25,7 +25,7 @@ from ..base import training_lock
 from ..checkpoint import Checkpoint
 from ..job import OpenRows, TrainJob
 from .micro_batches import count_parameters, micro_batch_rows
-from .network.device import Machine, ProcessRank, in_torchrun, process_group, start_runtime
+from .network.device import Machine, ProcessRank, in_torchrun, process_group, set_up_machine
 from .network.input_layer import input_sizes, inputs_of
 from .network_file import (
     TrainedNetwork,
@@ -70,12 +70,12 @@ def train(job: TrainJob) -> None:
             stack.enter_context(training_lock(job.model))
         else:  # all ranks would log the same lines
             logging.getLogger("tossctr").setLevel(logging.ERROR)
-        machine = start_runtime(job.runtime, job.threads, ranks)
+        machine = set_up_machine(job.runtime, job.threads, ranks)
         run = stack.enter_context(open_run(job))
         trainer = run.trainer(machine, checkpoint=Checkpoint(job))
         trainer.fit()
         # The maximum over all processes.
-        (peak,) = ranks.max(machine.peak_memory())
+        (peak,) = ranks.max_over_processes(machine.peak_memory())
         if ranks.is_main:
             _write(job, run, trainer, peak)
 
@@ -232,9 +232,9 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
 @contextmanager
 def trial_runner(rows: OpenRows, folder: Path, runtime: Runtime, threads: int) -> Iterator[Any]:
     """Yield a function that trains a network with given settings, for each trial of a search."""
-    machine, (fields, train, valid) = start_runtime(runtime, threads), rows
+    machine, (fields, train, valid) = set_up_machine(runtime, threads), rows
 
-    def run(settings: Settings, report: Callable[[float, int], None]) -> dict[str, Any]:
+    def run_trial(settings: Settings, report: Callable[[float, int], None]) -> dict[str, Any]:
         def after_evaluation(trainer: Trainer) -> None:
             # Metrics before half an epoch are not informative.
             if trainer.step >= 0.5 * trainer.steps_per_epoch and not trainer.is_over:
@@ -249,4 +249,4 @@ def trial_runner(rows: OpenRows, folder: Path, runtime: Runtime, threads: int) -
         metrics = {"auc": best.auc, "logloss": best.logloss, "steps": trainer.step}
         return {"value": best.monitor, **metrics}
 
-    yield run
+    yield run_trial

@@ -182,14 +182,14 @@ class Trainer:
                 # Only the rank that saves knows the time of the last save.
                 is_due = self.checkpoint is not None and self.checkpoint.is_due()
                 is_due = is_due and self.ranks.is_main
-                end_signal, is_save_due = self.ranks.max(signals.received, is_due)
+                end_signal, is_save_due = self.ranks.max_over_processes(signals.received, is_due)
                 if end_signal or is_save_due or self._is_evaluation_due:
                     is_saved = self.save()
                     if end_signal and is_saved:
                         logger.warning("interrupted at step %d; the state is saved", self.step)
                 if end_signal:
                     # Waits for all ranks: the launcher ends them when one has ended.
-                    self.ranks.max(0)
+                    self.ranks.max_over_processes(0)
                     signals.raise_signal(end_signal)
 
     def _take(self, batch: Batch) -> None:

@@ -48,7 +48,7 @@ class ProcessRank:
         """Sum a tensor over all processes, in place, and return it."""
         return self._reduce(tensor, dist.ReduceOp.SUM)
 
-    def max(self, *numbers: int) -> list[int]:
+    def max_over_processes(self, *numbers: int) -> list[int]:
         """The maximum of each number over all processes."""
         # On the CPU, so that the host does not wait for the GPU.
         return self._reduce(torch.tensor(numbers), dist.ReduceOp.MAX).tolist()
@@ -126,7 +126,7 @@ class Machine:
         return peak_memory()
 
 
-def start_runtime(runtime: Runtime, threads: int, ranks: ProcessRank = _ALONE) -> Machine:
+def set_up_machine(runtime: Runtime, threads: int, ranks: ProcessRank = _ALONE) -> Machine:
     """Set the number of threads of this process, and choose its device and precision.
 
     Several processes share `threads`, and each gets a GPU of its own. A process has at most one
