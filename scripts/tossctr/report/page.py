@@ -30,7 +30,7 @@ from ..describe.alarms import Alarm
 # has a shadow at its right edge, which a white gradient covers after scrolling to the table's end.
 _STYLE = """\
 body { margin: 0; }
-.page { max-width: 72rem; margin: 0 auto; padding: 0.5rem 1rem; overflow-wrap: anywhere;
+.page { max-width: 64rem; margin: 0 auto; padding: 0.5rem 1rem; overflow-wrap: anywhere;
   font: 15px/1.5 system-ui, sans-serif; color: #222; }
 .page h1 { font-size: 1.6em; margin: 0.5em 0; } .page h2 { font-size: 1.25em; }
 .page img { max-width: 100%; height: auto; }
