@@ -36,7 +36,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from snakemake.utils import update_config
 from tables import TABLES, Table
 
-from tossctr.evaluate.metric_table import expected_metric
+from tossctr.evaluate.metric_table import mean_metric
 
 # The default config's models and its baselines, by their names in the workflow.
 SUBMITTED = {"FESeq": "len150", "boosting": "boosting"}
@@ -104,7 +104,7 @@ class Judge:
         """The competition's score at 50:50 odds, `click_rate` being the train rows'."""
         certain = np.finfo(np.float32).eps  # some models predict 0 or 1
         logit = logit_of(np.clip(probability, certain, 1 - certain, dtype=np.float64))
-        return expected_metric("balanced_score", logit, self.chance, click_rate)
+        return mean_metric("balanced_score", logit, self.chance, click_rate)
 
     def difference(self, one: np.ndarray, two: np.ndarray) -> str:
         """The AUC of `one` minus the AUC of `two`, with its 95 % confidence interval."""

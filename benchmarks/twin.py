@@ -21,7 +21,7 @@ import numpy as np
 import runs  # noqa: F401  (finds scripts/)
 import xgboost
 
-from tossctr.evaluate.metric_table import expected_metric
+from tossctr.evaluate.metric_table import mean_metric
 from tossctr.simulation import click_model, sequences, simulated_columns, users
 from tossctr.simulation.simulated_columns import AD_SET, CALENDAR_DAYS, CREATIVE
 from tossctr.simulation.statistics import click_rate, load_statistics, logistic
@@ -177,7 +177,7 @@ def print_rates(rows: Drawn) -> None:
         if name in CATEGORIES:
             code = rows.x[:, rows.names.index(name)].astype(int) + 1
             score = (np.bincount(code, rows.probability) / np.bincount(code).clip(1))[code]
-        print(f"| {name} | {published} | {expected_metric('auc', score, rows.probability):.3f} |")
+        print(f"| {name} | {published} | {mean_metric('auc', score, rows.probability):.3f} |")
 
 
 def print_columns(rows: Drawn) -> None:
@@ -234,7 +234,7 @@ def print_models(rows: Drawn, chosen: list[str]) -> None:
         start = time.perf_counter()
         logit, trees, gains = boosted(rows, names, train, test)
         of_rows = logit, rows.probability[test], rows.clicked[train].mean()
-        metrics = [expected_metric(f"balanced_{name}", *of_rows) for name in METRICS]
+        metrics = [mean_metric(f"balanced_{name}", *of_rows) for name in METRICS]
         measured = " | ".join(f"{value:.4f}" for value in metrics)
         seconds = time.perf_counter() - start
         print(f"| {what} | {train.sum():,} | {measured} | {trees} | {seconds:.0f} |", flush=True)
@@ -242,7 +242,7 @@ def print_models(rows: Drawn, chosen: list[str]) -> None:
     print("".join(f"\nFirst by gain, {what}: {top}." for what, top in top_features.items()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"Best possible AUC {expected_metric('auc', rows.probability, rows.probability):.4f}. "
+        f"Best possible AUC {mean_metric('auc', rows.probability, rows.probability):.4f}. "
         f"Memory {peak:.1f} GiB."
     )
 

@@ -26,7 +26,6 @@ rule score:
             models=scored(lambda scoring: scoring.models),
             weights=scored(lambda scoring: scoring.weights),
             id_column=COLUMNS.id,
-            row_time=COLUMNS.row_time,
             part_rows=config["parts"]["rows"],
             prior=config["submission"]["prior"] or "observed",
         ),

@@ -220,7 +220,7 @@ def test_histories_with_another_separator_and_words_for_labels_read_the_same(
     assert [*map(content, plain)] == [*map(content, others)]
     # Who scores rows by a model knows what joins their events.
     feature_map = FeatureMap.from_dict(fit_feature_map(others[0], columns, 1).to_dict())
-    assert needed_columns([feature_map], None).separator == "|"
+    assert needed_columns([feature_map]).separator == "|"
 
 
 TEN = [f"U{i}" for i in range(10)]

@@ -218,7 +218,6 @@ def check_scores(raw: Path, out: Path, config: dict[str, Any], weights: dict[str
         [str(raw / "test.parquet")],
         out / "scores.parquet",
         id_column=columns.id,
-        row_time=columns.row_time,
         weights=list(weights.values()),
         prior=submission_prior(config),
         part_rows=PART_ROWS,
@@ -232,7 +231,7 @@ def check_scores(raw: Path, out: Path, config: dict[str, Any], weights: dict[str
     expected = submitted.set_index(columns.id)["prediction"][ids]
     np.testing.assert_array_equal(scores, expected.astype(np.float32))
     paths = [last_fit(out, name) for name in weights]
-    blend = Blend.load(paths, [*weights.values()], row_time=columns.row_time)
+    blend = Blend.load(paths, [*weights.values()])
     in_memory = blend.score(pq.read_table(raw / "test.parquet"), submission_prior(config))
     np.testing.assert_allclose(in_memory, expected, 0, 1e-6)
 

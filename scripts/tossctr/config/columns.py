@@ -140,8 +140,8 @@ def _check_histories(
         )
     if unknown := {*shared}.difference(name for name, _ in sequences):
         raise UserError(
-            f"columns: `share_embedding` has {min(unknown)!r}, which is in no `sequences` of the "
-            f"groups in `columns.use`; remove it there, or add it to `sequences`"
+            f"columns: `share_embedding` has {min(unknown)!r}, which no group in `columns.use` has "
+            f"as a sequence; remove it from `share_embedding`, or add it to `sequences`"
         )
 
 

@@ -212,6 +212,5 @@ def _source(file: RawTable, columns: Columns, code: str) -> dict[str, object]:
         "rows": file.rows,
         "fingerprint": file.version,
         "simulated": file.is_simulated,
-        "row_time": columns.row_time,
         "code": code,
     }

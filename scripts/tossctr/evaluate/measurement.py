@@ -25,7 +25,7 @@ from ..datasets.table import Table, reject_test_rows
 from ..raw.location import table_locations
 from ..raw.reading import RawTable
 from .intervals import auc_interval, bootstrap, differences, has_enough_clicks, intervals
-from .metric_table import METRIC_BY_NAME, expected_metric, metrics_of, read_predictions
+from .metric_table import METRIC_BY_NAME, mean_metric, metrics_of, read_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def _measure(
         content |= {"auc_ablated": ablated["value"], "histories": histories}
     if truth is not None:
         true = read_table(truth, ["probability"])["probability"].to_numpy()[logits["row"]]
-        expected, best = (expected_metric("auc", score, true) for score in (logit, true))
+        expected, best = (mean_metric("auc", score, true) for score in (logit, true))
         content |= {"expected_auc": expected, "best_auc": best}
         content["share_of_best"] = (expected - 0.5) / (best - 0.5)
     write_json(metrics, content)

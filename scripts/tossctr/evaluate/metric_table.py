@@ -114,10 +114,10 @@ METRIC_BY_NAME = {metric.name: metric for metric in METRICS} | {
 }
 
 
-def expected_metric(
+def mean_metric(
     name: str, score: np.ndarray, probability: np.ndarray, click_rate: float = 0.5
 ) -> float:
-    """The expected metric `name` of the logits `score` [rows], given true click probabilities.
+    """The expectation of the metric `name` for the logits `score` [rows], given true click probabilities.
 
     Each row counts as a click with the weight `probability` [rows], its true probability, and as a
     negative with 1 - `probability`. Only metrics at 50:50 odds need the train rows' `click_rate`.

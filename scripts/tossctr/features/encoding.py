@@ -87,7 +87,7 @@ class FeatureEncoder:
         self, feature_map: FeatureMap, table: Table, inputs: Inputs = DEFAULT_INPUTS
     ) -> None:
         self.event_time = feature_map.event_time
-        require_columns(table, needed_columns([feature_map], self.event_time))
+        require_columns(table, needed_columns([feature_map]))
         self.inputs, self.feature_map = inputs, feature_map
         self._categories = [
             (table.categorical_columns.index(field.column), _text_lookup(field))

@@ -136,6 +136,7 @@ class FeatureMap:
     min_count          how often a value must occur to be in a vocabulary
     fitted_on          the identity of the train table
     event_time         the sequence column of the events' times; None without times
+    row_time           the column of the rows' times; None without times
     event_ages         quantiles of the time from an event to its row, in the train rows
     separator          the character between the tokens of a sequence in text
     item_attributes    categories that depend only on the target item
@@ -149,6 +150,7 @@ class FeatureMap:
     min_count: int
     fitted_on: str
     event_time: str | None = None
+    row_time: str | None = None
     context: list[CategoryField] = field(default_factory=list)
     ids: list[CategoryField] = field(default_factory=list)
     statistics: list[NumericField] = field(default_factory=list)
@@ -269,26 +271,18 @@ def check_simulated(path: object, is_simulated: bool, is_model_simulated: bool) 
         )
 
 
-def needed_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
+def needed_columns(maps: Sequence[FeatureMap]) -> Columns:
     """The columns that models with the feature maps `maps` read, with all categories as `profile`.
 
-    `row_time` is the column of the rows' times. It must be given if a model reads events' times,
-    and must be None otherwise. Raises UserError if it does not fit, or if the models' separators or
-    columns of event times differ.
+    Raises UserError if the models' separators or columns of times differ.
     """
-    event_times = {m.event_time for m in maps if m.event_time}
-    if len(event_times) > 1:
+    times = {(m.event_time, m.row_time) for m in maps if m.event_time}
+    if len(times) > 1:
         raise UserError(
-            f"the models read event times from several columns, {sorted(event_times)}; score with "
-            f"models of one table at a time"
+            f"the models read times from different columns, {sorted(times)}; score with models of "
+            f"one table at a time"
         )
-    if bool(event_times) != (row_time is not None):
-        raise UserError(
-            f"the models read event times from {event_times.pop()!r}: give the name of the column "
-            f"of the rows' times as row_time (score.py: --row_time)"
-            if event_times
-            else f"row_time is {row_time!r}, but the models read no event times: remove it"
-        )
+    event_time, row_time = next(iter(times), (None, None))
     separators = {m.separator for m in maps if m.sequences}
     if len(separators) > 1:
         raise UserError(
@@ -304,7 +298,7 @@ def needed_columns(maps: Sequence[FeatureMap], row_time: str | None) -> Columns:
         numeric=names(field.column for m in maps for field in m.numeric),
         sequences=names(field.column for m in maps for field in m.sequences),
         targets=(),
-        event_time=next(iter(event_times), None),
+        event_time=event_time,
         row_time=row_time,
         separator=next(iter(separators), SEPARATORS[0]),
     )

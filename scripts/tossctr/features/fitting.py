@@ -137,6 +137,7 @@ def _fit_fields(table: Table, columns: Columns, min_count: int) -> FeatureMap:
         numeric=numeric.fields(),
         min_count=min_count,
         event_time=columns.event_time,
+        row_time=columns.row_time,
         fitted_on=table.identity,
         context=[fields[name] for name in columns.context],
         ids=[CategoryField(name, counts[name].at_least(min_count)) for name in columns.ids],

@@ -20,7 +20,7 @@ from ..datasets.table import Block
 from ..features.encoding import FeatureEncoder
 from ..features.feature_map import FeatureMap, check_simulated
 
-FORMAT, VERSION = "tossctr-model", 19
+FORMAT, VERSION = "tossctr-model", 20
 # The errors that damaged content causes in Python and its libraries.
 _DAMAGE_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 

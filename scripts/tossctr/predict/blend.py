@@ -38,14 +38,12 @@ class Blend:
         fitted: Path | str | None = None,
         threads: int = 1,
         *,
-        row_time: str | None = None,
         runtime: Runtime = _CPU,
     ) -> "Blend":
         """Load models from their files.
 
         weights: one for each model, by name or in the order of `models`
         fitted: instead, a JSON file of weights by name; without both, models weigh equally
-        row_time: name of the column of the rows' times, for models that use times of events
 
         Raises UserError if a file is not a model, if the weights are of other models, or if the
         models have different separators or columns of times.
@@ -53,7 +51,7 @@ class Blend:
         loaded = [load_model(path, runtime=runtime, threads=threads) for path in models]
         names = [each.about.full_name.rpartition("/")[2] for each in loaded]
         model_weights = checked_weights(weights, names, Path(fitted) if fitted else None)
-        columns = needed_columns([each.about.feature_map for each in loaded], row_time)
+        columns = needed_columns([each.about.feature_map for each in loaded])
         return cls(loaded, model_weights, columns)
 
     @property

@@ -40,7 +40,6 @@ def score_files(
     output: Output,
     *,
     id_column: str | None = None,
-    row_time: str | None = None,
     weights: list[float] | None = None,
     fitted: Path | None = None,
     prior: Prior = "observed",
@@ -56,7 +55,6 @@ def score_files(
     output: columns `id_column` (string) and probability (float32)
     id_column: name of the ID column; None: that of the first model's table. If the table has none,
         a column `row` numbers the rows from 1
-    row_time: name of the column of the rows' times, for models that use times of events
     weights, fitted: a weight for each model, or a JSON file of weights by name; None: equal weights
     prior: 'observed': probabilities are at the click rate of the train rows; 'balanced': as if half
         of the rows were clicks
@@ -67,7 +65,7 @@ def score_files(
     """
     if output.suffix != ".parquet":
         raise UserError(f"{output}: scores are parquet files; give a name that ends in .parquet")
-    blend = Blend.load(model, weights, fitted, threads, row_time=row_time, runtime=runtime)
+    blend = Blend.load(model, weights, fitted, threads, runtime=runtime)
     about = [each.about for each in blend.models]
     shift = prior_shift(prior, (each.click_rate for each in about))
     id_column = id_column or about[0].id_column

@@ -128,7 +128,8 @@ def join_predictions(
     id_column, label_column: names of the CSV's columns; without an ID ('') a column `row` numbers
         the rows from 1
     sample_submission: a file that decides the IDs, their order and the label's name
-    shift: is subtracted from the mean logit
+    weights: of the models, in the mean of a row's logits
+    shift: is subtracted from each row's mean logit
 
     Raises UserError, and writes nothing, if IDs are repeated, or differ from those of the sample.
     """

@@ -20,7 +20,6 @@ from ...datasets.categories import codes_of, words_by_token
 from ...datasets.opening import Files, open_table
 from ...datasets.table import Table
 from ...features.encoding import FeatureEncoder
-from ...features.feature_map import needed_columns
 from .network import FESeq
 from .network.input_layer import column_count, input_sizes, inputs_of
 from .network.positions import PaddedRows
@@ -47,10 +46,10 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
     trained = TrainedNetwork.load(model, full_name)
     with open_table(valid) as table:
         FeatureEncoder(trained.about.feature_map, table)  # refuses a table without its columns
-        row_time = table.source.get("row_time")
+        row_time = trained.about.feature_map.row_time
         tokens = {field.column for field in trained.about.feature_map.sequences}
         rows = rows_for_check(table, CHECK_ROWS, row_time, tokens)
-    about = _metadata(trained, row_time)
+    about = _metadata(trained)
     program = onnx_program(trained)
     scorer = Scorer(_content(program, about), name=str(onnx))
     exported, expected = scorer.logits(rows), trained.predict(scorer.table(rows))
@@ -72,7 +71,7 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
     logger.info(text, onnx, CHECK_ROWS, largest)
 
 
-def _metadata(trained: TrainedNetwork, row_time: str | None) -> dict[str, Any]:
+def _metadata(trained: TrainedNetwork) -> dict[str, Any]:
     """The metadata of the exported file."""
     feature_map = trained.about.feature_map
     return {
@@ -82,7 +81,6 @@ def _metadata(trained: TrainedNetwork, row_time: str | None) -> dict[str, Any]:
         "simulated": trained.about.simulated,
         "click_rate": trained.about.click_rate,
         "max_len": trained.config.max_len,
-        "row_time": needed_columns([feature_map], row_time).row_time,
         "inputs": asdict(inputs_of(trained.config)),
         "feature_map": feature_map.to_dict(),
     }

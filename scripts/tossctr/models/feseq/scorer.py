@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 # The key of the metadata of an exported file: JSON with all that the graph does not hold.
 METADATA = "tossctr"
-FORMAT, VERSION = "tossctr-onnx", 3
+FORMAT, VERSION = "tossctr-onnx", 4
 # The bytes that `with_checksum` adds.
 _CHECKSUM_SIZE = 76
 # Maximum positions of a run, which fit in a core's caches.
@@ -51,7 +51,7 @@ class Scorer:
             # Not in `about`, since it is too long to print.
             self.feature_map = FeatureMap.from_dict(about.pop("feature_map"))
             self.about, inputs = about, Inputs(**about["inputs"])
-            self.columns = needed_columns([self.feature_map], about["row_time"])
+            self.columns = needed_columns([self.feature_map])
             self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
             # The first call compiles the encoder.
             row = dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}

@@ -111,10 +111,10 @@ class TrainingRun:
     first_training: Mapping[str, Any] = field(default_factory=dict)
 
     def trainer(self, machine: Machine, **options: Any) -> Trainer:
-        """A Trainer for a network with initial weights, in micro-batches that fit in memory.
+        """A Trainer for a new network. It splits batches into micro-batches that fit in memory.
 
-        `options` are further arguments of the Trainer. Raises ImpossibleNetworkError if the width
-        of a position is not a multiple of `heads`.
+        `options` are further arguments of the Trainer. Raises ImpossibleNetworkError if the size
+        of a position's vector is not a multiple of `heads`.
         """
         model_config, config, fields = self.model_config, self.config, self.feature_map
         rows = self.first_training.get("batch_rows", config.batch_rows)

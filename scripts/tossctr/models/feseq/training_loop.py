@@ -246,7 +246,7 @@ class Trainer:
     def _predict(self) -> np.ndarray:
         """Logits of all validation rows; each process predicts a share of them."""
         assert self.valid is not None, "a refit is not evaluated"
-        start, stop = self.ranks.share(self.valid.rows)
+        start, stop = self.ranks.slice_of_rank(self.valid.rows)
         logit = torch.zeros(self.valid.rows)
         share = predict_logits(self.averaged, self.valid, self.machine, start=start, stop=stop)
         logit[start:stop] = torch.from_numpy(share)

@@ -64,7 +64,7 @@ class ProcessRank:
             for tensor, summed in zip(small, total.split([t.numel() for t in small])):
                 tensor.copy_(summed.view_as(tensor))
 
-    def share(self, total: int) -> tuple[int, int]:
+    def slice_of_rank(self, total: int) -> tuple[int, int]:
         """The start and stop of this process's share of `total` items."""
         return total * self.rank // self.count, total * (self.rank + 1) // self.count
 
