@@ -117,7 +117,7 @@ METRIC_BY_NAME = {metric.name: metric for metric in METRICS} | {
 def mean_metric(
     name: str, score: np.ndarray, probability: np.ndarray, click_rate: float = 0.5
 ) -> float:
-    """The expectation of the metric `name` for the logits `score` [rows], given true click probabilities.
+    """The expectation of the metric `name` for logits `score` [rows], by true click probabilities.
 
     Each row counts as a click with the weight `probability` [rows], its true probability, and as a
     negative with 1 - `probability`. Only metrics at 50:50 odds need the train rows' `click_rate`.
