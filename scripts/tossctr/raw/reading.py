@@ -35,7 +35,7 @@ class RawTable:
     permissive promotion chooses one. A folder named key=value above a file adds the column `key`
     (int64 if all values are integers, else string), unless the file has this column.
 
-    first_row     the number, in the first file, of the first row; row numbers continue in all files
+    first_row     the first row's number in its file, from 0; numbers run on through other files
     unusable      error messages of columns that have conflicting types or are twice in a file
     incomplete    the columns that some files lack
 

@@ -75,7 +75,7 @@ def type_name(arrow_type: pa.DataType) -> str:
 
 
 def text_format(arrow_type: pa.DataType) -> str:
-    """A name for how `as_text` writes a type: integers and floats alike, as 1.0 becomes 1."""
+    """A name, the same for types that `as_text` writes alike, such as integer and float."""
     if pa.types.is_timestamp(arrow_type):
         return "timestamp with a zone" if arrow_type.tz else "timestamp"
     return type_name(arrow_type).replace("integer", "float")

@@ -123,8 +123,8 @@ def write_summary(
 
     `comparison` is comparison.csv, `importances` are plots for the page, and `facts` has a
     data.json for each size. `submitting` has the names of the submission models by size; with
-    `refit`, they are retrained on all labelled rows. `split` names the columns `time` and `group`,
-    `label` that of the clicks. Without `has_test`, nothing is submitted or retrained.
+    `refit`, they are retrained on all labelled rows. `split` names the time and group columns,
+    `label` the label column. Without `has_test`, nothing is submitted or retrained.
     """
     models = pd.read_csv(comparison)
     save_svg(models_plot(models), plot)

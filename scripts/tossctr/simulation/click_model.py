@@ -248,7 +248,7 @@ def user_effect(users: Users) -> Floats:
 
 
 def mean_click_probability(logit: Floats32 | Floats) -> Floats:
-    """The mean click probability over all users, by each row's `logit` without a user's effect."""
+    """Each row's click probability, averaged over the user effects that `logit` leaves out."""
     return np.interp(logit, *_mean_table())
 
 

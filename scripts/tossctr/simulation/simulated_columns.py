@@ -223,7 +223,7 @@ def _levels() -> Mapping[str, NDArray[np.int64]]:
     rng, counts = np.random.default_rng(_WORLD_SEED), load_statistics()["ids"]
 
     def group_of_member(members: int, groups: int) -> NDArray[np.int64]:
-        """The group index of each member; no group is empty."""
+        """Draw each member's group index; no group is empty."""
         weight = rng.pareto(_TAIL_INDEX, groups) + 0.2
         more = rng.choice(groups, members - groups, p=weight / weight.sum())
         return np.concatenate([np.arange(groups), more])

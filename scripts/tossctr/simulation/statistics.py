@@ -23,7 +23,7 @@ def load_statistics() -> Mapping[str, Any]:
 
 
 def missing_shares(column: str) -> tuple[float, float]:
-    """The share of missing values in a column: of the real file, and of the sample of quantiles.
+    """A column's missing shares: in the real file, and in the sample that gave its quantiles.
 
     Columns of a block are missing in the same rows. There are three blocks: the 18 `feat_a_*`;
     feat_e_3 alone; and 77 others, such as gender and all `history_*`.

@@ -225,7 +225,7 @@ class _AfterTree(xgboost.callback.TrainingCallback):
         self.function, self.progress = function, Progress("grown", trees, "trees")
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Report a tree to the function; if this returned true, the training would end."""
+        """Call `function` with any metrics; returns False: True would end the training."""
         self.progress.advance(1)
         if evals_log:
             metrics = {ours: evals_log["valid"][name][-1] for name, ours in METRICS.items()}

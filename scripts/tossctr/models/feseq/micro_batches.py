@@ -56,7 +56,7 @@ class StepMemory:
         return cls(parameters + one - per_row, per_row)
 
     def bytes_needed(self, rows: int) -> int:
-        """The bytes for micro-batches of `rows` rows, of which the share SPARE_SHARE stays free."""
+        """The bytes that a micro-batch of `rows` rows needs, including the free SPARE_SHARE."""
         return int((self.fixed + rows * self.per_row) / (1 - SPARE_SHARE))
 
     def rows_that_fit(self, memory: int) -> int:

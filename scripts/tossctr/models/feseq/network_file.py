@@ -229,7 +229,7 @@ def _stacked_rows(*fields: tuple[_Field, _Field]) -> Tensor:
 def merge_feature_maps(old: FeatureMap, new: FeatureMap) -> FeatureMap:
     """The feature map for training a network further (a refit): `new`, with some parts of `old`.
 
-    The trained weights expect these parts: the scaling of numeric columns, the ages at which events
+    The trained weights expect these: the scaling of numeric columns, the ages up to which events
     are counted, and the item attributes, such as a film's genre.
     """
     attributes = {(each.column, each.sequence): each for each in new.item_attributes}

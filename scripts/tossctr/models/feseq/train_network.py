@@ -155,7 +155,7 @@ class TrainingRun:
     def categories(self) -> list[str]:
         """The names of the network's categorical columns.
 
-        In a table without histories, the network has an empty history, whose target is named ''.
+        In a table without histories, they include '', the target of an empty history.
         """
         newest = inputs_of(self.model_config).newest_event_fields(self.feature_map)
         fields = self.feature_map.for_networks().category_fields

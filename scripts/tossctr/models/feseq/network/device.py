@@ -109,8 +109,8 @@ class Machine:
     def memory(self) -> int:
         """The memory that this process may use, in bytes.
 
-        The processes of a training on a CPU share it equally. How much memory is free does not
-        count, since results would then differ by rounding.
+        On a CPU, the processes of a training share it equally. Memory in use is not subtracted,
+        since the size of micro-batches changes rounding.
         """
         sharing = 1 if self.device.type == "cuda" else self.ranks.count
         if self.memory_gib is not None:

@@ -94,7 +94,7 @@ def encodings_by_layer(config: ModelConfig) -> dict[str, str]:
 
 
 def column_count(encoding: str, sizes: InputSizes) -> int:
-    """The number of columns of the numeric inputs in an encoding, such as `missing`."""
+    """The number of numeric columns or, for the encoding `missing`, of missing blocks."""
     return sizes.missing if encoding == "missing" else sizes.numeric
 
 

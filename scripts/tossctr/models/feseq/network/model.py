@@ -99,7 +99,7 @@ class FESeq(nn.Module):
 
     @torch.no_grad()
     def set_logit_shift(self, shift: float) -> None:
-        """Set the correction for negative sampling; the output bias keeps predictions equal."""
+        """Set the LogitShift, and change the output bias so that predictions stay the same."""
         self.mlp[-1].get_parameter("bias").add_(self.logit_shift.shift - shift)
         self.logit_shift.shift.fill_(shift)
 

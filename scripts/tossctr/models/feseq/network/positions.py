@@ -234,7 +234,7 @@ class PaddedRows:
         return x_UX
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """As in PackedRows; each key has one more number, which is far below 0 for padding."""
+        """As in PackedRows; one more number in each key gives padding a very low score."""
         query, key, value = (x.transpose(1, 2) for x in qkv_N3HE.unbind(2))
         bias = (self.is_position_BL.to(query.dtype) - 1) * _HIDDEN
         bias = bias[:, None, :, None].expand(-1, query.shape[1], -1, -1)
