@@ -33,13 +33,13 @@ class PackedLayout:
         start_B     0                4    5        7     each row's first position, and the end
         row_N       0   0   0   0    1    2   2          the row
         age_N       3   2   1   0    0    1   0          0 is the target, 1 the newest event
-        slot_N      0   1   0   3    4    2   5          index in the list below
+        slot_N      0   1   0   3    4    2   5          index in event_V; targets come after it
         event_V     0   1   3                            the first of each row's equal events
         row_V       0   0   2                            their rows
 
-    `slot_N` counts through the events `event_V`, and then the targets. So equal events of a row
-    have one slot, and can be encoded once. Tensors are int32. `runs` has a pair for each run of
-    consecutive rows of equal length, (number of rows, positions per row): ((1, 4), (1, 1), (1, 2)).
+    Equal events of a row have one slot, and can be encoded once. Tensors are int32. `runs` has a
+    pair for each run of consecutive rows of equal length, (number of rows, positions per row):
+    ((1, 4), (1, 1), (1, 2)).
     """
 
     start_B: Tensor

@@ -17,7 +17,7 @@ NegativeSamplingRate = float | Literal["auto"]
 
 
 def resolve_sampling_rate(rate: NegativeSamplingRate, label: np.ndarray, key: str) -> float:
-    """The share of negatives in an epoch: `rate`; "auto" aims at AUTO_ROWS rows, and is logged."""
+    """The share of negatives that an epoch draws; "auto" aims at AUTO_ROWS rows, and is logged."""
     if rate != "auto":
         return rate
     clicks = int(label.sum())
@@ -36,7 +36,7 @@ class NegativeSampler:
     """Draws all clicks and a share `rate` of the negatives from each block of `block_rows` rows.
 
     `label` has the labels of all rows. `rows` is the number of rows drawn in an epoch,
-    `sampling_rate` the exact share of the negatives among them. The odds of a click among all rows
+    `sampling_rate` the exact drawn share of all negatives. The odds of a click among all rows
     are the odds among drawn rows, times `sampling_rate`. Raises UserError, in which `key` is the
     setting's name, if no negative would be drawn.
     """

@@ -48,7 +48,7 @@ class WorkflowDigests:
         return self._code(script, *modules)
 
     def model_params(self) -> dict[str, Any]:
-        """Params of a Snakemake rule: all settings of the job's model, such as train.seed."""
+        """Snakemake params, functions of wildcards: all settings of the job's model."""
 
         def value(block: str, key: str, wildcards: Any) -> Any:
             kind = kind_of(wildcards.model)

@@ -309,12 +309,12 @@ class TuneConfig(SettingsBlock):
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The part of a search `space` with settings, such as train.seed, of the blocks `names`."""
+    """The part of a search `space` for blocks of the config, such as train, in `names`."""
     return {path: values for path, values in space.items() if path.split(".")[0] in names}
 
 
 def allows_fractions(path: str, values: Mapping[str, Any]) -> bool:
-    """True if the setting `path`, such as train.learning_rate, takes fractions in `values`."""
+    """True if the setting `path` allows fractions, not just integers, in a range `values`."""
     return not any(_space_errors(path, [(values["low"] + values["high"]) / 2]))
 
 

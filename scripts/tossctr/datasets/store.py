@@ -57,7 +57,7 @@ class _File(io.FileIO):
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all data, or store the error."""
+        """Write all data, or set `error`."""
         left = memoryview(data)
         while len(left) and self.error is None:
             try:

@@ -52,9 +52,9 @@ class TableSample:
     row             numbers of the sampled rows in the raw file, int64 [sample]
     frame           the sampled rows [sample, columns]: numbers, codes of categories (0 is missing)
                     and, for each history, its length and its newest event plus one
-    counts          of the whole table. By (name, history): all `events`, and `unknown` events that
-                    the feature map lacks. By (name, ''): events with times (`events`), events
-                    `later` than their row, `steps` between different times, and steps `back`
+    counts          of the whole table. counts[..., history]: all "events", and those "unknown" to
+                    the feature map. counts[..., ""], of events with times: all "events", those
+                    "later" than their row, "steps" to another time, and those "back" in time
     keys            hashes of each history, by history, and of the rows, by ''; in a large table,
                     only hashes that start with `bits` zero bits
     """

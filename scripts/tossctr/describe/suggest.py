@@ -161,7 +161,7 @@ class _Column:
 
     @property
     def has_times(self) -> bool:
-        """True if the events can be times: integers, of 8 digits if the name is not like a time."""
+        """True if events can be times: integers, of 8 digits or more if not named like a time."""
         digits = "[0-9]+" if self.is_named(_TIME) else "[0-9]{8,}"
         are_integers = pc.match_substring_regex(self.events.flatten(), f"^{digits}$")
         return pc.all(are_integers).as_py() is not False
@@ -169,8 +169,8 @@ class _Column:
     def overlap(self, item: "_Column") -> float:
         """How far the events of this history and the values of the column `item` are the same.
 
-        This is a share of the events or of the values, whichever is smaller, since unrelated small
-        numbers overlap. 0 if the share is too low for `item` to be the column of the items.
+        The lower of two shares: of events that are values, and of values that are events. One alone
+        can be high for unrelated small numbers. 0 if too low for a column of items.
         """
         if not item.is_category or item is self:
             return 0

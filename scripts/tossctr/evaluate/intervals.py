@@ -60,8 +60,8 @@ def bootstrap(
 def intervals(values: np.ndarray, samples: np.ndarray, **extra: np.ndarray) -> list[Entry]:
     """The 95 % intervals of n numbers, given `values` [n] and `samples` of them [resamples, n].
 
-    Each interval has `value`, `low`, `high`, and a number of each array [n] in `extra`, such as
-    p_value. NaN becomes None.
+    Each has `value`, `low`, `high`, and its element of each array [n] in `extra`, such as p_value.
+    NaN becomes None.
     """
     low, high = np.quantile(samples, (0.025, 0.975), axis=0)
     columns = {"value": values, "low": low, "high": high, **extra}

@@ -129,7 +129,7 @@ class FeatureEncoder:
         return np.concatenate([statistics, events, similarities], axis=1)
 
     def known_categories(self, categories: np.ndarray) -> dict[str, np.ndarray]:
-        """`categories` [rows, columns] by column; -1, which no event has, if unknown or missing."""
+        """By column, `categories`; unknown and missing ones become -1, which equals no event."""
         columns = (field.column for field in self.feature_map.category_fields)
         return dict(zip(columns, np.where(categories < FIRST_CATEGORY, -1, categories).T))
 

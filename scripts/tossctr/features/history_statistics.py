@@ -48,12 +48,12 @@ _SAMPLE_EVENTS = 1_000_000
 
 
 def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> np.ndarray:
-    """The five statistics of each history, float32 [rows, STATISTICS].
+    """Length, distinct codes, entropy, target count and target recency, float32 [rows, 5].
 
         histories [[7, 8, 7], []], target [7, 7]:   [[3, 2, 0.64, 2, 1], [0, 0, 0, 0, 0]]
 
-    `histories` has small integer codes, newest last. `target` has the code of each row's target,
-    int64 [rows]; without it, the last two statistics are 0.
+    `histories` has small integer codes, newest last. `target` has the targets' codes, int64
+    [rows]; without it, the last two are 0.
     """
     statistics = np.zeros((len(histories), len(STATISTICS)), np.float32)
     values = histories.values.astype(np.int64, copy=False)

@@ -23,9 +23,9 @@ class NumericField:
     """A numeric column, its range, and the distribution of its finite values.
 
     `knots` are some of the values, ascending and distinct. ranks[i] is the share of values below
-    knots[i], plus half the share of values equal to it; a frequent value counts at most 1 /
-    BUCKETS. Columns with the same `missing_block` are missing in the same rows; None if the column
-    is never missing in train rows.
+    knots[i], plus half the share of values equal to it, with frequent values counted less. Columns
+    with the same `missing_block` are missing in the same rows; None if the column is never missing
+    in train rows.
     """
 
     column: str

@@ -91,10 +91,10 @@ def click_rate_specs(feature_map: FeatureMap, few_columns: Sequence[str]) -> lis
 
 
 class ClickCounts:
-    """Occurrences (`seen`) and clicks of counters, by fold of the rows: uint32 [folds, counters].
+    """Occurrences (`seen`) and clicks by fold of the rows, each uint32 [folds, counters].
 
-    A counter is of a category, an event, or a pair of target and event. If rows are split by time,
-    each period is a fold. Log odds are relative to the log odds of all rows.
+    A counter is for a category, an event, or a pair of target and event. If rows are split by
+    time, each period is a fold. Log odds are relative to the log odds of all rows.
     """
 
     def __init__(self, counters: int, folds: int) -> None:
@@ -136,7 +136,7 @@ class ClickCounts:
 
     @cached_property
     def prior_count(self) -> float:
-        """The strength of smoothing: the rows at the mean click rate that each counter gets.
+        """The strength of smoothing: a counter starts with this many rows at the mean rate.
 
         This is the variance of clicks within counters, divided by the variance of rates between
         counters. Noise differs between the folds, a counter's true rate does not. So the folds
