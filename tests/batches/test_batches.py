@@ -58,8 +58,7 @@ def order(epoch: Iterable[Batch]) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("window", "batch_rows", "share"),
-    [(70, 16, 0.25), (5_000, 16, 0.1), (64, 2_000, 0.25)],
+    ("window", "batch_rows", "share"), [(70, 16, 0.25), (5_000, 16, 0.1), (64, 2_000, 0.25)]
 )
 def test_an_epoch_of_a_share_has_each_click_once_and_so_many_of_the_others(
     train: Path, window: int, batch_rows: int, share: float

@@ -306,10 +306,7 @@ FULL = "len150 constant len150-feseq_paper"
             {"toy": "len100 boosting blend constant", "medium": MEDIUM},
         ),
         # All that submit are trained, and so their blend is there.
-        (
-            ["full/len500/metrics.json"],
-            {"full": "len500 len150 blend constant len150-feseq_paper"},
-        ),
+        (["full/len500/metrics.json"], {"full": "len500 len150 blend constant len150-feseq_paper"}),
     ],
 )
 def test_the_comparison_has_the_sizes_of_trained_models_and_none_that_targets_do_not_name(

@@ -52,9 +52,7 @@ PLAIN: dict[str, Plain] = {
 
 # Few values, so that many tie.
 ROWS = st.lists(
-    st.tuples(st.integers(0, 1), st.integers(-12, 12), st.integers(1, 3)),
-    min_size=2,
-    max_size=40,
+    st.tuples(st.integers(0, 1), st.integers(-12, 12), st.integers(1, 3)), min_size=2, max_size=40
 ).filter(lambda rows: 0 < sum(row[0] for row in rows) < len(rows))
 
 

@@ -23,15 +23,9 @@ from tossctr.common.files import write_json
 from tossctr.describe.alarms import Alarm
 from tossctr.describe.checks import find_alarms
 from tossctr.report import model_plots as draw
+from tossctr.report import page as pages
 from tossctr.report.data_page import PLOTS, click_rates_plot, drift_plot, write_data_page
 from tossctr.report.outcome import result_lines
-from tossctr.report.page import (
-    alarms_text,
-    collapsed_section,
-    escape_markdown,
-    markdown_table,
-    write_page,
-)
 
 LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
 Facts = dict[str, Any]
@@ -82,7 +76,7 @@ def test_without_a_test_table_the_page_says_nothing_of_it(tmp_path: Path) -> Non
 def test_the_page_is_also_one_html_file_with_its_plots(tmp_path: Path) -> None:
     (tmp_path / "a.svg").write_text("<svg/>")
     text = "# A\n\n![a](a.svg) [b](c/b.md)\n"
-    write_page(text, tmp_path / "a.md", tmp_path / "a.html")
+    pages.write_page(text, tmp_path / "a.md", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
     assert "data:image/svg+xml;base64,PHN2Zy8+" in page
     assert '<a href="c/b.html" data-page="c/b.html">' in page
@@ -93,12 +87,11 @@ def test_the_page_is_also_one_html_file_with_its_plots(tmp_path: Path) -> None:
     ["a_b *c* __d__ ~~e~~", "<b>&lt;&#124;|\\|", "[a](b.md) ![c](d.svg)", "`$x$`\n\r- # 1.\x00"],
 )
 def test_names_of_columns_stand_in_the_page_as_they_are(tmp_path: Path, name: str) -> None:
-    parts = ["# A", collapsed_section("B", markdown_table(pd.DataFrame({"a": [name], "b": ["1"]})))]
-    parts += [
-        f"- of {escape_markdown(name)}, too",
-        alarms_text([Alarm(f"Column {name}", "Correct")]),
-    ]
-    write_page("\n\n".join(parts), tmp_path / "a.md", tmp_path / "a.html")
+    table = pages.markdown_table(pd.DataFrame({"a": [name], "b": ["1"]}))
+    parts = ["# A", pages.collapsed_section("B", table)]
+    parts += [f"- of {pages.escape_markdown(name)}, too"]
+    parts += [pages.alarms_text([Alarm(f"Column {name}", "Correct")])]
+    pages.write_page("\n\n".join(parts), tmp_path / "a.md", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
     main = ElementTree.fromstring(page[page.index("<main") : page.rindex("</html>")])
     name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
@@ -109,15 +102,10 @@ def test_names_of_columns_stand_in_the_page_as_they_are(tmp_path: Path, name: st
     assert lines == [f"of {name}, too", f"Column {name}. Correct."]
 
 
-def test_columns_of_numbers_are_right_aligned() -> None:
-    table = pd.DataFrame({"a": ["-1.5", ""], "b": ["0.7 [0.6, 0.8] *", "25 %"], "c": ["1", "x"]})
-    assert markdown_table(table).splitlines()[1] == "| ---: | ---: | --- |"
-
-
 def test_a_run_ends_with_the_alarms_of_new_data_pages_and_the_new_summary(tmp_path: Path) -> None:
     for size, alarms in (("full", [Alarm("A", "B")]), ("toy", [])):
         write_json(tmp_path / size / "data.json", {"alarms": [asdict(alarm) for alarm in alarms]})
-    write_page("# A\n\n**Submit** b.\n", tmp_path / "summary.md", tmp_path / "summary.html")
+    pages.write_page("# A\n\n**Submit** b.\n", tmp_path / "summary.md", tmp_path / "summary.html")
     lines = [line.removeprefix(f"{tmp_path}/") for line in result_lines(tmp_path, 0)]
     assert sorted(lines[:2]) == ["full/data.html: alarms: 1", "toy/data.html: alarms: none"]
     assert lines[2:] == ["summary.html: Submit b."]

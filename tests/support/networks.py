@@ -55,9 +55,8 @@ def random_model(
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * spread)
-    return TrainedNetwork(
-        ModelInfo({"model": asdict(config)}, feature_map, simulated, 0.2), network
-    )
+    info = ModelInfo({"model": asdict(config)}, feature_map, simulated, 0.2)
+    return TrainedNetwork(info, network)
 
 
 def make_batch(lengths: list[int], sizes: InputSizes = SIZES, seed: int = 0) -> Batch:

@@ -10,15 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from support.shop import (
-    TEST_ROWS,
-    changed,
-    copy_code,
-    forget,
-    refused,
-    snakemake,
-    write_inputs,
-)
+from support.shop import TEST_ROWS, changed, copy_code, forget, refused, snakemake, write_inputs
 from tossctr.common.files import read_json
 from tossctr.common.parquet import SIMULATED_MARK
 

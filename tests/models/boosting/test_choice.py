@@ -1,4 +1,4 @@
-"""FeatureBuilder and leaves that lower the logloss of held-out rows; click rates by plain loops."""
+"""Features and leaves that lower the logloss of held-out rows; click rates by plain loops."""
 
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None
             assert log_odds[index] == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_slots_get_as_many_occurrences_as_their_rates_are_alike() -> None:
+def test_counters_get_as_many_occurrences_as_their_rates_are_alike() -> None:
     random, rate, more = np.random.default_rng(0), 0.02, 200
     ids = np.repeat(np.arange(2000), 100)
     each, fold = Ragged(ids, np.arange(len(ids) + 1)), random.integers(0, FOLDS, len(ids))
@@ -206,7 +206,7 @@ def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
         np.testing.assert_allclose(means[row], expected, rtol=1e-5, atol=1e-7)
 
 
-def test_too_many_pairs_share_slots() -> None:
+def test_too_many_pairs_share_counters() -> None:
     tokens, target = np.random.default_rng(0).integers(0, 1 << 12, (2, 20_000))
     pairs = ClickRateSpec("", "clicks", field=0, size=1 << 12, sequence=0, targets=1 << 12)
     counters = pairs.counters_of(target[:, None], [Ragged(tokens, np.arange(20_001))]).values

@@ -80,9 +80,7 @@ def test_each_distinct_event_of_a_row_is_laid_out_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "variant",
-    [*({"pooling": pooling} for pooling in POOLINGS), {"pooled_history": True}],
-    ids=str,
+    "variant", [*({"pooling": pooling} for pooling in POOLINGS), {"pooled_history": True}], ids=str
 )
 def test_half_precision_rounds_positions_and_not_the_logit(variant: dict[str, Any]) -> None:
     # With ReLU, all layers of some weights would be silent, and every logit the last bias.
@@ -150,9 +148,7 @@ def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_
     assert OovDropout(0, SIZES).train()(batch) is batch
 
 
-def test_rows_drawn_as_unknown_have_the_numbers_of_rows_with_new_targets(
-    tmp_path: Path,
-) -> None:
+def test_rows_drawn_as_unknown_have_the_numbers_of_rows_with_new_targets(tmp_path: Path) -> None:
     columns = with_roles(shared=("events",))
     events = [",".join(str((i + j) % 5) for j in range(i % 7)) for i in range(200)]
     known = raw_table(200, events=events, item=[str(i % 5) for i in range(200)])
