@@ -94,7 +94,7 @@ class BatchSource:
         """Yield batches of the rows `start` to `stop` (exclusive), window by window of the table.
 
         Within a window, the rows with the longest histories come first. With `ablate_histories`,
-        the rows keep this order, but their histories are emptied.
+        the rows keep this order, but their histories are ablated (empty).
         """
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)

@@ -126,5 +126,5 @@ def block_settings(
     The variant (None: no variant) overrides `sizes.<size>`, which overrides settings of all sizes.
     """
     changes = config["variants"][variant] if variant else {}
-    of_size = size_settings(config, size).get(block, {})
-    return config.get(block, {}) | of_size | changes.get(block, {})
+    size_changes = size_settings(config, size).get(block, {})
+    return config.get(block, {}) | size_changes | changes.get(block, {})
