@@ -20,6 +20,7 @@ PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 run: $(VENV)/run-ready
 	$(BIN)/snakemake --cores $(CORES) results/submission_full.csv
+	@echo "Next: source $(BIN)/activate && snakemake --cores $(CORES)   # compares the models: results/summary.html"
 
 plan: $(VENV)/run-ready
 	$(BIN)/snakemake -n --cores $(CORES) $(TARGET)

@@ -34,7 +34,7 @@ _LABEL = (
     "click|label|target|bought|purchas|conver(t|sion)|(^|_)(y|sold|paid|booked|ordered|liked?"
     "|installed|subscribed|churn(ed)?|respon(se|ded)|outcome)$"
 )
-_ID = "(^|_)(id|uid|uuid|key|index|row)$"
+_ID = "(^|_)(id|uid|uuid|key|index|row|no|number)$"
 _CODE = "s?(_?(id|idx|no|num|number|key|code|hash|name))?$"
 _GROUP = f"(^|_)(user|member|customer|client|visitor|account|subscriber|player|session|uu?){_CODE}"
 _ITEM = (
