@@ -54,6 +54,11 @@ ROUTINE = (
 for handler in logger.handlers:
     if handler.name == "DefaultStreamHandler":
         handler.addFilter(lambda record: not re.match(ROUTINE, record.getMessage()))
+        # A job whose output is missing runs anyway; the names of its updated inputs fill three lines.
+        shorten = functools.partial(
+            re.sub, "(: Missing output files: .*); Input files updated by .*", r"\1"
+        )
+        handler.format = lambda record, full=handler.format: shorten(full(record))
 if workflow.is_main_process and RAW.is_simulated:
     logger.warning(f"SIMULATED DATA: {RAW.why_simulated}, so this run uses the simulated stand-in")
 
