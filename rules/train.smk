@@ -2,7 +2,7 @@
 import time
 
 from tossctr.common.machine import has_cuda_device
-from tossctr.models.base import refuse_second_training, remove_training_states
+from tossctr.models.base import refuse_models_in_training, remove_training_states
 from tossctr.report.outcome import failure_lines, result_lines
 
 # Files that this run writes are newer.
@@ -90,7 +90,7 @@ onstart:
     trainings = (rules.train.rule.name, rules.refit.rule.name)
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name in trainings]
     try:
-        refuse_second_training(Path(job.output[0]) for job in jobs)
+        refuse_models_in_training(Path(job.output[0]) for job in jobs)
     except UserError as error:
         raise WorkflowError(str(error)) from None
     if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():

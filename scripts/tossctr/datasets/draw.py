@@ -158,10 +158,11 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
             numbers = cast_rows(labels_as_numbers(column, pair), pa.float64(), first_row)
             is_label = pc.is_in(numbers, pa.array([0.0, -0.0, 1.0]))
             if (row := pc.index(is_label, False).as_py()) >= 0:
-                raise ValueError(
-                    f"{row_name(first_row + row)}: {column[row].as_py()!r} is neither "
-                    f"{' nor '.join(pair or ('1', '0'))}"
-                )
+                value = column[row].as_py()
+                if value is None:
+                    raise ValueError(f"{row_name(first_row + row)} has none; remove the row")
+                name = f"{row_name(first_row + row)}: {value!r}"
+                raise ValueError(f"{name} is neither {' nor '.join(pair or ('1', '0'))}")
         except ValueError as error:
             raise UserError(
                 f"{file.file_of_row(first_row)}: label {label!r}, {error}; `columns.label` must "

@@ -133,7 +133,7 @@ def parse_sequences(
     sequences. A token of up to 18 digits without a leading 0 is an integer. Any other is a text,
     which becomes a hash. With `times`, all tokens must be integers, and may have leading zeros.
 
-    Raises UserError for an invalid token, with its row, whose number is in `rows`.
+    Raises UserError for an invalid token. `rows` are the rows' numbers in the file, for this error.
     """
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         pattern = _INTEGER if times else _LIST_TOKEN

@@ -103,7 +103,7 @@ def split_rows(
             times = time[split == number]
             # datetime64 has nine decimals of a second, most often zeros.
             first, last = (str(t).removesuffix(".000000000") for t in (times.min(), times.max()))
-            span = f", {column} {first} to {last}"
+            span = f", {column} {first}" + (f" to {last}" if last != first else "")
         summary.append(
             f"{count_22[number].sum():,} {name} rows ({count_22[number, 1]:,} clicks{span})"
         )

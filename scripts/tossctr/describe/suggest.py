@@ -82,8 +82,8 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
         left_out |= dict.fromkeys(table.incomplete, f"some files of {table.location} lack it")
         left_out |= table.unusable
     reasons = "".join(f"# {name!r} is left out: {why}\n" for name, why in left_out.items())
-    used = {name for listed in roles.values() for name in listed}
-    for name in used & {c.name for c in features if c.is_written_number}:
+    categories = {*roles.get("profile", ()), *roles.get("context", ())}
+    for name in [c.name for c in features if c.is_written_number and c.name in categories]:
         reasons += f"# {name!r} is a category, since its numbers are not written like 1234.5\n"
     if not roles:
         raise UserError(f"the train file has no column that can be a feature; add one\n{reasons}")

@@ -95,8 +95,8 @@ class SimilarityColumns:
 def row_folds(fold_of: str, block: Block, sequence: str, count: int) -> np.ndarray:
     """The fold of each row, int64 [rows], from 0 to `count` - 1.
 
-    `fold_of` says what a fold is: a time interval ("period"), a set of groups ("fold"), or rows
-    with one hash of the first event of `sequence` ("history").
+    Rows share a fold if they share a time interval (`fold_of` is "period"), a group ("fold"), or
+    the first event of `sequence` ("history").
     """
     if fold_of == "history":
         given = block.first_events

@@ -96,7 +96,7 @@ def training_lock(model: Path) -> AbstractContextManager[None]:
     return folder_lock(training_state(model), "is training this model already")
 
 
-def refuse_second_training(models: Iterable[Path]) -> None:
+def refuse_models_in_training(models: Iterable[Path]) -> None:
     """Raise UserError if a process of an earlier Snakemake run still trains one of the models."""
     for model in models:
         if training_state(model).exists():

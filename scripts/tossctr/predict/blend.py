@@ -56,7 +56,7 @@ class Blend:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The models' names, weights and click rates."""
+        """The models' names, their weights, and the click rates of their train rows."""
         names, rates = zip(*((m.about.full_name, m.about.click_rate) for m in self.models))
         return {"models": names, "weights": self.weights, "click_rates": rates}
 

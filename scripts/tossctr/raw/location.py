@@ -77,7 +77,7 @@ class Location:
 
     @cached_property
     def version(self) -> str:
-        """A digest of a file's content, or of an object's size and the store's digest of it."""
+        """A digest of the content. For an object in a store: of its size and the store's digest."""
         with self.reading():
             if not self.is_remote:
                 return content_version(Path(self.configured))

@@ -39,8 +39,8 @@ _MAX_PANELS, _MAX_ROWS = 6, 15
 _ROWS = {
     "sample": "number of evenly spaced rows that most other statistics describe",
     "adversarial AUC": "how well boosting separates the table's rows from train rows; 0.5: not at "
-    "all. A high value does no harm if validation and test rows have similar values: metrics then "
-    "account for the difference",
+    "all. If validation and test rows have similar values, metrics on validation rows describe "
+    "test rows, too",
 }
 _SEQUENCES = {
     "events": "mean per row",

@@ -259,8 +259,8 @@ def _statements(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) ->
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
         gain = (
             f" Its gain in {_metric(rivals).heading} over its best model, {row['best_model']}, is "
-            f"{difference_text(row, 'gain_over_best')}. This gain uses no weights that were fitted "
-            f"to the same rows."
+            f"{difference_text(row, 'gain_over_best')}. It is cross-validated: its weights are "
+            f"fitted to other rows than it is measured on."
         )
         yield f"The blend has the weights {weights}.{gain if row['enough_clicks'] else ''}"
 
@@ -284,7 +284,7 @@ def _table(models: pd.DataFrame) -> str:
         f"\\* marks a significant difference (p < {SIGNIFICANCE} after Holm's correction for the "
         f"number of models; intervals are not corrected)",
         "AUC": METRIC_BY_NAME["auc"].meaning,
-        "train rows": "rows that the model was trained on (a phone hides this and what follows)",
+        "train rows": "rows that the model was trained on (narrow screens end before it)",
         "training": "duration of the training",
         "peak MiB": "peak memory of the training",
     }

@@ -20,7 +20,7 @@ from support.trainings import (
 from tossctr.common import tensors
 from tossctr.common.errors import UserError
 from tossctr.common.files import folder_lock
-from tossctr.models.base import refuse_second_training
+from tossctr.models.base import refuse_models_in_training
 from tossctr.models.feseq import training_loop as trainer
 from tossctr.models.feseq.training_step import Stepper
 
@@ -113,8 +113,8 @@ def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> No
             train_saving(data, tmp_path, CONFIG)
         # What Snakemake asks before it starts.
         with refused:
-            refuse_second_training([tmp_path / "model.safetensors"])
-    refuse_second_training([tmp_path / "model.safetensors", tmp_path / "none/model.safetensors"])
+            refuse_models_in_training([tmp_path / "model.safetensors"])
+    refuse_models_in_training([tmp_path / "model.safetensors", tmp_path / "none/model.safetensors"])
 
 
 def test_a_full_disk_under_the_state_does_not_end_the_training(

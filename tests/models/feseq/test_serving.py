@@ -210,8 +210,8 @@ def test_another_file_or_one_of_a_changed_bit_is_refused(folder: Path, tmp_path:
 
 @pytest.mark.workflow
 def test_the_example_of_the_page_runs_with_what_pip_installs(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "results/toy").mkdir(parents=True)
-    (tmp_path / "results/toy/len100").symlink_to(folder)
+    (tmp_path / "results/full").mkdir(parents=True)
+    (tmp_path / "results/full/len150").symlink_to(folder)
     for name in OTHER_MODULES:
         (tmp_path / f"{name}.py").write_text("raise ModuleNotFoundError")
     page = (REPOSITORY / "docs/serving.md").read_text()

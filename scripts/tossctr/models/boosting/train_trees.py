@@ -160,9 +160,9 @@ class BoostingRun:
         if self.valid is not None:
             valid = quantile_matrix(self.valid, fitted.features, like=matrix, threads=threads)
         logger.info(
-            "%s train rows, %s validation rows, %d features",
+            "%s train rows, %s, %d features",
             f"{matrix.num_row():,}",
-            f"{valid.num_row():,}" if valid else "no",
+            f"{valid.num_row():,} validation rows" if valid else "including the validation rows",
             matrix.num_col(),
         )
         return BagMatrices(matrix, valid, start)
