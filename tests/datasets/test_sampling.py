@@ -134,7 +134,7 @@ LABELS = [0, 1, 1, 0, 0, 1]
         (["no", "Yes", "YES", "no", "No", "yes"], None),
         (pa.array(["f", "t", "T", "f", "F", "t"]).dictionary_encode(), None),
         ([0, 1, 0, 1, 2, 1], r"row 5 .from 1.: 2 "),
-        ([0, 1, 1, 0, None, None], r"row 5 .from 1.: None is neither"),
+        ([0, 1, 1, 0, None, None], r"row 5 .from 1. has none"),
         (["0", "1", "0", "1", "yes", "no"], r"'y'.*row 5 .from 1.: .*'yes'"),
         (["no", "yes", "yes", "no", "n", "yes"], r"row 5 .from 1.: 'n' is neither"),
         ([0, 0, 1, 0], r"1 of 4 rows have 'y' = 1"),
