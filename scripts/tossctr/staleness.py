@@ -30,7 +30,7 @@ UNTRACKED = {
 
 
 def setting_params(**values: Any) -> dict[str, Callable[..., str]]:
-    """Params of a Snakemake rule, by name: texts `name=value` of settings that the output needs.
+    """Params of a Snakemake rule, by name: texts `name=value` of settings that change its output.
 
     A value may be a function of the wildcards; Ellipsis (`...`) means that the job lacks this
     setting. A mapping gives a param for each key, such as `sampling.seed=1`. The params are
@@ -97,7 +97,7 @@ class CodeDigests:
         return digest(self.by_file(f"{script}.py", *paths))
 
     def by_file(self, *names: str) -> list[str]:
-        """Texts `path@digest` of the files `names`, of their imports, and of JSON beside them."""
+        """Texts `path@digest` of files `names`, of their imports, and of JSON files beside them."""
         files = self.with_imports(*names, without=UNTRACKED)
         digests = {name: _digest(self.texts[name]) for name in files}
         for folder in {(self.folder / name).parent for name in digests if "/" in name}:

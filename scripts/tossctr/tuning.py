@@ -119,7 +119,7 @@ def _search(
 def run_trial(run: RunTrial, trial: Trial, settings: Settings, space: Mapping[str, Any]) -> float:
     """Train a model with settings drawn from `space`; return the value that the search maximizes.
 
-    Raises TrialPruned if the trial is worse than others, or if the settings do not work.
+    Raises TrialPruned if the trial falls below the median, or if the settings do not work.
     """
     drawn = nest_by_block(
         {path: _draw(trial, path, values) for path, values in sorted(space.items())}

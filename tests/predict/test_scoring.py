@@ -173,7 +173,7 @@ def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> No
     metrics = read_json(copied / known)
     assert (metrics["rows"], metrics["clicks"]) == (TEST_ROWS, TEST_ROWS // 2)
     output = refused(copied, "results/scores/agian.parquet", config=config)
-    assert "`scores` has no 'agian'; it has: again, known" in output
+    assert "`scores` has no entry 'agian'; entries: again, known" in output
     # A file that cannot be scored is refused before the scores of before are removed.
     labelled.drop(columns="price").to_parquet(copied / "in/labelled.parquet")
     assert "there is no column 'price'" in refused(copied, target, config=config)

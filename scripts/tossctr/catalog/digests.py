@@ -25,7 +25,7 @@ from .schema import sampling_of, table_score
 # The entry point of a model kind that each script runs.
 ENTRY_POINTS = {"train": "train", "tune": "trial_runner", "export": "export"}
 ENTRY_POINTS |= dict.fromkeys(("predict_valid", "predict", "importance", "score"), "load")
-# This setting changes the result of a training by no more than rounding.
+# This setting changes a training only by rounding, dropout and batch norms (docs/several-gpus.md).
 ROUNDING_KEY = "gpus"
 
 # The size and the name of a model, a baseline or the blend.
@@ -74,10 +74,10 @@ class WorkflowDigests:
     ) -> str:
         """The digest of everything that a final file, such as a submission, depends on.
 
-        The file is made from the models, baselines or blends in `jobs`, by `scripts` and those that
-        train; with `test`, also from the test table. Snakemake removes the outputs of a failed
-        step, but would not rebuild them while an older final file exists. A changed digest makes
-        Snakemake rebuild them.
+        The file is made from the models, baselines or blends in `jobs`, by `scripts` and the
+        training scripts; with `test`, also from the test table. Snakemake removes the outputs of a
+        failed step, but would not rebuild them while an older final file exists. A changed digest
+        makes Snakemake rebuild them.
         """
         config, jobs = self.config, list(jobs)
         for size in [size for size, name in jobs if name == BLEND]:
@@ -149,8 +149,8 @@ def score_request(config: Mapping[str, Any], columns: Columns, path: str) -> Sco
         check_job(config, columns, {"size": size, "model": model})
     if name not in config["scores"]:
         raise UserError(
-            f"the config's `scores` has no {name!r}; it has: "
-            f"{', '.join(config['scores']) or 'no names'}. Add `scores: {{{name}: <file>}}`"
+            f"the config's `scores` has no entry {name!r}; entries: "
+            f"{', '.join(config['scores']) or 'none'}. Add `scores: {{{name}: <file>}}`"
         )
     configured = config["scores"][name]
     files = table_locations(

@@ -44,7 +44,7 @@ def is_model(name: str) -> bool:
 
 @cache
 def settings_classes() -> dict[str, Any]:
-    """By name, the class of settings of each block of the config that a kind of model reads."""
+    """The settings class of each block of the config that a model kind reads, by name."""
     return {name: keys for kind in MODEL_KINDS.values() for name, keys in kind.blocks.items()}
 
 

@@ -44,7 +44,7 @@ ScoreName = Literal["toss", "logloss", "auc", "average_precision"]
 
 
 class TableScore(NamedTuple):
-    """A score that a table file can name: its metric, and its default of `submission.prior`."""
+    """A score that a table file can name: its metric, and the default of `submission.prior`."""
 
     metric: str  # in evaluate/metric_table.py
     prior: Prior = "observed"
@@ -94,7 +94,7 @@ class Simulation(_Block):
     test_rows: Annotated[int, Field(ge=1)] = 20_000
     """number of test rows"""
     mean_length: Annotated[float, Field(ge=5, le=5000), AS_WRITTEN] = 20
-    """mean events of a history; the competition's data have 531"""
+    """mean number of events of a history; the competition's data have 531"""
 
 
 class Group(_Block):
@@ -133,7 +133,7 @@ class ColumnRoles(_Block):
     group: Name | None = None
     """column of a user ID or the like; see `sampling.split`"""
     use: Annotated[list[str], Field(min_length=1)]
-    """names of the column sets to use (each is a `<group>` below); others are never read"""
+    """names of the groups to use (each is a `<group>` below); other groups are ignored"""
     groups: dict[str, Group]
     """the groups by name"""
 
@@ -194,7 +194,7 @@ class Size(_WithBlocks):
     rows: Annotated[int, Field(ge=20)] | None
     """number of train rows to draw at random; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
-    """each number gives a network: 150 gives `len150`, whose positions are the newest 150 events"""
+    """one network each: 150 gives `len150`, whose Transformer reads the newest 150 events"""
     submission_models: Annotated[list[str], Field(min_length=1)]
     """models in the submission, such as `len150` or `boosting`; several models are blended
     (docs/variants.md)"""
@@ -305,11 +305,11 @@ class TuneConfig(SettingsBlock):
     """number of trials"""
     space: Annotated[Mapping[str, Any], AfterValidator(_checked_space)] = {}
     """settings to search. Each has a list of choices, or a range `{low, high}`, optionally with
-    `log: true` or a `step`. Your file adds to those in config.yaml"""
+    `log: true` or a `step`. Your file adds settings to those in config.yaml"""
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The part of a search `space` for blocks of the config, such as train, in `names`."""
+    """The part of a search `space` whose blocks of the config, such as train, are in `names`."""
     return {path: values for path, values in space.items() if path.split(".")[0] in names}
 
 

@@ -76,8 +76,8 @@ class ModelKind:
         """The dotted name of the entry point's module; raises UserError if there is none."""
         if entry_point not in self.entry_points:
             raise UserError(
-                f"the model kind {self.name} has no function {entry_point!r}; docs/serving.md "
-                f"shows another way to serve its models"
+                f"the model kind {self.name} has no function {entry_point!r} "
+                f"(docs/own-model.md); docs/serving.md shows how to serve its models without ONNX"
             )
         return f"{self.package}.{self.entry_points[entry_point]}"
 

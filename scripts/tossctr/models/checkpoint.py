@@ -62,9 +62,9 @@ class Checkpoint:
 
 def _key(job: TrainJob) -> str:
     """A digest of everything that a training depends on."""
-    # The number of GPUs changes only rounding and draws of dropout.
+    # The number of GPUs changes only rounding, dropout and the batch norms of `din`.
     settings = {block: {**keys, "gpus": 1} for block, keys in job.settings.items()}
-    # The feature map has the identity of the rows.
+    # The feature map identifies the rows.
     feature_map = hashlib.sha256(job.feature_map.read_bytes()).hexdigest()
     values = [settings, feature_map, job.first_training(), job.code]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -31,8 +31,8 @@ def open_rows(
     """Open the feature map, the train rows and the validation rows of a training.
 
     A refit trains on all these rows: the first table has them, the second is None. Raises UserError
-    if the files are from different draws of rows, or of another size than that in `full_name`, such
-    as full/len150 ('': any).
+    if the files come from different draws of rows, or if their size is not the one in `full_name`,
+    such as full/len150 ('': any).
     """
     fields = FeatureMap.read(feature_map)
     rows = TrainAndValidation(train, valid) if is_refit else train
@@ -88,7 +88,7 @@ class TrainJob:
         return open_rows(*files, is_refit=self.refit_of is not None)
 
     def model_info(self, feature_map: FeatureMap, train: Table) -> ModelInfo:
-        """What the model file stores of the training; raises UserError if all labels are equal."""
+        """What a model file stores about the training; raises UserError if all labels are equal."""
         click_rate = float(train.column("label").mean())
         if click_rate in (0, 1):
             raise UserError(

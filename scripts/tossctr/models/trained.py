@@ -59,7 +59,7 @@ class Model:
     threads: int = field(default=1, kw_only=True, compare=False)
 
     def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
-        """Logits of a block of rows, float32 [rows], at the click rate of the train rows."""
+        """Logits float32 [rows] of a block of rows, which assume the train rows' click rate."""
         raise NotImplementedError
 
     def predict(self, rows: TableSource, *, ablate_histories: bool = False) -> np.ndarray:

@@ -158,7 +158,7 @@ def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
     assert 1 <= metrics["micro_batch_rows"] < metrics["batch_rows"]
     # Batches shrink on small data.
     assert replace(TRAIN, batch_size=512, min_steps_per_epoch=100).batch_rows(900) == 9
-    with pytest.raises(UserError, match=r"\d MiB of memory are too few: .*runtime.memory_gib"):
+    with pytest.raises(UserError, match=r"\d MiB of memory are not enough: .*runtime.memory_gib"):
         train(data, tmp_path, memory_gib=0.0031)
 
 

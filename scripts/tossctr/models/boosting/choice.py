@@ -1,8 +1,8 @@
 """Chooses the sets of features and `min_child_weight` before a training.
 
-Features of users and ads help only if the same users and ads come again. So short trainings try one
-change after the other: a further set of features, or a smaller `min_child_weight`. A change is kept
-if it lowers the logloss of held-out rows by more than the standard error of this gain.
+Features of users and ads help only if new rows have the same users and ads. So short trainings try
+one change at a time: one more set of features, or a smaller `min_child_weight`. A change is kept if
+it lowers the logloss of held-out rows by more than the standard error of this gain.
 
 For sets of features, the validation rows are held out. If the validation rows are few and drawn at
 random, a cross-validation of train rows adds held-out rows. For `min_child_weight`, only train rows
@@ -85,7 +85,7 @@ def choose_settings(
 
 
 def _cross_validation(rows: Table, features: FeatureBuilder) -> Iterator[Split]:
-    """For each fold of `rows`, a split that holds it out; features are fitted to other folds."""
+    """For each fold of `rows`, a split that holds it out; features are fitted to the rest."""
     fold = np.arange(rows.rows) % _FOLDS
     for number in range(_FOLDS):
         train, held = (RowSubset(rows, np.flatnonzero(p)) for p in (fold != number, fold == number))
@@ -100,7 +100,7 @@ def _max_leaf_weight(rows: float, rate: float) -> float:
 
 @dataclass(frozen=True)
 class _Trials:
-    """Runs short trainings with a `min_child_weight` of `leaf`; records the changes they try."""
+    """Runs short trainings, and records the changes tried. `leaf` is a `min_child_weight`."""
 
     device: str
     threads: int

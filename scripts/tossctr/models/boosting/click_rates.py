@@ -91,7 +91,7 @@ def click_rate_specs(feature_map: FeatureMap, few_columns: Sequence[str]) -> lis
 
 
 class ClickCounts:
-    """Occurrences (`seen`) and clicks by fold of the rows, each uint32 [folds, counters].
+    """Counts of occurrences (`seen`) and of `clicks`, each uint32 [folds, counters].
 
     A counter is for a category, an event, or a pair of target and event. If rows are split by
     time, each period is a fold. Log odds are relative to the log odds of all rows.
@@ -182,11 +182,11 @@ def mean_over_newest(
     offsets: np.ndarray,
     windows: np.ndarray,
 ) -> np.ndarray:
-    """For each row, the mean value of its newest n counters, for each n in `windows`, ascending.
+    """For each row and each n in `windows` (ascending), the mean value of its newest n counters.
 
     `table` has the values [folds, counters], and `fold` [rows] the fold of each row. Row i has the
     counters `counters[offsets[i]:offsets[i + 1]]`, the newest last. A row with fewer than n
-    counters gives their mean; without counters, NaN. The result is float32 [rows, windows].
+    counters gets their mean; a row without any gets NaN. The result is float32 [rows, windows].
     """
     means = np.empty((len(fold), len(windows)), np.float32)
     for row in range(len(fold)):

@@ -1,4 +1,4 @@
-"""The features of boosting, equally many for short and long histories.
+"""The features of boosting. Their number does not depend on the lengths of histories.
 
 Every model has:
 
@@ -9,10 +9,10 @@ Every model has:
 A model can also have these sets:
 
     histories           statistics of histories (`features/history_statistics.py`), and the
-                        shares of a history's commonest codes
+                        shares of the column's most frequent codes
     similarities        of a target to the events of its history (`features/similarities.py`)
-    clicks              log odds of clicks (`click_rates.py`) by category; and their means over the
-                        newest events, and over the pairs of these events with the target
+    clicks              log odds of clicks (`click_rates.py`) by category; and mean log odds of the
+                        newest events, and of their pairs with the target
     ids                 log odds of clicks by ID, and by category for columns with many categories
 """
 
@@ -47,7 +47,7 @@ from ...features.similarities import similarity_names
 from .boosting import FEATURE_SETS
 from .click_rates import ClickCounts, ClickRateSpec, click_rate_specs, mean_over_newest
 
-# The shares of this many of a sequence's commonest codes are features.
+# The shares of this many of a sequence's most frequent codes are features.
 TOP_CODES = 60
 # Click rates are averaged over this many newest events; the last window has all events.
 _WINDOWS = (1, 20, 50, 150, 2**62)
@@ -68,7 +68,7 @@ class FeatureBuilder:
     few_columns: names of the columns with few categories
     tables: by name of a click rate, log odds float32 [folds, counters]; a counter is of a category,
         an event or a pair, and a row takes the log odds of its fold
-    top_codes: by history column, its commonest events
+    top_codes: by history column, its most frequent codes
     oov_dropout: for each column, the share of categories to replace by "unknown"; None: none
     folds: number of folds of the rows; if `by_period`, each period is a fold
     """

@@ -217,7 +217,7 @@ class BoostingRun:
 def trial_runner(rows: OpenRows, folder: Path, runtime: Runtime, threads: int) -> Iterator[Any]:
     """Yield a function that trains trees with given settings, for each trial of a search.
 
-    A trial reuses the binned rows of the last trial if features and rows are the same. Large
+    A trial reuses the binned rows of the previous trial if features and rows are the same. Large
     matrices of binned rows go into files in `folder`.
     """
     device, (fields, train, valid) = choose_device(runtime.device), rows

@@ -99,7 +99,7 @@ def quantile_matrix(
     threads: int,
     folder: Path | None = None,
 ) -> Matrix:
-    """XGBoost's matrix of a table: for each feature of a row the index of its bin, and the labels.
+    """XGBoost's matrix of a table: the bin index of each feature of each row, and the labels.
 
     The bins are those of the matrix `like` or, without it, quantiles of the table's first rows
     (tables are shuffled). If `folder` is given, a large matrix goes into a file in it. Raises
@@ -225,7 +225,7 @@ class _AfterTree(xgboost.callback.TrainingCallback):
         self.function, self.progress = function, Progress("grown", trees, "trees")
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Call `function` with any metrics; returns False: True would end the training."""
+        """Call `function` with any metrics; returns False, since True would end the training."""
         self.progress.advance(1)
         if evals_log:
             metrics = {ours: evals_log["valid"][name][-1] for name, ours in METRICS.items()}

@@ -76,8 +76,8 @@ def micro_batch_rows(
     rows = min(batch_rows, needed.rows_that_fit(machine.memory()))
     if rows == 0:
         raise NotEnoughMemoryError(
-            f"{machine.memory() / 2**20:,.0f} MiB of memory are too few: to train on a single row "
-            f"takes {needed.bytes_needed(1) / 2**20:,.0f} MiB; raise the setting "
+            f"{machine.memory() / 2**20:,.0f} MiB of memory are not enough: training on a "
+            f"single row needs {needed.bytes_needed(1) / 2**20:,.0f} MiB; raise the setting "
             f"runtime.memory_gib, or use a smaller max_len or model"
         )
     on_cpu = machine.device.type == "cpu"
@@ -93,7 +93,7 @@ def count_parameters(network: FESeq) -> int:
 
 
 def _saved_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
-    """The bytes that autograd saves for `batch` (without weights), and the bytes of gradients."""
+    """The bytes that autograd saves for `batch` (without weights), plus the bytes of gradients."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     # By address, and kept alive: otherwise a later storage could get the same address.
     storages: dict[int, torch.UntypedStorage] = {}

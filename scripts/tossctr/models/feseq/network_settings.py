@@ -74,7 +74,7 @@ class ModelConfig:
     )
     """inputs of the output network for a numeric column. `linear`: the scaled value times a learned
     vector. `direct`: the scaled value. `buckets`: a learned vector for each of 20 quantile buckets.
-    `missing`: a flag"""
+    `missing`: a flag for missing values"""
     scaling: Literal["minmax", "quantile"] = "quantile"
     """scaling of numeric values. `minmax`: to [0, 1]. `quantile`: to ranks among the train rows"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = get_args(Statistic)
@@ -194,8 +194,8 @@ class TrainConfig:
         return 2e-3 if rows > AUTO_ROWS else 1e-3
 
     def batch_rows(self, rows: int) -> int:
-        """The number of rows of a batch: `batch_size`, or fewer if an epoch of `rows` is short."""
+        """The number of rows of a batch: `batch_size`, or fewer if an epoch has few `rows`."""
         fewer = max(1, rows // self.min_steps_per_epoch)
         if fewer < self.batch_size:
-            logger.info("batches have %d rows, to keep to train.min_steps_per_epoch", fewer)
+            logger.info("batches have only %d rows, because of train.min_steps_per_epoch", fewer)
         return min(fewer, self.batch_size)

@@ -58,8 +58,8 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
     if len(wrong):
         row = wrong[0]
         raise UserError(
-            f"{onnx}: not written: {len(wrong):,} of {len(expected):,} rows get other logits than "
-            f"from {model}. Row {row} gets {exported[row]:.6f} instead of {expected[row]:.6f}. "
+            f"{onnx}: not written: {len(wrong):,} of {len(expected):,} rows have logits that "
+            f"differ from {model}: row {row} has {exported[row]:.6f}, not {expected[row]:.6f}. "
             f"Install torch, onnxscript and onnxruntime in the versions of envs/requirements.txt, "
             f"and export again"
         )

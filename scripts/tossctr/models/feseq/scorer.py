@@ -78,7 +78,7 @@ class Scorer:
         return row_table(rows, self.columns, self.about["simulated"])
 
     def score(self, rows: Rows) -> np.ndarray:
-        """Click probabilities float64 [rows], at the click rate of the train rows.
+        """Click probabilities float64 [rows], which assume the click rate of the train rows.
 
         A row maps column names to raw values. Columns that are not in `raw_columns` are ignored.
         Raises UserError for a missing column, an invalid value or a logit that is not finite.
@@ -86,7 +86,7 @@ class Scorer:
         return sigmoid(self.logits(rows))
 
     def logits(self, rows: Rows) -> np.ndarray:
-        """Logits float32 [rows] of raw rows, to be averaged with other models' logits."""
+        """Logits float32 [rows] of raw rows, for a blend with other models."""
         table = self.table(rows)
         logits = np.empty(table.rows, np.float32)
         lengths = self.encoder.lengths(table.block)

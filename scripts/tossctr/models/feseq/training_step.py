@@ -151,7 +151,7 @@ class Stepper:
     def _gradients(self, batch: Batch) -> Tensor:
         """Compute the gradients of the batch's mean loss; return the loss without L2 penalty.
 
-        If several processes share the batch, the sums of their gradients and losses count.
+        If several processes share the batch, their gradients and losses must be summed.
         """
         random = np.random.SeedSequence([self.config.seed, self.step, self.ranks.rank])
         torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))
@@ -180,7 +180,7 @@ class Stepper:
 
 
 def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
-    """The optimizer; of its parameter groups, only the layers' matrices have weight decay."""
+    """The optimizer, with weight decay only for the weight matrices of layers."""
     embeddings = embedding_parameters(model)
     ids = {id(parameter) for parameter in embeddings}
     layers = [parameter for parameter in model.parameters() if id(parameter) not in ids]
@@ -198,11 +198,11 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> "TableAdam":
 class TableAdam(AdamW):
     """AdamW with one second moment for each embedding table, in parameter groups with `by_table`.
 
-    With a second moment per weight, a rare category moves equally far for a negative and for a
-    click, although the gradient of a rare click is far larger. With one per table, steps are
-    proportional to gradients. The moment averages only over the categories in the batch, so steps
-    do not grow with the vocabulary. Adam-mini (Zhang et al., arXiv:2406.16793) does the same for
-    other weights.
+    With a second moment per weight, a rare category's embedding moves equally far for a negative
+    and for a click, although the gradient of a rare click is far larger. With one per table, steps
+    are proportional to gradients. The moment averages only over the categories in the batch, so
+    steps do not grow with the vocabulary. Adam-mini (Zhang et al., arXiv:2406.16793) does the same
+    for other weights.
     """
 
     @torch.no_grad()

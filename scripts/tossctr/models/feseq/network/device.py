@@ -110,7 +110,7 @@ class Machine:
         """The memory that this process may use, in bytes.
 
         On a CPU, the processes of a training share it equally. Memory in use is not subtracted,
-        since the size of micro-batches changes rounding.
+        so that micro-batches, and thus rounding, do not vary between runs.
         """
         sharing = 1 if self.device.type == "cuda" else self.ranks.count
         if self.memory_gib is not None:

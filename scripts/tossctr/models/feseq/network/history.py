@@ -65,7 +65,7 @@ class PositionFields(nn.Module):
 
 
 class DistanceEmbedding(nn.Module):
-    """Embeds the distance from an event to the target; those above `longest` share an embedding."""
+    """Embeds an event's distance to the target; distances above `longest` share an embedding."""
 
     def __init__(self, size: int, longest: int, embedding_dim: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class CrossV2(nn.Linear):
 
 
 class Interaction(nn.Module):
-    """The interacting layers: `autoint` over a position's fields, or `crossnetv2` over all at once.
+    """Interacting layers: `autoint` over a position's fields, `crossnetv2` on their concatenation.
 
     The output has the dtype of the input, also under autocast, since later layers add to it.
     """

@@ -147,7 +147,7 @@ class InputLayer(nn.Module):
         self.layers = nn.ModuleDict(layers)
 
     def forward(self, numbers: Mapping[str, Tensor], context_BC: Tensor) -> Tensor:
-        """The concatenated outputs of all layers [rows, out_width]; `numbers` are by encoding."""
+        """All layers' outputs, concatenated [rows, out_width]; `numbers` has values by encoding."""
         values = [*(numbers[encoding] for encoding in self.encodings.values()), context_BC]
         vectors = [layer(x_BC).flatten(1) for layer, x_BC in zip(self.layers.values(), values)]
         return torch.cat(vectors, dim=1)

@@ -8,7 +8,7 @@ FESeq reads rows in one of two forms, which give the same logits:
 B rows, T events of all rows, N positions of all rows, U distinct positions, V distinct events, S
 sequence fields, H heads, E width of a head, C columns of a target or a profile, X any width. In
 the padded form, N and U are two axes B, L, and V is two axes B, L - 1. L is the number of positions
-of the longest row, cut to max_len. W is the number of events of the longest whole history.
+of the longest row, at most max_len + 1. W is the number of events of the longest whole history.
 """
 
 import math
@@ -115,7 +115,7 @@ class PackedRows:
         return attended_NHE[..., :width]
 
     def attend_by_length(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """The result of `attend`, by one call for each run of rows with equally many positions."""
+        """The result of `attend`, by one call for each run of rows of the same length."""
         attended = []
         for qkv_BL3HE in self._by_length(qkv_N3HE):
             # Unbinding before transposing saves a copy of the gradients.
@@ -125,7 +125,7 @@ class PackedRows:
         return torch.cat(attended)
 
     def _by_length(self, x_NX: Tensor) -> list[Tensor]:
-        """The vectors of each run of rows with equally many positions [rows, positions, ...]."""
+        """The vectors of each run of rows of the same length [rows, positions, ...]."""
         runs = self.layout.runs
         parts = x_NX.split([rows * length for rows, length in runs])
         return [part.unflatten(0, run) for part, run in zip(parts, runs)]
@@ -170,7 +170,7 @@ class PackedRows:
 class PaddedRows:
     """The rows of a batch, left-padded, as an exported model takes them.
 
-    The events of a row are in its last columns; the columns before are ignored. The methods are
+    The events of a row are in its last columns; earlier columns are ignored. The methods are
     those of PackedRows.
 
     history_SBH: codes of each row's newest events, at most max_len: [sequence fields, rows, events]
@@ -234,7 +234,7 @@ class PaddedRows:
         return x_UX
 
     def attend(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """As in PackedRows; one more number in each key gives padding a very low score."""
+        """As in PackedRows; an extra dimension of the keys gives padding a very low score."""
         query, key, value = (x.transpose(1, 2) for x in qkv_N3HE.unbind(2))
         bias = (self.is_position_BL.to(query.dtype) - 1) * _HIDDEN
         bias = bias[:, None, :, None].expand(-1, query.shape[1], -1, -1)
