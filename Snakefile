@@ -1,4 +1,4 @@
-# Toss click data (parquet) to a submission CSV through FESeq models. Stages in the order of data:
+# Click logs (parquet or CSV) to a submission CSV, by FESeq and boosting. Stages in order:
 # raw -> sample -> convert -> fit_feature_map -> train -> predict_valid -> measure -> compare -> summarize
 #                                                     -> predict -> submit
 
@@ -23,7 +23,7 @@ rule all:
         (
             "results/submission_full.csv"
             if RAW.test
-            # The models that would submit.
+            # Without a test file: the metrics of the submission models.
             else collect(
                 "results/full/{model}/metrics.json", model=submission_models(config, "full")
             )

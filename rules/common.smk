@@ -31,7 +31,7 @@ if IS_IMPORTED:
 
 # Checks that need no job; their errors are shown without a traceback.
 try:
-    # The table's file is searched in the working folder, then in the repository.
+    # The table file is looked for in the working folder, then in the repository.
     merged, files = load_table_file(config, [Path(), SCRIPTS.parent])
     # An importing workflow's config files also have keys of that workflow.
     config.update(checked_config(merged, [*files, *([] if IS_IMPORTED else workflow.configfiles)]))
@@ -54,7 +54,7 @@ ROUTINE = (
 for handler in logger.handlers:
     if handler.name == "DefaultStreamHandler":
         handler.addFilter(lambda record: not re.match(ROUTINE, record.getMessage()))
-        # A job whose output is missing runs anyway; the names of its updated inputs fill three lines.
+        # If outputs are missing, the reason omits updated inputs, which would fill three lines.
         shorten = functools.partial(
             re.sub, "(: Missing output files: .*); Input files updated by .*", r"\1"
         )

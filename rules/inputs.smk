@@ -70,7 +70,7 @@ def part_raw_files(table):
 
 
 def parts_of(table, path):
-    """Input function: a file of each part of a table, and of each submission model if in `path`."""
+    """Input function: a file per part of a table, and submission model if `path` has {model}."""
 
     def files(wildcards):
         parts = map(part_name, range(len(listed_parts(table, wildcards))))

@@ -35,7 +35,7 @@ def code(script):
 
 
 def column_params(*extra):
-    """Params: the columns by role for the script, and as texts, which Snakemake compares."""
+    """Params: the columns by role, for the script, and as texts for Snakemake to compare."""
     roles = COLUMNS.to_dict(*extra)
     return column_role_params(roles) | untracked_params(columns=roles)
 

@@ -35,7 +35,7 @@ rule submit:
         facts=rules.describe.output.facts,
     output:
         submission="results/submission_{size}.csv",
-        # The models, weights and files of the submission.
+        # The models, weights and prior of the submission.
         about="results/submission_{size}.json",
     log:
         "results/submission_{size}.log",

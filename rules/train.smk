@@ -80,7 +80,7 @@ rule tune:
         ),
         code=code("tune"),
     message:
-        "Searching better settings of {wildcards.model}, size {wildcards.size}"
+        "Searching for better settings of {wildcards.model}, size {wildcards.size}"
     script:
         "../scripts/tune.py"
 

@@ -1,4 +1,4 @@
-"""Runs a function of the library, in a Snakemake job or from the shell."""
+"""Run a function of the library, in a Snakemake job or from the shell."""
 
 import argparse
 import inspect
@@ -165,7 +165,7 @@ def _shell_values(main: Any) -> dict[str, Any]:
 
 
 def output_names(parameters: Any) -> list[str]:
-    """The names of the parameters that name files to write, in the signature of a function."""
+    """The names of the parameters in a function's signature that are output files."""
     return [
         name for name, p in parameters.items() if Output in (p.annotation, *get_args(p.annotation))
     ]

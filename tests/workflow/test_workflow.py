@@ -162,4 +162,4 @@ def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitte
     assert text != script.read_text()
     script.write_text(text)
     output = refused(copied, TARGET, repository=repository)
-    assert f"{part}: these predictions are not of the current code" in output
+    assert f"{part}: these predictions are not from the current code" in output

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 # Maximum train rows, and maximum float32 values (1 GiB), of logistic regression.
 MAX_ROWS = 1_000_000
 MAX_VALUES = 1 << 28
-# C: the inverse strength of the penalty.
+# Inverse regularization strengths.
 C_VALUES = (0.0001, 0.001, 0.01, 0.1, 1.0)
 _ITERATIONS = 1_000
 INPUTS = Inputs(numbers=("quantile", "missing"), statistics=("length",))
@@ -52,8 +52,8 @@ def fit_baseline(
 ) -> None:
     """Fit a baseline; write validation `predictions` (row, label, logit) and `training` (JSON).
 
-    Only the first rows of a large train table, which is shuffled, are used. Raises UserError if
-    these rows have the same label.
+    Logistic regression uses only the first rows of a large train table, which is shuffled. Raises
+    UserError if all rows used have the same label.
     """
     # Log warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
@@ -101,7 +101,7 @@ def _logistic_regression(
 ) -> tuple[np.ndarray, float]:
     """The logits of the validation rows, and the C with the lowest logloss on these rows.
 
-    `label` has the labels of the train rows to use, the first rows.
+    The fit uses the first train rows, whose labels are `label`.
     """
     x, stop = np.empty((len(label), inputs.count), np.float32), 0
     for block in inputs.read(train, "read", threads, len(label)):

@@ -1,6 +1,6 @@
 """Fit the weights of submission models, and blend their validation predictions.
 
-Weights are fitted to the logloss, the least noisy metric.
+Fitted weights minimize the logloss, the least noisy metric.
 """
 
 import logging
@@ -18,7 +18,7 @@ from .metric_table import METRIC_BY_NAME, metrics_of, read_same_rows
 
 logger = logging.getLogger(__name__)
 
-# Standard deviation of a weight before any row is seen. With few clicks, weights are nearly equal.
+# Standard deviation of the prior on a weight. With few clicks, weights are nearly equal.
 _DEVIATION = 0.2
 
 
@@ -34,12 +34,12 @@ def blend_predictions(
     """Blend the validation predictions of several models: the weighted mean of their logits.
 
     predictions: a file for each model, in a folder with the model's name
-    given: weights by model name; None: fitted. Each half of the rows is then blended with weights
-        fitted to the other half, but `weights` are fitted to all rows
+    given: weights by model name; None: `weights` are fitted to all rows. Then `blend` is
+        cross-fitted: each half of the rows has weights fitted to the other half
     blend: output, parquet; also has the logits of the best model by the metric `by`
-    weights, training: outputs, JSON: the weights by model name, also as settings in a training.json
+    weights, training: outputs, JSON: weights by model name; `training` has them as `settings`
 
-    Raises UserError if the files in `predictions` differ in rows.
+    Raises UserError if the files in `predictions` have different rows.
     """
     tables = read_same_rows(predictions)
     names = [path.absolute().parent.name for path in predictions]

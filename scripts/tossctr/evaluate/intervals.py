@@ -1,4 +1,4 @@
-"""95 % intervals of metrics and of differences between models, from a bootstrap of the rows.
+"""95 % confidence intervals of metrics and of differences between models, by the bootstrap.
 
 The bootstrap is Efron's (Ann. Stat. 7, 1979). Holm's method (Scand. J. Stat. 6, 1979) corrects the
 p-values of several differences.
@@ -60,8 +60,8 @@ def bootstrap(
 def intervals(values: np.ndarray, samples: np.ndarray, **extra: np.ndarray) -> list[Entry]:
     """The 95 % intervals of n numbers, given `values` [n] and `samples` of them [resamples, n].
 
-    Each has `value`, `low`, `high`, and its element of each array [n] in `extra`, such as p_value.
-    NaN becomes None.
+    Each entry has `value`, `low`, `high` and, for each array [n] in `extra`, such as p_value, its
+    element. NaN becomes None.
     """
     low, high = np.quantile(samples, (0.025, 0.975), axis=0)
     columns = {"value": values, "low": low, "high": high, **extra}
@@ -89,7 +89,7 @@ def differences(values: np.ndarray, samples: np.ndarray, reference: int = 0) -> 
     """The metrics of the model with index `reference` minus each model's, [models][metrics].
 
     `values` and `samples` are the results of `bootstrap`. Each difference has an interval, and a
-    p-value that is corrected for the number of models.
+    p-value with Holm's correction for the number of models.
     """
     values, samples = values[reference] - values, samples[:, [reference]] - samples
     p_values = np.vectorize(_p_value)(values, samples.std(axis=0, ddof=1))

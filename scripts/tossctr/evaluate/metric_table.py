@@ -51,9 +51,9 @@ def read_same_rows(paths: Sequence[Path]) -> list[pa.Table]:
 
 
 def calibration_error(rows: LabelledLogits) -> float:
-    """How far predicted probabilities are from click rates: a root mean square over bins of rows.
+    """The debiased calibration error: the root mean square of gaps, over bins of rows.
 
-    A bin's gap is its mean prediction minus its share of clicks. The gap's square is reduced by the
+    A bin's gap is its mean prediction minus its click rate. The gap's square is reduced by the
     gap's estimated variance (Kumar, Liang & Ma, NeurIPS 2019). A bin with one row counts 0.
     """
     residual, bins = sigmoid(rows.logit) - rows.label, calibration_bins(rows.logit)
@@ -88,17 +88,17 @@ class Metric:
 
 # The first two depend only on the order of logits, not on the odds.
 METRICS = (
-    Metric("auc", 1, "AUC", 4, "area below the ROC curve"),
+    Metric("auc", 1, "AUC", 4, "area under the ROC curve"),
     Metric("average_precision", 1, "AP", 4, "average precision"),
     Metric("logloss", -1, "logloss", 5, "mean negative log likelihood, in nats"),
     Metric("weighted_logloss", -1, "WLL", 3, "logloss where clicks and negatives count half each"),
-    Metric("score", 1, "score", 4, "the competition's, 0.5 AP + 0.5 / (1 + WLL)"),
+    Metric("score", 1, "score", 4, "the competition's formula, 0.5 AP + 0.5 / (1 + WLL)"),
     Metric(
         "calibration_error",
         -1,
         "calibration",
         4,
-        f"mean prediction minus share of clicks, root mean square over {CALIBRATION_BINS} bins of "
+        f"root mean square of mean prediction minus click rate, over {CALIBRATION_BINS} bins of "
         f"equally many rows, corrected for noise",
     ),
 )
@@ -117,7 +117,7 @@ METRIC_BY_NAME = {metric.name: metric for metric in METRICS} | {
 def mean_metric(
     name: str, score: np.ndarray, probability: np.ndarray, click_rate: float = 0.5
 ) -> float:
-    """The expectation of the metric `name` for logits `score` [rows], by true click probabilities.
+    """The metric `name` of logits `score` [rows], with true click probabilities as soft labels.
 
     Each row counts as a click with the weight `probability` [rows], its true probability, and as a
     negative with 1 - `probability`. Only metrics at 50:50 odds need the train rows' `click_rate`.

@@ -1,4 +1,4 @@
-"""Permutation importance: the AUC that a model loses if a column or the history is changed.
+"""Permutation importance: the AUC that a model loses if a column or the history is permuted.
 
 To change a column, each row gets the value of its donor, a row drawn at random (Breiman, Machine
 Learning 45, 2001). All changes use the same rows and donors, so the losses are comparable. The rows
@@ -26,7 +26,7 @@ from .intervals import bootstrap, differences, intervals
 # Maximum rows of each class, and negatives per click: more take time and add little.
 MAX_CLASS_ROWS = 2_048
 MAX_NEGATIVES_PER_CLICK = 5
-# The name of the change of all sequences.
+# The name of the change that permutes all sequences.
 HISTORY_CHANGE = "the history"
 _SEED = 0
 
@@ -43,7 +43,7 @@ def measure_importance(
     """Write the AUC that a model loses if a column or the history is permuted, as JSON.
 
     The list `changes` begins with the largest loss. Each item has `changed` (the column's name, or
-    HISTORY_CHANGE) and `auc_lost`, with a p-value that is corrected for the number of changes.
+    HISTORY_CHANGE) and `auc_lost`, with a p-value corrected for the number of changes (Holm).
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
@@ -96,7 +96,7 @@ def select_rows(table: Table) -> tuple[Block, np.ndarray]:
 def _changes(
     block: Block, table: Table, feature_map: FeatureMap, donors: np.ndarray
 ) -> Iterator[tuple[str, Block]]:
-    """Yield name and rows of each change: a column, and last the history, has donors' values.
+    """Yield each change's name and rows, with donors' values in a column or, last, the history.
 
     Each row keeps its fold, which its first event determines (`features/similarities.py`).
     """

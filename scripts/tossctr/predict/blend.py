@@ -23,7 +23,7 @@ _CPU = Runtime(device="cpu")
 class Blend:
     """One or several models of any kind, and their `weights` in the mean of the logits.
 
-    `columns` are those that rows to score need. Several threads may share a blend.
+    `columns` has the columns that rows to score need. Several threads may share a blend.
     """
 
     models: Sequence[Model]
@@ -45,8 +45,8 @@ class Blend:
         weights: one for each model, by name or in the order of `models`
         fitted: instead, a JSON file of weights by name; without both, models weigh equally
 
-        Raises UserError if a file is not a model, if the weights are of other models, or if the
-        models have different separators or columns of times.
+        Raises UserError if a file is not a model, if the weights name other models, or if the
+        models have different separators or time columns.
         """
         loaded = [load_model(path, runtime=runtime, threads=threads) for path in models]
         names = [each.about.full_name.rpartition("/")[2] for each in loaded]
@@ -66,11 +66,11 @@ class Blend:
         return [*self.columns.features]
 
     def score(self, rows: Rows, prior: Prior = "observed") -> np.ndarray:
-        """Click probabilities float64 [rows], at the click rate of the train rows.
+        """Click probabilities float64 [rows], which assume the click rate of the train rows.
 
-        With the prior 'balanced', they assume that half of the rows are clicks. Raises UserError
-        for a missing column, an invalid value, a logit that is not finite, or if 'balanced' is used
-        for models with different click rates.
+        With the prior 'balanced', they assume a click rate of one half. Raises UserError for a
+        missing column, an invalid value, a logit that is not finite, or if 'balanced' is used for
+        models with different click rates.
         """
         shift = prior_shift(prior, (each.about.click_rate for each in self.models))
         return sigmoid(self.logits(rows) - shift)

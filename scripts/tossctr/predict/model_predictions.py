@@ -65,8 +65,8 @@ def predict_validation(
 ) -> None:
     """Predict validation rows; write parquet columns row, label, logit and logit_ablated.
 
-    logit_ablated is the logit that the model predicts as if all histories were empty. Raises
-    UserError if a logit is not finite, or if rows and model are from different draws of rows.
+    logit_ablated is the logit with all histories empty. Raises UserError if a logit is not finite,
+    or if the rows and the model's train rows are not from the same draw.
     """
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
@@ -85,7 +85,7 @@ def predict_rows(
 ) -> tuple[pa.StringArray, np.ndarray]:
     """The IDs of a table, and the weighted mean of the models' logits, float32 [rows].
 
-    Warns of columns whose values a model mostly does not know. Raises UserError if a logit is not
+    Warns of columns whose values are mostly unknown to a model. Raises UserError if a logit is not
     finite.
     """
     for model in models:

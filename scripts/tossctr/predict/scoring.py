@@ -56,10 +56,10 @@ def score_files(
     id_column: name of the ID column; None: that of the first model's table. If the table has none,
         a column `row` numbers the rows from 1
     weights, fitted: a weight for each model, or a JSON file of weights by name; None: equal weights
-    prior: 'observed': probabilities are at the click rate of the train rows; 'balanced': as if half
-        of the rows were clicks
+    prior: click rate that the probabilities assume, 'observed' (that of the train rows) or
+        'balanced' (one half)
     delimiter: of CSV files; None: their names decide
-    part_rows: about how many rows a temporary file beside `output` has; a CSV file is not divided
+    part_rows: approximate rows of each temporary file beside `output`; a CSV file is not split
 
     Raises UserError, and writes nothing, if a file has no rows, lacks a column, or a row has no ID.
     """

@@ -46,14 +46,14 @@ def write_submission(
 ) -> None:
     """Write the submission CSV, and a JSON file (`about`) of its models, weights and prior.
 
-    predictions: files of the first model, one for each part of the test table, then of the next
+    predictions: a file for each part of the test table, grouped by model in the order of `models`
     parts: JSON file that lists the parts of the test table
-    size: name of the models' size, such as full; '' is not checked
-    prior: 'observed': probabilities are at the click rate of the train rows; 'balanced': as if half
-        of the rows were clicks
+    size: the models' size, such as full; '': not checked
+    prior: click rate that the probabilities assume, 'observed' (that of the train rows) or
+        'balanced' (one half)
     weights, fitted: weights by model name, or a JSON file of such weights; None: equal weights
-    codes: by model name, the digest of the code that must have predicted; None: not checked
-    sample_submission: a file whose IDs, and their order, the submission must have
+    codes: expected digest of the prediction code, by model name; None: not checked
+    sample_submission: a file with the IDs that the submission must have, in order
     facts: data.json, whose alarms are logged
 
     Raises UserError, and writes nothing, if predictions are of other parts, models or code.
@@ -105,7 +105,7 @@ def _checked_metadata(
         wrong = [key for key, value in needed.items() if metadata.get(key) != value]
         if wrong:
             raise UserError(
-                f"{path}: these predictions are not of the current {wrong[0]}; predict again. "
+                f"{path}: these predictions are not from the current {wrong[0]}; predict again. "
                 f"If the workflow made this file, delete it and data/h5/test/{path.stem}.h5. Then "
                 f"run the same command again"
             )
@@ -122,14 +122,14 @@ def join_predictions(
     sample_submission: str | Path | None = None,
     shift: float | np.float32 = 0.0,
 ) -> tuple[int, float]:
-    """Write a CSV of IDs and click probabilities; returns number of rows and mean probability.
+    """Write a CSV of IDs and click probabilities; return their number and mean.
 
     by_model: the prediction files of each model, one for each part of the test table
     id_column, label_column: names of the CSV's columns; without an ID ('') a column `row` numbers
         the rows from 1
-    sample_submission: a file that decides the IDs, their order and the label's name
-    weights: of the models, in the mean of a row's logits
-    shift: is subtracted from each row's mean logit
+    sample_submission: a file that gives the IDs, their order and the label's name
+    weights: the weight of each model in the mean of the logits
+    shift: subtracted from each row's mean logit
 
     Raises UserError, and writes nothing, if IDs are repeated, or differ from those of the sample.
     """

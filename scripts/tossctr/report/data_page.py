@@ -37,7 +37,7 @@ from .page import (
 # Maximum panels of click rates, and maximum columns in the plot of drift.
 _MAX_PANELS, _MAX_ROWS = 6, 15
 _ROWS = {
-    "sample": "number of evenly spaced rows that most other statistics describe",
+    "sample": "number of evenly spaced rows from which most other statistics are computed",
     "adversarial AUC": "how well boosting separates the table's rows from train rows; 0.5: not at "
     "all. If validation and test rows have similar values, metrics on validation rows describe "
     "test rows, too",
@@ -47,13 +47,13 @@ _SEQUENCES = {
     "empty": "rows without events",
     "shared": "among rows with at least five events, the share whose events equal those of a train "
     "row (for train: of another train row). If the share is far larger in validation than in test, "
-    "metrics are too good for a model that memorizes users: name the column of users in "
-    "`columns.group`, or the column of time in `columns.time`",
+    "metrics are too good for a model that memorizes users: set `columns.group` to the user column "
+    "or `columns.time` to the time column",
 }
 _COLUMNS = {
     "AUC": "AUC of the column alone on train rows",
     "PSI": f"population stability index against train; below {SOME_DRIFT}: hardly any drift; from "
-    f"{MUCH_DRIFT} on: much drift. Drift alone raises no alarm: if validation rows drift like test "
+    f"{MUCH_DRIFT}: much drift. Drift alone raises no alarm: if validation rows drift like test "
     f"rows, metrics account for it",
     "values": "distinct train values; a column with fewer than two is useless",
     "missing, in test": "share of missing values in train, and in test",
@@ -120,7 +120,7 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
     for name, entry in facts["adversary"].items():
         if entry and entry["is_significant"]:
             lost = [f"{escape_markdown(c)} {auc:.3f}" for c, auc in entry["columns"].items()]
-            lines.append(f"- **AUC lost if a column is shuffled, {name}**: {', '.join(lost)}")
+            lines.append(f"- **adversarial AUC lost when shuffled, {name}**: {', '.join(lost)}")
     return "\n".join([f"{label}\n\n{_by_table(cells)}", *lines, ""])
 
 
@@ -212,7 +212,7 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
         {"the columns with the most drift": pd.DataFrame(rows).assign(p_value=1.0)},
         f"Drift from train to {last}: population stability index",
         f"Dots and numbers: {last} rows against train rows.",
-        f"Dotted: some drift from {SOME_DRIFT} on, much from {MUCH_DRIFT} on.",
+        f"Dotted: some drift from {SOME_DRIFT}, much drift from {MUCH_DRIFT}.",
         middle=SOME_DRIFT,
         label="population stability index",
     )

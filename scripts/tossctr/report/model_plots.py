@@ -47,7 +47,7 @@ def plot_model(predictions: Path, metrics: Path, calibration: Output, slices: Ou
 def draw_plot(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
     """Draw a plot of a model as SVG.
 
-    `plot` is `importance`, with the `data` importance.json, or `learning_curves`, with history.csv.
+    `plot` is `importance` (`data`: importance.json) or `learning_curves` (`data`: history.csv).
     `training` is the model's training.json.
     """
     about = read_json(training, kind="training.json", keys=("simulated_data",))
@@ -82,12 +82,12 @@ def learning_curves_plot(history: pd.DataFrame, about: Mapping[str, Any]) -> Fig
 
 
 def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str, Any]) -> Figure:
-    """A plot of the share of clicks by prediction, in bins of rows; `measured` is metrics.json."""
+    """A plot of the click rate by mean prediction of bins of rows; `measured` is metrics.json."""
     bins = binned_clicks(label, logit)
     some = bins[bins["clicks"] > 0]
     title = (
         f"Mean prediction {percent(sigmoid(logit).mean())}, "
-        f"share of clicks {percent(label.mean())} ({label.sum():,} clicks)\n"
+        f"click rate {percent(label.mean())} ({label.sum():,} clicks)\n"
         f"calibration error {_metric(measured, 'calibration_error')}"
     )
     notes = f"{len(bins)} bins with 95 % intervals.", "Bins without clicks have no dot."
@@ -100,7 +100,7 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: Mapping[str
     ax.plot([low, high], [low, high], ":", color=GREY, label="perfect calibration")
     for axis in ("x", "y"):
         log_axis(ax, axis, low, high, lambda value, _: percent(value))
-    ax.set(xlabel="predicted probability", ylabel="share of clicks")
+    ax.set(xlabel="predicted probability", ylabel="click rate")
     ax.legend(loc="upper left")
     return figure
 
@@ -132,7 +132,7 @@ def slices_plot(measured: Mapping[str, Any]) -> Figure:
         measured,
         panels,
         f"AUC by slice: at most the {MAX_SLICES} largest of each column",
-        f"Dotted: AUC of all rows, {_metric(measured, 'auc')}. In brackets: clicks of rows.",
+        f"Dotted: AUC of all rows, {_metric(measured, 'auc')}. In brackets: clicks and rows.",
         f"Bars: 95 % intervals. Slices of fewer than {FEW_CLICKS} clicks are left out.",
         middle=measured["metrics"]["auc"]["value"] or np.nan,
         label="AUC",

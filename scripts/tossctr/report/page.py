@@ -73,8 +73,8 @@ WIDTH_INCHES = 4.8  # A phone shows this at three quarters of its size, with leg
 ROW_INCHES = 0.29  # height of a row with its name above
 MAX_BESIDE = 20  # characters of a name that is beside its bar
 BARS_NOTE = (
-    f"Bars: 95 % intervals. Orange: significant, corrected for the number of all differences. "
-    f"Hollow: fewer than {FEW_CLICKS} clicks."
+    f"Bars: 95 % intervals. Orange: significant after Holm's correction. Hollow: fewer than "
+    f"{FEW_CLICKS} clicks or negatives."
 )
 
 # These settings replace the user's matplotlibrc.

@@ -94,7 +94,7 @@ def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
 
 
 def _behind(metrics: list[Path], metric: str) -> pd.DataFrame:
-    """The best model's metric minus each model's, with an interval, for models of one size."""
+    """How much worse each model of one size is than the best by `metric`, with an interval."""
     tables = read_same_rows([path.with_name("valid_predictions.parquet") for path in metrics])
     measure = partial(metrics_of, [metric], click_rate=float(metadata_of(tables[0])["click_rate"]))
     logits = [table["logit"].to_numpy() for table in tables]
@@ -164,12 +164,12 @@ def write_summary(
 
 
 def _metric(models: pd.DataFrame) -> Metric:
-    """The metric of the table's score."""
+    """The metric that ranks the models."""
     return METRIC_BY_NAME[models["metric"].iloc[0]]
 
 
 def models_plot(models: pd.DataFrame) -> Figure:
-    """A plot of the models' scores with intervals: a panel per size, ordered as comparison.csv.
+    """A plot of the models' scores with intervals: a panel per size, ordered like comparison.csv.
 
     The baseline `constant` is not drawn, since its low score would squeeze the other models.
     """
@@ -237,7 +237,7 @@ def _split_statement(split: Mapping[str, Any], facts: Sequence[Path]) -> str:
     else:
         held_out = (
             "drawn at random. If the test rows are later, or of other users, every metric is too "
-            "good: name columns.time or columns.group in the table"
+            "good: set columns.time or columns.group in the table file"
         )
     return (
         f"The validation rows are {held_out}. Epochs and tuned settings were chosen "
@@ -253,14 +253,14 @@ def _statements(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) ->
             f"With all histories ablated, the AUC of {best['model']} is {best['auc_ablated']:.4f}: "
             f"histories are worth {difference_text(best, 'histories')}."
         )
-    again = " After these metrics were measured, they are also trained on the validation rows."
+    again = " For the submission, these models are retrained with the validation rows added."
     yield f"Configured `submission_models`: {' + '.join(submitting)}.{again if refit else ''}"
     for _, row in rivals[rivals["model"] == BLEND].iterrows():
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
         gain = (
             f" Its gain in {_metric(rivals).heading} over its best model, {row['best_model']}, is "
-            f"{difference_text(row, 'gain_over_best')}. It is cross-validated: its weights are "
-            f"fitted to other rows than it is measured on."
+            f"{difference_text(row, 'gain_over_best')}. Fitted weights "
+            f"are cross-validated: each row has weights fitted to other rows."
         )
         yield f"The blend has the weights {weights}.{gain if row['enough_clicks'] else ''}"
 
@@ -279,12 +279,12 @@ def _table(models: pd.DataFrame) -> str:
         "peak MiB": format_values(models["peak_memory_mib"], "{:,.0f}".format),
     }
     meanings = {
-        metric.heading: f"{metric.meaning}, with a 95 % interval from {FEW_CLICKS} clicks on",
+        metric.heading: f"{metric.meaning}, with a 95 % interval given {FEW_CLICKS} or more clicks",
         "behind": f"how much worse the {metric.heading} is than the size's best {metric.heading}; "
         f"\\* marks a significant difference (p < {SIGNIFICANCE} after Holm's correction for the "
         f"number of models; intervals are not corrected)",
         "AUC": METRIC_BY_NAME["auc"].meaning,
-        "train rows": "rows that the model was trained on (narrow screens end before it)",
+        "train rows": "rows used in training (narrow screens hide this and later columns)",
         "training": "duration of the training",
         "peak MiB": "peak memory of the training",
     }
