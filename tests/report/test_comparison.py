@@ -122,7 +122,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         (text, "| full len150 | 0.7100 [0.7000, 0.7200] |"),
         (text, "**Column age alone predicts the clicks.** Take it out."),
         (blended, "the newest by day"),
-        (blended, "retrained with the validation rows"),
+        (blended, "also trained on the validation rows"),
         (blended, "len150=0.6 boosting=0.4"),
         (blended, "is 0.0200 [0.0100, 0.0300], significant"),
     ):

@@ -253,14 +253,14 @@ def _statements(rivals: pd.DataFrame, submitting: Sequence[str], refit: bool) ->
             f"With all histories ablated, the AUC of {best['model']} is {best['auc_ablated']:.4f}: "
             f"histories are worth {difference_text(best, 'histories')}."
         )
-    again = " For the submission, these models are retrained with the validation rows added."
+    again = " For the submission, these models are also trained on the validation rows."
     yield f"Configured `submission_models`: {' + '.join(submitting)}.{again if refit else ''}"
     for _, row in rivals[rivals["model"] == BLEND].iterrows():
         weights = re.sub(r"=(\S+)", lambda match: f"={float(match[1]):.2g}", row["settings"])
         gain = (
             f" Its gain in {_metric(rivals).heading} over its best model, {row['best_model']}, is "
-            f"{difference_text(row, 'gain_over_best')}. Fitted weights "
-            f"are cross-validated: each row has weights fitted to other rows."
+            f"{difference_text(row, 'gain_over_best')}. Fitted weights are cross-validated: each "
+            f"row has weights fitted to other rows."
         )
         yield f"The blend has the weights {weights}.{gain if row['enough_clicks'] else ''}"
 

@@ -140,7 +140,7 @@ class TrainingRun:
         logger.info(
             "%s train rows, %s, max_len %d, %s parameters",
             f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.sampler else ""),
-            f"{valid.rows:,} validation rows" if valid else "half from the validation rows",
+            f"{valid.rows:,} validation rows" if valid else "all validation rows among them",
             model_config.max_len,
             f"{count_parameters(model):,}",
         )
@@ -178,7 +178,8 @@ class TrainingRun:
 def open_run(job: TrainJob) -> Iterator[TrainingRun]:
     """Yield the rows and settings of a job.
 
-    A refit is one epoch over the validation rows and as many train rows, at a low learning rate.
+    A refit is one epoch, at a low learning rate, over the validation rows and at most as many
+    train rows.
     """
     model_config = ModelConfig(**job.settings["model"])
     config = TrainConfig(**job.settings["train"])
