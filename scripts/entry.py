@@ -165,7 +165,7 @@ def _shell_values(main: Any) -> dict[str, Any]:
 
 
 def output_names(parameters: Any) -> list[str]:
-    """The names of the parameters in a function's signature that are output files."""
+    """The names of a function's `parameters` that are files to write."""
     return [
         name for name, p in parameters.items() if Output in (p.annotation, *get_args(p.annotation))
     ]

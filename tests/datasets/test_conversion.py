@@ -192,7 +192,7 @@ def test_what_is_no_token_or_time_is_refused_with_its_row(
         parse_sequences(column, "events", "raw.parquet", rows, times=times)
     message = str(refusal.value)
     assert message.startswith("raw.parquet: column 'events'")
-    assert f"row 17 (from 1): token {token}" in message
+    assert f"row 17 (1-based): token {token}" in message
     # Rows outside a slice are not read.
     parsed, _ = parse_sequences(column[2:3], "events", "raw.parquet", rows[2:3], times=times)
     assert as_lists(parsed) == [[]]
@@ -230,12 +230,12 @@ TEN = [f"U{i}" for i in range(10)]
     ("given", "named"),
     [
         ({"uid": [*TEN[:8], "U2", "U0"]}, "more than once: 2"),
-        ({"uid": [*TEN[:4], None, *TEN[5:9], None]}, "'uid'.* row 5 .from 1."),
+        ({"uid": [*TEN[:4], None, *TEN[5:9], None]}, "'uid'.* row 5 .1-based."),
         ({"uid": [[i] for i in range(10)]}, "'uid'.*list<"),
         ({"country": pa.array([b"a", b"\xff"] * 5).view(pa.string())}, "'country'.*UTF-8"),
         ({"country": ["a\0b", *TEN[1:]]}, "'country'.*NUL"),
         ({"events": pa.array([[1.0]] * 9 + [[]])}, "'events'.*list<"),
-        ({"events": ["1,2"] * 9 + ["1, x"]}, "'events'.*row 10 .from 1.: token ' x'"),
+        ({"events": ["1,2"] * 9 + ["1, x"]}, "'events'.*row 10 .1-based.: token ' x'"),
         ({"item": None, "price": None}, "no column 'item', 'price'"),
         ({"uid": None}, "no column 'uid'"),
     ],

@@ -136,7 +136,7 @@ def test_fitted_weights_are_of_the_models_that_the_files_hold(model: Path, tmp_p
         (TABLE.drop_columns(["uid"]), {}, "no column 'uid'; .*--id_column"),
         (TABLE[:0], {}, "new.parquet: there are no rows"),
         (with_columns(TABLE, price=["cheap"] * 20), {}, "'price' .* string and cannot be numeric"),
-        (with_columns(TABLE, events=["1, x"] * 20), {}, "'events'.*row 1 .from 1."),
+        (with_columns(TABLE, events=["1, x"] * 20), {}, "'events'.*row 1 .1-based."),
         (TABLE, {"weights": [1.0, 2.0]}, r"weights \[1.0, 2.0\] for the models .*; give one"),
         (TABLE, {"weights": [-1.0]}, r"weights \[-1.0\].* none below 0"),
         (TABLE, {"weights": [float("nan")]}, r"weights \[nan\]"),

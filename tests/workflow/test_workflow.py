@@ -97,7 +97,7 @@ def test_a_bad_token_gives_one_clear_error_and_no_output(tmp_path: Path) -> None
     table.loc[33, "pages"] = "4,x 7,1"
     table.to_parquet(tmp_path / NEW)
     output = refused(tmp_path, "data/h5/test/part000.h5")
-    said = "row 34 (from 1): token 'x 7'"
+    said = "row 34 (1-based): token 'x 7'"
     # Once when it happens, and again below Snakemake's own messages.
     assert output.index(said) < output.index("Exiting because") < output.rindex(said)
     files = (tmp_path / "data").rglob("*")

@@ -21,7 +21,7 @@ class NotEnoughMemoryError(UserError):
 
 
 class NotFiniteError(UserError):
-    """The loss or a validation metric became NaN or infinite during a training."""
+    """The loss or a validation metric became NaN or infinite during training."""
 
 
 def first_line(error: BaseException) -> str:
@@ -31,8 +31,8 @@ def first_line(error: BaseException) -> str:
 
 
 def row_name(row: int) -> str:
-    """How messages name a row: 'row 8 (from 1)' for `row` 7, which counts from 0."""
-    return f"row {row + 1} (from 1)"
+    """A row's name in messages: 'row 8 (1-based)' for the 0-based number `row` 7."""
+    return f"row {row + 1} (1-based)"
 
 
 def join_names(names: Sequence[str], limit: int) -> str:

@@ -147,8 +147,8 @@ def fingerprint(path: Path) -> str:
 def folder_lock(folder: Path, activity: str) -> Iterator[None]:
     """A context that locks a folder, so that no other process uses the state saved in it.
 
-    Raises UserError if another process has locked the folder. The message says what that process
-    does, by `activity`, such as "is training". The lock also ends when its process dies. If the
+    Raises UserError if another process has locked the folder. `activity`, such as "is training",
+    says in the message what that process does. The lock also ends when its process dies. If the
     file system has no locks, only a warning is logged.
     """
     folder.mkdir(parents=True, exist_ok=True)

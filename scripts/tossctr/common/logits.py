@@ -88,9 +88,9 @@ def checked_weights(
 def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
     """The number to subtract from logits for the prior that probabilities should assume.
 
-    For the prior 'observed', the train rows' click rate, it is 0. For 'balanced', a click rate of
-    0.5, it is the log odds of the train rows' click rate. `click_rates` has the click rate of each
-    model's train rows; for 'balanced', all must be equal, or a UserError is raised.
+    'observed' assumes the train rows' click rate: the number is 0. 'balanced' assumes a click rate
+    of 0.5: it is the log odds of the train rows' click rate. `click_rates` has the click rate of
+    each model's train rows. Raises UserError for 'balanced' if they differ, or for another prior.
     """
     if prior == "observed":
         return np.float32(0)

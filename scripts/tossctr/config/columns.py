@@ -12,7 +12,7 @@ RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(
 # The character between the tokens of a sequence in text.
 Separator = Literal[",", ";", "|", " "]
 SEPARATORS: tuple[Separator, ...] = get_args(Separator)
-# A longer range is a typing error whose names would fill the memory.
+# A longer range is a typo, whose names would fill the memory.
 _MAX_IN_RANGE = 100_000
 
 

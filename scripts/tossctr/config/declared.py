@@ -142,7 +142,7 @@ class Runtime(SettingsBlock):
     """`auto`: CUDA if available, else the CPU. `cuda`: an error without CUDA; boosting also needs
     XGBoost's CUDA build (docs/boosting.md)"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """precision of matrix products at the network's positions. `auto`: `float32` on a CPU,
+    """precision of matrix products up to the network's pooling. `auto`: `float32` on a CPU,
     `bfloat16` on a GPU, `float16` on an old GPU (T4)"""
     memory_gib: Literal["auto"] | Annotated[float, Field(gt=0), AS_WRITTEN] = "auto"
     """GiB of memory for a network's training; larger batches are split. `auto`: the GPU's memory;

@@ -12,7 +12,7 @@ BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
 # The click rate that probabilities assume: of the data, or 0.5.
 Prior = Literal["observed", "balanced"]
-# The number of folds of the train rows: features of a row are fitted to the other folds.
+# The number of folds of the train rows: features of a row are fitted on the other folds.
 FOLDS = 5
 # Pattern of the optional variant at the end of a model's name.
 VARIANT = r"(?:-[a-z][a-z0-9_]*)?"
@@ -33,7 +33,7 @@ MODEL_FILE = "model.safetensors"
 def require_made_for(path: Path, name: str, expected: str) -> None:
     """Raise UserError if the file `path` was made for the size or model `name`, not for `expected`.
 
-    A size is named like full, a model like full/len150. An unknown name, '', fits every other name.
+    Names are like full (a size) or full/len150 (a model). '' is an unknown name, which fits all.
     """
     if name and expected and name != expected:
         raise UserError(

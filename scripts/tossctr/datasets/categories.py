@@ -3,7 +3,7 @@
 0                      missing
 1 + the number         the text of an integer with at most 18 digits, such as '12'
 2^63 to 2^64 - 1       any other text: a hash. For a million texts, the probability of a collision
-                       is 1 in 10 million.
+                       is 1 in 18 million.
 
 The token of a category: an int64 for the category as an event of a sequence:
 
@@ -26,7 +26,7 @@ _BOOLEANS = {"True": "true", "False": "false"}
 
 
 def is_number(word: str) -> bool:
-    """True for the text of an integer from 0 on, with at most 18 digits and no leading 0."""
+    """True for the text of a non-negative integer with at most 18 digits and no leading 0."""
     return _NUMBER.fullmatch(word) is not None
 
 
@@ -38,7 +38,7 @@ def lowercase_booleans(words: Iterable[str]) -> list[str]:
 def codes_of(words: Sequence[str]) -> np.ndarray:
     """The category code of each word, uint64 [words]: 1 + the number, or a hash of other texts.
 
-    True and true have one code, and so have False and false.
+    True and true have the same code, as do False and false.
     """
     codes = (
         1 + int(word) if is_number(word) else xxhash.xxh3_64_intdigest(word.encode()) | _HASHED

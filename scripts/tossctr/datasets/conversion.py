@@ -46,7 +46,7 @@ def convert_train(
     size: str = "",
     code: str = "",
 ) -> None:
-    """Write the rows of a raw train table that were drawn to the H5 files `train` and `valid`.
+    """Write the drawn rows of a raw train table to the H5 files `train` and `valid`.
 
     The parquet file `selection` lists the drawn rows. Without `parts`, `raw` is the whole table.
     With `parts`, a JSON list of the table's parts, only part number `part` is converted, and `raw`

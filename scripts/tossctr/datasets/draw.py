@@ -1,9 +1,9 @@
 """Draws the rows of a size (toy, medium, full) from the train table, and splits each part's rows.
 
 The random numbers of a part depend only on its number and the seed. So if all rows are drawn and
-validation rows are random, replacing one part of the table rarely changes rows of other parts.
+validation rows are random, replacing one part of the table rarely changes other parts' splits.
 
-Suffixes of arrays give shapes. P: parts; 22: splits by labels; 2: splits or labels.
+Shape legend: P parts, 22 splits by labels, 2 splits or labels.
 """
 
 import hashlib

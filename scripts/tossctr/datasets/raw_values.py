@@ -35,7 +35,7 @@ NO_TEXT = re.compile(r"""[\x00\s\v,|;\[\]{}"']""", re.ASCII)
 _TEXT_TOKEN = rf"^[^{NO_TEXT.pattern[1:-1]}]+$"
 _LIST_TOKEN = r"^[^\x00]+$"
 _WANTED = {
-    _INTEGER: f"must be a non-negative integer of at most {_MAX_DIGITS} digits, as an event's time",
+    _INTEGER: f"must be an event's time: a non-negative integer of at most {_MAX_DIGITS} digits",
     _TEXT_TOKEN: "is empty or has a blank, comma, quote, bracket, | or ;. Join tokens by the "
     "`separator` of the table file; or write lists, whose tokens may contain these",
     _LIST_TOKEN: "is missing, empty or has a NUL byte; write a text or an integer, or leave it out",

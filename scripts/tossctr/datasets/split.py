@@ -34,7 +34,7 @@ class Sampling(SettingsBlock):
         with a column `group`    all rows of random groups
         with neither             random rows
 
-    With `is_auto`, a column is used only if it has several values, and `time` comes first.
+    With `is_auto`, a column is used only if it has several values, and `time` is preferred.
     """
 
     time: str | None = None
@@ -54,8 +54,8 @@ def read_split_columns(
 ) -> tuple[np.ndarray | None, np.ndarray | None, Sampling]:
     """Read the times or the groups by which `file` is split, and return (times, groups, sampling).
 
-    Times or groups is an array [rows], the other None; both are None if the split is random. The
-    returned `sampling` names only the column in use.
+    One of times and groups is an array [rows], or neither if the split is random; the rest is None.
+    The returned `sampling` names only the column in use.
     """
     time = file.times(sampling.time) if sampling.time else None
     if time is not None and not (sampling.is_auto and (time == time[:1]).all()):
@@ -88,8 +88,8 @@ def split_rows(
         fold      uint8, a number below FOLDS, equal in all rows of a group; 0 without groups
 
     One of `time` and `group` is an array [rows], the other None. Rows of one time or group stay
-    together, so the share of validation rows is only close to `valid_share`. Raises UserError, in
-    which `where` is the file, if a split has no clicks or no negatives.
+    together, so the share of validation rows is only close to `valid_share`. Raises UserError with
+    the file's name, `where`, if a split has no clicks or no negatives.
     """
     key, column = (group, sampling.group) if time is None else (time, sampling.time)
     assert key is not None, "time or group is given"

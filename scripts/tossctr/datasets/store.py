@@ -15,10 +15,10 @@
 In <col>, % becomes %25, / becomes %2F, and a column named . becomes %2E. Attributes: format,
 version, rows, split (train, validation; empty for test rows), numeric_columns, categorical_columns,
 sequence_columns (JSON lists), source (JSON: the raw file's name, rows, fingerprint, whether it is
-simulated, the column of the rows' times and, for drawn rows, the digest of the draw). Drawn rows
-are shuffled within the chunks that a conversion holds in memory.
+simulated, the digest of the code and, for drawn rows, the digest of the draw and the size). Drawn
+rows are shuffled within the chunks that a conversion holds in memory.
 
-HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them.
+HDF5 checks all data (Fletcher-32) and all metadata (format 1.10 and later) as it reads them.
 `H5Table` checks offsets, since compiled loops do not.
 """
 
@@ -68,7 +68,7 @@ class _File(io.FileIO):
 
 
 class H5Writer:
-    """Appends blocks to an H5 file; integers and IDs get the smallest dtype that holds them."""
+    """Appends blocks to an H5 file; sequences and IDs get the smallest dtype that holds them."""
 
     def __init__(self, path: Path, columns: Columns) -> None:
         self._disk = _File(path, "w+")
@@ -184,7 +184,7 @@ class H5Table(Table):
             self.rows = int(attributes["rows"])
             split, has_times = str(attributes["split"]), "time" in self.file
             super().__init__(path, **header, has_times=has_times, identity=identity, split=split)
-            # Looked up once: a lookup takes as long as reading some hundred rows.
+            # Looked up once: a lookup takes as long as reading a few hundred rows.
             items = self.file.items()
             self._data = {name: item for name, item in items if isinstance(item, h5py.Dataset)}
             self._sequences = {}

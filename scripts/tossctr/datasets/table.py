@@ -205,9 +205,9 @@ class RowSubset(Table):
 
 
 def monitored_rows(table: Table) -> Table:
-    """The first rows of `table`, a sample of validation rows to evaluate during a training.
+    """The first rows of `table`, a sample of validation rows to evaluate during training.
 
-    These are MONITORED_ROWS rows, or more until MONITORED_CLICKS of the rows are clicks.
+    These are at least MONITORED_ROWS rows with MONITORED_CLICKS clicks, if the table has as many.
     """
     clicks = np.cumsum(table.column("label"), dtype=np.int64)
     count = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)

@@ -18,7 +18,7 @@ from ..raw.formats import guess_delimiter
 from ..raw.location import Location, TableLocation
 from ..raw.raw_files import RawFiles
 from ..raw.reading import RawTable
-from ..raw.values import LABEL_PAIRS, MEANS_MISSING, as_text, type_name
+from ..raw.values import LABEL_PAIRS, MISSING_WORDS, as_text, type_name
 
 # Roles are guessed from at most this many rows of a table, the first rows of each file.
 ROWS = 20_000
@@ -54,7 +54,7 @@ _OTHER_TIME = "birth|sign_?up|regist|join|releas|expir|publish|launch|updat|modi
 # Patterns of values: numbers such as 1,234.50 or -12,5 €; dates that begin with a day or month.
 _NUMBER = r"^\W*\d+([.,]\d{3})*([.,]\d*)?\W*$"
 _LOCAL_DATE = r"^\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})(\D|$)"
-_MISSING = f"^(|{'|'.join(map(re.escape, MEANS_MISSING))})$"
+_MISSING = f"^(|{'|'.join(map(re.escape, MISSING_WORDS))})$"
 
 
 def suggest_columns(train: list[str], output: Output, *, test: list[str] | None = None) -> str:

@@ -23,12 +23,12 @@ from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
 from .location import Location
 from .parts import FileSlice
-from .values import MEANS_MISSING, cast_rows, decode, decoded_type, drop_zero_decimals, time_type
+from .values import MISSING_WORDS, cast_rows, decode, decoded_type, drop_zero_decimals, time_type
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 # Bytes of CSV per parsing step and per remote request; the longest line that can be read.
 _BLOCK_BYTES = 1 << 23
-_NO_NUMBER = pa.array(["", *MEANS_MISSING])
+_NO_NUMBER = pa.array(["", *MISSING_WORDS])
 # Their indices are their numbers.
 _BOOLEANS = pa.array(["false", "true"])
 # A remote row group of at most this many bytes is read in one request, since requests are slow.
@@ -44,7 +44,7 @@ class RawFile(ABC):
     schema               the columns and their types, without `duplicate_columns`
     duplicate_columns    names of columns that occur more than once
     partition_keys       columns from folders key=value above the file, each with its value
-    row_group_sizes           the number of rows in each row group
+    row_group_sizes      the number of rows in each row group
     is_splittable        False if reading must begin at the file's start, as in CSV files
     """
 
@@ -183,7 +183,7 @@ class CsvFile(RawFile):
 
     @cached_property
     def row_group_sizes(self) -> list[int]:  # type: ignore[override]
-        """A list of one number, that of all rows; reads the file to count them."""
+        """The row count, as a list of one number; the first use counts the rows in the file."""
         with self.location.reading():
             return [sum(map(len, self._open(self.schema.names[:1])))]
 

@@ -35,7 +35,7 @@ _MAX_NAMED = 3
 VERSION_CACHE = Path(".snakemake/raw_versions")
 # Only versions of older files are cached: two quick writes can leave the same file time.
 MIN_AGE_NS = 2_000_000_000
-# Metadata that change with an object's content, best first: two digests of Google, S3's, a time.
+# Metadata that change with an object's content, best first: two of Google, one of S3, a time.
 _DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 
 
@@ -114,8 +114,8 @@ class Location:
     def reading(self, state: object = None) -> Iterator[None]:
         """A context in which a failed read of the file raises UserError.
 
-        `state` is an earlier result of the method `state`. If the file's state is another at the
-        context's end, UserError is also raised.
+        `state` is an earlier result of the method `state`. If the file's state differs when the
+        context ends, UserError is also raised.
         """
         failed = None
         try:

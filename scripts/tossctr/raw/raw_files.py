@@ -36,7 +36,7 @@ class RawFiles:
         return bool(self.why_simulated)
 
     def has_version(self, location: str | Location | TableLocation) -> bool:
-        """True if the content at `location` is digested; False for a table that is simulated."""
+        """True if `version` digests the content at `location`; False for a simulated table."""
         return not self.is_simulated or str(location) not in (str(self.train), str(self.test))
 
     def version(self, location: Location | TableLocation | None) -> str | None:
@@ -142,7 +142,7 @@ def _default_file(name: str, configured: str | list[str]) -> str | list[str]:
 
 
 def prediction_column(location: Location, id_column: str, label_column: str) -> str:
-    """The name of a submission's column of predictions, by the sample submission at `location`.
+    """The name of a submission's prediction column, from the sample submission at `location`.
 
         the sample has `label_column`       `label_column`, the train table's label
         the sample has only IDs             `label_column`

@@ -35,8 +35,8 @@ class RawTable:
     permissive promotion chooses one. A folder named key=value above a file adds the column `key`
     (int64 if all values are integers, else string), unless the file has this column.
 
-    first_row     the first row's number in its file, from 0; numbers run on through other files
-    unusable      error messages of columns that have conflicting types or are twice in a file
+    first_row     the first row's 0-based number in its file; later files continue the numbering
+    unusable      error messages by column, for conflicting types, or columns twice in a file
     incomplete    the columns that some files lack
 
     Raises UserError if a file cannot be opened, or if only some files are simulated.
@@ -114,11 +114,11 @@ class RawTable:
         return int(self._first_rows[-1] - self.first_row)
 
     def file_of_row(self, row: int) -> str:
-        """For messages: the file with row `row` and, if there are several files, its first row."""
+        """For messages: the file of row `row` and, if there are several files, its first row."""
         if len(self._files) == 1:
             return str(self._files[0].location)
         number = int(np.searchsorted(self._first_rows[:-1], row, side="right")) - 1
-        return f"{self._files[number].location} (from row {self._first_rows[number] + 1} on)"
+        return f"{self._files[number].location} (starts at row {self._first_rows[number] + 1})"
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the columns `names` of all rows, as pairs (number of the first row, batch).
@@ -136,7 +136,7 @@ class RawTable:
                     row += len(batch)
 
     def head(self, rows: int) -> pa.Table:
-        """`rows` rows, equally many from the start of each file, without `incomplete` columns."""
+        """Up to `rows` rows, from the start of each file equally, without `incomplete` columns."""
         usable = [field for field in self.schema_arrow if field.name not in self.incomplete]
         schema, batches = pa.schema(usable), []
         for file in self._files:
@@ -203,9 +203,9 @@ class RawTable:
                 )
 
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:
-        """Raise UserError if a category or the rows' time has another type in the table `other`.
+        """Raise UserError if a category or the rows' time has an unlike type in the table `other`.
 
-        Categories are compared as text, and equal values of two types may differ as text.
+        Categories are compared as text, and equal values of unlike types may differ as text.
         """
         for name in (*columns.categorical, *([columns.row_time] if columns.row_time else [])):
             types = [table.schema_arrow.field(name).type for table in (other, self)]

@@ -98,8 +98,8 @@ def add_ids(
     ).fetchall()
     if ids:
         raise UserError(
-            f"{where}: IDs that occur more than once: {ids:,}, such as {example!r} (first in "
-            f"{row_name(row)}); a submission has one row per ID: remove the repeated rows"
+            f"{where}: IDs that occur more than once: {ids:,}, such as {example!r}, first in "
+            f"{row_name(row)}; a submission has one row per ID: remove the repeated rows"
         )
 
 

@@ -14,7 +14,7 @@ from ..common.errors import UserError, first_line, row_name
 from ..config.columns import Columns
 
 # Missing values as written by R, pandas, Python, databases and Excel, in lower case.
-MEANS_MISSING = ("na", "nan", "<na>", "nat", "none", "null", r"\n", "n/a", "#n/a")
+MISSING_WORDS = ("na", "nan", "<na>", "nat", "none", "null", r"\n", "n/a", "#n/a")
 # Words for the labels 1 and 0; case and surrounding blanks are ignored.
 LABEL_PAIRS = (("yes", "no"), ("y", "n"), ("true", "false"), ("t", "f"))
 # The column of row numbers in a file of predictions, if the table has no IDs.
@@ -75,7 +75,7 @@ def type_name(arrow_type: pa.DataType) -> str:
 
 
 def text_format(arrow_type: pa.DataType) -> str:
-    """A name, the same for types that `as_text` writes alike, such as integer and float."""
+    """A name for all types that `as_text` writes alike, such as integer and float."""
     if pa.types.is_timestamp(arrow_type):
         return "timestamp with a zone" if arrow_type.tz else "timestamp"
     return type_name(arrow_type).replace("integer", "float")
@@ -125,7 +125,7 @@ def _number_as_text(value: Any) -> str:
 
 
 def drop_zero_decimals(texts: pa.Array) -> pa.Array:
-    """The texts, with 38.0 as 38: pandas writes integers so if their column has missing values."""
+    """The texts, with 38.0 as 38: pandas writes integers as 38.0 in columns with missing values."""
     return pc.replace_substring_regex(texts, r"^(-?(?:0|[1-9]\d*))\.0$", r"\1")
 
 
@@ -137,7 +137,7 @@ def time_type(word: str) -> pa.DataType:
 
 
 def label_pair(labels: pa.Array) -> tuple[str, str] | None:
-    """The pair of LABEL_PAIRS that has the first label that is not missing; None if none has."""
+    """The pair of LABEL_PAIRS that has the first non-missing label; None if there is none."""
     if type_name(labels.type) != "text":
         return None
     words = [word.strip().lower() for word in pc.drop_null(labels)[:1].to_pylist()]

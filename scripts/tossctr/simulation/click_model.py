@@ -1,7 +1,7 @@
 """The true click model: logit = intercept + the sum of strength x effect over `EFFECTS`.
 
-Each effect is a function of a row's columns, history and day, which a model can learn. A random
-effect of the user is added, which only the user's other rows, with the same sequence, reveal.
+Each effect is a function of a row's columns, history and day, which a model can learn. Each user
+also has a random effect. Only the user's other rows, which have the same sequence, reveal it.
 
 Some effects are log-odds in `statistics.json`, which `benchmarks/twin.py --solve` fits to the
 published click rates. The strengths of the others were tuned until models had about the same scores
@@ -83,10 +83,10 @@ def _solved(name: str) -> Floats32:
 
 
 def missing_block_index(columns: ColumnArrays) -> NDArray[np.int8]:
-    """The block of columns that is missing in each row, int8 [rows].
+    """The blocks of columns that are missing in each row, int8 [rows], except feat_e_3.
 
-    0     77 columns, such as gender and history_*
-    1     only the columns feat_a_*
+    0     77 columns, such as gender and history_*, and feat_a_*
+    1     feat_a_*
     -1    none
     """
     shared = columns["gender"] < 0

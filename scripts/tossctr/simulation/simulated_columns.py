@@ -52,7 +52,7 @@ ADVERT_COLUMNS = {
     # l_feat_16 is 3 - l_feat_1; l_feat_17 equals l_feat_9.
     **dict.fromkeys(("l_feat_16", "l_feat_17"), AD_SET),
 }
-# Invented lifetime and popularity of adverts; with these, a day has some hundred ad sets.
+# Invented lifetime and popularity of adverts; with these, a day has about 850 ad sets.
 _MEAN_LIFE_DAYS = 2.5
 _LOG_POPULARITY = 1.2
 # Tail index of group sizes: 1.6 creatives per ad set (max 158), 2.1 ad sets per campaign (max 125).

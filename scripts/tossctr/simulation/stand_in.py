@@ -44,7 +44,7 @@ def simulate_split(
     the train file that has the same seed and `train_rows` rows.
 
     The file `truth` has the columns `row` (train) or `ID` (test), `probability`, and
-    `probability_of_new_user`, the mean over all users. Rows are drawn in chunks of `chunk_rows`.
+    `probability_of_new_user`, its mean over all users. Rows are drawn in chunks of `chunk_rows`.
     """
     is_train = split == "train"
     names = load_statistics()["column_order"]

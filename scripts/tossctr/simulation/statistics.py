@@ -23,7 +23,7 @@ def load_statistics() -> Mapping[str, Any]:
 
 
 def missing_shares(column: str) -> tuple[float, float]:
-    """A column's missing shares: in the real file, and in the sample that gave its quantiles.
+    """A column's missing share in the real file, and in the sample that gave its quantiles.
 
     Columns of a block are missing in the same rows. There are three blocks: the 18 `feat_a_*`;
     feat_e_3 alone; and 77 others, such as gender and all `history_*`.
@@ -50,7 +50,7 @@ def click_rate() -> float:
 
 @cache
 def category_log_odds(column: str) -> Floats32:
-    """The log-odds of a click of each of `category_values`, minus the log-odds of all rows.
+    """The log-odds of a click for each of `category_values`, minus the log-odds of all rows.
 
     The last number, 0, is for missing values.
     """
