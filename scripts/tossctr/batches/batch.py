@@ -53,7 +53,7 @@ class PackedLayout:
 
     @classmethod
     def from_histories(cls, history_ST: Tensor, offsets: Tensor, max_len: int) -> "PackedLayout":
-        """Compute the layout of histories as in Batch; the tensors must be on the CPU."""
+        """Compute the layout of histories from CPU tensors like those of a Batch."""
         bounds, (code_T, *more_codes) = offsets.numpy(), history_ST.numpy()
         for other_T in more_codes:
             # One code for each combination of codes.
@@ -123,7 +123,7 @@ class Batch:
     context_BC     int64 [B, columns], indices of the context categories
     history_ST     int64 [sequences, T], indices of the events, the oldest of a row first
     offsets        row b has the events offsets[b] to offsets[b + 1] (exclusive)
-    elapsed_T      int64, time from each event to its row, 0 if the event is later; or None
+    elapsed_T      int64, time from each event to its row, 0 if it is later; None without times
     row_B          int64, each row's index in its table
     label_B        float32; None without labels
     layout         where each row's newest events and its target are

@@ -25,8 +25,7 @@ class BatchSource:
     """Batches of the rows of a table, encoded by a feature map.
 
     `batch_rows` is the number of rows in a batch, or a function that computes it from the number of
-    rows in an epoch. The newest `max_len` events of a row have positions, the inputs of a
-    Transformer.
+    rows in an epoch. A batch has positions for each row's newest `max_len` events and target.
 
     An epoch has all clicks and a random share of the negatives, `negative_sampling_rate`; the
     attribute `sampling_rate` is the exact share.
@@ -152,7 +151,7 @@ class BatchSource:
                 yield window, groups[i]
 
     def _lengths(self, block: Block) -> np.ndarray:
-        """The number of events with positions of each row, int64 [rows]."""
+        """The number of events of each row, at most `max_len`, int64 [rows]."""
         return np.minimum(self.encoder.lengths(block), self.max_len)
 
     def _batch(self, block: Block) -> Batch:

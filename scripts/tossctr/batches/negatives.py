@@ -37,8 +37,8 @@ class NegativeSampler:
 
     `label` has the labels of all rows. `rows` is the number of rows drawn in an epoch,
     `sampling_rate` the exact drawn share of all negatives. The odds of a click among all rows
-    are the odds among drawn rows, times `sampling_rate`. Raises UserError, in which `key` is the
-    setting's name, if no negative would be drawn.
+    are the odds among drawn rows, times `sampling_rate`. Raises UserError if no negative would be
+    drawn; its message names the setting `key`.
     """
 
     def __init__(self, label: np.ndarray, rate: float, block_rows: int, key: str) -> None:
@@ -55,7 +55,7 @@ class NegativeSampler:
         self.sampling_rate = drawn / negatives
 
     def draw_rows(self, first_row: int, label: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-        """Draw an epoch's rows from the block at row `first_row`: ascending indices in it."""
+        """Draw an epoch's rows from the block at `first_row`, as ascending indices in the block."""
         block = first_row // self.block_rows
         # Not 0: default_rng ignores a trailing 0, and [seed, epoch] already orders the blocks.
         random = np.random.default_rng([seed, epoch, block + 1])

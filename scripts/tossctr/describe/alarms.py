@@ -1,4 +1,4 @@
-"""Alarms: faults of the data that distort metrics or harm models, and how to fix them."""
+"""Alarms: faults in the data that distort metrics or harm models, and how to fix them."""
 
 import logging
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Alarm:
-    """A fault of the data, in one sentence, and how to fix it."""
+    """A fault in the data, in one sentence, and how to fix it."""
 
     text: str
     advice: str
 
 
 def read_alarms(facts: Path) -> list[Alarm]:
-    """Read the alarms from `facts`, a file data.json."""
+    """Read the alarms from `facts`, a data.json file."""
     return read_json(
         facts, lambda plain: [Alarm(**alarm) for alarm in plain["alarms"]], kind="data.json"
     )

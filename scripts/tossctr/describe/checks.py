@@ -1,4 +1,4 @@
-"""The checks that find alarms (faults of the data) in the statistics of `describe`."""
+"""The checks that find alarms (faults in the data) in the statistics of `describe`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from .alarms import Alarm
 from .drift import MUCH_DRIFT
 
 MIN_CLICKS = 100
-# A fault: MIN_TEST_OVERLAP of the test rows equal a row of the train file, or the reverse, but
-# less than MAX_VALID_OVERLAP of the validation rows equal a train row.
+# A fault: at least MIN_TEST_OVERLAP of the test rows equal a row of the train file, or the reverse,
+# and less than MAX_VALID_OVERLAP of the validation rows equal a train row.
 MIN_TEST_OVERLAP, MAX_VALID_OVERLAP = 0.9, 0.5
 _MAX_NAMED = 8
 _UNSEEN_SHARES = ("unseen_valid", "unseen_test")
@@ -85,7 +85,7 @@ _TABLE_CHECKS = (
 
 
 def find_alarms(facts: Mapping[str, Any]) -> list[Alarm]:
-    """The faults of the data that the checks find in `facts`, the result of `describe`."""
+    """The faults in the data that the checks find in `facts`, the result of `describe`."""
     columns = pd.DataFrame(facts["columns"])
     # A fact that a column's role does not have is None.
     numbers = columns.columns.difference(["column", "role"])

@@ -28,10 +28,10 @@ _MAX_COLUMNS = 5
 def column_auc(values: np.ndarray, label: np.ndarray, is_category: bool) -> float | None:
     """The AUC of a single column as a score for clicks.
 
-    `values` [rows] has the column's numbers or codes of categories; `label` [rows], the clicks. A
+    `values` [rows] has the column's numbers or category codes; `label` [rows] has the clicks. A
     row's score is the click rate of its value, learned on the other half of the rows. More than
-    1,000 distinct numbers are first cut into 200 ranges. A number or its negative may also be the
-    score, if the AUC is then higher. None with fewer than 10 clicks or 10 negatives.
+    1,000 distinct numbers are first cut into 200 ranges. If the AUC is then higher, the score is
+    the number itself or its negative. None with fewer than 10 clicks or 10 negatives.
     """
     if min(label.sum(), (1 - label).sum()) < MIN_CLICKS:
         return None
@@ -76,9 +76,9 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
 def adversarial_auc(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None:
     """How well boosting separates the rows of `other` from those of `train` (adversarial AUC).
 
-    Both tables are sampled to equally many rows. Boosting trains on half of them; `auc` is measured
-    on the other half. If `auc` is significantly above 0.5 (`is_significant`), `columns` has the 5
-    columns whose shuffling loses most AUC. None if a table has fewer than 20 rows or no columns.
+    Both tables are sampled to the same size. Boosting trains on one half; `auc` is measured on the
+    other. If `auc` is significantly above 0.5 (`is_significant`), `columns` has the AUC lost by
+    shuffling, for the top 5 columns. None if a table has fewer than 20 rows or no columns.
     """
     rows = min(len(train), len(other), _MAX_ROWS)
     if rows < 20 or not len(train.columns):

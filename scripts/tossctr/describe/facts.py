@@ -28,7 +28,7 @@ from .drift import adversarial_auc, column_auc, stability_index
 COMPARED = ("valid", "test")
 # Maximum rows of a sample, evenly spaced in the table.
 SAMPLE_ROWS = 100_000
-# A larger table keeps a share of its keys, about this many.
+# A larger table keeps about this many of its keys (hashes).
 MAX_KEYS = 1 << 20
 # Shorter sequences have no key, since they are often equal by chance.
 MIN_EVENTS = 5
@@ -36,7 +36,7 @@ MIN_EVENTS = 5
 POSITION_BINS, _MAX_CATEGORIES = 20, 31
 # `test_scale` needs this many nonzero values in train and as many in test.
 _MIN_FOR_SCALE = 20
-# What a split by time or group stores in its rows; a random split stores zeros.
+# The column that a split by time or group fills; a random split fills both with zeros.
 _SPLIT_MARKS = {"time": "period", "group": "fold"}
 # Facts that only some columns have.
 _OPTIONAL_FACTS = ("low", "high", "test_outside", "test_scale", "unseen_valid", "unseen_test")
@@ -52,9 +52,9 @@ class TableSample:
     row             numbers of the sampled rows in the raw file, int64 [sample]
     frame           the sampled rows [sample, columns]: numbers, codes of categories (0 is missing)
                     and, for each history, its length and its newest event plus one
-    counts          of the whole table. counts[..., history]: all "events", and those "unknown" to
-                    the feature map. counts[..., ""], of events with times: all "events", those
-                    "later" than their row, "steps" to another time, and those "back" in time
+    counts          in the whole table. counts[..., history]: "events", and "unknown" events (out of
+                    vocabulary). counts[..., ""], of events with times: "events", events "later"
+                    than their row, "steps" to another time, and steps "back" in time
     keys            hashes of each history, by history, and of the rows, by ''; in a large table,
                     only hashes that start with `bits` zero bits
     """
@@ -110,7 +110,7 @@ class TableSample:
         return frame
 
     def _keyed(self, block: Block) -> tuple[Block, dict[str, np.ndarray]]:
-        """The block unchanged, and the keys uint64 of its sequences and rows."""
+        """The block, unchanged, and the keys of its sequences and rows, uint64."""
         keys = {}
         for name in self._lookups:
             history = block.sequences[name]
@@ -181,7 +181,7 @@ def describe(
 
 
 def _numbers(samples: Samples) -> dict[str, pd.DataFrame]:
-    """Each sample's frame as numbers, NaN if missing; a category's number is the same in all."""
+    """Each sample's frame as numbers, NaN if missing; a category has one number in all samples."""
     frames = pd.concat({name: sample.frame for name, sample in samples.items()})
     for column in frames.select_dtypes(np.uint64):
         is_missing = frames[column] == 0
@@ -272,7 +272,7 @@ def _click_rates(samples: Samples) -> list[Facts]:
 
 
 def _order(word: str | None) -> tuple[int, str]:
-    """Sorts a missing word first, then whole numbers by size (also 00 to 09), then other words."""
+    """Sort key: a missing word first, then whole numbers by size (also 00 to 09), then others."""
     if word is None:
         return -1, ""
     return int(word) if word.isdecimal() else 1 << 63, word

@@ -22,7 +22,7 @@ from ..raw.values import LABEL_PAIRS, MISSING_WORDS, as_text, type_name
 
 # Roles are guessed from at most this many rows of a table, the first rows of each file.
 ROWS = 20_000
-# Maximum profile columns, which take time at every position, and maximum values of each.
+# Maximum profile columns, which cost time at every event, and maximum values of each.
 _MAX_PROFILE, _MAX_VALUES = 4, 1_000
 # A history and its item column share at least this part of their values. Unrelated small numbers
 # overlap, too, so a numeric item column must share nearly all values or be named like an item.
@@ -61,8 +61,8 @@ def suggest_columns(train: list[str], output: Output, *, test: list[str] | None 
     """Write a table file (YAML) with guessed roles of columns.
 
     `train` and `test` list the files or folders of each table; `test` is None without a test table.
-    Returns a text: the columns that are left out, and why. Raises UserError if a table has no rows,
-    no label or no feature.
+    Returns comments on columns, such as why one is left out. Raises UserError if a table has no
+    rows, no label or no feature.
     """
     delimiter = _delimiter(TableLocation(train))
     locations = [TableLocation(files, delimiter) for files in (train, test) if files]
@@ -161,16 +161,16 @@ class _Column:
 
     @property
     def has_times(self) -> bool:
-        """True if events can be times: integers, of 8 digits or more if not named like a time."""
+        """True if events can be times: integers, with 8 or more digits unless named like a time."""
         digits = "[0-9]+" if self.is_named(_TIME) else "[0-9]{8,}"
         are_integers = pc.match_substring_regex(self.events.flatten(), f"^{digits}$")
         return pc.all(are_integers).as_py() is not False
 
     def overlap(self, item: "_Column") -> float:
-        """How far the events of this history and the values of the column `item` are the same.
+        """How far the events of this history and the values of the column `item` overlap.
 
         The lower of two shares: of events that are values, and of values that are events. One alone
-        can be high for unrelated small numbers. 0 if too low for a column of items.
+        can be high for unrelated small numbers. 0 if the overlap is too low for an item column.
         """
         if not item.is_category or item is self:
             return 0
@@ -181,9 +181,9 @@ class _Column:
         return share if share >= (_MIN_OVERLAP if is_sure else _NEARLY_ALL) else 0
 
     def item_column(self, others: Sequence["_Column"]) -> "_Column | None":
-        """The column of `others` that has the row's item: the same values as this history's events.
+        """The column of `others` that has the row's item: its values overlap most with the events.
 
-        Without such a column, the likeliest by its name; None if there is none.
+        Without an overlap, the likeliest by its name; None if there is none.
         """
         if best := max(filter(self.overlap, others), key=self.overlap, default=None):
             return best
@@ -202,11 +202,11 @@ class _Column:
         faults = {
             "it is a point in time, which later rows do not share; columns.time may name a column "
             "with a time such as 2024-01-31 in every row": self.is_date or self.is_time,
-            f"{self.kind} cannot be a feature; a history needs an item column, which shares its "
-            f"values or is named like an item, and must be as long as other histories in each row; "
-            f"times of events need columns.time": not self.is_plain,
-            "it is lists written as text, such as [1, 2]; write 1,2": self.matches(r"^\[.*\]$"),
-            "nearly all rows differ: it is an ID, free text, numbers not written like 1234.5, or a "
+            f"{self.kind} cannot be a feature; a history needs an item column that shares its "
+            f"values or is named like an item, and as many events as the row's other histories; "
+            f"event times need columns.time": not self.is_plain,
+            "it has lists written as text, such as [1, 2]; write 1,2": self.matches(r"^\[.*\]$"),
+            "values rarely repeat: it is an ID, free text, numbers not written like 1234.5, or a "
             "history without an item column": is_name
             and len(self.distinct) > 0.5 * len(self.present) + 1,
             "it is a pandas index": self.is_named("^(__index_level_.*|unnamed: 0|)$"),

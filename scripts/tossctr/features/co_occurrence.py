@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 WINDOW = 20
 # The commonest items have vectors, at most this many.
 MAX_ITEMS = 2_048
-# Rows in which co-occurrences are counted, and rows in which items are counted.
+# Maximum rows for counting co-occurrences, and for counting items.
 _CO_OCCURRENCE_ROWS, _COMMON_ROWS = 1_000_000, 100_000
 
 
@@ -78,7 +78,7 @@ def _vector_items(table: Table, field: SequenceField) -> np.ndarray:
 
 
 def _has_whole_histories(train: Table, sequence: str) -> bool:
-    """True if histories keep their first event, by which all rows of a user get the same fold."""
+    """True if histories are not cut at the start, so all rows of a user share a first event."""
     keys = [np.empty((0, 2), np.uint64)]
     for block in train.blocks([sequence], _COMMON_ROWS):
         history = block.sequences[sequence]
@@ -91,8 +91,8 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
         return True
     logger.warning(
         "column %r: many histories have %d events and none has more, so they seem cut to the "
-        "newest events. Similarities of its items could then leak labels, and are left out. To use "
-        "them, set `columns.group` to the column of users, or `columns.time` to the rows' times",
+        "newest events. Similarity features could then leak labels and are left out. To use them, "
+        "set `columns.group` to the user column or `columns.time` to the time column",
         sequence,
         int(lengths.max()),
     )
@@ -102,7 +102,7 @@ def _has_whole_histories(train: Table, sequence: str) -> bool:
 def are_truncated(lengths: np.ndarray) -> bool:
     """True if distinct histories with these lengths seem to be cut to a maximum length.
 
-    Then the longest outnumber those one event shorter by more than a quarter plus three standard
+    If so, the longest outnumber those one event shorter by more than 25 % plus three standard
     errors.
     """
     longest, one_less = (np.count_nonzero(lengths == lengths.max(initial=0) - i) for i in (0, 1))
@@ -124,7 +124,7 @@ class CoOccurrences:
         self.counts = np.zeros((folds, len(items), len(items)), np.uint32)
 
     def add(self, fold: np.ndarray, histories: Ragged) -> None:
-        """Count the pairs in `histories` of vocabulary indices; `fold` is each row's fold."""
+        """Count the pairs in `histories` (vocabulary indices); `fold` has each row's fold."""
         _count(self.slot[histories.values], histories.offsets, fold, self.counts)
 
     def vectors(self, sequence: str, fold_of: str) -> ItemVectors | None:
@@ -147,7 +147,7 @@ class CoOccurrences:
 def ppmi_vectors(counts: np.ndarray) -> np.ndarray:
     """A vector for each item from counts of pairs, float32 [items, DIMENSIONS].
 
-    counts[i, j] says how often item j follows item i. An item without pairs has the vector 0.
+    counts[i, j] says how often item j follows item i. An item without pairs has the zero vector.
     """
     vectors = np.zeros((len(counts), DIMENSIONS), np.float32)
     both = counts.astype(np.float64)

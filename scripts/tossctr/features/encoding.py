@@ -1,4 +1,4 @@
-"""Encodes rows as model inputs, by the vocabularies and ranges of a feature map."""
+"""Encodes rows as model inputs, with the vocabularies and ranges of a feature map."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -76,10 +76,10 @@ class EncodedRows:
 
 
 class FeatureEncoder:
-    """Turns blocks of `table` into a model's inputs, by a feature map.
+    """Encodes blocks of `table` as a model's inputs, with a feature map.
 
-    `inputs` says which inputs the model takes. Rows from which the feature map was fitted may get
-    the item vectors of their fold (`similarities.py`); otherwise, all rows are encoded alike.
+    `inputs` says which inputs the model takes. Rows that the feature map was fitted on may use the
+    item vectors of their fold (`similarities.py`); all other inputs ignore the fold.
     Raises UserError if the table lacks a column.
     """
 
@@ -129,7 +129,7 @@ class FeatureEncoder:
         return np.concatenate([statistics, events, similarities], axis=1)
 
     def known_categories(self, categories: np.ndarray) -> dict[str, np.ndarray]:
-        """By column, `categories`; unknown and missing ones become -1, which equals no event."""
+        """`categories` by column; unknown and missing ones become -1, which matches no event."""
         columns = (field.column for field in self.feature_map.category_fields)
         return dict(zip(columns, np.where(categories < FIRST_CATEGORY, -1, categories).T))
 
@@ -160,21 +160,21 @@ class FeatureEncoder:
     def warn_of_unknown_values(self, table: Table) -> None:
         """Log a warning for each text column or sequence whose values are mostly unknown.
 
-        The train table probably writes such values differently. All rows are checked for columns,
-        but only the first block for sequences.
+        Such values are probably written differently in the train table. Columns are checked in all
+        rows, sequences only in the first block.
         """
         text = "column %r: %.0f %% of the %s; check that they are written as in the train file"
         for field, share in zip(self.feature_map.categories, self.oov_rates(table)):
             if share > _MAX_OOV_RATE:
                 new = min({*table.vocabulary(field.column)}.difference(field.vocabulary))
                 examples = ", ".join(map(repr, field.vocabulary[:3]))
-                what = f"rows have values not seen in training, such as {new!r} (known: {examples})"
+                what = f"rows have out-of-vocabulary values, such as {new!r} (known: {examples})"
                 logger.warning(text, field.column, 100 * share, what)
         for block in islice(table.blocks(self.history_columns), 1):
             for name, history in zip(self.feature_map.history_columns, self.history_indices(block)):
                 share = (history.values == OUT_OF_VOCABULARY).sum() / max(1, len(history.values))
                 if share > _MAX_OOV_RATE:
-                    what = "events have values not seen in training"
+                    what = "events have out-of-vocabulary values"
                     logger.warning(text, name, 100 * share, what)
 
     def encode(self, block: Block) -> EncodedRows:
@@ -215,7 +215,7 @@ class FeatureEncoder:
         return codes, histories[0].offsets, None if ages is None else ages.values
 
     def _newest(self, block: Block) -> np.ndarray:
-        """The newest code of each history, int64 [rows, newest fields]; PADDING without events."""
+        """The index of each newest event, int64 [rows, newest fields]; PADDING without events."""
         fields = self.inputs.newest_event_fields(self.feature_map)
         newest = np.full((len(block), len(fields)), PADDING, np.int64)
         for i, lookup in enumerate(self.sequences[: len(fields)]):

@@ -24,7 +24,7 @@ from .numeric import NumericField
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
-# Columns with more categories get no separate input for each category.
+# Columns with more categories are not one-hot encoded, and trees do not split by their categories.
 MAX_CATEGORIES = 64
 # Smaller tokens are counted and looked up in arrays (16 MiB), larger tokens by search.
 DENSE_LIMIT = 1 << 21
@@ -34,9 +34,9 @@ DIMENSIONS = 24
 
 @dataclass(frozen=True)
 class CategoryField:
-    """A column of categories and its vocabulary: the values that have separate indices.
+    """A column of categories and its vocabulary: the values that have their own index.
 
-    They are texts or, in a numeric column, ascending numbers. A rare value has no separate index.
+    They are texts or, in a numeric column, ascending numbers. A rare value is out of vocabulary.
     """
 
     column: str
@@ -50,7 +50,7 @@ class CategoryField:
 
 @dataclass(frozen=True)
 class SequenceField:
-    """A sequence column and its vocabulary: the tokens that have separate indices, ascending.
+    """A sequence column and its vocabulary: the tokens that have their own index, ascending.
 
     `shared_with` is the target column that has the same vocabulary, if any. That vocabulary has
     these tokens first, then `other_words` words that are not tokens.
@@ -93,7 +93,7 @@ class ItemVectors:
 
         period     the rows of a time interval; its vectors are from older intervals
         fold       the rows of a random set of groups
-        history    rows with one hash of the first event, which all rows of a user share
+        history    rows whose first event has the same hash; all rows of a user share it
 
     `codes` has the indices of the items with a vector, ascending. `data` has the numbers as base64
     of little-endian float32, [folds + 1, items, dimensions]; the last entry is for rows without a
@@ -109,7 +109,7 @@ class ItemVectors:
     def vectors(self) -> np.ndarray:
         """The vectors by fold and item, float32 [folds + 1, 1 + items, dimensions].
 
-        The last fold is for rows without a fold. Item 0, with the vector 0, stands for all others.
+        The last fold is for rows without a fold. Item 0, a zero vector, stands for all others.
         """
         numbers = np.frombuffer(base64.b64decode(self.data, validate=True), "<f4")
         shaped = numbers.reshape(-1, len(self.codes), DIMENSIONS)
@@ -244,8 +244,8 @@ def check_same_draw(
 ) -> None:
     """Raise UserError if the files and the feature map come from different draws of rows.
 
-    Otherwise, a validation row could also be a train row. `train` must have train rows and `valid`
-    validation rows, unless both are the same table. Both must be of the size in the model's
+    A validation row of one draw can be a train row of another. `train` must have train rows and
+    `valid` validation rows, unless both are the same table. Both must be of the size in the model's
     `full_name`, such as full/len150. Messages call the feature map `fitted`.
     """
     for table in (train, valid):
@@ -279,15 +279,15 @@ def needed_columns(maps: Sequence[FeatureMap]) -> Columns:
     times = {(m.event_time, m.row_time) for m in maps if m.event_time}
     if len(times) > 1:
         raise UserError(
-            f"the models read times from different columns, {sorted(times)}; score with models of "
-            f"one table at a time"
+            f"the models read times from different columns, {sorted(times)}; score the models of "
+            f"each table separately"
         )
     event_time, row_time = next(iter(times), (None, None))
     separators = {m.separator for m in maps if m.sequences}
     if len(separators) > 1:
         raise UserError(
-            f"the models' sequences have different separators, {sorted(separators)}; score with "
-            f"models of one table at a time"
+            f"the models' sequences have different separators, {sorted(separators)}; score the "
+            f"models of each table separately"
         )
 
     def names(fields: Iterable[str]) -> tuple[str, ...]:

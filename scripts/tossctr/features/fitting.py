@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 
 # float32 holds all whole numbers up to this.
 _MAX_EXACT = 1 << 24
-# Rows may contradict the first row of their item: at most this share of the items' further rows,
-# and at most this share of the rows without the commonest attribute (for nearly constant columns).
+# Maximum rows that contradict the first row of their item: as a share of the items' further rows,
+# and of the rows without the commonest attribute (for nearly constant columns).
 _MAX_CONTRADICTIONS, _MAX_CONTRADICTIONS_RARE = 0.01, 0.05
-# An attribute needs this many further rows of items; an early rejection needs this many rows.
+# Minimum further rows of items to accept an attribute, and minimum rows to reject it early.
 _MIN_FURTHER_ROWS, _MIN_ROWS_TO_REJECT = 100, 10_000
 
 
@@ -179,7 +179,7 @@ def _fit_shared_fields(
     texts: Sequence[str],
     min_count: int,
 ) -> tuple[SequenceField, CategoryField]:
-    """The fields of a sequence and its target, with the values frequent in both columns together.
+    """The fields of a sequence and its target, whose values are counted in both columns together.
 
     `events` counts the sequence's tokens, `words` the target's words; the words' counts are added
     to `events`. `texts` are the sequence's texts that are not integers; if there are none, only
@@ -250,7 +250,7 @@ class ItemAttributeFit:
         self.rows, self.contradictions = 0, 0
 
     def add(self, item: np.ndarray, attribute: np.ndarray) -> None:
-        """Add rows by the numbers of their words, from 1 on, int64 [rows]; 0 is a missing value."""
+        """Add rows by the 1-based numbers of their words, int64 [rows]; 0 is a missing value."""
         if self.contradictions > _MAX_CONTRADICTIONS * max(self.rows, _MIN_ROWS_TO_REJECT):
             return
         present = (item > 0) & (attribute > 0)

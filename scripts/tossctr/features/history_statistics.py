@@ -1,4 +1,4 @@
-"""Statistics of a row's history, computed without a network. A code is an event as an integer.
+"""Statistics of a row's history, computed without a network. A code is an event's integer.
 
     length           events
     distinct         different codes
@@ -43,7 +43,7 @@ _LENGTH, _DISTINCT, _ENTROPY, _TARGET_COUNT, _TARGET_RECENCY = range(len(STATIST
 _LARGEST_CODE = 1 << 21
 # Events are counted up to these quantiles of the ages.
 _QUANTILES = (0.01, 0.05, 0.2, 0.5)
-# About this many ages give the quantiles.
+# The quantiles are computed from about this many ages.
 _SAMPLE_EVENTS = 1_000_000
 
 
@@ -53,18 +53,18 @@ def history_statistics(histories: Ragged, target: np.ndarray | None = None) -> n
         histories [[7, 8, 7], []], target [7, 7]:   [[3, 2, 0.64, 2, 1], [0, 0, 0, 0, 0]]
 
     `histories` has small integer codes, newest last. `target` has the targets' codes, int64
-    [rows]; without it, the last two are 0.
+    [rows]; without it, the last two statistics are 0.
     """
     statistics = np.zeros((len(histories), len(STATISTICS)), np.float32)
     values = histories.values.astype(np.int64, copy=False)
     # No code is -1.
     target = np.full(len(histories), -1, np.int64) if target is None else target
-    _describe(values, histories.offsets, target, statistics, int(values.max(initial=0)) + 1)
+    _fill_statistics(values, histories.offsets, target, statistics, int(values.max(initial=0)) + 1)
     return statistics
 
 
 @numba.njit(nogil=True)
-def _describe(
+def _fill_statistics(
     values: np.ndarray, offsets: np.ndarray, target: np.ndarray, statistics: np.ndarray, size: int
 ) -> None:
     """Fill `statistics` [rows, STATISTICS]; `values` are below `size`."""

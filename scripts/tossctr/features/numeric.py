@@ -58,7 +58,7 @@ class NumericFit:
         self.missing += (missing.T @ missing).astype(np.int64)
 
     def fields(self, first_missing_block: int = 0) -> list[NumericField]:
-        """The NumericField of each column; missing blocks are numbered from the given number on."""
+        """The NumericField of each column; numbers missing blocks from the given number on."""
         sample, rows = np.concatenate(self.sample)[:SAMPLE_ROWS], self.missing.diagonal()
         # For each column, the first column that is missing in exactly the same rows.
         is_same = (self.missing == rows) & (self.missing == rows[:, None])
@@ -124,12 +124,12 @@ class NumericEncoder:
         self.blocks = [first[block] for block in sorted(b for b in first if b is not None)]
 
     def __call__(self, raw: np.ndarray) -> dict[str, np.ndarray]:
-        """Encode `raw` [rows, columns]; the result, by encoding, has float32 [rows, columns].
+        """Encode `raw` [rows, columns]; return float32 [rows, columns] by encoding.
 
         minmax      scaled from the train rows' range to [0, 1] and clipped; missing is 0
-        quantile    rank, scaled: uniform ranks have mean 0 and deviation 1; missing is 0
+        quantile    rank, scaled: mean 0 and standard deviation 1 if uniform; missing is 0
         buckets     number of the quantile bucket, from 0 on; missing is BUCKETS
-        missing     one column for each set of columns that are missing in the same rows: 1 or 0
+        missing     one column for each missing block: 1 if missing, else 0
         """
         encoded = {}
         if "minmax" in self.encodings:
@@ -148,7 +148,7 @@ class NumericEncoder:
         return {name: encoded[name].astype(np.float32) for name in self.encodings}
 
     def rank(self, raw: np.ndarray) -> np.ndarray:
-        """The share of train rows with a lower value, for each value: float32 [rows, columns].
+        """For each value, the share of train rows with a lower value, float32 [rows, columns].
 
         Equal values count half, as in NumericField. For a missing value, the result is -1.
         """

@@ -155,7 +155,7 @@ def counted_rows() -> tuple[Any, ...]:
     histories = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(300)]
     label = (random.random(300) < 0.3).astype(np.int64)
     fold, target = hash_below(np.arange(300), FOLDS), random.integers(0, 3, 300)
-    by_target = ClickRateSpec("", "clicks", field=0, size=7, sequence=0, targets=3)
+    by_target = ClickRateSpec("", "clicks", field_index=0, size=7, sequence=0, target_count=3)
     counters = by_target.counters_of(target[:, None], [ragged(histories, np.int64)])
     counts = ClickCounts(21, FOLDS)
     counts.add(fold, counters, label)
@@ -208,7 +208,7 @@ def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
 
 def test_too_many_pairs_share_counters() -> None:
     tokens, target = np.random.default_rng(0).integers(0, 1 << 12, (2, 20_000))
-    pairs = ClickRateSpec("", "clicks", field=0, size=1 << 12, sequence=0, targets=1 << 12)
+    pairs = ClickRateSpec("", "clicks", field_index=0, size=4096, sequence=0, target_count=4096)
     counters = pairs.counters_of(target[:, None], [Ragged(tokens, np.arange(20_001))]).values
     assert pairs.counter_count == click_rates.MAX_COUNTERS > counters.max()
     # As many as so many balls in so many boxes leave alone.

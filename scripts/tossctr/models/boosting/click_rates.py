@@ -29,35 +29,35 @@ class ClickRateSpec(NamedTuple):
     A target is the item of the row, such as the ad, to which the events of a history are compared.
 
     feature_set: name of the set of features that the group belongs to
-    field: index, in the feature map's `category_fields`, of the column of categories or targets
+    field_index: index of the column of categories or targets in the map's `category_fields`
     size: number of categories, or of distinct events
     sequence: index of the history in the feature map; None for categories
-    targets: number of distinct targets, for pairs; else 1
+    target_count: number of distinct targets, for pairs; else 1
     """
 
     name: str
     feature_set: str
-    field: int
+    field_index: int
     size: int
     sequence: int | None = None
-    targets: int = 1
+    target_count: int = 1
 
     @property
     def counter_count(self) -> int:
         """The number of counters: one for each category, event or pair, up to MAX_COUNTERS."""
-        return min(self.targets * self.size, MAX_COUNTERS)
+        return min(self.target_count * self.size, MAX_COUNTERS)
 
     def counters_of(self, categories: np.ndarray, histories: Sequence[Ragged]) -> Ragged:
         """The counters of each row's category, events or pairs, as indices below `counter_count`.
 
         `categories` are indices [rows, fields]; `histories` has the events' indices by history.
         """
-        category = np.ascontiguousarray(categories[:, self.field])
+        category = np.ascontiguousarray(categories[:, self.field_index])
         if self.sequence is None:
             counters, offsets = category, np.arange(len(category) + 1)
         else:
             counters, offsets = histories[self.sequence].values, histories[self.sequence].offsets
-        if self.targets > 1:
+        if self.target_count > 1:
             counters = np.repeat(category * self.size, np.diff(offsets)) + counters
         if self.counter_count == MAX_COUNTERS:
             counters = ((counters.astype(np.uint64) * GOLDEN) >> _SHIFT).astype(np.int64)

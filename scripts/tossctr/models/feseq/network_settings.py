@@ -23,7 +23,7 @@ ATTENTION_DIM = 128
 DIN_WIDTHS = (512, 256, 128)
 # With `learning_rate: auto`, the higher rate needs at least this share of clicks, and of negatives:
 # with fewer clicks in a batch, gradients are noisier.
-DENSE_CLICKS = 0.2
+MIN_CLASS_SHARE = 0.2
 MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -189,7 +189,7 @@ class TrainConfig:
         """The peak learning rate, given the number of train rows and their click rate."""
         if self.learning_rate != "auto":
             return self.learning_rate
-        if DENSE_CLICKS <= click_rate <= 1 - DENSE_CLICKS:
+        if MIN_CLASS_SHARE <= click_rate <= 1 - MIN_CLASS_SHARE:
             return 3e-3
         return 2e-3 if rows > AUTO_ROWS else 1e-3
 

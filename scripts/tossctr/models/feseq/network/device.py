@@ -81,7 +81,7 @@ class ProcessRank:
         return tensor
 
 
-_ALONE = ProcessRank()
+_SINGLE_PROCESS = ProcessRank()
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Machine:
     device: torch.device
     precision: torch.dtype = torch.float32
     memory_gib: float | None = None
-    ranks: ProcessRank = _ALONE
+    ranks: ProcessRank = _SINGLE_PROCESS
     compile: bool = False
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -126,7 +126,7 @@ class Machine:
         return peak_memory()
 
 
-def set_up_machine(runtime: Runtime, threads: int, ranks: ProcessRank = _ALONE) -> Machine:
+def set_up_machine(runtime: Runtime, threads: int, ranks: ProcessRank = _SINGLE_PROCESS) -> Machine:
     """Set the number of threads of this process, and choose its device and precision.
 
     Several processes share `threads`, and each gets a GPU of its own. A process has at most one

@@ -150,7 +150,7 @@ class PackedRows:
         """The softmax of the scores of each row's positions [positions]."""
         score_N1 = score_N[:, None]
         with torch.no_grad():
-            largest_B1 = _bags(score_N1, self.layout.start_B, "max")
+            largest_B1 = _reduce_rows(score_N1, self.layout.start_B, "max")
             largest_N1 = F.embedding(self.layout.row_N, largest_B1)
         weight_N1 = (score_N1 - largest_N1).exp()
         return (weight_N1 / self.rows_to_positions(self.sums(weight_N1))).squeeze(1)
@@ -291,7 +291,7 @@ def _is_newest(length_B: Tensor, events: int) -> Tensor:
     return torch.arange(events, device=length_B.device) >= events - length_B[:, None]
 
 
-def _bags(x_NX: Tensor, start_B: Tensor, mode: str) -> Tensor:
+def _reduce_rows(x_NX: Tensor, start_B: Tensor, mode: str) -> Tensor:
     position_N = torch.arange(len(x_NX), dtype=start_B.dtype, device=x_NX.device)
     return F.embedding_bag(position_N, x_NX, start_B, mode=mode, include_last_offset=True)
 
@@ -303,7 +303,7 @@ class _SumOrRepeat(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, start_B: Tensor, row_N: Tensor, is_sum: bool) -> Tensor:
         ctx.save_for_backward(start_B, row_N)
         ctx.is_sum = is_sum
-        return _bags(x, start_B, "sum") if is_sum else F.embedding(row_N, x)
+        return _reduce_rows(x, start_B, "sum") if is_sum else F.embedding(row_N, x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
