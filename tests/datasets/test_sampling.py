@@ -244,7 +244,7 @@ def test_auto_takes_groups_or_any_rows_where_the_time_has_one_value(
     table = USERS | {"day": [3] * 600, "user": user}
     auto: dict[str, Any] = {"time": "day", "group": "user", "is_auto": True}
     (chosen,) = drawn(tmp_path, table, **auto)
-    assert sum("HAS ONE VALUE" in message for message in caplog.messages) == 1
+    assert sum("HAVE THE SAME day" in message for message in caplog.messages) == 1
     train, valid = ({*user[chosen.row[chosen.split == each]]} for each in (TRAIN, VALIDATION))
     assert valid.isdisjoint(train) == (users > 1)
     with pytest.raises(UserError, match=r"'day' has one value"):

@@ -66,9 +66,9 @@ def read_split_columns(
     by = {"time": None, "group": None if group is None else sampling.group}
     if (chosen := sampling.model_copy(update=by)) != sampling:
         logger.warning(
-            "%s: %s HAS ONE VALUE in all rows, so validation rows are drawn %s",
+            "%s: ALL ROWS HAVE THE SAME %s, so validation rows are drawn %s",
             file.location,
-            " and ".join({*filter(None, (sampling.time, sampling.group))} - {chosen.group}),
+            " and ".join(sorted({*filter(None, (sampling.time, sampling.group))} - {chosen.group})),
             f"by {chosen.group}" if chosen.group else "AT RANDOM",
         )
     return None, group, chosen

@@ -203,9 +203,9 @@ class RawTable:
                 )
 
     def check_same_types(self, other: "RawTable", columns: Columns) -> None:
-        """Raise UserError if a category or the rows' time has an unlike type in the table `other`.
+        """Raise UserError for a category or row time of incompatible type in the table `other`.
 
-        Categories are compared as text, and equal values of unlike types may differ as text.
+        Categories are compared as text, and equal values of incompatible types may differ as text.
         """
         for name in (*columns.categorical, *([columns.row_time] if columns.row_time else [])):
             types = [table.schema_arrow.field(name).type for table in (other, self)]
