@@ -1,4 +1,4 @@
-# Scores of further files: results/scores/{file}.parquet from the submission models of size full,
+# Scores of further files: results/scores/{name}.parquet from the submission models of size full,
 # {size}/{file} from another size, {size}/{model}/{file} from one model.
 
 

@@ -90,7 +90,7 @@ def tune_model(
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
     _write_best(best, winner, f"{size}/{model}", variant)
-    logger.info("best trial: %s, value %.5f; see %s", _drawn_settings(winner), winner.value, best)
+    logger.info("best: %s, objective %.5f; see %s", _drawn_settings(winner), winner.value, best)
 
 
 def _search(

@@ -134,7 +134,7 @@ LABELS = [0, 1, 1, 0, 0, 1]
         (["no", "Yes", "YES", "no", "No", "yes"], None),
         (pa.array(["f", "t", "T", "f", "F", "t"]).dictionary_encode(), None),
         ([0, 1, 0, 1, 2, 1], r"row 5 .1-based.: 2 "),
-        ([0, 1, 1, 0, None, None], r"row 5 .1-based. has none"),
+        ([0, 1, 1, 0, None, None], r"row 5 .1-based.: missing"),
         (["0", "1", "0", "1", "yes", "no"], r"'y'.*row 5 .1-based.: .*'yes'"),
         (["no", "yes", "yes", "no", "n", "yes"], r"row 5 .1-based.: 'n' is neither"),
         ([0, 0, 1, 0], r"1 of 4 rows have 'y' = 1"),

@@ -175,7 +175,7 @@ def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Pa
     ("change", "said"),
     [
         ({"model": "other"}, "b/part0.parquet: "),
-        ({"part": "version of 4"}, "b/part0.parquet: .* not from the current part"),
+        ({"part": "version of 4"}, "b/part0.parquet: .* not from the current test rows"),
         ({"click_rate": "0.03"}, "different click rates"),
         ({"code": "a@1 b@3"}, "b/part0.parquet: .* code"),
         ({"full_name": "toy/c"}, "b/part0.parquet: .* toy/c"),

@@ -52,7 +52,7 @@ def load_table_file(
 def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
     """Check the config (its `table` must be a mapping), and return it with defaults filled in.
 
-    In the config's `files`, repeated keys are errors. Raises a UserError that lists all errors.
+    Keys repeated in one of `files` are errors, too. Raises a UserError that lists all errors.
     """
     full: dict[str, Any] = {}
     if not (lines := [*repeated_keys(files), *validation_errors(Config, config)]):

@@ -150,7 +150,7 @@ def score_request(config: Mapping[str, Any], columns: Columns, path: str) -> Sco
     if name not in config["scores"]:
         raise UserError(
             f"the config's `scores` has no entry {name!r}; entries: "
-            f"{', '.join(config['scores']) or 'none'}. Add `scores: {{{name}: <file>}}`"
+            f"{', '.join(config['scores']) or 'none'}. Add `{name}: <file>` to it"
         )
     configured = config["scores"][name]
     files = table_locations(

@@ -22,7 +22,7 @@ MAX_LEVELS = 20
 _MAX_ROWS, _MAX_SHUFFLED = 20_000, 8_000
 # An AUC this many standard deviations above 0.5 is significant.
 MIN_DEVIATIONS = 3
-_MAX_COLUMNS = 5
+_TOP_COLUMNS = 5
 
 
 def column_auc(values: np.ndarray, label: np.ndarray, is_category: bool) -> float | None:
@@ -109,5 +109,5 @@ def adversarial_auc(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] 
             random_state=1,
         ).importances_mean
         lost = pd.Series(losses, train.columns).sort_values(ascending=False, kind="stable")
-        columns = lost[lost > 0][:_MAX_COLUMNS].to_dict()
+        columns = lost[lost > 0][:_TOP_COLUMNS].to_dict()
     return {"auc": auc, "is_significant": is_significant, "columns": columns}

@@ -48,15 +48,15 @@ class TableSample:
     """A sample of a table's rows, and counts and hashes of all its rows.
 
     rows, clicks    numbers in the whole table
-    label           labels of the sampled rows, uint8 [sample]; [0] without labels
+    label           labels of the sampled rows, uint8 [sample]; empty without labels
     row             numbers of the sampled rows in the raw file, int64 [sample]
     frame           the sampled rows [sample, columns]: numbers, codes of categories (0 is missing)
                     and, for each history, its length and its newest event plus one
     counts          in the whole table. counts[..., history]: "events", and "unknown" events (out of
                     vocabulary). counts[..., ""], of events with times: "events", events "later"
                     than their row, "steps" to another time, and steps "back" in time
-    keys            hashes of each history, by history, and of the rows, by ''; in a large table,
-                    only hashes that start with `bits` zero bits
+    keys            by history, hashes of its values of MIN_EVENTS or more events; by '', of rows.
+                    In a large table, only hashes that start with `bits` zero bits
     """
 
     def __init__(self, table: Table, feature_map: FeatureMap, bits: int, threads: int) -> None:

@@ -36,7 +36,7 @@ _MAX_OOV_RATE = 0.5
 class Inputs:
     """Which inputs a model takes, besides its categories and histories.
 
-    numbers            how numeric columns are encoded: names in `ENCODINGS`
+    numbers            encodings of numeric columns: names in `ENCODINGS`
     statistics         names of statistics of the row's history, such as "length"
     whole_histories    True to keep all events in batches, not only the newest `max_len`
     """

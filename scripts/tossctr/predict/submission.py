@@ -104,8 +104,9 @@ def _checked_metadata(
         needed = {"model": digest, "code": code or metadata.get("code"), "part": part.version}
         wrong = [key for key, value in needed.items() if metadata.get(key) != value]
         if wrong:
+            what = "test rows" if wrong[0] == "part" else wrong[0]
             raise UserError(
-                f"{path}: these predictions are not from the current {wrong[0]}; predict again. "
+                f"{path}: these predictions are not from the current {what}; predict again. "
                 f"If the workflow made this file, delete it and data/h5/test/{path.stem}.h5. Then "
                 f"run the same command again"
             )

@@ -164,7 +164,7 @@ def prediction_column(location: Location, id_column: str, label_column: str) -> 
         return other_names[0]
     raise UserError(
         f"{location}: the header {','.join(header)[:200]!r} must have the ID column "
-        f"{id_column!r} and, for predictions, {label_column!r} or exactly one other column; "
+        f"{id_column!r} and, beside it, {label_column!r}, one other column or none; "
         f"correct the file, or `columns.id`, `columns.label` or `raw.sample_submission`"
     )
 

@@ -161,8 +161,8 @@ def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
             raise pa.ArrowInvalid("a NUL byte, which H5 cannot store")
     except pa.ArrowException as error:
         raise UserError(
-            f"{path}: column {name!r} of type {column.type} cannot be read as UTF-8 text "
-            f"({first_line(error)}); write it as integers or strings (bytes as hexadecimal digits)"
+            f"{path}: column {name!r} of type {column.type} is not valid text "
+            f"({first_line(error)}); write it as integers or UTF-8 (bytes as hexadecimal digits)"
         ) from None
     return texts
 

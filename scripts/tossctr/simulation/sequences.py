@@ -23,6 +23,7 @@ from .statistics import Floats, Floats32, load_statistics, normal_cdf
 from .users import Draw, Users, random_bits
 
 INTERESTS = 8
+# Mean number of successive events of one interest.
 MEAN_SEGMENT = 60.0
 # The mean length of the real sequences.
 REAL_MEAN = 530.751

@@ -54,7 +54,7 @@ _WINDOWS = (1, 20, 50, 150, 2**62)
 _WINDOW_NAMES = [*(f", newest {window}" for window in _WINDOWS[:-1]), ""]
 # A hash below this decides which categories become unknown.
 _DRAWS = 1 << 20
-# Added to a history's length in shares: one event is not a habit.
+# Added to the denominator of shares: one event is not a habit.
 _DAMPING = 10
 # They replace NaN and infinity: a matrix with gaps takes four bytes per feature. Missing values are
 # informative, so they get a bin of their own, the lowest.

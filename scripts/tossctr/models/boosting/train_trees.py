@@ -215,10 +215,10 @@ class BoostingRun:
 
 @contextmanager
 def trial_runner(rows: OpenRows, folder: Path, runtime: Runtime, threads: int) -> Iterator[Any]:
-    """Yield a function that trains trees with given settings, for each trial of a search.
+    """Yield one function, which trains trees with the settings of a trial of a search.
 
-    A trial reuses the binned rows of the previous trial if features and rows are the same. Large
-    matrices of binned rows go into files in `folder`.
+    A trial reuses the binned rows of the previous trial if features and rows are the same. On the
+    CPU, large matrices of binned rows go into files in `folder`.
     """
     device, (fields, train, valid) = choose_device(runtime.device), rows
     # The features and the binned rows of the last trial.
