@@ -1,5 +1,5 @@
 # Scores of further files: results/scores/{name}.parquet from the submission models of size full,
-# {size}/{file} from another size, {size}/{model}/{file} from one model.
+# {size}/{name} from another size, {size}/{model}/{name} from one model.
 
 
 rule score:

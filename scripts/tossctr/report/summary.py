@@ -269,10 +269,11 @@ def _table(models: pd.DataFrame) -> str:
     """The table of models with scores and costs, and its legend."""
     metric = _metric(models)
     is_worse = models["behind_p_value"] < SIGNIFICANCE
+    behind = models.apply(value_text, axis=1, name="behind").mask(models["behind"] == 0, "best")
     columns = {
         "model": models["size"] + " " + models["model"],
         metric.heading: models.apply(value_text, axis=1, name=metric.name, digits=metric.digits),
-        "behind": models.apply(value_text, axis=1, name="behind") + np.where(is_worse, " *", ""),
+        "behind": behind + np.where(is_worse, " *", ""),
         "AUC": models.apply(value_text, axis=1, name="auc"),
         "train rows": format_values(models["train_rows"], "{:,.0f}".format),
         "training": format_values(models["train_seconds"], "{:.0f} s".format),
