@@ -1,4 +1,4 @@
-"""The default config on unlike tables, compared with plain scripts.
+"""The default config on several tables, compared with plain scripts.
 
     pip install lightgbm==4.7.0
     python benchmarks/public.py --seeds 42 43 44                  # on train rows, to choose by

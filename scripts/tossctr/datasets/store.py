@@ -121,7 +121,7 @@ class H5Writer:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Raise the first write error instead of its consequences in HDF5."""
+        """If a write failed, raise its error instead of the later errors of HDF5."""
         try:
             yield
         finally:

@@ -52,8 +52,8 @@ class CategoryField:
 class SequenceField:
     """A sequence column and its vocabulary: the tokens that have their own index, ascending.
 
-    `shared_with` is the target column that has the same vocabulary, if any. That vocabulary has
-    these tokens first, then `other_words` words that are not tokens.
+    `shared_with` is the target column that shares indices and embedding with this column, if any.
+    The target's vocabulary has the tokens of this column first, then `other_words` more values.
     """
 
     column: str

@@ -75,8 +75,8 @@ def cut_files(
 
     A part is a list of (number of the file, first row, end). `row_group_sizes[i]` has the sizes
     of the row groups of file i. Files whose numbers are in `unsplittable` are not cut; files
-    without rows are in no part. Small files are combined until their sum is nearest to `rows`, so a
-    slightly longer file rarely changes later parts.
+    without rows are in no part. Small files in sequence are combined into a part of nearly `rows`
+    rows. If a file later gains a few rows, the parts after it mostly stay the same.
     """
     parts: list[list[tuple[int, int, int]]] = [[]]
     waiting = 0  # rows of the last part

@@ -253,4 +253,4 @@ def _sort_type(values: pa.Array) -> pa.DataType:
         return pa.int64() if pa.types.is_decimal(values.type) else pa.float64()
     if name in ("integer", "timestamp") or pa.types.is_date(values.type):
         return values.type
-    raise pa.ArrowTypeError(f"type {values.type} has no order in time")
+    raise pa.ArrowTypeError(f"values of type {values.type} are not times")

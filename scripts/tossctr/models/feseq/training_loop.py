@@ -55,8 +55,8 @@ class Trainer:
     micro_rows: maximum rows of a micro-batch; gradients of a batch are summed over micro-batches
     checkpoint: where the state is saved regularly, before each evaluation, and when a signal ends
         the process; `fit` resumes from a saved state. None: nothing is saved
-    metrics: for a refit, the validation metrics of the first training; the `history` of evaluations
-        repeats them, and the last weights are kept
+    metrics: for a refit, the validation metrics of the first training. A refit has no validation
+        rows: it writes these metrics into each evaluation of `history`, and keeps its last weights
     after_evaluation: may raise an exception to end `fit`
 
     On several GPUs, each process has a trainer, and all trainers take the same decisions. Each

@@ -29,9 +29,9 @@ class SelfAttention(nn.Module):
     def forward_targets(self, x_ND: Tensor, rows: BatchRows) -> Tensor:
         """The output of `forward` at the target of each row [rows, width], in less time.
 
-        No keys and values are computed. Instead, the query is multiplied by the weights of the
-        keys; their bias does not change the softmax. The weighted mean of the row's positions is
-        multiplied by the weights of the values.
+        No keys and values are computed. Instead, the query is multiplied by the key projection's
+        matrix (its bias does not change the softmax). The mean of the row's positions, weighted by
+        attention, is multiplied by the value projection's matrix.
         """
         query_HED, key_HED, value_HED = self.project_in.weight.unflatten(0, (3, self.heads, -1))
         query_bias_HE, _, value_bias_HE = self.project_in.bias.unflatten(0, (3, self.heads, -1))
@@ -84,7 +84,7 @@ class SequenceRefiner(nn.Module):
         self.only_targets = only_targets
 
     def forward(self, x_ND: Tensor, rows: BatchRows) -> Tensor:
-        """Vectors of all positions [positions, width] or, if `only_targets`, [rows, width]."""
+        """All positions' vectors [positions, width], or the targets' if `only_targets` [rows, width]."""
         for i, layer in enumerate(self.layers, 1):
             x_ND = layer(x_ND, rows, self.only_targets and i == len(self.layers))
         return rows.targets(x_ND) if self.only_targets and not self.layers else x_ND
