@@ -1,7 +1,7 @@
 # Input functions, and plots with their place in the report.
 import os
 
-from tossctr.catalog.digests import score_request
+from tossctr.catalog.digests import score_inputs
 from tossctr.catalog.model_kinds import check_job, compared_models
 from tossctr.raw.location import Location
 from tossctr.raw.parts import part_name, read_part_list
@@ -25,7 +25,7 @@ def local_files(*locations):
 
 
 def upstream(job):
-    """The list of drawn rows, and the feature maps, for the size of a job or a ScoreRequest.
+    """The list of drawn rows, and the feature maps, for the size of a job or a ScoreInputs.
 
     Rules have these inputs, without reading them, so that Snakemake rebuilds missing files.
     """
@@ -143,15 +143,15 @@ def compared(path, among=lambda size, name: True):
 
 
 def scored_files(scoring, column=COLUMNS.id):
-    """The local files of a ScoreRequest, checked before Snakemake trains or removes old scores."""
+    """The local files of a ScoreInputs, checked before Snakemake trains or removes old scores."""
     if workflow.is_main_process:
         check_local_tables(scoring.files, COLUMNS, column)
     return local_files(*scoring.files)
 
 
 def scored(value):
-    """Input or params function: `value` of the ScoreRequest of a job."""
-    return no_traceback(lambda wildcards: value(score_request(config, COLUMNS, wildcards.scored)))
+    """Input or params function: `value` of the ScoreInputs of a job."""
+    return no_traceback(lambda wildcards: value(score_inputs(config, COLUMNS, wildcards.scored)))
 
 
 def scored_params():

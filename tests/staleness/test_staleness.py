@@ -119,16 +119,18 @@ CHANGES: dict[str, Change] = {
     "runtime.*": set_to("runtime", RUNTIME),
     "boosting.max_depth, if boosting is not submitted": set_to("boosting.max_depth", 3),
     "values of two `train` settings swapped": set_to("train", SWAPPED),
-    "sizes.full.max_len: a length added, not requested": set_to("sizes.full.max_len", [7, 20]),
+    "sizes.full.max_len: a length added, its model not requested": set_to(
+        "sizes.full.max_len", [7, 20]
+    ),
     "sizes.full.submission_models: another model": set_to(
         "sizes.full.submission_models", ["boosting"]
     ),
     "variants: a variant added": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
     "columns: a numeric column removed": set_to("table.columns.groups.shop.numeric", ["price"]),
-    "columns.groups: a column set renamed": set_to(
+    "columns.groups: a group renamed": set_to(
         "table.columns", CONFIG["table"]["columns"] | {"use": ["all"], "groups": {"all": SHOP}}
     ),
-    "columns.groups: a column set not in columns.use": set_to(
+    "columns.groups: a group added, not in columns.use": set_to(
         "table.columns.groups.spare", {"numeric": ["x"]}
     ),
     "full: predictions of one part deleted, submission kept": delete(

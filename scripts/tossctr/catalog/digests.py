@@ -120,8 +120,8 @@ class WorkflowDigests:
         )
 
 
-class ScoreRequest(NamedTuple):
-    """What a file of scores is made from: tables to score (`files`), and `models` of one `size`.
+class ScoreInputs(NamedTuple):
+    """What determines a file of scores: tables to score (`files`), and `models` of one `size`.
 
     `weights` are the models' weights in the mean of the logits; None: fitted to validation rows.
     """
@@ -137,8 +137,8 @@ class ScoreRequest(NamedTuple):
         return [(self.size, name) for name in (self.models if self.weights else [BLEND])]
 
 
-def score_request(config: Mapping[str, Any], columns: Columns, path: str) -> ScoreRequest:
-    """What the file results/scores/{path}.parquet is made from.
+def score_inputs(config: Mapping[str, Any], columns: Columns, path: str) -> ScoreInputs:
+    """The tables and models of the file results/scores/{path}.parquet.
 
     `path` is {name}, {size}/{name} or {size}/{model}/{name}. The block `scores` of the config has
     the tables of each {name}. Raises UserError for an unknown name, size or model.
@@ -159,4 +159,4 @@ def score_request(config: Mapping[str, Any], columns: Columns, path: str) -> Sco
     )
     weights = dict.fromkeys(models, 1.0) or submission_weights(config, size)
     models = models or submission_models(config, size)
-    return ScoreRequest(files, size, models, None if weights is None else [*weights.values()])
+    return ScoreInputs(files, size, models, None if weights is None else [*weights.values()])

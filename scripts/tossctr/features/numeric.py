@@ -109,7 +109,7 @@ MISSING_VALUE = {"minmax": 0, "quantile": 0, "buckets": BUCKETS, "missing": 1}
 
 
 class NumericEncoder:
-    """Encodes the raw values of the columns `fields` in each of `encodings`."""
+    """Encodes the raw values of the columns `fields`, once for each of `encodings`."""
 
     def __init__(self, fields: Sequence[NumericField], encodings: Sequence[str]) -> None:
         self.encodings = encodings

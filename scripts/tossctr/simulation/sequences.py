@@ -86,9 +86,9 @@ def _normalised(weight: Floats) -> Floats:
 def interest_chains() -> Floats:
     """The probability, at [k, i, j], that token j follows token i while interest k lasts.
 
-    Each token belongs to one or two interests, which make it _TILT times likelier. Two corrections
-    then alternate until all interests together fit the data: a factor for each pair of tokens fits
-    `transition_probabilities`, and a factor for each next token fits `token_shares`.
+    Each token belongs to one or two interests, which make it _TILT times likelier. Two
+    corrections then alternate (iterative proportional fitting) until the mean over the interests
+    has the pairs of tokens of `transition_probabilities`, and the tokens of `token_shares`.
     """
     share_V, successors_VV = token_shares(), transition_probabilities()
     rng = np.random.default_rng(_WORLD_SEED)
@@ -120,9 +120,9 @@ def interest_chains() -> Floats:
 
 @cache
 def _next_token_table() -> NDArray[np.uint16]:
-    """The next token by interest, token and level, flattened: [K * V * 4096].
+    """The next token by interest, token and quantile, flattened: [K * V * 4096].
 
-    A random shift of a state's levels, below 1 / 4096, lets rarer tokens occur.
+    A random shift of a token's quantiles, below 1 / 4096, lets rarer tokens occur.
     """
     rng = np.random.default_rng(_WORLD_SEED + 1)
     upper_SV = np.cumsum(interest_chains().reshape(-1, len(vocabulary())), axis=1)

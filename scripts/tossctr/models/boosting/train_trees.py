@@ -69,8 +69,8 @@ def train(job: TrainJob) -> None:
 class FittedFeatures(NamedTuple):
     """Fitted features, and the settings chosen for them.
 
-    `features` are for rows other than train rows. `oov_rates` has, by column, the share of
-    validation rows with an unknown category.
+    `train_features` encodes the train rows, `features` all others, such as validation rows.
+    `oov_rates` has, by column, the share of validation rows with an unknown category.
     """
 
     train_features: FeatureBuilder

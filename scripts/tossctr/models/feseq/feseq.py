@@ -33,8 +33,8 @@ class FESeqKind(ModelKind):
         if settings["times"] and columns.event_time is None:
             raise UserError(
                 f"model.times of {model}, size {size}, is true, but no group in columns.use has "
-                "event times; set model.times to false, or add to a group `times: {<sequence "
-                "column of event times>: <column of the row's time>}`"
+                "event times; set model.times to false, or give one of these groups the "
+                "key `times: {<sequence column of event times>: <column of the row's time>}`"
             )
         try:
             # A network without sequences has an empty sequence.
