@@ -222,7 +222,7 @@ class TableLocation:
 
     @property
     def version(self) -> str:
-        """A digest of the files' content and order, their folders key=value, and the delimiter."""
+        """A digest of the files' content and order, their partition folders, and the delimiter."""
         versions = [(file.partition_keys, file.version) for file in self.files]
         return digest_of([versions, self.delimiter])
 

@@ -154,7 +154,7 @@ def draw_sequences(users: Users, score: Floats32, mean_length: float) -> Ragged:
 
 @cache
 def _endings() -> tuple[Floats, NDArray[np.int64]]:
-    """Pairs of last two tokens: cumulative probabilities [pairs], and tokens [2, pairs].
+    """Possible last two tokens: cumulative probabilities [pairs], and tokens [2, pairs].
 
     In unpublished pairs, the first token is V: the sequence keeps its next to last token.
     """

@@ -115,7 +115,7 @@ class PackedRows:
         return attended_NHE[..., :width]
 
     def attend_by_length(self, qkv_N3HE: Tensor, causal: bool) -> Tensor:
-        """The result of `attend`, by one call for each run of rows of the same length."""
+        """The result of `attend`, with one call per group of adjacent rows of the same length."""
         attended = []
         for qkv_BL3HE in self._by_length(qkv_N3HE):
             # Unbinding before transposing saves a copy of the gradients.
