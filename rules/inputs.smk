@@ -25,7 +25,7 @@ def local_files(*locations):
 
 
 def upstream(job):
-    """The list of drawn rows, and the feature maps, for the size of a job or a ScoreInputs.
+    """The list of drawn rows, and the feature maps, for the size of a job or of ScoreInputs.
 
     Rules have these inputs, without reading them, so that Snakemake rebuilds missing files.
     """
@@ -143,7 +143,7 @@ def compared(path, among=lambda size, name: True):
 
 
 def scored_files(scoring, column=COLUMNS.id):
-    """The local files of a ScoreInputs, checked before Snakemake trains or removes old scores."""
+    """The local files of ScoreInputs, checked before Snakemake trains or removes old scores."""
     if workflow.is_main_process:
         check_local_tables(scoring.files, COLUMNS, column)
     return local_files(*scoring.files)

@@ -73,11 +73,11 @@ def draw_rows(rng: np.random.Generator, users: Users, day: Days, mean_length: fl
 
 def _value(column: str, rows: RowInputs) -> Floats32:
     """The log-odds in `statistics.json` of each row's value of a categorical column, [R]."""
-    return _effects(column)[rows.columns[column]]
+    return _log_odds_by_value(column)[rows.columns[column]]
 
 
 @cache
-def _effects(name: str) -> Floats32:
+def _log_odds_by_value(name: str) -> Floats32:
     """The log-odds of each value in `statistics.json`, then 0 for missing values."""
     return np.array([*load_statistics()["effects"][name], 0.0], dtype=np.float32)
 
@@ -105,7 +105,7 @@ def last_token_index(sequences: Ragged) -> NDArray[np.int8]:
 def _length(rows: RowInputs) -> Floats32:
     """The log-odds of the history's length, interpolated in log length at `length_knots`."""
     scaled = np.log(rows.sequences.lengths * (REAL_MEAN / rows.mean_length))
-    return np.interp(scaled, length_knots(), _effects("length")[:-1]).astype(np.float32)
+    return np.interp(scaled, length_knots(), _log_odds_by_value("length")[:-1]).astype(np.float32)
 
 
 def length_intervals() -> Floats:
@@ -218,9 +218,9 @@ EFFECTS: Mapping[str, tuple[Callable[[RowInputs], Floats32], float]] = {
         name: (partial(_value, name), 1.0)
         for name in ("gender", "age_group", "inventory_id", "hour")
     },
-    "day": (lambda rows: _effects("day")[rows.columns["calendar_day"]], 1.0),
-    "missing": (lambda rows: _effects("missing")[missing_block_index(rows.columns)], 1.0),
-    "last": (lambda rows: _effects("last")[last_token_index(rows.sequences)], 1.0),
+    "day": (lambda rows: _log_odds_by_value("day")[rows.columns["calendar_day"]], 1.0),
+    "missing": (lambda rows: _log_odds_by_value("missing")[missing_block_index(rows.columns)], 1.0),
+    "last": (lambda rows: _log_odds_by_value("last")[last_token_index(rows.sequences)], 1.0),
     "length": (_length, 1.0),
     "rate": (_rate, 0.63),
     "rate by inventory": (_rate_by_inventory, 0.9),

@@ -87,8 +87,8 @@ def interest_chains() -> Floats:
     """The probability, at [k, i, j], that token j follows token i while interest k lasts.
 
     Each token belongs to one or two interests, which make it _TILT times likelier. Two
-    corrections then alternate (iterative proportional fitting) until the mean over the interests
-    has the pairs of tokens of `transition_probabilities`, and the tokens of `token_shares`.
+    corrections then alternate (iterative proportional fitting) until all
+    interests together have the token pairs of `transition_probabilities` and the `token_shares`.
     """
     share_V, successors_VV = token_shares(), transition_probabilities()
     rng = np.random.default_rng(_WORLD_SEED)

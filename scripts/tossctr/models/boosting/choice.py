@@ -154,10 +154,7 @@ class _Trials:
         return self.losses_by_row(matrix, binned, leaf)
 
     def choose_min_child_weight(self, rows: Table, features: FeatureBuilder, leaf: float) -> float:
-        """`leaf`, divided by 4 until this no longer lowers the cross-validated loss of `rows`.
-
-        `leaf` is a `min_child_weight`.
-        """
+        """`leaf`, divided by 4 until this no longer lowers the cross-validated loss of `rows`."""
         fold = np.arange(rows.rows) % _FOLDS
         train = quantile_matrix(rows, features, threads=self.threads)
         held = quantile_matrix(rows, features, like=train, threads=self.threads)

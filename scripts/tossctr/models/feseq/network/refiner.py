@@ -84,7 +84,7 @@ class SequenceRefiner(nn.Module):
         self.only_targets = only_targets
 
     def forward(self, x_ND: Tensor, rows: BatchRows) -> Tensor:
-        """Vectors of all positions [positions, width]; if `only_targets`, of each target."""
+        """Vectors of all positions [positions, width], or of targets only [rows, width]."""
         for i, layer in enumerate(self.layers, 1):
             x_ND = layer(x_ND, rows, self.only_targets and i == len(self.layers))
         return rows.targets(x_ND) if self.only_targets and not self.layers else x_ND
