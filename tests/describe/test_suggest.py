@@ -39,6 +39,11 @@ SHARED = {"sequences": {"seen": "item"}, "share_embedding": ["seen"]}
 TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "words of a label": ("", {"y": ["No", "yes"] * (ROWS // 2)}, {}),
     "a label's name": ("", {"a": [0, 1] * (ROWS // 2)}, {"numeric": ["a"]}),
+    "a bad label and a bad time": (
+        ";",
+        {"y": [*[0, 1] * 29, 0, "?"], "day": [*["2024-05-17 08:00"] * 59, "May"]},
+        {"time": "day"},
+    ),
     "categories": (
         ",",
         {"member": ["yes", "no"] * 30, "town": ["New York", "Lyon", "Los Angeles"] * 20}

@@ -53,6 +53,7 @@ _ROW_TIME = (
 _OTHER_TIME = "birth|sign_?up|regist|join|releas|expir|publish|launch|updat|modif|last|first"
 # Patterns of values: numbers such as 1,234.50 or -12,5 €; dates that begin with a day or month.
 _NUMBER = r"^\W*\d+([.,]\d{3})*([.,]\d*)?\W*$"
+_ISO_DATE = r"^\d{4}-\d{2}-\d{2}"
 _LOCAL_DATE = r"^\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})(\D|$)"
 _MISSING = f"^(|{'|'.join(map(re.escape, MISSING_WORDS))})$"
 
@@ -129,18 +130,23 @@ class _Column:
         self.is_number = self.kind in ("integer", "float")
         self.is_plain = self.is_number or self.kind in ("text", "boolean")
         self.is_category = self.is_plain and (not self.is_number or self.is_named(_CATEGORY))
-        texts = as_text(self.present) if self.is_plain else pa.array([], "string")
-        self.distinct = pc.unique(texts)
+        self.texts = as_text(self.present) if self.is_plain else pa.array([], "string")
+        self.distinct = pc.unique(self.texts)
         self.is_unique = self.kind in ("integer", "text") and len(self.distinct) == len(values)
         is_complete = len(self.present) == len(values)
-        words = {text.strip().lower() for text in self.distinct[:9].to_pylist()}
-        is_binary = bool(words) and any(words <= {*pair} for pair in (("1", "0"), *LABEL_PAIRS))
-        self.is_label = is_binary and is_complete and (len(words) == 2 or self.is_named(_LABEL))
+        words = pc.utf8_lower(pc.utf8_trim_whitespace(self.texts))
+        pairs = [pa.array(pair) for pair in (("1", "0"), *LABEL_PAIRS)]
+        share = max(pc.sum(pc.is_in(words, pair)).as_py() or 0 for pair in pairs) / len(values)
+        is_named = self.is_named(_LABEL)
+        self.is_label = share == 1 and (pc.count_distinct(words).as_py() == 2 or is_named)
+        self.is_nearly_label = is_named and share >= _NEARLY_ALL
         # Dates are points in time, not durations. A row's time has no nulls and a known order.
         is_large = self.is_number and (pc.mean(self.present).as_py() or 0) >= _MIN_DATE
         is_large = is_large and self.is_named(_TIME)
         is_local, type_ = self.matches(_LOCAL_DATE), _typed(self.present).type
-        self.is_date = is_local or is_large or pa.types.is_temporal(type_)
+        # A few bad times leave text; the step that reads all rows names the first of them.
+        is_written = pa.types.is_temporal(type_) or self.matches(_ISO_DATE, _NEARLY_ALL)
+        self.is_date = is_local or is_large or is_written
         is_of_row = self.is_named(_ROW_TIME) and (self.is_number or self.matches("^[0-9]+$"))
         is_time = (self.is_date and not is_local) or is_of_row
         self.is_time = is_time and is_complete and not self.is_named(_OTHER_TIME)
@@ -155,8 +161,8 @@ class _Column:
         return re.search(pattern, name) is not None
 
     def matches(self, pattern: str, min_share: float = 1) -> bool:
-        """True for text if at least `min_share` of its distinct values match `pattern`."""
-        share = pc.mean(pc.match_substring_regex(self.distinct, pattern)).as_py()
+        """True for text if at least `min_share` of its values match `pattern`."""
+        share = pc.mean(pc.match_substring_regex(self.texts, pattern)).as_py()
         return self.kind == "text" and (share or 0) >= min_share
 
     @property
@@ -253,8 +259,10 @@ def _label_and_id(
     columns: Mapping[str, _Column], in_test: Mapping[str, _Column]
 ) -> tuple[str, str | None]:
     """The names of the label, which the test table lacks, and of the ID column, if there is one."""
-    labels = [c for c in columns.values() if c.is_label]
-    labels = [c for c in labels if c.name not in in_test or not len(in_test[c.name].present)]
+    filled = {name for name, column in in_test.items() if len(column.present)}
+    labels = [c for c in columns.values() if c.name not in filled]
+    # A few bad labels leave none; the step that reads all rows names the first of them.
+    labels = [c for c in labels if c.is_label] or [c for c in labels if c.is_nearly_label]
     if not labels:
         raise UserError(
             f"the train file has no label; add one: a column that the test file lacks, with two "

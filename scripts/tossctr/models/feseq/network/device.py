@@ -185,9 +185,8 @@ def choose_device(name: str, ranks: ProcessRank) -> torch.device:
         raise UserError(
             "the setting runtime.device is cuda, but PyTorch finds no CUDA device; use auto or cpu"
         )
-    if name == "auto" and not has_cuda:
-        logger.info("no CUDA device found: running on the CPU")
     if name == "cpu" or not has_cuda:
+        logger.info("device: cpu")
         return torch.device("cpu")
     device = torch.device("cuda")
     if ranks.count > 1:
