@@ -33,7 +33,7 @@ MODEL_FILE = "model.safetensors"
 def require_made_for(path: Path, name: str, expected: str) -> None:
     """Raise UserError if the file `path` was made for the size or model `name`, not for `expected`.
 
-    Names are like full (a size) or full/len150 (a model). '' is an unknown name, which fits all.
+    Names are like full (a size) or full/len150 (a model). No error if either is '' (unknown).
     """
     if name and expected and name != expected:
         raise UserError(

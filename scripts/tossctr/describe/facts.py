@@ -145,7 +145,7 @@ def describe(
 ) -> Facts:
     """Statistics of the train, validation and test rows of a size, ready for JSON.
 
-    Rows, clicks, and repeated rows and histories are counted in all rows, other statistics in a
+    Counts of rows, clicks, and repeated rows and histories are of all rows, other statistics of a
     sample. Without test files, the test table has 0 rows.
     """
     feature_map = FeatureMap.read(feature_map_json)

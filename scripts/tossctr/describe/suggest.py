@@ -166,7 +166,7 @@ class _Column:
         return self.kind == "text" and (share or 0) >= min_share
 
     @property
-    def has_times(self) -> bool:
+    def is_event_times(self) -> bool:
         """True if events can be times: integers, with 8 or more digits unless named like a time."""
         digits = "[0-9]+" if self.is_named(_TIME) else "[0-9]{8,}"
         are_integers = pc.match_substring_regex(self.events.flatten(), f"^{digits}$")
@@ -286,15 +286,15 @@ def _roles(
     filled = {name for name, column in in_test.items() if len(column.present)}
     histories = [c for c in features if c.events is not None and c.name in filled]
     # The first history sets the length of all: it should share its item's values. Times come last.
-    histories.sort(key=lambda c: (c.has_times, not any(map(c.overlap, items))))
+    histories.sort(key=lambda c: (c.is_event_times, not any(map(c.overlap, items))))
     roles: dict[str, Any] = {"sequences": {}, "times": {}, "share_embedding": []}
     kept: list[_Column] = []
     for column in histories:
-        item = time if column.has_times else column.item_column(items)
+        item = time if column.is_event_times else column.item_column(items)
         is_aligned = all(column.lengths.equals(c.lengths) for c in kept)
         is_aligned &= len({c.separator for c in (column, *kept)} - {""}) < 2
-        if item and is_aligned and not (column.has_times and (roles["times"] or not kept)):
-            roles["times" if column.has_times else "sequences"][column.name] = item.name
+        if item and is_aligned and not (column.is_event_times and (roles["times"] or not kept)):
+            roles["times" if column.is_event_times else "sequences"][column.name] = item.name
             roles["share_embedding"] += [column.name] if column.overlap(item) else []
             kept.append(column)
             items = [c for c in items if c not in (column, item)]

@@ -59,8 +59,8 @@ class ModelKind:
             raise UserError(f"{model}: no variant {variant!r} in the config; variants: {variants}")
         if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
             raise UserError(
-                f"{model}: the variant {variant} changes no setting of {blocks}; add one to it, "
-                f"or use {model.partition('-')[0]}"
+                f"{model}: the variant {variant} has no setting of {blocks}; add one, or use "
+                f"{model.partition('-')[0]}"
             )
         return {block: block_settings(config, size, block, variant) for block in self.blocks}
 

@@ -106,9 +106,9 @@ def _checked_metadata(
         if wrong:
             what = "test rows" if wrong[0] == "part" else wrong[0]
             raise UserError(
-                f"{path}: these predictions are not from the current {what}; predict again. "
-                f"If the workflow made this file, delete it and data/h5/test/{path.stem}.h5. Then "
-                f"run the same command again"
+                f"{path}: these predictions are not from the current {what}. If the workflow "
+                f"made this file, delete it and data/h5/test/{path.stem}.h5, and run the same "
+                f"command again; otherwise predict again"
             )
     return file_metadata[0]
 

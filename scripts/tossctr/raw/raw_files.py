@@ -100,7 +100,7 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
     why_simulated = "raw.source is simulated"
     if raw["source"] != "simulated":
         train, test = (
-            raw[name] and TableLocation(_default_file(name, raw[name]), raw["delimiter"])
+            raw[name] and TableLocation(_file_of_any_format(name, raw[name]), raw["delimiter"])
             for name in ("train", "test")
         )
         tables = [table for table in (train, test) if table]
@@ -125,7 +125,7 @@ def locate_raw(raw: Mapping[str, Any], *, has_stand_in: bool = True) -> RawFiles
     return RawFiles(train, test if raw["test"] else None, sample_submission, why_simulated)
 
 
-def _default_file(name: str, configured: str | list[str]) -> str | list[str]:
+def _file_of_any_format(name: str, configured: str | list[str]) -> str | list[str]:
     """`configured`; if that is the default path, the existing file data/raw/{name}.* instead.
 
     Raises UserError if such files exist, but not exactly one has a known format.

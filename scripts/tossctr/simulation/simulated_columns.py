@@ -178,21 +178,21 @@ def _draw_history(
     for column, (score, loading, kind, *values) in history["values"].items():
         noise_R = np.sqrt(1.0 - loading**2) * noise[kind]
         level_R = normal_cdf(loading * score_of[score] + noise_R)
-        value_R = _history_quantiles(level_R, values)
+        value_R = _quantiles_at(level_R, values)
         value_R[level_R < history["zero_share"].get(column, 0.0)] = 0.0
         drawn[column] = value_R.astype(np.float32)
     loading, kind, *values = history["past_rate"]
     noise_R = np.sqrt(1.0 - loading**2) * noise[kind]
     level_R = normal_cdf(loading * scores["RATE"] + noise_R)
     clicks_R = 1 + (rng.random(rows) < 0.15)
-    past_R = clicks_R / np.rint(clicks_R / _history_quantiles(level_R, values))
+    past_R = clicks_R / np.rint(clicks_R / _quantiles_at(level_R, values))
     for column, constant in history["past_rate_columns"].items():
         drawn[column] = (constant * past_R).astype(np.float32)
     return drawn
 
 
-def _history_quantiles(level_R: Floats, values: list[float]) -> Floats:
-    """Values at the levels, [R], log-interpolated between the published quantiles.
+def _quantiles_at(level_R: Floats, values: list[float]) -> Floats:
+    """A history column's quantiles at levels 0 to 1, [R], from `values`, the published quantiles.
 
     The last quantile is the maximum in ten million rows. From the .999 quantile to the maximum,
     levels are on a logarithmic scale of the share of rows above.
