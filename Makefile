@@ -27,7 +27,8 @@ plan: $(VENV)/run-ready
 
 report: $(VENV)/run-ready
 	$(BIN)/snakemake --cores $(CORES)
-	$(BIN)/snakemake --report results/report.html
+	$(BIN)/snakemake --report results/report.html --quiet all
+	@echo "Wrote results/report.html"
 
 reference: $(VENV)/run-ready
 	PYTHONPATH=scripts $(BIN)/python -m tossctr.catalog.reference

@@ -263,7 +263,7 @@ FORTY = list(range(40))
         ({"time": "day"}, FORTY, "no column 'day'"),
         ({"group": "user"}, FORTY, "no column 'user'"),
         ({"time": "x"}, [1.0, None, float("nan"), *range(37)], "'x'.* row 2 .1-based."),
-        ({"time": "x"}, [*["8", "9"] * 19, "n/a", "none"], "'x': row 39 .1-based.: .*'n/a'"),
+        ({"time": "x"}, [*["8", "9"] * 19, "n/a", "none"], "'x': data row 39 .1-based.: .*'n/a'"),
         ({"group": "x"}, [[0.5]] * 40, "'x'.* list<"),
         ({"time": "x"}, FORTY, r"split by x.*validation rows \(0 clicks"),
     ],

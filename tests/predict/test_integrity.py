@@ -118,7 +118,7 @@ def test_predictions_that_are_not_finite_are_not_written(data: Path, tmp_path: P
     for weight in model.network.parameters():
         weight.data.fill_(float("nan"))
     model.save(path)
-    with pytest.raises(UserError, match=r"not finite, such as nan for row 1 \(1-based\)"):
+    with pytest.raises(UserError, match=r"not finite, such as nan for data row 1 \(1-based\)"):
         predict_validation(path, [data / "valid.h5"], output)
     with pytest.raises(UserError, match=r"not finite, such as nan for ID '\w+'"):
         predict_part(path, data / "test.h5", output)

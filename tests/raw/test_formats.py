@@ -99,8 +99,11 @@ GOOD = 'y,uid,price,country,note\n0,a,1.5,"k\nr",\n'
     ("written", "said"),
     [
         (GOOD + "1,b,2\n", "cannot be read: .*Row #3: Expected 5 columns, got 3: 1,b,2"),
-        (GOOD + "1,b,2.5.1,kr,\n", r"column 'price', row 2 .1-based.: .*'2\.5\.1'"),
-        (GOOD.encode() + b"1,b,2,S\xe3o,\n", "column 'country', row 2 .1-based.: Invalid UTF8"),
+        (GOOD + "1,b,2.5.1,kr,\n", r"column 'price', data row 2 .1-based.: .*'2\.5\.1'"),
+        (
+            GOOD.encode() + b"1,b,2,S\xe3o,\n",
+            "column 'country', data row 2 .1-based.: Invalid UTF8",
+        ),
         (GOOD.replace("country", "Stra\xdfe").encode("latin-1"), "cannot be read: 'utf-8'"),
         (GOOD.replace("note", "price"), "column 'price' occurs twice"),
         ("", "cannot be read: Empty"),
@@ -145,9 +148,9 @@ def test_a_row_s_time_is_a_whole_number_or_in_iso_8601(tmp_path: Path) -> None:
     assert times_of(["5", "17"], tmp_path) == "[5, 17]"
     assert times_of(["1970-01-01 00:01:00", "1970-01-02"], tmp_path) == "[60, 86400]"
     assert times_of(["1970-01-01T00:00:07Z", "1970-01-01T01:00:00+01:00"], tmp_path) == "[7, 0]"
-    with pytest.raises(UserError, match=r"column 'when', row 2 .1-based.: .*'1970-01-02'"):
+    with pytest.raises(UserError, match=r"column 'when', data row 2 .1-based.: .*'1970-01-02'"):
         times_of(["5", "1970-01-02"], tmp_path)
-    with pytest.raises(UserError, match=r"column 'when', row 1 .1-based.: .* is missing"):
+    with pytest.raises(UserError, match=r"column 'when', data row 1 .1-based.: .* is missing"):
         times_of(["", "5"], tmp_path)
 
 

@@ -206,7 +206,9 @@ def test_bins_hold_all_rows_and_have_intervals() -> None:
 
 
 def test_intervals_are_orange_where_significant_and_hollow_where_unknown() -> None:
-    (ax,) = draw.importance_plot(importance(0.001, 0.4, None), ABOUT).axes
+    plots = [draw.importance_plot(importance(0.001, 0.4, p), ABOUT) for p in (None, 0.4)]
+    assert ["Hollow" in plot.get_supxlabel() for plot in plots] == [True, False]
+    (ax,) = plots[0].axes
     bars, points = ax.collections
     assert points.get_offsets().tolist() == [[0.1, 0], [0.1, 1], [0.1, 2]]
     assert np.array(bars.get_segments())[:, :, 0] == pytest.approx(np.array([[0.09, 0.11]] * 3))

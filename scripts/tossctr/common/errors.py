@@ -31,8 +31,11 @@ def first_line(error: BaseException) -> str:
 
 
 def row_name(row: int) -> str:
-    """A row's name in messages: 'row 8 (1-based)' for the 0-based number `row` 7."""
-    return f"row {row + 1} (1-based)"
+    """A row's name in messages: 'data row 8 (1-based)' for the 0-based number `row` 7.
+
+    A CSV file's header is no data row.
+    """
+    return f"data row {row + 1} (1-based)"
 
 
 def join_names(names: Sequence[str], limit: int) -> str:

@@ -160,14 +160,14 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
             if (row := pc.index(is_label, False).as_py()) >= 0:
                 value = column[row].as_py()
                 if value is None:
-                    raise ValueError(f"{row_name(first_row + row)}: missing; remove the row")
+                    raise ValueError(f"{row_name(first_row + row)}: missing")
                 name = f"{row_name(first_row + row)}: {value!r}"
                 raise ValueError(f"{name} is neither {' nor '.join(pair or ('1', '0'))}")
         except ValueError as error:
             raise UserError(
-                f"{file.file_of_row(first_row)}: label {label!r}, {error}; or name in "
-                f"`columns.label` a column of 0 and 1, booleans, or one of the pairs "
-                f"{', '.join(map('/'.join, LABEL_PAIRS))}"
+                f"{file.file_of_row(first_row)}: label {label!r}, {error}; correct the "
+                f"rows, or name in `columns.label` a column of 0 and 1, booleans, or one of the "
+                f"pairs {', '.join(map('/'.join, LABEL_PAIRS))}"
             ) from None
         pieces.append(numbers.to_numpy().astype(np.uint8))
     if pair is not None:

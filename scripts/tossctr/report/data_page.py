@@ -190,7 +190,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
         panels,
         "Click rate by position in the raw file, and by category",
         "In brackets: share of the test rows.",
-        f"Bars: 95 % intervals. Dotted: click rate of all rows, {percent(overall)}.",
+        f"Dotted: click rate of all rows, {percent(overall)}.",
         middle=overall,
         label="click rate",
     )

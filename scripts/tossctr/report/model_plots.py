@@ -13,7 +13,6 @@ from ..common.logits import sigmoid
 from ..config.names import FEW_CLICKS
 from ..evaluate.metric_table import METRIC_BY_NAME, calibration_bins, read_predictions
 from .page import (
-    BARS_NOTE,
     BLUE,
     GREY,
     VERMILION,
@@ -133,7 +132,7 @@ def slices_plot(measured: Mapping[str, Any]) -> Figure:
         panels,
         f"AUC by slice: at most the {MAX_SLICES} largest of each column",
         f"Dotted: AUC of all rows, {_metric(measured, 'auc')}. In brackets: clicks and rows.",
-        f"Bars: 95 % intervals. Slices of fewer than {FEW_CLICKS} clicks are left out.",
+        f"Slices of fewer than {FEW_CLICKS} clicks are left out.",
         middle=measured["metrics"]["auc"]["value"] or np.nan,
         label="AUC",
     )
@@ -155,7 +154,6 @@ def importance_plot(importance: Mapping[str, Any], about: Mapping[str, Any]) -> 
         f"AUC lost by each change, out of {interval_text(importance['auc'], 3)}\n"
         f"{importance['clicks']:,} clicks in a sample of {importance['rows']:,} validation rows",
         "A change takes a column, or the history, from other rows. Redundant columns lose little.",
-        BARS_NOTE,
         middle=0,
         label="AUC lost",
     )

@@ -72,10 +72,6 @@ GREY = "#595959"
 WIDTH_INCHES = 4.8  # A phone shows this at three quarters of its size, with legible text.
 ROW_INCHES = 0.29  # height of a row with its name above
 MAX_BESIDE = 20  # characters of a name that is beside its bar
-BARS_NOTE = (
-    f"Bars: 95 % intervals. Orange: significant after Holm's correction. Hollow: fewer than "
-    f"{FEW_CLICKS} clicks or negatives."
-)
 
 # These settings replace the user's matplotlibrc.
 _PLOT_STYLE = {
@@ -231,15 +227,22 @@ def interval_panels(
     """A plot with a panel for each table: a point with a 95 % interval for each row of the table.
 
     `panels` has tables by title, with columns `name`, `value`, `low`, `high` and `p_value`. A point
-    is orange if its p-value is significant, and hollow if its p-value is NaN. A dotted line is at
-    `middle`. `label` is below the horizontal axis. `about` has `simulated_data` and perhaps the
-    model's `full_name`.
+    is orange if its p-value is significant, and hollow if its p-value is NaN; a note explains the
+    marks that are drawn. A dotted line is at `middle`. `label` is below the horizontal axis.
+    `about` has `simulated_data` and perhaps the model's `full_name`.
     """
     panels = {name: table for name, table in panels.items() if len(table)}
     if not panels:
         return new_plot(about, 0.5, "There is nothing to compare", title)
+    drawn = pd.concat(panels.values())[["low", "p_value"]].astype(float)
+    marks = {
+        "Bars: 95 % intervals.": drawn["low"].notna().any(),
+        "Orange: significant after Holm's correction.": (drawn["p_value"] < SIGNIFICANCE).any(),
+        f"Hollow: fewer than {FEW_CLICKS} clicks or negatives.": drawn["p_value"].isna().any(),
+    }
+    marks_note = " ".join(mark for mark, is_drawn in marks.items() if is_drawn)
     heights = [len(table) + 3 for table in panels.values()]
-    figure = new_plot(about, sum(heights) * ROW_INCHES, title, *notes)
+    figure = new_plot(about, sum(heights) * ROW_INCHES, title, *notes, marks_note)
     axes = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False, sharex=True)
     for (name, table), ax in zip(panels.items(), axes.flat):
         rows = table[["value", "low", "high", "p_value"]].astype(float).assign(y=range(len(table)))

@@ -20,7 +20,6 @@ from ..describe.alarms import read_alarms
 from ..evaluate.intervals import Entry, bootstrap, differences
 from ..evaluate.metric_table import METRIC_BY_NAME, Metric, metrics_of, read_same_rows
 from .page import (
-    BARS_NOTE,
     SIMULATED,
     alarms_text,
     collapsed_section,
@@ -187,7 +186,6 @@ def models_plot(models: pd.DataFrame) -> Figure:
         f"{metric.heading[0].upper()}{metric.heading[1:]} of the models",
         "Each model is compared with the best on the same rows, so differences can be significant "
         "although intervals overlap.",
-        BARS_NOTE,
         "The baseline constant is not drawn.",
         middle=np.nan,
         label=metric.heading,

@@ -78,8 +78,11 @@ EVENTS, NOW = ["1,2,3,4,5"] * 9, [10**9] * 9
     [
         ({"when": [*EVENTS, "1,2,3,4"]}, "row 10 .1-based.: sequence 'events' has 5 .*, 'when'"),
         ({"when": [*EVENTS, "1,2,3,4,-5"]}, "column 'when'.*row 10 .1-based.: token '-5'"),
-        ({"now": pa.array([*NOW, None], pa.int64())}, "'now', row 10 .1-based.: .* is missing"),
-        ({"now": pa.array([*NOW, -5], pa.int32())}, "column 'now', row 10 .1-based."),
+        (
+            {"now": pa.array([*NOW, None], pa.int64())},
+            "'now', data row 10 .1-based.: .* is missing",
+        ),
+        ({"now": pa.array([*NOW, -5], pa.int32())}, "column 'now', data row 10 .1-based."),
         ({"when": [1] * 10}, "'when' has type int64"),
         ({"now": ["7"] * 10}, "'now' has type string"),
     ],
