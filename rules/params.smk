@@ -12,12 +12,14 @@ from tossctr.staleness import CodeDigests, untracked_params, column_role_params,
 
 DIGESTS = WorkflowDigests(config, RAW, COLUMNS, CodeDigests(SCRIPTS))
 
-# The conda environment and the GPUs of the job's model.
+# The conda environment and the GPUs of the job's model; `runtime.device: cpu` needs no GPU.
+USES_GPUS = config["runtime"]["device"] != "cpu"
 model_env = no_traceback(lambda wildcards: f"../envs/{kind_of(wildcards.model).environment}.yaml")
 training_gpus = no_traceback(
-    lambda wildcards: kind_of(wildcards.model).gpus(config, wildcards.size, wildcards.model)
+    lambda wildcards: USES_GPUS
+    * kind_of(wildcards.model).gpus(config, wildcards.size, wildcards.model)
 )
-inference_gpus = no_traceback(lambda wildcards: kind_of(wildcards.model).inference_gpus)
+inference_gpus = no_traceback(lambda wildcards: USES_GPUS * kind_of(wildcards.model).inference_gpus)
 # The weight of each submission model of the job's size; None: the weights are fitted.
 size_weights = no_traceback(lambda wildcards: submission_weights(config, wildcards.size))
 tuning_space = no_traceback(

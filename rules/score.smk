@@ -18,7 +18,10 @@ rule score:
         "../envs/score.yaml"
     threads: 8
     resources:
-        gpu=scored(lambda scoring: max(kind_of(name).inference_gpus for name in scoring.models)),
+        gpu=scored(
+            lambda scoring: USES_GPUS
+            * max(kind_of(name).inference_gpus for name in scoring.models)
+        ),
     params:
         **scored_params(),
         **setting_params(

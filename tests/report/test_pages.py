@@ -25,7 +25,7 @@ from tossctr.describe.checks import find_alarms
 from tossctr.report import model_plots as draw
 from tossctr.report import page as pages
 from tossctr.report.data_page import PLOTS, click_rates_plot, drift_plot, write_data_page
-from tossctr.report.outcome import result_lines
+from tossctr.report.outcome import failure_lines, result_lines
 
 LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
 Facts = dict[str, Any]
@@ -110,6 +110,14 @@ def test_a_run_ends_with_the_alarms_of_new_data_pages_and_the_new_summary(tmp_pa
     assert sorted(lines[:2]) == ["full/data.html: alarms: 1", "toy/data.html: alarms: none"]
     assert lines[2:] == ["summary.html: Submit b."]
     assert not [*result_lines(tmp_path, time.time() + 9)]
+
+
+def test_a_failed_run_ends_with_the_error_of_a_job_s_last_attempt(tmp_path: Path) -> None:
+    for attempt in "12":
+        (tmp_path / attempt).write_text(f"slurmstepd: error: {attempt}\n")
+    logs = [f"    log: {tmp_path}/job, {tmp_path}/{attempt} (check log file(s)" for attempt in "12"]
+    (tmp_path / "log").write_text("\n".join(logs))
+    assert [line[-3:] for line in failure_lines(tmp_path / "log")] == [": 2"]
 
 
 # Made-up metrics and histories of models, to be drawn.

@@ -11,7 +11,7 @@ from snakemake.cli import parse_set_resources
 
 from support import REPOSITORY, slurm_stand_in
 from support.rules import rules
-from support.shop import snakemake
+from support.shop import CONFIG, snakemake
 
 PROFILES = {
     file.parent.name: yaml.safe_load(file.read_text())
@@ -72,11 +72,14 @@ def test_the_chain_runs_on_slurm_and_a_killed_job_gets_more(
     soon = ("--latency-wait", "10", "--slurm-init-seconds-before-status-checks", "1")
     snakemake(copied, *profile, *soon, "results/submission_toy.csv")
     assert submission.read_bytes() == before
+    predictions = "results/toy/len20/valid_predictions.parquet"
+    snakemake(copied, *profile, *soon, predictions, config=CONFIG | {"runtime": {"device": "cpu"}})
     asked = slurm_stand_in.submitted(jobs)
     keys = ("rule", "partition", "gpus", "mem", "time", "signal", "state")
     # A thousand MB a thread, of which two cores allow two.
     assert sorted(tuple(job[key] for key in keys) for job in asked) == [
         ("predict", "gpu", "1", "2000", "120", None, "COMPLETED"),
+        ("predict_valid", "gpu", None, "2000", "120", None, "COMPLETED"),
         ("submit", "cpu", None, "3000", "30", None, "COMPLETED"),
         ("train", "gpu", "1", "2000", "30", "TERM@600", "OUT_OF_MEMORY"),
         ("train", "gpu", "1", "3000", "30", "TERM@600", "COMPLETED"),

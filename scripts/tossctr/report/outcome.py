@@ -30,10 +30,16 @@ def result_lines(results: Path, started: float) -> Iterator[str]:
 
 
 def failure_lines(log: Path) -> Iterator[str]:
-    """Yield the last error of each failed job, from the job logs named in Snakemake's `log`."""
-    paths = re.findall(r"^ +log: (.+) \(check log file", log.read_text(errors="replace"), re.M)
-    for path in dict.fromkeys(paths):
-        # A job that is killed at its start has no log.
-        text = Path(path).read_text(errors="replace") if Path(path).exists() else ""
-        errors = re.findall(r"^\S+ ERROR (.+)", text, re.M)
-        yield f"{path}: {errors[-1] if errors else 'has no error; the job may have been killed'}"
+    """Yield the last error of each failed job, from the job logs named in Snakemake's `log`.
+
+    On Slurm, an attempt of a job has two logs: the job's, and Slurm's, with the reason of a kill.
+    """
+    found = re.findall(r"^ +log: (.+) \(check log file", log.read_text(errors="replace"), re.M)
+    last_attempts = {names.partition(", ")[0]: names for names in found}
+    for names in last_attempts.values():
+        # A job that did not start has no log.
+        paths = [path for name in names.split(", ") if (path := Path(name)).exists()]
+        text = "".join(path.read_text(errors="replace") for path in paths)
+        errors = re.findall(r"^\S+ (?:ERROR|error:) (.+)", text, re.M)
+        why = "has no error; the job may have been killed, or did not start"
+        yield f"{names}: {errors[-1] if errors else why}"

@@ -46,12 +46,8 @@ class BoostingKind(ModelKind):
     """The model kind boosting."""
 
     def gpus(self, config: Mapping[str, Any], size: str, model: str) -> int:
-        """The number of GPUs that train the model, 0 or 1.
-
-        It is 0 if `runtime.device` is `cpu`, or if the package `xgboost-cpu` is installed.
-        """
-        is_cpu_build = any(distributions(name="xgboost-cpu"))
-        return int(config["runtime"]["device"] != "cpu" and not is_cpu_build)
+        """The number of GPUs that train the model: 0 with the package `xgboost-cpu`, else 1."""
+        return int(not any(distributions(name="xgboost-cpu")))
 
 
 KIND = BoostingKind(
