@@ -40,6 +40,8 @@ def failure_lines(log: Path) -> Iterator[str]:
         # A job that did not start has no log.
         paths = [path for name in names.split(", ") if (path := Path(name)).exists()]
         text = "".join(path.read_text(errors="replace") for path in paths)
-        errors = re.findall(r"^\S+ (?:ERROR|error:) (.+)", text, re.M)
+        # After a job's error, Slurm's says only that the job has failed.
+        errors = re.findall(r"^\S+ ERROR (.+)", text, re.M)
+        errors = errors or re.findall(r"^\S+ error: (.+)", text, re.M)
         why = "has no error; the job may have been killed, or did not start"
         yield f"{names}: {errors[-1] if errors else why}"
