@@ -282,7 +282,7 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(checked: Config) -> None:
         ("full", "len150-odd", "model.heads of len150-odd, size full: .* 7 heads"),
         ("full", "bosting", r"such as len150\) or boosting"),
         ("full", "boosting-gone", "no variant 'gone'"),
-        ("full", "boosting-feseq_paper", "changes no setting of boosting"),
+        ("full", "boosting-feseq_paper", "no setting of boosting"),
         ("fulll", "len150", "'fulll'.*, full"),
     ):
         with pytest.raises(UserError, match=message):
