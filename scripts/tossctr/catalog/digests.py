@@ -42,7 +42,7 @@ class WorkflowDigests:
         self._code = cache(code.digest)
 
     def code_digest(self, script: str, model: str = "") -> str:
-        """The digest of a script's code, with the code that it runs for the kind of `model`."""
+        """One digest for a script's code and the code that the script runs for `model`'s kind."""
         has_entry_point = model and script in ENTRY_POINTS
         modules = [kind_of(model).module_of(ENTRY_POINTS[script])] if has_entry_point else []
         return self._code(script, *modules)
@@ -138,7 +138,7 @@ class ScoreInputs(NamedTuple):
 
 
 def score_inputs(config: Mapping[str, Any], columns: Columns, path: str) -> ScoreInputs:
-    """The tables and models of the file results/scores/{path}.parquet.
+    """The tables and models that results/scores/{path}.parquet is made from.
 
     `path` is {name}, {size}/{name} or {size}/{model}/{name}. The block `scores` of the config has
     the tables of each {name}. Raises UserError for an unknown name, size or model.

@@ -159,8 +159,9 @@ def folder_lock(folder: Path, activity: str) -> Iterator[None]:
         except BlockingIOError:
             who = owner.read_text() if owner.exists() else "another process"
             raise UserError(
-                f"{folder}: {who} {activity}; wait until it ends. If its snakemake has died, "
-                f"`kill` the process or `scancel` the Slurm job, and run the same command again"
+                f"{folder}: {who} {activity}; wait until it ends. If the snakemake that started "
+                f"it has died, `kill` the process or `scancel` the Slurm job, and run the same "
+                f"command again"
             ) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:

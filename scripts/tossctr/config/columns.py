@@ -130,8 +130,8 @@ def _check_histories(
         )
     if len(times) > 1:
         raise UserError(
-            f"columns: the groups in use have several pairs in `times`, {times}; keep one pair, "
-            f"`event times: row's time`"
+            f"columns: the groups in use have several pairs in `times`, {times}; keep one pair "
+            f"(event times: row's time)"
         )
     if len({*separators.values()}) > 1:
         raise UserError(

@@ -113,7 +113,7 @@ def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.
         raise UserError(
             f"{path}: column {name!r}, {row_name(rows[bad[0]])}: the row's time is missing or "
             f"negative; give each row a non-negative integer in the unit of the events' times, or "
-            f"a timestamp from 1970 on, or remove `times` from the table file"
+            f"a timestamp from 1970 on, or remove `times` from columns.groups"
         )
     return counts
 

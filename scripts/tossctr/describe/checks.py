@@ -102,7 +102,7 @@ def find_alarms(facts: Mapping[str, Any]) -> list[Alarm]:
 
 
 def _column_alarms(columns: pd.DataFrame, fault: str, text: str, advice: str) -> Iterator[Alarm]:
-    """Yield one alarm for all columns with a fault, if any."""
+    """Yield a single alarm for all faulty columns, if there are any."""
     faulty = columns.query(fault)
     if "click_auc" in faulty:  # the strongest columns come first
         faulty = faulty.sort_values("click_auc", ascending=False, kind="stable")

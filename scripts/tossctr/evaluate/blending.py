@@ -34,10 +34,11 @@ def blend_predictions(
     """Blend the validation predictions of several models: the weighted mean of their logits.
 
     predictions: a file for each model, in a folder with the model's name
-    given: weights by model name; None: `weights` are fitted to all rows. Then `blend` is
-        cross-fitted: each half of the rows has weights fitted to the other half
+    given: weights by model name; None: they are fitted to all rows, but in `blend`, each half of
+        the rows has weights fitted to the other half
     blend: output, parquet; also has the logits of the best model by the metric `by`
-    weights, training: outputs, JSON: weights by model name; `training` has them as `settings`
+    weights: output, JSON: weights by model name
+    training: output, JSON: the same, under the key `settings`
 
     Raises UserError if the files in `predictions` have different rows.
     """

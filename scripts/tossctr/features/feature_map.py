@@ -53,7 +53,8 @@ class SequenceField:
     """A sequence column and its vocabulary: the tokens that have their own index, ascending.
 
     `shared_with` is the target column that shares indices and embedding with this column, if any.
-    The target's vocabulary has the tokens of this column first, then `other_words` more values.
+    The target's vocabulary then has this column's tokens, and after them others; `other_words` is
+    the number of these others.
     """
 
     column: str

@@ -250,7 +250,7 @@ class ItemAttributeFit:
         self.rows, self.contradictions = 0, 0
 
     def add(self, item: np.ndarray, attribute: np.ndarray) -> None:
-        """Add rows by the 1-based numbers of their words, int64 [rows]; 0 is a missing value."""
+        """Add rows: the 1-based numbers of their words, int64 [rows]; 0: missing."""
         if self.contradictions > _MAX_CONTRADICTIONS * max(self.rows, _MIN_ROWS_TO_REJECT):
             return
         present = (item > 0) & (attribute > 0)

@@ -124,7 +124,7 @@ class NumericEncoder:
         self.blocks = [first[block] for block in sorted(b for b in first if b is not None)]
 
     def __call__(self, raw: np.ndarray) -> dict[str, np.ndarray]:
-        """Encode `raw` [rows, columns]; return float32 [rows, columns] by encoding.
+        """Encode `raw` [rows, columns]; return a dict from encoding to float32 [rows, columns].
 
         minmax      scaled from the train rows' range to [0, 1] and clipped; missing is 0
         quantile    rank, scaled: mean 0 and standard deviation 1 if uniform; missing is 0

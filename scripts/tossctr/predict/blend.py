@@ -23,7 +23,7 @@ _CPU = Runtime(device="cpu")
 class Blend:
     """One or several models of any kind, and their `weights` in the mean of the logits.
 
-    `columns` has the columns that rows to score need. Several threads may share a blend.
+    `columns` are the columns that rows must have. Several threads may share a blend.
     """
 
     models: Sequence[Model]

@@ -51,10 +51,11 @@ def write_submission(
     size: the models' size, such as full; '': not checked
     prior: click rate that the probabilities assume, 'observed' (that of the train rows) or
         'balanced' (one half)
-    weights, fitted: weights by model name, or a JSON file of such weights; None: equal weights
+    weights: by model name
+    fitted: instead of `weights`, a JSON file with them; without both, the weights are equal
     codes: expected digest of the prediction code, by model name; None: not checked
     sample_submission: a file with the IDs that the submission must have, in order
-    facts: data.json, whose alarms are logged
+    facts: data.json; its alarms about the data are logged
 
     Raises UserError, and writes nothing, if predictions are of other parts, models or code.
     """

@@ -84,7 +84,7 @@ class FeatureBuilder:
 
     @cached_property
     def few_column_indices(self) -> list[int]:
-        """The indices of `few_columns` in the feature map's `category_fields`."""
+        """The indices, in `category_fields`, of the columns with few categories."""
         fields = enumerate(self.feature_map.category_fields)
         return [i for i, field in fields if field.column in self.few_columns]
 

@@ -42,7 +42,7 @@ class StepMemory:
     def measure(
         cls, network: FESeq, config: ModelConfig, sizes: InputSizes, precision: torch.dtype
     ) -> "StepMemory":
-        """Measure the memory of a step from a step with one row and a step with three rows.
+        """Measure a step's memory by steps with one row and with three rows.
 
         `network` must be on the CPU, where autograd saves as many bytes as on a GPU.
         """

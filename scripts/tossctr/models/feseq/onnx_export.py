@@ -176,7 +176,7 @@ def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[
 def rows_for_check(
     table: Table, rows: int, row_time: str | None, tokens: set[str]
 ) -> list[dict[str, Any]]:
-    """The first `rows` raw rows of a table, repeated if the table has fewer, with changes.
+    """A table's first `rows` raw rows, repeated if there are fewer, with random changes.
 
     Some histories become empty, and some values missing. Some categories, and some events of the
     history columns `tokens`, become unknown. `row_time` is the column of the rows' times.

@@ -279,7 +279,7 @@ class Trainer:
 
 
 def evaluated_batches(per_epoch: int | str, batches: int) -> set[int]:
-    """The batches of an epoch after which the model is evaluated, as numbers from 1.
+    """After which batches of an epoch the model is evaluated, as numbers from 1.
 
     `per_epoch` is the number of evaluations; "auto" depends on the number of `batches`.
     """

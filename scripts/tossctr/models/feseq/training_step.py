@@ -81,7 +81,7 @@ class Stepper:
         return mean
 
     def state_dict(self) -> dict[str, Any]:
-        """The state from which another stepper continues, without the model's weights."""
+        """What another stepper needs to continue, except the model's weights."""
         self._read_losses()
         return {
             "step": self.step,

@@ -45,7 +45,7 @@ class PackedRows:
 
     @property
     def distinct_SV(self) -> Tensor:
-        """The codes of all rows' distinct events [sequence fields, distinct events]."""
+        """Vocabulary indices of each row's distinct events [sequence fields, distinct events]."""
         return self.batch.history_ST.index_select(1, self.layout.event_V)
 
     @property
@@ -173,10 +173,10 @@ class PaddedRows:
     The events of a row are in its last columns; earlier columns are ignored. The methods are
     those of PackedRows.
 
-    history_SBH: codes of each row's newest events, at most max_len: [sequence fields, rows, events]
+    history_SBH: indices of each row's max_len newest events [sequence fields, rows, events]
     length_B: number of these events
     elapsed_BH: time from each of these events to its row
-    whole_SBW, whole_length_B: codes and number of all events of each row
+    whole_SBW, whole_length_B: indices and number of all events of each row
     """
 
     numbers: Mapping[str, Tensor]
